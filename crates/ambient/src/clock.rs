@@ -1,0 +1,107 @@
+//! Time: a monotonic reading for deadlines and breakers, a wall reading for timestamps.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// A source of time.
+pub trait Clock: Send + Sync + 'static {
+    /// Time since an arbitrary origin; never goes back.
+    fn monotonic(&self) -> Duration;
+    /// Milliseconds since 1970-01-01T00:00:00Z by the wall clock; may jump.
+    fn unix_millis(&self) -> u64;
+}
+
+/// The machine's own clocks.
+#[derive(Debug, Clone)]
+pub struct SystemClock {
+    origin: Instant,
+}
+
+impl SystemClock {
+    /// A clock whose monotonic origin is now.
+    #[must_use]
+    #[allow(clippy::disallowed_methods, reason = "this is the one clock the others are banned in favour of")]
+    pub fn new() -> Self {
+        Self { origin: Instant::now() }
+    }
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for SystemClock {
+    fn monotonic(&self) -> Duration {
+        self.origin.elapsed()
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "this is the one clock the others are banned in favour of")]
+    fn unix_millis(&self) -> u64 {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// A clock that moves only when told to.
+#[derive(Debug, Default)]
+pub struct ManualClock {
+    monotonic_nanos: AtomicU64,
+    unix_millis: AtomicU64,
+}
+
+impl ManualClock {
+    /// A clock at zero, both ways.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Moves both readings forward by `by` (the wall reading in whole milliseconds).
+    pub fn advance(&self, by: Duration) {
+        let nanos = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
+        self.monotonic_nanos.fetch_add(nanos, Ordering::SeqCst);
+        self.unix_millis.fetch_add(nanos / 1_000_000, Ordering::SeqCst);
+    }
+
+    /// Sets the wall reading, forward or back; the monotonic one stays.
+    pub fn set_unix_millis(&self, millis: u64) {
+        self.unix_millis.store(millis, Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
+    fn monotonic(&self) -> Duration {
+        Duration::from_nanos(self.monotonic_nanos.load(Ordering::SeqCst))
+    }
+
+    fn unix_millis(&self) -> u64 {
+        self.unix_millis.load(Ordering::SeqCst)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn manual_clock_moves_only_when_told() {
+        let clock = ManualClock::new();
+        clock.set_unix_millis(1_000);
+        assert_eq!(clock.monotonic(), Duration::ZERO);
+        clock.advance(Duration::from_millis(7));
+        assert_eq!(clock.monotonic(), Duration::from_millis(7));
+        assert_eq!(clock.unix_millis(), 1_007);
+        clock.set_unix_millis(5);
+        assert_eq!((clock.unix_millis(), clock.monotonic()), (5, Duration::from_millis(7)));
+    }
+
+    #[test]
+    fn system_clock_is_monotonic_and_after_2020() {
+        let clock = SystemClock::new();
+        let first = clock.monotonic();
+        assert!(clock.monotonic() >= first);
+        assert!(clock.unix_millis() > 1_577_836_800_000);
+    }
+}
