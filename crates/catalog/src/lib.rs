@@ -1,1 +1,17 @@
-//! Under construction.
+//! What both services know about the durable Redis: the deployment record, products, batches, and the state of each tag.
+//!
+//! Keys are in [`keys`], stored bytes in [`records`] and [`tag_state`], the Lua that counts a scan in `lua/tag_scan.lua`.
+//! Reading goes through [`store`]; changes are effects that travel with their audit event (see the `audit-chain` crate).
+
+pub mod deployment;
+pub mod keys;
+pub mod policy;
+pub mod records;
+pub mod store;
+pub mod tag_state;
+
+pub use deployment::{Deployment, DeploymentError, DeploymentGate, Expectation, Init};
+pub use policy::StoragePolicy;
+pub use records::{Batch, Lifecycle, Product, Record, RecordError, Stored, Withdrawal};
+pub use store::{Catalog, CatalogError, Page};
+pub use tag_state::{REVOKED_FLAG, SCAN_LUA, TagState};

@@ -1,1 +1,36 @@
-//! Under construction.
+//! What the tests of every crate share: a private redis-server per test, a TCP proxy that fails on command,
+//! and a way to await a condition without sleeping blindly.
+//!
+//! A development dependency only. Everything here panics rather than returning an error: a test that cannot
+//! have its Redis must be red, never skipped.
+
+mod fault_proxy;
+mod port;
+mod process;
+mod redis_server;
+
+use std::future::Future;
+use std::time::Duration;
+
+pub use fault_proxy::FaultProxy;
+pub use redis_server::RedisServer;
+
+const POLL_EVERY: Duration = Duration::from_millis(5);
+
+/// Asks `condition` every 5 ms until it says yes.
+///
+/// # Panics
+///
+/// With `what` in the message, when it has not said yes `within` that time of the tokio clock.
+pub async fn eventually<F, Fut>(what: &str, within: Duration, mut condition: F)
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = bool>,
+{
+    let satisfied = async {
+        while !condition().await {
+            tokio::time::sleep(POLL_EVERY).await;
+        }
+    };
+    assert!(tokio::time::timeout(within, satisfied).await.is_ok(), "not so within {within:?}: {what}");
+}

@@ -1,0 +1,284 @@
+//! The deployment record: by it a wiped, foreign or older Redis is told from an empty shop.
+//!
+//! A process starts without a deployment. The first record that it reads and that matches its own secrets and audit origin
+//! becomes *the* deployment until the process ends; from then on a missing record or another one is "state lost", never
+//! a new beginning. Only a factory with [`Init::Auto`] may make a record, and only in a Redis that holds nothing of VokeTag's.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock, OnceLock};
+
+use audit_chain::Check;
+use parking_lot::Mutex;
+use redis_pool::{RedisPool, Script};
+use serde::{Deserialize, Serialize};
+use tag_id::{BatchNo, Epoch, Keyring};
+use time::OffsetDateTime;
+use time::serde::rfc3339;
+
+use crate::keys;
+
+/// Who may make the record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Init {
+    /// This process, if Redis holds nothing of VokeTag's.
+    Auto,
+    /// Nobody.
+    Never,
+}
+
+/// The record. `id` comes first in its JSON: scripts compare the record's beginning.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct DeploymentRecord {
+    id: String,
+    audit_origin: String,
+    #[serde(with = "rfc3339")]
+    created_at: OffsetDateTime,
+    /// By epoch in decimal: 16 bytes of HKDF in hex, which show that two processes hold the same secret without telling it.
+    tag_checks: BTreeMap<u16, String>,
+}
+
+/// Why there is no deployment to work with.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum DeploymentError {
+    /// No record, and nobody may or should make one.
+    #[error("{0}")]
+    Lost(String),
+    /// Redis did not answer.
+    #[error(transparent)]
+    Redis(#[from] redis_pool::Error),
+}
+
+/// What this process takes for its deployment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deployment {
+    id: String,
+}
+
+impl Deployment {
+    /// The random id, 32 hex digits.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The bytes with which the stored record begins as long as it is this deployment's.
+    #[must_use]
+    pub fn prefix(&self) -> String {
+        format!("{{\"id\":\"{}\"", self.id)
+    }
+
+    /// The condition under which an audit append may go on.
+    #[must_use]
+    pub fn guard(&self) -> Check {
+        Check::Prefix { key: keys::DEPLOYMENT.into(), bytes: self.prefix().into() }
+    }
+}
+
+/// What a process must hold itself for a record to match.
+#[derive(Debug)]
+pub struct Expectation {
+    /// Its tag secrets.
+    pub keyring: Arc<Keyring>,
+    /// Epochs whose check values a factory adds to the record: the active one.
+    pub adds_epoch: Option<Epoch>,
+    /// Its audit origin.
+    pub audit_origin: String,
+}
+
+/// The one deployment of a process, once seen.
+#[derive(Debug)]
+pub struct DeploymentGate {
+    pool: RedisPool,
+    expectation: Expectation,
+    init: Mutex<Init>,
+    seen: OnceLock<Deployment>,
+    trouble: Mutex<Option<String>>,
+}
+
+static CREATE: LazyLock<Script> =
+    LazyLock::new(|| Script::new("create_deployment", include_str!("lua/create_deployment.lua")));
+static AMEND: LazyLock<Script> =
+    LazyLock::new(|| Script::new("amend_deployment", include_str!("lua/amend_deployment.lua")));
+static TAKE_BATCH_NO: LazyLock<Script> =
+    LazyLock::new(|| Script::new("take_batch_no", include_str!("lua/take_batch_no.lua")));
+
+impl DeploymentGate {
+    /// A gate that has seen nothing yet.
+    #[must_use]
+    pub fn new(pool: RedisPool, expectation: Expectation, init: Init) -> Self {
+        let trouble = Mutex::new(Some("the durable Redis has not been read yet".to_owned()));
+        Self { pool, expectation, init: Mutex::new(init), seen: OnceLock::new(), trouble }
+    }
+
+    /// The deployment, if one was ever seen; whether it still stands only a call to Redis can tell.
+    #[must_use]
+    pub fn seen(&self) -> Option<&Deployment> {
+        self.seen.get()
+    }
+
+    /// Why the gate was closed when it was last looked at.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.lock().clone()
+    }
+
+    /// Notes that a script found the deployment gone.
+    pub fn report_lost(&self, why: &str) {
+        let mut trouble = self.trouble.lock();
+        if trouble.is_none() {
+            tracing::error!(why, "the durable Redis has lost VokeTag's state");
+        }
+        *trouble = Some(why.to_owned());
+    }
+
+    /// Reads the record, compares it, and makes it where that is allowed.
+    ///
+    /// # Errors
+    /// [`DeploymentError::Lost`] when it is missing or does not match; the gate's trouble says the same.
+    pub async fn look(&self, now: OffsetDateTime) -> Result<&Deployment, DeploymentError> {
+        let outcome = self.look_inner(now).await;
+        match &outcome {
+            Ok(_) => {
+                if self.trouble.lock().take().is_some() {
+                    tracing::info!("the deployment record is there and matches");
+                }
+            }
+            Err(DeploymentError::Lost(why)) => self.report_lost(why),
+            Err(DeploymentError::Redis(_)) => {}
+        }
+        outcome
+    }
+
+    async fn look_inner(&self, now: OffsetDateTime) -> Result<&Deployment, DeploymentError> {
+        let bytes = match self.read().await? {
+            Some(bytes) => bytes,
+            None => self.make(now).await?,
+        };
+        // Whatever the first contact brought, nobody makes a record after it.
+        *self.init.lock() = Init::Never;
+        let record = self.matching(&bytes)?;
+        let record = self.with_own_epoch(record, bytes).await?;
+        let deployment = self.seen.get_or_init(|| Deployment { id: record.id.clone() });
+        if deployment.id == record.id {
+            Ok(deployment)
+        } else {
+            Err(DeploymentError::Lost("the durable Redis holds another deployment than this process has seen".to_owned()))
+        }
+    }
+
+    async fn read(&self) -> Result<Option<Vec<u8>>, DeploymentError> {
+        let mut get = redis::Cmd::new();
+        get.arg("GET").arg(keys::DEPLOYMENT);
+        match self.pool.command(get).await? {
+            redis::Value::BulkString(bytes) => Ok(Some(bytes)),
+            _ => Ok(None),
+        }
+    }
+
+    async fn make(&self, now: OffsetDateTime) -> Result<Vec<u8>, DeploymentError> {
+        let lost = |why: &str| Err(DeploymentError::Lost(why.to_owned()));
+        if self.seen.get().is_some() {
+            return lost("the deployment record is gone from the durable Redis");
+        }
+        if *self.init.lock() == Init::Never {
+            return lost("the durable Redis holds no deployment record, and this process does not make one");
+        }
+        if self.holds_anything_of_ours().await? {
+            return lost("the durable Redis holds VokeTag data but no deployment record");
+        }
+        let record = DeploymentRecord {
+            id: hex::encode(ambient::entropy::random_bytes::<16>()),
+            audit_origin: self.expectation.audit_origin.clone(),
+            created_at: now,
+            tag_checks: self.expectation.adds_epoch.into_iter().filter_map(|epoch| self.check(epoch)).collect(),
+        };
+        let first_batch = ambient::entropy::random_u64() % u64::from(BatchNo::COUNT);
+        let made = CREATE.invoke().key(keys::DEPLOYMENT).key(keys::NEXT_BATCH_NO).key(audit_chain::keys::head());
+        let (outcome, standing): (i64, Vec<u8>) =
+            made.arg(encode(&record)).arg(first_batch).run(&self.pool).await?;
+        match outcome {
+            1 => tracing::info!(deployment = %record.id, "made the deployment record in an empty Redis"),
+            0 => tracing::info!("another process made the deployment record first"),
+            _ => return lost("the durable Redis holds VokeTag data but no deployment record"),
+        }
+        Ok(standing)
+    }
+
+    /// Walks the whole key space once; only ever asked of a Redis without a deployment record.
+    async fn holds_anything_of_ours(&self) -> Result<bool, DeploymentError> {
+        let mut cursor = 0_u64;
+        loop {
+            let mut scan = redis::Cmd::new();
+            scan.arg("SCAN").arg(cursor).arg("MATCH").arg(format!("{}*", keys::DURABLE_PREFIX)).arg("COUNT").arg(1_000);
+            let reply = self.pool.command(scan).await?;
+            let (next, found): (u64, Vec<Vec<u8>>) = redis::from_redis_value(reply)
+                .map_err(|error| redis_pool::Error::Reply { what: format!("SCAN: {error}") })?;
+            if !found.is_empty() {
+                return Ok(true);
+            }
+            if next == 0 {
+                return Ok(false);
+            }
+            cursor = next;
+        }
+    }
+
+    fn check(&self, epoch: Epoch) -> Option<(u16, String)> {
+        self.expectation.keyring.check_value(epoch).map(|check| (epoch.get(), hex::encode(check)))
+    }
+
+    fn matching(&self, bytes: &[u8]) -> Result<DeploymentRecord, DeploymentError> {
+        let lost = |why: String| Err(DeploymentError::Lost(why));
+        let record: DeploymentRecord = match serde_json::from_slice(bytes) {
+            Ok(record) => record,
+            Err(error) => return lost(format!("the deployment record cannot be read: {error}")),
+        };
+        if record.audit_origin != self.expectation.audit_origin {
+            return lost("the deployment record names another AUDIT_ORIGIN than this process has".to_owned());
+        }
+        for (number, recorded) in &record.tag_checks {
+            let own = Epoch::new(*number).and_then(|epoch| self.check(epoch));
+            match own {
+                Some((_, own)) if own == *recorded => {}
+                Some(_) => return lost(format!("the tag secret of epoch {number} is not the one this deployment has")),
+                None => return lost(format!("this process has no tag secret of epoch {number}, which this deployment has")),
+            }
+        }
+        Ok(record)
+    }
+
+    async fn with_own_epoch(&self, record: DeploymentRecord, bytes: Vec<u8>) -> Result<DeploymentRecord, DeploymentError> {
+        let missing = self.expectation.adds_epoch.filter(|epoch| !record.tag_checks.contains_key(&epoch.get()));
+        let Some((number, check)) = missing.and_then(|epoch| self.check(epoch)) else { return Ok(record) };
+        let mut amended = record;
+        amended.tag_checks.insert(number, check);
+        let call = AMEND.invoke().key(keys::DEPLOYMENT).arg(bytes).arg(encode(&amended));
+        let (replaced, standing): (i64, Vec<u8>) = call.run(&self.pool).await?;
+        if replaced == 1 {
+            tracing::info!(epoch = number, "added the tag key epoch to the deployment record");
+            return Ok(amended);
+        }
+        // Another factory amended it in between; the next look settles the rest.
+        self.matching(&standing)
+    }
+
+    /// Takes the next batch number of the deployment.
+    ///
+    /// # Errors
+    /// [`DeploymentError::Lost`] when the deployment or its counter is not there.
+    pub async fn take_batch_no(&self) -> Result<BatchNo, DeploymentError> {
+        let lost = |why: &str| {
+            self.report_lost(why);
+            DeploymentError::Lost(why.to_owned())
+        };
+        let deployment = self.seen().ok_or_else(|| lost("no deployment record has been seen yet"))?;
+        let call = TAKE_BATCH_NO.invoke().key(keys::DEPLOYMENT).key(keys::NEXT_BATCH_NO).arg(deployment.prefix());
+        let number: i64 = call.run(&self.pool).await?;
+        let number = u32::try_from(number).ok().and_then(BatchNo::new);
+        number.ok_or_else(|| lost("the deployment record or its batch counter is gone"))
+    }
+}
+
+fn encode(record: &DeploymentRecord) -> Vec<u8> {
+    serde_json::to_vec(record).expect("plain data is always serialisable into memory")
+}

@@ -1,0 +1,85 @@
+//! Every key of the catalogue. None has a time to live: all of this must last.
+//!
+//! Per-tag state is the one place where the bytes of a key count: `vt1:t:` and eight characters are 14 bytes, the most
+//! that Redis keeps in its smallest allocation for such a key.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use tag_id::BatchNo;
+use uuid::Uuid;
+
+/// Everything of VokeTag's in the durable Redis begins with this; limiter keys do not.
+pub const DURABLE_PREFIX: &str = "vt1:";
+
+/// The deployment record.
+pub const DEPLOYMENT: &str = "vt1:deployment";
+
+/// The number the next batch gets.
+pub const NEXT_BATCH_NO: &str = "vt1:next-batch";
+
+/// A product's record.
+#[must_use]
+pub fn product(id: &Uuid) -> String {
+    format!("vt1:p:{id}")
+}
+
+/// A tenant's products, ordered by id: a sorted set of ids, all of score 0.
+#[must_use]
+pub fn products_of(tenant: &str) -> String {
+    format!("vt1:px:{tenant}")
+}
+
+/// A batch's record.
+#[must_use]
+pub fn batch(no: BatchNo) -> String {
+    format!("vt1:b:{}", no.get())
+}
+
+/// From a batch's public id to its number.
+#[must_use]
+pub fn batch_no(id: &Uuid) -> String {
+    format!("vt1:bi:{id}")
+}
+
+/// A tenant's batches, ordered by id: a sorted set of ids, all of score 0.
+#[must_use]
+pub fn batches_of(tenant: &str) -> String {
+    format!("vt1:bx:{tenant}")
+}
+
+/// What happened to one tag: its scans and whether it is revoked.
+#[must_use]
+pub fn tag(serial: [u8; 6]) -> String {
+    let mut key = String::with_capacity(14);
+    key.push_str("vt1:t:");
+    URL_SAFE_NO_PAD.encode_string(serial, &mut key);
+    key
+}
+
+/// Why and when one tag was revoked.
+#[must_use]
+pub fn tag_revocation(serial: [u8; 6]) -> String {
+    format!("vt1:tr:{}", URL_SAFE_NO_PAD.encode(serial))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_what_is_already_stored() {
+        let id: Uuid = "019c6652-5e00-7000-8000-0000000000aa".parse().unwrap();
+        assert_eq!(product(&id), "vt1:p:019c6652-5e00-7000-8000-0000000000aa");
+        assert_eq!(products_of("default"), "vt1:px:default");
+        assert_eq!(batch(BatchNo::new(12_345).unwrap()), "vt1:b:12345");
+        assert_eq!(batch_no(&id), "vt1:bi:019c6652-5e00-7000-8000-0000000000aa");
+        assert_eq!(batches_of("default"), "vt1:bx:default");
+        assert_eq!(tag([0, 0x30, 0x39, 0x0a, 0x5b, 0xf5]), "vt1:t:ADA5Clv1");
+        assert_eq!(tag_revocation([0xff; 6]), "vt1:tr:________");
+    }
+
+    #[test]
+    fn a_tag_key_is_fourteen_bytes() {
+        assert_eq!(tag([0xff; 6]).len(), 14);
+    }
+}

@@ -1,0 +1,107 @@
+//! Whether a Redis is set up to keep what it is given: no eviction, and a strong `appendfsync`.
+
+use redis::Value;
+use redis_pool::{Error, RedisPool};
+
+/// What a Redis says of its settings; a setting that it does not tell is `None`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StoragePolicy {
+    /// `maxmemory`, bytes; 0 is no limit.
+    pub maxmemory: Option<u64>,
+    /// `maxmemory-policy`.
+    pub eviction: Option<String>,
+    /// Whether the append-only file is on.
+    pub append_only: Option<bool>,
+    /// `appendfsync`.
+    pub fsync: Option<String>,
+}
+
+impl StoragePolicy {
+    /// Asks Redis.
+    ///
+    /// # Errors
+    /// When Redis is away; a Redis that forbids `CONFIG` gives a policy of `None`s.
+    pub async fn read(pool: &RedisPool) -> Result<Self, Error> {
+        let mut policy = Self::default();
+        for name in ["maxmemory", "maxmemory-policy", "appendonly", "appendfsync"] {
+            let mut get = redis::Cmd::new();
+            get.arg("CONFIG").arg("GET").arg(name);
+            let reply = match pool.command(get).await {
+                Err(Error::Server { .. }) => continue,
+                reply => reply?,
+            };
+            let value = match reply {
+                Value::Array(pair) => pair.into_iter().nth(1),
+                _ => None,
+            };
+            let Some(value) = value.and_then(|value| redis::from_redis_value::<String>(value).ok()) else { continue };
+            match name {
+                "maxmemory" => policy.maxmemory = value.parse().ok(),
+                "maxmemory-policy" => policy.eviction = Some(value),
+                "appendonly" => policy.append_only = Some(value == "yes"),
+                _ => policy.fsync = Some(value),
+            }
+        }
+        Ok(policy)
+    }
+
+    /// Whether keys could be evicted. Without a limit a policy does nothing today, but one setting away it does.
+    #[must_use]
+    pub fn may_evict(&self) -> bool {
+        self.eviction.as_deref().is_some_and(|policy| policy != "noeviction")
+    }
+
+    /// Whether an acknowledged write may be lost in a crash.
+    #[must_use]
+    pub fn is_weak(&self) -> bool {
+        self.append_only == Some(false) || self.fsync.as_deref().is_some_and(|fsync| fsync != "always")
+    }
+
+    /// What an operator should know, one sentence each; empty when all is well.
+    #[must_use]
+    pub fn warnings(&self, must_survive_a_crash: bool) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.may_evict() {
+            let policy = self.eviction.as_deref().unwrap_or_default();
+            warnings.push(format!("maxmemory-policy is {policy}: this Redis may drop keys; set noeviction"));
+        }
+        if must_survive_a_crash && self.append_only == Some(false) {
+            warnings.push("appendonly is no: a crash of Redis loses acknowledged events; set appendonly yes".to_owned());
+        } else if must_survive_a_crash && self.is_weak() {
+            let fsync = self.fsync.as_deref().unwrap_or_default();
+            warnings.push(format!("appendfsync is {fsync}: a crash of Redis may lose acknowledged events; set always"));
+        }
+        if self.eviction.is_none() || (must_survive_a_crash && self.fsync.is_none()) {
+            warnings.push("this Redis does not tell its settings (CONFIG GET is refused): eviction and fsync are unknown".to_owned());
+        }
+        warnings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(eviction: &str, append_only: bool, fsync: &str) -> StoragePolicy {
+        StoragePolicy {
+            maxmemory: Some(0),
+            eviction: Some(eviction.to_owned()),
+            append_only: Some(append_only),
+            fsync: Some(fsync.to_owned()),
+        }
+    }
+
+    #[test]
+    fn a_redis_that_keeps_everything_is_no_cause_for_warning() {
+        assert!(policy("noeviction", true, "always").warnings(true).is_empty());
+    }
+
+    #[test]
+    fn each_weakness_is_named() {
+        assert!(policy("allkeys-lru", true, "always").warnings(false)[0].contains("allkeys-lru"));
+        assert!(policy("noeviction", true, "everysec").warnings(true)[0].contains("everysec"));
+        assert!(policy("noeviction", false, "always").warnings(true)[0].contains("appendonly"));
+        assert!(policy("noeviction", false, "no").warnings(false).is_empty());
+        assert_eq!(StoragePolicy::default().warnings(true).len(), 1);
+    }
+}

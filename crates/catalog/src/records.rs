@@ -1,0 +1,241 @@
+//! Products and batches as they are stored: a small binary header that scripts can read without parsing JSON, then JSON.
+//!
+//! A product: `u32be revision ‖ JSON`. A batch: `u32be revision ‖ u32be size ‖ u16be epoch ‖ JSON`. The revision grows with
+//! every change, so that a process that caches facts is told in the same round trip when they are stale.
+
+use serde::{Deserialize, Serialize};
+use tag_id::{BatchNo, Epoch, TagIndex};
+use time::OffsetDateTime;
+use time::serde::rfc3339;
+use uuid::Uuid;
+
+/// A stored record that cannot be read: written by something else, or damaged.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the stored {kind} record cannot be read: {why}")]
+pub struct RecordError {
+    kind: &'static str,
+    why: String,
+}
+
+/// A product.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Product {
+    /// Its public id.
+    pub id: Uuid,
+    /// Whose it is.
+    pub tenant: String,
+    /// 1 to 200 characters.
+    pub name: String,
+    /// 1 to 200 characters.
+    pub brand: String,
+    /// 8, 12, 13 or 14 digits with a valid check digit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gtin: Option<String>,
+    /// When it was created.
+    #[serde(with = "rfc3339")]
+    pub created_at: OffsetDateTime,
+    /// When it was last changed.
+    #[serde(with = "rfc3339")]
+    pub updated_at: OffsetDateTime,
+}
+
+/// When and why a batch was taken back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Withdrawal {
+    /// When.
+    #[serde(with = "rfc3339")]
+    pub at: OffsetDateTime,
+    /// The operator's words.
+    pub reason: String,
+}
+
+/// A batch of tags.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batch {
+    /// Its public id.
+    pub id: Uuid,
+    /// Whose it is.
+    pub tenant: String,
+    /// The number inside its tags' ids.
+    pub batch_no: BatchNo,
+    /// The key epoch its tags were minted under.
+    pub epoch: Epoch,
+    /// How many tags it has: indexes 0 to `size − 1`.
+    pub size: u32,
+    /// What the tags are on.
+    pub product_id: Uuid,
+    /// 1 to 200 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// When the items were made.
+    #[serde(default, with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub manufactured_at: Option<OffsetDateTime>,
+    /// From when on its tags are no longer valid.
+    #[serde(default, with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<OffsetDateTime>,
+    /// When it was minted.
+    #[serde(with = "rfc3339")]
+    pub created_at: OffsetDateTime,
+    /// Set once the batch is revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked: Option<Withdrawal>,
+    /// Set once the batch is recalled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recalled: Option<Withdrawal>,
+}
+
+impl Batch {
+    /// Whether the batch has a tag of this index and epoch.
+    #[must_use]
+    pub fn holds(&self, epoch: Epoch, index: TagIndex) -> bool {
+        self.epoch == epoch && index.get() < self.size
+    }
+
+    /// What a scan of one of its tags says at `now`: of several, revoked before recalled before expired.
+    #[must_use]
+    pub fn lifecycle(&self, tag_revoked: bool, now: OffsetDateTime) -> Lifecycle {
+        if tag_revoked || self.revoked.is_some() {
+            Lifecycle::Revoked
+        } else if self.recalled.is_some() {
+            Lifecycle::Recalled
+        } else if self.expires_at.is_some_and(|expiry| expiry <= now) {
+            Lifecycle::Expired
+        } else {
+            Lifecycle::Active
+        }
+    }
+}
+
+/// Where a tag stands. Only an active one is valid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lifecycle {
+    /// Genuine and in order.
+    Active,
+    /// Taken back for good, alone or with its batch.
+    Revoked,
+    /// Its batch is called back.
+    Recalled,
+    /// Its batch's time is over.
+    Expired,
+}
+
+/// A record as read, with the exact bytes that a change must find unchanged.
+#[derive(Debug, Clone)]
+pub struct Stored<T> {
+    /// What it says.
+    pub value: T,
+    /// Grows by one with each change.
+    pub revision: u32,
+    /// The stored bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// Something kept as header and JSON.
+pub trait Record: Serialize + for<'de> Deserialize<'de> {
+    /// For messages.
+    const KIND: &'static str;
+    /// Bytes between the revision and the JSON.
+    const FACTS_LEN: usize;
+    /// Those bytes.
+    fn facts(&self) -> Vec<u8>;
+
+    /// The bytes to store.
+    fn encode(&self, revision: u32) -> Vec<u8> {
+        let mut bytes = revision.to_be_bytes().to_vec();
+        bytes.extend(self.facts());
+        serde_json::to_writer(&mut bytes, self).expect("plain data is always serialisable into memory");
+        bytes
+    }
+
+    /// Reads what was stored.
+    ///
+    /// # Errors
+    /// When the bytes are no such record.
+    fn decode(bytes: Vec<u8>) -> Result<Stored<Self>, RecordError> {
+        let fail = |why: String| RecordError { kind: Self::KIND, why };
+        let (revision, rest) = bytes.split_first_chunk::<4>().ok_or_else(|| fail("it is too short".to_owned()))?;
+        let json = rest.get(Self::FACTS_LEN..).ok_or_else(|| fail("it is too short".to_owned()))?;
+        let value = serde_json::from_slice(json).map_err(|error| fail(error.to_string()))?;
+        Ok(Stored { value, revision: u32::from_be_bytes(*revision), bytes })
+    }
+}
+
+impl Record for Product {
+    const KIND: &'static str = "product";
+    const FACTS_LEN: usize = 0;
+
+    fn facts(&self) -> Vec<u8> {
+        Vec::new()
+    }
+}
+
+impl Record for Batch {
+    const KIND: &'static str = "batch";
+    const FACTS_LEN: usize = 6;
+
+    fn facts(&self) -> Vec<u8> {
+        [&self.size.to_be_bytes()[..], &self.epoch.get().to_be_bytes()].concat()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    fn batch() -> Batch {
+        Batch {
+            id: "019c6652-5e00-7000-8000-0000000000bb".parse().unwrap(),
+            tenant: "default".to_owned(),
+            batch_no: BatchNo::new(7).unwrap(),
+            epoch: Epoch::new(3).unwrap(),
+            size: 16_777_216,
+            product_id: "019c6652-5e00-7000-8000-0000000000aa".parse().unwrap(),
+            label: Some("spring".to_owned()),
+            manufactured_at: None,
+            expires_at: Some(datetime!(2027-01-01 0:00 UTC)),
+            created_at: datetime!(2026-02-16 12:00 UTC),
+            revoked: None,
+            recalled: None,
+        }
+    }
+
+    #[test]
+    fn a_record_comes_back_as_it_was_stored() {
+        let bytes = batch().encode(9);
+        assert_eq!(bytes[..10], [0, 0, 0, 9, 1, 0, 0, 0, 0, 3]);
+        let stored = Batch::decode(bytes.clone()).unwrap();
+        assert_eq!((stored.value, stored.revision, stored.bytes), (batch(), 9, bytes));
+    }
+
+    #[test]
+    fn a_damaged_record_is_an_error_not_a_batch() {
+        assert!(Batch::decode(vec![]).is_err());
+        assert!(Batch::decode(batch().encode(1)[..12].to_vec()).is_err());
+        assert!(Product::decode(batch().encode(1)).is_err());
+    }
+
+    #[test]
+    fn revoked_ranks_before_recalled_before_expired() {
+        let now = datetime!(2028-01-01 0:00 UTC);
+        let withdrawal = Some(Withdrawal { at: now, reason: "r".to_owned() });
+        let mut batch = batch();
+        assert_eq!(batch.lifecycle(false, datetime!(2026-12-31 23:59:59 UTC)), Lifecycle::Active);
+        assert_eq!(batch.lifecycle(false, datetime!(2027-01-01 0:00 UTC)), Lifecycle::Expired);
+        batch.recalled.clone_from(&withdrawal);
+        assert_eq!(batch.lifecycle(false, now), Lifecycle::Recalled);
+        assert_eq!(batch.lifecycle(true, now), Lifecycle::Revoked);
+        batch.revoked = withdrawal;
+        assert_eq!(batch.lifecycle(false, now), Lifecycle::Revoked);
+    }
+
+    #[test]
+    fn a_batch_holds_its_indexes_in_its_own_epoch_only() {
+        let batch = Batch { size: 10, ..batch() };
+        let index = |n| TagIndex::new(n).unwrap();
+        assert!(batch.holds(batch.epoch, index(9)));
+        assert!(!batch.holds(batch.epoch, index(10)));
+        assert!(!batch.holds(Epoch::new(2).unwrap(), index(0)));
+    }
+}

@@ -1,0 +1,295 @@
+//! The state machine. All of its state is one packed word and one deadline (see `word`), and every change of state is
+//! one compare-and-swap of the word, so exactly one caller makes it and that one alone counts it and sets the deadline.
+//!
+//! States: closed, open, half-open with its place free, half-open with a probe under way. A closed breaker costs a
+//! load to pass and a load to report a success; a rejecting one costs three loads. Nothing waits: the instant between
+//! a swap and the storing of its deadline is answered with the longest time the deadline could be away.
+
+use std::time::Duration;
+
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::config::Config;
+use crate::permit::Permit;
+use crate::sync::{AtomicU64, Ordering};
+use crate::word::{Deadline, MAX_COUNT, MAX_NANOS, Phase, Word, nanos};
+
+/// A circuit breaker for one dependency, shared by reference among all who call it.
+///
+/// Times passed to it count from any one origin, up to 146 years after it. They may come a little out of order, as
+/// they do when several threads read the clock before they call.
+// Two cache lines to itself: a neighbour's busy counter in the same line would cost more than the breaker does.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct Breaker {
+    word: AtomicU64,
+    deadline: AtomicU64,
+    opened: AtomicU64,
+    half_opened: AtomicU64,
+    closed: AtomicU64,
+    limits: Limits,
+    seed: u64,
+}
+
+/// A [`Config`] in the units and bounds of the words.
+#[derive(Debug)]
+struct Limits {
+    failures: u64,
+    successes: u64,
+    shortest_open: u64,
+    longest_open: u64,
+    probe: u64,
+}
+
+/// What a breaker shows of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Everybody passes.
+    Closed,
+    /// Nobody passed when last asked. It stays `Open` after its time is over until somebody asks to pass.
+    Open,
+    /// One probe at a time passes.
+    HalfOpen,
+}
+
+/// How often a breaker has changed to each state since it was made. Read while others change it, one count may be an
+/// instant ahead of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Transitions {
+    /// Times it opened, from closed or from half-open.
+    pub opened: u64,
+    /// Times an open one let its first probe through.
+    pub half_opened: u64,
+    /// Times it closed.
+    pub closed: u64,
+}
+
+/// The breaker lets nobody through at present.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rejected {
+    /// Time until the next probe could pass: to the end of the open time or, while a probe is under way, to the
+    /// instant it would lose its place. Never zero.
+    pub retry_after: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Success,
+    Failure,
+}
+
+impl Breaker {
+    /// A closed breaker. `seed` decides the lengths of its openings; two breakers that are to wake at different times
+    /// need different seeds.
+    #[must_use]
+    pub fn new(config: Config, seed: u64) -> Self {
+        Self {
+            word: AtomicU64::new(Word::CLOSED.bits()),
+            deadline: AtomicU64::new(Deadline::NONE.bits()),
+            opened: AtomicU64::new(0),
+            half_opened: AtomicU64::new(0),
+            closed: AtomicU64::new(0),
+            limits: Limits::new(config),
+            seed,
+        }
+    }
+
+    /// Asks to make one call at `now`.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`] while open, and while half-open with a probe under way.
+    #[inline]
+    pub fn try_acquire(&self, now: Duration) -> Result<Permit<'_>, Rejected> {
+        let word = self.load();
+        if word.phase() == Phase::Closed {
+            return Ok(Permit::closed(self, word.generation()));
+        }
+        self.try_probe(word, nanos(now))
+    }
+
+    /// The state as last left by a caller; time alone does not change it.
+    #[must_use]
+    pub fn state(&self) -> State {
+        match self.load().phase() {
+            Phase::Closed => State::Closed,
+            Phase::Open => State::Open,
+            Phase::HalfOpen | Phase::Probing => State::HalfOpen,
+        }
+    }
+
+    /// The changes of state so far.
+    #[must_use]
+    pub fn transitions(&self) -> Transitions {
+        Transitions {
+            opened: self.opened.load(Ordering::Relaxed),
+            half_opened: self.half_opened.load(Ordering::Relaxed),
+            closed: self.closed.load(Ordering::Relaxed),
+        }
+    }
+
+    fn try_probe(&self, mut word: Word, now: u64) -> Result<Permit<'_>, Rejected> {
+        loop {
+            let count = match word.phase() {
+                Phase::Closed => return Ok(Permit::closed(self, word.generation())),
+                Phase::HalfOpen => word.count(),
+                Phase::Open | Phase::Probing => {
+                    let deadline = Deadline::from_bits(self.deadline.load(Ordering::Acquire));
+                    // Only a deadline read while the word stood still is surely the word's own.
+                    let seen = self.load();
+                    if seen != word {
+                        word = seen;
+                        continue;
+                    }
+                    match deadline.of(word) {
+                        None => return Err(self.limits.not_yet_known(word)),
+                        Some(deadline) if now < deadline => return Err(Rejected::until(deadline, now)),
+                        Some(_) => word.count(),
+                    }
+                }
+            };
+            match self.swap(word, word.advance(Phase::Probing, count)) {
+                Ok(probing) => {
+                    if word.phase() == Phase::Open {
+                        self.half_opened.fetch_add(1, Ordering::Relaxed);
+                    }
+                    let deadline = now.saturating_add(self.limits.probe).min(MAX_NANOS);
+                    self.publish(deadline, probing);
+                    return Ok(Permit::probe(self, probing.generation(), deadline));
+                }
+                Err(seen) => word = seen,
+            }
+        }
+    }
+
+    #[inline]
+    pub(crate) fn report(&self, generation: u64, deadline: u64, outcome: Outcome, now: Duration) {
+        let word = self.load();
+        let idle = word.phase() == Phase::Closed && word.count() == 0;
+        // A success in a closed breaker without failures, and a late report once closed: nothing to write.
+        if idle && (outcome == Outcome::Success || word.generation() != generation) {
+            return;
+        }
+        self.settle(word, generation, deadline, outcome, now);
+    }
+
+    fn settle(&self, mut word: Word, generation: u64, deadline: u64, outcome: Outcome, now: Duration) {
+        let now = nanos(now);
+        // A generation has one phase for all its life, so a permit of this generation is of this phase.
+        while word.generation() == generation {
+            let next = match (word.phase(), outcome) {
+                (Phase::Closed, Outcome::Success) if word.count() == 0 => return,
+                (Phase::Closed, Outcome::Success) => word.recount(0),
+                (Phase::Closed, Outcome::Failure) if word.count() + 1 < self.limits.failures => {
+                    word.recount(word.count() + 1)
+                }
+                (Phase::Closed, Outcome::Failure) => word.advance(Phase::Open, 0),
+                (Phase::Probing, _) if now > deadline => word.advance(Phase::HalfOpen, word.count()),
+                (Phase::Probing, Outcome::Success) if word.count() + 1 < self.limits.successes => {
+                    word.advance(Phase::HalfOpen, word.count() + 1)
+                }
+                (Phase::Probing, Outcome::Success) => word.advance(Phase::Closed, 0),
+                (Phase::Probing, Outcome::Failure) => word.advance(Phase::Open, 0),
+                (Phase::Open | Phase::HalfOpen, _) => return,
+            };
+            match self.swap(word, next) {
+                Ok(next) => return self.entered(word, next, now),
+                Err(seen) => word = seen,
+            }
+        }
+    }
+
+    /// Frees the place of a probe that will not report. A permit of a closed breaker has no place to free.
+    #[inline]
+    pub(crate) fn release(&self, generation: u64) {
+        let word = self.load();
+        if word.phase() == Phase::Probing && word.generation() == generation {
+            // When the swap fails the probe has lost its place to another, and there is nothing left to free.
+            let _ = self.swap(word, word.advance(Phase::HalfOpen, word.count()));
+        }
+    }
+
+    /// Done by whoever swapped `next` in, and by nobody else.
+    fn entered(&self, before: Word, next: Word, now: u64) {
+        if before.generation() == next.generation() {
+            return;
+        }
+        match next.phase() {
+            Phase::Open => {
+                self.opened.fetch_add(1, Ordering::Relaxed);
+                self.publish(now.saturating_add(self.draw_open(next)), next);
+            }
+            Phase::Closed => {
+                self.closed.fetch_add(1, Ordering::Relaxed);
+            }
+            Phase::HalfOpen | Phase::Probing => {}
+        }
+    }
+
+    /// How long the opening that began with `open` lasts, in nanoseconds. Each generation has a draw of its own, so
+    /// there is no generator to share, and no lock.
+    fn draw_open(&self, open: Word) -> u64 {
+        // The golden ratio, as in SplitMix64: it spreads the generations, and so breakers with neighbouring seeds do
+        // not draw the same lengths one opening apart.
+        const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mut rng = SmallRng::seed_from_u64(self.seed ^ open.generation().wrapping_mul(SPREAD));
+        rng.random_range(self.limits.shortest_open..=self.limits.longest_open)
+    }
+
+    #[inline]
+    fn load(&self) -> Word {
+        Word::from_bits(self.word.load(Ordering::Acquire))
+    }
+
+    fn swap(&self, from: Word, to: Word) -> Result<Word, Word> {
+        match self.word.compare_exchange(from.bits(), to.bits(), Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => Ok(to),
+            Err(seen) => Err(Word::from_bits(seen)),
+        }
+    }
+
+    fn publish(&self, nanos: u64, owner: Word) {
+        self.deadline.store(Deadline::new(nanos, owner).bits(), Ordering::Release);
+    }
+}
+
+impl Limits {
+    fn new(config: Config) -> Self {
+        let open_for = nanos(config.open_for);
+        let permille = u128::from(config.jitter_permille.min(1_000));
+        let spread = u64::try_from(u128::from(open_for) * permille / 1_000).unwrap_or(open_for);
+        Self {
+            failures: u64::from(config.failure_threshold.get()).min(MAX_COUNT),
+            successes: u64::from(config.success_threshold.get()).min(MAX_COUNT),
+            shortest_open: open_for - spread,
+            longest_open: open_for.saturating_add(spread).min(MAX_NANOS),
+            probe: nanos(config.probe_timeout).max(1),
+        }
+    }
+
+    /// The answer in the instant before a deadline is stored: the farthest it could be.
+    #[cold]
+    fn not_yet_known(&self, word: Word) -> Rejected {
+        let nanos = if word.phase() == Phase::Open { self.longest_open } else { self.probe };
+        Rejected { retry_after: Duration::from_nanos(nanos.max(1)) }
+    }
+}
+
+impl Rejected {
+    const fn until(deadline: u64, now: u64) -> Self {
+        Self { retry_after: Duration::from_nanos(deadline - now) }
+    }
+}
+
+impl State {
+    /// The state's name in lower case, as a metric's label has it: `closed`, `open`, `half_open`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
+        }
+    }
+}

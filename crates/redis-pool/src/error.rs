@@ -1,0 +1,143 @@
+//! How an operation fails. The kinds are told apart by what happened, never by searching a message.
+
+use std::time::Duration;
+
+/// An operation that got no usable reply.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// No slot came free in time: this process has as much under way with this Redis as it allows itself.
+    #[error("no slot came free within {} ms", waited.as_millis())]
+    Overloaded {
+        /// How long the caller waited; zero where the queue of waiters was full already.
+        waited: Duration,
+    },
+    /// Redis is away, too slow, or in a state in which it serves nobody.
+    #[error("redis is unavailable: {reason}")]
+    Unavailable {
+        /// What showed it.
+        reason: Reason,
+        /// When trying again may make sense.
+        retry_after: Duration,
+    },
+    /// Redis answered that our own command or script is at fault.
+    #[error("redis refused a command of ours: {code} {message}")]
+    Server {
+        /// The first word of the reply, e.g. `ERR` or `WRONGTYPE`.
+        code: String,
+        /// The rest of the reply.
+        message: String,
+    },
+    /// The reply was read but has another shape than the caller expects.
+    #[error("unexpected reply from redis: {what}")]
+    Reply {
+        /// What was wrong with it.
+        what: String,
+    },
+}
+
+/// Why Redis counts as unavailable.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Reason {
+    /// The circuit breaker let nothing through.
+    #[error("its circuit breaker is open")]
+    BreakerOpen,
+    /// No connection could be made within the deadline.
+    #[error("not connected ({0})")]
+    NotConnected(String),
+    /// No reply within the deadline; the command may have been carried out.
+    #[error("no reply within {} ms", .0.as_millis())]
+    Timeout(Duration),
+    /// The connection broke while the reply was owed; the command may have been carried out.
+    #[error("the connection broke ({0})")]
+    Broken(String),
+    /// Redis answered `LOADING`, `READONLY`, `OOM`, `MISCONF`, `CLUSTERDOWN` or the like.
+    #[error("it answered {0}")]
+    Refusing(&'static str),
+}
+
+impl Error {
+    /// Whether the command may have reached Redis and been carried out although no reply was read.
+    #[must_use]
+    pub fn maybe_applied(&self) -> bool {
+        matches!(self, Self::Unavailable { reason: Reason::Timeout(_) | Reason::Broken(_), .. })
+    }
+
+    /// The fault of a server that answered with an error: what it says about Redis, or about our command.
+    pub(crate) fn from_server(code: &str, detail: &str, retry_after: Duration) -> Self {
+        match refusing_code(code, detail) {
+            Some(code) => Self::Unavailable { reason: Reason::Refusing(code), retry_after },
+            None => Self::Server { code: code.to_owned(), message: detail.to_owned() },
+        }
+    }
+
+    /// Whether this outcome counts as a failure of Redis for the circuit breaker.
+    pub(crate) fn is_redis_failing(&self) -> bool {
+        matches!(self, Self::Unavailable { .. })
+    }
+}
+
+/// The state in which Redis serves nobody, if the reply names one. Redis 6.2 wraps the code of a command that failed inside a
+/// script in `ERR Error running script …: -CODE …`; Redis 7 passes it on as it is.
+fn refusing_code(code: &str, detail: &str) -> Option<&'static str> {
+    const CODES: [&str; 9] = [
+        "LOADING",
+        "READONLY",
+        "OOM",
+        "MISCONF",
+        "CLUSTERDOWN",
+        "MASTERDOWN",
+        "BUSY",
+        "NOREPLICAS",
+        "UNKILLABLE",
+    ];
+    if let Some(known) = CODES.iter().find(|known| **known == code) {
+        return Some(known);
+    }
+    if code != "ERR" || !detail.contains("running script") {
+        return None;
+    }
+    CODES
+        .iter()
+        .find(|known| detail.split_whitespace().any(|word| word.strip_prefix('-') == Some(**known)))
+        .copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(code: &str, detail: &str) -> Option<&'static str> {
+        match Error::from_server(code, detail, Duration::ZERO) {
+            Error::Unavailable { reason: Reason::Refusing(code), .. } => Some(code),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_redis_that_serves_nobody_is_told_from_a_fault_of_ours() {
+        assert_eq!(kind("LOADING", "Redis is loading the dataset in memory"), Some("LOADING"));
+        assert_eq!(kind("OOM", "command not allowed when used memory > 'maxmemory'."), Some("OOM"));
+        assert_eq!(kind("WRONGTYPE", "Operation against a key holding the wrong kind of value"), None);
+        assert_eq!(kind("ERR", "unknown command 'OOM'"), None);
+    }
+
+    #[test]
+    fn a_code_wrapped_by_an_older_redis_is_found() {
+        let wrapped = "Error running script (call to f_ab): @user_script:1: -READONLY You can't write against a read only replica.";
+        assert_eq!(kind("ERR", wrapped), Some("READONLY"));
+        assert_eq!(
+            kind("ERR", "Error running script (call to f_ab): @user_script:1: attempt to index a nil value"),
+            None
+        );
+    }
+
+    #[test]
+    fn only_a_lost_reply_leaves_it_open_whether_the_command_was_carried_out() {
+        let unavailable = |reason| Error::Unavailable { reason, retry_after: Duration::ZERO };
+        assert!(unavailable(Reason::Timeout(Duration::ZERO)).maybe_applied());
+        assert!(unavailable(Reason::Broken(String::new())).maybe_applied());
+        assert!(!unavailable(Reason::BreakerOpen).maybe_applied());
+        assert!(!unavailable(Reason::NotConnected(String::new())).maybe_applied());
+        assert!(!Error::Overloaded { waited: Duration::ZERO }.maybe_applied());
+    }
+}

@@ -1,0 +1,277 @@
+//! The pool: slots, the deadline of an operation, and its outcome for the circuit breaker.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use ambient::{Clock, entropy};
+use circuit_breaker::{Breaker, Transitions};
+use prometheus_client::metrics::histogram::Histogram;
+use redis::{Cmd, RedisError, Value};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
+
+use crate::error::{Error, Reason};
+use crate::exchange::Exchange;
+use crate::link::{Link, Live};
+use crate::metrics::PoolMetrics;
+use crate::url::RedisUrl;
+
+/// Callers that may queue for each slot; one more is refused at once.
+const WAITERS_PER_SLOT: usize = 32;
+/// How long a connection may owe a reply after its caller gave up, in command timeouts (and no less than [`MIN_PATIENCE`]).
+const PATIENCE: u32 = 4;
+const MIN_PATIENCE: Duration = Duration::from_millis(250);
+/// What `retry_after` says where nothing better is known.
+const RETRY_SOON: Duration = Duration::from_secs(1);
+
+/// How a pool behaves. Every limit is required.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// For logs and the label `pool` of metrics.
+    pub name: &'static str,
+    /// Which Redis.
+    pub url: RedisUrl,
+    /// Operations under way at once.
+    pub slots: NonZeroUsize,
+    /// Shared connections that carry them; two are enough for one Redis thread.
+    pub connections: NonZeroUsize,
+    /// The longest wait for a slot.
+    pub wait: Duration,
+    /// Connecting, sending and the reply together.
+    pub command_timeout: Duration,
+}
+
+/// A pool's condition at one moment.
+#[derive(Debug, Clone)]
+pub struct Stats {
+    /// Configured slots.
+    pub slots: usize,
+    /// Slots taken, those of callers that left included.
+    pub slots_in_use: usize,
+    /// Callers waiting for a slot.
+    pub waiting: usize,
+    /// Operations refused so far because no slot came free.
+    pub exhausted: u64,
+    /// Connections that are up.
+    pub connected: usize,
+    /// Why a connection is down, if one is.
+    pub trouble: Option<String>,
+    /// The breaker's state.
+    pub breaker: crate::BreakerState,
+}
+
+/// A bounded, breaker-guarded way to one Redis. Cheap to clone; all clones share the slots.
+#[derive(Clone)]
+pub struct RedisPool {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    config: Config,
+    clock: Arc<dyn Clock>,
+    slots: Arc<Semaphore>,
+    waiting: AtomicUsize,
+    exhausted: AtomicU64,
+    links: Vec<Link>,
+    next_link: AtomicUsize,
+    breaker: Breaker,
+    durations: Histogram,
+}
+
+impl RedisPool {
+    /// Makes a pool and starts to connect. It does not fail when Redis is not there: operations then say so.
+    ///
+    /// Must be called inside a tokio runtime.
+    #[must_use]
+    pub fn new(config: Config, clock: Arc<dyn Clock>, metrics: &PoolMetrics) -> Self {
+        let start = |_| {
+            Link::start(
+                config.name,
+                config.url.clone(),
+                config.command_timeout.max(MIN_PATIENCE),
+                config.slots.get(),
+            )
+        };
+        let inner = Arc::new(Inner {
+            slots: Arc::new(Semaphore::new(config.slots.get())),
+            waiting: AtomicUsize::new(0),
+            exhausted: AtomicU64::new(0),
+            links: (0..config.connections.get()).map(start).collect(),
+            next_link: AtomicUsize::new(0),
+            breaker: Breaker::new(
+                circuit_breaker::Config::new(config.command_timeout * 2),
+                entropy::random_u64(),
+            ),
+            durations: metrics.durations_of(config.name),
+            config,
+            clock,
+        });
+        metrics.watch(&inner);
+        Self { inner }
+    }
+
+    /// Sends one command and reads its reply within the command timeout.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn command(&self, cmd: Cmd) -> Result<Value, Error> {
+        self.command_within(cmd, self.inner.config.command_timeout).await
+    }
+
+    /// Sends one command and reads its reply within `within`, counted from when a slot is free.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn command_within(&self, cmd: Cmd, within: Duration) -> Result<Value, Error> {
+        let inner = &self.inner;
+        let permit = inner.breaker.try_acquire(inner.clock.monotonic()).map_err(|rejected| {
+            Error::Unavailable { reason: Reason::BreakerOpen, retry_after: rejected.retry_after }
+        })?;
+        let slot = inner.slot().await?;
+        let started = inner.clock.monotonic();
+        let outcome = inner.exchange(cmd, slot, within).await;
+        let now = inner.clock.monotonic();
+        inner.durations.observe(now.saturating_sub(started).as_secs_f64());
+        match &outcome {
+            Err(error) if error.is_redis_failing() => permit.failure(now),
+            _ => permit.success(now),
+        }
+        outcome
+    }
+
+    /// The condition at this moment.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.inner.stats()
+    }
+
+    /// The name given in [`Config::name`].
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.inner.config.name
+    }
+
+    /// The deadline of one operation.
+    #[must_use]
+    pub fn command_timeout(&self) -> Duration {
+        self.inner.config.command_timeout
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.inner.clock
+    }
+}
+
+impl fmt::Debug for RedisPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisPool").field("config", &self.inner.config).finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    pub(crate) fn name(&self) -> &'static str {
+        self.config.name
+    }
+
+    pub(crate) fn breaker_transitions(&self) -> Transitions {
+        self.breaker.transitions()
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        Stats {
+            slots: self.config.slots.get(),
+            slots_in_use: self.config.slots.get() - self.slots.available_permits(),
+            waiting: self.waiting.load(Ordering::Relaxed),
+            exhausted: self.exhausted.load(Ordering::Relaxed),
+            connected: self.links.iter().filter(|link| link.live().is_some()).count(),
+            trouble: self.links.iter().find_map(Link::trouble).map(|why| why.to_string()),
+            breaker: self.breaker.state(),
+        }
+    }
+
+    async fn slot(&self) -> Result<OwnedSemaphorePermit, Error> {
+        match Arc::clone(&self.slots).try_acquire_owned() {
+            Ok(slot) => return Ok(slot),
+            Err(TryAcquireError::NoPermits) => {}
+            Err(TryAcquireError::Closed) => unreachable!("the semaphore is never closed"),
+        }
+        let queue = Waiting::join(&self.waiting, self.config.slots.get().saturating_mul(WAITERS_PER_SLOT));
+        let Some(_queued) = queue else {
+            return Err(self.overloaded(Duration::ZERO));
+        };
+        match tokio::time::timeout(self.config.wait, Arc::clone(&self.slots).acquire_owned()).await {
+            Ok(Ok(slot)) => Ok(slot),
+            Ok(Err(_closed)) => unreachable!("the semaphore is never closed"),
+            Err(_) => Err(self.overloaded(self.config.wait)),
+        }
+    }
+
+    fn overloaded(&self, waited: Duration) -> Error {
+        self.exhausted.fetch_add(1, Ordering::Relaxed);
+        Error::Overloaded { waited }
+    }
+
+    async fn exchange(&self, cmd: Cmd, slot: OwnedSemaphorePermit, within: Duration) -> Result<Value, Error> {
+        let deadline = tokio::time::Instant::now() + within;
+        let live = self.live(deadline, within).await?;
+        let patience = (self.config.command_timeout * PATIENCE).max(MIN_PATIENCE);
+        let exchange = Exchange::start(live, cmd, slot, patience);
+        let reply = tokio::time::timeout_at(deadline, exchange)
+            .await
+            .map_err(|_| unavailable(Reason::Timeout(within)))?;
+        reply.and_then(Value::extract_error).map_err(|error| classify(&error))
+    }
+
+    /// The next connection that is up, or the first to come up before the deadline.
+    async fn live(&self, deadline: tokio::time::Instant, within: Duration) -> Result<Live, Error> {
+        let first = self.next_link.fetch_add(1, Ordering::Relaxed);
+        let count = self.links.len();
+        if let Some(live) =
+            (0..count).find_map(|offset| self.links[first.wrapping_add(offset) % count].live())
+        {
+            return Ok(live);
+        }
+        let link = &self.links[first % count];
+        match tokio::time::timeout_at(deadline, link.wait_live()).await {
+            Ok(Some(live)) => Ok(live),
+            _ => {
+                let why = link
+                    .trouble()
+                    .map_or_else(|| format!("within {} ms", within.as_millis()), |why| why.to_string());
+                Err(unavailable(Reason::NotConnected(why)))
+            }
+        }
+    }
+}
+
+/// A place in the queue for slots; leaving it is counted on every path.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn join(waiting: &'a AtomicUsize, bound: usize) -> Option<Self> {
+        let place = Self(waiting);
+        (waiting.fetch_add(1, Ordering::Relaxed) < bound).then_some(place)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn unavailable(reason: Reason) -> Error {
+    Error::Unavailable { reason, retry_after: RETRY_SOON }
+}
+
+fn classify(error: &RedisError) -> Error {
+    match error.code() {
+        Some(code) => Error::from_server(code, error.detail().unwrap_or_default(), RETRY_SOON),
+        None if error.is_io_error() || error.is_connection_dropped() || error.is_unrecoverable_error() => {
+            unavailable(Reason::Broken(error.to_string()))
+        }
+        None => Error::Reply { what: error.to_string() },
+    }
+}

@@ -1,0 +1,130 @@
+//! Lua scripts, called by their digest. A Redis that has forgotten a script (restart, `SCRIPT FLUSH`) is given the source
+//! again inside the same deadline; `NOSCRIPT` is the only answer that is retried blindly, since nothing has run then.
+
+use std::time::Duration;
+
+use redis::{Cmd, FromRedisValue, ToRedisArgs, Value};
+
+use crate::error::Error;
+use crate::pool::RedisPool;
+
+/// A script and its digest. Build it once.
+#[derive(Debug)]
+pub struct Script {
+    name: &'static str,
+    source: String,
+    sha1: String,
+}
+
+impl Script {
+    /// `name` is for logs and metrics.
+    #[must_use]
+    pub fn new(name: &'static str, source: impl Into<String>) -> Self {
+        let source = source.into();
+        let sha1 = redis::Script::new(&source).get_hash().to_owned();
+        Self { name, source, sha1 }
+    }
+
+    /// The script's name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Starts a call: keys first, then arguments.
+    pub fn invoke(&self) -> Invocation<'_> {
+        Invocation { script: self, keys: 0, rest: Cmd::new(), arguments_begun: false }
+    }
+}
+
+/// A call being put together. All keys must be given before the first argument.
+#[must_use]
+pub struct Invocation<'a> {
+    script: &'a Script,
+    keys: usize,
+    rest: Cmd,
+    arguments_begun: bool,
+}
+
+impl Invocation<'_> {
+    /// Adds a key.
+    ///
+    /// # Panics
+    /// When an argument was added before: that is a fault of the program, not of its input.
+    pub fn key(mut self, key: impl ToRedisArgs) -> Self {
+        self.push_key(key);
+        self
+    }
+
+    /// Adds an argument.
+    pub fn arg(mut self, arg: impl ToRedisArgs) -> Self {
+        self.push_arg(arg);
+        self
+    }
+
+    /// Adds a key, by reference.
+    ///
+    /// # Panics
+    /// As [`Self::key`].
+    pub fn push_key(&mut self, key: impl ToRedisArgs) {
+        assert!(!self.arguments_begun, "script {}: a key after an argument", self.script.name);
+        self.keys += key.num_of_args();
+        self.rest.arg(key);
+    }
+
+    /// Adds an argument, by reference.
+    pub fn push_arg(&mut self, arg: impl ToRedisArgs) {
+        self.arguments_begun = true;
+        self.rest.arg(arg);
+    }
+
+    /// Runs the script within the pool's command timeout.
+    ///
+    /// # Errors
+    /// See [`Error`]; [`Error::Reply`] when the reply is no `T`.
+    pub async fn run<T: FromRedisValue>(self, pool: &RedisPool) -> Result<T, Error> {
+        let within = pool.command_timeout();
+        self.run_within(pool, within).await
+    }
+
+    /// Runs the script within `within`, counted from when a slot is free.
+    ///
+    /// # Errors
+    /// See [`Error`]; [`Error::Reply`] when the reply is no `T`.
+    pub async fn run_within<T: FromRedisValue>(self, pool: &RedisPool, within: Duration) -> Result<T, Error> {
+        let started = pool.clock().monotonic();
+        let first = pool.command_within(self.packed("EVALSHA", &self.script.sha1), within).await;
+        let reply = match first {
+            Err(Error::Server { code, .. }) if code == "NOSCRIPT" => {
+                tracing::info!(
+                    script = self.script.name,
+                    "redis does not hold the script, sending its source"
+                );
+                let left = within.saturating_sub(pool.clock().monotonic().saturating_sub(started));
+                pool.command_within(self.packed("EVAL", &self.script.source), left).await?
+            }
+            other => other?,
+        };
+        parse(self.script.name, reply)
+    }
+
+    fn packed(&self, verb: &str, script: &str) -> Cmd {
+        let bytes: usize = self
+            .rest
+            .args_iter()
+            .map(|arg| if let redis::Arg::Simple(bytes) = arg { bytes.len() } else { 0 })
+            .sum();
+        let mut cmd = Cmd::with_capacity(self.rest.args_iter().len() + 3, bytes + script.len() + 16);
+        cmd.arg(verb).arg(script).arg(self.keys);
+        for arg in self.rest.args_iter() {
+            if let redis::Arg::Simple(bytes) = arg {
+                cmd.arg(bytes);
+            }
+        }
+        cmd
+    }
+}
+
+fn parse<T: FromRedisValue>(script: &str, reply: Value) -> Result<T, Error> {
+    redis::from_redis_value(reply).map_err(|error| Error::Reply { what: format!("script {script}: {error}") })
+}

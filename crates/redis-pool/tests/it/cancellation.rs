@@ -1,0 +1,83 @@
+//! Callers that leave before their reply.
+
+use std::time::Duration;
+
+use redis_pool::Error;
+use test_support::{FaultProxy, RedisServer, eventually};
+
+use crate::{echo, pool, text};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_cancelled_calls_leak_no_slot_and_mix_up_no_reply() {
+    let redis = RedisServer::start().await;
+    let pool = pool(&redis.url(), 16, 5_000);
+    pool.command(echo("warm")).await.unwrap();
+    for round in 0..100_u32 {
+        let calls = (0..100_u32).map(|n| {
+            let pool = pool.clone();
+            tokio::spawn(async move {
+                let call = pool.command(echo(&format!("cancelled {round} {n}")));
+                tokio::select! {
+                    biased;
+                    reply = call => assert_eq!(text(reply.unwrap()), format!("cancelled {round} {n}")),
+                    () = yields(n % 7) => {}
+                }
+            })
+        });
+        for call in calls.collect::<Vec<_>>() {
+            call.await.unwrap();
+        }
+        let mine = format!("kept {round}");
+        let kept = pool.command(echo(&mine)).await;
+        match kept {
+            Ok(reply) => assert_eq!(text(reply), mine),
+            Err(error) => assert!(matches!(error, Error::Overloaded { .. }), "{error}"),
+        }
+    }
+    eventually("all slots are free again", Duration::from_secs(5), || async {
+        let stats = pool.stats();
+        stats.slots_in_use == 0 && stats.waiting == 0
+    })
+    .await;
+}
+
+async fn yields(times: u32) {
+    for _ in 0..times {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_slot_stays_taken_until_the_reply_is_read_though_the_caller_has_left() {
+    let redis = RedisServer::start().await;
+    let proxy = FaultProxy::start(redis.addr()).await;
+    let pool = pool(&proxy.url(), 2, 2_000);
+    pool.command(echo("warm")).await.unwrap();
+    proxy.delay(Duration::from_millis(200));
+    let left = tokio::time::timeout(Duration::from_millis(20), pool.command(echo("left"))).await;
+    assert!(left.is_err(), "the caller was to leave before the reply");
+    assert_eq!(pool.stats().slots_in_use, 1);
+    eventually("the reply is read and the slot free", Duration::from_secs(5), || async {
+        pool.stats().slots_in_use == 0
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_connection_that_owes_a_reply_too_long_is_closed_and_its_slots_come_back() {
+    let redis = RedisServer::start().await;
+    let proxy = FaultProxy::start(redis.addr()).await;
+    let pool = pool(&proxy.url(), 4, 100);
+    pool.command(echo("warm")).await.unwrap();
+    proxy.stall();
+    for _ in 0..4 {
+        let stuck = pool.command(echo("stuck")).await;
+        assert!(matches!(stuck, Err(Error::Unavailable { .. })), "{stuck:?}");
+    }
+    assert!(pool.stats().slots_in_use > 0, "what is in the pipe still counts");
+    eventually("the silent connection is closed", Duration::from_secs(5), || async {
+        pool.stats().slots_in_use == 0
+    })
+    .await;
+    proxy.heal();
+}

@@ -1,0 +1,36 @@
+//! One file per hazard, each against a Redis of its own.
+
+mod cancellation;
+mod outage;
+mod saturation;
+mod scripts;
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ambient::SystemClock;
+use redis_pool::{Config, PoolMetrics, RedisPool};
+
+/// A pool on `url` with the given number of slots, 100 ms for a slot and `command_ms` for a command.
+fn pool(url: &str, slots: usize, command_ms: u64) -> RedisPool {
+    let config = Config {
+        name: "test",
+        url: url.parse().expect("a test's address is well-formed"),
+        slots: NonZeroUsize::new(slots).expect("not zero"),
+        connections: NonZeroUsize::new(2).expect("not zero"),
+        wait: Duration::from_millis(100),
+        command_timeout: Duration::from_millis(command_ms),
+    };
+    RedisPool::new(config, Arc::new(SystemClock::new()), &PoolMetrics::default())
+}
+
+fn echo(text: &str) -> redis::Cmd {
+    let mut cmd = redis::cmd("ECHO");
+    cmd.arg(text);
+    cmd
+}
+
+fn text(value: redis::Value) -> String {
+    redis::from_redis_value(value).expect("an ECHO answers with text")
+}
