@@ -202,3 +202,24 @@ async fn dropping_the_proxy_closes_everything() {
     assert_eq!(heard(&mut link).await, "");
     assert!(TcpStream::connect(addr).await.is_err());
 }
+
+#[tokio::test]
+async fn an_earlier_reply_does_not_end_the_wait_for_the_lost_one() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = FaultProxy::start(listener.local_addr().unwrap()).await;
+    let mut client = TcpStream::connect(proxy.addr()).await.unwrap();
+    let (mut upstream, _) = listener.accept().await.unwrap();
+    client.write_all(b"one").await.unwrap();
+    assert_eq!(heard(&mut upstream).await, "one");
+
+    proxy.drop_replies_and_cut_after_next_request();
+    client.write_all(b"two").await.unwrap();
+    assert_eq!(heard(&mut upstream).await, "two");
+    upstream.write_all(b"reply to one").await.unwrap();
+    assert_eq!(heard(&mut upstream).await, "");
+    assert!(hears_nothing(&mut client).await);
+
+    upstream.write_all(b"reply to two").await.unwrap();
+    drop(upstream);
+    assert_eq!(heard(&mut client).await, "");
+}

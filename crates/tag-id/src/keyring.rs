@@ -1,0 +1,158 @@
+//! The master secrets a service holds, and what it can do with them: mint ids, stream them, open them.
+//!
+//! Keys of an epoch with a secret of its own are derived at the start; those of the default secret on first use
+//! and then kept, which is bounded by the 4,095 epochs there are (under 2 MiB in all, if somebody tries every
+//! epoch). A look-up afterwards is one atomic load.
+
+use std::fmt;
+use std::sync::OnceLock;
+
+use subtle::ConstantTimeEq;
+
+use crate::keys::{Keys, Serial, join};
+use crate::numbers::{BatchNo, Epoch, TagIndex};
+use crate::secret::MasterSecret;
+use crate::text::TagId;
+
+/// Master secrets by epoch. Share it behind an `Arc`; nothing in it ever blocks for long.
+pub struct Keyring {
+    default: Option<MasterSecret>,
+    /// Entry `e - 1` is epoch `e`'s.
+    by_epoch: Box<[OnceLock<Box<Keys>>]>,
+}
+
+impl Keyring {
+    /// `default` serves every epoch that has no secret of its own; of two for the same epoch the first counts.
+    #[must_use]
+    pub fn new(
+        default: Option<MasterSecret>,
+        per_epoch: impl IntoIterator<Item = (Epoch, MasterSecret)>,
+    ) -> Self {
+        let keyring = Self { default, by_epoch: (0..Epoch::MAX.get()).map(|_| OnceLock::new()).collect() };
+        for (epoch, secret) in per_epoch {
+            keyring.slot(epoch).get_or_init(|| Box::new(Keys::derive(&secret, epoch)));
+        }
+        keyring
+    }
+
+    /// Whether there is a secret for that epoch.
+    #[must_use]
+    pub fn has(&self, epoch: Epoch) -> bool {
+        self.default.is_some() || self.slot(epoch).get().is_some()
+    }
+
+    /// The id of one tag. For many, take a [`minter`](Self::minter).
+    ///
+    /// # Errors
+    ///
+    /// [`MintError::NoSecret`] when there is no secret for that epoch.
+    pub fn mint(&self, epoch: Epoch, batch: BatchNo, index: TagIndex) -> Result<TagId, MintError> {
+        let keys = self.keys(epoch).ok_or(MintError::NoSecret(epoch))?;
+        Ok(mint(keys, batch, index))
+    }
+
+    /// A minter for one epoch, independent of the keyring, for streaming.
+    ///
+    /// # Errors
+    ///
+    /// [`MintError::NoSecret`] when there is no secret for that epoch.
+    pub fn minter(&self, epoch: Epoch) -> Result<Minter, MintError> {
+        self.keys(epoch).cloned().map(|keys| Minter { keys }).ok_or(MintError::NoSecret(epoch))
+    }
+
+    /// What the id says, if it proves itself; `None` if it is forged, for whichever reason: version, variant,
+    /// an epoch without a secret, or the MAC.
+    ///
+    /// All 16 bytes are compared in constant time with the id that those contents ought to have, before
+    /// anything is made of them. Refusing costs one HMAC.
+    #[must_use]
+    pub fn open(&self, id: &TagId) -> Option<Opened> {
+        let [a, b, c, d, e, f, epoch_high, epoch_low, ..] = *id.as_bytes();
+        let epoch = Epoch::new(u16::from_be_bytes([epoch_high & 0x0f, epoch_low]))?;
+        let keys = self.keys(epoch)?;
+        let custom_a = [a, b, c, d, e, f];
+        if !bool::from(keys.vouch(custom_a).ct_eq(id.as_bytes())) {
+            return None;
+        }
+        let (batch, index) = keys.unpermute(custom_a);
+        Some(Opened { epoch, batch, index })
+    }
+
+    /// A value by which two services see that they hold the same secret for an epoch, without telling it:
+    /// HKDF-SHA256 of the secret with info `"voketag/tag-check/v1/" ‖ decimal(epoch)`, 16 bytes. `None` without
+    /// a secret.
+    #[must_use]
+    pub fn check_value(&self, epoch: Epoch) -> Option<[u8; 16]> {
+        self.keys(epoch).map(Keys::check_value)
+    }
+
+    fn slot(&self, epoch: Epoch) -> &OnceLock<Box<Keys>> {
+        &self.by_epoch[usize::from(epoch.get()) - 1]
+    }
+
+    fn keys(&self, epoch: Epoch) -> Option<&Keys> {
+        let slot = self.slot(epoch);
+        if let Some(keys) = slot.get() {
+            return Some(keys);
+        }
+        let secret = self.default.as_ref()?;
+        Some(slot.get_or_init(|| Box::new(Keys::derive(secret, epoch))))
+    }
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Keyring(..)")
+    }
+}
+
+fn mint(keys: &Keys, batch: BatchNo, index: TagIndex) -> TagId {
+    TagId::from_bytes(keys.vouch(keys.permute(batch, index)))
+}
+
+/// Mints ids of one epoch.
+#[derive(Clone)]
+pub struct Minter {
+    keys: Keys,
+}
+
+impl Minter {
+    /// The id of one tag: the same that [`Keyring::mint`] gives.
+    #[must_use]
+    pub fn mint(&self, batch: BatchNo, index: TagIndex) -> TagId {
+        mint(&self.keys, batch, index)
+    }
+}
+
+impl fmt::Debug for Minter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Minter(..)")
+    }
+}
+
+/// Why an id cannot be minted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum MintError {
+    /// The keyring holds no secret for that epoch.
+    #[error("no master secret for key epoch {0}")]
+    NoSecret(Epoch),
+}
+
+/// What an id that proved itself says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Opened {
+    /// The key epoch it was minted under.
+    pub epoch: Epoch,
+    /// Its batch.
+    pub batch: BatchNo,
+    /// Its place in the batch. Authentic does not mean minted: compare with the batch's size.
+    pub index: TagIndex,
+}
+
+impl Opened {
+    /// `batch_no(24) ‖ index(24)`, big-endian, not permuted: the shortest name a tag has within a deployment.
+    #[must_use]
+    pub fn serial(&self) -> Serial {
+        join(self.batch.get(), self.index.get())
+    }
+}

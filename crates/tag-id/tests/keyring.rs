@@ -1,0 +1,208 @@
+//! What a keyring mints it opens, and nothing else: vectors computed by an independent implementation, and
+//! properties over keys, numbers and forgeries.
+
+#![allow(clippy::unwrap_used, reason = "a helper of a test may panic as the test itself may")]
+
+use proptest::prelude::*;
+use serde::Deserialize;
+use tag_id::{BatchNo, Epoch, Keyring, MasterSecret, MintError, Opened, TagId, TagIndex};
+
+#[derive(Deserialize)]
+struct Vectors {
+    master_secret: String,
+    tags: Vec<Tag>,
+    not_tags: Vec<NotTag>,
+}
+
+#[derive(Deserialize)]
+struct Tag {
+    epoch: u16,
+    batch_no: u32,
+    index: u32,
+    uuid: String,
+    crockford: String,
+}
+
+#[derive(Deserialize)]
+struct NotTag {
+    why: String,
+    uuid: String,
+}
+
+fn vectors() -> Vectors {
+    serde_json::from_str(include_str!("../../../docs/vectors.json")).unwrap()
+}
+
+fn epoch(number: u16) -> Epoch {
+    Epoch::new(number).unwrap()
+}
+
+fn secret(byte: u8) -> MasterSecret {
+    [byte; 32].into()
+}
+
+fn opened(epoch: u16, batch: u32, index: u32) -> Opened {
+    Opened {
+        epoch: Epoch::new(epoch).unwrap(),
+        batch: BatchNo::new(batch).unwrap(),
+        index: TagIndex::new(index).unwrap(),
+    }
+}
+
+fn mint(keyring: &Keyring, contents: Opened) -> TagId {
+    keyring.mint(contents.epoch, contents.batch, contents.index).unwrap()
+}
+
+fn contents() -> impl Strategy<Value = Opened> {
+    (1..=4_095_u16, 0..1_u32 << 24, 0..1_u32 << 24)
+        .prop_map(|(epoch, batch, index)| opened(epoch, batch, index))
+}
+
+#[test]
+fn the_vectors_tags_are_minted_and_opened() {
+    let vectors = vectors();
+    let keyring = Keyring::new(Some(MasterSecret::from_hex(&vectors.master_secret).unwrap()), []);
+    assert!(vectors.tags.len() >= 7);
+    for tag in vectors.tags {
+        let contents = opened(tag.epoch, tag.batch_no, tag.index);
+        let id = mint(&keyring, contents);
+        assert_eq!((id.to_string(), id.crockford().to_string()), (tag.uuid.clone(), tag.crockford.clone()));
+        for text in [tag.uuid, tag.crockford] {
+            assert_eq!(keyring.open(&TagId::parse(&text).unwrap()), Some(contents));
+        }
+    }
+}
+
+#[test]
+fn the_vectors_forgeries_are_refused() {
+    let vectors = vectors();
+    let keyring = Keyring::new(Some(MasterSecret::from_hex(&vectors.master_secret).unwrap()), []);
+    assert!(vectors.not_tags.len() >= 6);
+    for forged in vectors.not_tags {
+        assert_eq!(keyring.open(&TagId::parse(&forged.uuid).unwrap()), None, "{}", forged.why);
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_minted_opens_to_what_it_was_minted_of(master: [u8; 32], contents in contents()) {
+        let keyring = Keyring::new(Some(master.into()), []);
+        let id = mint(&keyring, contents);
+        prop_assert_eq!(keyring.open(&id), Some(contents));
+        let minter = keyring.minter(contents.epoch).unwrap();
+        prop_assert_eq!(minter.mint(contents.batch, contents.index), id);
+        prop_assert_eq!((id.as_bytes()[6] >> 4, id.as_bytes()[8] >> 6), (8, 0b10));
+    }
+
+    #[test]
+    fn no_bit_can_be_flipped(master: [u8; 32], contents in contents()) {
+        let keyring = Keyring::new(Some(master.into()), []);
+        let genuine = u128::from_be_bytes(*mint(&keyring, contents).as_bytes());
+        for bit in 0..128 {
+            let forged = TagId::from_bytes((genuine ^ (1 << bit)).to_be_bytes());
+            prop_assert_eq!(keyring.open(&forged), None, "bit {}", bit);
+        }
+    }
+
+    #[test]
+    fn any_uuid_is_refused(bytes: [u8; 16], with_the_fixed_bits_right: bool) {
+        let mut bytes = bytes;
+        if with_the_fixed_bits_right {
+            bytes[6] = 0x80 | (bytes[6] & 0x0f);
+            bytes[8] = 0x80 | (bytes[8] & 0x3f);
+        }
+        prop_assert_eq!(Keyring::new(Some(secret(7)), []).open(&TagId::from_bytes(bytes)), None);
+    }
+
+    #[test]
+    fn another_secret_opens_nothing(contents in contents()) {
+        let id = mint(&Keyring::new(Some(secret(1)), []), contents);
+        prop_assert_eq!(Keyring::new(Some(secret(2)), []).open(&id), None);
+    }
+
+    #[test]
+    fn a_serial_is_the_batch_and_then_the_index(contents in contents()) {
+        let serial = (u64::from(contents.batch.get()) << 24) | u64::from(contents.index.get());
+        prop_assert_eq!(&contents.serial(), &serial.to_be_bytes()[2..]);
+    }
+}
+
+#[test]
+fn an_epoch_uses_its_own_secret_and_the_others_the_default() {
+    let keyring = Keyring::new(Some(secret(1)), [(epoch(2), secret(2))]);
+    let (all_ones, all_twos) = (Keyring::new(Some(secret(1)), []), Keyring::new(Some(secret(2)), []));
+    assert_eq!(mint(&keyring, opened(1, 5, 6)), mint(&all_ones, opened(1, 5, 6)));
+    assert_eq!(mint(&keyring, opened(2, 5, 6)), mint(&all_twos, opened(2, 5, 6)));
+    assert_eq!(mint(&keyring, opened(3, 5, 6)), mint(&all_ones, opened(3, 5, 6)));
+}
+
+#[test]
+fn an_epoch_without_a_secret_neither_mints_nor_opens() {
+    let keyring = Keyring::new(None, [(epoch(2), secret(2))]);
+    assert!(keyring.has(epoch(2)) && !keyring.has(epoch(1)));
+    let elsewhere = mint(&Keyring::new(Some(secret(2)), []), opened(1, 5, 6));
+    assert_eq!(keyring.open(&elsewhere), None);
+    let (batch, index) = (BatchNo::MAX, TagIndex::MAX);
+    assert_eq!(keyring.mint(epoch(1), batch, index), Err(MintError::NoSecret(epoch(1))));
+    assert_eq!(keyring.minter(epoch(1)).map(|_| ()), Err(MintError::NoSecret(epoch(1))));
+    assert_eq!(keyring.check_value(epoch(1)), None);
+    let genuine = mint(&keyring, opened(2, 5, 6));
+    assert_eq!(keyring.open(&genuine), Some(opened(2, 5, 6)));
+}
+
+#[test]
+fn an_empty_keyring_opens_nothing() {
+    let keyring = Keyring::new(None, []);
+    assert!(!keyring.has(Epoch::MIN));
+    assert_eq!(keyring.open(&mint(&Keyring::new(Some(secret(1)), []), opened(1, 0, 0))), None);
+}
+
+#[test]
+fn the_first_and_the_last_epoch_are_served() {
+    let keyring = Keyring::new(None, [(Epoch::MIN, secret(1)), (Epoch::MAX, secret(2))]);
+    for number in [1, 4_095] {
+        assert_eq!(keyring.open(&mint(&keyring, opened(number, 1, 2))), Some(opened(number, 1, 2)));
+    }
+}
+
+#[test]
+fn check_values_agree_exactly_when_secrets_do() {
+    let keyring = Keyring::new(Some(secret(1)), [(epoch(2), secret(2))]);
+    let same = Keyring::new(Some(secret(3)), [(epoch(1), secret(1)), (epoch(2), secret(2))]);
+    assert_eq!(keyring.check_value(epoch(1)), same.check_value(epoch(1)));
+    assert_eq!(keyring.check_value(epoch(2)), same.check_value(epoch(2)));
+    assert_ne!(keyring.check_value(epoch(3)), same.check_value(epoch(3)));
+    // An epoch is part of it, so that equal secrets of two epochs do not show.
+    assert_ne!(keyring.check_value(epoch(1)), keyring.check_value(epoch(3)));
+}
+
+#[test]
+fn the_check_value_is_that_of_an_independent_hkdf() {
+    let master = MasterSecret::from_hex(&vectors().master_secret).unwrap();
+    let keyring = Keyring::new(Some(master), []);
+    let check = keyring.check_value(epoch(1)).map(hex::encode);
+    assert_eq!(check.as_deref(), Some("88dac8afd78f4306409af42b62e59941"));
+}
+
+#[test]
+fn debug_shows_no_key() {
+    let keyring = Keyring::new(Some(secret(1)), []);
+    let minter = keyring.minter(Epoch::MIN).unwrap();
+    assert_eq!(format!("{keyring:?} {minter:?}"), "Keyring(..) Minter(..)");
+}
+
+#[test]
+fn one_keyring_serves_many_threads() {
+    let keyring = Keyring::new(Some(secret(1)), []);
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let keyring = &keyring;
+            scope.spawn(move || {
+                for number in 1..=200 {
+                    let contents = opened(number, thread, u32::from(number));
+                    assert_eq!(keyring.open(&mint(keyring, contents)), Some(contents));
+                }
+            });
+        }
+    });
+}
