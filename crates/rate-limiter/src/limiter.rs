@@ -1,0 +1,223 @@
+//! The limiter of one region, in that region's Redis.
+//!
+//! Two ways to ask it. By itself: [`Limiter::decide`]. As a part of a bigger script that begins with [`crate::LUA_LIB`]:
+//! [`Limiter::push_keys`] and [`Limiter::push_args`] put in what `limiter_decide` takes, and [`Limiter::read`] reads
+//! what it replied. Both ways every reply passes [`Limiter::read`], which counts it and watches the region's birth.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ambient::Clock;
+use redis_pool::{Error, Invocation, RedisPool};
+
+use crate::birth::{BirthWatch, Sight};
+use crate::decision::{Decision, RegionStatus, Ticket};
+use crate::keys::{self, Region};
+use crate::log_gate::LogGate;
+use crate::metrics::LimiterMetrics;
+use crate::quota::{ColdStart, Dimension, DimensionName, MAX_DIMENSIONS, Quota, assert_sound};
+use crate::script;
+
+/// Stored time further ahead of Redis's clock than this is lost state; the script holds the same number.
+const AHEAD_MS: u64 = 60_000;
+
+/// Decides in one region.
+pub struct Limiter {
+    pool: RedisPool,
+    region: Region,
+    born_key: String,
+    cold_start: ColdStart,
+    births: BirthWatch,
+    metrics: LimiterMetrics,
+    lost_gate: LogGate,
+    clock: Arc<dyn Clock>,
+}
+
+/// A region as its Redis tells it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RegionInfo {
+    /// Its birth, ms since 1970 by Redis's clock; nothing before the first decision.
+    pub born_at_ms: Option<u64>,
+    /// How long ago that was; zero where there is none.
+    pub age: Duration,
+    /// Whether limits are reduced; a region that is not born yet is cold.
+    pub cold: bool,
+    /// Which share of the limits holds now: the cold start's factor, or 1.
+    pub factor: f64,
+    /// The limits in force, in the order asked for.
+    pub limits: Vec<LimitInForce>,
+}
+
+/// A limit as it holds now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LimitInForce {
+    /// What it counts by.
+    pub name: DimensionName,
+    /// Requests per 60 s now.
+    pub limit: u32,
+    /// Requests per 60 s in a warm region.
+    pub full: u32,
+}
+
+impl Limiter {
+    /// The limiter of `region`, whose state is behind `pool`. The clock only spaces log lines; limits go by Redis's.
+    #[must_use]
+    pub fn new(
+        pool: RedisPool,
+        region: Region,
+        cold_start: ColdStart,
+        metrics: LimiterMetrics,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let (births, lost_gate) = (BirthWatch::default(), LogGate::default());
+        Self { born_key: keys::born(&region), pool, region, cold_start, births, metrics, lost_gate, clock }
+    }
+
+    /// Decides on one request, in one atomic call.
+    ///
+    /// # Errors
+    /// See [`Error`]; where [`Error::maybe_applied`], the request may have been counted.
+    ///
+    /// # Panics
+    /// Unless `dimensions` are 1 to 8 different ones.
+    pub async fn decide(&self, dimensions: &[Dimension<'_>]) -> Result<Decision, Error> {
+        let mut invocation = script::LIMIT.invoke();
+        self.push_keys(&mut invocation, dimensions);
+        self.push_args(&mut invocation, dimensions);
+        let ints: Vec<i64> = invocation.run(&self.pool).await?;
+        self.read(&ints, dimensions)
+    }
+
+    /// Adds the limiter's keys: the birth record, then one state for each dimension.
+    ///
+    /// # Panics
+    /// Unless `dimensions` are 1 to 8 different ones.
+    pub fn push_keys(&self, invocation: &mut Invocation<'_>, dimensions: &[Dimension<'_>]) {
+        assert_sound(dimensions);
+        invocation.push_key(&self.born_key);
+        for dimension in dimensions {
+            invocation.push_key(keys::state(&self.region, dimension.name, dimension.subject));
+        }
+    }
+
+    /// Adds the limiter's arguments: their number is 2 and two for each dimension.
+    pub fn push_args(&self, invocation: &mut Invocation<'_>, dimensions: &[Dimension<'_>]) {
+        invocation.push_arg(dimensions.len());
+        invocation.push_arg(self.cold_start.period_ms());
+        for dimension in dimensions {
+            invocation.push_arg(dimension.quota.get());
+            invocation.push_arg(self.cold_start.factor().of(dimension.quota));
+        }
+    }
+
+    /// Reads what `limiter_decide` replied, counts it, and logs when the region was born, warmed up or lost its state.
+    /// Integers after the limiter's own ([`Decision::reply_len`]) are left alone.
+    ///
+    /// # Errors
+    /// [`Error::Reply`] when the integers have another shape.
+    pub fn read(&self, ints: &[i64], dimensions: &[Dimension<'_>]) -> Result<Decision, Error> {
+        let mut names = [""; MAX_DIMENSIONS];
+        for (name, dimension) in names.iter_mut().zip(dimensions) {
+            *name = dimension.name.as_str();
+        }
+        let decision = Decision::read(ints, &names[..dimensions.len().min(MAX_DIMENSIONS)], true)?;
+        self.metrics.count(&decision);
+        if let Some(region) = &decision.report().region {
+            self.watch(region);
+        }
+        Ok(decision)
+    }
+
+    /// Gives back what an allowed request used; `dimensions` are the ones it was decided on. What has left its window
+    /// meanwhile needs no refund. Says how many units were given back.
+    ///
+    /// # Errors
+    /// See [`Error`]. The units then stay used until they leave by themselves.
+    ///
+    /// # Panics
+    /// When the ticket is of another number of dimensions.
+    pub async fn refund(&self, ticket: Ticket, dimensions: &[Dimension<'_>]) -> Result<u32, Error> {
+        assert_eq!(
+            ticket.stamps.len(),
+            dimensions.len(),
+            "a ticket goes with the dimensions it was decided on"
+        );
+        let mut invocation = script::REFUND.invoke();
+        for dimension in dimensions {
+            invocation.push_key(keys::state(&self.region, dimension.name, dimension.subject));
+        }
+        for stamp in ticket.stamps {
+            invocation.push_arg(stamp);
+        }
+        invocation.run(&self.pool).await
+    }
+
+    /// Reads the region without making it: one that was never asked stays unborn.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn region_info(&self, quotas: &[(DimensionName, Quota)]) -> Result<RegionInfo, Error> {
+        let (now, born): (u64, i64) = script::REGION.invoke().key(&self.born_key).run(&self.pool).await?;
+        let born_at_ms = u64::try_from(born).ok().filter(|born| *born <= now + AHEAD_MS);
+        let cold = born_at_ms.is_none_or(|born| now < born + self.cold_start.period_ms());
+        let factor = self.cold_start.factor();
+        let in_force = |&(name, quota): &(DimensionName, Quota)| LimitInForce {
+            name,
+            limit: if cold { factor.of(quota) } else { quota.get() },
+            full: quota.get(),
+        };
+        Ok(RegionInfo {
+            born_at_ms,
+            age: Duration::from_millis(born_at_ms.map_or(0, |born| now.saturating_sub(born))),
+            cold,
+            factor: if cold { factor.get() } else { 1.0 },
+            limits: quotas.iter().map(in_force).collect(),
+        })
+    }
+
+    /// The region.
+    #[must_use]
+    pub fn region(&self) -> &Region {
+        &self.region
+    }
+
+    /// The cold start as configured.
+    #[must_use]
+    pub fn cold_start(&self) -> ColdStart {
+        self.cold_start
+    }
+
+    fn watch(&self, region: &RegionStatus) {
+        let (name, born_at_ms) = (self.region.as_str(), region.born_at_ms);
+        match self.births.see(region) {
+            Sight::Known => {}
+            Sight::Joined => tracing::info!(
+                region = name,
+                born_at_ms,
+                cold = region.cold,
+                "rate limiter: the region was there before this process"
+            ),
+            Sight::Born => tracing::info!(
+                region = name,
+                born_at_ms,
+                cold_ms = self.cold_start.period_ms(),
+                "rate limiter: the region is born, limits are reduced until it is warm"
+            ),
+            Sight::Lost => {
+                self.metrics.state_lost.inc();
+                if let Some(withheld) = self.lost_gate.pass(self.clock.monotonic()) {
+                    tracing::warn!(
+                        region = name,
+                        born_at_ms,
+                        cold_ms = self.cold_start.period_ms(),
+                        withheld,
+                        "rate limiter: the region's state was lost, limits are reduced as in a new region"
+                    );
+                }
+            }
+        }
+        if self.metrics.show_cold(region.cold) && !region.cold {
+            tracing::info!(region = name, born_at_ms, "rate limiter: the region is warm, full limits hold");
+        }
+    }
+}

@@ -1,0 +1,244 @@
+-- limiter.lua: the rate limiter as a library of Lua functions; it touches neither KEYS nor ARGV by itself, so that a
+-- script which does more than limit can put it in front of its own main and still be one round trip.
+--
+-- What a key holds
+--   birth record   decimal text: the ms since 1970 at which the region was born. No TTL.
+--   state          packed, big-endian, at most 355 bytes:
+--                    total I3                     units held by all groups together
+--                    first I6, span I2, count I3  the newest group: its first stamp (ms since 1970), last - first (ms), units
+--                    first I6, span I2, count I3  each older group, oldest first, at most 31
+--                  Header first, oldest next: counting one more unit reads the header and the oldest group and nothing else.
+--
+-- The rule. A unit joins the newest group while now - first < 60 s / 32, or when 32 groups are held; else it begins a group. A
+-- group leaves 60 s after its LAST unit, so no unit is ever forgotten early and no 60 s window admits more than the limit. Holding
+-- the rest of a group for at most 60 s / 32 longer costs an evenly spaced caller at most 3 %.
+--
+-- Time is Redis's. A stamp up to 60 s ahead of it (the clock stepped back) stands: the caller's now is then that stamp. One further
+-- ahead, or a value that cannot be read, is lost state: the caller's state is dropped and the region is born again, hence cold.
+--
+-- How a main uses it (a worked call is in limit_main.lua)
+--   local now    = limiter_now()                                      TIME
+--   local values = redis.call('MGET', unpack(KEYS))                   one read for everything
+--   local d      = limiter_decide(now, values, key_at, ARGV, arg_at)  reads and writes nothing in Redis
+--   limiter_commit(d, KEYS)                                           the writes: call it whether allowed or denied, once
+--   return d.reply                                                    or these integers among others
+--
+-- Redis calls: TIME 1, MGET 1, one SET per dimension when allowed, none when denied (but for a birth record that is to be made, and
+-- state that is to be dropped). Complexity: O(dimensions) when allowed, O(dimensions * 32) when denied.
+
+local LIMITER_WINDOW_MS = 60000
+local LIMITER_JOIN_MS = 1875 -- 60 s / 32
+local LIMITER_MAX_GROUPS = 32
+local LIMITER_AHEAD_MS = 60000
+local LIMITER_SLACK_MS = 1000 -- a state outlives its last group by this
+local LIMITER_HEAD_BYTES = 14
+local LIMITER_GROUP_BYTES = 11
+
+-- Redis's clock in ms since 1970.
+local function limiter_now()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- A state that holds nothing; `now` is the caller's own now, ms. Every field a decision will set is in the constructor, since a table
+-- that grows later costs more than all the rest of a decision's Lua.
+local function limiter_nothing(now)
+  return {
+    total = 0, first = 0, last = 0, count = 0, older = '', now = now, dropped = false, full = 0, limit = 0, allows = false,
+  }
+end
+
+-- The state that `raw` (the stored string, or false) is at `now`, groups that have left taken off. Fields: total; first, last, count
+-- (the newest group; count 0: nothing is held); older (packed, oldest first); now; dropped (whether `raw` was lost state).
+local function limiter_open(raw, now)
+  local size = raw and #raw or 0
+  local s = limiter_nothing(now)
+  if size < LIMITER_HEAD_BYTES or (size - LIMITER_HEAD_BYTES) % LIMITER_GROUP_BYTES ~= 0 then
+    s.dropped = size ~= 0
+    return s
+  end
+  local total, first, span, count = struct.unpack('>I3I6I2I3', raw)
+  local last = first + span
+  if last > now + LIMITER_AHEAD_MS or last + LIMITER_WINDOW_MS <= now then
+    s.dropped = last > now
+    return s
+  end
+  if last > now then
+    s.now = last
+  end
+  local pos = LIMITER_HEAD_BYTES + 1
+  while pos <= size do
+    local older_first, older_span, older_count = struct.unpack('>I6I2I3', raw, pos)
+    if older_first + older_span + LIMITER_WINDOW_MS > s.now then
+      break
+    end
+    total = total - older_count
+    pos = pos + LIMITER_GROUP_BYTES
+  end
+  s.total, s.first, s.last, s.count, s.older = total, first, last, count, string.sub(raw, pos)
+  return s
+end
+
+-- Counts one unit in a state.
+local function limiter_count(s)
+  if s.count > 0 and (s.now - s.first < LIMITER_JOIN_MS
+      or #s.older >= (LIMITER_MAX_GROUPS - 1) * LIMITER_GROUP_BYTES) then
+    s.count = s.count + 1
+  else
+    if s.count > 0 then
+      s.older = s.older .. struct.pack('>I6I2I3', s.first, s.last - s.first, s.count)
+    end
+    s.first, s.count = s.now, 1
+  end
+  s.last = s.now
+  s.total = s.total + 1
+end
+
+-- The instant (ms) at which at least `units` of those held have left: 0 when units <= 0, false when more than are held.
+local function limiter_left_at(s, units)
+  if units <= 0 then
+    return 0
+  end
+  if units > s.total then
+    return false
+  end
+  local left = 0
+  for pos = 1, #s.older, LIMITER_GROUP_BYTES do
+    local first, span, count = struct.unpack('>I6I2I3', s.older, pos)
+    left = left + count
+    if left >= units then
+      return first + span + LIMITER_WINDOW_MS
+    end
+  end
+  return s.last + LIMITER_WINDOW_MS
+end
+
+-- The wait (ms, by Redis's clock) until a state that has `remaining` units to give under `limit` has more, if nothing else comes; 0
+-- when it never will. With `rise` (ms) the limit becomes `full` at that instant. For a caller that is denied (remaining 0) this is
+-- exactly the wait after which it is admitted.
+local function limiter_grows_in(s, now, limit, remaining, rise, full)
+  local at = limiter_left_at(s, s.total + remaining + 1 - limit)
+  if rise and full > limit then
+    local left = limiter_left_at(s, s.total + remaining + 1 - full)
+    local risen = left and math.max(rise, left)
+    if risen and (not at or risen < at) then
+      at = risen
+    end
+  end
+  return at and at - now or 0
+end
+
+-- limiter_decide(now, values, key_at, args, arg_at) -> d
+--   now             ms by Redis's clock: limiter_now()
+--   values          the MGET reply over KEYS: values[key_at] the birth record, values[key_at + i] the state of dimension i
+--   args            ARGV, from arg_at on: n (dimensions, 1..8), cold_ms (length of the cold phase, ms; -1: no birth record and no cold
+--                   phase, values[key_at] is not looked at), then n times: limit, cold_limit (units per 60 s)
+-- d
+--   d.allowed       true or false
+--   d.reply         array of 6 + 5n integers
+--                     1 allowed 0|1 · 2 retry_after ms (0 when allowed) · 3 born_at ms since 1970 (0 without a birth record) ·
+--                     4 now ms since 1970 · 5 flags: 1 cold, 2 birth record made, 4 lost state found · 6 n
+--                     then for each dimension: would it allow 0|1 · limit in force · remaining · ms until remaining grows (0: never) ·
+--                     stamp of the group the unit was counted in (what a refund names; 0 when denied)
+--   d.next_key, d.next_arg   the first index after the limiter's own in KEYS and in ARGV
+local function limiter_decide(now, values, key_at, args, arg_at)
+  local n, cold_ms = tonumber(args[arg_at]), tonumber(args[arg_at + 1])
+  local states, lost = {}, false
+  for i = 1, n do
+    local s = limiter_open(values[key_at + i], now)
+    lost = lost or s.dropped
+    states[i] = s
+  end
+
+  local born, made, birth, rise = 0, false, false, false
+  if cold_ms >= 0 then
+    made = not values[key_at]
+    born = tonumber(values[key_at])
+    lost = lost or not (made or (born and born >= 0 and born <= now + LIMITER_AHEAD_MS))
+    birth = made or lost
+    if birth then
+      born = now
+    end
+    rise = now < born + cold_ms and born + cold_ms
+  end
+
+  local allowed = true
+  for i = 1, n do
+    local s = states[i]
+    s.full = tonumber(args[arg_at + 2 * i])
+    s.limit = rise and tonumber(args[arg_at + 2 * i + 1]) or s.full
+    s.allows = s.total < s.limit
+    allowed = allowed and s.allows
+  end
+
+  local flags = (rise and 1 or 0) + (made and 2 or 0) + (lost and 4 or 0)
+  local reply = { allowed and 1 or 0, 0, born, now, flags, n, 0, 0, 0, 0, 0 }
+  for i = 1, n do
+    local s = states[i]
+    if allowed then
+      limiter_count(s)
+    end
+    local remaining = math.max(0, s.limit - s.total)
+    local grows = limiter_grows_in(s, now, s.limit, remaining, rise, s.full)
+    if not s.allows and grows > reply[2] then
+      reply[2] = grows
+    end
+    local at = 1 + 5 * i
+    reply[at + 1], reply[at + 2], reply[at + 3] = s.allows and 1 or 0, s.limit, remaining
+    reply[at + 4], reply[at + 5] = grows, allowed and s.first or 0
+  end
+  return {
+    allowed = allowed, reply = reply, now = now, birth = birth, states = states, key_at = key_at,
+    next_key = key_at + n + 1, next_arg = arg_at + 2 + 2 * n,
+  }
+end
+
+-- Writes what a decision changes. `keys` is what `values` was read from, same indexes.
+local function limiter_commit(d, keys)
+  if d.birth then
+    redis.call('SET', keys[d.key_at], d.now)
+  end
+  for i, s in ipairs(d.states) do
+    if d.allowed then
+      redis.call('SET', keys[d.key_at + i],
+        struct.pack('>I3I6I2I3', s.total, s.first, s.last - s.first, s.count) .. s.older,
+        'PX', s.last - d.now + LIMITER_WINDOW_MS + LIMITER_SLACK_MS)
+    elseif s.dropped then
+      redis.call('DEL', keys[d.key_at + i])
+    end
+  end
+end
+
+-- A stored state less one unit of the group that began at `stamp`: the new string, '' when nothing is held any more, or false when
+-- that group has gone.
+local function limiter_less_one(raw, stamp)
+  local size = raw and #raw or 0
+  if size < LIMITER_HEAD_BYTES or (size - LIMITER_HEAD_BYTES) % LIMITER_GROUP_BYTES ~= 0 then
+    return false
+  end
+  local total, first, span, count = struct.unpack('>I3I6I2I3', raw)
+  local older = string.sub(raw, LIMITER_HEAD_BYTES + 1)
+  if first == stamp then
+    count = count - 1
+    if count == 0 then
+      if older == '' then
+        return ''
+      end
+      first, span, count = struct.unpack('>I6I2I3', older, #older - LIMITER_GROUP_BYTES + 1)
+      older = string.sub(older, 1, -LIMITER_GROUP_BYTES - 1)
+    end
+    return struct.pack('>I3I6I2I3', total - 1, first, span, count) .. older
+  end
+  for pos = 1, #older, LIMITER_GROUP_BYTES do
+    local group_first, group_span, group_count = struct.unpack('>I6I2I3', older, pos)
+    if group_first == stamp then
+      local kept = ''
+      if group_count > 1 then
+        kept = struct.pack('>I6I2I3', group_first, group_span, group_count - 1)
+      end
+      return struct.pack('>I3I6I2I3', total - 1, first, span, count)
+        .. string.sub(older, 1, pos - 1) .. kept .. string.sub(older, pos + LIMITER_GROUP_BYTES)
+    end
+  end
+  return false
+end

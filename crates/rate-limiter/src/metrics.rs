@@ -1,0 +1,96 @@
+//! What the limiter shows of itself. The handles of every label are taken once, so a decision costs an increment and no look-up.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use crate::decision::Decision;
+
+/// The value of the label `dimension` for the limit over all regions.
+pub(crate) const GLOBAL: &str = "global";
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Labels {
+    dimension: &'static str,
+    decision: &'static str,
+}
+
+#[derive(Debug, Clone)]
+struct PerDimension {
+    name: &'static str,
+    allowed: Counter,
+    denied: Counter,
+}
+
+/// The limiter's metrics: `rate_limit_decisions_total{dimension,decision}`, `rate_limit_region_cold`,
+/// `rate_limit_state_lost_total`, `rate_limit_global_degraded_total`. Clones share the numbers.
+#[derive(Debug, Clone)]
+pub struct LimiterMetrics {
+    decisions: [PerDimension; 3],
+    region_cold: Gauge,
+    pub(crate) state_lost: Counter,
+    pub(crate) global_degraded: Counter,
+}
+
+impl LimiterMetrics {
+    /// Registers the metrics. Register once in a process.
+    #[must_use]
+    pub fn register(registry: &mut Registry) -> Self {
+        let decisions = Family::<Labels, Counter>::default();
+        let handles = |name| {
+            let of = |decision| decisions.get_or_create_owned(&Labels { dimension: name, decision });
+            PerDimension { name, allowed: of("allowed"), denied: of("denied") }
+        };
+        let metrics = Self {
+            decisions: ["ip", "key", GLOBAL].map(handles),
+            region_cold: Gauge::default(),
+            state_lost: Counter::default(),
+            global_degraded: Counter::default(),
+        };
+        registry.register(
+            "rate_limit_decisions",
+            "Requests let pass, counted in every dimension, and requests denied, counted in the dimensions that denied them",
+            decisions,
+        );
+        registry.register(
+            "rate_limit_region_cold",
+            "1 while the region's limits are reduced after its birth, as of the last decision",
+            metrics.region_cold.clone(),
+        );
+        registry.register(
+            "rate_limit_state_lost",
+            "Times the region's limiter state was found lost (flushed, replaced, or stamped far in the future)",
+            metrics.state_lost.clone(),
+        );
+        registry.register(
+            "rate_limit_global_degraded",
+            "Requests decided by the region alone because the global limiter could not be asked",
+            metrics.global_degraded.clone(),
+        );
+        metrics
+    }
+
+    /// Counts one decision. A dimension that would have let a denied request pass is not counted: nothing of it was used.
+    pub(crate) fn count(&self, decision: &Decision) {
+        let allowed = decision.is_allowed();
+        for status in &decision.report().statuses {
+            let Some(handles) = self.decisions.iter().find(|handles| handles.name == status.name) else {
+                continue;
+            };
+            if allowed {
+                handles.allowed.inc();
+            } else if !status.allows {
+                handles.denied.inc();
+            }
+        }
+    }
+
+    /// Shows whether the region is cold; says whether that is a change.
+    pub(crate) fn show_cold(&self, cold: bool) -> bool {
+        let cold = i64::from(cold);
+        // Read first: the value hardly ever changes, and a shared line that is only read stays in every core's cache.
+        self.region_cold.get() != cold && self.region_cold.set(cold) != cold
+    }
+}

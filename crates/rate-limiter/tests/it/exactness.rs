@@ -1,0 +1,217 @@
+//! The promises of the rule, kept by the script at instants of the test's choosing.
+
+use std::cell::RefCell;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use crate::model::Stepped;
+use crate::support::COLD_MS;
+
+const NOW: u64 = 1_771_243_200_000;
+const LOST: i64 = 4;
+const COLD: i64 = 1;
+
+fn run<S: Strategy>(
+    cases: u32,
+    strategy: S,
+    check: impl Fn(&mut Stepped, S::Value) -> Result<(), TestCaseError>,
+) {
+    let stepped = RefCell::new(Stepped::new());
+    TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() })
+        .run(&strategy, |value| check(&mut stepped.borrow_mut(), value))
+        .unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+#[test]
+fn no_window_admits_more_than_the_limit_even_when_the_clock_steps_back_a_minute() {
+    let steps =
+        prop::collection::vec(prop_oneof![8 => 0i64..3_000, 2 => 0i64..61_000, 1 => -60_000i64..0], 1..500);
+    run(80, (1u32..80, steps), |stepped, (limit, steps)| {
+        let mut now = i64::try_from(NOW).expect("a time");
+        let instants: Vec<u64> = steps
+            .iter()
+            .map(|step| {
+                now += step;
+                u64::try_from(now).expect("a time")
+            })
+            .collect();
+        let mut caller = stepped.newcomer(&[(limit, limit)]);
+        // The oracle keeps every timestamp. A clock that has stepped back stands still for the caller until it catches up.
+        let mut kept: Vec<u64> = Vec::new();
+        for (at, reply) in instants.iter().zip(caller.ask(&instants)) {
+            if reply[4] & LOST != 0 {
+                kept.clear();
+            }
+            let at = kept.last().map_or(*at, |newest| *newest.max(at));
+            if reply[0] == 1 {
+                kept.push(at);
+            }
+            let within = kept.iter().filter(|kept| **kept + 60_000 > at).count();
+            prop_assert!(within <= limit as usize, "{within} of {limit} at {at}");
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn denied_at_every_instant_before_the_promised_one_and_admitted_at_it() {
+    let limits = prop::collection::vec((1u32..12).prop_flat_map(|full| (Just(full), 1..=full)), 1..3);
+    let steps = prop::collection::vec(prop_oneof![8 => 0u64..2_000, 1 => 0u64..100_000], 1..60);
+    run(60, (limits, steps, any::<u64>()), |stepped, (limits, steps, seed)| {
+        let mut caller = stepped.newcomer(&limits);
+        let mut now = NOW;
+        for step in steps {
+            now += step;
+            let reply = caller.ask_at(now);
+            if reply[0] == 1 {
+                prop_assert_eq!(reply[1], 0);
+                continue;
+            }
+            let promised = now + u64::try_from(reply[1]).expect("a wait");
+            prop_assert!(promised > now);
+            for before in [now + seed % (promised - now), now + (promised - now) / 2, promised - 1] {
+                prop_assert_eq!(
+                    caller.ask_at(before)[0],
+                    0,
+                    "denied until {}, admitted at {}",
+                    promised,
+                    before
+                );
+            }
+            prop_assert_eq!(caller.ask_at(promised)[0], 1, "not admitted at the promised {}", promised);
+            now = promised;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn the_promise_is_true_in_real_time_after_the_clock_stepped_back() {
+    let mut stepped = Stepped::new();
+    let mut caller = stepped.newcomer(&[(1, 1)]);
+    assert_eq!(caller.ask_at(NOW)[0], 1);
+    let denied = caller.ask_at(NOW - 30_000);
+    assert_eq!((denied[0], denied[1]), (0, 90_000));
+    assert_eq!(caller.ask_at(NOW + 59_999)[0], 0);
+    assert_eq!(caller.ask_at(NOW + 60_000)[0], 1);
+}
+
+#[test]
+fn an_evenly_spaced_caller_gets_95_percent_through() {
+    let mut stepped = Stepped::new();
+    for limit in [1, 2, 3, 5, 10, 31, 32, 33, 34, 50, 63, 64, 65, 99, 100, 101, 250, 500, 993, 999, 1_000] {
+        let asked = 4 * u64::from(limit);
+        let instants: Vec<u64> = (0..asked).map(|i| NOW + i * 60_000 / u64::from(limit)).collect();
+        let mut caller = stepped.newcomer(&[(limit, limit)]);
+        let admitted = caller.ask(&instants).iter().filter(|reply| reply[0] == 1).count() as u64;
+        assert!(admitted * 100 >= asked * 95, "limit {limit}: {admitted} of {asked}");
+    }
+}
+
+#[test]
+fn a_state_stays_under_400_bytes_whatever_the_limit() {
+    let mut stepped = Stepped::new();
+    for limit in [100, 1_000_000] {
+        let mut caller = stepped.newcomer(&[(limit, limit)]);
+        let instants: Vec<u64> = (0..4_000).map(|i| NOW + i * 50).collect();
+        caller.ask(&instants);
+        assert!(caller.state_bytes().len() < 400, "{} bytes", caller.state_bytes().len());
+    }
+}
+
+#[test]
+fn the_cold_phase_ends_by_itself_at_its_millisecond_and_a_denied_caller_is_told_so() {
+    let mut stepped = Stepped::new();
+    let mut caller = stepped.newcomer(&[(100, 50)]);
+    assert_eq!(caller.ask_at(NOW)[7], 50);
+    let late = NOW + COLD_MS - 20_000;
+    let burst = caller.ask(&[late; 60]);
+    assert_eq!(burst.iter().filter(|reply| reply[0] == 1).count(), 50);
+    assert_eq!(burst[59][1], 20_000, "the end of the cold phase comes before the first unit leaves");
+    assert_eq!(caller.ask_at(NOW + COLD_MS - 1)[0], 0);
+    let warm = caller.ask(&[NOW + COLD_MS; 60]);
+    assert_eq!(warm.iter().filter(|reply| reply[0] == 1).count(), 50);
+    assert_eq!((warm[0][7], warm[0][4]), (100, 0));
+}
+
+#[test]
+fn what_remains_and_when_more_does_is_told_for_each_dimension() {
+    let mut stepped = Stepped::new();
+    let mut caller = stepped.newcomer(&[(4, 2), (10, 5)]);
+    caller.born_at(NOW - COLD_MS);
+    assert_eq!(caller.ask_at(NOW)[6..], [1, 4, 3, 60_000, NOW as i64, 1, 10, 9, 60_000, NOW as i64]);
+    let later = caller.ask_at(NOW + 5_000);
+    assert_eq!(later[6..], [1, 4, 2, 55_000, NOW as i64 + 5_000, 1, 10, 8, 55_000, NOW as i64 + 5_000]);
+}
+
+#[test]
+fn a_birth_record_from_the_far_future_is_lost_state_and_one_from_the_near_future_is_not() {
+    let mut stepped = Stepped::new();
+    let mut caller = stepped.newcomer(&[(100, 50)]);
+    caller.born_at(NOW + 60_000);
+    let near = caller.ask_at(NOW);
+    assert_eq!((near[2], near[4]), (NOW as i64 + 60_000, COLD));
+    caller.born_at(NOW + 60_001);
+    let far = caller.ask_at(NOW);
+    assert_eq!((far[2], far[4]), (NOW as i64, COLD | LOST));
+}
+
+#[test]
+fn a_callers_stamp_from_the_far_future_drops_that_caller_and_makes_the_region_cold() {
+    let mut stepped = Stepped::new();
+    let mut caller = stepped.newcomer(&[(2, 1)]);
+    caller.born_at(NOW - 2 * COLD_MS);
+    assert_eq!(caller.ask_at(NOW)[0], 1);
+    assert_eq!(caller.ask_at(NOW)[0], 1);
+    let back = caller.ask_at(NOW - 60_000);
+    assert_eq!((back[0], back[4]), (0, 0), "60 s ahead still stands, and the region is warm");
+    let far_back = caller.ask_at(NOW - 60_001);
+    assert_eq!((far_back[0], far_back[2], far_back[4]), (1, NOW as i64 - 60_001, COLD | LOST));
+    assert_eq!(caller.ask_at(NOW - 60_001)[0], 0, "dropped, not unlimited");
+}
+
+#[test]
+fn lost_state_is_dropped_even_when_another_dimension_denies() {
+    let mut stepped = Stepped::new();
+    let mut caller = stepped.newcomer(&[(5, 5), (1, 1)]);
+    assert_eq!(caller.ask_at(NOW)[0], 1);
+    // Ten years ahead: 1 unit, the newest group, no others.
+    let ahead = NOW + 315_360_000_000;
+    let mut state = vec![0, 0, 1];
+    state.extend(&ahead.to_be_bytes()[2..]);
+    state.extend([0, 0, 0, 0, 1]);
+    caller.write_state(&state);
+    let denied = caller.ask_at(NOW + 1);
+    assert_eq!((denied[0], denied[4]), (0, COLD | LOST));
+    let again = caller.ask_at(NOW + 2);
+    assert_eq!(
+        (again[0], again[4], again[2]),
+        (0, COLD, NOW as i64 + 1),
+        "reborn once, not at every request"
+    );
+}
+
+#[test]
+fn unreadable_state_is_lost_state() {
+    let mut stepped = Stepped::new();
+    let mut caller = stepped.newcomer(&[(5, 5)]);
+    assert_eq!(caller.ask_at(NOW)[0], 1);
+    for rubbish in [&b"x"[..], &[0; 15], &[7; 400]] {
+        caller.write_state(rubbish);
+        let reply = caller.ask_at(NOW + 1);
+        assert_eq!((reply[0], reply[4]), (1, COLD | LOST), "{rubbish:?}");
+    }
+}
+
+#[test]
+fn a_birth_record_gone_by_itself_makes_the_region_cold_and_callers_keep_what_they_used() {
+    let mut stepped = Stepped::new();
+    let mut caller = stepped.newcomer(&[(4, 2)]);
+    caller.born_at(NOW - COLD_MS);
+    assert!(caller.ask(&[NOW; 3]).iter().all(|reply| reply[0] == 1));
+    caller.forget_birth();
+    let denied = caller.ask_at(NOW + 1);
+    assert_eq!((denied[0], denied[4]), (0, COLD | 2));
+    assert_eq!(denied[1], 59_999);
+}

@@ -1,0 +1,119 @@
+//! The limit over all regions, and the order in which limits are asked.
+
+use std::time::Duration;
+
+use rate_limiter::{Decision, GlobalLimiter, Layered, OnRedisDown};
+use redis_pool::RedisPool;
+use test_support::RedisServer;
+
+use crate::support::{World, admitted, clock, ip, pool, pool_within, quota};
+
+const CALLER: &str = "192.0.2.1";
+
+struct Regions {
+    world: World,
+    global: RedisServer,
+}
+
+impl Regions {
+    async fn new() -> Self {
+        Self { world: World::new().await, global: RedisServer::start().await }
+    }
+
+    fn layered(&self, region: &str, per_minute: u32) -> Layered {
+        self.layered_on(pool(&self.global), region, per_minute)
+    }
+
+    fn layered_on(&self, global: RedisPool, region: &str, per_minute: u32) -> Layered {
+        let metrics = self.world.metrics.clone();
+        let global = GlobalLimiter::new(global, quota(per_minute), metrics.clone(), clock());
+        Layered::new(self.world.limiter(region), Some(global), OnRedisDown::Closed, metrics, clock())
+    }
+}
+
+async fn let_pass(layered: &Layered, per_minute: u32, asked: usize) -> usize {
+    let mut passed = 0;
+    for _ in 0..asked {
+        let decision = layered.decide(&[ip(CALLER, per_minute)]).await.expect("redis is there");
+        passed += usize::from(decision.is_allowed());
+    }
+    passed
+}
+
+#[tokio::test]
+async fn a_caller_gets_twice_the_limit_over_all_regions_and_the_denial_gives_the_region_back() {
+    let mut regions = Regions::new().await;
+    for region in ["eu", "us", "global"] {
+        regions.world.warm_up(region).await;
+    }
+    assert_eq!(let_pass(&regions.layered("eu", 10), 10, 15).await, 10);
+    assert_eq!(let_pass(&regions.layered("us", 10), 10, 15).await, 10);
+    let third = regions.layered("global", 10);
+    assert_eq!(let_pass(&third, 10, 15).await, 0);
+    assert_eq!(admitted(&regions.world.limiter("global"), &[ip(CALLER, 10)], 15).await, 10, "all given back");
+    let denied = "voketag_rate_limit_decisions_total{dimension=\"global\",decision=\"denied\"}";
+    assert_eq!(regions.world.metric(denied), "15");
+}
+
+#[tokio::test]
+async fn a_global_denial_tells_its_wait_and_every_dimension_as_it_stands_after_the_refund() {
+    let mut regions = Regions::new().await;
+    regions.world.warm_up("eu").await;
+    let layered = regions.layered("eu", 1);
+    let one = [ip(CALLER, 4)];
+    for _ in 0..2 {
+        assert!(layered.decide(&one).await.unwrap().is_allowed());
+    }
+    let Decision::Denied { retry_after, report } = layered.decide(&one).await.unwrap() else {
+        panic!("denied")
+    };
+    let [region, global] = &report.statuses[..] else { panic!("two dimensions: {report:?}") };
+    assert_eq!((region.name, region.allows, region.limit, region.remaining), ("ip", true, 4, 2));
+    assert_eq!((global.name, global.allows, global.limit, global.remaining), ("global", false, 2, 0));
+    assert_eq!(Some(retry_after), global.grows_in);
+}
+
+#[tokio::test]
+async fn a_refund_that_empties_the_region_leaves_nothing_to_wait_for_there() {
+    let mut regions = Regions::new().await;
+    for region in ["eu", "us"] {
+        regions.world.warm_up(region).await;
+    }
+    assert_eq!(let_pass(&regions.layered("eu", 1), 10, 2).await, 2);
+    let decision = regions.layered("us", 1).decide(&[ip(CALLER, 10)]).await.unwrap();
+    let status = &decision.report().statuses[0];
+    assert_eq!((status.remaining, status.grows_in), (10, None));
+    assert_eq!(regions.world.get("vtrl1:{us}:ip:192.0.2.1").await, None);
+}
+
+#[tokio::test]
+async fn cold_regions_are_halved_and_the_global_limit_is_not() {
+    let regions = Regions::new().await;
+    for region in ["a", "b", "c", "d"] {
+        assert_eq!(let_pass(&regions.layered(region, 10), 10, 15).await, 5, "region {region}");
+    }
+    let fifth = regions.layered("e", 10);
+    let denied = fifth.decide(&[ip(CALLER, 10)]).await.unwrap();
+    assert!(!denied.is_allowed());
+    assert_eq!(denied.report().statuses[1].limit, 20);
+    assert!(denied.report().statuses[0].grows_in.is_some(), "the region will rise when it is warm");
+}
+
+#[tokio::test]
+async fn the_regions_answer_stands_when_the_global_redis_is_away() {
+    let mut regions = Regions::new().await;
+    regions.world.warm_up("eu").await;
+    let layered = regions.layered_on(pool_within(&regions.global, Duration::from_millis(50)), "eu", 1);
+    regions.global.kill();
+    assert_eq!(let_pass(&layered, 10, 15).await, 10);
+    assert_eq!(regions.world.metric("voketag_rate_limit_global_degraded_total"), "10");
+}
+
+#[tokio::test]
+async fn the_global_limit_is_not_asked_about_what_the_region_denied() {
+    let mut regions = Regions::new().await;
+    regions.world.warm_up("eu").await;
+    assert_eq!(let_pass(&regions.layered("eu", 100), 3, 10).await, 3);
+    let allowed = "voketag_rate_limit_decisions_total{dimension=\"global\",decision=\"allowed\"}";
+    assert_eq!(regions.world.metric(allowed), "3");
+}
