@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A source of time.
-pub trait Clock: Send + Sync + 'static {
+pub trait Clock: std::fmt::Debug + Send + Sync + 'static {
     /// Time since an arbitrary origin; never goes back.
     fn monotonic(&self) -> Duration;
     /// Milliseconds since 1970-01-01T00:00:00Z by the wall clock; may jump.

@@ -1,1 +1,66 @@
-//! Under construction.
+//! Everything the two services share about being on the web, and the only shared crate that knows axum.
+//!
+//! A service builds its [`axum::Router`], wraps it once with [`Edge::wrap`] and hands it to [`serve`]. From then on
+//! every request has an id, a time limit, a bounded body and a metric, every refusal is a problem document
+//! (RFC 9457), a panic is an opaque 500, and no client can hold a connection without making progress.
+//! Handlers answer with [`ApiError`] and read their input through [`ApiJson`], [`ApiQuery`], [`ApiPath`] and
+//! [`ApiForm`]. The crate knows no Redis, no tag and no limiter: what it carries of them arrives as numbers.
+//!
+//! ```no_run
+//! use axum::{Json, Router, routing::get};
+//! use http_edge::{
+//!     ApiError, ApiPath, Area, Edge, EdgeConfig, ServeConfig, env, metrics_registry, metrics_route, serve,
+//!     shutdown_signal, telemetry,
+//! };
+//! use std::{error::Error, sync::Arc};
+//!
+//! async fn item(ApiPath(id): ApiPath<u32>) -> Result<Json<u32>, ApiError> {
+//!     if id == 0 { Err(ApiError::invalid_request("id takes a number above 0")) } else { Ok(Json(id)) }
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn Error>> {
+//!     let env = env::Env::of_process();
+//!     telemetry::init(&telemetry::LogConfig::from_env(&env)?)?;
+//!     let address = env.get("BIND_ADDR", "127.0.0.1:8080".parse()?, &env::bind_address())?;
+//!
+//!     let mut registry = metrics_registry();
+//!     let clock = Arc::new(ambient::SystemClock::new());
+//!     let areas = vec![Area::new("/items").header("access-control-allow-origin".parse()?, "*".parse()?)];
+//!     let edge = Edge::new(EdgeConfig::default(), areas, clock, &mut registry);
+//!     let router = Router::new().route("/items/{id}", get(item));
+//!     let app = edge.wrap(router.route("/metrics", metrics_route(Arc::new(registry))));
+//!
+//!     let listener = tokio::net::TcpListener::bind(address).await?;
+//!     serve(listener, app, ServeConfig::default(), shutdown_signal()?).await;
+//!     Ok(())
+//! }
+//! ```
+
+mod body;
+mod client_ip;
+pub mod env;
+mod error;
+mod extract;
+mod http_metrics;
+mod layer;
+mod metrics;
+mod panics;
+mod problem;
+mod rate_headers;
+mod readiness;
+mod request_id;
+mod serve;
+mod stream;
+pub mod telemetry;
+
+pub use client_ip::{ProxyListError, TrustedProxies, limit_subject};
+pub use error::ApiError;
+pub use extract::{ApiBytes, ApiForm, ApiJson, ApiPath, ApiQuery, header_text};
+pub use layer::{Area, Edge, EdgeConfig, EdgeService, RenderProblem};
+pub use metrics::{METRIC_PREFIX, metrics_registry, metrics_route, register_build_info};
+pub use problem::Problem;
+pub use rate_headers::{QuotaStatus, RATE_LIMIT, RATE_LIMIT_POLICY, rate_limit_headers};
+pub use readiness::{Check, Readiness};
+pub use request_id::{RequestId, X_REQUEST_ID};
+pub use serve::{Drained, PeerAddr, ServeConfig, serve, shutdown_signal};

@@ -1,0 +1,260 @@
+//! What a setting may hold: a description for the operator and a reader for the program, kept together.
+
+use crate::client_ip::TrustedProxies;
+use std::fmt;
+use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// Longest part of a wrong value that an error shows, in characters.
+const MAX_SHOWN: usize = 80;
+
+type Reader<T> = Box<dyn Fn(&str) -> Result<T, String> + Send + Sync>;
+
+/// What a setting takes, in words and in code.
+pub struct Kind<T> {
+    takes: String,
+    reader: Reader<T>,
+}
+
+impl<T> fmt::Debug for Kind<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kind").field("takes", &self.takes).finish_non_exhaustive()
+    }
+}
+
+impl<T: 'static> Kind<T> {
+    /// A setting that takes `takes` (the end of the sentence "it takes …"). The reader's error says what exactly is
+    /// wrong, in a few words on one line, or is empty.
+    pub fn new(
+        takes: impl Into<String>,
+        reader: impl Fn(&str) -> Result<T, String> + Send + Sync + 'static,
+    ) -> Self {
+        Self { takes: takes.into(), reader: Box::new(reader) }
+    }
+
+    /// A setting read by the type's own `FromStr`, whose error is told.
+    pub fn parsed(takes: impl Into<String>) -> Self
+    where
+        T: FromStr,
+        T::Err: fmt::Display,
+    {
+        Self::new(takes, |text| text.parse().map_err(|error: T::Err| error.to_string()))
+    }
+
+    /// The same setting as another type.
+    pub fn map<U: 'static>(self, convert: impl Fn(T) -> U + Send + Sync + 'static) -> Kind<U> {
+        let reader = self.reader;
+        Kind { takes: self.takes, reader: Box::new(move |text| reader(text).map(&convert)) }
+    }
+}
+
+impl<T> Kind<T> {
+    pub(super) fn takes(&self) -> &str {
+        &self.takes
+    }
+
+    pub(super) fn read(&self, text: &str) -> Result<T, String> {
+        (self.reader)(text)
+    }
+
+    /// The value as an error may show it: quoted, on one line, cut, and without what stands before an `@`, which in
+    /// a URL is a password.
+    pub(super) fn shown(&self, text: &str) -> String {
+        let redacted = match text.rsplit_once('@') {
+            Some((before, after)) => {
+                let scheme = before.find("://").map_or("", |at| &before[..at + 3]);
+                format!("{scheme}***@{after}")
+            }
+            None => text.to_owned(),
+        };
+        let cut: String = redacted.chars().take(MAX_SHOWN).collect();
+        let more = if cut.len() < redacted.len() { "…" } else { "" };
+        format!("\"{}\"{more}", cut.escape_debug())
+    }
+}
+
+/// A whole number within `range`.
+#[must_use]
+pub fn whole(range: RangeInclusive<u64>) -> Kind<u64> {
+    let takes = format!("a whole number from {} to {}", range.start(), range.end());
+    Kind::new(takes, move |text| {
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = digits.then(|| text.parse().ok()).flatten();
+        number.filter(|number| range.contains(number)).ok_or_else(String::new)
+    })
+}
+
+/// A whole number from 1 to `max`, for limits.
+#[must_use]
+pub fn non_zero_u32(max: u32) -> Kind<NonZeroU32> {
+    whole(1..=u64::from(max)).map(|number| {
+        let number = u32::try_from(number).ok().and_then(NonZeroU32::new);
+        number.expect("the range begins at 1 and ends within u32")
+    })
+}
+
+/// A whole number from 1 to `max`, for sizes.
+#[must_use]
+pub fn non_zero_usize(max: u32) -> Kind<NonZeroUsize> {
+    non_zero_u32(max).map(|number| NonZeroUsize::try_from(number).expect("usize has at least 32 bits here"))
+}
+
+/// A span in milliseconds within `range`.
+#[must_use]
+pub fn millis(range: RangeInclusive<u64>) -> Kind<Duration> {
+    in_unit("milliseconds", range, Duration::from_millis)
+}
+
+/// A span in seconds within `range`.
+#[must_use]
+pub fn seconds(range: RangeInclusive<u64>) -> Kind<Duration> {
+    in_unit("seconds", range, Duration::from_secs)
+}
+
+fn in_unit(unit: &str, range: RangeInclusive<u64>, convert: fn(u64) -> Duration) -> Kind<Duration> {
+    let number = whole(range);
+    Kind { takes: format!("{unit}, {}", number.takes), ..number.map(convert) }
+}
+
+/// A factor above 0 and up to 1.
+#[must_use]
+pub fn factor() -> Kind<f64> {
+    Kind::new("a number above 0 and up to 1", |text| {
+        let number = text.parse().ok().filter(|number: &f64| *number > 0.0 && *number <= 1.0);
+        number.ok_or_else(String::new)
+    })
+}
+
+/// `true` or `false`.
+#[must_use]
+pub fn switch() -> Kind<bool> {
+    choice(&[("true", true), ("false", false)])
+}
+
+/// One of a few words.
+#[must_use]
+pub fn choice<T: Clone + Send + Sync + 'static>(words: &[(&'static str, T)]) -> Kind<T> {
+    let takes = words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(" or ");
+    let words = words.to_vec();
+    Kind::new(takes, move |text| {
+        let chosen = words.iter().find(|(word, _)| *word == text);
+        chosen.map(|(_, value)| value.clone()).ok_or_else(String::new)
+    })
+}
+
+/// Text of so many characters, none of them a control character.
+#[must_use]
+pub fn text(length: RangeInclusive<usize>) -> Kind<String> {
+    let takes = format!("text of {} to {} characters", length.start(), length.end());
+    Kind::new(takes, move |text| {
+        let good = length.contains(&text.chars().count()) && !text.chars().any(char::is_control);
+        if good { Ok(text.to_owned()) } else { Err(String::new()) }
+    })
+}
+
+/// An IP address and a port to listen on.
+#[must_use]
+pub fn bind_address() -> Kind<SocketAddr> {
+    Kind::new("an IP address and a port, e.g. 127.0.0.1:8080", |text| text.parse().map_err(|_| String::new()))
+}
+
+/// The URL of a Redis, as text: `redis://`, `rediss://` or `redis+unix://` and something after it.
+#[must_use]
+pub fn redis_url() -> Kind<String> {
+    let takes = "a URL beginning with redis://, rediss:// or redis+unix://";
+    Kind::new(takes, |text| {
+        let rest =
+            ["redis://", "rediss://", "redis+unix://"].iter().find_map(|scheme| text.strip_prefix(scheme));
+        let good = rest.is_some_and(|rest| !rest.is_empty()) && is_one_word(text);
+        if good { Ok(text.to_owned()) } else { Err(String::new()) }
+    })
+}
+
+/// The beginning of a URL that paths are appended to: `http://` or `https://`, a host, perhaps a path; no query, no
+/// user. It is given back without a slash at its end.
+#[must_use]
+pub fn base_url() -> Kind<String> {
+    Kind::new("a URL beginning with http:// or https://, without user, query and fragment", |text| {
+        let uri: http::Uri = text.parse().map_err(|_| String::new())?;
+        let web = matches!(uri.scheme_str(), Some("http" | "https"));
+        let host = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+        let plain = uri.query().is_none() && !text.contains('#') && text.is_ascii() && is_one_word(text);
+        if web && host && plain { Ok(text.trim_end_matches('/').to_owned()) } else { Err(String::new()) }
+    })
+}
+
+/// The proxies in front, as addresses and CIDRs.
+#[must_use]
+pub fn trusted_proxies() -> Kind<TrustedProxies> {
+    Kind::parsed("IP addresses and CIDRs separated by commas, none of them /0")
+}
+
+fn is_one_word(text: &str) -> bool {
+    !text.chars().any(|character| character.is_whitespace() || character.is_control())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken<T: fmt::Debug>(kind: &Kind<T>, good: &[&str], bad: &[&str]) {
+        for text in good {
+            assert!(kind.read(text).is_ok(), "{text:?} is {}", kind.takes());
+        }
+        for text in bad {
+            assert!(kind.read(text).is_err(), "{text:?} is not {}", kind.takes());
+        }
+    }
+
+    #[test]
+    fn each_kind_takes_what_it_says() {
+        taken(
+            &whole(0..=10),
+            &["0", "10", "007"],
+            &["", "11", "-1", "+1", " 1", "1.0", "99999999999999999999"],
+        );
+        taken(&non_zero_u32(u32::MAX), &["1", "4294967295"], &["0", "4294967296"]);
+        taken(&non_zero_usize(100), &["1", "100"], &["0", "101"]);
+        taken(&factor(), &["0.5", "1", "1.0", "1e-3"], &["0", "1.01", "-0.5", "NaN", "inf", "half", ""]);
+        taken(&switch(), &["true", "false"], &["1", "TRUE", ""]);
+        taken(&text(1..=3), &["a", "é€x"], &["", "abcd", "a\nb"]);
+        taken(&bind_address(), &["127.0.0.1:0", "[::1]:8080"], &["localhost:80", "127.0.0.1", ":8080", ""]);
+        taken(
+            &redis_url(),
+            &["redis://127.0.0.1:6379", "rediss://u:p@h/1", "redis+unix:///run/redis.sock"],
+            &["", "redis://", "http://h", "redis://a b"],
+        );
+        taken(
+            &base_url(),
+            &["http://127.0.0.1:8080", "https://tags.example/a/"],
+            &["", "tags.example", "ftp://h", "http://", "https://h/?q", "https://h/#f", "https://u@h/"],
+        );
+        taken(&trusted_proxies(), &["", "10.0.0.0/8, ::1"], &["10.0.0.0/0", "proxy.local"]);
+    }
+
+    #[test]
+    fn values_come_out_in_their_unit() {
+        assert_eq!(millis(1..=9_999).read("1500").unwrap(), Duration::from_millis(1_500));
+        assert_eq!(seconds(1..=9_999).read("300").unwrap(), Duration::from_secs(300));
+        assert_eq!(base_url().read("https://tags.example/a/").unwrap(), "https://tags.example/a");
+    }
+
+    #[test]
+    fn a_password_in_a_url_is_not_shown() {
+        let kind = redis_url();
+        for url in ["http://user:hunter2@host", "user:hunter2@host", "redis://:hunter2@a@host b", "hunter2@"]
+        {
+            assert!(!kind.shown(url).contains("hunter2"), "{}", kind.shown(url));
+        }
+        assert_eq!(kind.shown("http://user:hunter2@host:1/0"), r#""http://***@host:1/0""#);
+    }
+
+    #[test]
+    fn a_list_of_proxies_says_which_item_is_wrong() {
+        let why = trusted_proxies().read("10.0.0.0/8,0.0.0.0/0").unwrap_err();
+        assert_eq!(why, r#""0.0.0.0/0" covers every address"#);
+    }
+}

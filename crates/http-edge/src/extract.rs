@@ -1,0 +1,269 @@
+//! Extractors that refuse in the words of the public contract, docs/CONTRACT.md §5.
+//!
+//! They parse with axum and serde and differ in what they say and in what they let through: a field that cannot be
+//! read is a 400 that names it, never a 422; a field given twice is refused, as is text that is not UTF-8, which
+//! the form decoder would otherwise replace by `U+FFFD`. An unknown field is refused when `T` asks for it with
+//! `#[serde(deny_unknown_fields)]`; a duplicate JSON member when `T` is a struct (a map keeps the last one).
+
+use crate::body::TooSlow;
+use crate::error::ApiError;
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::extract::path::ErrorKind;
+use axum::extract::rejection::{BytesRejection, FailedToBufferBody, PathRejection};
+use axum::extract::{Form, FromRequest, FromRequestParts, Path, Query, Request};
+use http::header::{CONTENT_TYPE, HeaderName};
+use http::request::Parts;
+use http::{HeaderMap, Method};
+use serde::de::DeserializeOwned;
+use std::error::Error;
+
+/// Most fields a query or form may have: telling duplicates apart compares each with each.
+const MAX_FIELDS: usize = 64;
+
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// A JSON body.
+///
+/// Refused with 415 unless the media type is `application/json` or `application/…+json`, with 400 naming the
+/// field when it cannot be read, with 413 or 408 when it is too long or too slow.
+#[derive(Debug)]
+pub struct ApiJson<T>(pub T);
+
+/// The fields of the query string, each at most once.
+#[derive(Debug)]
+pub struct ApiQuery<T>(pub T);
+
+/// The captures of the path.
+#[derive(Debug)]
+pub struct ApiPath<T>(pub T);
+
+/// A form body (`application/x-www-form-urlencoded`), each field at most once.
+#[derive(Debug)]
+pub struct ApiForm<T>(pub T);
+
+/// The whole body as bytes, within the edge's limits.
+#[derive(Debug)]
+pub struct ApiBytes(pub Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for ApiBytes {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        Bytes::from_request(request, state).await.map(Self).map_err(|rejection| body_error(&rejection))
+    }
+}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for ApiJson<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        if !media_type(request.headers()).is_some_and(is_json) {
+            return Err(ApiError::UnsupportedMediaType("the body must be application/json".into()));
+        }
+        let ApiBytes(bytes) = ApiBytes::from_request(request, state).await?;
+        match Json::<T>::from_bytes(&bytes) {
+            Ok(Json(value)) => Ok(Self(value)),
+            Err(rejection) => Err(unreadable("the JSON body", &rejection)),
+        }
+    }
+}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for ApiQuery<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        check_fields(parts.uri.query().unwrap_or_default().as_bytes(), "the query")?;
+        match Query::<T>::try_from_uri(&parts.uri) {
+            Ok(Query(value)) => Ok(Self(value)),
+            Err(rejection) => Err(unreadable("the query", &rejection)),
+        }
+    }
+}
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for ApiPath<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let rejection = match Path::<T>::from_request_parts(parts, state).await {
+            Ok(Path(value)) => return Ok(Self(value)),
+            Err(rejection) => rejection,
+        };
+        let PathRejection::FailedToDeserializePathParams(failed) = rejection else {
+            return Err(ApiError::internal(rejection));
+        };
+        Err(match failed.kind() {
+            ErrorKind::WrongNumberOfParameters { .. } | ErrorKind::UnsupportedType { .. } => {
+                ApiError::internal(failed)
+            }
+            kind => ApiError::invalid_request(format!("the path cannot be read: {kind}")),
+        })
+    }
+}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for ApiForm<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        if !media_type(request.headers()).is_some_and(|kind| kind.eq_ignore_ascii_case(FORM)) {
+            return Err(ApiError::UnsupportedMediaType(format!("the body must be {FORM}").into()));
+        }
+        let ApiBytes(bytes) = ApiBytes::from_request(request, state).await?;
+        check_fields(&bytes, "the form")?;
+        let mut buffered = Request::new(Body::from(bytes));
+        *buffered.method_mut() = Method::POST;
+        buffered.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static(FORM));
+        match Form::<T>::from_request(buffered, &()).await {
+            Ok(Form(value)) => Ok(Self(value)),
+            Err(rejection) => Err(unreadable("the form", &rejection)),
+        }
+    }
+}
+
+/// The one value of header `name` as text; `None` when there is no such header.
+///
+/// # Errors
+///
+/// `invalid-request` when the header is given twice or its value is not visible ASCII.
+pub fn header_text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, ApiError> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(ApiError::invalid_request(format!("the header {name} is given more than once")));
+    }
+    match value.to_str() {
+        Ok(text) => Ok(Some(text)),
+        Err(_) => Err(ApiError::invalid_request(format!("the header {name} takes visible ASCII only"))),
+    }
+}
+
+fn media_type(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    Some(value.split(';').next().unwrap_or_default().trim())
+}
+
+fn is_json(media_type: &str) -> bool {
+    let lower = media_type.to_ascii_lowercase();
+    lower == "application/json" || (lower.starts_with("application/") && lower.ends_with("+json"))
+}
+
+fn unreadable(what: &str, rejection: &dyn Error) -> ApiError {
+    let reason = rejection.source().map_or_else(|| rejection.to_string(), ToString::to_string);
+    ApiError::invalid_request(format!("{what} cannot be read: {reason}"))
+}
+
+fn body_error(rejection: &BytesRejection) -> ApiError {
+    if let BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) = rejection {
+        return ApiError::ContentTooLarge;
+    }
+    let mut cause: Option<&(dyn Error + 'static)> = Some(rejection);
+    while let Some(error) = cause {
+        if error.is::<TooSlow>() {
+            return ApiError::RequestTimeout;
+        }
+        cause = error.source();
+    }
+    ApiError::invalid_request("the request body could not be read to its end")
+}
+
+/// Refuses a query or form (`what`) with text that is not UTF-8, with a field given twice, or with too many.
+fn check_fields(encoded: &[u8], what: &str) -> Result<(), ApiError> {
+    let mut names: Vec<Vec<u8>> = Vec::new();
+    for pair in encoded.split(|&byte| byte == b'&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = match pair.iter().position(|&byte| byte == b'=') {
+            Some(at) => (&pair[..at], &pair[at + 1..]),
+            None => (pair, &[][..]),
+        };
+        let name = decoded(name);
+        if std::str::from_utf8(&name).is_err() {
+            return Err(ApiError::invalid_request(format!("{what} has a field name that is not UTF-8")));
+        }
+        let shown = String::from_utf8_lossy(&name);
+        if std::str::from_utf8(&decoded(value)).is_err() {
+            return Err(ApiError::invalid_request(format!("{shown} in {what} takes UTF-8 text")));
+        }
+        if names.contains(&name) {
+            return Err(ApiError::invalid_request(format!("{what} has {shown} more than once")));
+        }
+        if names.len() == MAX_FIELDS {
+            return Err(ApiError::invalid_request(format!("{what} takes at most {MAX_FIELDS} fields")));
+        }
+        names.push(name);
+    }
+    Ok(())
+}
+
+/// `application/x-www-form-urlencoded` text as bytes. An escape that is none stands for itself, as in the WHATWG
+/// URL standard, which the parser behind [`Query`] follows.
+fn decoded(text: &[u8]) -> Vec<u8> {
+    let nibble = |byte: Option<&u8>| byte.and_then(|&b| char::from(b).to_digit(16));
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut at = 0;
+    while let Some(&byte) = text.get(at) {
+        let escape = (nibble(text.get(at + 1)), nibble(text.get(at + 2)));
+        match (byte, escape) {
+            (b'%', (Some(high), Some(low))) => {
+                bytes.push(u8::try_from(high * 16 + low).expect("two hex digits are a byte"));
+                at += 2;
+            }
+            (b'+', _) => bytes.push(b' '),
+            _ => bytes.push(byte),
+        }
+        at += 1;
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_decode_and_broken_ones_stand_for_themselves() {
+        for (text, bytes) in [
+            ("a+b", &b"a b"[..]),
+            ("%41%2b", b"A+"),
+            ("%ff", b"\xff"),
+            ("%", b"%"),
+            ("%4", b"%4"),
+            ("%zz1", b"%zz1"),
+        ] {
+            assert_eq!(decoded(text.as_bytes()), bytes);
+        }
+    }
+
+    #[test]
+    fn duplicate_fields_are_found_behind_their_escapes() {
+        assert!(check_fields(b"a=1&b=2&&", "the query").is_ok());
+        assert!(check_fields(b"a=1&%61=2", "the query").is_err());
+        assert!(check_fields(b"a&a", "the query").is_err());
+        assert!(check_fields(b"a=%ff", "the query").is_err());
+        assert!(check_fields(b"%ff=a", "the query").is_err());
+        let many: Vec<String> = (0..=MAX_FIELDS).map(|n| format!("f{n}=1")).collect();
+        assert!(check_fields(many[1..].join("&").as_bytes(), "the query").is_ok());
+        assert!(check_fields(many.join("&").as_bytes(), "the query").is_err());
+    }
+
+    #[test]
+    fn json_media_types() {
+        for good in ["application/json", "APPLICATION/JSON", "application/merge-patch+json"] {
+            assert!(is_json(good));
+        }
+        for bad in ["", "text/json", "application/jsonx", "application/x-www-form-urlencoded"] {
+            assert!(!is_json(bad));
+        }
+    }
+
+    #[test]
+    fn a_header_is_one_line_of_visible_ascii() {
+        let name = HeaderName::from_static("x-api-key");
+        let mut headers = HeaderMap::new();
+        assert!(header_text(&headers, &name).unwrap().is_none());
+        headers.append(&name, "abc".parse().unwrap());
+        assert_eq!(header_text(&headers, &name).unwrap(), Some("abc"));
+        headers.append(&name, "abc".parse().unwrap());
+        assert_eq!(header_text(&headers, &name).unwrap_err().slug(), "invalid-request");
+        headers.insert(&name, http::HeaderValue::from_bytes(b"\xff").unwrap());
+        assert_eq!(header_text(&headers, &name).unwrap_err().slug(), "invalid-request");
+    }
+}

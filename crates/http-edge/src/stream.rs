@@ -1,0 +1,223 @@
+//! A TCP stream on which no client can linger without making progress.
+//!
+//! Three waits are bounded. *Idle*: between requests, until the first byte of the next one. *Head*: from that byte
+//! (or from the connection's opening, for the first request) until the head is complete. *Write*: while the client
+//! takes none of the bytes offered to it. Each ends in a `TimedOut` error, upon which hyper drops the connection.
+//! While a request is being handled nothing is bounded here: the edge holds the handler and the body to time.
+//!
+//! hyper has one timer for idle and head together, which would make slow heads as cheap as idle connections; so it
+//! is switched off in favour of these two. Where a request begins and ends the stream learns from [`Phase`].
+//!
+//! Closing lingers: after our side is shut, what the client is still sending is read and dropped for a moment.
+//! Otherwise the kernel would answer it with a reset, which may destroy the refusal before the client has read it.
+
+use std::future::Future;
+use std::io::{self, ErrorKind, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep};
+
+/// Longest time closing lingers.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Most bytes that are read and dropped while closing lingers.
+const LINGER_BYTES: usize = 256 * 1024;
+
+/// Whether a request is being handled on this connection: odd while it is, and another number for each change.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Phase(Arc<AtomicU32>);
+
+impl Phase {
+    /// A request's head is complete; it is being handled until the returned mark is dropped.
+    pub(crate) fn begin(&self) -> Handling {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Handling(self.clone())
+    }
+
+    fn get(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A request is being handled.
+#[derive(Debug)]
+pub(crate) struct Handling(Phase);
+
+impl Drop for Handling {
+    fn drop(&mut self) {
+        self.0.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The bounds of one connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    pub(crate) idle: Duration,
+    pub(crate) head: Duration,
+    pub(crate) write: Duration,
+}
+
+/// The stream.
+#[derive(Debug)]
+pub(crate) struct BoundedStream {
+    tcp: TcpStream,
+    bounds: Bounds,
+    phase: Phase,
+    /// The phase at the last read, and whether bytes came since.
+    seen: u32,
+    head_began: bool,
+    read: Timer,
+    write: Timer,
+    lingered: Option<usize>,
+}
+
+impl BoundedStream {
+    pub(crate) fn new(tcp: TcpStream, bounds: Bounds, phase: Phase) -> Self {
+        let seen = phase.get();
+        Self {
+            tcp,
+            bounds,
+            phase,
+            seen,
+            head_began: true,
+            read: Timer::default(),
+            write: Timer::default(),
+            lingered: None,
+        }
+    }
+
+    /// The read that found nothing: an error once the bound of this wait is passed.
+    fn wait_for_bytes(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let phase = self.phase.get();
+        if phase != self.seen {
+            self.seen = phase;
+            self.head_began = false;
+            self.read.stop();
+        }
+        if phase % 2 == 1 {
+            return Poll::Pending;
+        }
+        let bound = if self.head_began { self.bounds.head } else { self.bounds.idle };
+        self.read.poll(bound, cx)
+    }
+
+    /// Starts the idle wait at the flush that ends a response: a read that was pending while the request was handled
+    /// is not tried again by hyper until bytes come, so nothing else would.
+    fn response_may_be_over(&mut self, cx: &mut Context<'_>) {
+        if self.phase.get() != self.seen {
+            // it begins here and cannot have run out
+            let _ = self.wait_for_bytes(cx);
+        }
+    }
+
+    fn bytes_came(&mut self) {
+        let phase = self.phase.get();
+        if !self.head_began || phase != self.seen {
+            self.seen = phase;
+            self.head_began = true;
+            self.read.stop();
+        }
+    }
+
+    fn written<T>(&mut self, outcome: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if outcome.is_ready() {
+            self.write.stop();
+            return outcome;
+        }
+        match self.write.poll(self.bounds.write, cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            _ => Poll::Pending,
+        }
+    }
+}
+
+impl AsyncRead for BoundedStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match Pin::new(&mut self.tcp).poll_read(cx, buf) {
+            Poll::Ready(outcome) => {
+                self.bytes_came();
+                Poll::Ready(outcome)
+            }
+            Poll::Pending => self.wait_for_bytes(cx),
+        }
+    }
+}
+
+impl AsyncWrite for BoundedStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.tcp).poll_write(cx, buf);
+        self.written(outcome, cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs);
+        self.written(outcome, cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.tcp.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.response_may_be_over(cx);
+        Pin::new(&mut self.tcp).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.lingered.is_none() {
+            ready!(Pin::new(&mut self.tcp).poll_shutdown(cx))?;
+            self.lingered = Some(0);
+            self.read.stop();
+        }
+        let mut dropped = [0_u8; 4096];
+        loop {
+            let mut buf = ReadBuf::new(&mut dropped);
+            let Poll::Ready(outcome) = Pin::new(&mut self.tcp).poll_read(cx, &mut buf) else {
+                return self.read.poll(LINGER, cx).map(|_| Ok(()));
+            };
+            let lingered = self.lingered.unwrap_or_default() + buf.filled().len();
+            self.lingered = Some(lingered);
+            if outcome.is_err() || buf.filled().is_empty() || lingered > LINGER_BYTES {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+/// A timer that is made at its first use and then only moved: moving one to later is cheap in tokio.
+#[derive(Debug, Default)]
+struct Timer {
+    sleep: Option<Pin<Box<Sleep>>>,
+    running: bool,
+}
+
+impl Timer {
+    fn stop(&mut self) {
+        self.running = false;
+    }
+
+    /// Starts the timer at `bound` unless it runs; `Ready` with `TimedOut` when it has run out.
+    fn poll(&mut self, bound: Duration, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep(bound)));
+        if !self.running {
+            sleep.as_mut().reset(Instant::now() + bound);
+            self.running = true;
+        }
+        ready!(sleep.as_mut().poll(cx));
+        self.running = false;
+        Poll::Ready(Err(io::Error::new(ErrorKind::TimedOut, "the client made no progress")))
+    }
+}

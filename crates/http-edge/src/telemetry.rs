@@ -1,0 +1,158 @@
+//! The log: one line per event on stdout, as JSON for machines or as text for a terminal.
+//!
+//! There is no access log unless asked for: its events have the target `access` and the level `debug`, so that
+//! `RUST_LOG=info,access=debug` turns it on and `info` alone does not. It names the route, not the path.
+
+use crate::env::{Env, EnvError, Kind, choice};
+use crate::panics;
+use std::io::IsTerminal;
+use tracing::Subscriber;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object per line, the event's fields beside `timestamp`, `level`, `target` and `message`.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// The log's settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogConfig {
+    /// `LOG_FORMAT`: `json` or `text`; by default JSON unless stdout is a terminal.
+    pub format: LogFormat,
+    /// `RUST_LOG`: what is logged, in the syntax of `tracing_subscriber::EnvFilter`; default `info`.
+    pub filter: String,
+    /// Whether text is coloured: on a terminal.
+    pub colour: bool,
+}
+
+/// The log cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The filter cannot be read.
+    #[error("the log filter cannot be read")]
+    Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// Somebody has set one up already.
+    #[error("the process has a log already")]
+    AlreadySet(#[from] tracing::subscriber::SetGlobalDefaultError),
+}
+
+impl LogConfig {
+    /// Reads `LOG_FORMAT` and `RUST_LOG`.
+    ///
+    /// # Errors
+    ///
+    /// When one of them cannot be parsed.
+    pub fn from_env(env: &Env) -> Result<Self, EnvError> {
+        let terminal = std::io::stdout().is_terminal();
+        let default = if terminal { LogFormat::Text } else { LogFormat::Json };
+        let formats = choice(&[("json", LogFormat::Json), ("text", LogFormat::Text)]);
+        let filters = Kind::new("log directives, e.g. info,access=debug", |text| {
+            EnvFilter::builder().parse(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
+        });
+        Ok(Self {
+            format: env.get("LOG_FORMAT", default, &formats)?,
+            filter: env.get("RUST_LOG", "info".to_owned(), &filters)?,
+            colour: terminal,
+        })
+    }
+}
+
+/// Sets the process's log up, and makes panics lines of it. To be called once, first thing in `main`.
+///
+/// # Errors
+///
+/// When the filter cannot be read, or a log is set up already.
+pub fn init(config: &LogConfig) -> Result<(), TelemetryError> {
+    tracing::subscriber::set_global_default(subscriber(config, std::io::stdout)?)?;
+    panics::install_hook();
+    Ok(())
+}
+
+/// The log of [`init`], written to `writer`: for a test, or for a process that sets up its own.
+///
+/// # Errors
+///
+/// When the filter cannot be read.
+pub fn subscriber<W>(
+    config: &LogConfig,
+    writer: W,
+) -> Result<Box<dyn Subscriber + Send + Sync>, TelemetryError>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let filter = EnvFilter::builder().parse(&config.filter)?;
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    Ok(match config.format {
+        LogFormat::Json => {
+            Box::new(lines.json().flatten_event(true).with_current_span(false).with_span_list(false).finish())
+        }
+        LogFormat::Text => Box::new(lines.with_ansi(config.colour).finish()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use parking_lot::Mutex;
+    use std::io::Write;
+    use std::sync::Arc;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(pairs: &[(&str, &str)], log: impl FnOnce()) -> String {
+        let env: Env = pairs.iter().copied().collect();
+        let config = LogConfig { colour: false, ..LogConfig::from_env(&env).unwrap() };
+        let lines = Lines::default();
+        let writer = lines.clone();
+        tracing::subscriber::with_default(subscriber(&config, move || writer.clone()).unwrap(), log);
+        String::from_utf8(lines.0.lock().clone()).unwrap()
+    }
+
+    #[test]
+    fn a_json_line_has_the_fields_beside_the_message() {
+        let text = logged(&[("LOG_FORMAT", "json")], || tracing::info!(wait_ms = 7, "a\nline"));
+        assert_eq!(text.lines().count(), 1);
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            (&line["message"], &line["wait_ms"], &line["level"]),
+            (&"a\nline".into(), &7.into(), &"INFO".into())
+        );
+    }
+
+    #[test]
+    fn the_access_log_is_off_until_asked_for() {
+        let access = || tracing::debug!(target: "access", status = 200, "answered");
+        assert_eq!(logged(&[], access), "");
+        assert_eq!(logged(&[("RUST_LOG", "info")], access), "");
+        assert!(
+            logged(&[("RUST_LOG", "info,access=debug"), ("LOG_FORMAT", "text")], access)
+                .contains("status=200")
+        );
+    }
+
+    #[test]
+    fn settings_that_cannot_be_read_are_named() {
+        for (name, value) in [("LOG_FORMAT", "xml"), ("RUST_LOG", "info,=,[")] {
+            let env: Env = [(name, value)].into_iter().collect();
+            let error = LogConfig::from_env(&env).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("{name} is \"{value}\"")), "{error}");
+        }
+    }
+}

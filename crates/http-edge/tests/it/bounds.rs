@@ -1,0 +1,204 @@
+//! What a client may not do: send too much, send too slowly, read too slowly, idle for ever, or be too many.
+
+use crate::app::{App, SHORT, endless, one_response, problem, routes, to_end, within};
+use axum::routing::get;
+use http_edge::{Area, EdgeConfig, ServeConfig};
+use parking_lot::Mutex;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::oneshot;
+
+fn edge(config: EdgeConfig) -> impl Future<Output = App> {
+    App::spawn_with(routes(), config, ServeConfig::default())
+}
+
+fn server(config: ServeConfig) -> impl Future<Output = App> {
+    App::spawn_with(routes(), EdgeConfig::default(), config)
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_413_announced_or_not() {
+    let app = edge(EdgeConfig { body_limit: 1_000, ..EdgeConfig::default() }).await;
+    assert_eq!(app.post("/echo", "text/plain", vec![b'x'; 1_000]).await.text().await.unwrap().len(), 1_000);
+    for length in [1_001, 200_000] {
+        let announced = app.post("/echo", "text/plain", vec![b'x'; length]).await;
+        assert_eq!(announced.headers()["connection"], "close");
+        problem(announced, 413, "content-too-large").await;
+        let chunks = vec![Ok::<_, std::io::Error>(vec![b'x'; length - 1]), Ok(vec![b'x'])];
+        let chunked = reqwest::Body::wrap_stream(futures_util::stream::iter(chunks));
+        problem(app.post("/echo", "text/plain", chunked).await, 413, "content-too-large").await;
+    }
+    let unread = app.post("/ignores-its-body", "text/plain", vec![b'x'; 1_001]).await;
+    problem(unread, 413, "content-too-large").await;
+}
+
+#[tokio::test]
+async fn a_body_that_is_refused_is_not_asked_for() {
+    let app = edge(EdgeConfig { body_limit: 10, ..EdgeConfig::default() }).await;
+    let head = b"POST /echo HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 11\r\n\r\n";
+    let answer = app.raw(head).await;
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_client_still_sending_when_it_is_refused_is_not_reset() {
+    let app = App::spawn().await;
+    let head = "POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000\r\n\r\n";
+    let mut stream = app.sent(&[head.as_bytes(), &[b'x'; 50_000]].concat()).await;
+    let answer = to_end(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 413") && answer.ends_with('}'), "{answer}");
+    for _ in 0..8 {
+        within(stream.write_all(&[b'x'; 10_000])).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_dribbles_is_cut_off_with_408() {
+    let app = edge(EdgeConfig { body_timeout: SHORT, ..EdgeConfig::default() }).await;
+    let head = "POST /echo HTTP/1.1\r\nhost: a\r\n";
+    for (length, part) in [("content-length: 10", "x"), ("transfer-encoding: chunked", "1\r\nx\r\n")] {
+        let answer = app.raw(format!("{head}{length}\r\n\r\n{part}").as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+        assert!(
+            answer.contains("connection: close") && answer.contains("urn:voketag:problem:request-timeout")
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_broken_body_is_400_and_a_broken_off_one_harms_nobody() {
+    let app = App::spawn().await;
+    let chunked = b"POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n";
+    let answer = app.raw(chunked).await;
+    assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("problem+json"), "{answer}");
+    drop(app.sent(b"POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nx").await);
+    assert_eq!(app.get("/ok").await.text().await.unwrap(), "fine");
+}
+
+#[tokio::test]
+async fn a_handler_over_the_time_limit_is_503() {
+    let app = edge(EdgeConfig { timeout: SHORT, ..EdgeConfig::default() }).await;
+    let late = app.get("/never").await;
+    assert_eq!(late.headers()["retry-after"], "1");
+    problem(late, 503, "server-timeout").await;
+    assert_eq!(app.get("/ok").await.text().await.unwrap(), "fine");
+}
+
+#[tokio::test]
+async fn an_area_may_have_a_time_limit_of_its_own() {
+    let mut registry = http_edge::metrics_registry();
+    let areas = vec![Area::new("/never").timeout(SHORT)];
+    let config = EdgeConfig { timeout: Duration::from_secs(3_600), ..EdgeConfig::default() };
+    let edge = http_edge::Edge::new(config, areas, Arc::new(ambient::SystemClock::new()), &mut registry);
+    let request = http::Request::get("/never").body(axum::body::Body::empty()).unwrap();
+    let answer = within(tower::ServiceExt::oneshot(edge.wrap(routes()), request)).await.unwrap();
+    assert_eq!(answer.status(), 503);
+}
+
+#[tokio::test]
+async fn slow_heads_are_cut_whether_on_a_new_connection_or_a_used_one() {
+    let app = server(ServeConfig { header_timeout: SHORT, ..ServeConfig::default() }).await;
+    for begun in [&b""[..], b"GET /ok HT", b"GET /ok HTTP/1.1\r\nhost: a\r\n"] {
+        assert_eq!(app.raw(begun).await, "");
+    }
+    let mut used = app.sent(b"GET /ok HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    one_response(&mut used).await;
+    used.write_all(b"GET /ok HT").await.unwrap();
+    assert_eq!(to_end(&mut used).await, "");
+}
+
+#[tokio::test]
+async fn a_head_that_dribbles_gets_no_more_time_by_dribbling() {
+    let app = server(ServeConfig { header_timeout: SHORT, ..ServeConfig::default() }).await;
+    let stream = app.sent(b"GET /ok HTTP/1.1\r\n").await;
+    let (mut reader, mut writer) = stream.into_split();
+    let dribble = tokio::spawn(async move {
+        while writer.write_all(b"a: b\r\n").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let mut answer = Vec::new();
+    let _ = within(reader.read_to_end(&mut answer)).await;
+    assert_eq!(answer, b"");
+    within(dribble).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_idle_connection_outlives_the_header_timeout_and_ends_at_its_own() {
+    let config = ServeConfig { header_timeout: SHORT, idle_timeout: 4 * SHORT, ..ServeConfig::default() };
+    let app = server(config).await;
+    let mut stream = app.sent(b"GET /ok HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    one_response(&mut stream).await;
+    tokio::time::sleep(2 * SHORT).await;
+    stream.write_all(b"GET /ok HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    one_response(&mut stream).await;
+    assert_eq!(to_end(&mut stream).await, "");
+}
+
+#[tokio::test]
+async fn neither_a_slow_handler_nor_a_body_read_late_counts_as_idle() {
+    let config = ServeConfig { header_timeout: SHORT, idle_timeout: SHORT, ..ServeConfig::default() };
+    let slow = routes().route(
+        "/slow",
+        axum::routing::post(|body: axum::body::Bytes| async move {
+            tokio::time::sleep(2 * SHORT).await;
+            body
+        }),
+    );
+    let slow = slow.route(
+        "/slow-body",
+        get(|| async {
+            axum::body::Body::from_stream(futures_util::stream::once(async {
+                tokio::time::sleep(2 * SHORT).await;
+                Ok::<_, std::io::Error>("fine")
+            }))
+        }),
+    );
+    let app = App::spawn_with(slow, EdgeConfig::default(), config).await;
+    assert_eq!(app.post("/slow", "text/plain", "fine").await.text().await.unwrap(), "fine");
+    assert_eq!(app.get("/slow-body").await.text().await.unwrap(), "fine");
+}
+
+#[tokio::test]
+async fn a_client_that_stops_reading_is_dropped() {
+    let (held, mut dropped) = oneshot::channel();
+    let held = Arc::new(Mutex::new(Some(held)));
+    let endless_route = get(move || {
+        let held = held.lock().take().unwrap();
+        async move { endless(&[b'x'; 65_536], held) }
+    });
+    let config = ServeConfig { write_timeout: SHORT, ..ServeConfig::default() };
+    let app = App::spawn_with(routes().route("/endless", endless_route), EdgeConfig::default(), config).await;
+    let stream = app.sent(b"GET /endless HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert!(within(&mut dropped).await.is_err(), "the body should be dropped unsent");
+    drop(stream);
+}
+
+#[tokio::test]
+async fn an_oversized_head_is_431_and_a_long_path_no_harm() {
+    let app = App::spawn().await;
+    let long = "x".repeat(20_000);
+    let answer = app.raw(format!("GET /ok HTTP/1.1\r\nhost: a\r\nlong: {long}\r\n\r\n").as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+    let many = "a: b\r\n".repeat(101);
+    let answer = app.raw(format!("GET /ok HTTP/1.1\r\nhost: a\r\n{many}\r\n").as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+    problem(app.get(&format!("/{}", "x".repeat(8_000))).await, 404, "not-found").await;
+}
+
+#[tokio::test]
+async fn connections_over_the_maximum_wait_until_one_is_free() {
+    let one = ServeConfig { max_connections: NonZeroUsize::MIN, ..ServeConfig::default() };
+    let app = server(one).await;
+    let request = b"GET /ok HTTP/1.1\r\nhost: a\r\n\r\n";
+    let mut first = app.sent(request).await;
+    one_response(&mut first).await;
+    let mut second = app.sent(request).await;
+    let too_soon = tokio::time::timeout(SHORT, second.read_u8()).await;
+    assert!(too_soon.is_err(), "the second connection was served beside the first");
+    drop(first);
+    assert!(one_response(&mut second).await.starts_with("HTTP/1.1 200"));
+}

@@ -1,0 +1,107 @@
+//! The headers every answer has, and those a caller must not be able to bend.
+
+use crate::app::{App, SHORT, routes};
+use http_edge::{EdgeConfig, ServeConfig};
+
+#[tokio::test]
+async fn every_answer_has_the_security_headers_and_is_not_stored() {
+    let app = App::spawn().await;
+    for path in ["/ok", "/nowhere", "/panic", "/metrics"] {
+        let answer = app.get(path).await;
+        for (name, value) in [
+            ("x-content-type-options", "nosniff"),
+            ("x-frame-options", "DENY"),
+            ("referrer-policy", "no-referrer"),
+            ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
+            ("cache-control", "no-store"),
+        ] {
+            assert_eq!(answer.headers()[name], value, "{path}");
+        }
+        assert!(answer.headers().contains_key("x-request-id"));
+    }
+}
+
+#[tokio::test]
+async fn a_handlers_own_headers_stay() {
+    let app = App::spawn().await;
+    let answer = app.get("/own-headers").await;
+    assert_eq!(answer.headers()["content-security-policy"], "default-src 'self'");
+    assert_eq!(answer.headers()["cache-control"], "max-age=60");
+    assert_eq!(answer.headers().get_all("cache-control").iter().count(), 1);
+}
+
+#[tokio::test]
+async fn an_areas_headers_are_on_a_timeouts_answer_too() {
+    let config = EdgeConfig { timeout: SHORT, ..EdgeConfig::default() };
+    let app = App::spawn_with(routes(), config, ServeConfig::default()).await;
+    let late = app.get("/open/never").await;
+    assert_eq!(
+        (late.status().as_u16(), late.headers()["access-control-allow-origin"].to_str().unwrap()),
+        (503, "*")
+    );
+    assert!(!app.get("/ok").await.headers().contains_key("access-control-allow-origin"));
+}
+
+#[tokio::test]
+async fn a_sane_request_id_is_echoed_and_the_handler_sees_the_same() {
+    let app = App::spawn().await;
+    let given = "Zm9v/YmFy+Cg==.a_b~c-1";
+    let request = reqwest::Client::new().get(app.url("/id")).header("x-request-id", given);
+    let answer = request.send().await.unwrap();
+    assert_eq!(answer.headers()["x-request-id"], given);
+    assert_eq!(answer.text().await.unwrap(), given);
+    let made = app.get("/id").await;
+    let id = made.headers()["x-request-id"].to_str().unwrap().to_owned();
+    assert_eq!(made.text().await.unwrap(), id);
+    assert_eq!((id.len(), &id[14..15]), (36, "7"));
+}
+
+#[tokio::test]
+async fn an_insane_request_id_never_comes_back() {
+    let app = App::spawn().await;
+    let long = "x".repeat(129);
+    let cases = [
+        "a b",
+        "<script>alert(1)</script>",
+        "a%0d%0aset-cookie:b",
+        "caf\u{e9}",
+        "a,b",
+        "\"a\"",
+        "a;b",
+        "",
+        &long,
+    ];
+    for given in cases {
+        let request =
+            format!("GET /id HTTP/1.1\r\nhost: a\r\nx-request-id: {given}\r\nconnection: close\r\n\r\n");
+        let answer = app.raw(request.as_bytes()).await;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
+        assert_eq!((body.len(), &body[14..15]), (36, "7"), "{given:?} gave {body}");
+        assert!(head.contains(&format!("x-request-id: {body}")), "{answer}");
+    }
+    let twice =
+        b"GET /id HTTP/1.1\r\nhost: a\r\nx-request-id: aaa\r\nx-request-id: bbb\r\nconnection: close\r\n\r\n";
+    let answer = app.raw(twice).await;
+    assert!(!answer.contains("aaa") && !answer.contains("bbb"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_line_break_in_a_header_injects_nothing() {
+    let app = App::spawn().await;
+    for smuggled in ["a\r\n set-cookie: b=c", "a\rset-cookie: b=c", "a\nset-cookie: b=c", "a\0b"] {
+        let request =
+            format!("GET /ok HTTP/1.1\r\nhost: a\r\nx-request-id: {smuggled}\r\nconnection: close\r\n\r\n");
+        let answer = app.raw(request.as_bytes()).await;
+        assert!(!answer.to_lowercase().contains("set-cookie"), "{smuggled:?} gave {answer}");
+    }
+}
+
+#[tokio::test]
+async fn the_handler_sees_the_peers_address() {
+    let app = App::spawn().await;
+    let mut stream = app.sent(b"GET /peer HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+    let own = stream.local_addr().unwrap().to_string();
+    let answer = crate::app::to_end(&mut stream).await;
+    assert!(answer.ends_with(&own), "{answer}");
+}

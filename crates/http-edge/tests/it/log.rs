@@ -1,0 +1,65 @@
+//! What the log says of a fault, and what it never says.
+
+use crate::app::App;
+use http_edge::telemetry::{LogConfig, LogFormat, subscriber};
+use parking_lot::Mutex;
+use serde_json::Value;
+use std::io::Write;
+use std::sync::Arc;
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Lines {
+    fn read(&self) -> Vec<Value> {
+        let text = String::from_utf8(self.0.lock().clone()).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+/// The log of this thread, on which the test's runtime runs all its tasks.
+fn logging(filter: &str) -> (Lines, tracing::subscriber::DefaultGuard) {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let config = LogConfig { format: LogFormat::Json, filter: filter.to_owned(), colour: false };
+    let log = subscriber(&config, move || writer.clone()).unwrap();
+    (lines, tracing::subscriber::set_default(log))
+}
+
+#[tokio::test]
+async fn a_fault_is_logged_once_with_its_cause_and_the_request_id() {
+    let (lines, _guard) = logging("info");
+    let app = App::spawn().await;
+    for (path, cause) in [("/internal", "the password is hunter2"), ("/panic", "panicked at")] {
+        let id = app.get(path).await.headers()["x-request-id"].to_str().unwrap().to_owned();
+        let all = lines.read();
+        let about: Vec<&Value> = all.iter().filter(|line| line["request_id"] == *id).collect();
+        assert_eq!(about.len(), 1, "{all:?}");
+        assert_eq!((&about[0]["level"], &about[0]["route"]), (&"ERROR".into(), &path.into()));
+        assert!(about[0]["cause"].as_str().unwrap().starts_with(cause), "{all:?}");
+    }
+    app.get("/nowhere").await;
+    assert_eq!(lines.read().len(), 2, "{:?}", lines.read());
+}
+
+#[tokio::test]
+async fn the_access_log_names_the_route_and_not_the_path() {
+    let (lines, _guard) = logging("info,access=debug");
+    let app = App::spawn().await;
+    app.get("/items/12345?secret=67890").await;
+    let all = lines.read();
+    assert_eq!(all.len(), 1);
+    assert_eq!((&all[0]["route"], &all[0]["status"]), (&"/items/{id}".into(), &200.into()));
+    assert!(!all[0].to_string().contains("12345") && !all[0].to_string().contains("67890"), "{all:?}");
+}
