@@ -1,1 +1,39 @@
-//! Under construction.
+//! The audit chain: events that can be proven untouched, written together with what they report.
+//!
+//! - [`Event`]: what happened, as canonical bytes (RFC 8785).
+//! - [`Appender`]: one task per process that chains whatever waits and writes it with its [`Effect`]s in one script call.
+//!   An event and the chain's head move together or not at all, and so does the state change the event reports.
+//! - [`AuditLog`]: the head, pages of entries, and verifying any range.
+//! - [`Verifier`]: the same check without Redis.
+//!
+//! Many processes may append to one chain. There is no queue behind an answer: an append that was acknowledged is in the
+//! chain, one that was not was refused with an [`AppendError`]. A Redis that lost its state is refused, never continued.
+//! What survives a crash of Redis is what its `appendfsync` promises.
+
+mod appender;
+mod canonical;
+mod conflict;
+mod effect;
+mod error;
+mod event;
+mod hash;
+mod head;
+pub mod keys;
+mod log;
+mod metrics;
+mod script;
+mod verify;
+mod worker;
+
+pub use appender::{Appended, Appender, AppenderConfig};
+pub use canonical::NotCanonical;
+pub use effect::{Check, Effect, EffectError, MAX_EFFECT_BYTES, MAX_EFFECT_STEPS, Write};
+pub use error::{AppendError, Fault, ReadError};
+pub use event::{
+    DetailValue, Details, Event, EventError, MAX_EVENT_BYTES, MAX_SAFE_INTEGER, NewEvent, SafeInt,
+};
+pub use hash::{ENTRY_BYTES, Hash, entry_bytes, entry_hash, genesis_prev, payload_hash};
+pub use head::{Head, StateLoss};
+pub use log::{AuditLog, EntryView, Page};
+pub use metrics::AuditMetrics;
+pub use verify::{FirstError, Flaw, Verifier, VerifyReport, verify_elements};

@@ -52,9 +52,14 @@ pub enum DeploymentError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deployment {
     id: String,
+    prefix: String,
 }
 
 impl Deployment {
+    fn of(record: &DeploymentRecord) -> Self {
+        Self { prefix: format!("{{\"id\":\"{}\"", record.id), id: record.id.clone() }
+    }
+
     /// The random id, 32 hex digits.
     #[must_use]
     pub fn id(&self) -> &str {
@@ -63,14 +68,14 @@ impl Deployment {
 
     /// The bytes with which the stored record begins as long as it is this deployment's.
     #[must_use]
-    pub fn prefix(&self) -> String {
-        format!("{{\"id\":\"{}\"", self.id)
+    pub fn prefix(&self) -> &str {
+        &self.prefix
     }
 
     /// The condition under which an audit append may go on.
     #[must_use]
     pub fn guard(&self) -> Check {
-        Check::Prefix { key: keys::DEPLOYMENT.into(), bytes: self.prefix().into() }
+        Check::Prefix { key: keys::DEPLOYMENT.into(), prefix: self.prefix().into() }
     }
 }
 
@@ -158,11 +163,13 @@ impl DeploymentGate {
         *self.init.lock() = Init::Never;
         let record = self.matching(&bytes)?;
         let record = self.with_own_epoch(record, bytes).await?;
-        let deployment = self.seen.get_or_init(|| Deployment { id: record.id.clone() });
+        let deployment = self.seen.get_or_init(|| Deployment::of(&record));
         if deployment.id == record.id {
             Ok(deployment)
         } else {
-            Err(DeploymentError::Lost("the durable Redis holds another deployment than this process has seen".to_owned()))
+            Err(DeploymentError::Lost(
+                "the durable Redis holds another deployment than this process has seen".to_owned(),
+            ))
         }
     }
 
@@ -190,10 +197,16 @@ impl DeploymentGate {
             id: hex::encode(ambient::entropy::random_bytes::<16>()),
             audit_origin: self.expectation.audit_origin.clone(),
             created_at: now,
-            tag_checks: self.expectation.adds_epoch.into_iter().filter_map(|epoch| self.check(epoch)).collect(),
+            tag_checks: self
+                .expectation
+                .adds_epoch
+                .into_iter()
+                .filter_map(|epoch| self.check(epoch))
+                .collect(),
         };
-        let first_batch = ambient::entropy::random_u64() % u64::from(BatchNo::COUNT);
-        let made = CREATE.invoke().key(keys::DEPLOYMENT).key(keys::NEXT_BATCH_NO).key(audit_chain::keys::head());
+        let first_batch = ambient::entropy::random_u64() % (u64::from(BatchNo::MAX.get()) + 1);
+        let made =
+            CREATE.invoke().key(keys::DEPLOYMENT).key(keys::NEXT_BATCH_NO).key(audit_chain::keys::HEAD);
         let (outcome, standing): (i64, Vec<u8>) =
             made.arg(encode(&record)).arg(first_batch).run(&self.pool).await?;
         match outcome {
@@ -209,7 +222,12 @@ impl DeploymentGate {
         let mut cursor = 0_u64;
         loop {
             let mut scan = redis::Cmd::new();
-            scan.arg("SCAN").arg(cursor).arg("MATCH").arg(format!("{}*", keys::DURABLE_PREFIX)).arg("COUNT").arg(1_000);
+            scan.arg("SCAN")
+                .arg(cursor)
+                .arg("MATCH")
+                .arg(format!("{}*", keys::DURABLE_PREFIX))
+                .arg("COUNT")
+                .arg(1_000);
             let reply = self.pool.command(scan).await?;
             let (next, found): (u64, Vec<Vec<u8>>) = redis::from_redis_value(reply)
                 .map_err(|error| redis_pool::Error::Reply { what: format!("SCAN: {error}") })?;
@@ -240,15 +258,28 @@ impl DeploymentGate {
             let own = Epoch::new(*number).and_then(|epoch| self.check(epoch));
             match own {
                 Some((_, own)) if own == *recorded => {}
-                Some(_) => return lost(format!("the tag secret of epoch {number} is not the one this deployment has")),
-                None => return lost(format!("this process has no tag secret of epoch {number}, which this deployment has")),
+                Some(_) => {
+                    return lost(format!(
+                        "the tag secret of epoch {number} is not the one this deployment has"
+                    ));
+                }
+                None => {
+                    return lost(format!(
+                        "this process has no tag secret of epoch {number}, which this deployment has"
+                    ));
+                }
             }
         }
         Ok(record)
     }
 
-    async fn with_own_epoch(&self, record: DeploymentRecord, bytes: Vec<u8>) -> Result<DeploymentRecord, DeploymentError> {
-        let missing = self.expectation.adds_epoch.filter(|epoch| !record.tag_checks.contains_key(&epoch.get()));
+    async fn with_own_epoch(
+        &self,
+        record: DeploymentRecord,
+        bytes: Vec<u8>,
+    ) -> Result<DeploymentRecord, DeploymentError> {
+        let missing =
+            self.expectation.adds_epoch.filter(|epoch| !record.tag_checks.contains_key(&epoch.get()));
         let Some((number, check)) = missing.and_then(|epoch| self.check(epoch)) else { return Ok(record) };
         let mut amended = record;
         amended.tag_checks.insert(number, check);
@@ -272,7 +303,8 @@ impl DeploymentGate {
             DeploymentError::Lost(why.to_owned())
         };
         let deployment = self.seen().ok_or_else(|| lost("no deployment record has been seen yet"))?;
-        let call = TAKE_BATCH_NO.invoke().key(keys::DEPLOYMENT).key(keys::NEXT_BATCH_NO).arg(deployment.prefix());
+        let call =
+            TAKE_BATCH_NO.invoke().key(keys::DEPLOYMENT).key(keys::NEXT_BATCH_NO).arg(deployment.prefix());
         let number: i64 = call.run(&self.pool).await?;
         let number = u32::try_from(number).ok().and_then(BatchNo::new);
         number.ok_or_else(|| lost("the deployment record or its batch counter is gone"))

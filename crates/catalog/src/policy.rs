@@ -34,7 +34,9 @@ impl StoragePolicy {
                 Value::Array(pair) => pair.into_iter().nth(1),
                 _ => None,
             };
-            let Some(value) = value.and_then(|value| redis::from_redis_value::<String>(value).ok()) else { continue };
+            let Some(value) = value.and_then(|value| redis::from_redis_value::<String>(value).ok()) else {
+                continue;
+            };
             match name {
                 "maxmemory" => policy.maxmemory = value.parse().ok(),
                 "maxmemory-policy" => policy.eviction = Some(value),
@@ -66,10 +68,14 @@ impl StoragePolicy {
             warnings.push(format!("maxmemory-policy is {policy}: this Redis may drop keys; set noeviction"));
         }
         if must_survive_a_crash && self.append_only == Some(false) {
-            warnings.push("appendonly is no: a crash of Redis loses acknowledged events; set appendonly yes".to_owned());
+            warnings.push(
+                "appendonly is no: a crash of Redis loses acknowledged events; set appendonly yes".to_owned(),
+            );
         } else if must_survive_a_crash && self.is_weak() {
             let fsync = self.fsync.as_deref().unwrap_or_default();
-            warnings.push(format!("appendfsync is {fsync}: a crash of Redis may lose acknowledged events; set always"));
+            warnings.push(format!(
+                "appendfsync is {fsync}: a crash of Redis may lose acknowledged events; set always"
+            ));
         }
         if self.eviction.is_none() || (must_survive_a_crash && self.fsync.is_none()) {
             warnings.push("this Redis does not tell its settings (CONFIG GET is refused): eviction and fsync are unknown".to_owned());

@@ -57,8 +57,10 @@ pub struct Batch {
     /// Whose it is.
     pub tenant: String,
     /// The number inside its tags' ids.
+    #[serde(with = "batch_no")]
     pub batch_no: BatchNo,
     /// The key epoch its tags were minted under.
+    #[serde(with = "epoch")]
     pub epoch: Epoch,
     /// How many tags it has: indexes 0 to `size − 1`.
     pub size: u32,
@@ -82,6 +84,35 @@ pub struct Batch {
     /// Set once the batch is recalled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recalled: Option<Withdrawal>,
+}
+
+/// A batch number as a JSON number.
+mod batch_no {
+    use super::{BatchNo, Deserialize};
+    use serde::{Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(number: &BatchNo, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u32(number.get())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BatchNo, D::Error> {
+        BatchNo::new(u32::deserialize(deserializer)?)
+            .ok_or_else(|| D::Error::custom("a batch number has 24 bits"))
+    }
+}
+
+/// An epoch as a JSON number.
+mod epoch {
+    use super::{Deserialize, Epoch};
+    use serde::{Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(epoch: &Epoch, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u16(epoch.get())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Epoch, D::Error> {
+        Epoch::new(u16::deserialize(deserializer)?).ok_or_else(|| D::Error::custom("an epoch is 1 to 4095"))
+    }
 }
 
 impl Batch {
@@ -154,7 +185,8 @@ pub trait Record: Serialize + for<'de> Deserialize<'de> {
     /// When the bytes are no such record.
     fn decode(bytes: Vec<u8>) -> Result<Stored<Self>, RecordError> {
         let fail = |why: String| RecordError { kind: Self::KIND, why };
-        let (revision, rest) = bytes.split_first_chunk::<4>().ok_or_else(|| fail("it is too short".to_owned()))?;
+        let (revision, rest) =
+            bytes.split_first_chunk::<4>().ok_or_else(|| fail("it is too short".to_owned()))?;
         let json = rest.get(Self::FACTS_LEN..).ok_or_else(|| fail("it is too short".to_owned()))?;
         let value = serde_json::from_slice(json).map_err(|error| fail(error.to_string()))?;
         Ok(Stored { value, revision: u32::from_be_bytes(*revision), bytes })

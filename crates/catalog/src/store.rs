@@ -107,7 +107,12 @@ impl Catalog {
     ///
     /// # Errors
     /// See [`CatalogError`].
-    pub async fn products(&self, tenant: &str, after: Option<Uuid>, limit: usize) -> Result<Page<Product>, CatalogError> {
+    pub async fn products(
+        &self,
+        tenant: &str,
+        after: Option<Uuid>,
+        limit: usize,
+    ) -> Result<Page<Product>, CatalogError> {
         let (ids, next) = self.ids(keys::products_of(tenant), after, limit).await?;
         let items = self.records(ids.iter().map(keys::product).collect()).await?;
         Ok(Page { items, next })
@@ -117,12 +122,18 @@ impl Catalog {
     ///
     /// # Errors
     /// See [`CatalogError`].
-    pub async fn batches(&self, tenant: &str, after: Option<Uuid>, limit: usize) -> Result<Page<Batch>, CatalogError> {
+    pub async fn batches(
+        &self,
+        tenant: &str,
+        after: Option<Uuid>,
+        limit: usize,
+    ) -> Result<Page<Batch>, CatalogError> {
         let (ids, next) = self.ids(keys::batches_of(tenant), after, limit).await?;
         if ids.is_empty() {
             return Ok(Page { items: Vec::new(), next });
         }
-        let numbers: Vec<Option<u32>> = self.ask("MGET", &ids.iter().map(keys::batch_no).collect::<Vec<_>>()).await?;
+        let numbers: Vec<Option<u32>> =
+            self.ask("MGET", &ids.iter().map(keys::batch_no).collect::<Vec<_>>()).await?;
         let numbers = numbers.into_iter().flatten().filter_map(BatchNo::new);
         let items = self.records(numbers.map(keys::batch).collect()).await?;
         Ok(Page { items, next })
@@ -139,7 +150,12 @@ impl Catalog {
         Ok((TagState::parse(state.as_deref())?, revocation))
     }
 
-    async fn ids(&self, key: String, after: Option<Uuid>, limit: usize) -> Result<(Vec<Uuid>, Option<Uuid>), CatalogError> {
+    async fn ids(
+        &self,
+        key: String,
+        after: Option<Uuid>,
+        limit: usize,
+    ) -> Result<(Vec<Uuid>, Option<Uuid>), CatalogError> {
         let from = after.map_or_else(|| "-".to_owned(), |id| format!("({id}"));
         let mut range = Cmd::new();
         range.arg("ZRANGEBYLEX").arg(key).arg(from).arg("+").arg("LIMIT").arg(0).arg(limit + 1);

@@ -1,0 +1,258 @@
+-- append.lua: writes a group of entries, each with its effect, and the new head. All of it, or nothing.
+--
+-- KEYS[1]  head              string, u64be(size) .. hash(32)
+-- KEYS[2]  generation        string, u64be(generation) .. u64be(born, Unix ms)
+-- KEYS[3]  segment           list, the one the first entry goes to
+-- KEYS[4]  next segment      list, given only when the group crosses into it
+--
+-- ARGV[1]  expected head     40 bytes as in KEYS[1], or empty: the chain must have no head
+-- ARGV[2]  new head          40 bytes
+-- ARGV[3]  size              integer, entries in the expected head: the first entry's seq
+-- ARGV[4]  n                 integer, entries in this call, 1..2048
+-- ARGV[5]  split             integer, how many of them go to KEYS[3]; the rest to KEYS[4]
+-- ARGV[6]  segment entries   integer, entries in a full segment
+-- ARGV[7]  segment prefix    text; segment k is this .. k
+-- ARGV[8]  ids prefix        text; generation g of ids is this .. g
+-- ARGV[9]  ids limit         integer, ids after which a generation is full
+-- ARGV[10] ids life          integer, ms after which a generation is old
+-- ARGV[11] g                 integer, checks of the guard
+-- ARGV[12] m                 integer, entries with an effect
+-- then     g checks
+--          n ids             16 bytes each
+--          n elements        hash(32) .. payload, each
+--          m effects         entry index from 0, c, w, c checks, w writes
+--   check  absent key | equals key bytes | prefix key bytes | byte_not key offset byte
+--          hfield_equals key field bytes | hfield_absent key field
+--   write  number of words, then a command: SET SETRANGE ZADD ZREM HSET HDEL DEL PEXPIRE
+-- The keys of guard and effects stand in ARGV, and segments and generations of ids are reached by their prefix: which ones
+-- is known only here. All of them live on one node.
+--
+-- Reply: {0}                                             written
+--        {1, check}                                      the guard's check (from 0) fails, nothing written
+--        {2, head, hash}                                 another head (empty: none), and the first 32 bytes of the element at
+--                                                        the expected head's last entry (empty: none); nothing written
+--        {3, index, kind, value, hash, ...}              these entries cannot be written, so nothing was; four words for each:
+--            kind 0  the id is there with the same payload, value its seq, hash the entry's
+--            kind 1  the id is there with another payload, value its seq, hash the entry's
+--            kind 2  a check fails, value which (from 0), hash empty
+--            kind 3  a write would meet a key of another type, value which (from 0), hash empty
+--        {4, length}                                     the segment has this length, not the one the head says
+--
+-- A call: the first entry of a chain, no guard, no effect:
+--   EVALSHA .. 3 vt1:{audit}:head vt1:{audit}:gen vt1:{audit}:seg:0 "" <40 bytes> 0 1 1 4096 vt1:{audit}:seg: vt1:{audit}:ids:
+--           1000000 86400000 0 0 <16 bytes> <hash .. payload>    ->  {0}
+--
+-- O(n + words of the effects), one HMGET for each of two generations, RPUSH per segment, one HSET: a few microseconds per entry.
+-- A generation is full or old after `ids limit` ids or `ids life` ms; the one before it is kept until the next change, so an id
+-- is known for at least that many events or that long, and at most twice as many are held.
+
+if #KEYS < 3 or #KEYS > 4 or #ARGV < 12 then
+  return redis.error_reply('ERR append: wrong number of keys or arguments')
+end
+
+local size, n, split = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local segment_entries, segment_prefix, ids_prefix = tonumber(ARGV[6]), ARGV[7], ARGV[8]
+local ids_limit, ids_life = tonumber(ARGV[9]), tonumber(ARGV[10])
+local guards, effects = tonumber(ARGV[11]), tonumber(ARGV[12])
+local has_numbers = size and n and split and segment_entries and ids_limit and ids_life and guards and effects
+if not has_numbers or n < 1 or n > 2048 or split < 1 or split > n or (split < n) ~= (#KEYS == 4) then
+  return redis.error_reply('ERR append: counts that contradict each other')
+end
+if (#ARGV[1] ~= 40 and #ARGV[1] ~= 0) or #ARGV[2] ~= 40 or #ARGV < 12 + 2 * n then
+  return redis.error_reply('ERR append: heads or entries of the wrong length')
+end
+
+-- How many words each check has.
+local check_words = { absent = 2, equals = 3, prefix = 3, byte_not = 4, hfield_equals = 4, hfield_absent = 3 }
+-- The type that a command needs; the others take a key of any.
+local type_for = { SETRANGE = 'string', ZADD = 'zset', ZREM = 'zset', HSET = 'hash', HDEL = 'hash' }
+local is_write = {
+  SET = true, SETRANGE = true, ZADD = true, ZREM = true, HSET = true, HDEL = true, DEL = true, PEXPIRE = true,
+}
+
+-- Whether the check at ARGV[at] holds. An error of the command (another type) makes it fail: a table equals nothing.
+local function holds(at)
+  local name, key = ARGV[at], ARGV[at + 1]
+  if name == 'absent' then
+    return redis.call('EXISTS', key) == 0
+  elseif name == 'equals' then
+    return redis.pcall('GET', key) == ARGV[at + 2]
+  elseif name == 'prefix' then
+    local want = ARGV[at + 2]
+    return #want == 0 or redis.pcall('GETRANGE', key, 0, #want - 1) == want
+  elseif name == 'byte_not' then
+    local offset = ARGV[at + 2]
+    local byte = redis.pcall('GETRANGE', key, offset, offset)
+    if byte == '' then
+      byte = '\0'
+    end
+    return type(byte) == 'string' and byte ~= ARGV[at + 3]
+  elseif name == 'hfield_equals' then
+    return redis.pcall('HGET', key, ARGV[at + 2]) == ARGV[at + 3]
+  end
+  return redis.pcall('HEXISTS', key, ARGV[at + 2]) == 0
+end
+
+-- Arguments: where everything stands, before anything is read.
+local guard_at, at = {}, 13
+for i = 1, guards do
+  guard_at[i] = at
+  at = at + (check_words[ARGV[at]] or #ARGV)
+end
+local ids_at = at
+local elements_at = ids_at + n
+at = elements_at + n
+local steps = {}
+for e = 1, effects do
+  local entry, checks, writes = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+  if not (entry and checks and writes) or entry < 0 or entry >= n then
+    return redis.error_reply('ERR append: effect of no entry')
+  end
+  local step = { entry = entry, checks = {}, writes = {} }
+  at = at + 3
+  for c = 1, checks do
+    step.checks[c] = at
+    at = at + (check_words[ARGV[at]] or #ARGV)
+  end
+  for w = 1, writes do
+    local words = tonumber(ARGV[at])
+    if not words or words < 2 or words > 8 or not is_write[ARGV[at + 1]] then
+      return redis.error_reply('ERR append: unknown write')
+    end
+    step.writes[w] = at
+    at = at + 1 + words
+  end
+  steps[e] = step
+end
+if at ~= #ARGV + 1 then
+  return redis.error_reply('ERR append: ' .. #ARGV .. ' arguments do not end at ' .. at - 1)
+end
+
+-- The guard of the whole call.
+for i = 1, guards do
+  if not holds(guard_at[i]) then
+    return { 1, i - 1 }
+  end
+end
+
+-- The head.
+local head = redis.call('GET', KEYS[1]) or ''
+if head ~= ARGV[1] then
+  local last = false
+  if size > 0 then
+    local segment = segment_prefix .. math.floor((size - 1) / segment_entries)
+    last = redis.pcall('LINDEX', segment, (size - 1) % segment_entries)
+  end
+  return { 2, head, type(last) == 'string' and string.sub(last, 1, 32) or '' }
+end
+local length = redis.call('LLEN', KEYS[3])
+if length ~= size % segment_entries then
+  return { 4, length }
+end
+length = KEYS[4] and redis.call('LLEN', KEYS[4]) or 0
+if length ~= 0 then
+  return { 4, length }
+end
+
+-- Ids that are there already.
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local generation, born = 0, 0
+local stored = redis.call('GET', KEYS[2])
+if stored and #stored == 16 then
+  generation, born = struct.unpack('>I8I8', stored)
+end
+local ids_key = ids_prefix .. generation
+local before_key = ids_prefix .. generation - 1
+local refused, known = { 3 }, {}
+
+local function refuse(entry, kind, value, hash)
+  local last = #refused
+  refused[last + 1], refused[last + 2], refused[last + 3], refused[last + 4] = entry, kind, value, hash
+end
+
+local function look_up(key)
+  local found = redis.call('HMGET', key, unpack(ARGV, ids_at, ids_at + n - 1))
+  for i = 1, n do
+    local seq = found[i] and tonumber(found[i])
+    if seq then
+      local segment = segment_prefix .. math.floor(seq / segment_entries)
+      local element = redis.call('LINDEX', segment, seq % segment_entries) or ''
+      local same = string.sub(element, 33) == string.sub(ARGV[elements_at + i - 1], 33)
+      refuse(i - 1, same and 0 or 1, seq, string.sub(element, 1, 32))
+      known[i - 1] = true
+    end
+  end
+end
+
+if stored then
+  look_up(ids_key)
+  if redis.call('EXISTS', before_key) == 1 then
+    look_up(before_key)
+  end
+end
+
+-- What each entry asks for itself.
+local function objection(step)
+  for c = 1, #step.checks do
+    if not holds(step.checks[c]) then
+      return 2, c - 1
+    end
+  end
+  for w = 1, #step.writes do
+    local wanted = type_for[ARGV[step.writes[w] + 1]]
+    if wanted then
+      local kind = redis.call('TYPE', ARGV[step.writes[w] + 2]).ok
+      if kind ~= 'none' and kind ~= wanted then
+        return 3, w - 1
+      end
+    end
+  end
+  return nil
+end
+
+for e = 1, effects do
+  local step = steps[e]
+  if not known[step.entry] then
+    local kind, which = objection(step)
+    if kind then
+      refuse(step.entry, kind, which, '')
+    end
+  end
+end
+if #refused > 1 then
+  return refused
+end
+
+local fresh = not stored or now - born >= ids_life or redis.call('HLEN', ids_key) >= ids_limit
+
+-- From here on nothing can fail.
+redis.call('RPUSH', KEYS[3], unpack(ARGV, elements_at, elements_at + split - 1))
+if split < n then
+  redis.call('RPUSH', KEYS[4], unpack(ARGV, elements_at + split, elements_at + n - 1))
+end
+if fresh then
+  generation = stored and generation + 1 or 0
+  ids_key = ids_prefix .. generation
+  redis.call('SET', KEYS[2], struct.pack('>I8I8', generation, now))
+  redis.call('UNLINK', ids_prefix .. generation - 2, ids_key)
+end
+local pairs_of_ids = {}
+for i = 1, n do
+  pairs_of_ids[2 * i - 1] = ARGV[ids_at + i - 1]
+  pairs_of_ids[2 * i] = size + i - 1
+end
+redis.call('HSET', ids_key, unpack(pairs_of_ids))
+if fresh then
+  redis.call('PEXPIRE', ids_key, 3 * ids_life)
+end
+
+for e = 1, effects do
+  local writes = steps[e].writes
+  for w = 1, #writes do
+    local first = writes[w] + 1
+    redis.call(unpack(ARGV, first, first + tonumber(ARGV[first - 1]) - 1))
+  end
+end
+redis.call('SET', KEYS[1], ARGV[2])
+return { 0 }

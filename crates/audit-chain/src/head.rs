@@ -1,0 +1,175 @@
+//! The chain's head, and the memory of the highest one this process has seen.
+//!
+//! A Redis that was wiped, restored from an old copy, or failed over to a replica that lags shows an absent, a lower or
+//! another head. None of these is ever written to: the memory turns each into a [`StateLoss`] and keeps what it held, so
+//! that the refusal lasts until the true state is back or an operator restarts the process knowing what happened.
+
+use crate::hash::Hash;
+use parking_lot::Mutex;
+use serde::Serialize;
+
+/// The length of a stored head: `u64be(size) ‖ hash(32)`.
+pub(crate) const HEAD_BYTES: usize = 40;
+
+/// Where the chain ends: how many entries it has, and the hash of the last (for none, the genesis `prev`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Head {
+    /// Entries in the chain; the next one's seq.
+    pub size: u64,
+    /// The last entry's hash.
+    #[serde(rename = "head")]
+    pub hash: Hash,
+}
+
+impl Head {
+    pub(crate) fn to_bytes(self) -> [u8; HEAD_BYTES] {
+        let mut bytes = [0; HEAD_BYTES];
+        bytes[..8].copy_from_slice(&self.size.to_be_bytes());
+        bytes[8..].copy_from_slice(self.hash.as_bytes());
+        bytes
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (size, hash) = bytes.split_first_chunk::<8>()?;
+        let size = u64::from_be_bytes(*size);
+        Some(Self { size, hash: Hash::from_bytes(hash.try_into().ok()?) }).filter(|head| head.size > 0)
+    }
+}
+
+/// What shows that the durable state is not the one this process has been working on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum StateLoss {
+    /// A guard of every append does not hold, e.g. the deployment record is another one.
+    #[error("guard {check} does not hold")]
+    Guard {
+        /// Which of the guard's checks, from 0.
+        check: usize,
+    },
+    /// There is no head, and this process has seen one.
+    #[error("the audit head is gone; {size} entries were seen")]
+    HeadAbsent {
+        /// The size of the highest head seen.
+        size: u64,
+    },
+    /// The head is lower than one this process has seen.
+    #[error("the audit head went back from {seen} entries to {found}")]
+    HeadLower {
+        /// The size of the highest head seen.
+        seen: u64,
+        /// The size found.
+        found: u64,
+    },
+    /// The chain holds another entry where this process has seen one.
+    #[error("entry {seq} of the audit chain is not the one that was seen")]
+    Forked {
+        /// The seq of that entry.
+        seq: u64,
+    },
+    /// The head's bytes are no head, or the last segment does not hold what the head says.
+    #[error("the audit chain is damaged at entry {seq}")]
+    Damaged {
+        /// The first seq that does not fit.
+        seq: u64,
+    },
+}
+
+/// The highest head this process has seen, shared by all that read or write the chain.
+#[derive(Debug, Default)]
+pub(crate) struct HeadMemory(Mutex<Option<Head>>);
+
+impl HeadMemory {
+    /// The highest head seen so far.
+    pub(crate) fn seen(&self) -> Option<Head> {
+        *self.0.lock()
+    }
+
+    /// Judges `found` (the stored head, none if absent) against `seen`, which must have been taken before `found` was
+    /// read: others move the head meanwhile, but never back. `at_seen` is the hash stored at `seen`'s last entry.
+    pub(crate) fn accept(
+        &self,
+        seen: Option<Head>,
+        found: Option<Head>,
+        at_seen: Option<Hash>,
+    ) -> Result<(), StateLoss> {
+        if let Some(seen) = seen {
+            let found = found.ok_or(StateLoss::HeadAbsent { size: seen.size })?;
+            if found.size < seen.size {
+                return Err(StateLoss::HeadLower { seen: seen.size, found: found.size });
+            }
+            let still_there = if found.size == seen.size { Some(found.hash) } else { at_seen };
+            if still_there != Some(seen.hash) {
+                return Err(StateLoss::Forked { seq: seen.size - 1 });
+            }
+        }
+        if let Some(found) = found {
+            self.raise(found);
+        }
+        Ok(())
+    }
+
+    /// Remembers a head known to follow from the one seen before.
+    pub(crate) fn raise(&self, head: Head) {
+        let mut highest = self.0.lock();
+        if highest.is_none_or(|highest| highest.size < head.size) {
+            *highest = Some(head);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(size: u64, fill: u8) -> Head {
+        Head { size, hash: Hash::from_bytes([fill; 32]) }
+    }
+
+    #[test]
+    fn a_head_survives_its_bytes() {
+        let bytes = head(0x0102, 9).to_bytes();
+        assert_eq!(bytes[..8], [0, 0, 0, 0, 0, 0, 1, 2]);
+        assert_eq!(Head::from_bytes(&bytes), Some(head(0x0102, 9)));
+        assert_eq!(Head::from_bytes(&bytes[..39]), None);
+        assert_eq!(Head::from_bytes(&head(0, 9).to_bytes()), None, "an empty chain has no stored head");
+    }
+
+    #[test]
+    fn a_process_that_has_seen_nothing_takes_any_head_and_none() {
+        let memory = HeadMemory::default();
+        assert_eq!(memory.accept(None, None, None), Ok(()));
+        assert_eq!(memory.accept(None, Some(head(7, 1)), None), Ok(()));
+        assert_eq!(memory.seen(), Some(head(7, 1)));
+    }
+
+    #[test]
+    fn an_absent_lower_or_other_head_is_a_loss_and_the_memory_stays() {
+        let memory = HeadMemory::default();
+        memory.raise(head(7, 1));
+        let seen = memory.seen();
+        assert_eq!(memory.accept(seen, None, None), Err(StateLoss::HeadAbsent { size: 7 }));
+        assert_eq!(
+            memory.accept(seen, Some(head(6, 1)), None),
+            Err(StateLoss::HeadLower { seen: 7, found: 6 })
+        );
+        assert_eq!(memory.accept(seen, Some(head(7, 2)), None), Err(StateLoss::Forked { seq: 6 }));
+        let other = Some(Hash::from_bytes([2; 32]));
+        assert_eq!(memory.accept(seen, Some(head(9, 1)), other), Err(StateLoss::Forked { seq: 6 }));
+        assert_eq!(memory.accept(seen, Some(head(9, 1)), None), Err(StateLoss::Forked { seq: 6 }));
+        assert_eq!(memory.seen(), seen);
+    }
+
+    #[test]
+    fn a_longer_chain_that_holds_our_entry_is_accepted() {
+        let memory = HeadMemory::default();
+        memory.raise(head(7, 1));
+        let ours = Some(Hash::from_bytes([1; 32]));
+        assert_eq!(memory.accept(memory.seen(), Some(head(9, 5)), ours), Ok(()));
+        assert_eq!(memory.seen(), Some(head(9, 5)));
+        assert_eq!(
+            memory.accept(Some(head(7, 1)), Some(head(8, 3)), ours),
+            Ok(()),
+            "judged by the earlier look"
+        );
+        assert_eq!(memory.seen(), Some(head(9, 5)), "and never lowered");
+    }
+}

@@ -1,0 +1,123 @@
+//! What the chain shows of itself: `audit_appends_total{result}`, `audit_append_duration_seconds`,
+//! `audit_head_conflicts_total`. All counters are looked up once, so that an append pays for an increment only.
+
+use crate::appender::Appended;
+use crate::error::AppendError;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+/// Upper bounds of `audit_append_duration_seconds`, in seconds; the last is the appender's usual deadline.
+const BUCKETS: [f64; 11] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 2.0];
+
+/// The values of the label `result`, in the order of [`place_of`].
+const RESULTS: [&str; 10] = [
+    "ok",
+    "duplicate",
+    "precondition",
+    "id_reused",
+    "too_large",
+    "contention",
+    "state_lost",
+    "overloaded",
+    "unavailable",
+    "internal",
+];
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabel {
+    result: &'static str,
+}
+
+/// The metrics of a process's audit log.
+#[derive(Debug, Clone)]
+pub struct AuditMetrics {
+    family: Family<ResultLabel, Counter>,
+    appends: [Counter; RESULTS.len()],
+    duration: Histogram,
+    conflicts: Counter,
+}
+
+impl Default for AuditMetrics {
+    fn default() -> Self {
+        let family = Family::<ResultLabel, Counter>::default();
+        let appends = RESULTS.map(|result| family.get_or_create_owned(&ResultLabel { result }));
+        Self { family, appends, duration: Histogram::new(BUCKETS), conflicts: Counter::default() }
+    }
+}
+
+impl AuditMetrics {
+    /// Registers the metrics; their names get the registry's prefix.
+    #[must_use]
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        registry.register("audit_appends", "Audit appends by how they ended", metrics.family.clone());
+        registry.register(
+            "audit_append_duration_seconds",
+            "Time from an append's call to its answer",
+            metrics.duration.clone(),
+        );
+        registry.register(
+            "audit_head_conflicts",
+            "Script calls lost to another appender",
+            metrics.conflicts.clone(),
+        );
+        metrics
+    }
+
+    pub(crate) fn count(&self, result: &Result<Appended, AppendError>) {
+        self.appends[place_of(result)].inc();
+    }
+
+    pub(crate) fn took(&self, seconds: f64) {
+        self.duration.observe(seconds);
+    }
+
+    pub(crate) fn conflict(&self) {
+        self.conflicts.inc();
+    }
+}
+
+fn place_of(result: &Result<Appended, AppendError>) -> usize {
+    match result {
+        Ok(Appended { duplicate: false, .. }) => 0,
+        Ok(Appended { duplicate: true, .. }) => 1,
+        Err(AppendError::Precondition { .. }) => 2,
+        Err(AppendError::IdReused { .. }) => 3,
+        Err(AppendError::TooLarge) => 4,
+        Err(AppendError::Contention) => 5,
+        Err(AppendError::StateLost(_)) => 6,
+        Err(AppendError::Overloaded { .. }) => 7,
+        Err(AppendError::Unavailable { .. }) => 8,
+        Err(AppendError::Internal(_)) => 9,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hash::Hash;
+
+    #[test]
+    fn metrics_are_shown_by_their_public_names() {
+        let mut registry = Registry::with_prefix("voketag");
+        let metrics = AuditMetrics::register(&mut registry);
+        metrics.count(&Ok(Appended { seq: 0, hash: Hash::from_bytes([0; 32]), duplicate: true }));
+        metrics.count(&Err(AppendError::Contention));
+        metrics.took(0.003);
+        metrics.conflict();
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        for line in [
+            "voketag_audit_appends_total{result=\"duplicate\"} 1",
+            "voketag_audit_appends_total{result=\"contention\"} 1",
+            "voketag_audit_appends_total{result=\"ok\"} 0",
+            "voketag_audit_append_duration_seconds_count 1",
+            "voketag_audit_head_conflicts_total 1",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
+}

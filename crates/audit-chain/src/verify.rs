@@ -1,0 +1,287 @@
+//! Verifying the chain: pure, one stored element at a time, so that a copy of the segments can be checked offline.
+//!
+//! An element is `hash(32) ‖ payload`. Each must hash, with its seq and the hash before it, to the hash it carries, and its
+//! payload must be the canonical form of an event. The first that does not is named: of a tampered, removed, swapped or
+//! inserted entry that is its own seq; where a tamperer also made its hash anew, the one after it, and where all that follow
+//! were made anew too, only the head, or a head that was noted elsewhere, gives it away.
+
+use crate::canonical::{NotCanonical, scan};
+use crate::hash::{Hash, entry_hash, genesis_prev, payload_hash};
+use crate::head::Head;
+use serde::{Serialize, Serializer};
+
+/// What is wrong with an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Flaw {
+    /// The chain should hold an entry here and does not.
+    #[error("the entry is missing")]
+    Missing,
+    /// There is an entry where the chain should have ended, or its segment should.
+    #[error("there is an entry that the chain does not count")]
+    Surplus,
+    /// The element is shorter than a hash.
+    #[error("the entry is cut short")]
+    Short,
+    /// Content, place or the entry before is not what was hashed.
+    #[error("the hash does not follow from the entry's place, the entry before and its payload")]
+    Hash,
+    /// The payload is not the canonical form of an event.
+    #[error("the payload is {0}")]
+    Payload(NotCanonical),
+    /// The last entry's hash is not the head.
+    #[error("the head is not the hash of the last entry")]
+    Head,
+}
+
+impl Serialize for Flaw {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// The first entry that does not verify.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct FirstError {
+    /// Its place in the chain.
+    pub seq: u64,
+    /// What is wrong.
+    pub why: Flaw,
+}
+
+/// What verifying found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct VerifyReport {
+    /// Whether everything asked for is as it was written.
+    pub ok: bool,
+    /// Entries found right, from the start of the range up to the first error.
+    pub checked: u64,
+    /// The head that was verified against: members `size` and `head`.
+    #[serde(flatten)]
+    pub head: Head,
+    /// The first entry that is not right.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_error: Option<FirstError>,
+}
+
+/// Takes the stored elements of a range in order.
+#[derive(Debug, Clone)]
+pub struct Verifier {
+    start: u64,
+    next: Head,
+}
+
+impl Verifier {
+    /// From the first entry of the chain named `origin`.
+    #[must_use]
+    pub fn from_genesis(origin: &str) -> Self {
+        Self::following(Head { size: 0, hash: genesis_prev(origin) })
+    }
+
+    /// From the entry that follows `head`: entry `head.size`, whose previous hash is `head.hash`.
+    #[must_use]
+    pub fn following(head: Head) -> Self {
+        Self { start: head.size, next: head }
+    }
+
+    /// The seq of the next element to be taken.
+    #[must_use]
+    pub fn next_seq(&self) -> u64 {
+        self.next.size
+    }
+
+    /// The head of the chain as far as it was verified.
+    #[must_use]
+    pub fn reached(&self) -> Head {
+        self.next
+    }
+
+    /// Takes the next element.
+    ///
+    /// # Errors
+    /// What is wrong with it; nothing more can be verified then.
+    pub fn push(&mut self, element: &[u8]) -> Result<(), FirstError> {
+        let fail = |why| Err(FirstError { seq: self.next.size, why });
+        let Some((stored, payload)) = element.split_first_chunk() else {
+            return fail(Flaw::Short);
+        };
+        let stored = Hash::from_bytes(*stored);
+        if entry_hash(self.next.size, &self.next.hash, &payload_hash(payload)) != stored {
+            return fail(Flaw::Hash);
+        }
+        if let Err(error) = scan(payload, |_, _| ()) {
+            return fail(Flaw::Payload(error));
+        }
+        self.next = Head { size: self.next.size + 1, hash: stored };
+        Ok(())
+    }
+
+    /// Whether what was verified ends in `head`, if it reaches as far.
+    ///
+    /// # Errors
+    /// [`Flaw::Head`] at the last entry, or [`Flaw::Surplus`] at the first that `head` does not count.
+    pub fn expect_head(&self, head: Head) -> Result<(), FirstError> {
+        if self.next.size > head.size {
+            return Err(FirstError { seq: head.size, why: Flaw::Surplus });
+        }
+        if self.next.size == head.size && self.next.hash != head.hash {
+            return Err(FirstError { seq: head.size.saturating_sub(1), why: Flaw::Head });
+        }
+        Ok(())
+    }
+
+    /// The report, given the first error if there was one.
+    #[must_use]
+    pub fn report(&self, head: Head, first_error: Option<FirstError>) -> VerifyReport {
+        VerifyReport { ok: first_error.is_none(), checked: self.next.size - self.start, head, first_error }
+    }
+}
+
+/// Verifies a whole chain from its stored elements, in order, against its head.
+pub fn verify_elements<E: AsRef<[u8]>>(
+    origin: &str,
+    head: Head,
+    elements: impl IntoIterator<Item = E>,
+) -> VerifyReport {
+    let mut verifier = Verifier::from_genesis(origin);
+    let verify = || {
+        elements.into_iter().try_for_each(|element| verifier.push(element.as_ref()))?;
+        if verifier.next_seq() < head.size {
+            return Err(FirstError { seq: verifier.next_seq(), why: Flaw::Missing });
+        }
+        verifier.expect_head(head)
+    };
+    let first_error = verify().err();
+    verifier.report(head, first_error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Details, Event, NewEvent};
+    use uuid::Uuid;
+
+    const ORIGIN: &str = "voketag.local/audit";
+
+    /// A chain made with nothing of [`Verifier`].
+    fn chain(length: u64) -> (Head, Vec<Vec<u8>>) {
+        let mut prev = genesis_prev(ORIGIN);
+        let mut elements = Vec::new();
+        for seq in 0..length {
+            let what = NewEvent {
+                tenant: "default".into(),
+                actor: "key/1".into(),
+                action: "tag.revoked".into(),
+                resource: format!("tag/{seq}"),
+                request_id: "r".into(),
+                ip: None,
+                details: Details::new(),
+            };
+            let id = Uuid::from_u128(0x019c6652_5e00_7000_8000_000000000000 + u128::from(seq));
+            let event = Event::new(1_771_243_200_000 + seq, id, [0; 16], what).unwrap();
+            prev = entry_hash(seq, &prev, &payload_hash(event.payload()));
+            elements.push([&prev.as_bytes()[..], event.payload()].concat());
+        }
+        (Head { size: length, hash: prev }, elements)
+    }
+
+    fn first_error(head: Head, elements: &[Vec<u8>]) -> (u64, Flaw) {
+        let report = verify_elements(ORIGIN, head, elements);
+        assert!(!report.ok);
+        let error = report.first_error.unwrap();
+        (error.seq, error.why)
+    }
+
+    #[test]
+    fn an_untouched_chain_verifies() {
+        for length in [0, 1, 9] {
+            let (head, elements) = chain(length);
+            let report = verify_elements(ORIGIN, head, &elements);
+            assert_eq!(report, VerifyReport { ok: true, checked: length, head, first_error: None });
+        }
+    }
+
+    #[test]
+    fn the_published_vectors_verify() {
+        let vectors: serde_json::Value =
+            serde_json::from_str(include_str!("../../../docs/vectors.json")).unwrap();
+        let audit = &vectors["audit"];
+        let mut verifier = Verifier::from_genesis(audit["origin"].as_str().unwrap());
+        for entry in audit["entries"].as_array().unwrap() {
+            let hash = hex::decode(entry["hash"].as_str().unwrap()).unwrap();
+            verifier.push(&[&hash, entry["canonical"].as_str().unwrap().as_bytes()].concat()).unwrap();
+        }
+        assert_eq!(verifier.next_seq(), 4);
+    }
+
+    #[test]
+    fn every_kind_of_tampering_is_found_at_the_first_seq() {
+        let (head, good) = chain(9);
+        for at in 0..9_usize {
+            let seq = at as u64;
+            let mut tampered = good.clone();
+            let last = tampered[at].len() - 3;
+            tampered[at][last] ^= 1;
+            assert_eq!(first_error(head, &tampered), (seq, Flaw::Hash));
+
+            let mut removed = good.clone();
+            removed.remove(at);
+            let why = if at == 8 { Flaw::Missing } else { Flaw::Hash };
+            assert_eq!(first_error(head, &removed), (seq, why));
+
+            let mut inserted = good.clone();
+            inserted.insert(at, good[(at + 3) % 9].clone());
+            assert_eq!(first_error(head, &inserted), (seq, Flaw::Hash));
+
+            let mut short = good.clone();
+            short[at].truncate(31);
+            assert_eq!(first_error(head, &short), (seq, Flaw::Short));
+        }
+        for at in 0..8 {
+            let mut swapped = good.clone();
+            swapped.swap(at, at + 1);
+            assert_eq!(first_error(head, &swapped), (at as u64, Flaw::Hash));
+        }
+    }
+
+    #[test]
+    fn a_head_that_is_not_the_last_hash_is_found() {
+        let (head, elements) = chain(3);
+        let other = Head { hash: Hash::from_bytes([1; 32]), ..head };
+        assert_eq!(first_error(other, &elements), (2, Flaw::Head));
+        assert_eq!(first_error(Head { size: 2, ..head }, &elements), (2, Flaw::Surplus));
+        assert_eq!(first_error(Head { size: 4, ..head }, &elements), (3, Flaw::Missing));
+    }
+
+    #[test]
+    fn a_payload_that_is_hashed_rightly_but_is_no_canonical_event_is_found() {
+        let payload = br#"{"b":1,"a":2}"#;
+        let hash = entry_hash(0, &genesis_prev(ORIGIN), &payload_hash(payload));
+        let element = [&hash.as_bytes()[..], payload].concat();
+        let (seq, why) = first_error(Head { size: 1, hash }, &[element]);
+        assert_eq!(seq, 0);
+        assert!(matches!(why, Flaw::Payload(NotCanonical { at: 0, .. })));
+    }
+
+    #[test]
+    fn a_range_starts_from_the_hash_before_it() {
+        let (head, elements) = chain(9);
+        let (before, _) = chain(5);
+        let mut verifier = Verifier::following(before);
+        elements[5..].iter().for_each(|element| verifier.push(element).unwrap());
+        assert_eq!(verifier.expect_head(head), Ok(()));
+        assert_eq!(verifier.report(head, None).checked, 4);
+    }
+
+    #[test]
+    fn a_report_is_shown_flat() {
+        let head = Head { size: 2, hash: Hash::from_bytes([0xab; 32]) };
+        let first_error = Some(FirstError { seq: 1, why: Flaw::Missing });
+        let report = VerifyReport { ok: false, checked: 1, head, first_error };
+        let json = serde_json::to_value(report).unwrap();
+        let wanted = serde_json::json!({
+            "ok": false, "checked": 1, "size": 2, "head": "ab".repeat(32),
+            "first_error": {"seq": 1, "why": "the entry is missing"},
+        });
+        assert_eq!(json, wanted);
+    }
+}

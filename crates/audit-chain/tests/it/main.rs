@@ -1,0 +1,11 @@
+//! The chain against a real Redis: one file per hazard.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test says no")]
+
+mod appending;
+mod effects;
+mod outages;
+mod racing;
+mod reading;
+mod state_loss;
+mod support;

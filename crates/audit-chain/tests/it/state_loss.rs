@@ -1,0 +1,105 @@
+//! A Redis that lost its state is refused, by those who write and those who read, and nothing is written to it.
+
+use crate::support::{PATIENT, appender, appender_with, config, event, verified_events};
+use audit_chain::{AppendError, AppenderConfig, Check, Effect, ReadError, StateLoss};
+use redis::AsyncCommands;
+use redis::aio::MultiplexedConnection;
+use test_support::RedisServer;
+
+async fn keys(direct: &mut MultiplexedConnection) -> u64 {
+    redis::cmd("DBSIZE").query_async(direct).await.unwrap()
+}
+
+async fn flush(direct: &mut MultiplexedConnection) {
+    redis::cmd("FLUSHALL").query_async::<()>(direct).await.unwrap();
+}
+
+fn lost(answer: Result<audit_chain::Appended, AppendError>) -> StateLoss {
+    match answer {
+        Err(AppendError::StateLost(loss)) => loss,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_wiped_redis_is_refused_again_and_again() {
+    let redis = RedisServer::start().await;
+    let appender = appender(&redis.url());
+    for number in 0..3 {
+        appender.append(&event(&format!("tag/{number}")), Effect::none()).await.unwrap();
+    }
+    let mut direct = redis.connection().await;
+    flush(&mut direct).await;
+    for _ in 0..3 {
+        let loss = lost(appender.append(&event("tag/4"), Effect::none()).await);
+        assert_eq!(loss, StateLoss::HeadAbsent { size: 3 });
+    }
+    let read = appender.log().head().await;
+    assert!(matches!(read, Err(ReadError::StateLost(StateLoss::HeadAbsent { size: 3 }))));
+    assert_eq!(keys(&mut direct).await, 0);
+}
+
+#[tokio::test]
+async fn an_older_redis_is_refused_and_the_true_one_is_taken_back() {
+    let redis = RedisServer::start().await;
+    let appender = appender(&redis.url());
+    appender.append(&event("tag/1"), Effect::none()).await.unwrap();
+    let mut direct = redis.connection().await;
+    let older: Vec<u8> = direct.get("vt1:{audit}:head").await.unwrap();
+    appender.append(&event("tag/2"), Effect::none()).await.unwrap();
+    let newer: Vec<u8> = direct.get("vt1:{audit}:head").await.unwrap();
+    let element: Vec<u8> = direct.rpop("vt1:{audit}:seg:0", None).await.unwrap();
+    let _: () = direct.set("vt1:{audit}:head", older).await.unwrap();
+    let loss = lost(appender.append(&event("tag/3"), Effect::none()).await);
+    assert_eq!(loss, StateLoss::HeadLower { seen: 2, found: 1 });
+    assert!(matches!(appender.log().verify(0..u64::MAX).await, Err(ReadError::StateLost(_))));
+    assert_eq!(direct.llen::<_, u64>("vt1:{audit}:seg:0").await.unwrap(), 1);
+    let _: () = direct.rpush("vt1:{audit}:seg:0", element).await.unwrap();
+    let _: () = direct.set("vt1:{audit}:head", newer).await.unwrap();
+    assert_eq!(appender.append(&event("tag/3"), Effect::none()).await.unwrap().seq, 2);
+}
+
+#[tokio::test]
+async fn another_chain_is_refused_whether_as_long_or_longer() {
+    let redis = RedisServer::start().await;
+    let ours = appender(&redis.url());
+    ours.append(&event("tag/1"), Effect::none()).await.unwrap();
+    flush(&mut redis.connection().await).await;
+    let other = appender(&redis.url());
+    for number in 1..=2 {
+        other.append(&event("tag/other"), Effect::none()).await.unwrap();
+        let loss = lost(ours.append(&event("tag/2"), Effect::none()).await);
+        assert_eq!(loss, StateLoss::Forked { seq: 0 });
+        assert!(matches!(ours.log().head().await, Err(ReadError::StateLost(StateLoss::Forked { seq: 0 }))));
+        assert_eq!(verified_events(&other).await.len(), number);
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_fit_its_segment_is_not_continued() {
+    let redis = RedisServer::start().await;
+    let appender = appender(&redis.url());
+    appender.append(&event("tag/1"), Effect::none()).await.unwrap();
+    let mut direct = redis.connection().await;
+    let _: () = direct.rpush("vt1:{audit}:seg:0", "smuggled in").await.unwrap();
+    let loss = lost(appender.append(&event("tag/2"), Effect::none()).await);
+    assert_eq!(loss, StateLoss::Damaged { seq: 1 });
+    assert_eq!(appender.log().head().await.unwrap().size, 1);
+}
+
+#[tokio::test]
+async fn nothing_is_written_once_the_guard_does_not_hold() {
+    let redis = RedisServer::start().await;
+    let mut direct = redis.connection().await;
+    let _: () = direct.set("deployment", "id-1;more").await.unwrap();
+    let guard = vec![Check::Prefix { key: b"deployment".to_vec(), prefix: b"id-1;".to_vec() }];
+    let appender = appender_with(&redis.url(), PATIENT, AppenderConfig { guard, ..config() });
+    appender.append(&event("tag/1"), Effect::none()).await.unwrap();
+    let _: () = direct.set("deployment", "id-2;more").await.unwrap();
+    assert_eq!(lost(appender.append(&event("tag/2"), Effect::none()).await), StateLoss::Guard { check: 0 });
+    let _: () = direct.del("deployment").await.unwrap();
+    assert_eq!(lost(appender.append(&event("tag/2"), Effect::none()).await), StateLoss::Guard { check: 0 });
+    assert_eq!(verified_events(&appender).await.len(), 1);
+    let _: () = direct.set("deployment", "id-1;changed").await.unwrap();
+    assert_eq!(appender.append(&event("tag/2"), Effect::none()).await.unwrap().seq, 1);
+}

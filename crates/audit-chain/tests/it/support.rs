@@ -1,0 +1,89 @@
+//! What the tests share: pools, appenders and events with nothing in them that a test does not look at.
+
+use ambient::{Clock, SystemClock, entropy};
+use audit_chain::{Appender, AppenderConfig, AuditMetrics, Details, Effect, Event, NewEvent, Write};
+use redis_pool::{Config, PoolMetrics, RedisPool};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(crate) const ORIGIN: &str = "voketag.local/audit";
+
+/// Generous, so that a busy machine is not taken for an outage.
+pub(crate) const PATIENT: Duration = Duration::from_secs(5);
+
+/// For tests in which a reply is not going to come.
+pub(crate) const HASTY: Duration = Duration::from_millis(250);
+
+pub(crate) fn pool(url: &str, command_timeout: Duration) -> RedisPool {
+    let config = Config {
+        name: "test",
+        url: url.parse().unwrap(),
+        slots: NonZeroUsize::new(16).unwrap(),
+        connections: NonZeroUsize::new(1).unwrap(),
+        wait: Duration::from_secs(5),
+        command_timeout,
+    };
+    RedisPool::new(config, Arc::new(SystemClock::new()), &PoolMetrics::default())
+}
+
+pub(crate) fn config() -> AppenderConfig {
+    AppenderConfig::new(ORIGIN, Vec::new())
+}
+
+pub(crate) fn appender_with(url: &str, command_timeout: Duration, config: AppenderConfig) -> Appender {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    Appender::start(pool(url, command_timeout), config, clock, &AuditMetrics::default())
+}
+
+pub(crate) fn appender(url: &str) -> Appender {
+    appender_with(url, PATIENT, config())
+}
+
+/// An event about `resource`, with an id of its own.
+pub(crate) fn event(resource: &str) -> Event {
+    event_with(resource, Details::new())
+}
+
+pub(crate) fn event_with(resource: &str, details: Details) -> Event {
+    let what = NewEvent {
+        tenant: "default".into(),
+        actor: "key/test".into(),
+        action: "tag.revoked".into(),
+        resource: resource.into(),
+        request_id: "req".into(),
+        ip: None,
+        details,
+    };
+    let now = SystemClock::new().unix_millis();
+    Event::new(now, ambient::uuid_v7(now), entropy::random_bytes(), what).unwrap()
+}
+
+/// An effect that leaves a key named after the event.
+pub(crate) fn trace_of(event: &Event) -> Effect {
+    Effect::none().write(Write::Set { key: trace_key(event), value: event.id().to_string().into() })
+}
+
+pub(crate) fn trace_key(event: &Event) -> Vec<u8> {
+    format!("trace:{}", event.id()).into_bytes()
+}
+
+/// All events of the chain, in order, read by pages. Panics unless the chain verifies.
+pub(crate) async fn verified_events(appender: &Appender) -> Vec<Event> {
+    let report = appender.log().verify(0..u64::MAX).await.unwrap();
+    assert!(report.ok, "{report:?}");
+    let mut events = Vec::new();
+    let mut after = None;
+    loop {
+        let page = appender.log().entries(after, NonZeroUsize::new(200).unwrap()).await.unwrap();
+        for entry in page.events {
+            assert_eq!(entry.seq, events.len() as u64);
+            events.push(Event::parse(entry.event.get().as_bytes()).unwrap());
+        }
+        after = page.next;
+        if after.is_none() {
+            assert_eq!(events.len() as u64, report.checked);
+            return events;
+        }
+    }
+}

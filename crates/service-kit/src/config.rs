@@ -1,0 +1,276 @@
+//! The sections of settings that both services have: see docs/CONTRACT.md §9. Only a service's own `config` calls these.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use catalog::Init;
+use http_edge::TrustedProxies;
+use http_edge::env::{
+    Env, EnvError, Kind, base_url, bind_address, choice, millis, non_zero_usize, text, trusted_proxies, whole,
+};
+use redis_pool::RedisUrl;
+use tag_id::{Epoch, Keyring, MasterSecret};
+
+const TAG_SECRET: &str = "TAG_MASTER_SECRET";
+const TAG_EPOCH: &str = "TAG_KEY_EPOCH";
+/// Shared connections of each pool: two keep one Redis thread busy.
+const CONNECTIONS: NonZeroUsize = NonZeroUsize::new(2).expect("not zero");
+
+/// Where the service listens and is found.
+#[derive(Debug, Clone)]
+pub struct WebSettings {
+    /// `BIND_ADDR`.
+    pub bind: SocketAddr,
+    /// `METRICS_BIND_ADDR`: where `/metrics` is served instead of on `bind`.
+    pub metrics_bind: Option<SocketAddr>,
+    /// `PUBLIC_BASE_URL`, without a slash at its end: what the URL in a tag's QR code begins with.
+    pub public_base_url: String,
+    /// `TRUSTED_PROXIES`.
+    pub proxies: TrustedProxies,
+}
+
+impl WebSettings {
+    /// Reads the section; `default_bind` differs by service.
+    ///
+    /// # Errors
+    /// When a variable cannot be parsed, or both addresses are the same.
+    pub fn from_env(env: &Env, default_bind: SocketAddr) -> Result<Self, EnvError> {
+        let settings = Self {
+            bind: env.get("BIND_ADDR", default_bind, &bind_address())?,
+            metrics_bind: env.optional("METRICS_BIND_ADDR", &bind_address())?,
+            public_base_url: env.get("PUBLIC_BASE_URL", "http://127.0.0.1:8080".to_owned(), &base_url())?,
+            proxies: env.optional("TRUSTED_PROXIES", &trusted_proxies())?.unwrap_or_default(),
+        };
+        if settings.bind.port() != 0 && settings.metrics_bind == Some(settings.bind) {
+            return Err(EnvError::Contradiction {
+                names: "BIND_ADDR and METRICS_BIND_ADDR".to_owned(),
+                why: format!(
+                    "both are {}; leave the second unset to serve /metrics on the first",
+                    settings.bind
+                ),
+            });
+        }
+        Ok(settings)
+    }
+}
+
+/// How the pools behave.
+#[derive(Debug, Clone)]
+pub struct RedisSettings {
+    /// `REDIS_URL`: the durable Redis.
+    pub url: RedisUrl,
+    /// `REDIS_POOL_SIZE`: concurrent operations per pool.
+    pub slots: NonZeroUsize,
+    /// `REDIS_POOL_WAIT_MS`.
+    pub wait: Duration,
+    /// `REDIS_COMMAND_TIMEOUT_MS`.
+    pub command_timeout: Duration,
+}
+
+impl RedisSettings {
+    /// Reads the section.
+    ///
+    /// # Errors
+    /// When a variable cannot be parsed.
+    pub fn from_env(env: &Env) -> Result<Self, EnvError> {
+        let default: RedisUrl = "redis://127.0.0.1:6379".parse().expect("the default is well-formed");
+        Ok(Self {
+            url: env.get("REDIS_URL", default, &redis_address())?,
+            slots: env.get(
+                "REDIS_POOL_SIZE",
+                NonZeroUsize::new(100).expect("not zero"),
+                &non_zero_usize(10_000),
+            )?,
+            wait: env.get("REDIS_POOL_WAIT_MS", Duration::from_millis(100), &millis(1..=60_000))?,
+            command_timeout: env.get(
+                "REDIS_COMMAND_TIMEOUT_MS",
+                Duration::from_millis(100),
+                &millis(1..=60_000),
+            )?,
+        })
+    }
+
+    /// The configuration of one pool.
+    #[must_use]
+    pub fn pool(&self, name: &'static str, url: &RedisUrl) -> redis_pool::Config {
+        redis_pool::Config {
+            name,
+            url: url.clone(),
+            slots: self.slots,
+            connections: CONNECTIONS,
+            wait: self.wait,
+            command_timeout: self.command_timeout,
+        }
+    }
+}
+
+/// A Redis address as a setting.
+#[must_use]
+pub fn redis_address() -> Kind<RedisUrl> {
+    Kind::new("redis://, rediss:// or redis+unix:// and an address, e.g. redis://127.0.0.1:6379/0", |text| {
+        text.parse().map_err(|_: redis_pool::UrlError| String::new())
+    })
+}
+
+/// The tag secrets.
+#[derive(Debug, Clone)]
+pub struct TagSettings {
+    /// `TAG_MASTER_SECRET[_<epoch>][_FILE]`.
+    pub keyring: Arc<Keyring>,
+    /// `TAG_KEY_EPOCH`: the epoch new batches are minted under.
+    pub active_epoch: Epoch,
+}
+
+impl TagSettings {
+    /// Reads the section.
+    ///
+    /// # Errors
+    /// When a variable cannot be parsed, one has a name that is no epoch's, or the active epoch has no secret.
+    pub fn from_env(env: &Env) -> Result<Self, EnvError> {
+        let epochs = || {
+            whole(1..=u64::from(Epoch::MAX.get())).map(|number| {
+                u16::try_from(number).ok().and_then(Epoch::new).expect("the range is that of epochs")
+            })
+        };
+        let active_epoch = env.get(TAG_EPOCH, Epoch::MIN, &epochs())?;
+        let default = env.secret(TAG_SECRET, &master_secret())?;
+        let mut own = Vec::new();
+        for epoch in epochs_named(env)? {
+            let name = format!("{TAG_SECRET}_{}", epoch.get());
+            own.extend(env.secret(&name, &master_secret())?.map(|secret| (epoch, secret)));
+        }
+        let keyring = Keyring::new(default, own);
+        if !keyring.has(active_epoch) {
+            let either =
+                format!("{TAG_SECRET} or {TAG_SECRET}_{} (or either with _FILE)", active_epoch.get());
+            return Err(EnvError::Missing { name: either, takes: MASTER_SECRET.to_owned() });
+        }
+        Ok(Self { keyring: Arc::new(keyring), active_epoch })
+    }
+}
+
+const MASTER_SECRET: &str = "32 random bytes as 64 hex digits, e.g. the output of: openssl rand -hex 32";
+
+fn master_secret() -> Kind<MasterSecret> {
+    Kind::new(MASTER_SECRET, |text| MasterSecret::from_hex(text).map_err(|error| error.to_string()))
+}
+
+/// The epochs that have a secret of their own, each once.
+fn epochs_named(env: &Env) -> Result<Vec<Epoch>, EnvError> {
+    let mut epochs = Vec::new();
+    for name in env.names_with_prefix("TAG_MASTER_SECRET_") {
+        let suffix = name.trim_start_matches("TAG_MASTER_SECRET_");
+        let number = suffix.strip_suffix("_FILE").unwrap_or(suffix);
+        if number == "FILE" {
+            continue;
+        }
+        let canonical = number.parse::<u16>().ok().filter(|parsed| parsed.to_string() == number);
+        let Some(epoch) = canonical.and_then(Epoch::new) else {
+            return Err(EnvError::Invalid {
+                name: name.to_owned(),
+                held: "set".to_owned(),
+                why: "its name ends in no epoch".to_owned(),
+                takes: "a name like TAG_MASTER_SECRET_7 or TAG_MASTER_SECRET_7_FILE, epochs 1 to 4095"
+                    .to_owned(),
+            });
+        };
+        if !epochs.contains(&epoch) {
+            epochs.push(epoch);
+        }
+    }
+    Ok(epochs)
+}
+
+/// The deployment and its audit chain.
+#[derive(Debug, Clone)]
+pub struct DeploymentSettings {
+    /// `DEPLOYMENT_INIT`.
+    pub init: Init,
+    /// `AUDIT_ORIGIN`.
+    pub audit_origin: String,
+}
+
+impl DeploymentSettings {
+    /// Reads the section.
+    ///
+    /// # Errors
+    /// When a variable cannot be parsed.
+    pub fn from_env(env: &Env) -> Result<Self, EnvError> {
+        let inits = choice(&[("auto", Init::Auto), ("never", Init::Never)]);
+        Ok(Self {
+            init: env.get("DEPLOYMENT_INIT", Init::Auto, &inits)?,
+            audit_origin: env.get("AUDIT_ORIGIN", "voketag.local/audit".to_owned(), &text(1..=200))?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+
+    fn env<const N: usize>(pairs: [(&str, &str); N]) -> Env {
+        pairs.into_iter().collect()
+    }
+
+    #[test]
+    fn the_active_epochs_secret_is_required_and_there_is_no_default() {
+        let error = TagSettings::from_env(&env([])).unwrap_err().to_string();
+        assert!(error.contains("TAG_MASTER_SECRET") && error.contains("64 hex digits"), "{error}");
+        let other = env([("TAG_MASTER_SECRET_2", SECRET)]);
+        assert!(TagSettings::from_env(&other).unwrap_err().to_string().contains("TAG_MASTER_SECRET_1"));
+        let settings =
+            TagSettings::from_env(&env([("TAG_MASTER_SECRET_2", SECRET), ("TAG_KEY_EPOCH", "2")])).unwrap();
+        assert_eq!(settings.active_epoch.get(), 2);
+        assert!(!settings.keyring.has(Epoch::new(1).unwrap()));
+    }
+
+    #[test]
+    fn an_epochs_own_secret_comes_before_the_common_one() {
+        let common = TagSettings::from_env(&env([("TAG_MASTER_SECRET", SECRET)])).unwrap();
+        let other = "ff".repeat(32);
+        let own =
+            TagSettings::from_env(&env([("TAG_MASTER_SECRET", SECRET), ("TAG_MASTER_SECRET_7", &other)]))
+                .unwrap();
+        let epoch = |n| Epoch::new(n).unwrap();
+        assert_eq!(common.keyring.check_value(epoch(1)), own.keyring.check_value(epoch(1)));
+        assert_ne!(common.keyring.check_value(epoch(7)), own.keyring.check_value(epoch(7)));
+    }
+
+    #[test]
+    fn a_wrong_secret_is_named_and_never_shown() {
+        for wrong in ["", "abc", &SECRET[1..], &format!("{SECRET}00")] {
+            let error = TagSettings::from_env(&env([("TAG_MASTER_SECRET", wrong)])).unwrap_err().to_string();
+            assert!(error.starts_with("TAG_MASTER_SECRET is "), "{error}");
+            assert!(wrong.is_empty() || !error.contains(wrong), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_secret_named_after_no_epoch_stops_the_start() {
+        for name in
+            ["TAG_MASTER_SECRET_0", "TAG_MASTER_SECRET_4096", "TAG_MASTER_SECRET_07", "TAG_MASTER_SECRET_X"]
+        {
+            let error =
+                TagSettings::from_env(&env([("TAG_MASTER_SECRET", SECRET), (name, SECRET)])).unwrap_err();
+            assert!(error.to_string().contains(name), "{error}");
+        }
+    }
+
+    #[test]
+    fn two_listeners_on_one_address_contradict_each_other() {
+        let both = env([("BIND_ADDR", "127.0.0.1:9"), ("METRICS_BIND_ADDR", "127.0.0.1:9")]);
+        let error = WebSettings::from_env(&both, "127.0.0.1:8080".parse().unwrap()).unwrap_err().to_string();
+        assert!(error.contains("BIND_ADDR and METRICS_BIND_ADDR"), "{error}");
+    }
+
+    #[test]
+    fn a_redis_password_is_not_shown() {
+        let error =
+            RedisSettings::from_env(&env([("REDIS_URL", "redis://:hunter2@h:x")])).unwrap_err().to_string();
+        assert!(error.contains("REDIS_URL") && !error.contains("hunter2"), "{error}");
+    }
+}

@@ -1,0 +1,76 @@
+//! What a failure of a domain crate becomes for the client. Every mapping is written out once, here, for both services.
+
+use std::time::Duration;
+
+use ambient::entropy;
+use audit_chain::{AppendError, ReadError};
+use catalog::{CatalogError, DeploymentError};
+use http_edge::ApiError;
+
+/// When to ask again where only an operator can help.
+const RETRY_LOST: Duration = Duration::from_secs(30);
+/// When to ask again where the next second may do.
+const RETRY_SOON: Duration = Duration::from_secs(1);
+
+/// 503 `state-lost`.
+#[must_use]
+pub fn state_lost() -> ApiError {
+    ApiError::StateLost { retry_after: RETRY_LOST }
+}
+
+/// A pool that gave no reply: 429 when it was busy, 503 when Redis is away, 500 when the fault is ours.
+#[must_use]
+pub fn from_pool(error: redis_pool::Error) -> ApiError {
+    match error {
+        redis_pool::Error::Overloaded { .. } => ApiError::service_overloaded(entropy::random_u64()),
+        redis_pool::Error::Unavailable { retry_after, .. } => ApiError::RedisUnavailable { retry_after },
+        fault @ (redis_pool::Error::Server { .. } | redis_pool::Error::Reply { .. }) => {
+            ApiError::internal(fault)
+        }
+    }
+}
+
+/// A failed read of the catalogue.
+#[must_use]
+pub fn from_catalog(error: CatalogError) -> ApiError {
+    match error {
+        CatalogError::Redis(error) => from_pool(error),
+        fault @ (CatalogError::Record(_) | CatalogError::TagState(_)) => ApiError::internal(fault),
+    }
+}
+
+/// A deployment that is not there, or a Redis that did not tell.
+#[must_use]
+pub fn from_deployment(error: DeploymentError) -> ApiError {
+    match error {
+        DeploymentError::Lost(_) => state_lost(),
+        DeploymentError::Redis(error) => from_pool(error),
+    }
+}
+
+/// An event that was not acknowledged. A failed precondition is the caller's to understand: whoever set it maps it before.
+#[must_use]
+pub fn from_append(error: AppendError) -> ApiError {
+    match error {
+        AppendError::Contention => ApiError::AuditContention { retry_after: RETRY_SOON },
+        AppendError::StateLost(_) => state_lost(),
+        AppendError::Overloaded { .. } => ApiError::service_overloaded(entropy::random_u64()),
+        AppendError::Unavailable { retry_after, .. } => ApiError::RedisUnavailable { retry_after },
+        AppendError::Precondition { .. } => {
+            ApiError::Conflict("it was changed by another request at the same time".into())
+        }
+        fault @ (AppendError::IdReused { .. } | AppendError::TooLarge | AppendError::Internal(_)) => {
+            ApiError::internal(fault)
+        }
+    }
+}
+
+/// A chain that could not be read.
+#[must_use]
+pub fn from_read(error: ReadError) -> ApiError {
+    match error {
+        ReadError::StateLost(_) => state_lost(),
+        ReadError::Redis(error) => from_pool(error),
+        fault @ ReadError::Damaged { .. } => ApiError::internal(fault),
+    }
+}

@@ -1,0 +1,34 @@
+//! The service asks itself whether it is ready, for a container without a shell.
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+/// Longest time for connecting, and for each read and write.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Enough for the head and the body of the answer.
+const MAX_ANSWER: u64 = 16 * 1024;
+
+/// Asks `GET /v1/ready` of the service listening on `bind`.
+///
+/// # Errors
+/// When it cannot be reached, or its answer is not 200: the error then holds the answer's body.
+pub fn healthcheck(bind: SocketAddr) -> io::Result<()> {
+    let ip = match bind.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    let mut stream = TcpStream::connect_timeout(&SocketAddr::new(ip, bind.port()), PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    write!(stream, "GET /v1/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut answer = Vec::new();
+    stream.take(MAX_ANSWER).read_to_end(&mut answer)?;
+    let answer = String::from_utf8_lossy(&answer);
+    if answer.starts_with("HTTP/1.1 200 ") {
+        return Ok(());
+    }
+    let body = answer.split_once("\r\n\r\n").map_or("no answer", |(_, body)| body);
+    Err(io::Error::other(body.trim().to_owned()))
+}
