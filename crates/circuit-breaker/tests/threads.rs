@@ -90,7 +90,8 @@ fn in_a_storm_of_calls_there_is_never_a_second_probe_nor_a_lost_place() {
                     };
                     if permit.is_probe() {
                         assert_eq!(probes.fetch_add(1, Ordering::AcqRel), 0, "two probes at once");
-                        // Gone from the count before the report, which is what lets the next one in.
+                        thread::yield_now();
+                        // Off the count before the report, for the report lets the next one in.
                         probes.fetch_sub(1, Ordering::AcqRel);
                     }
                     match rng.random_range(0..10) {
@@ -108,7 +109,7 @@ fn in_a_storm_of_calls_there_is_never_a_second_probe_nor_a_lost_place() {
         "the storm reached every state: {opened} {half_opened} {closed}"
     );
     match breaker.state() {
-        State::Closed => assert!(closed < half_opened + 1 && half_opened <= opened),
+        State::Closed => assert!(closed <= half_opened && half_opened <= opened),
         State::Open => assert!(closed <= half_opened && half_opened < opened),
         State::HalfOpen => assert!(closed < half_opened && half_opened <= opened),
     }
