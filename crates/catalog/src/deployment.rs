@@ -5,6 +5,7 @@
 //! a new beginning. Only a factory with [`Init::Auto`] may make a record, and only in a Redis that holds nothing of VokeTag's.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock};
 
 use audit_chain::Check;
@@ -98,6 +99,7 @@ pub struct DeploymentGate {
     init: Mutex<Init>,
     seen: OnceLock<Deployment>,
     trouble: Mutex<Option<String>>,
+    lost: AtomicBool,
 }
 
 static CREATE: LazyLock<Script> =
@@ -112,7 +114,8 @@ impl DeploymentGate {
     #[must_use]
     pub fn new(pool: RedisPool, expectation: Expectation, init: Init) -> Self {
         let trouble = Mutex::new(Some("the durable Redis has not been read yet".to_owned()));
-        Self { pool, expectation, init: Mutex::new(init), seen: OnceLock::new(), trouble }
+        let (init, seen, lost) = (Mutex::new(init), OnceLock::new(), AtomicBool::new(false));
+        Self { pool, expectation, init, seen, trouble, lost }
     }
 
     /// The deployment, if one was ever seen; whether it still stands only a call to Redis can tell.
@@ -127,9 +130,17 @@ impl DeploymentGate {
         self.trouble.lock().clone()
     }
 
+    /// Whether Redis, when it last answered, held no deployment that this process can work on. False until it has answered:
+    /// a Redis that was not read yet, or that serves nobody, has lost nothing.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
+    }
+
     /// Notes that a script found the deployment gone.
     pub fn report_lost(&self, why: &str) {
         let mut trouble = self.trouble.lock();
+        self.lost.store(true, Ordering::Relaxed);
         if trouble.is_none() {
             tracing::error!(why, "the durable Redis has lost VokeTag's state");
         }
@@ -144,6 +155,7 @@ impl DeploymentGate {
         let outcome = self.look_inner(now).await;
         match &outcome {
             Ok(_) => {
+                self.lost.store(false, Ordering::Relaxed);
                 if self.trouble.lock().take().is_some() {
                     tracing::info!("the deployment record is there and matches");
                 }

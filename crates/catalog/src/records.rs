@@ -17,6 +17,12 @@ pub struct RecordError {
     why: String,
 }
 
+impl RecordError {
+    pub(crate) fn new(kind: &'static str, why: String) -> Self {
+        Self { kind, why }
+    }
+}
+
 /// A product.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Product {
@@ -184,7 +190,7 @@ pub trait Record: Serialize + for<'de> Deserialize<'de> {
     /// # Errors
     /// When the bytes are no such record.
     fn decode(bytes: Vec<u8>) -> Result<Stored<Self>, RecordError> {
-        let fail = |why: String| RecordError { kind: Self::KIND, why };
+        let fail = |why: String| RecordError::new(Self::KIND, why);
         let (revision, rest) =
             bytes.split_first_chunk::<4>().ok_or_else(|| fail("it is too short".to_owned()))?;
         let json = rest.get(Self::FACTS_LEN..).ok_or_else(|| fail("it is too short".to_owned()))?;

@@ -4,8 +4,6 @@ use redis::{Cmd, FromRedisValue, ToRedisArgs, Value};
 use redis_pool::RedisPool;
 use serde::{Deserialize, Serialize};
 use tag_id::BatchNo;
-use time::OffsetDateTime;
-use time::serde::rfc3339;
 use uuid::Uuid;
 
 use crate::keys;
@@ -49,17 +47,10 @@ impl TagRevocation {
     pub fn encode(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("plain data is always serialisable into memory")
     }
-}
 
-/// When something was first and last scanned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct ScanTimes {
-    /// First scan.
-    #[serde(with = "rfc3339")]
-    pub first: OffsetDateTime,
-    /// Last scan.
-    #[serde(with = "rfc3339")]
-    pub last: OffsetDateTime,
+    fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
+        serde_json::from_slice(bytes).map_err(|error| RecordError::new("tag revocation", error.to_string()))
+    }
 }
 
 /// Read access to the catalogue in the durable Redis.
@@ -146,7 +137,7 @@ impl Catalog {
     pub async fn tag(&self, serial: [u8; 6]) -> Result<(TagState, Option<TagRevocation>), CatalogError> {
         let wanted = [keys::tag(serial), keys::tag_revocation(serial)];
         let (state, revocation): (Option<Vec<u8>>, Option<Vec<u8>>) = self.ask("MGET", &wanted).await?;
-        let revocation = revocation.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let revocation = revocation.map(|bytes| TagRevocation::decode(&bytes)).transpose()?;
         Ok((TagState::parse(state.as_deref())?, revocation))
     }
 

@@ -243,7 +243,7 @@ impl Durable {
     }
 
     fn closed(&self) -> ApiError {
-        if self.pool.stats().connected == 0 {
+        if self.pool.stats().connected == 0 || !self.gate.is_lost() {
             return ApiError::RedisUnavailable { retry_after: Duration::from_secs(1) };
         }
         errors::state_lost()

@@ -1,0 +1,258 @@
+//! The deployment record: made once, by whom it may be, and compared ever after.
+
+use std::time::Duration;
+
+use catalog::{DeploymentError, DeploymentGate, Init, keys};
+use redis::AsyncCommands;
+use serde_json::Value;
+use test_support::{FaultProxy, RedisServer};
+
+use crate::support::{NOW, ORIGIN, expecting, factory, lost, pool, pool_within, scanner};
+
+async fn record(redis: &RedisServer) -> Option<Vec<u8>> {
+    redis.connection().await.get(keys::DEPLOYMENT).await.unwrap()
+}
+
+async fn json(redis: &RedisServer) -> Value {
+    serde_json::from_slice(&record(redis).await.unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn a_factory_makes_the_record_once_and_others_find_it() {
+    let redis = RedisServer::start().await;
+    let first = factory(&redis);
+    assert!(first.seen().is_none() && first.trouble().is_some() && !first.is_lost());
+    let deployment = first.look(NOW).await.unwrap().clone();
+    let stored = record(&redis).await.unwrap();
+    assert!(stored.starts_with(deployment.prefix().as_bytes()), "scripts compare the beginning");
+    let json = json(&redis).await;
+    assert_eq!((json["id"].as_str(), json["audit_origin"].as_str()), (Some(deployment.id()), Some(ORIGIN)));
+    assert_eq!((deployment.id().len(), json["created_at"].as_str()), (32, Some("2026-02-16T12:00:00Z")));
+    assert_eq!(json["tag_checks"].as_object().unwrap().keys().collect::<Vec<_>>(), ["1"]);
+
+    for gate in [&first, &factory(&redis), &scanner(&redis)] {
+        assert_eq!(gate.look(NOW).await.unwrap(), &deployment);
+        assert_eq!((gate.seen(), gate.trouble()), (Some(&deployment), None));
+    }
+    assert_eq!(record(&redis).await.unwrap(), stored);
+    assert_eq!(redis.connection().await.ttl::<_, i64>(keys::DEPLOYMENT).await.unwrap(), -1);
+}
+
+#[tokio::test]
+async fn many_factories_at_once_make_one() {
+    let redis = RedisServer::start().await;
+    let mut looking = tokio::task::JoinSet::new();
+    for gate in (0..8).map(|_| factory(&redis)) {
+        looking.spawn(async move { gate.look(NOW).await.unwrap().id().to_owned() });
+    }
+    let mut ids = looking.join_all().await;
+    ids.dedup();
+    assert_eq!(ids.len(), 1, "{ids:?}");
+}
+
+#[tokio::test]
+async fn nobody_makes_one_who_may_not() {
+    let redis = RedisServer::start().await;
+    let never = DeploymentGate::new(pool(&redis), expecting(&[(1, 1)], Some(1)), Init::Never);
+    assert!(lost(&never).await.contains("no deployment record"));
+    assert!(never.is_lost() && never.trouble().is_some() && never.seen().is_none());
+    assert_eq!(record(&redis).await, None);
+    factory(&redis).look(NOW).await.unwrap();
+    never.look(NOW).await.unwrap();
+    assert!(!never.is_lost(), "it was only early");
+}
+
+#[tokio::test]
+async fn a_redis_with_anything_of_ours_is_not_taken_for_new() {
+    for key in ["vt1:p:1", keys::NEXT_BATCH_NO, audit_chain::keys::HEAD, "vt1:t:AAAAAAAA"] {
+        let redis = RedisServer::start().await;
+        let mut link = redis.connection().await;
+        // So many others that one call of SCAN does not see them all.
+        let mut fill = redis::pipe();
+        for number in 0..3_000 {
+            fill.set(format!("other:{number}"), 1).ignore();
+        }
+        let () = fill.query_async(&mut link).await.unwrap();
+        let () = link.set(key, "x").await.unwrap();
+        assert!(lost(&factory(&redis)).await.contains("but no deployment record"), "{key}");
+        assert_eq!(record(&redis).await, None, "{key}");
+    }
+}
+
+#[tokio::test]
+async fn limiter_keys_and_other_peoples_keys_do_not_count() {
+    let redis = RedisServer::start().await;
+    let mut link = redis.connection().await;
+    for key in ["vtrl1:{default}:born", "vtgl1:ip:192.0.2.1", "somebody:else"] {
+        let () = link.set(key, "1").await.unwrap();
+    }
+    factory(&redis).look(NOW).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_record_made_between_look_and_write_is_taken_over() {
+    let redis = RedisServer::start().await;
+    let script = include_str!("../../src/lua/create_deployment.lua");
+    let mut link = redis.connection().await;
+    let create = redis::Script::new(script);
+    let mut call = create.prepare_invoke();
+    call.key(keys::DEPLOYMENT).key(keys::NEXT_BATCH_NO).key(audit_chain::keys::HEAD);
+    let made: (i64, String) = call.arg("{first}").arg(7).invoke_async(&mut link).await.unwrap();
+    assert_eq!(made, (1, "{first}".to_owned()));
+    let made: (i64, String) = call.invoke_async(&mut link).await.unwrap();
+    assert_eq!(made, (0, "{first}".to_owned()));
+    let () = link.del(keys::DEPLOYMENT).await.unwrap();
+    let made: (i64, String) = call.invoke_async(&mut link).await.unwrap();
+    assert_eq!(made, (-1, String::new()), "the batch counter stands without a record");
+}
+
+#[tokio::test]
+async fn a_process_that_has_seen_a_deployment_accepts_no_absence_and_no_other() {
+    let redis = RedisServer::start().await;
+    let gates = [factory(&redis), scanner(&redis)];
+    for gate in &gates {
+        gate.look(NOW).await.unwrap();
+    }
+    let kept = record(&redis).await.unwrap();
+    let mut link = redis.connection().await;
+    let () = redis::cmd("FLUSHALL").query_async(&mut link).await.unwrap();
+    for gate in &gates {
+        assert!(lost(gate).await.contains("gone"));
+        assert!(gate.is_lost() && gate.seen().is_some());
+    }
+    assert_eq!(record(&redis).await, None);
+    factory(&redis).look(NOW).await.unwrap();
+    for gate in &gates {
+        assert!(lost(gate).await.contains("another deployment"));
+    }
+    let () = link.set(keys::DEPLOYMENT, kept).await.unwrap();
+    for gate in &gates {
+        gate.look(NOW).await.unwrap();
+        assert!(!gate.is_lost());
+    }
+}
+
+#[tokio::test]
+async fn a_factory_that_found_foreign_state_makes_nothing_once_it_is_gone() {
+    let redis = RedisServer::start().await;
+    let mut link = redis.connection().await;
+    let foreign = DeploymentGate::new(pool(&redis), expecting(&[(1, 9)], Some(1)), Init::Auto);
+    foreign.look(NOW).await.unwrap();
+    let gate = factory(&redis);
+    assert!(lost(&gate).await.contains("tag secret of epoch 1"));
+    let () = redis::cmd("FLUSHALL").query_async(&mut link).await.unwrap();
+    lost(&gate).await;
+    assert_eq!(record(&redis).await, None, "what was wiped under a running process is no empty shop");
+}
+
+#[tokio::test]
+async fn another_secret_or_origin_or_a_missing_secret_does_not_match() {
+    let redis = RedisServer::start().await;
+    let two = DeploymentGate::new(pool(&redis), expecting(&[(1, 1), (2, 2)], Some(1)), Init::Auto);
+    two.look(NOW).await.unwrap();
+    let adds_two = DeploymentGate::new(pool(&redis), expecting(&[(1, 1), (2, 2)], Some(2)), Init::Never);
+    adds_two.look(NOW).await.unwrap();
+    for (secrets, why) in [
+        (&[(1, 9), (2, 2)][..], "the tag secret of epoch 1 is not the one"),
+        (&[(1, 1), (2, 9)], "the tag secret of epoch 2 is not the one"),
+        (&[(1, 1)], "no tag secret of epoch 2"),
+        (&[(2, 2)], "no tag secret of epoch 1"),
+    ] {
+        let gate = DeploymentGate::new(pool(&redis), expecting(secrets, None), Init::Never);
+        let found = lost(&gate).await;
+        assert!(found.contains(why), "{found}");
+    }
+    let mut elsewhere = expecting(&[(1, 1), (2, 2)], None);
+    elsewhere.audit_origin = "elsewhere/audit".to_owned();
+    let found = lost(&DeploymentGate::new(pool(&redis), elsewhere, Init::Never)).await;
+    assert!(found.contains("AUDIT_ORIGIN"), "{found}");
+    let three = DeploymentGate::new(pool(&redis), expecting(&[(1, 1), (2, 2), (3, 3)], None), Init::Never);
+    three.look(NOW).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_new_epochs_check_is_added_and_the_rest_of_the_record_stays() {
+    let redis = RedisServer::start().await;
+    let first = factory(&redis);
+    let deployment = first.look(NOW).await.unwrap().clone();
+    let before = json(&redis).await;
+    let later = DeploymentGate::new(pool(&redis), expecting(&[(1, 1), (2, 2)], Some(2)), Init::Auto);
+    assert_eq!(later.look(NOW).await.unwrap(), &deployment, "it is still the same deployment");
+    let mut after = json(&redis).await;
+    let checks = after["tag_checks"].as_object_mut().unwrap();
+    assert_eq!(checks.remove("2").unwrap().as_str().unwrap().len(), 32);
+    assert_eq!(after, before);
+    assert!(lost(&first).await.contains("epoch 2"), "who has no secret of an epoch in use cannot work");
+}
+
+#[tokio::test]
+async fn factories_that_add_epochs_at_once_lose_none() {
+    let redis = RedisServer::start().await;
+    factory(&redis).look(NOW).await.unwrap();
+    let secrets: Vec<(u16, u8)> = (1..=6).map(|number| (number, u8::try_from(number).unwrap())).collect();
+    let gates: Vec<DeploymentGate> = (2..=6)
+        .map(|adds| DeploymentGate::new(pool(&redis), expecting(&secrets, Some(adds)), Init::Auto))
+        .collect();
+    let looks = gates.iter().map(|gate| async {
+        // One that another overtook adds its own with its next look.
+        for _ in 0..gates.len() {
+            gate.look(NOW).await.unwrap();
+        }
+    });
+    futures(looks.collect()).await;
+    let json = json(&redis).await;
+    assert_eq!(json["tag_checks"].as_object().unwrap().len(), 6, "{json}");
+}
+
+/// All at once, on this task.
+async fn futures<F: Future<Output = ()>>(all: Vec<F>) {
+    let mut all: Vec<_> = all.into_iter().map(Box::pin).collect();
+    std::future::poll_fn(|cx| {
+        all.retain_mut(|one| one.as_mut().poll(cx).is_pending());
+        if all.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_is_lost_state() {
+    let redis = RedisServer::start().await;
+    for bytes in ["", "{}", "null", "\u{0}"] {
+        let () = redis.connection().await.set(keys::DEPLOYMENT, bytes).await.unwrap();
+        let found = lost(&factory(&redis)).await;
+        assert!(found.contains("cannot be read"), "{found}");
+        assert_eq!(record(&redis).await.unwrap(), bytes.as_bytes());
+    }
+}
+
+#[tokio::test]
+async fn a_redis_that_does_not_answer_has_not_lost_anything() {
+    let redis = RedisServer::start().await;
+    let proxy = FaultProxy::start(redis.addr()).await;
+    let gate = DeploymentGate::new(
+        pool_within(&proxy.url(), Duration::from_millis(500)),
+        expecting(&[(1, 1)], Some(1)),
+        Init::Auto,
+    );
+    proxy.stall();
+    assert!(matches!(gate.look(NOW).await, Err(DeploymentError::Redis(_))));
+    assert!(!gate.is_lost());
+    proxy.heal();
+    let found = async { gate.look(NOW).await.is_ok() };
+    assert!(found.await || gate.look(NOW).await.is_ok(), "it may make the record later");
+    proxy.stall();
+    assert!(matches!(gate.look(NOW).await, Err(DeploymentError::Redis(_))));
+    assert!(!gate.is_lost() && gate.seen().is_some());
+}
+
+#[tokio::test]
+async fn a_loss_that_a_script_found_shows_until_a_look_finds_it_mended() {
+    let redis = RedisServer::start().await;
+    let gate = factory(&redis);
+    gate.look(NOW).await.unwrap();
+    gate.report_lost("a scan found it gone");
+    assert_eq!(gate.trouble().as_deref(), Some("a scan found it gone"));
+    assert!(gate.is_lost());
+    gate.look(NOW).await.unwrap();
+    assert_eq!((gate.trouble(), gate.is_lost()), (None, false));
+}

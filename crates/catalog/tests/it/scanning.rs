@@ -1,0 +1,213 @@
+//! The Lua that counts a scan, against an oracle that keeps every scan and packs nothing.
+
+use catalog::{Batch, REVOKED_FLAG, Record, SCAN_LUA, TagState};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use redis::Script;
+use redis::aio::MultiplexedConnection;
+use test_support::RedisServer;
+
+use crate::support::{batch, product};
+
+/// KEYS 1 state · ARGV 1 now (ms): time is the caller's, so that a test can turn it.
+const SCAN_AT: &str = "
+local state, count, first_at, in_30, in_60, revoked = tag_scan(tonumber(ARGV[1]), redis.call('GET', KEYS[1]))
+redis.call('SET', KEYS[1], state)
+return { state, count, first_at, in_30, in_60, revoked }";
+
+/// ARGV 1 batch record ('' for none) · 2 epoch · 3 index · 4 revision the caller holds · 5 deployment record · 6 beginning expected
+const OTHERS: &str = "
+local record = ARGV[1] ~= '' and ARGV[1]
+return {
+  batch_holds(record, tonumber(ARGV[2]), tonumber(ARGV[3])) and 1 or 0,
+  record_if_changed(record, tonumber(ARGV[4])),
+  is_deployment(ARGV[5] ~= '' and ARGV[5], ARGV[6]) and 1 or 0,
+}";
+
+const START: u64 = 1_771_243_200_000;
+/// What the risk factors look at; the script is exact up to here.
+const MOST: usize = 5;
+
+type Reply = (Vec<u8>, u32, u64, usize, usize, u8);
+
+/// Every scan of one tag, in full.
+#[derive(Debug, Default)]
+struct Oracle {
+    revoked: bool,
+    at: Vec<u64>,
+}
+
+impl Oracle {
+    fn scan(&mut self, now: u64) -> (u32, u64, usize, usize, u8) {
+        let now = self.at.last().map_or(now, |&last| now.max(last));
+        self.at.push(now);
+        let within = |ms: u64| self.at.iter().filter(|&&at| now - at < ms).count().min(MOST);
+        let count = u32::try_from(self.at.len()).unwrap();
+        (count, self.at[0], within(30_000), within(60_000), u8::from(self.revoked))
+    }
+}
+
+async fn scan(link: &mut MultiplexedConnection, script: &Script, key: &str, now: u64) -> Reply {
+    script.key(key).arg(now).invoke_async(link).await.unwrap()
+}
+
+fn scan_at() -> Script {
+    Script::new(&[SCAN_LUA, SCAN_AT].concat())
+}
+
+/// Steps of the clock between scans: bursts, the edges of both windows and of 16 bits, long pauses, and steps back.
+fn step() -> impl Strategy<Value = i64> {
+    prop_oneof![
+        4 => 0_i64..3_000,
+        3 => 5_000_i64..35_000,
+        2 => prop::sample::select(vec![
+            29_999, 30_000, 30_001, 59_999, 60_000, 60_001, 65_534, 65_535, 65_536, 15_000, 20_000,
+        ]),
+        1 => 60_000_i64..10_000_000,
+        1 => -100_000_i64..0,
+    ]
+}
+
+#[test]
+fn counts_and_frequencies_are_those_of_an_oracle_that_forgets_nothing() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let redis = runtime.block_on(RedisServer::start());
+    let link = runtime.block_on(redis.connection());
+    let script = scan_at();
+    let mut runner = TestRunner::new(Config { cases: 96, failure_persistence: None, ..Config::default() });
+    let cases = (prop::collection::vec(step(), 1..40), prop::option::of(0_usize..40));
+    let outcome = runner.run(&cases, |(steps, revoked_before)| {
+        let mut link = link.clone();
+        runtime.block_on(async {
+            let () = redis::cmd("DEL").arg("tag").query_async(&mut link).await.unwrap();
+            let mut oracle = Oracle::default();
+            let mut now = START;
+            for (number, step) in steps.into_iter().enumerate() {
+                if revoked_before == Some(number) {
+                    oracle.revoked = true;
+                    let mut revoke = redis::cmd("SETRANGE");
+                    let () = revoke
+                        .arg("tag")
+                        .arg(0)
+                        .arg(&[REVOKED_FLAG][..])
+                        .query_async(&mut link)
+                        .await
+                        .unwrap();
+                }
+                now = now.saturating_add_signed(step);
+                let (state, count, first, in_30, in_60, revoked) = scan(&mut link, &script, "tag", now).await;
+                let expected = oracle.scan(now);
+                prop_assert_eq!((count, first, in_30, in_60, revoked), expected);
+                let stored = TagState::parse(Some(&state)).unwrap();
+                let times = Some((oracle.at[0], *oracle.at.last().unwrap()));
+                let read = TagState { revoked: oracle.revoked, scan_count: expected.0, scanned_at: times };
+                prop_assert_eq!(stored, read);
+            }
+            Ok(())
+        })
+    });
+    outcome.unwrap();
+}
+
+#[tokio::test]
+async fn the_windows_end_where_the_contract_says() {
+    let redis = RedisServer::start().await;
+    let (mut link, script) = (redis.connection().await, scan_at());
+    for (later, in_30, in_60) in
+        [(29_999, 2, 2), (30_000, 1, 2), (59_999, 1, 2), (60_000, 1, 1), (1_000_000_000, 1, 1)]
+    {
+        let key = format!("tag:{later}");
+        let first = scan(&mut link, &script, &key, START).await;
+        assert_eq!((first.1, first.2, first.3, first.4), (1, START, 1, 1));
+        let second = scan(&mut link, &script, &key, START + later).await;
+        assert_eq!((second.1, second.2, second.3, second.4), (2, START, in_30, in_60), "{later} ms later");
+    }
+}
+
+#[tokio::test]
+async fn a_count_at_its_end_stays_there() {
+    let redis = RedisServer::start().await;
+    let (mut link, script) = (redis.connection().await, scan_at());
+    let (state, ..) = scan(&mut link, &script, "tag", START).await;
+    let mut full = state;
+    full[1..5].copy_from_slice(&(u32::MAX - 1).to_be_bytes());
+    let () = redis::cmd("SET").arg("tag").arg(full).query_async(&mut link).await.unwrap();
+    for _ in 0..2 {
+        let (state, count, ..) = scan(&mut link, &script, "tag", START).await;
+        assert_eq!((count, state.len()), (u32::MAX, 23));
+    }
+}
+
+#[tokio::test]
+async fn a_flag_that_is_not_known_yet_is_kept() {
+    let redis = RedisServer::start().await;
+    let (mut link, script) = (redis.connection().await, scan_at());
+    let () = redis::cmd("SET").arg("tag").arg(&[0b110_u8][..]).query_async(&mut link).await.unwrap();
+    for _ in 0..2 {
+        let (state, _, _, _, _, revoked) = scan(&mut link, &script, "tag", START).await;
+        assert_eq!((state[0], revoked), (0b110, 0));
+    }
+}
+
+async fn others(
+    link: &mut MultiplexedConnection,
+    batch: Option<(&Batch, u32)>,
+    (epoch, index, held): (u16, u32, i64),
+    (record, expected): (&str, &str),
+) -> (bool, Vec<u8>, bool) {
+    let script = Script::new(&[SCAN_LUA, OTHERS].concat());
+    let bytes = batch.map_or_else(Vec::new, |(batch, revision)| batch.encode(revision));
+    let mut call = script.prepare_invoke();
+    call.arg(bytes).arg(epoch).arg(index).arg(held).arg(record).arg(expected);
+    let (holds, sent, same): (u8, Vec<u8>, u8) = call.invoke_async(link).await.unwrap();
+    (holds == 1, sent, same == 1)
+}
+
+#[tokio::test]
+async fn a_batch_holds_what_the_record_says_for_lua_and_rust_alike() {
+    let redis = RedisServer::start().await;
+    let mut link = redis.connection().await;
+    for size in [1, 10, 1 << 24] {
+        let batch = Batch { size, ..batch(7) };
+        for epoch in [2, 3] {
+            for index in [0, 1, 9, 10, (1 << 24) - 1] {
+                let (holds, ..) = others(&mut link, Some((&batch, 1)), (epoch, index, -1), ("", "x")).await;
+                let same = batch.holds(crate::support::epoch(epoch), tag_id::TagIndex::new(index).unwrap());
+                assert_eq!(holds, same, "size {size}, epoch {epoch}, index {index}");
+            }
+        }
+    }
+    assert!(!others(&mut link, None, (3, 0, -1), ("", "x")).await.0);
+}
+
+#[tokio::test]
+async fn a_record_is_sent_unless_the_caller_holds_that_revision_or_asks_for_none() {
+    let redis = RedisServer::start().await;
+    let mut link = redis.connection().await;
+    let (batch, latest) = (batch(7), u32::MAX);
+    let bytes = batch.encode(latest);
+    for (held, sent) in
+        [(-1, true), (-2, false), (i64::from(latest), false), (i64::from(latest) - 1, true), (0, true)]
+    {
+        let (_, record, _) = others(&mut link, Some((&batch, latest)), (3, 0, held), ("", "x")).await;
+        assert_eq!(record, if sent { bytes.clone() } else { Vec::new() }, "{held}");
+    }
+    assert!(others(&mut link, None, (3, 0, -1), ("", "x")).await.1.is_empty());
+    assert!(product(1).encode(9).starts_with(&[0, 0, 0, 9]), "a product's revision stands in the same place");
+}
+
+#[tokio::test]
+async fn a_deployment_is_known_by_the_beginning_of_its_record() {
+    let redis = RedisServer::start().await;
+    let mut link = redis.connection().await;
+    for (record, same) in [
+        ("{\"id\":\"ab\",\"x\":1}", true),
+        ("{\"id\":\"ab\"", true),
+        ("{\"id\":\"abc\"}", false),
+        ("{\"id\":\"a", false),
+        ("", false),
+        (" {\"id\":\"ab\"}", false),
+    ] {
+        assert_eq!(others(&mut link, None, (3, 0, -1), (record, "{\"id\":\"ab\"")).await.2, same, "{record}");
+    }
+}

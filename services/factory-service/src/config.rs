@@ -1,0 +1,136 @@
+//! The settings of factory-service, read once from the environment: see docs/CONTRACT.md §9.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use http_edge::env::{Env, EnvError, Kind};
+use http_edge::telemetry::LogConfig;
+use service_kit::config::{DeploymentSettings, RedisSettings, TagSettings, WebSettings};
+
+pub use crate::domain::identity::KeyDigest;
+
+/// Where the service listens unless told otherwise.
+const DEFAULT_BIND: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8081);
+/// Shortest and longest API key, characters: a header line must hold it.
+const KEY_LENGTH: std::ops::RangeInclusive<usize> = 32..=512;
+/// Longest `PUBLIC_BASE_URL`, bytes: with `/t/` and 26 characters after it, it must still fit a QR code that is readable
+/// from a small print (version 12 at level M holds 287 bytes).
+const LONGEST_BASE_URL: usize = 256;
+
+/// Everything that can be set.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `BIND_ADDR`, `METRICS_BIND_ADDR`, `PUBLIC_BASE_URL`, `TRUSTED_PROXIES`.
+    pub web: WebSettings,
+    /// `REDIS_URL`, `REDIS_POOL_SIZE`, `REDIS_POOL_WAIT_MS`, `REDIS_COMMAND_TIMEOUT_MS`.
+    pub redis: RedisSettings,
+    /// `TAG_MASTER_SECRET…`, `TAG_KEY_EPOCH`.
+    pub tags: TagSettings,
+    /// `DEPLOYMENT_INIT`, `AUDIT_ORIGIN`.
+    pub deployment: DeploymentSettings,
+    /// `FACTORY_API_KEY[_FILE]`: tenant `default`'s first key. Only its digest is kept.
+    pub api_key: KeyDigest,
+    /// `LOG_FORMAT`, `RUST_LOG`.
+    pub log: LogConfig,
+}
+
+impl Settings {
+    /// Reads all sections.
+    ///
+    /// # Errors
+    /// The first variable that cannot be parsed, or that contradicts another, in one line.
+    pub fn from_env(env: &Env) -> Result<Self, EnvError> {
+        let settings = Self {
+            web: WebSettings::from_env(env, DEFAULT_BIND)?,
+            redis: RedisSettings::from_env(env)?,
+            tags: TagSettings::from_env(env)?,
+            deployment: DeploymentSettings::from_env(env)?,
+            api_key: env.required_secret("FACTORY_API_KEY", &api_key())?,
+            log: LogConfig::from_env(env)?,
+        };
+        let length = settings.web.public_base_url.len();
+        if length > LONGEST_BASE_URL {
+            return Err(EnvError::Invalid {
+                name: "PUBLIC_BASE_URL".to_owned(),
+                held: format!("{length} bytes long"),
+                why: "it would not fit the tags' QR codes".to_owned(),
+                takes: format!("a URL of up to {LONGEST_BASE_URL} bytes"),
+            });
+        }
+        Ok(settings)
+    }
+}
+
+fn api_key() -> Kind<KeyDigest> {
+    let takes = format!(
+        "{} to {} visible ASCII characters without blanks, e.g. the output of: openssl rand -hex 32",
+        KEY_LENGTH.start(),
+        KEY_LENGTH.end()
+    );
+    Kind::new(takes, |text| {
+        let good = KEY_LENGTH.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+        if good { Ok(KeyDigest::of(text)) } else { Err(String::new()) }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use catalog::Init;
+
+    const SECRET: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+    const KEY: &str = "0123456789abcdef0123456789abcdef";
+
+    fn settings(pairs: &[(&str, &str)]) -> Result<Settings, String> {
+        let given = pairs.iter().copied();
+        let defaults = [("TAG_MASTER_SECRET", SECRET), ("FACTORY_API_KEY", KEY)];
+        let env: Env = defaults.into_iter().chain(given).filter(|(_, value)| *value != "(unset)").collect();
+        Settings::from_env(&env).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_contract() {
+        let settings = settings(&[]).unwrap();
+        assert_eq!(settings.web.bind.to_string(), "127.0.0.1:8081");
+        assert_eq!(settings.web.public_base_url, "http://127.0.0.1:8080");
+        assert_eq!(settings.redis.slots.get(), 100);
+        assert_eq!(settings.tags.active_epoch.get(), 1);
+        assert_eq!(settings.deployment.init, Init::Auto);
+        assert_eq!(settings.deployment.audit_origin, "voketag.local/audit");
+    }
+
+    #[test]
+    fn a_key_is_required_and_has_32_characters_or_more() {
+        let env: Env = [("TAG_MASTER_SECRET", SECRET)].into_iter().collect();
+        let error = Settings::from_env(&env).unwrap_err().to_string();
+        assert!(error.contains("FACTORY_API_KEY") && error.contains("32"), "{error}");
+        let long = "k".repeat(513);
+        for wrong in ["", &KEY[1..], "0123456789abcdef 0123456789abcdef", &"é".repeat(32), &long] {
+            let error = settings(&[("FACTORY_API_KEY", wrong)]).unwrap_err();
+            assert!(error.starts_with("FACTORY_API_KEY is "), "{error}");
+            assert!(wrong.is_empty() || !error.contains(wrong), "{error}");
+            assert!(!error.contains('\n'), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_key_may_come_from_a_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), format!("{KEY}\n")).unwrap();
+        let path = file.path().to_str().unwrap();
+        let env: Env = [("TAG_MASTER_SECRET", SECRET), ("FACTORY_API_KEY_FILE", path)].into_iter().collect();
+        assert!(Settings::from_env(&env).unwrap().api_key.matches(KEY));
+        assert!(settings(&[("FACTORY_API_KEY_FILE", path)]).unwrap_err().contains("both set"));
+    }
+
+    #[test]
+    fn settings_shown_for_debugging_hold_no_secret() {
+        let shown = format!("{:?}", settings(&[]).unwrap());
+        assert!(!shown.contains(KEY) && !shown.contains(SECRET), "{shown}");
+    }
+
+    #[test]
+    fn a_base_url_that_fits_no_qr_code_stops_the_start() {
+        let long = format!("https://example.com/{}", "a".repeat(LONGEST_BASE_URL));
+        assert!(settings(&[("PUBLIC_BASE_URL", &long)]).unwrap_err().contains("PUBLIC_BASE_URL"));
+    }
+}

@@ -1,0 +1,203 @@
+//! Batches: minted at once by taking a number, and taken back by revoking or recalling.
+//!
+//! Minting writes one record; the tags follow from the secret, the number and the index, so that a batch of sixteen million
+//! costs as little as one of ten.
+
+use audit_chain::{Check, Details, Effect, Write};
+use catalog::{Batch, Lifecycle, Page, Record, Stored, Withdrawal, keys};
+use tag_id::Epoch;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::domain::identity::Caller;
+use crate::domain::input::{BatchSize, FieldError, Label, Reason};
+use crate::domain::refusal::Refusal;
+use crate::domain::store::{Store, TRIES, Written};
+
+const NO_NUMBER: &str = "the next batch numbers are all in use; try again";
+const OVERTAKEN: &str = "the batch was changed by others at the same time, again and again; try again";
+
+/// A batch that is to be.
+#[derive(Debug)]
+pub(crate) struct NewBatch {
+    pub(crate) product_id: Uuid,
+    pub(crate) size: BatchSize,
+    pub(crate) label: Option<Label>,
+    pub(crate) manufactured_at: Option<OffsetDateTime>,
+    pub(crate) expires_at: Option<OffsetDateTime>,
+}
+
+/// How a batch is taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Withdraw {
+    /// For good.
+    Revoke,
+    /// Called back to the maker.
+    Recall,
+}
+
+impl Withdraw {
+    fn action(self) -> &'static str {
+        match self {
+            Self::Revoke => "batch.revoked",
+            Self::Recall => "batch.recalled",
+        }
+    }
+
+    /// Where the record says so.
+    fn place(self, batch: &mut Batch) -> &mut Option<Withdrawal> {
+        match self {
+            Self::Revoke => &mut batch.revoked,
+            Self::Recall => &mut batch.recalled,
+        }
+    }
+}
+
+/// A batch and where it stands now.
+#[derive(Debug)]
+pub(crate) struct BatchView {
+    pub(crate) batch: Batch,
+    pub(crate) state: Lifecycle,
+}
+
+/// The batches of all tenants.
+pub(crate) struct Batches {
+    store: Store,
+    epoch: Epoch,
+}
+
+impl Batches {
+    /// New batches are minted under `epoch`.
+    pub(crate) fn new(store: Store, epoch: Epoch) -> Self {
+        Self { store, epoch }
+    }
+
+    pub(crate) async fn create(&self, caller: &Caller, new: NewBatch) -> Result<BatchView, Refusal> {
+        if let (Some(made), Some(expiry)) = (new.manufactured_at, new.expires_at)
+            && expiry <= made
+        {
+            let why = "is not after manufactured_at".to_owned();
+            return Err(FieldError::Unacceptable { field: "expires_at", why }.into());
+        }
+        let product = self.store.read(self.store.catalog().product(&new.product_id)).await?;
+        if !product.is_some_and(|product| caller.tenant().owns(&product.value.tenant)) {
+            let why = "names no product that exists".to_owned();
+            return Err(FieldError::Unacceptable { field: "product_id", why }.into());
+        }
+        let (created_at, id) = self.store.stamp();
+        let label = new.label.map(Label::into_string);
+        for _ in 0..TRIES {
+            let batch = Batch {
+                id,
+                tenant: caller.tenant().as_str().to_owned(),
+                batch_no: self.store.take_batch_no().await?,
+                epoch: self.epoch,
+                size: new.size.get(),
+                product_id: new.product_id,
+                label: label.clone(),
+                manufactured_at: new.manufactured_at,
+                expires_at: new.expires_at,
+                created_at,
+                revoked: None,
+                recalled: None,
+            };
+            let event = caller.event("batch.created", resource(&id), details_of(&batch));
+            if self.store.write(event, creation_of(&batch)).await? == Written::Yes {
+                return Ok(self.view(batch));
+            }
+            tracing::warn!(
+                batch_no = batch.batch_no.get(),
+                "a batch number is in use already; taking the next"
+            );
+        }
+        Err(Refusal::Conflict(NO_NUMBER))
+    }
+
+    pub(crate) async fn show(&self, caller: &Caller, id: &Uuid) -> Result<BatchView, Refusal> {
+        let stored = owned(&self.store, caller, id).await?;
+        Ok(self.view(stored.value))
+    }
+
+    pub(crate) async fn list(
+        &self,
+        caller: &Caller,
+        after: Option<Uuid>,
+        limit: usize,
+    ) -> Result<Page<BatchView>, Refusal> {
+        let batches = self.store.catalog().batches(caller.tenant().as_str(), after, limit);
+        let page = self.store.read(batches).await?;
+        Ok(Page { items: page.items.into_iter().map(|batch| self.view(batch)).collect(), next: page.next })
+    }
+
+    /// Revokes or recalls; what was done before keeps its first time and reason, and leaves no second event.
+    pub(crate) async fn withdraw(
+        &self,
+        caller: &Caller,
+        id: &Uuid,
+        how: Withdraw,
+        reason: Reason,
+    ) -> Result<BatchView, Refusal> {
+        let reason = reason.into_string();
+        for _ in 0..TRIES {
+            let Stored { mut value, revision, bytes } = owned(&self.store, caller, id).await?;
+            if how.place(&mut value).is_some() {
+                return Ok(self.view(value));
+            }
+            *how.place(&mut value) = Some(Withdrawal { at: self.store.now(), reason: reason.clone() });
+            let key = keys::batch(value.batch_no);
+            let effect = Effect {
+                checks: vec![Check::Equals { key: key.clone().into(), value: bytes }],
+                writes: vec![Write::Set { key: key.into(), value: value.encode(revision.wrapping_add(1)) }],
+            };
+            let details = Details::new().with("reason", reason.as_str());
+            let event = caller.event(how.action(), resource(id), details);
+            if self.store.write(event, effect).await? == Written::Yes {
+                return Ok(self.view(value));
+            }
+        }
+        Err(Refusal::Conflict(OVERTAKEN))
+    }
+
+    fn view(&self, batch: Batch) -> BatchView {
+        BatchView { state: batch.lifecycle(false, self.store.now()), batch }
+    }
+}
+
+/// A batch of the caller's tenant.
+pub(crate) async fn owned(store: &Store, caller: &Caller, id: &Uuid) -> Result<Stored<Batch>, Refusal> {
+    let found = store.read(store.catalog().batch(id)).await?;
+    found.filter(|batch| caller.tenant().owns(&batch.value.tenant)).ok_or(Refusal::NoSuch("batch"))
+}
+
+/// As audit events name it.
+pub(crate) fn resource(id: &Uuid) -> String {
+    format!("batch/{id}")
+}
+
+fn details_of(batch: &Batch) -> Details {
+    let details = Details::new()
+        .with("product_id", batch.product_id.to_string())
+        .with("size", batch.size)
+        .with("epoch", u32::from(batch.epoch.get()))
+        .with("batch_no", batch.batch_no.get());
+    match &batch.label {
+        Some(label) => details.with("label", label.as_str()),
+        None => details,
+    }
+}
+
+fn creation_of(batch: &Batch) -> Effect {
+    let (key, id) = (keys::batch(batch.batch_no), batch.id);
+    Effect {
+        checks: vec![Check::Absent { key: key.clone().into() }],
+        writes: vec![
+            Write::Set { key: key.into(), value: batch.encode(1) },
+            Write::Set { key: keys::batch_no(&id).into(), value: batch.batch_no.get().to_string().into() },
+            Write::SortedAdd {
+                key: keys::batches_of(&batch.tenant).into(),
+                score: 0,
+                member: id.to_string().into(),
+            },
+        ],
+    }
+}

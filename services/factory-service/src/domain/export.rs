@@ -1,0 +1,115 @@
+//! Exports: all or some tags of a batch, streamed. One event says so before the first byte leaves.
+//!
+//! A chunk is minted on a blocking thread while the one before it is sent, and minted no earlier: an export holds two chunks
+//! whatever its size and however slowly it is read. Only a few chunks are minted at once, in the order asked for, so that
+//! exports slow each other down and nothing else.
+
+use std::io;
+use std::sync::Arc;
+
+use audit_chain::{Details, Effect};
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+use http_edge::ApiError;
+use tag_id::Keyring;
+use tokio::sync::Semaphore;
+use tokio::task::{JoinError, JoinHandle};
+use uuid::Uuid;
+
+use crate::domain::batches::{owned, resource};
+use crate::domain::identity::Caller;
+use crate::domain::input::FieldError;
+use crate::domain::refusal::Refusal;
+use crate::domain::rows::{Format, Rows};
+use crate::domain::store::{Store, Written};
+use crate::domain::tags::TagUrls;
+
+/// Which tags, and how.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted {
+    pub(crate) format: Format,
+    /// The first index.
+    pub(crate) from: u64,
+    /// How many; all that follow if none.
+    pub(crate) limit: Option<u64>,
+}
+
+/// Makes exports.
+pub(crate) struct Exporter {
+    store: Store,
+    keyring: Arc<Keyring>,
+    urls: TagUrls,
+    minting: Arc<Semaphore>,
+}
+
+impl Exporter {
+    /// `minting` has a permit for each chunk that may be minted at once.
+    pub(crate) fn new(store: Store, keyring: Arc<Keyring>, urls: TagUrls, minting: Arc<Semaphore>) -> Self {
+        Self { store, keyring, urls, minting }
+    }
+
+    /// Notes the export in the audit chain and begins it.
+    pub(crate) async fn export(
+        &self,
+        caller: &Caller,
+        id: &Uuid,
+        wanted: Wanted,
+    ) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>, Refusal> {
+        let malformed = |field, why: String| Err(FieldError::Malformed { field, why }.into());
+        if wanted.limit == Some(0) {
+            return malformed("limit", "is 0; it takes 1 or more".to_owned());
+        }
+        let batch = owned(&self.store, caller, id).await?.value;
+        let from = u32::try_from(wanted.from).ok().filter(|from| *from < batch.size);
+        let Some(from) = from else {
+            return malformed(
+                "from",
+                format!("is {}; the batch has the indexes 0 to {}", wanted.from, batch.size - 1),
+            );
+        };
+        let rest = batch.size - from;
+        let count =
+            wanted.limit.and_then(|limit| u32::try_from(limit).ok()).map_or(rest, |limit| limit.min(rest));
+        let minter =
+            self.keyring.minter(batch.epoch).map_err(|error| Refusal::Store(ApiError::internal(error)))?;
+        let details =
+            Details::new().with("format", wanted.format.name()).with("from", from).with("count", count);
+        let event = caller.event("batch.exported", resource(id), details);
+        match self.store.write(event, Effect::default()).await? {
+            Written::Yes => {}
+            Written::Overtaken => {
+                return Err(Refusal::Store(ApiError::internal("an event without checks was overtaken")));
+            }
+        }
+        let rows = Rows::new(minter, batch.batch_no, from..from + count, wanted.format, self.urls.prefix());
+        Ok(chunks(rows, Arc::clone(&self.minting)))
+    }
+}
+
+type Minting = JoinHandle<Result<(Bytes, Rows), JoinError>>;
+
+fn chunks(rows: Rows, minting: Arc<Semaphore>) -> impl Stream<Item = io::Result<Bytes>> + Send {
+    let first = mint(rows, Arc::clone(&minting));
+    stream::unfold((Some(first), minting), |(under_way, minting)| async move {
+        match under_way?.await.and_then(std::convert::identity) {
+            Ok((chunk, rows)) => {
+                let next = (!rows.is_done()).then(|| mint(rows, Arc::clone(&minting)));
+                Some((Ok(chunk), (next, minting)))
+            }
+            Err(gone) => Some((Err(io::Error::other(gone)), (None, minting))),
+        }
+    })
+}
+
+/// Mints one chunk when its turn comes. A reader that left costs no more than the chunk that was under way.
+fn mint(mut rows: Rows, minting: Arc<Semaphore>) -> Minting {
+    tokio::spawn(async move {
+        let turn = minting.acquire_owned().await.expect("the semaphore is never closed");
+        let minted = tokio::task::spawn_blocking(move || {
+            let chunk = rows.next_chunk();
+            drop(turn);
+            (chunk, rows)
+        });
+        minted.await
+    })
+}

@@ -1,0 +1,12 @@
+//! The factory's work, without HTTP: who acts, what may be written, and the changes with their audit events.
+
+pub(crate) mod audit;
+pub(crate) mod batches;
+pub(crate) mod export;
+pub(crate) mod identity;
+pub(crate) mod input;
+pub(crate) mod products;
+pub(crate) mod refusal;
+pub(crate) mod rows;
+pub(crate) mod store;
+pub(crate) mod tags;

@@ -1,0 +1,146 @@
+//! Products: what tags are on.
+
+use audit_chain::{Check, Details, Effect, Write};
+use catalog::{Page, Product, Record, Stored, keys};
+use uuid::Uuid;
+
+use crate::domain::identity::Caller;
+use crate::domain::input::{Gtin, Label};
+use crate::domain::refusal::Refusal;
+use crate::domain::store::{Store, TRIES, Written};
+
+const OVERTAKEN: &str = "the product was changed by others at the same time, again and again; try again";
+
+/// A product that is to be.
+#[derive(Debug)]
+pub(crate) struct NewProduct {
+    pub(crate) name: Label,
+    pub(crate) brand: Label,
+    pub(crate) gtin: Option<Gtin>,
+}
+
+/// What is to change; `Some(None)` removes.
+#[derive(Debug, Clone)]
+pub(crate) struct ProductPatch {
+    pub(crate) name: Option<Label>,
+    pub(crate) brand: Option<Label>,
+    pub(crate) gtin: Option<Option<Gtin>>,
+}
+
+impl ProductPatch {
+    /// Whether it asks for nothing at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.name.is_none() && self.brand.is_none() && self.gtin.is_none()
+    }
+
+    /// `product` with this patch, and what became different.
+    fn applied_to(self, product: &Product) -> (Product, Details) {
+        let mut changed = product.clone();
+        let mut details = Details::new();
+        if let Some(name) = self.name.map(Label::into_string).filter(|name| *name != product.name) {
+            details.insert("name", name.as_str());
+            changed.name = name;
+        }
+        if let Some(brand) = self.brand.map(Label::into_string).filter(|brand| *brand != product.brand) {
+            details.insert("brand", brand.as_str());
+            changed.brand = brand;
+        }
+        let gtin = self.gtin.map(|gtin| gtin.map(Gtin::into_string));
+        if let Some(gtin) = gtin.filter(|gtin| *gtin != product.gtin) {
+            details.insert("gtin", gtin.clone());
+            changed.gtin = gtin;
+        }
+        (changed, details)
+    }
+}
+
+/// The products of all tenants.
+pub(crate) struct Products {
+    store: Store,
+}
+
+impl Products {
+    pub(crate) fn new(store: Store) -> Self {
+        Self { store }
+    }
+
+    pub(crate) async fn create(&self, caller: &Caller, new: NewProduct) -> Result<Product, Refusal> {
+        let (now, id) = self.store.stamp();
+        let product = Product {
+            id,
+            tenant: caller.tenant().as_str().to_owned(),
+            name: new.name.into_string(),
+            brand: new.brand.into_string(),
+            gtin: new.gtin.map(Gtin::into_string),
+            created_at: now,
+            updated_at: now,
+        };
+        let mut details =
+            Details::new().with("name", product.name.as_str()).with("brand", product.brand.as_str());
+        if let Some(gtin) = &product.gtin {
+            details.insert("gtin", gtin.as_str());
+        }
+        let key = keys::product(&id);
+        let index = keys::products_of(caller.tenant().as_str());
+        let effect = Effect {
+            checks: vec![Check::Absent { key: key.clone().into() }],
+            writes: vec![
+                Write::Set { key: key.into(), value: product.encode(1) },
+                Write::SortedAdd { key: index.into(), score: 0, member: id.to_string().into() },
+            ],
+        };
+        match self.store.write(caller.event("product.created", resource(&id), details), effect).await? {
+            Written::Yes => Ok(product),
+            Written::Overtaken => Err(Refusal::Conflict("the new product's id is taken; try again")),
+        }
+    }
+
+    pub(crate) async fn show(&self, caller: &Caller, id: &Uuid) -> Result<Product, Refusal> {
+        Ok(self.stored(caller, id).await?.value)
+    }
+
+    pub(crate) async fn list(
+        &self,
+        caller: &Caller,
+        after: Option<Uuid>,
+        limit: usize,
+    ) -> Result<Page<Product>, Refusal> {
+        self.store.read(self.store.catalog().products(caller.tenant().as_str(), after, limit)).await
+    }
+
+    /// Changes a product; a patch that changes nothing leaves no event.
+    pub(crate) async fn change(
+        &self,
+        caller: &Caller,
+        id: &Uuid,
+        patch: ProductPatch,
+    ) -> Result<Product, Refusal> {
+        for _ in 0..TRIES {
+            let Stored { value, revision, bytes } = self.stored(caller, id).await?;
+            let (mut changed, details) = patch.clone().applied_to(&value);
+            if changed == value {
+                return Ok(value);
+            }
+            changed.updated_at = self.store.now();
+            let key = keys::product(id);
+            let effect = Effect {
+                checks: vec![Check::Equals { key: key.clone().into(), value: bytes }],
+                writes: vec![Write::Set { key: key.into(), value: changed.encode(revision.wrapping_add(1)) }],
+            };
+            let event = caller.event("product.updated", resource(id), details);
+            if self.store.write(event, effect).await? == Written::Yes {
+                return Ok(changed);
+            }
+        }
+        Err(Refusal::Conflict(OVERTAKEN))
+    }
+
+    async fn stored(&self, caller: &Caller, id: &Uuid) -> Result<Stored<Product>, Refusal> {
+        let found = self.store.read(self.store.catalog().product(id)).await?;
+        found.filter(|product| caller.tenant().owns(&product.value.tenant)).ok_or(Refusal::NoSuch("product"))
+    }
+}
+
+fn resource(id: &Uuid) -> String {
+    format!("product/{id}")
+}

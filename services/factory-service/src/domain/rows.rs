@@ -1,0 +1,191 @@
+//! The lines of an export: pure, chunk by chunk, so that a batch of any size takes the memory of one chunk.
+
+use std::fmt::Write as _;
+use std::ops::Range;
+
+use bytes::Bytes;
+use tag_id::{BatchNo, Minter, TagIndex};
+
+/// Rows of a chunk: about 150 KiB.
+const ROWS_PER_CHUNK: u32 = 1_000;
+/// Bytes of a row besides the URL's beginning: index, both forms of the id twice over, and the names.
+const ROW_BYTES: usize = 160;
+
+/// How rows are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// One JSON object per line.
+    Ndjson,
+    /// A header and one record per tag, RFC 4180.
+    Csv,
+}
+
+impl Format {
+    /// The name a client asks for it by, also the ending of the file.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Ndjson => "ndjson",
+            Self::Csv => "csv",
+        }
+    }
+
+    pub(crate) fn media_type(self) -> &'static str {
+        match self {
+            Self::Ndjson => "application/x-ndjson",
+            Self::Csv => "text/csv; charset=utf-8; header=present",
+        }
+    }
+}
+
+/// The rows that are still to be written.
+pub(crate) struct Rows {
+    minter: Minter,
+    batch: BatchNo,
+    left: Range<u32>,
+    format: Format,
+    /// The URL's beginning and end around the Crockford form, quoted and escaped for the format.
+    url: (String, &'static str),
+    header: bool,
+}
+
+impl Rows {
+    /// The tags of `range` of a batch; `url_prefix` stands before each Crockford form.
+    pub(crate) fn new(
+        minter: Minter,
+        batch: BatchNo,
+        range: Range<u32>,
+        format: Format,
+        url_prefix: &str,
+    ) -> Self {
+        let header = format == Format::Csv;
+        Self { minter, batch, left: range, format, url: around_url(format, url_prefix), header }
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.left.is_empty()
+    }
+
+    /// The next chunk; empty once all is written.
+    pub(crate) fn next_chunk(&mut self) -> Bytes {
+        let end = self.left.start.saturating_add(ROWS_PER_CHUNK).min(self.left.end);
+        let rows = self.left.start..end;
+        self.left.start = end;
+        let mut text = String::with_capacity(rows.len() * (ROW_BYTES + self.url.0.len()));
+        if std::mem::take(&mut self.header) {
+            text.push_str("index,tag_id,crockford,url\r\n");
+        }
+        for index in rows {
+            self.write_row(&mut text, index);
+        }
+        text.into()
+    }
+
+    fn write_row(&self, text: &mut String, index: u32) {
+        let place = TagIndex::new(index).expect("a batch has at most 2^24 tags");
+        let id = self.minter.mint(self.batch, place);
+        let crockford = id.crockford();
+        let crockford = crockford.as_str();
+        let (before, after) = (self.url.0.as_str(), self.url.1);
+        let written = match self.format {
+            Format::Ndjson => write!(
+                text,
+                r#"{{"index":{index},"tag_id":"{id}","crockford":"{crockford}","url":{before}{crockford}{after}}}"#
+            ),
+            Format::Csv => write!(text, "{index},{id},{crockford},{before}{crockford}{after}"),
+        };
+        written.expect("a String takes everything");
+        text.push_str(if self.format == Format::Csv { "\r\n" } else { "\n" });
+    }
+}
+
+/// A Crockford form needs neither quoting nor escaping, so what stands around it is the same in every row.
+fn around_url(format: Format, prefix: &str) -> (String, &'static str) {
+    match format {
+        Format::Ndjson => {
+            let quoted = serde_json::Value::from(prefix).to_string();
+            (quoted.strip_suffix('"').unwrap_or(&quoted).to_owned(), "\"")
+        }
+        Format::Csv if prefix.contains(['"', ',', '\r', '\n']) => {
+            (format!("\"{}", prefix.replace('"', "\"\"")), "\"")
+        }
+        Format::Csv => (prefix.to_owned(), ""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tag_id::{Epoch, Keyring, MasterSecret};
+
+    const SECRET: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+
+    fn rows(range: Range<u32>, format: Format, prefix: &str) -> Rows {
+        let keyring = Keyring::new(Some(MasterSecret::from_hex(SECRET).unwrap()), []);
+        let minter = keyring.minter(Epoch::MIN).unwrap();
+        Rows::new(minter, BatchNo::new(0).unwrap(), range, format, prefix)
+    }
+
+    fn all(mut rows: Rows) -> (String, usize) {
+        let (mut text, mut chunks) = (String::new(), 0);
+        while !rows.is_done() {
+            text.push_str(std::str::from_utf8(&rows.next_chunk()).unwrap());
+            chunks += 1;
+        }
+        (text, chunks)
+    }
+
+    #[test]
+    fn ndjson_rows_are_those_of_the_published_vectors() {
+        let (text, _) = all(rows(0..2, Format::Ndjson, "https://v.example/t/"));
+        assert_eq!(
+            text,
+            concat!(
+                r#"{"index":0,"tag_id":"85e49ec3-de12-8001-bccf-0ce2e6986017","crockford":"45WJFC7QGJG00VSKRCWBK9GR0Q","#,
+                r#""url":"https://v.example/t/45WJFC7QGJG00VSKRCWBK9GR0Q"}"#,
+                "\n",
+                r#"{"index":1,"tag_id":"bfb10ec0-d61c-8001-be55-87a6022e06e2","crockford":"5ZP47C1NGWG00VWNC7MR12W1Q2","#,
+                r#""url":"https://v.example/t/5ZP47C1NGWG00VWNC7MR12W1Q2"}"#,
+                "\n",
+            )
+        );
+    }
+
+    #[test]
+    fn csv_has_one_header_and_quotes_only_where_it_must() {
+        let (plain, _) = all(rows(1..2, Format::Csv, "https://v.example/t/"));
+        assert_eq!(
+            plain,
+            "index,tag_id,crockford,url\r\n1,bfb10ec0-d61c-8001-be55-87a6022e06e2,5ZP47C1NGWG00VWNC7MR12W1Q2,\
+             https://v.example/t/5ZP47C1NGWG00VWNC7MR12W1Q2\r\n"
+        );
+        let (quoted, _) = all(rows(0..1, Format::Csv, "https://v.example/a,b\"c/t/"));
+        let line = quoted.lines().nth(1).unwrap();
+        assert!(line.ends_with(",\"https://v.example/a,b\"\"c/t/45WJFC7QGJG00VSKRCWBK9GR0Q\""), "{line}");
+    }
+
+    #[test]
+    fn json_escapes_what_it_must() {
+        let (text, _) = all(rows(0..1, Format::Ndjson, "https://v.example/a\"b\\/t/"));
+        let row: serde_json::Value = serde_json::from_str(text.trim_end()).unwrap();
+        assert_eq!(row["url"], "https://v.example/a\"b\\/t/45WJFC7QGJG00VSKRCWBK9GR0Q");
+    }
+
+    #[test]
+    fn chunks_are_bounded_and_lose_no_row() {
+        let (text, chunks) = all(rows(500..3_501, Format::Ndjson, "https://v.example/t/"));
+        assert_eq!(chunks, 4);
+        let indexes: Vec<u64> = text
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["index"].as_u64().unwrap())
+            .collect();
+        assert_eq!(indexes, (500..3_501).collect::<Vec<_>>());
+        let mut rows = rows(0..5_000, Format::Csv, "https://v.example/t/");
+        assert!(rows.next_chunk().len() < 256 * 1024);
+    }
+
+    #[test]
+    fn the_last_tag_of_the_largest_batch_is_written() {
+        let (text, _) = all(rows(16_777_215..16_777_216, Format::Csv, "u/"));
+        assert!(text.lines().nth(1).unwrap().starts_with("16777215,"));
+    }
+}

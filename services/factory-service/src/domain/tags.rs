@@ -1,0 +1,153 @@
+//! Single tags: the operator's view, the URL behind the QR code, and revoking one.
+
+use std::sync::Arc;
+
+use audit_chain::{Check, Details, Effect, Write};
+use catalog::store::TagRevocation;
+use catalog::{Batch, Lifecycle, REVOKED_FLAG, TagState, Withdrawal, keys};
+use service_kit::durable::from_unix_millis;
+use tag_id::{Crockford, Keyring, Opened, TagId};
+use time::OffsetDateTime;
+
+use crate::domain::identity::Caller;
+use crate::domain::input::Reason;
+use crate::domain::refusal::Refusal;
+use crate::domain::store::{Store, Written};
+
+/// What a tag's URL begins with.
+#[derive(Debug, Clone)]
+pub(crate) struct TagUrls(Arc<str>);
+
+impl TagUrls {
+    /// Below `base`, which has no slash at its end.
+    pub(crate) fn below(base: &str) -> Self {
+        Self(format!("{base}/t/").into())
+    }
+
+    /// Everything before the Crockford form.
+    pub(crate) fn prefix(&self) -> &str {
+        &self.0
+    }
+
+    /// The URL in the tag's QR code.
+    pub(crate) fn of(&self, crockford: &Crockford) -> String {
+        format!("{}{crockford}", self.0)
+    }
+}
+
+/// What an operator sees of a tag.
+#[derive(Debug)]
+pub(crate) struct TagView {
+    pub(crate) id: TagId,
+    pub(crate) url: String,
+    pub(crate) opened: Opened,
+    pub(crate) batch: Batch,
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) scan_count: u32,
+    /// First and last.
+    pub(crate) scanned_at: Option<(OffsetDateTime, OffsetDateTime)>,
+    /// This one tag's own revocation, not its batch's.
+    pub(crate) revoked: Option<Withdrawal>,
+}
+
+/// A tag that was minted for the caller's tenant.
+struct Minted {
+    id: TagId,
+    opened: Opened,
+    batch: Batch,
+}
+
+/// The tags of all tenants.
+pub(crate) struct Tags {
+    store: Store,
+    keyring: Arc<Keyring>,
+    urls: TagUrls,
+}
+
+impl Tags {
+    pub(crate) fn new(store: Store, keyring: Arc<Keyring>, urls: TagUrls) -> Self {
+        Self { store, keyring, urls }
+    }
+
+    pub(crate) async fn show(&self, caller: &Caller, id: TagId) -> Result<TagView, Refusal> {
+        let minted = self.minted(caller, id).await?;
+        let (state, revocation) = self.store.read(self.store.catalog().tag(minted.opened.serial())).await?;
+        Ok(self.view(minted, state, revocation))
+    }
+
+    /// The URL of a tag that was minted.
+    pub(crate) async fn url(&self, caller: &Caller, id: TagId) -> Result<String, Refusal> {
+        let minted = self.minted(caller, id).await?;
+        Ok(self.urls.of(&minted.id.crockford()))
+    }
+
+    /// Revokes one tag; one that is revoked keeps its first time and reason, and leaves no second event.
+    pub(crate) async fn revoke(
+        &self,
+        caller: &Caller,
+        id: TagId,
+        reason: Reason,
+    ) -> Result<TagView, Refusal> {
+        let minted = self.minted(caller, id).await?;
+        let serial = minted.opened.serial();
+        let (state, standing) = self.store.read(self.store.catalog().tag(serial)).await?;
+        if state.revoked {
+            return Ok(self.view(minted, state, standing));
+        }
+        let withdrawal = Withdrawal { at: self.store.now(), reason: reason.into_string() };
+        let details = Details::new()
+            .with("reason", withdrawal.reason.as_str())
+            .with("batch_id", minted.batch.id.to_string());
+        let revocation = TagRevocation { withdrawal };
+        let key = keys::tag(serial);
+        let effect = Effect {
+            checks: vec![Check::ByteNot { key: key.clone().into(), offset: 0, byte: REVOKED_FLAG }],
+            writes: vec![
+                Write::SetRange { key: key.into(), offset: 0, bytes: vec![REVOKED_FLAG] },
+                Write::Set { key: keys::tag_revocation(serial).into(), value: revocation.encode() },
+            ],
+        };
+        match self.store.write(caller.event("tag.revoked", format!("tag/{id}"), details), effect).await? {
+            Written::Yes => Ok(self.view(minted, TagState { revoked: true, ..state }, Some(revocation))),
+            Written::Overtaken => {
+                let (state, standing) = self.store.read(self.store.catalog().tag(serial)).await?;
+                Ok(self.view(minted, state, standing))
+            }
+        }
+    }
+
+    async fn minted(&self, caller: &Caller, id: TagId) -> Result<Minted, Refusal> {
+        let opened = self.keyring.open(&id).ok_or(Refusal::NoSuchTag)?;
+        let found = self.store.read(self.store.catalog().batch_by_no(opened.batch)).await?;
+        let Some(batch) =
+            found.map(|found| found.value).filter(|batch| batch.holds(opened.epoch, opened.index))
+        else {
+            tracing::error!(
+                alarm = "key_leak",
+                request_id = caller.request_id,
+                "an authentic tag id that was never minted was presented: the tag secret may have leaked"
+            );
+            return Err(Refusal::NoSuchTag);
+        };
+        if !caller.tenant().owns(&batch.tenant) {
+            return Err(Refusal::NoSuchTag);
+        }
+        Ok(Minted { id, opened, batch })
+    }
+
+    fn view(&self, minted: Minted, state: TagState, revocation: Option<TagRevocation>) -> TagView {
+        let Minted { id, opened, batch } = minted;
+        TagView {
+            id,
+            url: self.urls.of(&id.crockford()),
+            opened,
+            lifecycle: batch.lifecycle(state.revoked, self.store.now()),
+            batch,
+            scan_count: state.scan_count,
+            scanned_at: state
+                .scanned_at
+                .map(|(first, last)| (from_unix_millis(first), from_unix_millis(last))),
+            revoked: revocation.map(|revocation| revocation.withdrawal),
+        }
+    }
+}

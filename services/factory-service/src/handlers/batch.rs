@@ -1,0 +1,123 @@
+//! `GET /v1/batches/{id}`, `POST /v1/batches/{id}/revoke`, `POST /v1/batches/{id}/recall`.
+
+use axum::Json;
+use axum::extract::State;
+use catalog::Lifecycle;
+use http_edge::{ApiError, ApiJson, ApiPath};
+use serde::Serialize;
+use time::OffsetDateTime;
+use time::serde::rfc3339;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::domain::batches::{BatchView, Withdraw};
+use crate::domain::identity::Caller;
+use crate::handlers::problems::{Appends, Body, Contended, Guarded, Named, Read};
+use crate::handlers::withdrawal::{WithdrawRequest, WithdrawalAnswer};
+use crate::state::AppState;
+
+/// A batch of tags.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct BatchAnswer {
+    /// A UUIDv7.
+    id: Uuid,
+    /// What the tags are on.
+    product_id: Uuid,
+    /// How many tags: indexes 0 to `size − 1`.
+    #[schema(example = 1000)]
+    size: u32,
+    /// The key epoch the tags were minted under.
+    #[schema(example = 1)]
+    epoch: u16,
+    /// The number inside the tags' ids.
+    batch_no: u32,
+    /// 1 to 200 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<String>,
+    /// When the items were made.
+    #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    manufactured_at: Option<OffsetDateTime>,
+    /// From when on the tags are no longer valid.
+    #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    expires_at: Option<OffsetDateTime>,
+    /// When it was minted.
+    #[serde(with = "rfc3339")]
+    created_at: OffsetDateTime,
+    /// Where it stands: `active`, `revoked`, `recalled` or `expired`; of several, the first of revoked, recalled, expired.
+    #[schema(value_type = String, example = "active")]
+    state: Lifecycle,
+    /// Set once it is revoked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revoked: Option<WithdrawalAnswer>,
+    /// Set once it is recalled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recalled: Option<WithdrawalAnswer>,
+}
+
+impl From<BatchView> for BatchAnswer {
+    fn from(BatchView { batch, state }: BatchView) -> Self {
+        Self {
+            id: batch.id,
+            product_id: batch.product_id,
+            size: batch.size,
+            epoch: batch.epoch.get(),
+            batch_no: batch.batch_no.get(),
+            label: batch.label,
+            manufactured_at: batch.manufactured_at,
+            expires_at: batch.expires_at,
+            created_at: batch.created_at,
+            state,
+            revoked: batch.revoked.map(Into::into),
+            recalled: batch.recalled.map(Into::into),
+        }
+    }
+}
+
+/// Shows a batch.
+#[utoipa::path(
+    get, path = "/v1/batches/{id}", tag = "batches", params(("id" = Uuid, Path, description = "The batch's id")),
+    responses((status = 200, description = "The batch", body = BatchAnswer), Guarded, Read, Named)
+)]
+pub(crate) async fn show(
+    caller: Caller,
+    State(state): State<AppState>,
+    ApiPath(id): ApiPath<Uuid>,
+) -> Result<Json<BatchAnswer>, ApiError> {
+    Ok(Json(state.batches.show(&caller, &id).await?.into()))
+}
+
+/// Revokes a batch for good. Repeating it changes nothing.
+#[utoipa::path(
+    post, path = "/v1/batches/{id}/revoke", tag = "batches", request_body = WithdrawRequest,
+    params(("id" = Uuid, Path, description = "The batch's id")),
+    responses(
+        (status = 200, description = "Revoked; the very next scan sees it", body = BatchAnswer),
+        Guarded, Body, Named, Contended, Appends,
+    )
+)]
+pub(crate) async fn revoke(
+    caller: Caller,
+    State(state): State<AppState>,
+    ApiPath(id): ApiPath<Uuid>,
+    ApiJson(request): ApiJson<WithdrawRequest>,
+) -> Result<Json<BatchAnswer>, ApiError> {
+    Ok(Json(state.batches.withdraw(&caller, &id, Withdraw::Revoke, request.read()?).await?.into()))
+}
+
+/// Recalls a batch. Repeating it changes nothing; a revoked batch may be recalled, and the reverse.
+#[utoipa::path(
+    post, path = "/v1/batches/{id}/recall", tag = "batches", request_body = WithdrawRequest,
+    params(("id" = Uuid, Path, description = "The batch's id")),
+    responses(
+        (status = 200, description = "Recalled; the very next scan sees it", body = BatchAnswer),
+        Guarded, Body, Named, Contended, Appends,
+    )
+)]
+pub(crate) async fn recall(
+    caller: Caller,
+    State(state): State<AppState>,
+    ApiPath(id): ApiPath<Uuid>,
+    ApiJson(request): ApiJson<WithdrawRequest>,
+) -> Result<Json<BatchAnswer>, ApiError> {
+    Ok(Json(state.batches.withdraw(&caller, &id, Withdraw::Recall, request.read()?).await?.into()))
+}

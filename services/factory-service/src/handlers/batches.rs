@@ -1,0 +1,100 @@
+//! `POST /v1/batches`, `GET /v1/batches`.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::LOCATION;
+use axum::response::{IntoResponse, Response};
+use http_edge::{ApiError, ApiJson, ApiQuery};
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use time::serde::rfc3339;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::domain::batches::NewBatch;
+use crate::domain::identity::Caller;
+use crate::domain::input::{BatchSize, FieldError, Label, instant};
+use crate::handlers::batch::BatchAnswer;
+use crate::handlers::list::ListQuery;
+use crate::handlers::problems::{Appends, Body, Contended, Guarded, Judged, Read};
+use crate::handlers::refusal::of_field;
+use crate::state::AppState;
+
+/// A batch to be minted.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BatchRequest {
+    /// What the tags are on.
+    product_id: Uuid,
+    /// How many tags.
+    #[schema(example = 1000, minimum = 1, maximum = 16_777_216)]
+    size: u64,
+    /// 1 to 200 characters.
+    #[schema(example = "Spring run", min_length = 1, max_length = 200)]
+    label: Option<String>,
+    /// When the items were made.
+    #[serde(default, with = "rfc3339::option")]
+    manufactured_at: Option<OffsetDateTime>,
+    /// From when on the tags are no longer valid; after `manufactured_at`.
+    #[serde(default, with = "rfc3339::option")]
+    expires_at: Option<OffsetDateTime>,
+}
+
+impl BatchRequest {
+    fn read(self) -> Result<NewBatch, FieldError> {
+        let at = |field, given: Option<OffsetDateTime>| given.map(|given| instant(field, given)).transpose();
+        Ok(NewBatch {
+            product_id: self.product_id,
+            size: BatchSize::parse("size", self.size)?,
+            label: self.label.map(|label| Label::parse("label", label)).transpose()?,
+            manufactured_at: at("manufactured_at", self.manufactured_at)?,
+            expires_at: at("expires_at", self.expires_at)?,
+        })
+    }
+}
+
+/// A page of batches, in the order in which they were minted.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct BatchesAnswer {
+    /// The batches.
+    items: Vec<BatchAnswer>,
+    /// Where the next page begins, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<Uuid>,
+}
+
+/// Mints a batch.
+#[utoipa::path(
+    post, path = "/v1/batches", tag = "batches", request_body = BatchRequest,
+    responses(
+        (status = 201, description = "Minted", body = BatchAnswer, headers(("Location" = String, description = "Its path"))),
+        Guarded, Body, Judged, Contended, Appends,
+    )
+)]
+pub(crate) async fn create(
+    caller: Caller,
+    State(state): State<AppState>,
+    ApiJson(request): ApiJson<BatchRequest>,
+) -> Result<Response, ApiError> {
+    let new = request.read().map_err(of_field)?;
+    let view = state.batches.create(&caller, new).await?;
+    let location = format!("/v1/batches/{}", view.batch.id);
+    Ok((StatusCode::CREATED, [(LOCATION, location)], Json(BatchAnswer::from(view))).into_response())
+}
+
+/// Lists batches.
+#[utoipa::path(
+    get, path = "/v1/batches", tag = "batches", params(ListQuery),
+    responses((status = 200, description = "One page", body = BatchesAnswer), Guarded, Read)
+)]
+pub(crate) async fn list(
+    caller: Caller,
+    State(state): State<AppState>,
+    ApiQuery(query): ApiQuery<ListQuery>,
+) -> Result<Json<BatchesAnswer>, ApiError> {
+    let (after, limit) = query.read()?;
+    let page = state.batches.list(&caller, after, limit).await?;
+    let items = page.items.into_iter().map(BatchAnswer::from).collect();
+    Ok(Json(BatchesAnswer { items, next_cursor: page.next }))
+}

@@ -1,0 +1,101 @@
+//! `GET /v1/batches/{id}/tags`: all or some tags of a batch, streamed.
+
+use axum::body::Body as AxumBody;
+use axum::extract::State;
+use axum::http::header::{ALLOW, CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use http_edge::{ApiError, ApiPath, ApiQuery};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use crate::domain::export::Wanted;
+use crate::domain::identity::Caller;
+use crate::domain::rows::Format;
+use crate::handlers::problems::{Appends, Guarded, Named, Read};
+use crate::state::AppState;
+
+/// Which tags, and how.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ExportQuery {
+    /// `ndjson` (the default) or `csv`.
+    #[serde(default)]
+    #[param(inline)]
+    format: FormatName,
+    /// The first index; 0 unless given, below the batch's size.
+    #[serde(default)]
+    from: u64,
+    /// How many; all that follow unless given.
+    #[param(minimum = 1)]
+    limit: Option<u64>,
+}
+
+/// How rows are written.
+#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum FormatName {
+    /// One JSON object per line.
+    #[default]
+    Ndjson,
+    /// RFC 4180 with a header.
+    Csv,
+}
+
+impl From<FormatName> for Format {
+    fn from(name: FormatName) -> Self {
+        match name {
+            FormatName::Ndjson => Self::Ndjson,
+            FormatName::Csv => Self::Csv,
+        }
+    }
+}
+
+/// One line of an NDJSON export.
+#[derive(Serialize, ToSchema)]
+#[allow(dead_code, reason = "documents what is streamed")]
+pub(crate) struct TagRow {
+    /// Its place in the batch.
+    index: u32,
+    /// The lower-case UUID.
+    #[schema(example = "85e49ec3-de12-8001-bccf-0ce2e6986017")]
+    tag_id: String,
+    /// The same id in 26 characters.
+    #[schema(example = "45WJFC7QGJG00VSKRCWBK9GR0Q")]
+    crockford: String,
+    /// What the QR code holds.
+    #[schema(example = "http://127.0.0.1:8080/t/45WJFC7QGJG00VSKRCWBK9GR0Q")]
+    url: String,
+}
+
+/// Exports a batch's tags, withdrawn or not. Each export is an audit event.
+#[utoipa::path(
+    get, path = "/v1/batches/{id}/tags", tag = "batches",
+    params(("id" = Uuid, Path, description = "The batch's id"), ExportQuery),
+    responses(
+        (status = 200, description = "The tags in the order of their index; a body cut short is no export", content(
+            (TagRow = "application/x-ndjson"),
+            (String = "text/csv"),
+        )),
+        Guarded, Read, Named, Appends,
+    )
+)]
+pub(crate) async fn export(
+    caller: Caller,
+    State(state): State<AppState>,
+    ApiPath(id): ApiPath<Uuid>,
+    ApiQuery(query): ApiQuery<ExportQuery>,
+) -> Result<Response, ApiError> {
+    let format = Format::from(query.format);
+    let wanted = Wanted { format, from: query.from, limit: query.limit };
+    let rows = state.exporter.export(&caller, &id, wanted).await?;
+    let file = format!("attachment; filename=\"batch-{id}.{}\"", format.name());
+    let headers = [(CONTENT_TYPE, format.media_type().to_owned()), (CONTENT_DISPOSITION, file)];
+    Ok((headers, AxumBody::from_stream(rows)).into_response())
+}
+
+/// A `HEAD` would be noted as an export that nobody got, for axum answers it with the `GET` handler.
+pub(crate) async fn head() -> Response {
+    ([(ALLOW, "GET")], ApiError::MethodNotAllowed).into_response()
+}

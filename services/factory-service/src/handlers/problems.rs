@@ -1,0 +1,121 @@
+//! The refusals of the OpenAPI document, in groups that a route has or has not.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use utoipa::openapi::response::{Response, ResponseBuilder};
+use utoipa::openapi::{Content, Ref, RefOr};
+use utoipa::{IntoResponses, ToSchema};
+
+/// A refusal (RFC 9457).
+#[derive(Serialize, ToSchema)]
+#[allow(dead_code, reason = "documents what the edge renders")]
+pub(crate) struct ProblemBody {
+    /// `urn:voketag:problem:<slug>`.
+    #[schema(example = "urn:voketag:problem:not-found")]
+    r#type: String,
+    /// A short summary.
+    title: String,
+    /// The HTTP status.
+    #[schema(example = 404)]
+    status: u16,
+    /// What is wrong with this very request.
+    detail: String,
+    /// The slug with `_` for `-`.
+    #[schema(example = "not_found")]
+    error: String,
+    /// To be quoted when asking about it.
+    request_id: String,
+}
+
+/// What every route that needs a key may answer.
+pub(crate) struct Guarded;
+/// What every route that reads a path or a query may answer.
+pub(crate) struct Read;
+/// What every route that reads a body may answer.
+pub(crate) struct Body;
+/// For routes that append an audit event.
+pub(crate) struct Appends;
+/// For routes that name a product or batch.
+pub(crate) struct Named;
+/// For routes that name a tag.
+pub(crate) struct NamedTag;
+/// For routes that can be overtaken.
+pub(crate) struct Contended;
+/// For routes whose input may read well and be wrong.
+pub(crate) struct Judged;
+
+impl IntoResponses for Guarded {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[
+            ("401", "`unauthenticated`: no key, an unknown one, or two that differ"),
+            ("429", "`service-overloaded`: no Redis slot came free in time; `Retry-After`"),
+            ("500", "`internal`: a fault of our own; the log has it under the `request_id`"),
+            ("503", "`redis-unavailable` or `state-lost`; `Retry-After`"),
+        ])
+    }
+}
+
+impl IntoResponses for Read {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[("400", "`invalid-request`: an id or parameter that cannot be read or is out of range")])
+    }
+}
+
+impl IntoResponses for Body {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[
+            (
+                "400",
+                "`invalid-request`: an id or body that cannot be read, a missing, unknown or repeated field, a range",
+            ),
+            ("408", "`request-timeout`: the body came too slowly"),
+            ("413", "`content-too-large`: more than 64 KiB"),
+            ("415", "`unsupported-media-type`: not `application/json`"),
+        ])
+    }
+}
+
+impl IntoResponses for Appends {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[("503", "`redis-unavailable`, `state-lost` or `audit-contention`; `Retry-After`")])
+    }
+}
+
+impl IntoResponses for Named {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[("404", "`not-found`: there is none with this id")])
+    }
+}
+
+impl IntoResponses for NamedTag {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[
+            (
+                "400",
+                "`invalid-tag-id`: not an id in an accepted form; `invalid-request`: a body that cannot be read",
+            ),
+            ("404", "`tag-not-found`: forged, or never made"),
+        ])
+    }
+}
+
+impl IntoResponses for Contended {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[("409", "`conflict`: others did the same at the same time; try again")])
+    }
+}
+
+impl IntoResponses for Judged {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[("422", "`unprocessable`: a field reads well and is wrong; `detail` names it")])
+    }
+}
+
+fn problems(listed: &[(&str, &str)]) -> BTreeMap<String, RefOr<Response>> {
+    let problem = |description: &str| {
+        let content = Content::new(Some(Ref::from_schema_name("ProblemBody")));
+        ResponseBuilder::new().description(description).content("application/problem+json", content).build()
+    };
+    listed.iter().map(|(status, description)| ((*status).to_owned(), problem(description).into())).collect()
+}

@@ -1,0 +1,119 @@
+//! `GET /v1/products/{id}`, `PATCH /v1/products/{id}`.
+
+use axum::Json;
+use axum::extract::State;
+use catalog::Product;
+use http_edge::{ApiError, ApiJson, ApiPath};
+use serde::{Deserialize, Deserializer, Serialize};
+use time::OffsetDateTime;
+use time::serde::rfc3339;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::domain::identity::Caller;
+use crate::domain::input::{FieldError, Gtin, Label};
+use crate::domain::products::ProductPatch;
+use crate::handlers::problems::{Appends, Body, Contended, Guarded, Judged, Named, Read};
+use crate::handlers::refusal::of_field;
+use crate::state::AppState;
+
+/// A product.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ProductAnswer {
+    /// A UUIDv7.
+    id: Uuid,
+    /// 1 to 200 characters.
+    #[schema(example = "Rain jacket")]
+    name: String,
+    /// 1 to 200 characters.
+    #[schema(example = "Northern")]
+    brand: String,
+    /// 8, 12, 13 or 14 digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "4006381333931")]
+    gtin: Option<String>,
+    /// When it was made.
+    #[serde(with = "rfc3339")]
+    created_at: OffsetDateTime,
+    /// When it was last changed.
+    #[serde(with = "rfc3339")]
+    updated_at: OffsetDateTime,
+}
+
+impl From<Product> for ProductAnswer {
+    fn from(product: Product) -> Self {
+        let Product { id, tenant: _, name, brand, gtin, created_at, updated_at } = product;
+        Self { id, name, brand, gtin, created_at, updated_at }
+    }
+}
+
+/// What is to change: at least one member. A member that is not given stays.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ProductPatchRequest {
+    /// 1 to 200 characters.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = String, required = false, min_length = 1, max_length = 200)]
+    name: Option<String>,
+    /// 1 to 200 characters.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = String, required = false, min_length = 1, max_length = 200)]
+    brand: Option<String>,
+    /// 8, 12, 13 or 14 digits; null removes it.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>, required = false)]
+    gtin: Option<Option<String>>,
+}
+
+/// Tells a member that is null from one that is not there.
+fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+impl ProductPatchRequest {
+    fn read(self) -> Result<ProductPatch, FieldError> {
+        let gtin = |text: Option<String>| text.map(|text| Gtin::parse("gtin", text)).transpose();
+        Ok(ProductPatch {
+            name: self.name.map(|name| Label::parse("name", name)).transpose()?,
+            brand: self.brand.map(|brand| Label::parse("brand", brand)).transpose()?,
+            gtin: self.gtin.map(gtin).transpose()?,
+        })
+    }
+}
+
+/// Shows a product.
+#[utoipa::path(
+    get, path = "/v1/products/{id}", tag = "products", params(("id" = Uuid, Path, description = "The product's id")),
+    responses((status = 200, description = "The product", body = ProductAnswer), Guarded, Read, Named)
+)]
+pub(crate) async fn show(
+    caller: Caller,
+    State(state): State<AppState>,
+    ApiPath(id): ApiPath<Uuid>,
+) -> Result<Json<ProductAnswer>, ApiError> {
+    Ok(Json(state.products.show(&caller, &id).await?.into()))
+}
+
+/// Changes a product. A patch that changes nothing is answered with the product as it is, and leaves no event.
+#[utoipa::path(
+    patch, path = "/v1/products/{id}", tag = "products", request_body = ProductPatchRequest,
+    params(("id" = Uuid, Path, description = "The product's id")),
+    responses(
+        (status = 200, description = "The product as it is now", body = ProductAnswer),
+        Guarded, Body, Named, Judged, Contended, Appends,
+    )
+)]
+pub(crate) async fn change(
+    caller: Caller,
+    State(state): State<AppState>,
+    ApiPath(id): ApiPath<Uuid>,
+    ApiJson(request): ApiJson<ProductPatchRequest>,
+) -> Result<Json<ProductAnswer>, ApiError> {
+    let patch = request.read().map_err(of_field)?;
+    if patch.is_empty() {
+        return Err(ApiError::invalid_request(
+            "the patch is empty; it takes one or more of name, brand, gtin",
+        ));
+    }
+    Ok(Json(state.products.change(&caller, &id, patch).await?.into()))
+}

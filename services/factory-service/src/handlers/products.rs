@@ -1,0 +1,90 @@
+//! `POST /v1/products`, `GET /v1/products`.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::LOCATION;
+use axum::response::{IntoResponse, Response};
+use http_edge::{ApiError, ApiJson, ApiQuery};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::domain::identity::Caller;
+use crate::domain::input::{FieldError, Gtin, Label};
+use crate::domain::products::NewProduct;
+use crate::handlers::list::ListQuery;
+use crate::handlers::problems::{Appends, Body, Contended, Guarded, Judged, Read};
+use crate::handlers::product::ProductAnswer;
+use crate::handlers::refusal::of_field;
+use crate::state::AppState;
+
+/// A product to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ProductRequest {
+    /// 1 to 200 characters.
+    #[schema(example = "Rain jacket", min_length = 1, max_length = 200)]
+    name: String,
+    /// 1 to 200 characters.
+    #[schema(example = "Northern", min_length = 1, max_length = 200)]
+    brand: String,
+    /// 8, 12, 13 or 14 digits; the check digit is verified.
+    #[schema(example = "4006381333931")]
+    gtin: Option<String>,
+}
+
+impl ProductRequest {
+    fn read(self) -> Result<NewProduct, FieldError> {
+        Ok(NewProduct {
+            name: Label::parse("name", self.name)?,
+            brand: Label::parse("brand", self.brand)?,
+            gtin: self.gtin.map(|gtin| Gtin::parse("gtin", gtin)).transpose()?,
+        })
+    }
+}
+
+/// A page of products, in the order in which they were made.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ProductsAnswer {
+    /// The products.
+    items: Vec<ProductAnswer>,
+    /// Where the next page begins, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<Uuid>,
+}
+
+/// Makes a product.
+#[utoipa::path(
+    post, path = "/v1/products", tag = "products", request_body = ProductRequest,
+    responses(
+        (status = 201, description = "Made", body = ProductAnswer, headers(("Location" = String, description = "Its path"))),
+        Guarded, Body, Judged, Contended, Appends,
+    )
+)]
+pub(crate) async fn create(
+    caller: Caller,
+    State(state): State<AppState>,
+    ApiJson(request): ApiJson<ProductRequest>,
+) -> Result<Response, ApiError> {
+    let new = request.read().map_err(of_field)?;
+    let product = state.products.create(&caller, new).await?;
+    let location = format!("/v1/products/{}", product.id);
+    Ok((StatusCode::CREATED, [(LOCATION, location)], Json(ProductAnswer::from(product))).into_response())
+}
+
+/// Lists products.
+#[utoipa::path(
+    get, path = "/v1/products", tag = "products", params(ListQuery),
+    responses((status = 200, description = "One page", body = ProductsAnswer), Guarded, Read)
+)]
+pub(crate) async fn list(
+    caller: Caller,
+    State(state): State<AppState>,
+    ApiQuery(query): ApiQuery<ListQuery>,
+) -> Result<Json<ProductsAnswer>, ApiError> {
+    let (after, limit) = query.read()?;
+    let page = state.products.list(&caller, after, limit).await?;
+    let items = page.items.into_iter().map(ProductAnswer::from).collect();
+    Ok(Json(ProductsAnswer { items, next_cursor: page.next }))
+}

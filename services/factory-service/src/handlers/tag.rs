@@ -1,0 +1,147 @@
+//! `GET /v1/tags/{tag_id}`, `GET /v1/tags/{tag_id}/qr.svg`, `POST /v1/tags/{tag_id}/revoke`.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use catalog::Lifecycle;
+use http_edge::{ApiError, ApiJson, ApiPath};
+use qrcode::render::svg;
+use qrcode::{EcLevel, QrCode};
+use serde::Serialize;
+use time::OffsetDateTime;
+use time::serde::rfc3339;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::domain::identity::Caller;
+use crate::domain::tags::TagView;
+use crate::handlers::problems::{Appends, Body, Guarded, NamedTag};
+use crate::handlers::refusal::parse_tag;
+use crate::handlers::withdrawal::{WithdrawRequest, WithdrawalAnswer};
+use crate::state::AppState;
+
+/// Width and height of a QR code are at least this, SVG user units.
+const QR_SIZE: u32 = 256;
+
+/// What an operator sees of a tag.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TagAnswer {
+    /// The lower-case UUID.
+    #[schema(example = "85e49ec3-de12-8001-bccf-0ce2e6986017")]
+    tag_id: String,
+    /// The same id in 26 characters.
+    #[schema(example = "45WJFC7QGJG00VSKRCWBK9GR0Q")]
+    crockford: String,
+    /// What the QR code holds.
+    url: String,
+    /// The key epoch it was minted under.
+    epoch: u16,
+    /// Its batch's number.
+    batch_no: u32,
+    /// Its place in the batch.
+    index: u32,
+    /// Its batch.
+    batch_id: Uuid,
+    /// What it is on.
+    product_id: Uuid,
+    /// `active`, `revoked` (alone or with its batch), `recalled` or `expired`.
+    #[schema(value_type = String, example = "active")]
+    lifecycle: Lifecycle,
+    /// Whether a scan says that it is in order.
+    valid: bool,
+    /// Scans so far; this look is none.
+    scan_count: u32,
+    /// The first scan.
+    #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    first_scan_at: Option<OffsetDateTime>,
+    /// The last scan.
+    #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    last_scan_at: Option<OffsetDateTime>,
+    /// Set once this one tag is revoked; its batch says so for itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revoked: Option<WithdrawalAnswer>,
+}
+
+impl From<TagView> for TagAnswer {
+    fn from(view: TagView) -> Self {
+        Self {
+            tag_id: view.id.to_string(),
+            crockford: view.id.crockford().to_string(),
+            url: view.url,
+            epoch: view.opened.epoch.get(),
+            batch_no: view.opened.batch.get(),
+            index: view.opened.index.get(),
+            batch_id: view.batch.id,
+            product_id: view.batch.product_id,
+            lifecycle: view.lifecycle,
+            valid: view.lifecycle == Lifecycle::Active,
+            scan_count: view.scan_count,
+            first_scan_at: view.scanned_at.map(|(first, _)| first),
+            last_scan_at: view.scanned_at.map(|(_, last)| last),
+            revoked: view.revoked.map(Into::into),
+        }
+    }
+}
+
+/// A path that is no text is no id either.
+type TagPath = Result<ApiPath<String>, ApiError>;
+
+fn text_of(path: TagPath) -> String {
+    path.map_or_else(|_| String::new(), |ApiPath(text)| text)
+}
+
+/// Shows a tag, without counting a scan.
+#[utoipa::path(
+    get, path = "/v1/tags/{tag_id}", tag = "tags",
+    params(("tag_id" = String, Path, description = "A hyphenated UUID or 26 characters of Crockford base32, in either case")),
+    responses((status = 200, description = "The tag", body = TagAnswer), Guarded, NamedTag)
+)]
+pub(crate) async fn show(
+    caller: Caller,
+    State(state): State<AppState>,
+    tag: TagPath,
+) -> Result<Json<TagAnswer>, ApiError> {
+    let id = parse_tag(&text_of(tag))?;
+    Ok(Json(state.tags.show(&caller, id).await?.into()))
+}
+
+/// Draws a tag's QR code.
+#[utoipa::path(
+    get, path = "/v1/tags/{tag_id}/qr.svg", tag = "tags",
+    params(("tag_id" = String, Path, description = "A hyphenated UUID or 26 characters of Crockford base32, in either case")),
+    responses(
+        (status = 200, description = "A QR code of the tag's `url`: error correction M, with its quiet zone", body = String, content_type = "image/svg+xml"),
+        Guarded, NamedTag,
+    )
+)]
+pub(crate) async fn qr(
+    caller: Caller,
+    State(state): State<AppState>,
+    tag: TagPath,
+) -> Result<Response, ApiError> {
+    let id = parse_tag(&text_of(tag))?;
+    let url = state.tags.url(&caller, id).await?;
+    let code = QrCode::with_error_correction_level(&url, EcLevel::M).map_err(ApiError::internal)?;
+    let drawing = code.render::<svg::Color<'_>>().quiet_zone(true).min_dimensions(QR_SIZE, QR_SIZE).build();
+    Ok(([(CONTENT_TYPE, "image/svg+xml")], drawing).into_response())
+}
+
+/// Revokes one tag for good. Repeating it changes nothing.
+#[utoipa::path(
+    post, path = "/v1/tags/{tag_id}/revoke", tag = "tags", request_body = WithdrawRequest,
+    params(("tag_id" = String, Path, description = "A hyphenated UUID or 26 characters of Crockford base32, in either case")),
+    responses(
+        (status = 200, description = "Revoked; the very next scan sees it", body = TagAnswer),
+        Guarded, Body, NamedTag, Appends,
+    )
+)]
+pub(crate) async fn revoke(
+    caller: Caller,
+    State(state): State<AppState>,
+    tag: TagPath,
+    ApiJson(request): ApiJson<WithdrawRequest>,
+) -> Result<Json<TagAnswer>, ApiError> {
+    let id = parse_tag(&text_of(tag))?;
+    Ok(Json(state.tags.revoke(&caller, id, request.read()?).await?.into()))
+}

@@ -1,0 +1,42 @@
+//! Taking something back: `{"reason": …}` in, when and why out.
+
+use catalog::Withdrawal;
+use http_edge::ApiError;
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use time::serde::rfc3339;
+use utoipa::ToSchema;
+
+use crate::domain::input::Reason;
+use crate::handlers::refusal::of_field;
+
+/// Why it is taken back.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WithdrawRequest {
+    /// 1 to 500 characters; kept in the audit trail.
+    #[schema(example = "lost in transport", min_length = 1, max_length = 500)]
+    reason: String,
+}
+
+impl WithdrawRequest {
+    pub(crate) fn read(self) -> Result<Reason, ApiError> {
+        Reason::parse("reason", self.reason).map_err(of_field)
+    }
+}
+
+/// When and why something was taken back; the first time counts.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct WithdrawalAnswer {
+    /// When.
+    #[serde(with = "rfc3339")]
+    at: OffsetDateTime,
+    /// The operator's words.
+    reason: String,
+}
+
+impl From<Withdrawal> for WithdrawalAnswer {
+    fn from(withdrawal: Withdrawal) -> Self {
+        Self { at: withdrawal.at, reason: withdrawal.reason }
+    }
+}

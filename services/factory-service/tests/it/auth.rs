@@ -1,0 +1,74 @@
+use reqwest::Method;
+
+use crate::support::{Factory, KEY, answer, start};
+
+async fn with_headers(factory: &Factory, headers: &[(&str, &str)]) -> crate::support::Answer {
+    let request = factory.client.get(format!("{}/v1/products", factory.base));
+    answer(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))).await
+}
+
+#[tokio::test]
+async fn a_key_may_come_in_either_header() {
+    let (_redis, factory) = start().await;
+    let bearer = format!("Bearer {KEY}");
+    let lower = format!("bearer  {KEY}");
+    for headers in [
+        vec![("Authorization", bearer.as_str())],
+        vec![("Authorization", lower.as_str())],
+        vec![("X-API-Key", KEY)],
+        vec![("Authorization", bearer.as_str()), ("X-API-Key", KEY)],
+    ] {
+        assert_eq!(with_headers(&factory, &headers).await.status, 200, "{headers:?}");
+    }
+}
+
+#[tokio::test]
+async fn anything_but_the_key_is_unauthenticated() {
+    let (_redis, factory) = start().await;
+    let bearer = format!("Bearer {KEY}");
+    let (bare, basic, longer) = (KEY.to_owned(), format!("Basic {KEY}"), format!("Bearer {KEY}x"));
+    for headers in [
+        vec![],
+        vec![("Authorization", "")],
+        vec![("Authorization", "Bearer")],
+        vec![("Authorization", "Bearer ")],
+        vec![("Authorization", bare.as_str())],
+        vec![("Authorization", basic.as_str())],
+        vec![("Authorization", longer.as_str())],
+        vec![("X-API-Key", "")],
+        vec![("X-API-Key", "wrong")],
+        vec![("X-API-Key", KEY), ("X-API-Key", KEY)],
+        vec![("Authorization", bearer.as_str()), ("X-API-Key", "wrong")],
+        vec![("Authorization", "Bearer wrong"), ("X-API-Key", KEY)],
+        vec![("Authorization", basic.as_str()), ("X-API-Key", KEY)],
+    ] {
+        let refused = with_headers(&factory, &headers).await;
+        assert_eq!(refused.header("www-authenticate"), "Bearer");
+        let detail = refused.refused(401, "unauthenticated");
+        assert!(!detail.contains(KEY), "{detail}");
+    }
+}
+
+#[tokio::test]
+async fn the_key_is_asked_for_before_anything_else_is_read() {
+    let (_redis, factory) = start().await;
+    let url = format!("{}/v1/products", factory.base);
+    answer(factory.client.post(&url).body("{")).await.refused(401, "unauthenticated");
+    answer(factory.client.get(format!("{url}/nonsense"))).await.refused(401, "unauthenticated");
+    answer(factory.client.get(format!("{url}?limit=x"))).await.refused(401, "unauthenticated");
+    answer(factory.client.get(format!("{}/v1/tags/x", factory.base))).await.refused(401, "unauthenticated");
+    factory.assert_chain_of(0).await;
+}
+
+#[tokio::test]
+async fn health_readiness_and_what_is_not_there_need_no_key() {
+    let (_redis, factory) = start().await;
+    let bare = |method: Method, path: &str| factory.client.request(method, format!("{}{path}", factory.base));
+    assert_eq!(answer(bare(Method::GET, "/v1/health")).await.expect(200)["status"], "alive");
+    assert_eq!(answer(bare(Method::GET, "/v1/ready")).await.expect(200)["status"], "ready");
+    assert_eq!(answer(bare(Method::GET, "/metrics")).await.status, 200);
+    answer(bare(Method::GET, "/v1/nothing")).await.refused(404, "not-found");
+    let wrong = answer(bare(Method::DELETE, "/v1/products")).await;
+    assert!(wrong.header("allow").contains("GET") && wrong.header("allow").contains("POST"));
+    wrong.refused(405, "method-not-allowed");
+}

@@ -1,0 +1,118 @@
+use reqwest::Method;
+use serde_json::json;
+use tag_id::{Keyring, MasterSecret, TagId};
+use test_support::RedisServer;
+
+use crate::support::{Factory, SECRET, answer, start, text};
+
+#[tokio::test]
+async fn every_tag_of_a_batch_is_exported_once_and_proves_itself() {
+    let (_redis, factory) = start().await;
+    let batch = factory.batch(2_500).await;
+    let keyring = Keyring::new(Some(MasterSecret::from_hex(SECRET).unwrap()), []);
+    let rows = factory.tags(&batch, "").await;
+    assert_eq!(rows.len(), 2_500);
+    for (index, row) in rows.iter().enumerate() {
+        let id = TagId::parse(&text(&row["tag_id"])).unwrap();
+        let opened = keyring.open(&id).unwrap();
+        assert_eq!(row["index"], index);
+        assert_eq!(opened.index.get() as usize, index);
+        assert_eq!(batch["batch_no"], opened.batch.get());
+        assert_eq!(text(&row["crockford"]), id.crockford().as_str());
+        assert_eq!(text(&row["url"]), format!("https://v.example/t/{}", id.crockford()));
+    }
+}
+
+#[tokio::test]
+async fn a_part_is_what_the_whole_has_there() {
+    let (_redis, factory) = start().await;
+    let batch = factory.batch(2_100).await;
+    let all = factory.tags(&batch, "").await;
+    assert_eq!(factory.tags(&batch, "?from=1050&limit=1000").await, all[1_050..2_050]);
+    assert_eq!(factory.tags(&batch, "?from=2099").await, all[2_099..]);
+    assert_eq!(factory.tags(&batch, "?limit=1&format=ndjson").await, all[..1]);
+    assert_eq!(factory.tags(&batch, "?from=2000&limit=99999999999").await, all[2_000..]);
+}
+
+#[tokio::test]
+async fn csv_is_a_file_with_a_header_and_quotes_where_it_must() {
+    let redis = RedisServer::start().await;
+    let factory = Factory::start(&redis.url(), &[("PUBLIC_BASE_URL", "https://v.example/a,b")]).await;
+    let batch = factory.batch(3).await;
+    let id = text(&batch["id"]);
+    let rows = factory.tags(&batch, "").await;
+    let csv = factory.get(&format!("/v1/batches/{id}/tags?format=csv")).await;
+    assert_eq!(csv.status, 200);
+    assert!(csv.header("content-type").starts_with("text/csv"));
+    assert_eq!(csv.header("content-disposition"), format!("attachment; filename=\"batch-{id}.csv\""));
+    assert!(csv.headers.get("content-length").is_none());
+    let mut expected = "index,tag_id,crockford,url\r\n".to_owned();
+    for row in rows {
+        let (tag, short) = (text(&row["tag_id"]), text(&row["crockford"]));
+        expected += &format!("{},{tag},{short},\"https://v.example/a,b/t/{short}\"\r\n", row["index"]);
+    }
+    assert_eq!(csv.text, expected);
+    let ndjson = factory.get(&format!("/v1/batches/{id}/tags")).await;
+    assert_eq!(ndjson.header("content-type"), "application/x-ndjson");
+    assert_eq!(ndjson.header("content-disposition"), format!("attachment; filename=\"batch-{id}.ndjson\""));
+}
+
+#[tokio::test]
+async fn an_export_is_one_event_and_a_refused_one_is_none() {
+    let (_redis, factory) = start().await;
+    let batch = factory.batch(10).await;
+    let id = text(&batch["id"]);
+    let path = format!("/v1/batches/{id}/tags");
+    for (wrong, named) in [
+        ("from=10", "from"),
+        ("from=99999999999999", "from"),
+        ("from=-1", "from"),
+        ("limit=0", "limit"),
+        ("limit=x", "limit"),
+        ("format=xml", "format"),
+        ("format=CSV", "format"),
+        ("form=csv", "form"),
+        ("from=1&from=2", "from"),
+    ] {
+        let detail = factory.get(&format!("{path}?{wrong}")).await.refused(400, "invalid-request");
+        assert!(detail.contains(named), "{wrong}: {detail}");
+    }
+    factory.get("/v1/batches/019c6652-5e00-7000-8000-0000000000aa/tags").await.refused(404, "not-found");
+    factory.assert_chain_of(2).await;
+    factory.tags(&batch, "?from=4&limit=100").await;
+    let events = factory.events().await;
+    assert_eq!(events[2]["action"], "batch.exported");
+    assert_eq!(events[2]["resource"], format!("batch/{id}"));
+    assert_eq!(events[2]["details"], json!({"format": "ndjson", "from": 4, "count": 6}));
+    factory.assert_chain_of(3).await;
+}
+
+#[tokio::test]
+async fn asking_for_the_head_of_an_export_is_no_export() {
+    let (_redis, factory) = start().await;
+    let path = format!("/v1/batches/{}/tags", text(&factory.batch(10).await["id"]));
+    let head = answer(factory.request(Method::HEAD, &path)).await;
+    assert_eq!((head.status, head.header("allow")), (405, "GET"));
+    factory.assert_chain_of(2).await;
+}
+
+#[tokio::test]
+async fn a_withdrawn_batch_can_still_be_exported() {
+    let (_redis, factory) = start().await;
+    let batch = factory.batch(2).await;
+    let path = format!("/v1/batches/{}/revoke", text(&batch["id"]));
+    factory.post(&path, &json!({"reason": "r"})).await.expect(200);
+    assert_eq!(factory.tags(&batch, "").await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_reader_that_leaves_an_export_of_millions_harms_nobody() {
+    let (_redis, factory) = start().await;
+    let path = format!("/v1/batches/{}/tags", text(&factory.batch(16_777_216).await["id"]));
+    for _ in 0..3 {
+        let mut response = factory.request(Method::GET, &path).send().await.unwrap();
+        assert!(response.chunk().await.unwrap().unwrap().starts_with(b"{\"index\":0,"));
+    }
+    assert_eq!(factory.get("/v1/health").await.status, 200);
+    factory.assert_chain_of(5).await;
+}

@@ -1,0 +1,17 @@
+//! factory-service as a client sees it, each test with a Redis of its own.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on is red")]
+
+mod audit;
+mod auth;
+mod batches;
+mod deployment;
+mod export;
+mod malformed;
+mod openapi;
+mod outages;
+mod process;
+mod products;
+mod support;
+mod tags;
+mod tenants;

@@ -1,0 +1,120 @@
+use reqwest::Method;
+use serde_json::Value;
+
+use crate::support::{answer, start};
+
+/// The routes of the public contract.
+const ROUTES: [(&str, &str); 18] = [
+    ("post", "/v1/products"),
+    ("get", "/v1/products"),
+    ("get", "/v1/products/{id}"),
+    ("patch", "/v1/products/{id}"),
+    ("post", "/v1/batches"),
+    ("get", "/v1/batches"),
+    ("get", "/v1/batches/{id}"),
+    ("get", "/v1/batches/{id}/tags"),
+    ("post", "/v1/batches/{id}/revoke"),
+    ("post", "/v1/batches/{id}/recall"),
+    ("get", "/v1/tags/{tag_id}"),
+    ("get", "/v1/tags/{tag_id}/qr.svg"),
+    ("post", "/v1/tags/{tag_id}/revoke"),
+    ("get", "/v1/audit/events"),
+    ("get", "/v1/audit/head"),
+    ("post", "/v1/audit/verify"),
+    ("get", "/v1/health"),
+    ("get", "/v1/ready"),
+];
+
+#[tokio::test]
+async fn the_document_is_3_1_and_holds_every_route_and_no_other() {
+    let (_redis, factory) = start().await;
+    let document = answer(factory.client.get(format!("{}/openapi.json", factory.base))).await.expect(200);
+    assert_eq!(document["openapi"], "3.1.0");
+    assert_eq!(document["components"]["securitySchemes"]["bearer"]["scheme"], "bearer");
+    let paths = document["paths"].as_object().unwrap();
+    let listed: usize = paths.values().map(|operations| operations.as_object().unwrap().len()).sum();
+    assert_eq!(listed, ROUTES.len(), "{:?}", paths.keys());
+    for (method, path) in ROUTES {
+        let operation = &paths[path][method];
+        assert!(operation.is_object(), "{method} {path} is not documented");
+        let open = path == "/v1/health" || path == "/v1/ready";
+        let responses = operation["responses"].as_object().unwrap();
+        for status in ["401", "429", "500", "503"] {
+            assert!(open || responses.contains_key(status), "{method} {path} does not tell of {status}");
+        }
+        for response in responses.values() {
+            assert!(!response["description"].as_str().unwrap().is_empty());
+        }
+    }
+    assert_no_dangling_reference(&document, &document);
+}
+
+fn assert_no_dangling_reference(part: &Value, document: &Value) {
+    match part {
+        Value::Object(members) => {
+            if let Some(Value::String(reference)) = members.get("$ref") {
+                let target = document.pointer(reference.strip_prefix('#').unwrap());
+                assert!(target.is_some(), "{reference} leads nowhere");
+            }
+            members.values().for_each(|member| assert_no_dangling_reference(member, document));
+        }
+        Value::Array(items) => items.iter().for_each(|item| assert_no_dangling_reference(item, document)),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn every_documented_route_is_served_and_all_but_two_need_a_key() {
+    let (_redis, factory) = start().await;
+    for (method, path) in ROUTES {
+        let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+        let id = "019c6652-5e00-7000-8000-0000000000aa";
+        let url = format!("{}{}", factory.base, path.replace("{id}", id).replace("{tag_id}", id));
+        let answered = answer(factory.client.request(method.clone(), url)).await;
+        if path == "/v1/health" || path == "/v1/ready" {
+            assert_eq!(answered.status, 200, "{path}");
+        } else {
+            answered.refused(401, "unauthenticated");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_docs_are_shown_under_a_policy_that_lets_them_work() {
+    let (_redis, factory) = start().await;
+    let fetch = async |path: &str| answer(factory.client.get(format!("{}{path}", factory.base))).await;
+    assert_eq!(fetch("/docs").await.header("location"), "/docs/");
+    let page = fetch("/docs/").await;
+    assert!(page.status == 200 && page.text.contains("swagger-ui-bundle.js"));
+    assert!(!page.text.contains("<script>"), "the policy lets no inline script run");
+    for (path, kind) in [
+        ("/docs/swagger-ui-bundle.js", "javascript"),
+        ("/docs/swagger-initializer.js", "javascript"),
+        ("/docs/swagger-ui.css", "css"),
+    ] {
+        let file = fetch(path).await;
+        assert!(file.status == 200 && file.header("content-type").contains(kind), "{path}");
+    }
+    let policy = page.header("content-security-policy");
+    assert!(policy.contains("script-src 'self'") && policy.contains("connect-src 'self'"), "{policy}");
+    assert!(fetch("/docs/swagger-initializer.js").await.text.contains("/openapi.json"));
+}
+
+#[tokio::test]
+async fn metrics_are_shown_here_or_on_their_own_address() {
+    let (redis, factory) = start().await;
+    factory.product().await;
+    let metrics = answer(factory.client.get(format!("{}/metrics", factory.base))).await;
+    for line in [
+        "voketag_audit_appends_total{result=\"ok\"} 1",
+        "voketag_durable_state_lost 0",
+        "voketag_http_requests_total{",
+        "voketag_redis_pool_slots{",
+        "voketag_circuit_breaker_state{",
+    ] {
+        assert!(metrics.text.contains(line), "{line} is not in\n{}", metrics.text);
+    }
+    let apart = crate::support::Factory::start(&redis.url(), &[("METRICS_BIND_ADDR", "127.0.0.1:0")]).await;
+    assert!(apart.app.metrics.is_some());
+    answer(apart.client.get(format!("{}/metrics", apart.base))).await.refused(404, "not-found");
+}

@@ -1,0 +1,86 @@
+//! Redis away, too slow, or too busy: refused with a reason and a time, never silently.
+
+use futures_util::future::join_all;
+use serde_json::json;
+use test_support::{FaultProxy, RedisServer};
+
+use crate::support::{Factory, start};
+
+#[tokio::test]
+async fn a_redis_that_is_away_at_the_start_is_waited_for() {
+    let mut redis = RedisServer::start().await;
+    redis.kill();
+    let factory = Factory::begin(&redis.url(), &[("REDIS_COMMAND_TIMEOUT_MS", "1000")]).await;
+    assert_eq!(factory.get("/v1/health").await.status, 200);
+    let refused = factory.get("/v1/products").await;
+    assert!(refused.header("retry-after").parse::<u32>().unwrap() > 0);
+    refused.refused(503, "redis-unavailable");
+    let unready = factory.get("/v1/ready").await;
+    assert!(unready.text.contains("\"redis\""), "{unready:?}");
+    unready.refused(503, "not-ready");
+    redis.restart().await;
+    factory.until_ready().await;
+    factory.product().await;
+}
+
+#[tokio::test]
+async fn a_redis_that_is_too_slow_is_unavailable() {
+    let redis = RedisServer::start().await;
+    let proxy = FaultProxy::start(redis.addr()).await;
+    let factory = Factory::start(&proxy.url(), &[("REDIS_COMMAND_TIMEOUT_MS", "1500")]).await;
+    let product = format!("/v1/products/{}", factory.product().await);
+    proxy.stall();
+    factory.get(&product).await.refused(503, "redis-unavailable");
+    let made = factory.post("/v1/products", &json!({"name": "n", "brand": "b"})).await;
+    assert!(made.header("retry-after").parse::<u32>().unwrap() > 0);
+    made.refused(503, "redis-unavailable");
+    assert_eq!(factory.get("/v1/health").await.status, 200);
+}
+
+#[tokio::test]
+async fn when_no_slot_comes_free_the_answer_is_429_with_a_time() {
+    let redis = RedisServer::start().await;
+    let proxy = FaultProxy::start(redis.addr()).await;
+    let settings =
+        [("REDIS_POOL_SIZE", "1"), ("REDIS_POOL_WAIT_MS", "20"), ("REDIS_COMMAND_TIMEOUT_MS", "2000")];
+    let factory = Factory::start(&proxy.url(), &settings).await;
+    let product = format!("/v1/products/{}", factory.product().await);
+    proxy.stall();
+    let answers = join_all((0..10).map(|_| factory.get(&product))).await;
+    let busy: Vec<_> = answers.into_iter().filter(|answer| answer.status == 429).collect();
+    assert!(busy.len() >= 9, "one at most had the slot, {} were told that it is busy", busy.len());
+    for answer in busy {
+        assert!((1..=5).contains(&answer.header("retry-after").parse::<u32>().unwrap()));
+        answer.refused(429, "service-overloaded");
+    }
+}
+
+#[tokio::test]
+async fn an_event_whose_reply_was_lost_is_in_the_chain_once() {
+    let redis = RedisServer::start().await;
+    let proxy = FaultProxy::start(redis.addr()).await;
+    let through = Factory::start(&proxy.url(), &[("REDIS_COMMAND_TIMEOUT_MS", "1000")]).await;
+    through.product().await;
+    proxy.drop_replies_and_cut_after_next_request();
+    let outcome = through.post("/v1/products", &json!({"name": "n", "brand": "b"})).await;
+    let direct = Factory::start(&redis.url(), &[]).await;
+    let history = direct.history().await;
+    assert!(history.len() <= 2, "{history:?}");
+    if outcome.status == 201 {
+        assert_eq!(history.len(), 2, "an acknowledged event is in the chain");
+    } else {
+        outcome.refused(503, "redis-unavailable");
+    }
+    direct.assert_chain_of(history.len() as u64).await;
+}
+
+#[tokio::test]
+async fn a_fault_of_what_is_stored_is_an_opaque_500() {
+    let (redis, factory) = start().await;
+    let product = factory.product().await;
+    let mut connection = redis.connection().await;
+    let damage = redis::cmd("SET").arg(format!("vt1:p:{product}")).arg("\0\0\0\x01secret").to_owned();
+    let _: () = damage.query_async(&mut connection).await.unwrap();
+    let detail = factory.get(&format!("/v1/products/{product}")).await.refused(500, "internal");
+    assert!(!detail.contains("secret") && !detail.contains("record"), "{detail}");
+}

@@ -1,0 +1,82 @@
+//! The program itself: how it starts, says what is wrong, and stops.
+
+use std::process::{Command, Output, Stdio};
+
+use test_support::{RedisServer, eventually};
+
+use crate::support::{KEY, SECRET, SOON};
+
+fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_factory-service"));
+    command.env_clear().env("FACTORY_API_KEY", KEY).env("TAG_MASTER_SECRET", SECRET);
+    command
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// An address that nobody listens on just now.
+fn free_address() -> String {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+#[test]
+fn help_and_version_need_no_settings() {
+    for (flag, said) in [("--help", "healthcheck"), ("--version", env!("CARGO_PKG_VERSION"))] {
+        let output = program().env_clear().arg(flag).output().unwrap();
+        assert!(output.status.success());
+        assert!(String::from_utf8_lossy(&output.stdout).contains(said), "{flag}");
+    }
+}
+
+#[test]
+fn a_setting_that_cannot_be_read_stops_the_start_with_one_line() {
+    for (name, wrong) in [
+        ("BIND_ADDR", "8081"),
+        ("FACTORY_API_KEY", "short"),
+        ("TAG_MASTER_SECRET", "nonsense"),
+        ("DEPLOYMENT_INIT", "maybe"),
+        ("REDIS_URL", "http://localhost"),
+        ("PUBLIC_BASE_URL", "ftp://x"),
+        ("TAG_KEY_EPOCH", "0"),
+    ] {
+        let output = program().env(name, wrong).output().unwrap();
+        let said = stderr(&output);
+        assert!(!output.status.success(), "{name}");
+        assert!(said.contains(name) && said.contains("takes") && said.lines().count() == 1, "{said}");
+        let secret = name.contains("KEY") && name != "TAG_KEY_EPOCH" || name.contains("SECRET");
+        assert_eq!(said.contains(wrong), !secret, "{said}");
+    }
+}
+
+#[test]
+fn an_address_in_use_stops_the_start() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = program().env("BIND_ADDR", &address).output().unwrap();
+    assert!(!output.status.success() && stderr(&output).contains(&address), "{output:?}");
+}
+
+#[tokio::test]
+async fn the_program_serves_tells_its_health_and_stops_when_told() {
+    let redis = RedisServer::start().await;
+    let (address, metrics) = (free_address(), free_address());
+    let check = || program().env("BIND_ADDR", &address).arg("healthcheck").output().unwrap();
+    assert_eq!(check().status.code(), Some(1), "nobody listens yet");
+    let mut serving = program()
+        .env("BIND_ADDR", &address)
+        .env("METRICS_BIND_ADDR", &metrics)
+        .env("REDIS_URL", redis.url())
+        .env("REDIS_COMMAND_TIMEOUT_MS", "5000")
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    eventually("it is healthy", SOON, || async { check().status.success() }).await;
+    let shown = reqwest::get(format!("http://{metrics}/metrics")).await.unwrap().text().await.unwrap();
+    assert!(shown.contains("voketag_build_info{service=\"factory-service\""), "{shown}");
+    assert_eq!(reqwest::get(format!("http://{address}/metrics")).await.unwrap().status(), 404);
+    let told = Command::new("kill").args(["-TERM", &serving.id().to_string()]).status().unwrap();
+    assert!(told.success());
+    assert!(serving.wait().unwrap().success(), "it stops in order");
+}

@@ -1,0 +1,153 @@
+use catalog::keys;
+use redis::AsyncCommands;
+use serde_json::json;
+use tag_id::{BatchNo, Epoch, Keyring, MasterSecret, TagId, TagIndex};
+
+use crate::support::{FORGED, SECRET, SLOWLY, start, start_behind_proxy, text};
+
+fn keyring() -> Keyring {
+    Keyring::new(Some(MasterSecret::from_hex(SECRET).unwrap()), [])
+}
+
+fn serial_of(tag: &str) -> [u8; 6] {
+    keyring().open(&TagId::parse(tag).unwrap()).unwrap().serial()
+}
+
+#[tokio::test]
+async fn the_operators_view_is_not_a_scan() {
+    let (_redis, factory) = start().await;
+    let batch = factory.batch(5).await;
+    let row = &factory.tags(&batch, "?from=3&limit=1").await[0];
+    let (id, short) = (text(&row["tag_id"]), text(&row["crockford"]));
+    let tag = factory.get(&format!("/v1/tags/{id}")).await.expect(200);
+    assert_eq!(
+        tag,
+        json!({
+            "tag_id": id, "crockford": short, "url": row["url"], "epoch": 1, "batch_no": batch["batch_no"], "index": 3,
+            "batch_id": batch["id"], "product_id": batch["product_id"], "lifecycle": "active", "valid": true, "scan_count": 0,
+        })
+    );
+    for form in [id.to_uppercase(), short.clone(), short.to_lowercase()] {
+        assert_eq!(factory.get(&format!("/v1/tags/{form}")).await.expect(200), tag);
+    }
+    factory.assert_chain_of(3).await;
+}
+
+#[tokio::test]
+async fn scans_are_shown_and_survive_a_revocation() {
+    let (redis, factory) = start().await;
+    let batch = factory.batch(1).await;
+    let id = text(&factory.tags(&batch, "").await[0]["tag_id"]);
+    let mut state = vec![0_u8];
+    state.extend(7_u32.to_be_bytes());
+    state.extend(&1_000_u64.to_be_bytes()[2..]);
+    state.extend(&61_500_u64.to_be_bytes()[2..]);
+    state.extend([0xff; 6]);
+    let key = keys::tag(serial_of(&id));
+    let mut connection = redis.connection().await;
+    let _: () = connection.set(&key, &state).await.unwrap();
+    let tag = factory.get(&format!("/v1/tags/{id}")).await.expect(200);
+    assert_eq!(tag["scan_count"], 7);
+    assert_eq!(tag["first_scan_at"], "1970-01-01T00:00:01Z");
+    assert_eq!(tag["last_scan_at"], "1970-01-01T00:01:01.5Z");
+    let revoked =
+        factory.post(&format!("/v1/tags/{id}/revoke"), &json!({"reason": "stolen"})).await.expect(200);
+    assert_eq!((&revoked["scan_count"], &revoked["lifecycle"]), (&json!(7), &json!("revoked")));
+    assert_eq!(factory.get(&format!("/v1/tags/{id}")).await.expect(200), revoked);
+    let stored: Vec<u8> = connection.get(&key).await.unwrap();
+    assert_eq!((stored[0], &stored[1..]), (1, &state[1..]));
+}
+
+#[tokio::test]
+async fn revoking_a_tag_twice_keeps_the_first_reason_and_adds_no_event() {
+    let (_redis, factory) = start().await;
+    let batch = factory.batch(2).await;
+    let rows = factory.tags(&batch, "").await;
+    let (id, other) = (text(&rows[0]["tag_id"]), text(&rows[1]["tag_id"]));
+    let path = format!("/v1/tags/{id}/revoke");
+    let first = factory.post(&path, &json!({"reason": "stolen"})).await.expect(200);
+    assert_eq!((&first["valid"], &first["revoked"]["reason"]), (&json!(false), &json!("stolen")));
+    assert_eq!(factory.post(&path, &json!({"reason": "lost"})).await.expect(200), first);
+    assert_eq!(factory.get(&format!("/v1/tags/{id}")).await.expect(200), first);
+    assert_eq!(factory.get(&format!("/v1/tags/{other}")).await.expect(200)["valid"], true);
+    let events = factory.events().await;
+    assert_eq!(
+        (&events[3]["action"], &events[3]["resource"]),
+        (&json!("tag.revoked"), &json!(format!("tag/{id}")))
+    );
+    assert_eq!(events[3]["details"], json!({"reason": "stolen", "batch_id": batch["id"]}));
+    factory.assert_chain_of(4).await;
+}
+
+#[tokio::test]
+async fn revocations_at_the_same_time_leave_one_event_and_one_reason() {
+    let (_redis, proxy, factory) = start_behind_proxy().await;
+    let batch = factory.batch(1).await;
+    let path = format!("/v1/tags/{}/revoke", text(&factory.tags(&batch, "").await[0]["tag_id"]));
+    let reasons = [json!({"reason": "a"}), json!({"reason": "b"}), json!({"reason": "c"})];
+    proxy.delay(SLOWLY);
+    let (a, b, c) = tokio::join!(
+        factory.post(&path, &reasons[0]),
+        factory.post(&path, &reasons[1]),
+        factory.post(&path, &reasons[2]),
+    );
+    let (a, b, c) = (a.expect(200), b.expect(200), c.expect(200));
+    assert_eq!((&a, &a), (&b, &c));
+    factory.assert_chain_of(4).await;
+}
+
+#[tokio::test]
+async fn a_tag_follows_its_batch() {
+    let (_redis, factory) = start().await;
+    let batch = factory.batch(1).await;
+    let tag = format!("/v1/tags/{}", text(&factory.tags(&batch, "").await[0]["tag_id"]));
+    for (how, lifecycle) in [("recall", "recalled"), ("revoke", "revoked")] {
+        let path = format!("/v1/batches/{}/{how}", text(&batch["id"]));
+        factory.post(&path, &json!({"reason": "r"})).await.expect(200);
+        let seen = factory.get(&tag).await.expect(200);
+        assert_eq!((&seen["lifecycle"], &seen["valid"]), (&json!(lifecycle), &json!(false)));
+        assert!(seen.get("revoked").is_none(), "the tag itself is not revoked");
+    }
+}
+
+#[tokio::test]
+async fn forged_unminted_and_unreadable_ids_are_told_apart_as_the_contract_says() {
+    let (_redis, factory) = start().await;
+    let batch = factory.batch(4).await;
+    let number = BatchNo::new(u32::try_from(batch["batch_no"].as_u64().unwrap()).unwrap()).unwrap();
+    let mint = |epoch: u16, index: u32| {
+        keyring().mint(Epoch::new(epoch).unwrap(), number, TagIndex::new(index).unwrap()).unwrap().to_string()
+    };
+    factory.get(&format!("/v1/tags/{}", mint(1, 3))).await.expect(200);
+    let mut bodies = Vec::new();
+    for unknown in
+        [FORGED.to_owned(), mint(1, 4), mint(2, 0), "00000000-0000-0000-0000-000000000000".to_owned()]
+    {
+        for path in [format!("/v1/tags/{unknown}"), format!("/v1/tags/{unknown}/qr.svg")] {
+            bodies.push(factory.get(&path).await.refused(404, "tag-not-found"));
+        }
+        let revoke = format!("/v1/tags/{unknown}/revoke");
+        bodies.push(factory.post(&revoke, &json!({"reason": "r"})).await.refused(404, "tag-not-found"));
+    }
+    bodies.dedup();
+    assert_eq!(bodies.len(), 1, "an outsider cannot tell why: {bodies:?}");
+    for wrong in ["x", "%ff", "85e49ec3de128001bccf0ce2e6986017", "8ZZZZZZZZZZZZZZZZZZZZZZZZZ", "%20"] {
+        factory.get(&format!("/v1/tags/{wrong}")).await.refused(400, "invalid-tag-id");
+        factory.get(&format!("/v1/tags/{wrong}/qr.svg")).await.refused(400, "invalid-tag-id");
+    }
+    factory.assert_chain_of(2).await;
+}
+
+#[tokio::test]
+async fn a_qr_code_is_a_picture_of_the_url() {
+    let (_redis, factory) = start().await;
+    let batch = factory.batch(1).await;
+    let row = &factory.tags(&batch, "").await[0];
+    let qr = factory.get(&format!("/v1/tags/{}/qr.svg", text(&row["crockford"]))).await;
+    assert_eq!((qr.status, qr.header("content-type")), (200, "image/svg+xml"));
+    let code = qrcode::QrCode::with_error_correction_level(text(&row["url"]), qrcode::EcLevel::M).unwrap();
+    let expected =
+        code.render::<qrcode::render::svg::Color<'_>>().quiet_zone(true).min_dimensions(256, 256).build();
+    assert_eq!(qr.text, expected);
+    factory.assert_chain_of(3).await;
+}

@@ -1,0 +1,170 @@
+//! The settings of scan-service, read once from the environment: see docs/CONTRACT.md §9.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use http_edge::env::{Env, EnvError, Kind, choice, factor, seconds, whole};
+use http_edge::telemetry::LogConfig;
+use rate_limiter::{ColdStart, Factor, OnRedisDown, Quota, Region};
+use redis_pool::RedisUrl;
+use service_kit::config::{DeploymentSettings, RedisSettings, TagSettings, WebSettings, redis_address};
+
+/// Where the service listens unless told otherwise.
+const DEFAULT_BIND: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+/// Everything that can be set.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `BIND_ADDR`, `METRICS_BIND_ADDR`, `PUBLIC_BASE_URL`, `TRUSTED_PROXIES`.
+    pub web: WebSettings,
+    /// `REDIS_URL`, `REDIS_POOL_SIZE`, `REDIS_POOL_WAIT_MS`, `REDIS_COMMAND_TIMEOUT_MS`.
+    pub redis: RedisSettings,
+    /// The limiter's own.
+    pub limits: LimitSettings,
+    /// `TAG_MASTER_SECRET…`, `TAG_KEY_EPOCH`.
+    pub tags: TagSettings,
+    /// `AUDIT_ORIGIN`; `DEPLOYMENT_INIT` is the factory's, this service never makes a deployment.
+    pub deployment: DeploymentSettings,
+    /// `LOG_FORMAT`, `RUST_LOG`.
+    pub log: LogConfig,
+}
+
+/// How callers are limited.
+#[derive(Debug, Clone)]
+pub struct LimitSettings {
+    /// `RATE_LIMIT_REDIS_URL`; the durable Redis unless set.
+    pub redis_url: RedisUrl,
+    /// `GLOBAL_REDIS_URL`; no global limit unless set.
+    pub global_redis_url: Option<RedisUrl>,
+    /// `REGION`.
+    pub region: Region,
+    /// `RATE_LIMIT_IP_PER_MINUTE`.
+    pub per_ip: Quota,
+    /// `RATE_LIMIT_KEY_PER_MINUTE`: held for partner keys; read so that a wrong value stops the start.
+    pub per_key: Quota,
+    /// `COLD_START_SECS`, `COLD_START_FACTOR`.
+    pub cold_start: ColdStart,
+    /// `RATE_LIMIT_ON_REDIS_DOWN`.
+    pub on_redis_down: OnRedisDown,
+}
+
+impl Settings {
+    /// Reads all sections.
+    ///
+    /// # Errors
+    /// The first variable that cannot be parsed, or that contradicts another, in one line.
+    pub fn from_env(env: &Env) -> Result<Self, EnvError> {
+        let redis = RedisSettings::from_env(env)?;
+        Ok(Self {
+            web: WebSettings::from_env(env, DEFAULT_BIND)?,
+            limits: LimitSettings::from_env(env, &redis)?,
+            redis,
+            tags: TagSettings::from_env(env)?,
+            deployment: DeploymentSettings::from_env(env)?,
+            log: LogConfig::from_env(env)?,
+        })
+    }
+}
+
+impl LimitSettings {
+    fn from_env(env: &Env, redis: &RedisSettings) -> Result<Self, EnvError> {
+        let period = env.get(
+            "COLD_START_SECS",
+            Duration::from_secs(300),
+            &seconds(0..=ColdStart::MAX_PERIOD.as_secs()),
+        )?;
+        let share = env.get("COLD_START_FACTOR", 0.5, &factor())?;
+        let share = Factor::new(share).expect("the setting's range is within the factor's");
+        let default_region = Region::new("default").expect("the default is well-formed");
+        let settings = Self {
+            redis_url: env.get("RATE_LIMIT_REDIS_URL", redis.url.clone(), &redis_address())?,
+            global_redis_url: env.optional("GLOBAL_REDIS_URL", &redis_address())?,
+            region: env.get("REGION", default_region, &region())?,
+            per_ip: env.get("RATE_LIMIT_IP_PER_MINUTE", per_minute(100), &quota())?,
+            per_key: env.get("RATE_LIMIT_KEY_PER_MINUTE", per_minute(1_000), &quota())?,
+            cold_start: ColdStart::new(period, share)
+                .expect("the setting's range is within the cold start's"),
+            on_redis_down: env.get(
+                "RATE_LIMIT_ON_REDIS_DOWN",
+                OnRedisDown::Closed,
+                &choice(&[("closed", OnRedisDown::Closed), ("local", OnRedisDown::Local)]),
+            )?,
+        };
+        Ok(settings)
+    }
+
+    /// Whether limit and scan can be one call.
+    #[must_use]
+    pub fn shares_redis_with(&self, durable: &RedisUrl) -> bool {
+        self.redis_url.same_database(durable)
+    }
+}
+
+fn per_minute(number: u32) -> Quota {
+    Quota::new(number).expect("the defaults are in range")
+}
+
+fn quota() -> Kind<Quota> {
+    whole(1..=u64::from(Quota::MAX)).map(|number| {
+        u32::try_from(number)
+            .ok()
+            .and_then(|number| Quota::new(number).ok())
+            .expect("the range is that of quotas")
+    })
+}
+
+fn region() -> Kind<Region> {
+    Kind::new("1 to 64 of the characters A-Z a-z 0-9 . _ -", |text| {
+        Region::new(text).map_err(|_| String::new())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: (&str, &str) =
+        ("TAG_MASTER_SECRET", "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f");
+
+    fn settings(pairs: &[(&str, &str)]) -> Result<Settings, String> {
+        let env: Env = pairs.iter().copied().chain([SECRET]).collect();
+        Settings::from_env(&env).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_contract() {
+        let settings = settings(&[]).unwrap();
+        assert_eq!(settings.web.bind.to_string(), "127.0.0.1:8080");
+        assert_eq!(settings.redis.slots.get(), 100);
+        assert_eq!(settings.redis.wait, Duration::from_millis(100));
+        assert_eq!(settings.redis.command_timeout, Duration::from_millis(100));
+        assert_eq!(settings.limits.per_ip.get(), 100);
+        assert_eq!(settings.limits.per_key.get(), 1_000);
+        assert_eq!(settings.limits.cold_start.period(), Duration::from_secs(300));
+        assert_eq!(settings.limits.on_redis_down, OnRedisDown::Closed);
+        assert!(settings.limits.shares_redis_with(&settings.redis.url));
+        assert!(settings.limits.global_redis_url.is_none());
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_with_what_it_held_and_what_it_takes() {
+        for (name, wrong) in [
+            ("RATE_LIMIT_IP_PER_MINUTE", "0"),
+            ("RATE_LIMIT_KEY_PER_MINUTE", "-1"),
+            ("COLD_START_FACTOR", "1.5"),
+            ("COLD_START_SECS", "5m"),
+            ("REGION", "a b"),
+            ("RATE_LIMIT_ON_REDIS_DOWN", "open"),
+            ("REDIS_POOL_SIZE", "0"),
+            ("BIND_ADDR", "8080"),
+            ("TRUSTED_PROXIES", "0.0.0.0/0"),
+            ("DEPLOYMENT_INIT", "yes"),
+            ("GLOBAL_REDIS_URL", "http://h"),
+            ("LOG_FORMAT", "xml"),
+        ] {
+            let error = settings(&[(name, wrong)]).unwrap_err();
+            assert!(error.contains(name) && error.contains(wrong) && error.contains("takes"), "{error}");
+            assert!(!error.contains('\n'), "{error}");
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! What is printed on the batch's label, kept in process between scans.
+//!
+//! A cached record is used only after Redis has said, in the round trip of the very scan, that its revision still stands:
+//! a revocation, a recall or a renamed product is seen by the next scan on every instance.
+
+use std::sync::Arc;
+
+use catalog::{Batch, Product, Record, RecordError, Stored};
+use quick_cache::sync::Cache;
+use tag_id::BatchNo;
+
+/// Batches whose facts are kept; about 1 KiB each.
+const CAPACITY: usize = 10_000;
+
+/// A batch with its product, each in the revision it was read in.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub(crate) batch: Arc<Stored<Batch>>,
+    pub(crate) product: Arc<Stored<Product>>,
+}
+
+/// Facts by batch number, bounded.
+#[derive(Debug)]
+pub(crate) struct FactsCache {
+    by_batch: Cache<u32, Arc<Facts>>,
+}
+
+impl FactsCache {
+    pub(crate) fn new() -> Self {
+        Self { by_batch: Cache::new(CAPACITY) }
+    }
+
+    pub(crate) fn get(&self, batch: BatchNo) -> Option<Arc<Facts>> {
+        self.by_batch.get(&batch.get())
+    }
+
+    pub(crate) fn put(&self, facts: &Arc<Facts>) {
+        self.by_batch.insert(facts.batch.value.batch_no.get(), Arc::clone(facts));
+    }
+}
+
+/// The newer of what was kept and what Redis sent: nothing sent means that the kept one stands.
+pub(crate) fn fresher<R: Record>(
+    kept: Option<&Arc<Stored<R>>>,
+    sent: Vec<u8>,
+) -> Result<Option<Arc<Stored<R>>>, RecordError> {
+    if sent.is_empty() {
+        return Ok(kept.map(Arc::clone));
+    }
+    Ok(Some(Arc::new(R::decode(sent)?)))
+}

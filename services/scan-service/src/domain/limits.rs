@@ -1,0 +1,90 @@
+//! Who may ask how often, and in how many round trips that is found out.
+//!
+//! | set-up | a scan costs |
+//! | --- | --- |
+//! | limiter in the durable Redis, no global limit | one script: limit and scan together |
+//! | limiter in a Redis of its own, or a global limit | the limiters first ([`Layered::decide`]), then the scan |
+
+use std::time::Duration;
+
+use http_edge::QuotaStatus;
+use rate_limiter::{Decision, Dimension, DimensionName, Layered, Limiter, Quota, Report, Status};
+use redis_pool::Error;
+
+/// The window of every quota.
+const WINDOW_S: u32 = 60;
+
+/// The limits of the service.
+pub(crate) struct Limits {
+    layered: Layered,
+    per_ip: Quota,
+    one_round_trip: bool,
+}
+
+/// What the limiter said, where it was asked.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Quotas(Vec<Status>);
+
+impl Quotas {
+    pub(crate) fn of(report: &Report) -> Self {
+        Self(report.statuses.clone())
+    }
+
+    /// The rows of the `RateLimit` headers.
+    pub(crate) fn rows(&self) -> Vec<QuotaStatus<'static>> {
+        let row = |status: &Status| QuotaStatus {
+            name: status.name,
+            limit: status.limit,
+            remaining: status.remaining,
+            reset_s: status.grows_in.map_or(0, whole_seconds),
+            window_s: WINDOW_S,
+        };
+        self.0.iter().map(row).collect()
+    }
+}
+
+/// What a request that only spends quota is told.
+pub(crate) enum Spent {
+    Yes(Quotas),
+    No { retry_after: Duration, quotas: Quotas },
+}
+
+impl Limits {
+    /// `same_redis`: whether the limiter's Redis is the durable one.
+    pub(crate) fn new(layered: Layered, per_ip: Quota, same_redis: bool) -> Self {
+        let one_round_trip = same_redis && !layered.has_global();
+        Self { layered, per_ip, one_round_trip }
+    }
+
+    /// The limiter to put into the scan's own script, where limit and scan can be one call.
+    pub(crate) fn in_script(&self) -> Option<&Limiter> {
+        self.one_round_trip.then(|| self.layered.regional())
+    }
+
+    pub(crate) fn regional(&self) -> &Limiter {
+        self.layered.regional()
+    }
+
+    pub(crate) fn per_ip(&self) -> Quota {
+        self.per_ip
+    }
+
+    /// The dimensions a caller is held to.
+    pub(crate) fn dimensions<'a>(&self, subject: &'a str) -> [Dimension<'a>; 1] {
+        [Dimension { name: DimensionName::Ip, subject, quota: self.per_ip }]
+    }
+
+    /// Asks for one request's worth of the caller's quota.
+    pub(crate) async fn spend(&self, subject: &str) -> Result<Spent, Error> {
+        let decision = self.layered.decide(&self.dimensions(subject)).await?;
+        let quotas = Quotas::of(decision.report());
+        Ok(match decision {
+            Decision::Allowed { .. } => Spent::Yes(quotas),
+            Decision::Denied { retry_after, .. } => Spent::No { retry_after, quotas },
+        })
+    }
+}
+
+fn whole_seconds(span: Duration) -> u64 {
+    span.as_secs() + u64::from(span.subsec_nanos() > 0)
+}

@@ -1,0 +1,8 @@
+//! What the service does, told without HTTP.
+
+pub(crate) mod facts;
+pub(crate) mod limits;
+pub(crate) mod report;
+pub(crate) mod risk;
+pub(crate) mod scan;
+pub(crate) mod verdict;

@@ -1,0 +1,123 @@
+//! A report by whoever scanned a tag: an audit event in the name of the tag's owner.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use audit_chain::{Details, Effect, NewEvent};
+use http_edge::ApiError;
+use redis_pool::Error;
+use serde::Deserialize;
+use service_kit::durable::{AppendFailure, Durable};
+use tag_id::{Keyring, TagId};
+use utoipa::ToSchema;
+
+use crate::domain::limits::{Limits, Quotas, Spent};
+
+/// The most characters of [`Report::details`].
+pub(crate) const MAX_DETAILS: usize = 1_000;
+
+/// What is wrong with an item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Reason {
+    /// It looks like a copy.
+    Counterfeit,
+    /// The tag or its seal is damaged.
+    Damaged,
+    /// The tag is on another product than it says.
+    Mismatch,
+    /// The item may be stolen.
+    Stolen,
+    /// Anything else.
+    Other,
+}
+
+impl Reason {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Counterfeit => "counterfeit",
+            Self::Damaged => "damaged",
+            Self::Mismatch => "mismatch",
+            Self::Stolen => "stolen",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// A report.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub(crate) tag: TagId,
+    pub(crate) reason: Reason,
+    pub(crate) details: Option<String>,
+}
+
+/// Why a report was not taken.
+#[derive(Debug)]
+pub(crate) enum ReportRefusal {
+    Forged,
+    NotMinted,
+    Denied { retry_after: Duration },
+    Limiter(Error),
+    Store(ApiError),
+}
+
+/// Takes reports.
+pub(crate) struct Reporter {
+    keyring: Arc<Keyring>,
+    durable: Arc<Durable>,
+    limits: Arc<Limits>,
+}
+
+impl Reporter {
+    pub(crate) fn new(keyring: Arc<Keyring>, durable: Arc<Durable>, limits: Arc<Limits>) -> Self {
+        Self { keyring, durable, limits }
+    }
+
+    /// Takes one report; `subject` is what the limiter counts the caller by. The reporter's address is not kept.
+    pub(crate) async fn take(
+        &self,
+        report: Report,
+        subject: &str,
+        request_id: &str,
+        quotas: &mut Quotas,
+    ) -> Result<(), ReportRefusal> {
+        let opened = self.keyring.open(&report.tag).ok_or(ReportRefusal::Forged)?;
+        self.durable.deployment().map_err(ReportRefusal::Store)?;
+        match self.limits.spend(subject).await.map_err(ReportRefusal::Limiter)? {
+            Spent::Yes(said) => *quotas = said,
+            Spent::No { retry_after, quotas: said } => {
+                *quotas = said;
+                return Err(ReportRefusal::Denied { retry_after });
+            }
+        }
+        let found = self.durable.catalog().batch_by_no(opened.batch).await;
+        let batch = found.map_err(|error| ReportRefusal::Store(service_kit::errors::from_catalog(error)))?;
+        let Some(batch) = batch.filter(|batch| batch.value.holds(opened.epoch, opened.index)) else {
+            return self.not_minted().await;
+        };
+        let mut details = Details::default().with("reason", report.reason.as_str());
+        if let Some(text) = report.details {
+            details.insert("details", text);
+        }
+        let event = NewEvent {
+            tenant: batch.value.tenant.clone(),
+            actor: "scan/public".to_owned(),
+            action: "report.received".to_owned(),
+            resource: format!("tag/{}", report.tag),
+            request_id: request_id.to_owned(),
+            ip: None,
+            details,
+        };
+        let appended = self.durable.append(event, Effect::default()).await;
+        appended.map(|_| ()).map_err(|failure: AppendFailure| ReportRefusal::Store(failure.into()))
+    }
+
+    /// A batch that is not there is a key-leak alarm only while the deployment is: a wiped Redis has no batches either.
+    async fn not_minted(&self) -> Result<(), ReportRefusal> {
+        match self.durable.look().await {
+            Ok(_) => Err(ReportRefusal::NotMinted),
+            Err(error) => Err(ReportRefusal::Store(service_kit::errors::from_deployment(error))),
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! One scan: open the id, ask the limiter, count, and judge.
+//!
+//! A forged id is refused before anything is asked of Redis. An authentic id that was never minted can only come from
+//! somebody who holds the tag secret, so it is counted and logged as an alarm.
+
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use catalog::{RecordError, SCAN_LUA, keys};
+use http_edge::ApiError;
+use rate_limiter::{Decision, Dimension, LUA_LIB};
+use redis_pool::{Error, Script};
+use service_kit::durable::{Durable, from_unix_millis};
+use tag_id::{Keyring, Opened, TagId};
+
+use crate::domain::facts::{Facts, FactsCache, fresher};
+use crate::domain::limits::{Limits, Quotas, Spent};
+use crate::domain::risk::{Frequency, assess};
+use crate::domain::verdict::Verdict;
+
+static LIMITED_SCAN: LazyLock<Script> = LazyLock::new(|| {
+    Script::new("limited_scan", [LUA_LIB, SCAN_LUA, include_str!("../lua/limited_scan.lua")].concat())
+});
+static SCAN: LazyLock<Script> =
+    LazyLock::new(|| Script::new("scan", [SCAN_LUA, include_str!("../lua/scan.lua")].concat()));
+
+/// Statuses the scripts reply.
+const COUNTED: i64 = 0;
+const LOST: i64 = 1;
+const NOT_MINTED: i64 = 2;
+const DENIED: i64 = 3;
+
+/// Who asks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Caller<'a> {
+    /// What the limiter counts the caller by.
+    pub(crate) subject: &'a str,
+    pub(crate) user_agent: Option<&'a [u8]>,
+}
+
+/// Why a scan has no verdict.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    Forged,
+    NotMinted,
+    Denied {
+        retry_after: Duration,
+    },
+    /// The durable Redis has not been seen, or its state is lost.
+    NotOpen(ApiError),
+    StateLost,
+    Redis(Error),
+    Record(RecordError),
+}
+
+/// A verdict or a refusal, and what the limiter said on the way.
+#[derive(Debug)]
+pub(crate) struct Scanned {
+    pub(crate) outcome: Result<Verdict, Refusal>,
+    pub(crate) quotas: Quotas,
+}
+
+/// Scans tags.
+pub(crate) struct Scanner {
+    keyring: Arc<Keyring>,
+    durable: Arc<Durable>,
+    limits: Arc<Limits>,
+    facts: FactsCache,
+}
+
+/// What the scripts say of a counted scan.
+struct Counted {
+    now_ms: u64,
+    count: u32,
+    first_at_ms: u64,
+    in_30_s: u8,
+    in_60_s: u8,
+    revoked: bool,
+    batch: Vec<u8>,
+    product: Vec<u8>,
+}
+
+impl Scanner {
+    pub(crate) fn new(keyring: Arc<Keyring>, durable: Arc<Durable>, limits: Arc<Limits>) -> Self {
+        Self { keyring, durable, limits, facts: FactsCache::new() }
+    }
+
+    /// What the id stands for, if it proves itself. Asks nobody.
+    pub(crate) fn open(&self, tag: &TagId) -> Result<Opened, Refusal> {
+        self.keyring.open(tag).ok_or(Refusal::Forged)
+    }
+
+    /// Scans one tag.
+    pub(crate) async fn scan(&self, tag: TagId, caller: Caller<'_>) -> Scanned {
+        let mut quotas = Quotas::default();
+        let outcome = self.scan_into(tag, caller, &mut quotas).await;
+        if matches!(outcome, Err(Refusal::StateLost)) {
+            self.durable.report_lost("a scan found the deployment record gone or another");
+        }
+        Scanned { outcome, quotas }
+    }
+
+    async fn scan_into(
+        &self,
+        tag: TagId,
+        caller: Caller<'_>,
+        quotas: &mut Quotas,
+    ) -> Result<Verdict, Refusal> {
+        let opened = self.open(&tag)?;
+        let deployment = self.durable.deployment().map_err(Refusal::NotOpen)?;
+        let kept = self.facts.get(opened.batch);
+        let prefix = deployment.prefix();
+        let counted = match self.limits.in_script() {
+            Some(_) => self.limited_scan(&opened, prefix, caller, kept.as_deref(), quotas).await?,
+            None => {
+                match self.limits.spend(caller.subject).await.map_err(Refusal::Redis)? {
+                    Spent::Yes(said) => *quotas = said,
+                    Spent::No { retry_after, quotas: said } => {
+                        *quotas = said;
+                        return Err(Refusal::Denied { retry_after });
+                    }
+                }
+                self.bare_scan(&opened, prefix, kept.as_deref()).await?
+            }
+        };
+        self.verdict(tag, &opened, caller, kept, counted).await
+    }
+
+    async fn limited_scan(
+        &self,
+        opened: &Opened,
+        deployment: &str,
+        caller: Caller<'_>,
+        kept: Option<&Facts>,
+        quotas: &mut Quotas,
+    ) -> Result<Counted, Refusal> {
+        let dimensions = self.limits.dimensions(caller.subject);
+        let reply = self.ask_limited(opened, deployment, &dimensions, kept).await.map_err(Refusal::Redis)?;
+        let reply = Reply::split(reply)?;
+        if reply.status == LOST {
+            return Err(Refusal::StateLost);
+        }
+        let limiter_bytes = Decision::reply_len(dimensions.len()) * size_of::<i64>();
+        let (ints, scan) = reply
+            .packed
+            .split_at_checked(limiter_bytes)
+            .ok_or_else(|| misshapen("the limiter's part is too short"))?;
+        let ints: Vec<i64> = ints.as_chunks::<8>().0.iter().map(|int| i64::from_be_bytes(*int)).collect();
+        let decision = self.limits.regional().read(&ints, &dimensions).map_err(Refusal::Redis)?;
+        *quotas = Quotas::of(decision.report());
+        match (reply.status, decision) {
+            (COUNTED, Decision::Allowed { .. }) => Counted::read(scan, reply.batch, reply.product),
+            (NOT_MINTED, Decision::Allowed { .. }) => Err(Refusal::NotMinted),
+            (DENIED, Decision::Denied { retry_after, .. }) => Err(Refusal::Denied { retry_after }),
+            _ => Err(misshapen("status and decision contradict each other")),
+        }
+    }
+
+    async fn ask_limited(
+        &self,
+        opened: &Opened,
+        deployment: &str,
+        dimensions: &[Dimension<'_>],
+        kept: Option<&Facts>,
+    ) -> Result<Vec<redis::Value>, Error> {
+        let limiter = self.limits.regional();
+        let mut call = LIMITED_SCAN.invoke();
+        push_keys(&mut call, opened, kept);
+        limiter.push_keys(&mut call, dimensions);
+        push_args(&mut call, opened, deployment, kept);
+        limiter.push_args(&mut call, dimensions);
+        call.run(self.durable.pool()).await
+    }
+
+    async fn bare_scan(
+        &self,
+        opened: &Opened,
+        deployment: &str,
+        kept: Option<&Facts>,
+    ) -> Result<Counted, Refusal> {
+        let mut call = SCAN.invoke();
+        push_keys(&mut call, opened, kept);
+        push_args(&mut call, opened, deployment, kept);
+        let reply = call.run(self.durable.pool()).await.map_err(Refusal::Redis)?;
+        let reply = Reply::split(reply)?;
+        match reply.status {
+            COUNTED => Counted::read(&reply.packed, reply.batch, reply.product),
+            LOST => Err(Refusal::StateLost),
+            NOT_MINTED => Err(Refusal::NotMinted),
+            _ => Err(misshapen("an unknown status")),
+        }
+    }
+
+    async fn verdict(
+        &self,
+        tag: TagId,
+        opened: &Opened,
+        caller: Caller<'_>,
+        kept: Option<Arc<Facts>>,
+        counted: Counted,
+    ) -> Result<Verdict, Refusal> {
+        let facts = match kept {
+            Some(kept) if counted.batch.is_empty() && counted.product.is_empty() => kept,
+            kept => self.refresh(kept.as_deref(), counted.batch, counted.product).await?,
+        };
+        let now = from_unix_millis(counted.now_ms);
+        let frequency =
+            Frequency { in_30_s: counted.in_30_s, in_60_s: counted.in_60_s, in_all: counted.count };
+        debug_assert!(facts.batch.value.holds(opened.epoch, opened.index));
+        Ok(Verdict {
+            tag,
+            lifecycle: facts.batch.value.lifecycle(counted.revoked, now),
+            first_scan_at: from_unix_millis(counted.first_at_ms),
+            scan_count: counted.count,
+            risk: assess(frequency, caller.user_agent),
+            verification_id: ambient::uuid_v7(counted.now_ms),
+            facts,
+        })
+    }
+
+    /// Puts together what was kept and what Redis sent; asks for the product where the batch is new to this process.
+    async fn refresh(
+        &self,
+        kept: Option<&Facts>,
+        batch: Vec<u8>,
+        product: Vec<u8>,
+    ) -> Result<Arc<Facts>, Refusal> {
+        let gone = || misshapen("a batch or its product is not there");
+        let batch =
+            fresher(kept.map(|facts| &facts.batch), batch).map_err(Refusal::Record)?.ok_or_else(gone)?;
+        let product = match fresher(kept.map(|facts| &facts.product), product).map_err(Refusal::Record)? {
+            Some(product) => product,
+            None => Arc::new(self.product(&batch.value.product_id).await?.ok_or_else(gone)?),
+        };
+        let facts = Arc::new(Facts { batch, product });
+        self.facts.put(&facts);
+        Ok(facts)
+    }
+
+    async fn product(&self, id: &uuid::Uuid) -> Result<Option<catalog::Stored<catalog::Product>>, Refusal> {
+        self.durable.catalog().product(id).await.map_err(|error| match error {
+            catalog::CatalogError::Redis(error) => Refusal::Redis(error),
+            catalog::CatalogError::Record(error) => Refusal::Record(error),
+            catalog::CatalogError::TagState(error) => misshapen(&error.to_string()),
+        })
+    }
+}
+
+fn push_keys(call: &mut redis_pool::Invocation<'_>, opened: &Opened, kept: Option<&Facts>) {
+    let batch = keys::batch(opened.batch);
+    call.push_key(keys::DEPLOYMENT);
+    call.push_key(&batch);
+    call.push_key(keys::tag(opened.serial()));
+    match kept {
+        Some(facts) => call.push_key(keys::product(&facts.product.value.id)),
+        None => call.push_key(&batch),
+    }
+}
+
+fn push_args(call: &mut redis_pool::Invocation<'_>, opened: &Opened, deployment: &str, kept: Option<&Facts>) {
+    call.push_arg(deployment);
+    call.push_arg(opened.epoch.get());
+    call.push_arg(opened.index.get());
+    call.push_arg(kept.map_or(-1, |facts| i64::from(facts.batch.revision)));
+    call.push_arg(kept.map_or(-2, |facts| i64::from(facts.product.revision)));
+}
+
+/// A script's reply, taken apart but not read.
+#[derive(Default)]
+struct Reply {
+    status: i64,
+    packed: Vec<u8>,
+    batch: Vec<u8>,
+    product: Vec<u8>,
+}
+
+impl Reply {
+    fn split(values: Vec<redis::Value>) -> Result<Self, Refusal> {
+        let mut values = values.into_iter();
+        let Some(redis::Value::Int(status)) = values.next() else { return Err(misshapen("no status")) };
+        let mut bytes = || match values.next() {
+            None => Ok(Vec::new()),
+            Some(redis::Value::BulkString(bytes)) => Ok(bytes),
+            Some(_) => Err(misshapen("a string was expected")),
+        };
+        Ok(Self { status, packed: bytes()?, batch: bytes()?, product: bytes()? })
+    }
+}
+
+impl Counted {
+    /// Bytes of the packed scan: u48 now, u32 count, u48 first scan, three of one byte.
+    const LEN: usize = 19;
+
+    fn read(packed: &[u8], batch: Vec<u8>, product: Vec<u8>) -> Result<Self, Refusal> {
+        let packed: &[u8; Self::LEN] =
+            packed.try_into().map_err(|_| misshapen("the scan's part has another length"))?;
+        let number = |bytes: &[u8]| bytes.iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+        Ok(Self {
+            now_ms: number(&packed[..6]),
+            count: u32::from_be_bytes([packed[6], packed[7], packed[8], packed[9]]),
+            first_at_ms: number(&packed[10..16]),
+            in_30_s: packed[16],
+            in_60_s: packed[17],
+            revoked: packed[18] == 1,
+            batch,
+            product,
+        })
+    }
+}
+
+fn misshapen(what: &str) -> Refusal {
+    Refusal::Redis(Error::Reply { what: format!("scan: {what}") })
+}

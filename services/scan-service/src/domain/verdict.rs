@@ -1,0 +1,109 @@
+//! What a scan answers.
+
+use std::sync::Arc;
+
+use catalog::Lifecycle;
+use serde::Serialize;
+use tag_id::TagId;
+use time::OffsetDateTime;
+use time::serde::rfc3339;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::domain::facts::Facts;
+use crate::domain::risk::Risk;
+
+/// The outcome of one counted scan.
+#[derive(Debug)]
+pub(crate) struct Verdict {
+    pub(crate) tag: TagId,
+    pub(crate) facts: Arc<Facts>,
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) first_scan_at: OffsetDateTime,
+    pub(crate) scan_count: u32,
+    pub(crate) risk: Risk,
+    pub(crate) verification_id: Uuid,
+}
+
+/// A counted scan of an authentic tag.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ScanAnswer<'a> {
+    /// The tag, as a lower-case UUID.
+    #[schema(example = "85e49ec3-de12-8001-bccf-0ce2e6986017")]
+    pub(crate) tag_id: String,
+    /// Whether the item may be taken for genuine and in order: true only while `lifecycle` is `active`.
+    pub(crate) valid: bool,
+    /// `active`, `revoked`, `recalled` or `expired`; of several, in the order revoked, recalled, expired.
+    #[schema(value_type = String, example = "active")]
+    pub(crate) lifecycle: Lifecycle,
+    /// The product.
+    pub(crate) product_id: Uuid,
+    /// What the product is called.
+    pub(crate) product: ProductAnswer<'a>,
+    /// The batch.
+    pub(crate) batch_id: Uuid,
+    /// What is known of the batch.
+    pub(crate) batch: BatchAnswer<'a>,
+    /// When this tag was first scanned, UTC.
+    #[serde(with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime, example = "2026-02-16T12:00:00.123Z")]
+    pub(crate) first_scan_at: OffsetDateTime,
+    /// Scans of this tag so far, this one counted.
+    #[schema(minimum = 1, example = 1)]
+    pub(crate) scan_count: u32,
+    /// How risky the tag looks.
+    pub(crate) risk: &'a Risk,
+    /// Names this very answer; a version 7 UUID.
+    pub(crate) verification_id: Uuid,
+}
+
+/// A product's public facts.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ProductAnswer<'a> {
+    /// Its name.
+    pub(crate) name: &'a str,
+    /// Its brand.
+    pub(crate) brand: &'a str,
+    /// Its GTIN, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) gtin: Option<&'a str>,
+}
+
+/// A batch's public facts.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct BatchAnswer<'a> {
+    /// Its label, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) label: Option<&'a str>,
+    /// When the items were made, where that is known.
+    #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub(crate) manufactured_at: Option<OffsetDateTime>,
+}
+
+impl Verdict {
+    pub(crate) fn is_valid(&self) -> bool {
+        self.lifecycle == Lifecycle::Active
+    }
+
+    pub(crate) fn answer(&self) -> ScanAnswer<'_> {
+        let (batch, product) = (&self.facts.batch.value, &self.facts.product.value);
+        ScanAnswer {
+            tag_id: self.tag.to_string(),
+            valid: self.is_valid(),
+            lifecycle: self.lifecycle,
+            product_id: product.id,
+            product: ProductAnswer {
+                name: &product.name,
+                brand: &product.brand,
+                gtin: product.gtin.as_deref(),
+            },
+            batch_id: batch.id,
+            batch: BatchAnswer { label: batch.label.as_deref(), manufactured_at: batch.manufactured_at },
+            first_scan_at: self.first_scan_at,
+            scan_count: self.scan_count,
+            risk: &self.risk,
+            verification_id: self.verification_id,
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! One file per route, or per group of routes that answer the same.
+
+pub(crate) mod caller;
+pub(crate) mod ops;
+pub(crate) mod page;
+pub(crate) mod refusal;
+pub(crate) mod region;
+pub(crate) mod report;
+pub(crate) mod scan;

@@ -1,0 +1,44 @@
+//! `GET /v1/health` (alive, asks nobody) and `GET /v1/ready` (each dependency named).
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http_edge::Readiness;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::router::{ProblemBody, ReadinessBody};
+use crate::state::AppState;
+
+/// The process is alive.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct HealthAnswer {
+    /// `alive`.
+    #[schema(example = "alive")]
+    status: &'static str,
+    /// The program's version.
+    #[schema(example = "0.1.0")]
+    version: &'static str,
+}
+
+/// Says that the process is alive.
+#[utoipa::path(get, path = "/v1/health", tag = "operation", responses((status = 200, description = "Alive", body = HealthAnswer)))]
+pub(crate) async fn health() -> Json<HealthAnswer> {
+    Json(HealthAnswer { status: "alive", version: env!("CARGO_PKG_VERSION") })
+}
+
+/// Says whether traffic may come, and what is wrong if not.
+#[utoipa::path(
+    get, path = "/v1/ready", tag = "operation",
+    responses(
+        (status = 200, description = "Ready; a check may carry a warning", body = ReadinessBody),
+        (status = 503, description = "Not ready; `checks` says why", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn ready(State(state): State<AppState>) -> Response {
+    let mut checks = state.durable.checks().await;
+    for other in &state.other_pools {
+        checks.push(other.check().await);
+    }
+    Readiness::of(checks).into_response()
+}

@@ -1,0 +1,83 @@
+//! `GET /v1/region`: how the region's limits stand.
+
+use axum::Json;
+use axum::extract::State;
+use http_edge::ApiError;
+use rate_limiter::DimensionName;
+use serde::Serialize;
+use service_kit::durable::from_unix_millis;
+use service_kit::errors;
+use time::OffsetDateTime;
+use time::serde::rfc3339;
+use utoipa::ToSchema;
+
+use crate::router::ProblemBody;
+use crate::state::AppState;
+
+/// A region.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RegionAnswer {
+    /// Its name.
+    #[schema(example = "default")]
+    region: String,
+    /// When its limiter Redis first held its birth record; none before the first scan.
+    #[serde(with = "rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    born_at: Option<OffsetDateTime>,
+    /// How long ago that was, whole seconds.
+    age_s: u64,
+    /// `cold` or `warm`.
+    #[schema(example = "warm")]
+    state: &'static str,
+    /// Which share of the full limits holds now.
+    #[schema(example = 1.0)]
+    factor: f64,
+    /// The limits in force.
+    limits: Vec<LimitAnswer>,
+}
+
+/// One limit.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct LimitAnswer {
+    /// What it counts by.
+    #[schema(example = "ip")]
+    name: &'static str,
+    /// Requests per window now.
+    #[schema(example = 100)]
+    limit: u32,
+    /// Requests per window once the region is warm.
+    #[schema(example = 100)]
+    full_limit: u32,
+    /// The window, seconds.
+    #[schema(example = 60)]
+    window_s: u32,
+}
+
+/// Tells how the region stands.
+#[utoipa::path(
+    get, path = "/v1/region", tag = "operation",
+    responses(
+        (status = 200, description = "The region", body = RegionAnswer),
+        (status = 429, description = "`service-overloaded`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`redis-unavailable`", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn region(State(state): State<AppState>) -> Result<Json<RegionAnswer>, ApiError> {
+    let limiter = state.limits.regional();
+    let quotas = [(DimensionName::Ip, state.limits.per_ip())];
+    let info = limiter.region_info(&quotas).await.map_err(errors::from_pool)?;
+    let limits = info.limits.iter().map(|limit| LimitAnswer {
+        name: limit.name.as_str(),
+        limit: limit.limit,
+        full_limit: limit.full,
+        window_s: 60,
+    });
+    Ok(Json(RegionAnswer {
+        region: limiter.region().as_str().to_owned(),
+        born_at: info.born_at_ms.map(from_unix_millis),
+        age_s: info.age.as_secs(),
+        state: if info.cold { "cold" } else { "warm" },
+        factor: info.factor,
+        limits: limits.collect(),
+    }))
+}

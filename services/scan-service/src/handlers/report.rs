@@ -1,0 +1,84 @@
+//! `POST /v1/report`: something is wrong with an item.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use http_edge::{ApiError, ApiJson};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::domain::limits::Quotas;
+use crate::domain::report::{MAX_DETAILS, Reason, Report};
+use crate::handlers::caller::Client;
+use crate::handlers::refusal::{of_report, parse_tag, with_quotas};
+use crate::router::ProblemBody;
+use crate::state::AppState;
+
+/// A report.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ReportRequest {
+    /// The tag, in any accepted form.
+    #[schema(example = "85e49ec3-de12-8001-bccf-0ce2e6986017")]
+    tag_id: String,
+    /// What is wrong.
+    reason: Reason,
+    /// Up to 1,000 characters.
+    #[schema(max_length = 1000)]
+    details: Option<String>,
+}
+
+/// A report was taken.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ReportAnswer {
+    /// `received`: the brand finds it in its audit trail.
+    #[schema(example = "received")]
+    status: &'static str,
+}
+
+/// Reports an item.
+#[utoipa::path(
+    post, path = "/v1/report", tag = "scan", request_body = ReportRequest,
+    responses(
+        (status = 202, description = "Taken: an audit event of the tag's owner", body = ReportAnswer),
+        (status = 400, description = "`invalid-tag-id` or `invalid-request`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`tag-not-found`: forged, or never made", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "`content-too-large`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "`unsupported-media-type`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "`rate-limited` or `service-overloaded`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`redis-unavailable`, `state-lost` or `audit-contention`", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn report(
+    State(state): State<AppState>,
+    client: Client,
+    ApiJson(request): ApiJson<ReportRequest>,
+) -> Response {
+    let mut quotas = Quotas::default();
+    match take(&state, &client, request.tag_id.as_str(), request.reason, request.details, &mut quotas).await {
+        Ok(()) => with_quotas(&quotas, (StatusCode::ACCEPTED, Json(ReportAnswer { status: "received" }))),
+        Err(error) => with_quotas(&quotas, error),
+    }
+}
+
+/// Takes a report from JSON or a form.
+pub(crate) async fn take(
+    state: &AppState,
+    client: &Client,
+    tag: &str,
+    reason: Reason,
+    details: Option<String>,
+    quotas: &mut Quotas,
+) -> Result<(), ApiError> {
+    let tag = parse_tag(tag)?;
+    let length = details.as_deref().map_or(0, |text| text.chars().count());
+    if length > MAX_DETAILS {
+        return Err(ApiError::invalid_request(format!(
+            "details: it has {length} characters, it takes up to {MAX_DETAILS}"
+        )));
+    }
+    let report = Report { tag, reason, details: details.filter(|text| !text.trim().is_empty()) };
+    let taken = state.reporter.take(report, &client.subject, client.request_id.as_str(), quotas).await;
+    taken.map_err(|refusal| of_report(refusal, &client.request_id))
+}

@@ -1,0 +1,116 @@
+//! `GET /v1/scan/{tag_id}`, `GET /v1/scan?tag_id=`, `POST /v1/scan`: one scan, counted.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http_edge::{ApiError, ApiJson, ApiPath, ApiQuery, Problem};
+use serde::Deserialize;
+use tag_id::TagId;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::domain::scan::Scanned;
+use crate::domain::verdict::ScanAnswer;
+use crate::handlers::caller::Client;
+use crate::handlers::refusal::{of_scan, parse_tag, with_quotas};
+use crate::router::ProblemBody;
+use crate::state::AppState;
+
+/// The tag to scan.
+#[derive(Debug, Deserialize, ToSchema, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ScanRequest {
+    /// A hyphenated UUID or 26 characters of Crockford base32, in either case.
+    #[schema(example = "85e49ec3-de12-8001-bccf-0ce2e6986017")]
+    #[param(example = "45WJFC7QGJG00VSKRCWBK9GR0Q")]
+    tag_id: String,
+}
+
+/// Scans the tag in the path.
+#[utoipa::path(
+    get, path = "/v1/scan/{tag_id}", tag = "scan",
+    params(("tag_id" = String, Path, description = "A hyphenated UUID or 26 characters of Crockford base32, in either case")),
+    responses(
+        (status = 200, description = "An authentic tag; `valid` tells whether it is in order", body = ScanAnswer),
+        (status = 400, description = "`invalid-tag-id`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`tag-not-found`: forged, or never made", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "`rate-limited` or `service-overloaded`, with `Retry-After`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`redis-unavailable` or `state-lost`, with `Retry-After`", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn by_path(
+    State(state): State<AppState>,
+    client: Client,
+    tag: Result<ApiPath<String>, ApiError>,
+) -> Response {
+    // A path that is no text is no id either.
+    let text = tag.map_or_else(|_| String::new(), |ApiPath(text)| text);
+    scan(&state, &client, &text).await
+}
+
+/// Scans the tag in the query.
+#[utoipa::path(
+    get, path = "/v1/scan", tag = "scan", params(ScanRequest),
+    responses(
+        (status = 200, description = "As by path", body = ScanAnswer),
+        (status = 400, description = "`invalid-tag-id`; `invalid-request` for a missing, unknown or repeated parameter", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`tag-not-found`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "`rate-limited` or `service-overloaded`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`redis-unavailable` or `state-lost`", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn by_query(
+    State(state): State<AppState>,
+    client: Client,
+    ApiQuery(request): ApiQuery<ScanRequest>,
+) -> Response {
+    scan(&state, &client, &request.tag_id).await
+}
+
+/// Scans the tag in the body.
+#[utoipa::path(
+    post, path = "/v1/scan", tag = "scan", request_body = ScanRequest,
+    responses(
+        (status = 200, description = "As by path", body = ScanAnswer),
+        (status = 400, description = "`invalid-tag-id`; `invalid-request` for a body that cannot be read", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`tag-not-found`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "`content-too-large`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "`unsupported-media-type`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "`rate-limited` or `service-overloaded`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`redis-unavailable` or `state-lost`", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn by_body(
+    State(state): State<AppState>,
+    client: Client,
+    ApiJson(request): ApiJson<ScanRequest>,
+) -> Response {
+    scan(&state, &client, &request.tag_id).await
+}
+
+async fn scan(state: &AppState, client: &Client, text: &str) -> Response {
+    let tag = match read_tag(state, text) {
+        Ok(tag) => tag,
+        Err(error) => return error.into_response(),
+    };
+    let Scanned { outcome, quotas } = scanned(state, client, tag).await;
+    match outcome {
+        Ok(verdict) => with_quotas(&quotas, Json(verdict.answer())),
+        Err(refusal) => with_quotas(&quotas, of_scan(refusal, &client.request_id)),
+    }
+}
+
+/// Reads an id, and counts one that is none.
+pub(crate) fn read_tag(state: &AppState, text: &str) -> Result<TagId, Problem> {
+    parse_tag(text).map_err(|error| {
+        state.metrics.count_invalid_id();
+        error.into_problem()
+    })
+}
+
+/// Scans and counts how it ended.
+pub(crate) async fn scanned(state: &AppState, client: &Client, tag: TagId) -> Scanned {
+    let scanned = state.scanner.scan(tag, client.caller()).await;
+    state.metrics.count(&scanned);
+    scanned
+}

@@ -1,0 +1,65 @@
+//! What every handler can reach.
+
+use std::sync::Arc;
+
+use http_edge::{Check, TrustedProxies};
+use service_kit::durable::Durable;
+
+use crate::domain::limits::Limits;
+use crate::domain::report::Reporter;
+use crate::domain::scan::Scanner;
+use crate::metrics::ScanMetrics;
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct AppState(Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) scanner: Scanner,
+    pub(crate) reporter: Reporter,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) durable: Arc<Durable>,
+    pub(crate) proxies: TrustedProxies,
+    pub(crate) metrics: ScanMetrics,
+    /// Pools besides the durable one, for readiness: the limiter's and the global one.
+    pub(crate) other_pools: Vec<OtherPool>,
+}
+
+/// A pool that is asked for readiness.
+pub(crate) struct OtherPool {
+    pub(crate) name: &'static str,
+    pub(crate) pool: redis_pool::RedisPool,
+    /// Whether requests can be served without it.
+    pub(crate) optional: bool,
+}
+
+impl OtherPool {
+    /// Asks for a sign of life: a Redis that is connected may still answer nothing. No free slot is this process being busy.
+    pub(crate) async fn check(&self) -> Check {
+        let error = match self.pool.command(redis::cmd("PING")).await {
+            Ok(_) => return Check::ok(self.name),
+            Err(error) => error,
+        };
+        let why = self.pool.stats().trouble.map(|why| format!(" ({why})")).unwrap_or_default();
+        let detail = format!("{error}{why}");
+        if self.optional || matches!(error, redis_pool::Error::Overloaded { .. }) {
+            Check::warning(self.name, detail)
+        } else {
+            Check::failed(self.name, detail)
+        }
+    }
+}
+
+impl AppState {
+    pub(crate) fn new(inner: Inner) -> Self {
+        Self(Arc::new(inner))
+    }
+}
+
+impl std::ops::Deref for AppState {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}

@@ -1,0 +1,129 @@
+//! Ids that do not stand for a tag: forged ones cost nothing, authentic ones that were never minted are an alarm.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use tag_id::{BatchNo, Epoch};
+use test_support::RedisServer;
+
+use crate::app::{Answer, open, send, spawn};
+use crate::shop::{SIZE, Shop, keys};
+
+/// Well-formed UUIDs that do not prove themselves under the tests' secret.
+const FORGED: [&str; 7] = [
+    "85e49ec3-de12-8001-bccf-0ce2e6986016",
+    "85e49ec3-de12-8001-9ccf-0ce2e6986017",
+    "85e49ec3-de13-8001-bccf-0ce2e6986017",
+    "85e49ec3-de12-8000-bccf-0ce2e6986017",
+    "85e49ec3-de12-4001-bccf-0ce2e6986017",
+    "85e49ec3-de12-8001-fccf-0ce2e6986017",
+    "00000000-0000-0000-0000-000000000000",
+];
+
+/// The body, less what names this one request.
+fn anonymous(answer: &Answer) -> Value {
+    let mut body = answer.json();
+    body.as_object_mut().unwrap().remove("request_id").unwrap();
+    body
+}
+
+async fn script_calls(redis: &RedisServer) -> Option<String> {
+    let mut link = redis.connection().await;
+    let stats: String = redis::cmd("INFO").arg("commandstats").query_async(&mut link).await.unwrap();
+    let calls =
+        |line: &str| line.starts_with("cmdstat_eval").then(|| line.split(',').next().map(str::to_owned));
+    stats.lines().find_map(calls).flatten()
+}
+
+#[tokio::test]
+async fn a_forged_id_asks_redis_nothing_and_spends_no_quota() {
+    let shop = Shop::open().await;
+    let app = open(&shop, &[("RATE_LIMIT_IP_PER_MINUTE", "2")]).await;
+    assert_eq!(app.scan(shop.tag(0)).await.rate().remaining, 1);
+    let (calls, stored) = (script_calls(&shop.redis).await, keys(&shop.redis, "*").await);
+    for id in FORGED {
+        for answer in [
+            app.scan(id).await,
+            app.get(&format!("/v1/scan?tag_id={id}")).await,
+            app.post_json("/v1/scan", &json!({"tag_id": id})).await,
+        ] {
+            answer.assert_problem(404, "tag-not-found");
+            assert!(!answer.has_rate(), "the limiter was not asked");
+        }
+        app.get(&format!("/t/{id}")).await.assert_page(404);
+        let report = json!({"tag_id": id, "reason": "other"});
+        app.post_json("/v1/report", &report).await.assert_problem(404, "tag-not-found");
+    }
+    assert!(calls.is_some());
+    assert_eq!(script_calls(&shop.redis).await, calls);
+    assert_eq!(keys(&shop.redis, "*").await, stored);
+    assert_eq!(app.scan(shop.tag(0)).await.rate().remaining, 0, "the second of two is still there");
+    assert_eq!(app.scans("forged").await, 4 * FORGED.len() as u64);
+}
+
+#[tokio::test]
+async fn a_forged_id_is_refused_without_any_redis() {
+    let mut redis = RedisServer::start().await;
+    redis.kill();
+    let app = spawn(&[("REDIS_URL", &redis.url())]).await;
+    app.scan(FORGED[0]).await.assert_problem(404, "tag-not-found");
+}
+
+#[tokio::test]
+async fn an_id_never_minted_reads_like_a_forged_one_and_is_counted_as_a_leak() {
+    let limiter = RedisServer::start().await;
+    let limiter_url = limiter.url();
+    for settings in [&[][..], &[("RATE_LIMIT_REDIS_URL", limiter_url.as_str())]] {
+        let shop = Shop::open().await;
+        let settings = [&[("RATE_LIMIT_IP_PER_MINUTE", "4")][..], settings].concat();
+        let app = open(&shop, &settings).await;
+        let forged = anonymous(&app.scan(FORGED[0]).await);
+        assert!(app.scan(shop.tag(0)).await.verdict().is_object());
+        let stored = keys(&shop.redis, "*").await;
+        let other_batch = shop.batch.batch_no.next();
+        let other_epoch = Epoch::new(2).unwrap();
+        for (left, tag) in [
+            (2, shop.tag(SIZE)),
+            (1, shop.tag_of(Epoch::MIN, other_batch, 0)),
+            (0, shop.tag_of(other_epoch, shop.batch.batch_no, 0)),
+        ] {
+            let answer = app.scan(tag).await;
+            answer.assert_problem(404, "tag-not-found");
+            assert_eq!(anonymous(&answer), forged);
+            assert_eq!(answer.rate().remaining, left, "it spends quota");
+        }
+        assert_eq!(keys(&shop.redis, "*").await, stored, "nothing is stored for an id that was never minted");
+        assert_eq!((app.scans("not_minted").await, app.scans("forged").await), (3, 1));
+        assert_eq!(app.scan(shop.tag(0)).await.status, 429);
+    }
+}
+
+#[tokio::test]
+async fn the_first_index_and_the_last_are_minted_and_the_next_is_not() {
+    let mut shop = Shop::open().await;
+    shop.batch.size = 1 << 24;
+    shop.batch.batch_no = BatchNo::MAX;
+    shop.save().await;
+    let app = open(&shop, &[]).await;
+    assert_eq!(app.scan(shop.tag((1 << 24) - 1)).await.status, 200);
+    shop.batch.size = 1;
+    shop.save().await;
+    assert_eq!(app.scan(shop.tag(0)).await.status, 200);
+    app.scan(shop.tag(1)).await.assert_problem(404, "tag-not-found");
+    app.scan(shop.tag((1 << 24) - 1)).await.assert_problem(404, "tag-not-found");
+}
+
+#[tokio::test]
+async fn a_head_request_is_refused_and_counts_nothing() {
+    let shop = Shop::open().await;
+    let app = open(&shop, &[]).await;
+    for (path, allow) in [
+        (format!("/v1/scan/{}", shop.tag(0)), "GET, OPTIONS"),
+        (format!("/v1/scan?tag_id={}", shop.tag(0)), "GET, POST, OPTIONS"),
+        (format!("/t/{}", shop.tag(0)), "GET"),
+    ] {
+        let answer = send(app.request(Method::HEAD, &path)).await;
+        assert_eq!((answer.status, answer.header("allow")), (405, Some(allow)), "{path}");
+        assert!(!answer.has_rate());
+    }
+    assert_eq!(app.scan(shop.tag(0)).await.verdict()["scan_count"], 1);
+}

@@ -1,0 +1,22 @@
+//! scan-service as its clients meet it: the assembled service on a port of its own, a Redis of each test's own behind it.
+
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is how a broken assumption shows")]
+
+mod app;
+mod bad_input;
+mod cold_start;
+mod forged;
+mod freshness;
+mod headers;
+mod limiter_away;
+mod operation;
+mod outage;
+mod pages;
+mod process;
+mod proxies;
+mod quota;
+mod reports;
+mod saturation;
+mod scan;
+mod shop;
+mod state_loss;

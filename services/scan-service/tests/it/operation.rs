@@ -1,0 +1,245 @@
+//! What an operator and a developer ask: readiness, metrics, the API's own description.
+
+use std::collections::BTreeSet;
+
+use reqwest::redirect::Policy;
+use serde_json::{Value, json};
+use test_support::RedisServer;
+
+use crate::app::{App, open, open_at, send};
+use crate::shop::{SECRET, SIZE, Shop};
+
+/// The names of docs/CONTRACT.md §10.
+const NAMES: [&str; 16] = [
+    "http_requests_total",
+    "http_request_duration_seconds_count",
+    "redis_pool_slots",
+    "redis_pool_exhausted_total",
+    "redis_command_duration_seconds_count",
+    "circuit_breaker_state",
+    "circuit_breaker_transitions_total",
+    "rate_limit_decisions_total",
+    "rate_limit_region_cold",
+    "rate_limit_state_lost_total",
+    "rate_limit_global_degraded_total",
+    "scans_total",
+    "audit_appends_total",
+    "audit_append_duration_seconds_count",
+    "audit_head_conflicts_total",
+    "build_info",
+];
+
+async fn checks(app: &App) -> (u16, Vec<Value>) {
+    let answer = app.get("/v1/ready").await;
+    let body = answer.json();
+    (answer.status, body["checks"].as_array().unwrap().clone())
+}
+
+fn names(checks: &[Value]) -> Vec<&str> {
+    checks.iter().map(|row| row["name"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn readiness_names_each_dependency() {
+    let redis = RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "always"]).await;
+    let (shop, limiter, global) =
+        (Shop::open_in(redis).await, RedisServer::start().await, RedisServer::start().await);
+    let (limiter_url, global_url) = (limiter.url(), global.url());
+    let settings =
+        [("RATE_LIMIT_REDIS_URL", limiter_url.as_str()), ("GLOBAL_REDIS_URL", global_url.as_str())];
+    let app = open(&shop, &settings).await;
+    let (status, rows) = checks(&app).await;
+    assert_eq!(status, 200);
+    assert_eq!(names(&rows), ["redis", "deployment", "audit", "storage", "limiter_redis", "global_redis"]);
+    assert!(rows.iter().all(|row| *row == json!({"name": row["name"], "ok": true})), "{rows:?}");
+}
+
+#[tokio::test]
+async fn a_redis_that_is_down_makes_the_service_unready_and_is_named() {
+    let mut shop = Shop::open().await;
+    let app = open(&shop, &[("REDIS_COMMAND_TIMEOUT_MS", "500")]).await;
+    shop.redis.kill();
+    test_support::eventually("the service is not ready", crate::app::PATIENCE, || async {
+        !app.is_ready().await
+    })
+    .await;
+    let (status, rows) = checks(&app).await;
+    assert_eq!(
+        (status, rows[0]["name"].as_str(), rows[0]["ok"].as_bool()),
+        (503, Some("redis"), Some(false))
+    );
+    app.get("/v1/ready").await.assert_problem(503, "not-ready");
+    assert_eq!(app.get("/v1/health").await.status, 200);
+}
+
+#[tokio::test]
+async fn storage_that_may_forget_is_a_warning_and_no_refusal() {
+    let gauge = |concern: &str| format!("voketag_redis_storage_warnings{{concern=\"{concern}\"}}");
+    for (args, concern, word) in [
+        (&["--appendonly", "yes", "--appendfsync", "everysec"][..], "fsync", "everysec"),
+        (&["--appendonly", "no"], "fsync", "appendonly"),
+        (
+            &["--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "allkeys-lru"],
+            "eviction",
+            "allkeys-lru",
+        ),
+    ] {
+        let shop = Shop::open_in(RedisServer::start_with(args).await).await;
+        let app = open(&shop, &[]).await;
+        let (status, rows) = checks(&app).await;
+        let storage = rows.iter().find(|row| row["name"] == "storage").unwrap();
+        assert_eq!(
+            (status, &storage["ok"], &storage["warn"]),
+            (200, &json!(true), &json!(true)),
+            "{storage}"
+        );
+        assert!(storage["detail"].as_str().unwrap().contains(word), "{storage}");
+        assert_eq!(app.metric(&gauge(concern)).await, 1);
+        assert_eq!(app.scan(shop.tag(0)).await.status, 200);
+    }
+}
+
+/// One of everything, so that every series is there that ever will be.
+async fn exercise(app: &App, shop: &Shop) {
+    let tag = shop.tag(0);
+    assert_eq!(app.scan(&tag).await.status, 200);
+    assert_eq!(app.scan(tag.crockford()).await.status, 200);
+    assert_eq!(app.get(&format!("/v1/scan?tag_id={tag}")).await.status, 200);
+    assert_eq!(app.get(&format!("/t/{tag}")).await.status, 200);
+    let report = json!({"tag_id": tag.to_string(), "reason": "other"});
+    assert_eq!(app.post_json("/v1/report", &report).await.status, 202);
+    assert_eq!(app.scan("no-such-thing-ever").await.status, 400);
+    assert_eq!(app.scan(shop.tag(SIZE)).await.status, 404);
+    assert_eq!(app.get("/no/such/path/ever").await.status, 404);
+    assert_eq!(send(app.request("ODDMETHOD".parse().unwrap(), "/v1/region")).await.status, 405);
+}
+
+#[tokio::test]
+async fn metrics_have_every_name_and_never_a_tag_key_or_address() {
+    let shop = Shop::open().await;
+    let app = open(&shop, &[]).await;
+    exercise(&app, &shop).await;
+    let text = app.metrics().await;
+    for name in NAMES {
+        let begins = |line: &str| {
+            let rest = line.strip_prefix("voketag_").and_then(|line| line.strip_prefix(name));
+            rest.is_some_and(|rest| rest.starts_with(['{', ' ']))
+        };
+        assert!(text.lines().any(begins), "no {name} in\n{text}");
+    }
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        assert!(line.starts_with("voketag_"), "{line}");
+    }
+    let lower = text.to_lowercase();
+    for secret in [
+        shop.tag(0).to_string(),
+        shop.tag(0).crockford().to_lowercase(),
+        shop.tag(SIZE).to_string(),
+        shop.batch.id.to_string(),
+        shop.product.id.to_string(),
+        "127.0.0.1".to_owned(),
+        SECRET.to_owned(),
+        "no-such".to_owned(),
+        "no/such".to_owned(),
+        "oddmethod".to_owned(),
+        shop.redis.port().to_string(),
+    ] {
+        assert!(!lower.contains(&secret), "{secret} is in\n{text}");
+    }
+    assert!(text.contains("route=\"/v1/scan/{tag_id}\""), "{text}");
+    assert_eq!(
+        app.get("/metrics").await.header("content-type").unwrap().split(';').next(),
+        Some("application/openmetrics-text")
+    );
+}
+
+#[tokio::test]
+async fn metrics_can_have_an_address_of_their_own() {
+    let shop = Shop::open().await;
+    let app = open(&shop, &[("METRICS_BIND_ADDR", "127.0.0.1:0")]).await;
+    assert!(app.metrics_addr.is_some());
+    app.get("/metrics").await.assert_problem(404, "not-found");
+    assert_eq!(app.scan(shop.tag(0)).await.status, 200);
+    assert_eq!(app.scans("active").await, 1);
+}
+
+#[tokio::test]
+async fn the_api_describes_exactly_its_routes() {
+    let shop = Shop::open().await;
+    let app = open(&shop, &[]).await;
+    let document = app.get("/openapi.json").await.verdict();
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"), "{}", document["openapi"]);
+    let mut described = BTreeSet::new();
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for method in operations.as_object().unwrap().keys() {
+            described.insert(format!("{method} {path}"));
+        }
+    }
+    let expected = [
+        "get /v1/scan",
+        "post /v1/scan",
+        "get /v1/scan/{tag_id}",
+        "post /v1/report",
+        "get /v1/region",
+        "get /v1/health",
+        "get /v1/ready",
+        "get /t/{tag_id}",
+        "post /t/{tag_id}/report",
+    ];
+    assert_eq!(described, expected.map(str::to_owned).into());
+    let answer = &document["components"]["schemas"]["ScanAnswer"]["properties"];
+    let shown: BTreeSet<&String> = answer.as_object().unwrap().keys().collect();
+    let verdict = app.scan(shop.tag(0)).await.verdict();
+    assert_eq!(
+        shown,
+        verdict.as_object().unwrap().keys().collect(),
+        "the description is of what is answered"
+    );
+    assert_references_resolve(&document, &document);
+}
+
+fn assert_references_resolve(document: &Value, part: &Value) {
+    match part {
+        Value::Object(members) => {
+            if let Some(target) = members.get("$ref").and_then(Value::as_str) {
+                let pointer = target.strip_prefix('#').unwrap();
+                assert!(document.pointer(pointer).is_some(), "{target} is nowhere");
+            }
+            members.values().for_each(|member| assert_references_resolve(document, member));
+        }
+        Value::Array(items) => items.iter().for_each(|item| assert_references_resolve(document, item)),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn docs_are_served_with_a_policy_that_lets_their_own_scripts_run() {
+    let shop = Shop::open().await;
+    let app = open_at(&shop.redis.url(), &[]).await;
+    let plain = reqwest::Client::builder().redirect(Policy::none()).build().unwrap();
+    let at_root = send(plain.get(app.url("/docs"))).await;
+    assert!(matches!(at_root.status, 200 | 303 | 307 | 308), "{}", at_root.status);
+    let page = app.get("/docs/").await;
+    assert_eq!(page.status, 200);
+    assert!(page.header("content-type").unwrap().starts_with("text/html"));
+    let policy = page.header("content-security-policy").unwrap();
+    assert!(policy.contains("script-src 'self'") && policy.contains("connect-src 'self'"), "{policy}");
+    assert!(!policy.contains("script-src 'self' '"), "{policy}");
+    let mut scripts = 0;
+    for tag in page.text.split("<script").skip(1) {
+        let (attributes, rest) = tag.split_once('>').unwrap();
+        let (_, source) = attributes.split_once("src=\"").expect("no script stands in the page itself");
+        let source = source.split_once('"').unwrap().0;
+        assert!(rest.trim_start().starts_with("</script>"), "no script stands in the page itself");
+        assert!(source.starts_with("./") || source.starts_with("/docs/"), "{source} is another origin's");
+        let script =
+            app.get(&format!("/docs/{}", source.trim_start_matches("./").trim_start_matches("/docs/"))).await;
+        assert_eq!(script.status, 200, "{source}");
+        assert!(script.header("content-type").unwrap().contains("javascript"), "{source}");
+        scripts += 1;
+    }
+    assert!(scripts >= 2, "{}", page.text);
+    let start = app.get("/docs/swagger-initializer.js").await;
+    assert!(start.text.contains("/openapi.json"), "{}", start.text);
+    app.get("/docs/no-such-file").await.assert_problem(404, "not-found");
+}

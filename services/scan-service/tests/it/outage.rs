@@ -1,0 +1,145 @@
+//! The durable Redis away, too slow, or serving nobody: a scan is 503, never answered from memory.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ambient::ManualClock;
+use serde_json::json;
+use test_support::{FaultProxy, RedisServer, eventually};
+
+use crate::app::{App, PATIENCE, open, open_at, spawn, spawn_with_clock};
+use crate::shop::Shop;
+
+const HASTY: (&str, &str) = ("REDIS_COMMAND_TIMEOUT_MS", "500");
+const BREAKER: &str = "voketag_circuit_breaker_state{pool=\"durable\"}";
+const CLOSED: u64 = 0;
+const OPEN: u64 = 2;
+
+async fn is_answered(app: &App, shop: &Shop) -> bool {
+    app.scan(shop.tag(0)).await.status == 200
+}
+
+#[tokio::test]
+async fn a_scan_is_refused_although_its_facts_are_in_memory() {
+    let mut shop = Shop::open().await;
+    let app = open(&shop, &[HASTY]).await;
+    for _ in 0..2 {
+        assert!(is_answered(&app, &shop).await);
+    }
+    shop.redis.kill();
+    for _ in 0..3 {
+        let refused = app.scan(shop.tag(0)).await;
+        refused.assert_problem(503, "redis-unavailable");
+        assert!((1..=12).contains(&refused.retry_after()), "{}", refused.retry_after());
+        assert!(!refused.has_rate());
+    }
+    app.get(&format!("/t/{}", shop.tag(0))).await.assert_page(503);
+    app.get("/v1/region").await.assert_problem(503, "redis-unavailable");
+    let report = json!({"tag_id": shop.tag(0).to_string(), "reason": "other"});
+    app.post_json("/v1/report", &report).await.assert_problem(503, "redis-unavailable");
+    assert_eq!(app.scans("unavailable").await, 4);
+}
+
+#[tokio::test]
+async fn the_breaker_opens_and_closes_again_by_probes() {
+    let shop = Shop::open().await;
+    let proxy = FaultProxy::start(shop.redis.addr()).await;
+    let clock = Arc::new(ManualClock::new());
+    clock.set_unix_millis(1_771_243_200_000);
+    let url = proxy.url();
+    let app = spawn_with_clock(&[("REDIS_URL", url.as_str()), HASTY], clock.clone()).await;
+    eventually("the first scan passes", PATIENCE, || is_answered(&app, &shop)).await;
+    assert_eq!(app.metric(BREAKER).await, CLOSED);
+
+    proxy.cut();
+    eventually("the breaker is open", PATIENCE, || async {
+        app.scan(shop.tag(0)).await.assert_problem(503, "redis-unavailable");
+        app.metric(BREAKER).await == OPEN
+    })
+    .await;
+    let refused = app.scan(shop.tag(0)).await;
+    refused.assert_problem(503, "redis-unavailable");
+    assert!((8..=12).contains(&refused.retry_after()), "10 s ± 20 %: {}", refused.retry_after());
+
+    proxy.heal();
+    app.scan(shop.tag(0)).await.assert_problem(503, "redis-unavailable");
+    assert_eq!(app.metric(BREAKER).await, OPEN, "a healed Redis is left alone until the time is over");
+    eventually("probes close the breaker", PATIENCE, || async {
+        // A probe that comes before the link is up again opens it anew.
+        clock.advance(Duration::from_secs(12));
+        app.scan(shop.tag(0)).await;
+        app.metric(BREAKER).await == CLOSED
+    })
+    .await;
+    assert!(is_answered(&app, &shop).await);
+}
+
+#[tokio::test]
+async fn a_stalled_redis_is_given_up_at_the_command_timeout() {
+    let shop = Shop::open().await;
+    let proxy = FaultProxy::start(shop.redis.addr()).await;
+    let app = open_at(&proxy.url(), &[HASTY]).await;
+    assert!(is_answered(&app, &shop).await);
+    proxy.stall();
+    app.scan(shop.tag(0)).await.assert_problem(503, "redis-unavailable");
+    let not_ready = app.get("/v1/ready").await;
+    not_ready.assert_problem(503, "not-ready");
+    proxy.heal();
+    eventually("scans pass again", PATIENCE, || is_answered(&app, &shop)).await;
+}
+
+#[tokio::test]
+async fn a_paused_redis_is_away_and_comes_back() {
+    let shop = Shop::open().await;
+    let app = open(&shop, &[HASTY]).await;
+    shop.redis.pause();
+    app.scan(shop.tag(0)).await.assert_problem(503, "redis-unavailable");
+    shop.redis.resume();
+    eventually("scans pass again", PATIENCE, || is_answered(&app, &shop)).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_is_not_there_at_the_start_is_waited_for() {
+    let mut shop = Shop::open_in(RedisServer::start_with(&["--appendonly", "yes"]).await).await;
+    shop.redis.kill();
+    let app = spawn(&[("REDIS_URL", &shop.redis.url()), HASTY]).await;
+    app.scan(shop.tag(0)).await.assert_problem(503, "redis-unavailable");
+    let report = json!({"tag_id": shop.tag(0).to_string(), "reason": "other"});
+    app.post_json("/v1/report", &report).await.assert_problem(503, "redis-unavailable");
+    app.get("/v1/ready").await.assert_problem(503, "not-ready");
+    assert_eq!(app.get("/v1/health").await.status, 200);
+    shop.redis.restart().await;
+    app.until_ready().await;
+    assert!(is_answered(&app, &shop).await);
+}
+
+#[tokio::test]
+async fn a_redis_that_serves_nobody_is_away_and_has_not_lost_its_state() {
+    // A replica that never reached its master answers MASTERDOWN, as one that loads its data answers LOADING.
+    let redis = RedisServer::start().await;
+    let mut link = redis.connection().await;
+    for words in [&["CONFIG", "SET", "replica-serve-stale-data", "no"][..], &["REPLICAOF", "127.0.0.1", "1"]]
+    {
+        let mut command = redis::cmd(words[0]);
+        let () = command.arg(&words[1..]).query_async(&mut link).await.unwrap();
+    }
+    let app = spawn(&[("REDIS_URL", &redis.url())]).await;
+    let shop = Shop::open().await;
+    eventually("the service has a connection", PATIENCE, || async {
+        let body = app.get("/v1/ready").await.text;
+        body.contains("MASTERDOWN")
+    })
+    .await;
+    app.scan(shop.tag(0)).await.assert_problem(503, "redis-unavailable");
+    let report = json!({"tag_id": shop.tag(0).to_string(), "reason": "other"});
+    app.post_json("/v1/report", &report).await.assert_problem(503, "redis-unavailable");
+}
+
+#[tokio::test]
+async fn health_asks_nobody() {
+    let mut shop = Shop::open().await;
+    let app = open(&shop, &[]).await;
+    shop.redis.kill();
+    let alive = app.get("/v1/health").await;
+    assert_eq!(alive.verdict()["status"], "alive");
+}

@@ -1,0 +1,162 @@
+//! The page a phone's camera opens: readable without scripts, and safe whatever a brand calls its product.
+
+use audit_chain::payload_hash;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use catalog::Withdrawal;
+use reqwest::Method;
+
+use crate::app::{Answer, open, send};
+use crate::shop::{SIZE, Shop, now};
+
+fn between<'a>(text: &'a str, begin: &str, end: &str) -> &'a str {
+    let (_, rest) = text.split_once(begin).unwrap_or_else(|| panic!("no {begin} in {text}"));
+    rest.split_once(end).unwrap_or_else(|| panic!("no {end} in {text}")).0
+}
+
+/// The page runs nothing, loads nothing, and its one style sheet is the one the policy names.
+fn assert_locked_down(page: &Answer) {
+    let policy = page.header("content-security-policy").unwrap();
+    let style = between(&page.text, "<style>", "</style>");
+    let hash = STANDARD.encode(payload_hash(style.as_bytes()).as_bytes());
+    assert!(policy.contains(&format!("style-src 'sha256-{hash}'")), "{policy}");
+    assert!(policy.starts_with("default-src 'none';"), "{policy}");
+    assert!(policy.contains("form-action 'self'") && policy.contains("frame-ancestors 'none'"), "{policy}");
+    assert!(!policy.contains("script-src") && !policy.contains("unsafe"), "{policy}");
+    for forbidden in ["<script", " style=", " onclick", "javascript:", "http://", "https://", "<link", "<img"]
+    {
+        assert!(!page.text.contains(forbidden), "{forbidden} in {}", page.text);
+    }
+}
+
+#[tokio::test]
+async fn a_scan_as_a_page_counts_and_shows_the_product() {
+    let shop = Shop::open().await;
+    let app = open(&shop, &[]).await;
+    for text in [shop.tag(0).crockford().to_string(), shop.tag(0).to_string()] {
+        let page = app.get(&format!("/t/{text}")).await;
+        page.assert_page(200);
+        assert_locked_down(&page);
+        for shown in ["Genuine", "Acme", "Serum 30 ml", "4006381333931", "spring", "First scanned"] {
+            assert!(page.text.contains(shown), "{shown} is not in {}", page.text);
+        }
+        assert!(page.text.contains("<html lang=\"en\">") && page.text.contains("name=\"viewport\""));
+    }
+    assert_eq!(app.scan(shop.tag(0)).await.verdict()["scan_count"], 3);
+    assert_eq!(app.scans("active").await, 3);
+}
+
+#[tokio::test]
+async fn names_are_text_whatever_they_hold() {
+    let mut shop = Shop::open().await;
+    shop.product.name = "</title><script>alert(1)</script>".to_owned();
+    shop.product.brand = "\"><img src=x onerror=alert(1)> & Söhne".to_owned();
+    shop.batch.label = Some("<b>&amp;</b>'".to_owned());
+    shop.save().await;
+    let app = open(&shop, &[]).await;
+    let page = app.get(&format!("/t/{}", shop.tag(0))).await;
+    page.assert_page(200);
+    assert_locked_down(&page);
+    assert!(page.text.contains("&#60;script&#62;") || page.text.contains("&lt;script&gt;"), "{}", page.text);
+    assert!(page.text.contains("Söhne") && !page.text.contains("<b>"), "{}", page.text);
+    let verdict = app.scan(shop.tag(0)).await.verdict();
+    assert_eq!(verdict["product"]["name"], shop.product.name, "JSON holds the name as it is");
+}
+
+#[tokio::test]
+async fn each_lifecycle_and_a_high_risk_has_its_own_words() {
+    let mut shop = Shop::open().await;
+    let app = open(&shop, &[]).await;
+    let path = format!("/t/{}", shop.tag(0));
+    let withdrawal = Some(Withdrawal { at: now(), reason: "r".to_owned() });
+    for _ in 0..4 {
+        assert!(app.get(&path).await.text.contains(">Genuine<"));
+    }
+    let copied = app.get(&path).await.text;
+    assert!(copied.contains("look closely") && copied.contains("65 of 100"), "{copied}");
+    shop.batch.expires_at = Some(now());
+    shop.save().await;
+    assert!(app.get(&path).await.text.contains(">Expired<"));
+    shop.batch.recalled = withdrawal;
+    shop.save().await;
+    assert!(app.get(&path).await.text.contains(">Recalled<"));
+    shop.revoke_tag(0).await;
+    let mut page = app.get(&path).await.text;
+    assert!(page.contains(">Not valid any more<"), "{page}");
+    for _ in 0..2 {
+        page = app.get(&path).await.text;
+    }
+    assert!(page.contains("scanned ten times or more in all"), "{page}");
+    let by_script = send(app.request(Method::GET, &path).header("user-agent", "curl/8")).await;
+    assert!(
+        by_script.text.contains("100 of 100")
+            && by_script.text.contains("(high") | by_script.text.contains("high (")
+    );
+}
+
+#[tokio::test]
+async fn the_pages_own_form_can_be_sent_as_it_stands() {
+    let shop = Shop::open().await;
+    let app = open(&shop, &[]).await;
+    let page = app.get(&format!("/t/{}", shop.tag(0).crockford())).await.text;
+    let form = between(&page, "<form", "</form>");
+    assert!(form.contains("method=\"post\""), "{form}");
+    let action = between(form, "action=\"", "\"");
+    let reasons: Vec<&str> =
+        form.split("<option value=\"").skip(1).map(|rest| rest.split_once('"').unwrap().0).collect();
+    assert_eq!(reasons.len(), 5, "{form}");
+    for reason in reasons {
+        let answer = app.post_form(action, &[("reason", reason), ("details", "")]).await;
+        answer.assert_page(202);
+        assert_locked_down(&answer);
+    }
+}
+
+#[tokio::test]
+async fn refusals_are_pages_with_the_status_of_the_json_ones() {
+    let shop = Shop::open().await;
+    let app = open(&shop, &[("RATE_LIMIT_IP_PER_MINUTE", "1")]).await;
+    let tag = shop.tag(0);
+    let get = |path: String| app.request(Method::GET, &path);
+    let form = |body: Vec<u8>| {
+        let request = app.request(Method::POST, &format!("/t/{tag}/report"));
+        request.header("content-type", "application/x-www-form-urlencoded").body(body)
+    };
+    assert_eq!(app.scan(&tag).await.status, 200);
+    for (status, request, words) in [
+        (400, get("/t/nonsense".to_owned()), "Not a VokeTag"),
+        (400, form(b"reason=%3Cscript%3E".to_vec()), "could not be read"),
+        (404, get("/t/00000000-0000-0000-0000-000000000000".to_owned()), "Not a genuine tag"),
+        (404, get("/t/a/b".to_owned()), "Nothing here"),
+        (405, app.request(Method::DELETE, &format!("/t/{tag}")), "could not be read"),
+        (413, form(vec![b'a'; 100_000]), "could not be read"),
+        (429, get(format!("/t/{tag}")), "Too many checks"),
+        (429, form(b"reason=other".to_vec()), "Too many checks"),
+    ] {
+        let answer = send(request).await;
+        answer.assert_page(status);
+        assert_locked_down(&answer);
+        assert!(answer.text.contains(words), "{status}: {}", answer.text);
+        assert!(answer.text.contains(answer.header("x-request-id").unwrap()), "{status}");
+        assert_eq!(answer.headers.contains_key("retry-after"), status == 429);
+        assert_eq!(answer.has_rate(), status == 429);
+    }
+    shop.flush().await;
+    let lost = app.get(&format!("/t/{tag}")).await;
+    lost.assert_page(503);
+    assert_locked_down(&lost);
+    assert!(lost.text.contains("says nothing about the item") && lost.retry_after() > 0);
+    assert!(!lost.text.contains("redis") && !lost.text.contains("Redis"), "{}", lost.text);
+}
+
+#[tokio::test]
+async fn a_tag_never_minted_reads_like_a_forged_one() {
+    let shop = Shop::open().await;
+    let app = open(&shop, &[]).await;
+    let page = |text: &str, answer: &Answer| text.replace(answer.header("x-request-id").unwrap(), "");
+    let forged = app.get("/t/00000000-0000-0000-0000-000000000000").await;
+    let never = app.get(&format!("/t/{}", shop.tag(SIZE))).await;
+    forged.assert_page(404);
+    never.assert_page(404);
+    assert_eq!(page(&forged.text, &forged), page(&never.text, &never));
+}

@@ -1,0 +1,98 @@
+//! The program itself: it refuses wrong settings in one line, serves, checks its health and stops when told to.
+
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader};
+
+use crate::app::PATIENCE;
+use crate::shop::{SECRET, Shop};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_scan-service");
+
+fn run(arguments: &[&str], settings: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(PROGRAM);
+    command.env_clear().args(arguments).envs(settings.iter().copied()).stdin(Stdio::null());
+    command.output().unwrap()
+}
+
+#[test]
+fn wrong_settings_stop_the_start_with_one_line() {
+    let secret = ("TAG_MASTER_SECRET", SECRET);
+    for (settings, name) in [
+        (&[][..], "TAG_MASTER_SECRET"),
+        (&[("TAG_MASTER_SECRET", "short")], "TAG_MASTER_SECRET"),
+        (&[secret, ("REDIS_URL", "nonsense")], "REDIS_URL"),
+        (&[secret, ("COLD_START_FACTOR", "2")], "COLD_START_FACTOR"),
+        (&[secret, ("BIND_ADDR", "127.0.0.1:9"), ("METRICS_BIND_ADDR", "127.0.0.1:9")], "METRICS_BIND_ADDR"),
+    ] {
+        let output = run(&[], settings);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && output.stdout.is_empty(), "{settings:?}");
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(text.starts_with("scan-service: ") && text.contains(name), "{text}");
+        assert!(!text.contains(SECRET), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn it_serves_checks_its_health_and_stops_on_sigterm() {
+    let shop = Shop::open().await;
+    let url = shop.redis.url();
+    let settings = [
+        ("TAG_MASTER_SECRET", SECRET),
+        ("REDIS_URL", url.as_str()),
+        ("BIND_ADDR", "127.0.0.1:0"),
+        ("METRICS_BIND_ADDR", "127.0.0.1:0"),
+        ("LOG_FORMAT", "json"),
+        ("REDIS_COMMAND_TIMEOUT_MS", "10000"),
+    ];
+    let mut command = tokio::process::Command::new(PROGRAM);
+    command.env_clear().envs(settings).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.kill_on_drop(true).spawn().unwrap();
+    let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+    let (mut out, mut err) = (BufReader::new(stdout).lines(), BufReader::new(stderr).lines());
+    let mut seen = Vec::new();
+    let bind = tokio::time::timeout(PATIENCE, async {
+        loop {
+            let line = tokio::select! {
+                Ok(Some(line)) = out.next_line() => line,
+                Ok(Some(line)) = err.next_line() => line,
+                else => panic!("it ended: {seen:?}"),
+            };
+            let entry: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("no JSON: {line}"));
+            seen.push(line);
+            if let Some(bind) = entry.pointer("/fields/bind").or_else(|| entry.get("bind")) {
+                return bind.as_str().unwrap().to_owned();
+            }
+        }
+    })
+    .await
+    .unwrap();
+    let answer = reqwest::get(format!("http://{bind}/v1/scan/{}", shop.tag(0))).await;
+    assert!(matches!(answer.unwrap().status().as_u16(), 200 | 503), "503 only before it has looked");
+    test_support::eventually("the health check is content", PATIENCE, || async {
+        let settings = [("TAG_MASTER_SECRET", SECRET), ("BIND_ADDR", bind.as_str())];
+        let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let mut check = tokio::process::Command::new(PROGRAM);
+        check.env_clear().envs(settings).arg("healthcheck");
+        check.output().await.unwrap().status.success()
+    })
+    .await;
+    let pid = child.id().unwrap().to_string();
+    let sent = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+    assert!(sent.success());
+    let status = tokio::time::timeout(PATIENCE, child.wait()).await.unwrap().unwrap();
+    assert!(status.success(), "{status}");
+    while let Ok(Some(line)) = out.next_line().await {
+        seen.push(line);
+    }
+    while let Ok(Some(line)) = err.next_line().await {
+        seen.push(line);
+    }
+    let log = seen.join("\n");
+    assert!(log.contains("has stopped"), "{log}");
+    assert!(!log.contains(SECRET) && !log.contains(&shop.tag(0).to_string()), "{log}");
+    let refused = run(&["healthcheck"], &[("TAG_MASTER_SECRET", SECRET), ("BIND_ADDR", &bind)]);
+    assert!(!refused.status.success() && !refused.stderr.is_empty());
+}

@@ -1,0 +1,75 @@
+//! The caller's own quota as its headers tell it.
+
+use ambient::{Clock, SystemClock};
+use serde_json::json;
+
+use crate::app::{Rate, open};
+use crate::shop::Shop;
+
+fn rate(quota: u64, remaining: u64, grows_in: u64) -> Rate {
+    Rate { name: "ip".to_owned(), quota, window: 60, remaining, grows_in }
+}
+
+#[tokio::test]
+async fn headers_count_down_and_a_denial_says_when_the_next_would_pass() {
+    let shop = Shop::open().await;
+    let app = open(&shop, &[("RATE_LIMIT_IP_PER_MINUTE", "3")]).await;
+    let began = SystemClock::new();
+    for remaining in [2, 1, 0] {
+        let answer = app.scan(shop.tag(0)).await;
+        assert_eq!(answer.status, 200);
+        let shown = answer.rate();
+        assert_eq!(shown, rate(3, remaining, shown.grows_in));
+        assert!((1..=60).contains(&shown.grows_in), "{shown:?}");
+    }
+    let denied = app.scan(shop.tag(0)).await;
+    denied.assert_problem(429, "rate-limited");
+    let elapsed = began.monotonic().as_secs() + 1;
+    assert!((60 - elapsed..=60).contains(&denied.retry_after()), "{}", denied.retry_after());
+    assert_eq!(denied.rate(), rate(3, 0, denied.retry_after()), "t and Retry-After name the same moment");
+    assert_eq!(app.scans("rate_limited").await, 1);
+    let denials = "voketag_rate_limit_decisions_total{dimension=\"ip\",decision=\"denied\"}";
+    assert_eq!(app.metric(denials).await, 1);
+}
+
+#[tokio::test]
+async fn a_denied_scan_counts_nothing_on_the_tag() {
+    let shop = Shop::open().await;
+    let poor = open(&shop, &[("RATE_LIMIT_IP_PER_MINUTE", "1"), ("REGION", "poor")]).await;
+    assert_eq!(poor.scan(shop.tag(0)).await.status, 200);
+    for _ in 0..3 {
+        poor.scan(shop.tag(0)).await.assert_problem(429, "rate-limited");
+    }
+    let other = open(&shop, &[("REGION", "other")]).await;
+    let verdict = other.scan(shop.tag(0)).await;
+    assert_eq!(verdict.verdict()["scan_count"], 2);
+    assert_eq!(verdict.rate().remaining, 99, "quotas are per region");
+}
+
+#[tokio::test]
+async fn all_ways_to_scan_spend_the_same_quota_and_bad_ids_spend_none() {
+    let shop = Shop::open().await;
+    let app = open(&shop, &[("RATE_LIMIT_IP_PER_MINUTE", "4")]).await;
+    let tag = shop.tag(0).to_string();
+    assert!(!app.scan("nonsense").await.has_rate());
+    assert_eq!(app.scan(&tag).await.rate().remaining, 3);
+    assert_eq!(app.get(&format!("/t/{tag}")).await.rate().remaining, 2);
+    assert_eq!(app.post_json("/v1/scan", &json!({"tag_id": tag})).await.rate().remaining, 1);
+    let report = app.post_json("/v1/report", &json!({"tag_id": tag, "reason": "other"})).await;
+    assert_eq!((report.status, report.rate().remaining), (202, 0));
+    app.get(&format!("/v1/scan?tag_id={tag}")).await.assert_problem(429, "rate-limited");
+    app.get(&format!("/t/{tag}")).await.assert_page(429);
+    let denied = app.post_json("/v1/report", &json!({"tag_id": tag, "reason": "other"})).await;
+    denied.assert_problem(429, "rate-limited");
+    assert_eq!(denied.rate().remaining, 0);
+}
+
+#[tokio::test]
+async fn two_instances_share_one_quota() {
+    let shop = Shop::open().await;
+    let settings = [("RATE_LIMIT_IP_PER_MINUTE", "2")];
+    let (one, other) = (open(&shop, &settings).await, open(&shop, &settings).await);
+    assert_eq!(one.scan(shop.tag(0)).await.rate().remaining, 1);
+    assert_eq!(other.scan(shop.tag(0)).await.rate().remaining, 0);
+    assert_eq!(one.scan(shop.tag(0)).await.status, 429);
+}

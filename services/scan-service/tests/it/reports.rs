@@ -1,0 +1,156 @@
+//! Reports: one audit event each, in the name of the tag's owner.
+
+use std::num::NonZeroUsize;
+
+use audit_chain::AuditLog;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::app::{App, open, send};
+use crate::shop::{ORIGIN, SIZE, Shop, TENANT, pool};
+
+async fn events(shop: &Shop) -> Vec<Value> {
+    let log = AuditLog::new(pool(&shop.redis.url()), ORIGIN);
+    let report = log.verify(0..u64::MAX).await.unwrap();
+    assert!(report.ok, "{report:?}");
+    let page = log.entries(None, NonZeroUsize::new(1_000).unwrap()).await.unwrap();
+    assert_eq!((page.next, page.events.len() as u64), (None, report.checked));
+    page.events.iter().map(|entry| serde_json::from_str(entry.event.get()).unwrap()).collect()
+}
+
+fn body(tag: impl ToString, reason: &str) -> Value {
+    json!({"tag_id": tag.to_string(), "reason": reason})
+}
+
+#[tokio::test]
+async fn a_report_is_one_event_of_the_tags_owner() {
+    let shop = Shop::open().await;
+    let app = open(&shop, &[]).await;
+    let details = "Le flacon est «vide»\nand light. 🧴";
+    let sent =
+        json!({"tag_id": shop.tag(4).crockford().to_lowercase(), "reason": "mismatch", "details": details});
+    let request = app.request(Method::POST, "/v1/report").header("x-request-id", "report-1").json(&sent);
+    let answer = send(request).await;
+    assert_eq!((answer.status, answer.json()), (202, json!({"status": "received"})), "{}", answer.text);
+    assert_eq!(answer.rate().remaining, 99);
+    let events = events(&shop).await;
+    assert_eq!(events.len(), 1);
+    let event = &events[0];
+    assert_eq!(event["action"], "report.received");
+    assert_eq!((&event["tenant"], &event["request_id"]), (&json!(TENANT), &json!("report-1")));
+    assert_eq!(event["resource"], format!("tag/{}", shop.tag(4)));
+    assert_eq!(event["details"], json!({"reason": "mismatch", "details": details}));
+    assert_eq!(event["id"].as_str().unwrap().parse::<uuid::Uuid>().unwrap().get_version_num(), 7);
+    assert_eq!(event.get("ip"), None, "the reporter's address is not kept");
+    assert_eq!(app.metric("voketag_audit_appends_total{result=\"ok\"}").await, 1);
+    assert_eq!(app.scan(shop.tag(4)).await.verdict()["scan_count"], 1, "a report is no scan");
+}
+
+#[tokio::test]
+async fn every_reason_is_taken_and_details_have_a_bound() {
+    let shop = Shop::open().await;
+    let app = open(&shop, &[]).await;
+    let tag = shop.tag(0).to_string();
+    let reasons = ["counterfeit", "damaged", "mismatch", "stolen", "other"];
+    for reason in reasons {
+        assert_eq!(app.post_json("/v1/report", &body(&tag, reason)).await.status, 202, "{reason}");
+    }
+    let mut long = body(&tag, "other");
+    long["details"] = json!("é".repeat(1_000));
+    assert_eq!(app.post_json("/v1/report", &long).await.status, 202);
+    long["details"] = json!("é".repeat(1_001));
+    app.post_json("/v1/report", &long).await.assert_problem(400, "invalid-request");
+    long["details"] = json!("  ");
+    assert_eq!(app.post_json("/v1/report", &long).await.status, 202);
+    long["details"] = json!(null);
+    assert_eq!(app.post_json("/v1/report", &long).await.status, 202);
+    let events = events(&shop).await;
+    let taken: Vec<&str> = events.iter().map(|event| event["details"]["reason"].as_str().unwrap()).collect();
+    assert_eq!(taken[..5], reasons);
+    assert_eq!(events.len(), 8);
+    assert_eq!(events[6]["details"], json!({"reason": "other"}), "blank details are none");
+}
+
+#[tokio::test]
+async fn what_is_refused_leaves_no_event() {
+    let shop = Shop::open().await;
+    let app = open(&shop, &[("RATE_LIMIT_IP_PER_MINUTE", "3")]).await;
+    let refuse = async |sent: Value, status: u16, slug: &str| {
+        let answer = app.post_json("/v1/report", &sent).await;
+        answer.assert_problem(status, slug);
+        answer
+    };
+    let forged = "85e49ec3-de12-8001-bccf-0ce2e6986016";
+    assert!(!refuse(body(forged, "other"), 404, "tag-not-found").await.has_rate());
+    refuse(body("nonsense", "other"), 400, "invalid-tag-id").await;
+    refuse(body(shop.tag(0), "theft"), 400, "invalid-request").await;
+    refuse(body(shop.tag(0), "Other"), 400, "invalid-request").await;
+    refuse(json!({"tag_id": shop.tag(0).to_string()}), 400, "invalid-request").await;
+    refuse(json!({"reason": "other"}), 400, "invalid-request").await;
+    let unknown = json!({"tag_id": shop.tag(0).to_string(), "reason": "other", "tenant": "x"});
+    refuse(unknown, 400, "invalid-request").await;
+    assert_eq!(refuse(body(shop.tag(SIZE), "other"), 404, "tag-not-found").await.rate().remaining, 2);
+    refuse(
+        body(shop.tag_of(tag_id::Epoch::new(9).unwrap(), shop.batch.batch_no, 0), "other"),
+        404,
+        "tag-not-found",
+    )
+    .await;
+    assert_eq!(events(&shop).await, Vec::<Value>::new());
+
+    assert_eq!(app.post_json("/v1/report", &body(shop.tag(0), "other")).await.status, 202);
+    refuse(body(shop.tag(0), "other"), 429, "rate-limited").await;
+    assert_eq!(events(&shop).await.len(), 1);
+}
+
+#[tokio::test]
+async fn reports_of_two_instances_at_once_make_one_chain() {
+    const EACH: usize = 20;
+    let shop = Shop::open().await;
+    let apps: [App; 2] = [open(&shop, &[]).await, open(&shop, &[]).await];
+    let mut running = tokio::task::JoinSet::new();
+    for app in &apps {
+        for _ in 0..EACH {
+            let sent = body(shop.tag(0), "other");
+            running.spawn(send(app.request(Method::POST, "/v1/report").json(&sent)));
+        }
+    }
+    for answer in running.join_all().await {
+        assert_eq!(answer.status, 202, "{}", answer.text);
+    }
+    assert_eq!(events(&shop).await.len(), 2 * EACH);
+}
+
+#[tokio::test]
+async fn the_forms_report_is_the_same_event() {
+    let shop = Shop::open().await;
+    let app = open(&shop, &[]).await;
+    let path = format!("/t/{}/report", shop.tag(0));
+    // 1,000 characters once a browser's CR LF counts as the one character it was typed as.
+    let lines = format!("{}\r\n{}", "a".repeat(499), "b".repeat(500));
+    let answer = app.post_form(&path, &[("reason", "stolen"), ("details", &lines)]).await;
+    answer.assert_page(202);
+    assert!(answer.text.contains(answer.header("x-request-id").unwrap()), "the page names its reference");
+    assert_eq!(answer.rate().remaining, 99);
+    app.post_form(&path, &[("reason", "other"), ("details", "")]).await.assert_page(202);
+    let events = events(&shop).await;
+    assert_eq!(events[0]["details"], json!({"reason": "stolen", "details": lines.replace("\r\n", "\n")}));
+    assert_eq!(events[1]["details"], json!({"reason": "other"}));
+    assert_eq!(events.len(), 2);
+
+    let long = "a".repeat(1_001);
+    for (path, fields, status) in [
+        (path.as_str(), &[("reason", "other"), ("details", long.as_str())][..], 400),
+        (&path, &[("reason", "theft")], 400),
+        (&path, &[("details", "x")], 400),
+        (&path, &[("reason", "other"), ("reason", "stolen")], 400),
+        (&path, &[("reason", "other"), ("tag_id", "x")], 400),
+        ("/t/nonsense/report", &[("reason", "other")], 400),
+        ("/t/%FF/report", &[("reason", "other")], 400),
+        ("/t/00000000-0000-0000-0000-000000000000/report", &[("reason", "other")], 404),
+        (&format!("/t/{}/report", shop.tag(SIZE)), &[("reason", "other")], 404),
+    ] {
+        app.post_form(path, fields).await.assert_page(status);
+    }
+    send(app.request(Method::POST, &path).json(&json!({"reason": "other"}))).await.assert_page(415);
+}

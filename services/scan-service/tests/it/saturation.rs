@@ -1,0 +1,71 @@
+//! More at once than the pool's slots carry: told at once, with a time to come back.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::json;
+use test_support::{FaultProxy, eventually};
+
+use crate::app::{App, PATIENCE, open_at, send};
+use crate::shop::Shop;
+
+const IN_USE: &str = "voketag_redis_pool_slots{pool=\"durable\",state=\"in_use\"}";
+const SETTINGS: [(&str, &str); 3] =
+    [("REDIS_POOL_SIZE", "1"), ("REDIS_POOL_WAIT_MS", "20"), ("REDIS_COMMAND_TIMEOUT_MS", "10000")];
+
+/// Waits until the one slot is taken by somebody whose reply does not come.
+async fn until_full(app: &App) {
+    eventually("the slot is in use", PATIENCE, || async { app.metric(IN_USE).await == 1 }).await;
+}
+
+#[tokio::test]
+async fn who_finds_no_slot_is_told_to_come_back_within_1_to_5_seconds() {
+    let shop = Shop::open().await;
+    let proxy = FaultProxy::start(shop.redis.addr()).await;
+    let app = open_at(&proxy.url(), &SETTINGS).await;
+    proxy.stall_replies();
+    let path = format!("/v1/scan/{}", shop.tag(0));
+    let held = tokio::spawn(send(app.request(Method::GET, &path)));
+    until_full(&app).await;
+    for _ in 0..8 {
+        let refused = app.scan(shop.tag(0)).await;
+        refused.assert_problem(429, "service-overloaded");
+        assert!((1..=5).contains(&refused.retry_after()), "{}", refused.retry_after());
+        assert!(!refused.has_rate(), "the limiter was not asked");
+    }
+    app.get(&format!("/t/{}", shop.tag(0))).await.assert_page(429);
+    app.get("/v1/region").await.assert_problem(429, "service-overloaded");
+    let report = json!({"tag_id": shop.tag(0).to_string(), "reason": "other"});
+    app.post_json("/v1/report", &report).await.assert_problem(429, "service-overloaded");
+    assert!(app.metric("voketag_redis_pool_exhausted_total{pool=\"durable\"}").await >= 11);
+    assert_eq!(app.metric("voketag_circuit_breaker_state{pool=\"durable\"}").await, 0, "busy is not failing");
+    proxy.heal();
+    assert!(matches!(held.await.unwrap().status, 200 | 429), "it held the slot, or the background look did");
+    eventually("scans pass again", PATIENCE, || async { app.scan(shop.tag(0)).await.status == 200 }).await;
+}
+
+#[tokio::test]
+async fn a_slow_redis_under_load_answers_or_refuses_and_loses_nothing() {
+    const CALLERS: usize = 40;
+    let shop = Shop::open().await;
+    let proxy = FaultProxy::start(shop.redis.addr()).await;
+    let app = open_at(&proxy.url(), &SETTINGS).await;
+    proxy.delay(Duration::from_millis(30));
+    let path = format!("/v1/scan/{}", shop.tag(0));
+    let mut running = tokio::task::JoinSet::new();
+    for _ in 0..CALLERS {
+        running.spawn(send(app.request(Method::GET, &path)));
+    }
+    let answers = running.join_all().await;
+    let answered = answers.iter().filter(|answer| answer.status == 200).count();
+    for refused in answers.iter().filter(|answer| answer.status != 200) {
+        refused.assert_problem(429, "service-overloaded");
+    }
+    assert!(answered < CALLERS, "one slot and 20 ms cannot carry {CALLERS}");
+    proxy.heal();
+    eventually("scans pass again", PATIENCE, || async {
+        let answer = app.scan(shop.tag(0)).await;
+        answer.status == 200 && answer.json()["scan_count"] == answered + 1
+    })
+    .await;
+}

@@ -1,0 +1,151 @@
+//! A durable Redis as the factory leaves it: a deployment, a product, a batch of tags. Made with the catalogue's own means,
+//! since services never import each other.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ambient::{Clock, SystemClock};
+use catalog::{Batch, DeploymentGate, Expectation, Init, Product, Record, keys as stored_at};
+use redis::AsyncCommands;
+use redis_pool::{Config, PoolMetrics, RedisPool};
+use service_kit::durable::from_unix_millis;
+use tag_id::{BatchNo, Epoch, Keyring, MasterSecret, TagId, TagIndex};
+use test_support::RedisServer;
+use time::OffsetDateTime;
+
+pub(crate) const SECRET: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+pub(crate) const ORIGIN: &str = "voketag.local/audit";
+pub(crate) const TENANT: &str = "acme";
+/// Tags in a shop's batch.
+pub(crate) const SIZE: u32 = 10;
+
+pub(crate) struct Shop {
+    pub(crate) redis: RedisServer,
+    pub(crate) product: Product,
+    pub(crate) batch: Batch,
+    pub(crate) keyring: Arc<Keyring>,
+    revision: u32,
+}
+
+pub(crate) fn now() -> OffsetDateTime {
+    from_unix_millis(SystemClock::new().unix_millis())
+}
+
+pub(crate) fn new_id() -> uuid::Uuid {
+    ambient::uuid_v7(SystemClock::new().unix_millis())
+}
+
+fn keyring(secret: &str) -> Arc<Keyring> {
+    Arc::new(Keyring::new(Some(MasterSecret::from_hex(secret).unwrap()), []))
+}
+
+/// A pool that is never in a hurry.
+pub(crate) fn pool(url: &str) -> RedisPool {
+    let config = Config {
+        name: "test",
+        url: url.parse().unwrap(),
+        slots: NonZeroUsize::new(4).unwrap(),
+        connections: NonZeroUsize::MIN,
+        wait: Duration::from_secs(10),
+        command_timeout: Duration::from_secs(10),
+    };
+    RedisPool::new(config, Arc::new(SystemClock::new()), &PoolMetrics::default())
+}
+
+/// Makes the deployment record as a factory with these settings would.
+pub(crate) async fn make_deployment(redis: &RedisServer, secret: &str, origin: &str) -> DeploymentGate {
+    let expectation = Expectation {
+        keyring: keyring(secret),
+        adds_epoch: Some(Epoch::MIN),
+        audit_origin: origin.to_owned(),
+    };
+    let gate = DeploymentGate::new(pool(&redis.url()), expectation, Init::Auto);
+    gate.look(now()).await.unwrap();
+    gate
+}
+
+impl Shop {
+    pub(crate) async fn open() -> Self {
+        Self::open_in(RedisServer::start().await).await
+    }
+
+    pub(crate) async fn open_in(redis: RedisServer) -> Self {
+        let gate = make_deployment(&redis, SECRET, ORIGIN).await;
+        let product = Product {
+            id: new_id(),
+            tenant: TENANT.to_owned(),
+            name: "Serum 30 ml".to_owned(),
+            brand: "Acme".to_owned(),
+            gtin: Some("4006381333931".to_owned()),
+            created_at: now(),
+            updated_at: now(),
+        };
+        let batch = Batch {
+            id: new_id(),
+            tenant: TENANT.to_owned(),
+            batch_no: gate.take_batch_no().await.unwrap(),
+            epoch: Epoch::MIN,
+            size: SIZE,
+            product_id: product.id,
+            label: Some("spring".to_owned()),
+            manufactured_at: Some(now().replace_nanosecond(0).unwrap()),
+            expires_at: None,
+            created_at: now(),
+            revoked: None,
+            recalled: None,
+        };
+        let mut shop = Self { redis, product, batch, keyring: keyring(SECRET), revision: 0 };
+        shop.save().await;
+        shop
+    }
+
+    /// Writes product and batch as they are now, as a change that others can see.
+    pub(crate) async fn save(&mut self) {
+        self.revision += 1;
+        let mut link = self.redis.connection().await;
+        let () =
+            link.set(stored_at::product(&self.product.id), self.product.encode(self.revision)).await.unwrap();
+        let () =
+            link.set(stored_at::batch(self.batch.batch_no), self.batch.encode(self.revision)).await.unwrap();
+        let no = self.batch.batch_no.get();
+        let () = link.set(stored_at::batch_no(&self.batch.id), no).await.unwrap();
+    }
+
+    /// The id of a tag of the batch; from `SIZE` on it is authentic and was never minted.
+    pub(crate) fn tag(&self, index: u32) -> TagId {
+        self.tag_of(Epoch::MIN, self.batch.batch_no, index)
+    }
+
+    pub(crate) fn tag_of(&self, epoch: Epoch, batch: BatchNo, index: u32) -> TagId {
+        self.keyring.mint(epoch, batch, TagIndex::new(index).unwrap()).unwrap()
+    }
+
+    /// The key that one tag's state is kept under.
+    pub(crate) fn state_key(&self, index: u32) -> String {
+        stored_at::tag(self.keyring.open(&self.tag(index)).unwrap().serial())
+    }
+
+    /// Revokes one tag as the factory does: a flag in the first byte of its state.
+    pub(crate) async fn revoke_tag(&self, index: u32) {
+        let mut link = self.redis.connection().await;
+        let key = self.state_key(index);
+        let _: i64 = link.setrange(key, 0, &[catalog::REVOKED_FLAG][..]).await.unwrap();
+    }
+
+    pub(crate) async fn flush(&self) {
+        flush(&self.redis).await;
+    }
+}
+
+pub(crate) async fn flush(redis: &RedisServer) {
+    let () = redis::cmd("FLUSHALL").query_async(&mut redis.connection().await).await.unwrap();
+}
+
+/// The keys that match, in order.
+pub(crate) async fn keys(redis: &RedisServer, pattern: &str) -> Vec<String> {
+    let mut link = redis.connection().await;
+    let mut found: Vec<String> = redis::cmd("KEYS").arg(pattern).query_async(&mut link).await.unwrap();
+    found.sort();
+    found
+}

@@ -1,0 +1,152 @@
+//! A durable Redis that is not the deployment's: 503 `state-lost` and not ready, never a 404.
+
+use redis::AsyncCommands;
+use serde_json::json;
+use test_support::{RedisServer, eventually};
+
+use crate::app::{App, PATIENCE, open, spawn};
+use crate::shop::{ORIGIN, SECRET, SIZE, Shop, flush, keys, make_deployment};
+
+const OTHER_SECRET: &str = "ff0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+
+/// Every route that needs the deployment says the same.
+async fn assert_lost(app: &App, shop: &Shop) {
+    for index in [0, SIZE] {
+        let refused = app.scan(shop.tag(index)).await;
+        refused.assert_problem(503, "state-lost");
+        assert!(refused.retry_after() >= 1);
+    }
+    app.get(&format!("/t/{}", shop.tag(0))).await.assert_page(503);
+    let report = json!({"tag_id": shop.tag(0).to_string(), "reason": "other"});
+    app.post_json("/v1/report", &report).await.assert_problem(503, "state-lost");
+    eventually("the service is not ready, for its lost state", PATIENCE, || async {
+        let answer = app.get("/v1/ready").await;
+        answer.status == 503 && answer.text.contains("state lost")
+    })
+    .await;
+    let ready = app.get("/v1/ready").await;
+    ready.assert_problem(503, "not-ready");
+    let rows = ready.json()["checks"].clone();
+    let row = rows.as_array().unwrap().iter().find(|row| row["name"] == "deployment").unwrap().clone();
+    assert_eq!(row["ok"], false, "{row}");
+    assert_eq!(app.metric("voketag_durable_state_lost").await, 1);
+}
+
+/// The service over a Redis that it cannot take for its own, once it has looked.
+async fn closed(redis: &RedisServer, settings: &[(&str, &str)]) -> App {
+    let url = redis.url();
+    let settings: Vec<_> =
+        [("REDIS_URL", url.as_str())].into_iter().chain(settings.iter().copied()).collect();
+    let app = spawn(&settings).await;
+    eventually("the service has looked", PATIENCE, || async {
+        app.get("/v1/ready").await.text.contains("deployment")
+    })
+    .await;
+    app
+}
+
+#[tokio::test]
+async fn an_empty_redis_is_no_empty_shop_and_the_factory_mends_it() {
+    let shop = Shop::open().await;
+    let empty = RedisServer::start().await;
+    let app = closed(&empty, &[]).await;
+    assert_lost(&app, &shop).await;
+    assert_eq!(keys(&empty, "*").await, Vec::<String>::new(), "this service makes no deployment");
+
+    make_deployment(&empty, SECRET, ORIGIN).await;
+    eventually("the service is ready by itself", PATIENCE, || app.is_ready()).await;
+    app.scan(shop.tag(0)).await.assert_problem(404, "tag-not-found");
+    assert_eq!(app.metric("voketag_durable_state_lost").await, 0);
+}
+
+#[tokio::test]
+async fn redis_flushed_under_a_running_service_is_lost_at_once() {
+    for limiter_apart in [false, true] {
+        let (shop, limiter) = (Shop::open().await, RedisServer::start().await);
+        let url = limiter.url();
+        let settings: &[(&str, &str)] =
+            if limiter_apart { &[("RATE_LIMIT_REDIS_URL", url.as_str())] } else { &[] };
+        let app = open(&shop, settings).await;
+        assert_eq!(app.scan(shop.tag(0)).await.status, 200);
+        shop.flush().await;
+        assert_lost(&app, &shop).await;
+        let left = keys(&shop.redis, "vt1:*").await;
+        assert_eq!(left, Vec::<String>::new(), "a second chain or shop was begun");
+        assert_eq!(app.scans("state_lost").await, 3);
+    }
+}
+
+#[tokio::test]
+async fn another_deployment_is_not_accepted_by_a_process_that_has_seen_one() {
+    let shop = Shop::open().await;
+    let app = open(&shop, &[]).await;
+    assert_eq!(app.scan(shop.tag(0)).await.status, 200);
+    shop.flush().await;
+    make_deployment(&shop.redis, SECRET, ORIGIN).await;
+    assert_lost(&app, &shop).await;
+    let fresh = open(&shop, &[]).await;
+    fresh.scan(shop.tag(0)).await.assert_problem(404, "tag-not-found");
+}
+
+#[tokio::test]
+async fn the_deployment_a_process_has_seen_is_accepted_when_it_is_back() {
+    let shop = Shop::open().await;
+    let app = open(&shop, &[]).await;
+    let mut link = shop.redis.connection().await;
+    let record: Vec<u8> = link.get(catalog::keys::DEPLOYMENT).await.unwrap();
+    let () = link.del(catalog::keys::DEPLOYMENT).await.unwrap();
+    assert_lost(&app, &shop).await;
+    let () = link.set(catalog::keys::DEPLOYMENT, record).await.unwrap();
+    assert_eq!(app.scan(shop.tag(0)).await.status, 200);
+    app.until_ready().await;
+}
+
+#[tokio::test]
+async fn a_deployment_of_another_tag_secret_or_origin_is_not_ours() {
+    for (secret, origin) in [(OTHER_SECRET, ORIGIN), (SECRET, "elsewhere/audit")] {
+        let redis = RedisServer::start().await;
+        make_deployment(&redis, secret, origin).await;
+        let app = closed(&redis, &[]).await;
+        assert_lost(&app, &Shop::open().await).await;
+        let body = app.get("/v1/ready").await.text;
+        assert!(!body.contains(SECRET) && !body.contains(OTHER_SECRET), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn an_audit_head_that_is_gone_or_lower_is_lost_state_until_the_true_one_is_back() {
+    let shop = Shop::open().await;
+    let app = open(&shop, &[]).await;
+    let mut link = shop.redis.connection().await;
+    let report = json!({"tag_id": shop.tag(0).to_string(), "reason": "other"});
+    assert_eq!(app.post_json("/v1/report", &report).await.status, 202);
+    let older: Vec<u8> = link.get(audit_chain::keys::HEAD).await.unwrap();
+    assert_eq!(app.post_json("/v1/report", &report).await.status, 202);
+    let newest: Vec<u8> = link.get(audit_chain::keys::HEAD).await.unwrap();
+    for found in [None, Some(older)] {
+        let () = match &found {
+            Some(older) => link.set(audit_chain::keys::HEAD, older).await.unwrap(),
+            None => link.del(audit_chain::keys::HEAD).await.unwrap(),
+        };
+        app.post_json("/v1/report", &report).await.assert_problem(503, "state-lost");
+        eventually("the service is not ready", PATIENCE, || async { !app.is_ready().await }).await;
+        app.scan(shop.tag(0)).await.assert_problem(503, "state-lost");
+        let stored: Option<Vec<u8>> = link.get(audit_chain::keys::HEAD).await.unwrap();
+        assert_eq!(stored, found, "nothing was appended");
+        let () = link.set(audit_chain::keys::HEAD, &newest).await.unwrap();
+        app.until_ready().await;
+        assert_eq!(app.scan(shop.tag(0)).await.status, 200);
+    }
+    assert_eq!(app.post_json("/v1/report", &report).await.status, 202);
+}
+
+#[tokio::test]
+async fn a_limiter_redis_that_was_flushed_is_no_lost_shop() {
+    let (shop, limiter) = (Shop::open().await, RedisServer::start().await);
+    let url = limiter.url();
+    let app = open(&shop, &[("RATE_LIMIT_REDIS_URL", url.as_str())]).await;
+    assert_eq!(app.scan(shop.tag(0)).await.status, 200);
+    flush(&limiter).await;
+    assert_eq!(app.scan(shop.tag(0)).await.status, 200);
+    assert!(app.is_ready().await);
+}
