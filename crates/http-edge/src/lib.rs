@@ -37,6 +37,8 @@
 //! }
 //! ```
 
+pub mod api_doc;
+mod app;
 mod body;
 mod client_ip;
 pub mod env;
@@ -54,6 +56,7 @@ mod serve;
 mod stream;
 pub mod telemetry;
 
+pub use app::{App, docs_area, run};
 pub use client_ip::{ProxyListError, TrustedProxies, limit_subject};
 pub use error::ApiError;
 pub use extract::{ApiBytes, ApiForm, ApiJson, ApiPath, ApiQuery, header_text};

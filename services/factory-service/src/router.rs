@@ -1,11 +1,8 @@
 //! The table of contents of the factory's API, and its OpenAPI document.
 
-use std::sync::Arc;
-
 use axum::Router;
 use axum::routing::{MethodFilter, on};
-use http_edge::ApiError;
-use prometheus_client::registry::Registry;
+use http_edge::api_doc::ProblemBody;
 use utoipa::openapi::OpenApi as Document;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
@@ -13,7 +10,6 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
-use crate::handlers::problems::ProblemBody;
 use crate::handlers::{audit, batch, batches, export, ops, product, products, tag};
 use crate::state::AppState;
 
@@ -23,7 +19,6 @@ use crate::state::AppState;
         title = "VokeTag factory-service",
         description = "Mints tags, takes them back, and keeps the audit trail. Every refusal is an application/problem+json \
                        document (RFC 9457).",
-        license(name = "MIT OR Apache-2.0")
     ),
     tags(
         (name = "products", description = "What tags are on"),
@@ -51,18 +46,12 @@ impl Modify for Keys {
     }
 }
 
-/// All routes. `metrics` is `None` where they are served on an address of their own.
-pub(crate) fn router(state: AppState, metrics: Option<Arc<Registry>>) -> Router {
+/// All routes.
+pub(crate) fn router(state: AppState) -> Router {
     let (api, document) = api().split_for_parts();
-    let mut router = api
-        .route("/v1/batches/{id}/tags", on(MethodFilter::HEAD, export::head))
+    api.route("/v1/batches/{id}/tags", on(MethodFilter::HEAD, export::head))
         .merge(SwaggerUi::new("/docs").url("/openapi.json", document))
-        .fallback(not_found)
-        .method_not_allowed_fallback(method_not_allowed);
-    if let Some(registry) = metrics {
-        router = router.route("/metrics", http_edge::metrics_route(registry));
-    }
-    router.with_state(state)
+        .with_state(state)
 }
 
 fn api() -> OpenApiRouter<AppState> {
@@ -82,18 +71,4 @@ fn api() -> OpenApiRouter<AppState> {
         .routes(routes!(audit::verify))
         .routes(routes!(ops::health))
         .routes(routes!(ops::ready))
-}
-
-/// What is served on `METRICS_BIND_ADDR`.
-pub(crate) fn metrics_only(registry: Arc<Registry>) -> Router {
-    let router = Router::new().route("/metrics", http_edge::metrics_route(registry));
-    router.fallback(not_found).method_not_allowed_fallback(method_not_allowed)
-}
-
-async fn not_found() -> ApiError {
-    ApiError::NotFound("there is nothing at this path; /docs lists what there is".into())
-}
-
-async fn method_not_allowed() -> ApiError {
-    ApiError::MethodNotAllowed
 }

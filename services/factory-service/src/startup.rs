@@ -3,24 +3,18 @@
 //! A Redis that is away does not keep it from starting: it listens, is not ready, and says why.
 
 use std::io;
-use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ambient::{Clock, SystemClock};
 use audit_chain::AuditMetrics;
-use axum::Router;
-use axum::http::HeaderValue;
-use axum::http::header::CONTENT_SECURITY_POLICY;
 use catalog::Expectation;
-use http_edge::{Area, Edge, EdgeConfig, ServeConfig};
+use http_edge::{App, Area, Edge, EdgeConfig, docs_area};
 use prometheus_client::registry::Registry;
 use redis_pool::{PoolMetrics, RedisPool};
 use service_kit::durable::{Durable, DurableMetrics};
-use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-use tokio::task::AbortHandle;
 
 use crate::config::Settings;
 use crate::domain::audit::Audit;
@@ -35,56 +29,14 @@ use crate::state::{AppState, Inner};
 
 /// Longest time for verifying the chain: ten million entries at a tenth of the measured speed.
 const VERIFY_WITHIN: Duration = Duration::from_secs(15 * 60);
-/// What the pages below `/docs` may load: their own files; Swagger UI sets styles and shows images by itself.
-const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
-                           img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
-                           frame-ancestors 'none'";
-
-/// The service, assembled and not yet listening.
-pub struct App {
-    /// Everything that is served on `BIND_ADDR`.
-    pub router: Router,
-    /// What is served on `METRICS_BIND_ADDR`, where that is set.
-    pub metrics: Option<Router>,
-    looking: AbortHandle,
-}
-
-impl Drop for App {
-    fn drop(&mut self) {
-        self.looking.abort();
-    }
-}
-
 /// Serves until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// When an address cannot be listened on, or the process has no means to be told to stop.
 pub fn run(settings: Settings) -> io::Result<()> {
-    let workers = std::thread::available_parallelism().map_or(2, NonZeroUsize::get);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
-    runtime.block_on(async {
-        let shutdown = http_edge::shutdown_signal()?;
-        let listener = listen(settings.web.bind).await?;
-        let metrics_listener = match settings.web.metrics_bind {
-            Some(bind) => Some(listen(bind).await?),
-            None => None,
-        };
-        let mut app = assemble(&settings, Arc::new(SystemClock::new()));
-        let bind = listener.local_addr()?;
-        tracing::info!(version = env!("CARGO_PKG_VERSION"), %bind, "factory-service is listening");
-        if let (Some(listener), Some(metrics)) = (metrics_listener, app.metrics.take()) {
-            let serving = http_edge::serve(listener, metrics, ServeConfig::default(), std::future::pending());
-            tokio::spawn(serving);
-        }
-        let drained = http_edge::serve(listener, app.router.clone(), ServeConfig::default(), shutdown).await;
-        tracing::info!(cut = drained.cut, "factory-service has stopped");
-        Ok(())
-    })
-}
-
-async fn listen(bind: SocketAddr) -> io::Result<TcpListener> {
-    let listener = TcpListener::bind(bind).await;
-    listener.map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {bind}: {error}")))
+    let (bind, metrics_bind) = (settings.web.bind, settings.web.metrics_bind);
+    let assemble = || assemble(&settings, Arc::new(SystemClock::new()));
+    http_edge::run("factory-service", env!("CARGO_PKG_VERSION"), bind, metrics_bind, assemble)
 }
 
 /// Assembles the service. Must be called inside a tokio runtime: the pool begins to connect at once.
@@ -99,14 +51,8 @@ pub fn assemble(settings: &Settings, clock: Arc<dyn Clock>) -> App {
     });
     let state = state(settings, durable);
     let edge = Edge::new(EdgeConfig::default(), areas(), clock, &mut registry);
-    let registry = Arc::new(registry);
-    let own_address = settings.web.metrics_bind.is_some();
-    let shown_here = (!own_address).then(|| Arc::clone(&registry));
-    App {
-        router: edge.wrap(router::router(state, shown_here)),
-        metrics: own_address.then(|| edge.wrap(router::metrics_only(registry))),
-        looking: looking.abort_handle(),
-    }
+    let metrics_apart = settings.web.metrics_bind.is_some();
+    App::new(&edge, router::router(state), registry, metrics_apart, looking.abort_handle())
 }
 
 fn durable(settings: &Settings, clock: &Arc<dyn Clock>, registry: &mut Registry) -> Arc<Durable> {
@@ -144,8 +90,5 @@ fn state(settings: &Settings, durable: Arc<Durable>) -> AppState {
 
 /// What differs by path.
 fn areas() -> Vec<Area> {
-    vec![
-        Area::new("/docs").header(CONTENT_SECURITY_POLICY, HeaderValue::from_static(DOCS_POLICY)),
-        Area::new("/v1/audit/verify").timeout(VERIFY_WITHIN),
-    ]
+    vec![docs_area(), Area::new("/v1/audit/verify").timeout(VERIFY_WITHIN)]
 }

@@ -1,24 +1,18 @@
 //! Puts the service together and runs it until it is told to stop.
 
 use std::io;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use ambient::{Clock, SystemClock};
 use audit_chain::AuditMetrics;
-use axum::Router;
 use axum::http::HeaderValue;
-use axum::http::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_SECURITY_POLICY,
-};
+use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS};
 use catalog::{Expectation, Init};
-use http_edge::{Area, Edge, EdgeConfig, ServeConfig};
+use http_edge::{App, Area, Edge, EdgeConfig, docs_area};
 use prometheus_client::registry::Registry;
 use rate_limiter::{GlobalLimiter, Layered, Limiter, LimiterMetrics};
 use redis_pool::{PoolMetrics, RedisPool};
 use service_kit::durable::{Durable, DurableMetrics};
-use tokio::net::TcpListener;
-use tokio::task::AbortHandle;
 
 use crate::config::Settings;
 use crate::domain::limits::Limits;
@@ -29,55 +23,17 @@ use crate::metrics::ScanMetrics;
 use crate::router;
 use crate::state::{AppState, Inner, OtherPool};
 
-/// What Swagger UI needs: its own files, and styles it sets on elements.
-const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
-    connect-src 'self'; frame-ancestors 'none'";
 /// Headers that a page of another origin may read.
 const EXPOSED: &str = "RateLimit, RateLimit-Policy, Retry-After, X-Request-Id";
-
-/// The service, assembled and not yet listening.
-pub struct App {
-    /// Everything that is served on `BIND_ADDR`.
-    pub router: Router,
-    /// What is served on `METRICS_BIND_ADDR`, where that is set.
-    pub metrics: Option<Router>,
-    looking: AbortHandle,
-}
-
-impl Drop for App {
-    fn drop(&mut self) {
-        self.looking.abort();
-    }
-}
 
 /// Serves until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// When an address cannot be listened on, or the process has no means to be told to stop.
 pub fn run(settings: Settings) -> io::Result<()> {
-    let workers = std::thread::available_parallelism().map_or(2, NonZeroUsize::get);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
-    runtime.block_on(async {
-        let shutdown = http_edge::shutdown_signal()?;
-        let listener = listen(settings.web.bind).await?;
-        let metrics_listener = match settings.web.metrics_bind {
-            Some(bind) => Some(listen(bind).await?),
-            None => None,
-        };
-        let mut app = assemble(&settings, Arc::new(SystemClock::new()));
-        tracing::info!(version = env!("CARGO_PKG_VERSION"), bind = %listener.local_addr()?, "scan-service is listening");
-        if let (Some(listener), Some(metrics)) = (metrics_listener, app.metrics.take()) {
-            tokio::spawn(http_edge::serve(listener, metrics, ServeConfig::default(), std::future::pending()));
-        }
-        let drained = http_edge::serve(listener, app.router.clone(), ServeConfig::default(), shutdown).await;
-        tracing::info!(cut = drained.cut, "scan-service has stopped");
-        Ok(())
-    })
-}
-
-async fn listen(bind: std::net::SocketAddr) -> io::Result<TcpListener> {
-    let listener = TcpListener::bind(bind).await;
-    listener.map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {bind}: {error}")))
+    let (bind, metrics_bind) = (settings.web.bind, settings.web.metrics_bind);
+    let assemble = || assemble(&settings, Arc::new(SystemClock::new()));
+    http_edge::run("scan-service", env!("CARGO_PKG_VERSION"), bind, metrics_bind, assemble)
 }
 
 /// Assembles the service. Must be called inside a tokio runtime: the pools begin to connect at once.
@@ -119,14 +75,8 @@ pub fn assemble(settings: &Settings, clock: Arc<dyn Clock>) -> App {
         other_pools,
     });
     let edge = Edge::new(EdgeConfig::default(), areas(), Arc::clone(&clock), &mut registry);
-    let registry = Arc::new(registry);
-    let own_address = settings.web.metrics_bind.is_some();
-    let shown_here = (!own_address).then(|| Arc::clone(&registry));
-    App {
-        router: edge.wrap(router::router(state, shown_here)),
-        metrics: own_address.then(|| edge.wrap(router::metrics_only(registry))),
-        looking: looking.abort_handle(),
-    }
+    let metrics_apart = settings.web.metrics_bind.is_some();
+    App::new(&edge, router::router(state), registry, metrics_apart, looking.abort_handle())
 }
 
 fn durable(
@@ -166,7 +116,7 @@ fn areas() -> Vec<Area> {
         Area::new("/v1/scan")
             .header(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"))
             .header(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED)),
-        Area::new("/docs").header(CONTENT_SECURITY_POLICY, HeaderValue::from_static(DOCS_POLICY)),
+        docs_area(),
         Area::new("/t").render_problems_with(page::render_problem),
     ]
 }

@@ -4,56 +4,17 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http_edge::Readiness;
-use serde::Serialize;
-use utoipa::ToSchema;
+use http_edge::api_doc::{HealthBody, ProblemBody, ReadinessBody, alive};
 
-use crate::handlers::problems::ProblemBody;
 use crate::state::AppState;
-
-/// The process is alive.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct HealthAnswer {
-    /// `alive`.
-    #[schema(example = "alive")]
-    status: &'static str,
-    /// The program's version.
-    #[schema(example = "0.1.0")]
-    version: &'static str,
-}
-
-/// Readiness.
-#[derive(Serialize, ToSchema)]
-#[allow(dead_code, reason = "documents what the edge renders")]
-pub(crate) struct ReadinessBody {
-    /// `ready`.
-    #[schema(example = "ready")]
-    status: String,
-    /// Each dependency.
-    checks: Vec<ReadinessCheck>,
-}
-
-/// One dependency.
-#[derive(Serialize, ToSchema)]
-#[allow(dead_code, reason = "documents what the edge renders")]
-pub(crate) struct ReadinessCheck {
-    /// Its name.
-    #[schema(example = "redis")]
-    name: String,
-    /// Whether requests can be served as far as it goes.
-    ok: bool,
-    /// It works, and an operator should look at it.
-    warn: Option<bool>,
-    /// One sentence, where there is something to say.
-    detail: Option<String>,
-}
 
 /// Says that the process is alive.
 #[utoipa::path(
     get, path = "/v1/health", tag = "operation", security(()),
-    responses((status = 200, description = "Alive", body = HealthAnswer))
+    responses((status = 200, description = "Alive", body = HealthBody))
 )]
-pub(crate) async fn health() -> Json<HealthAnswer> {
-    Json(HealthAnswer { status: "alive", version: env!("CARGO_PKG_VERSION") })
+pub(crate) async fn health() -> Json<HealthBody> {
+    alive(env!("CARGO_PKG_VERSION"))
 }
 
 /// Says whether traffic may come, and what is wrong if not.

@@ -2,31 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
-use utoipa::openapi::response::{Response, ResponseBuilder};
-use utoipa::openapi::{Content, Ref, RefOr};
-use utoipa::{IntoResponses, ToSchema};
-
-/// A refusal (RFC 9457).
-#[derive(Serialize, ToSchema)]
-#[allow(dead_code, reason = "documents what the edge renders")]
-pub(crate) struct ProblemBody {
-    /// `urn:voketag:problem:<slug>`.
-    #[schema(example = "urn:voketag:problem:not-found")]
-    r#type: String,
-    /// A short summary.
-    title: String,
-    /// The HTTP status.
-    #[schema(example = 404)]
-    status: u16,
-    /// What is wrong with this very request.
-    detail: String,
-    /// The slug with `_` for `-`.
-    #[schema(example = "not_found")]
-    error: String,
-    /// To be quoted when asking about it.
-    request_id: String,
-}
+use http_edge::api_doc::problems;
+use utoipa::IntoResponses;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::response::Response;
 
 /// What every route that needs a key may answer.
 pub(crate) struct Guarded;
@@ -110,12 +89,4 @@ impl IntoResponses for Judged {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         problems(&[("422", "`unprocessable`: a field reads well and is wrong; `detail` names it")])
     }
-}
-
-fn problems(listed: &[(&str, &str)]) -> BTreeMap<String, RefOr<Response>> {
-    let problem = |description: &str| {
-        let content = Content::new(Some(Ref::from_schema_name("ProblemBody")));
-        ResponseBuilder::new().description(description).content("application/problem+json", content).build()
-    };
-    listed.iter().map(|(status, description)| ((*status).to_owned(), problem(description).into())).collect()
 }

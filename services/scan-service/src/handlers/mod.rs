@@ -3,6 +3,7 @@
 pub(crate) mod caller;
 pub(crate) mod ops;
 pub(crate) mod page;
+pub(crate) mod problems;
 pub(crate) mod refusal;
 pub(crate) mod region;
 pub(crate) mod report;

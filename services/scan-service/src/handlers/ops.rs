@@ -4,27 +4,14 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http_edge::Readiness;
-use serde::Serialize;
-use utoipa::ToSchema;
+use http_edge::api_doc::{HealthBody, ProblemBody, ReadinessBody, alive};
 
-use crate::router::{ProblemBody, ReadinessBody};
 use crate::state::AppState;
 
-/// The process is alive.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct HealthAnswer {
-    /// `alive`.
-    #[schema(example = "alive")]
-    status: &'static str,
-    /// The program's version.
-    #[schema(example = "0.1.0")]
-    version: &'static str,
-}
-
 /// Says that the process is alive.
-#[utoipa::path(get, path = "/v1/health", tag = "operation", responses((status = 200, description = "Alive", body = HealthAnswer)))]
-pub(crate) async fn health() -> Json<HealthAnswer> {
-    Json(HealthAnswer { status: "alive", version: env!("CARGO_PKG_VERSION") })
+#[utoipa::path(get, path = "/v1/health", tag = "operation", responses((status = 200, description = "Alive", body = HealthBody)))]
+pub(crate) async fn health() -> Json<HealthBody> {
+    alive(env!("CARGO_PKG_VERSION"))
 }
 
 /// Says whether traffic may come, and what is wrong if not.

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use http_edge::ApiError;
+use http_edge::api_doc::ProblemBody;
 use rate_limiter::DimensionName;
 use serde::Serialize;
 use service_kit::durable::from_unix_millis;
@@ -11,7 +12,6 @@ use time::OffsetDateTime;
 use time::serde::rfc3339;
 use utoipa::ToSchema;
 
-use crate::router::ProblemBody;
 use crate::state::AppState;
 
 /// A region.

@@ -11,8 +11,8 @@ use utoipa::ToSchema;
 use crate::domain::limits::Quotas;
 use crate::domain::report::{MAX_DETAILS, Reason, Report};
 use crate::handlers::caller::Client;
+use crate::handlers::problems::{Appends, Body, Refused};
 use crate::handlers::refusal::{of_report, parse_tag, with_quotas};
-use crate::router::ProblemBody;
 use crate::state::AppState;
 
 /// A report.
@@ -42,12 +42,9 @@ pub(crate) struct ReportAnswer {
     post, path = "/v1/report", tag = "scan", request_body = ReportRequest,
     responses(
         (status = 202, description = "Taken: an audit event of the tag's owner", body = ReportAnswer),
-        (status = 400, description = "`invalid-tag-id` or `invalid-request`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "`tag-not-found`: forged, or never made", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "`content-too-large`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "`unsupported-media-type`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "`rate-limited` or `service-overloaded`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`redis-unavailable`, `state-lost` or `audit-contention`", body = ProblemBody, content_type = "application/problem+json"),
+        Refused,
+        Body,
+        Appends,
     )
 )]
 pub(crate) async fn report(

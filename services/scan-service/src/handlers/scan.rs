@@ -11,8 +11,8 @@ use utoipa::{IntoParams, ToSchema};
 use crate::domain::scan::Scanned;
 use crate::domain::verdict::ScanAnswer;
 use crate::handlers::caller::Client;
+use crate::handlers::problems::{Body, Refused};
 use crate::handlers::refusal::{of_scan, parse_tag, with_quotas};
-use crate::router::ProblemBody;
 use crate::state::AppState;
 
 /// The tag to scan.
@@ -32,10 +32,7 @@ pub(crate) struct ScanRequest {
     params(("tag_id" = String, Path, description = "A hyphenated UUID or 26 characters of Crockford base32, in either case")),
     responses(
         (status = 200, description = "An authentic tag; `valid` tells whether it is in order", body = ScanAnswer),
-        (status = 400, description = "`invalid-tag-id`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "`tag-not-found`: forged, or never made", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "`rate-limited` or `service-overloaded`, with `Retry-After`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`redis-unavailable` or `state-lost`, with `Retry-After`", body = ProblemBody, content_type = "application/problem+json"),
+        Refused,
     )
 )]
 pub(crate) async fn by_path(
@@ -53,10 +50,7 @@ pub(crate) async fn by_path(
     get, path = "/v1/scan", tag = "scan", params(ScanRequest),
     responses(
         (status = 200, description = "As by path", body = ScanAnswer),
-        (status = 400, description = "`invalid-tag-id`; `invalid-request` for a missing, unknown or repeated parameter", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "`tag-not-found`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "`rate-limited` or `service-overloaded`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`redis-unavailable` or `state-lost`", body = ProblemBody, content_type = "application/problem+json"),
+        Refused,
     )
 )]
 pub(crate) async fn by_query(
@@ -72,12 +66,8 @@ pub(crate) async fn by_query(
     post, path = "/v1/scan", tag = "scan", request_body = ScanRequest,
     responses(
         (status = 200, description = "As by path", body = ScanAnswer),
-        (status = 400, description = "`invalid-tag-id`; `invalid-request` for a body that cannot be read", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "`tag-not-found`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "`content-too-large`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "`unsupported-media-type`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "`rate-limited` or `service-overloaded`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`redis-unavailable` or `state-lost`", body = ProblemBody, content_type = "application/problem+json"),
+        Refused,
+        Body,
     )
 )]
 pub(crate) async fn by_body(

@@ -1,0 +1,81 @@
+//! What the edge renders, as OpenAPI schemas: the documents of both services describe it with these.
+
+use axum::Json;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+use utoipa::openapi::response::{Response, ResponseBuilder};
+use utoipa::openapi::{Content, Ref, RefOr};
+
+/// A refusal (RFC 9457).
+#[derive(Debug, Serialize, ToSchema)]
+#[allow(dead_code, reason = "documents what the edge renders")]
+pub struct ProblemBody {
+    /// `urn:voketag:problem:<slug>`.
+    #[schema(example = "urn:voketag:problem:not-found")]
+    r#type: String,
+    /// A short summary.
+    title: String,
+    /// The HTTP status.
+    #[schema(example = 404)]
+    status: u16,
+    /// What is wrong with this very request.
+    detail: String,
+    /// The slug with `_` for `-`.
+    #[schema(example = "not_found")]
+    error: String,
+    /// To be quoted when asking about it.
+    request_id: String,
+}
+
+/// Refusals of a route: status and what it stands for, each an `application/problem+json` document.
+#[must_use]
+pub fn problems(rows: &[(&str, &str)]) -> BTreeMap<String, RefOr<Response>> {
+    let schema = || Content::new(Some(Ref::from_schema_name("ProblemBody")));
+    let response = |text: &str| {
+        ResponseBuilder::new().description(text).content("application/problem+json", schema()).build()
+    };
+    rows.iter().map(|(status, text)| ((*status).to_owned(), RefOr::T(response(text)))).collect()
+}
+
+/// The process is alive.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct HealthBody {
+    /// `alive`.
+    #[schema(example = "alive")]
+    status: &'static str,
+    /// The program's version.
+    #[schema(example = "0.1.0")]
+    version: &'static str,
+}
+
+/// The answer of a health probe: alive, whatever else is the matter.
+pub fn alive(version: &'static str) -> Json<HealthBody> {
+    Json(HealthBody { status: "alive", version })
+}
+
+/// Readiness.
+#[derive(Debug, Serialize, ToSchema)]
+#[allow(dead_code, reason = "documents what the edge renders")]
+pub struct ReadinessBody {
+    /// `ready`.
+    #[schema(example = "ready")]
+    status: String,
+    /// Each dependency.
+    checks: Vec<ReadinessCheck>,
+}
+
+/// One dependency.
+#[derive(Debug, Serialize, ToSchema)]
+#[allow(dead_code, reason = "documents what the edge renders")]
+pub struct ReadinessCheck {
+    /// Its name.
+    #[schema(example = "redis")]
+    name: String,
+    /// Whether requests can be served as far as it goes.
+    ok: bool,
+    /// It works, and an operator should look at it.
+    warn: Option<bool>,
+    /// One sentence, where there is something to say.
+    detail: Option<String>,
+}

@@ -1,0 +1,109 @@
+//! A service, assembled: its routes behind the edge, its metrics beside or among them, and what works in the background.
+
+use crate::error::ApiError;
+use crate::layer::{Area, Edge};
+use crate::metrics::metrics_route;
+use crate::serve::{ServeConfig, serve, shutdown_signal};
+use axum::Router;
+use http::HeaderValue;
+use http::header::CONTENT_SECURITY_POLICY;
+use prometheus_client::registry::Registry;
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::task::AbortHandle;
+
+/// What the pages below `/docs` may load: their own files; Swagger UI sets styles and shows images by itself.
+const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+                           img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+                           frame-ancestors 'none'";
+
+/// The area of Swagger UI.
+#[must_use]
+pub fn docs_area() -> Area {
+    Area::new("/docs").header(CONTENT_SECURITY_POLICY, HeaderValue::from_static(DOCS_POLICY))
+}
+
+/// A service that is not listening yet.
+#[derive(Debug)]
+pub struct App {
+    /// Everything that is served on the service's own address.
+    pub router: Router,
+    /// What is served on the address of the metrics, where they have one.
+    pub metrics: Option<Router>,
+    background: AbortHandle,
+}
+
+impl App {
+    /// Puts `routes` behind `edge`, with problem documents for what is not there. `/metrics` is among them unless
+    /// `metrics_apart`. `background` is ended when the app is dropped.
+    #[must_use]
+    pub fn new(
+        edge: &Edge,
+        routes: Router,
+        registry: Registry,
+        metrics_apart: bool,
+        background: AbortHandle,
+    ) -> Self {
+        let metrics = Router::new().route("/metrics", metrics_route(Arc::new(registry)));
+        let (routes, metrics) =
+            if metrics_apart { (routes, Some(metrics)) } else { (routes.merge(metrics), None) };
+        let wrapped =
+            |router: Router| edge.wrap(router.fallback(not_found).method_not_allowed_fallback(not_allowed));
+        Self { router: wrapped(routes), metrics: metrics.map(wrapped), background }
+    }
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        self.background.abort();
+    }
+}
+
+async fn not_found() -> ApiError {
+    ApiError::NotFound("there is nothing at this path; /docs lists what there is".into())
+}
+
+async fn not_allowed() -> ApiError {
+    ApiError::MethodNotAllowed
+}
+
+/// Serves a service until `SIGTERM` or `SIGINT`, and then drains it. `assemble` is called inside the runtime, once both
+/// addresses are listened on.
+///
+/// # Errors
+///
+/// When an address cannot be listened on, or the process has no means to be told to stop.
+pub fn run(
+    service: &'static str,
+    version: &'static str,
+    bind: SocketAddr,
+    metrics_bind: Option<SocketAddr>,
+    assemble: impl FnOnce() -> App,
+) -> io::Result<()> {
+    let workers = std::thread::available_parallelism().map_or(2, NonZeroUsize::get);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
+    runtime.block_on(async {
+        let shutdown = shutdown_signal()?;
+        let listener = listen(bind).await?;
+        let metrics_listener = match metrics_bind {
+            Some(bind) => Some(listen(bind).await?),
+            None => None,
+        };
+        let mut app = assemble();
+        tracing::info!(version, bind = %listener.local_addr()?, "{service} is listening");
+        if let (Some(listener), Some(metrics)) = (metrics_listener, app.metrics.take()) {
+            tokio::spawn(serve(listener, metrics, ServeConfig::default(), std::future::pending()));
+        }
+        let drained = serve(listener, app.router.clone(), ServeConfig::default(), shutdown).await;
+        tracing::info!(cut = drained.cut, "{service} has stopped");
+        Ok(())
+    })
+}
+
+async fn listen(bind: SocketAddr) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(bind).await;
+    listener.map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {bind}: {error}")))
+}

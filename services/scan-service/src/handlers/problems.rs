@@ -1,0 +1,43 @@
+//! The refusals of the OpenAPI document, in groups that a route has or has not.
+
+use std::collections::BTreeMap;
+
+use http_edge::api_doc::problems;
+use utoipa::IntoResponses;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::response::Response;
+
+/// What every route that takes a tag may answer.
+pub(crate) struct Refused;
+/// What every route that reads a body may answer besides.
+pub(crate) struct Body;
+/// For routes that append an audit event.
+pub(crate) struct Appends;
+
+impl IntoResponses for Refused {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[
+            ("400", "`invalid-tag-id`; `invalid-request` for anything else that cannot be read"),
+            ("404", "`tag-not-found`: forged, or never made"),
+            ("429", "`rate-limited` or `service-overloaded`; `Retry-After`"),
+            ("500", "`internal`: a fault of our own; the log has it under the `request_id`"),
+            ("503", "`redis-unavailable` or `state-lost`; `Retry-After`"),
+        ])
+    }
+}
+
+impl IntoResponses for Body {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[
+            ("408", "`request-timeout`: the body came too slowly"),
+            ("413", "`content-too-large`: more than 64 KiB"),
+            ("415", "`unsupported-media-type`: not `application/json`"),
+        ])
+    }
+}
+
+impl IntoResponses for Appends {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[("503", "`redis-unavailable`, `state-lost` or `audit-contention`; `Retry-After`")])
+    }
+}
