@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use ambient::SystemClock;
 use factory_service::config::Settings;
-use factory_service::startup::{App, assemble};
+use factory_service::startup::assemble;
+use http_edge::App;
 use http_edge::ServeConfig;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Method, RequestBuilder};

@@ -34,7 +34,7 @@ pub(crate) struct App {
     pub(crate) addr: SocketAddr,
     pub(crate) metrics_addr: Option<SocketAddr>,
     pub(crate) client: Client,
-    _assembled: scan_service::startup::App,
+    _assembled: http_edge::App,
 }
 
 pub(crate) struct Answer {

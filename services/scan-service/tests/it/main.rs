@@ -5,6 +5,7 @@
 mod app;
 mod bad_input;
 mod cold_start;
+mod damage;
 mod forged;
 mod freshness;
 mod headers;
