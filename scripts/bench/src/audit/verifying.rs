@@ -1,0 +1,66 @@
+//! Verifying a chain in this process: its speed, and whether the memory it takes depends on the chain's length.
+//!
+//! The first tenth is verified, then all of it; the most memory the process ever had is read after each. What the second
+//! adds to the first is the growth: flat means next to none.
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use ambient::{Clock, SystemClock, entropy};
+use audit_chain::{AuditLog, VerifyReport, entry_hash, genesis_prev, payload_hash};
+use redis_pool::{PoolMetrics, RedisUrl};
+use serde_json::{Value, json};
+
+use super::appending::ORIGIN;
+use crate::error::Failure;
+use crate::process::memory_of;
+use crate::yardstick;
+
+/// Bytes of a payload in the yardstick: about what an event has.
+const PAYLOAD: usize = 360;
+const HASHED: u32 = 200_000;
+
+/// Verifies the chain in that Redis; gives the figures as JSON.
+///
+/// # Errors
+/// When the chain cannot be read, is empty, or does not verify.
+pub(super) async fn verify(url: &RedisUrl) -> Result<Value, Failure> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let hashing_per_second = hashing_alone(&*clock);
+    let log = AuditLog::new(yardstick::pool("verify", url, &clock, &PoolMetrics::default()), ORIGIN);
+    let size = log.head().await.map_err(Failure::unexpected("reading the audit head"))?.size;
+    checked(log.verify(0..(size / 10).max(1)).await)?;
+    let after_a_tenth = memory_of(None, "VmHWM");
+    let began = clock.monotonic();
+    let entries = checked(log.verify(0..u64::MAX).await)?;
+    let took = clock.monotonic().saturating_sub(began);
+    let after_all = memory_of(None, "VmHWM");
+    let grown_bytes = after_all.zip(after_a_tenth).map(|(all, tenth)| all.saturating_sub(tenth));
+    Ok(json!({
+        "entries": entries,
+        "per_second": entries as f64 / took.as_secs_f64().max(1e-9),
+        "hashing_per_second": hashing_per_second,
+        "grown_bytes": grown_bytes,
+    }))
+}
+
+fn checked(outcome: Result<VerifyReport, audit_chain::ReadError>) -> Result<u64, Failure> {
+    let report = outcome.map_err(Failure::unexpected("reading the audit chain"))?;
+    match report.first_error {
+        Some(error) => Err(Failure::Unexpected(format!("entry {} of the chain: {}", error.seq, error.why))),
+        None if report.checked == 0 => Err(Failure::Unexpected("the audit chain is empty".to_owned())),
+        None => Ok(report.checked),
+    }
+}
+
+/// Entries per second that one thread hashes: the payload, then the entry on the one before.
+fn hashing_alone(clock: &dyn Clock) -> f64 {
+    let payload: Vec<u8> = entropy::random_bytes::<PAYLOAD>().to_vec();
+    let began = clock.monotonic();
+    let mut prev = genesis_prev(ORIGIN);
+    for seq in 0..HASHED {
+        prev = entry_hash(seq.into(), &prev, &payload_hash(black_box(&payload)));
+    }
+    black_box(prev);
+    f64::from(HASHED) / clock.monotonic().saturating_sub(began).as_secs_f64().max(1e-9)
+}

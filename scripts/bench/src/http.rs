@@ -1,0 +1,98 @@
+//! Single requests to the services that are measured: asking the factory to mint, and reading an export to its end.
+//! Every answer is bounded in time, and in bytes unless it is streamed away.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::error::Failure;
+use crate::wire::Link;
+
+const WITHIN: Duration = Duration::from_secs(120);
+/// More than any answer that is kept has.
+const MAX_BODY: usize = 64 * 1024 * 1024;
+
+/// A request for one connection of its own.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Request<'a> {
+    method: &'a str,
+    path: &'a str,
+    key: Option<&'a str>,
+    json: Option<&'a str>,
+}
+
+impl<'a> Request<'a> {
+    pub(crate) fn get(path: &'a str) -> Self {
+        Self { method: "GET", path, key: None, json: None }
+    }
+
+    pub(crate) fn post(path: &'a str, json: &'a str) -> Self {
+        Self { method: "POST", path, key: None, json: Some(json) }
+    }
+
+    /// With an API key.
+    pub(crate) fn with_key(mut self, key: &'a str) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    fn render(&self, target: SocketAddr) -> String {
+        let mut text =
+            format!("{} {} HTTP/1.1\r\nHost: {target}\r\nConnection: close\r\n", self.method, self.path);
+        if let Some(key) = self.key {
+            let _ = write!(text, "Authorization: Bearer {key}\r\n");
+        }
+        if let Some(json) = self.json {
+            let _ = write!(text, "Content-Type: application/json\r\nContent-Length: {}\r\n", json.len());
+        }
+        let _ = write!(text, "\r\n{}", self.json.unwrap_or_default());
+        text
+    }
+}
+
+/// An answer with its body.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    /// The body as JSON, of an answer that must have had `status`.
+    pub(crate) fn json(&self, status: u16) -> Result<Value, Failure> {
+        if self.status != status {
+            let body = String::from_utf8_lossy(&self.body);
+            return Err(Failure::Unexpected(format!("{status} was expected, not {}: {body}", self.status)));
+        }
+        serde_json::from_slice(&self.body).map_err(Failure::unexpected("an answer that should be JSON"))
+    }
+}
+
+/// Asks and keeps the answer.
+pub(crate) async fn ask(target: SocketAddr, request: Request<'_>) -> Result<Answer, Failure> {
+    let mut body = Vec::new();
+    let status = stream(target, request, |bytes| {
+        if body.len() + bytes.len() <= MAX_BODY {
+            body.extend_from_slice(bytes);
+        }
+    })
+    .await?;
+    Ok(Answer { status, body })
+}
+
+/// Asks and hands the body on piece by piece; gives the status.
+pub(crate) async fn stream(
+    target: SocketAddr,
+    request: Request<'_>,
+    sink: impl FnMut(&[u8]),
+) -> Result<u16, Failure> {
+    let text = request.render(target);
+    let exchange = async { Link::connect(target).await?.exchange(text.as_bytes(), sink).await };
+    let what = || format!("{} {} of {target}", request.method, request.path);
+    match tokio::time::timeout(WITHIN, exchange).await {
+        Ok(outcome) => outcome.map(|head| head.status).map_err(Failure::io(what())),
+        Err(_) => Err(Failure::Unexpected(format!("{}: not answered within {} s", what(), WITHIN.as_secs()))),
+    }
+}

@@ -1,0 +1,150 @@
+//! A program that belongs to a measurement: started with an environment of its own, killed and waited for when dropped.
+//!
+//! Where `setpriv` is there to ask for it, the kernel kills it when the bench itself is killed. The kernel's promise
+//! hangs on the thread that starts the program, so it must be started from the main thread.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use crate::error::Failure;
+
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// A running program whose output goes to a file.
+pub(crate) struct Running {
+    name: &'static str,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Running {
+    /// Starts `program` with nothing in its environment but `env` and the search path; its output goes to `name`.log in `dir`.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub(crate) fn start(
+        name: &'static str,
+        program: &Path,
+        args: &[&str],
+        env: &[(&str, &str)],
+        dir: &Path,
+    ) -> Result<Self, Failure> {
+        let starting = || format!("cannot start {}", program.display());
+        let log = dir.join(format!("{name}.log"));
+        let output = File::create(&log).map_err(Failure::io(starting()))?;
+        let errors = output.try_clone().map_err(Failure::io(starting()))?;
+        let mut command = if has_setpriv() {
+            let mut wrapped = Command::new("setpriv");
+            wrapped.args(["--pdeathsig", "KILL"]).arg(program);
+            wrapped
+        } else {
+            Command::new(program)
+        };
+        // `setpriv` was found by the search path, which it needs in turn for a program given by name alone.
+        command.args(args).env_clear().envs(std::env::vars_os().filter(|(name, _)| name == "PATH"));
+        command.envs(env.iter().copied()).stdin(Stdio::null()).stdout(output).stderr(errors);
+        let child = command.spawn().map_err(Failure::io(starting()))?;
+        Ok(Self { name, child, log })
+    }
+
+    /// Its process id: `setpriv` replaces itself by the program.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Fails when it has ended.
+    pub(crate) fn still_runs(&mut self) -> Result<(), Failure> {
+        match self.child.try_wait() {
+            Ok(None) => Ok(()),
+            Ok(Some(status)) => Err(self.ended(status)),
+            Err(error) => Err(Failure::Io { what: format!("waiting for {}", self.name), source: error }),
+        }
+    }
+
+    /// Waits until it has ended well, and gives what it printed.
+    pub(crate) async fn output(mut self) -> Result<String, Failure> {
+        loop {
+            match self.child.try_wait().map_err(Failure::io(format!("waiting for {}", self.name)))? {
+                Some(status) if status.success() => {
+                    return fs::read_to_string(&self.log)
+                        .map_err(Failure::io("reading what a program printed"));
+                }
+                Some(status) => return Err(self.ended(status)),
+                None => tokio::time::sleep(LOOK_EVERY).await,
+            }
+        }
+    }
+
+    fn ended(&self, status: ExitStatus) -> Failure {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let tail: Vec<&str> = log.lines().rev().take(5).collect();
+        let tail: String = tail.into_iter().rev().map(|line| format!("\n  {line}")).collect();
+        Failure::Unexpected(format!("{} ended by itself ({status}); the last it said:{tail}", self.name))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // An error here means that it is gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn has_setpriv() -> bool {
+    let mut probe = Command::new("setpriv");
+    probe
+        .args(["--pdeathsig", "KILL", "true"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    probe.status().is_ok_and(|status| status.success())
+}
+
+/// A number of kilobytes from `/proc/<pid>/status` in bytes, e.g. `VmRSS` or `VmHWM`, the most it has been; none where
+/// there is no such file. Without an id it is this process's.
+pub(crate) fn memory_of(pid: Option<u32>, field: &str) -> Option<u64> {
+    let who = pid.map_or_else(|| "self".to_owned(), |pid| pid.to_string());
+    let status = fs::read_to_string(format!("/proc/{who}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kib| kib * 1_024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_program_sees_only_its_own_environment() {
+        let dir = tempfile::tempdir().unwrap();
+        let env =
+            Running::start("env", Path::new("/usr/bin/env"), &[], &[("REGION", "eu")], dir.path()).unwrap();
+        let output = env.output().await.unwrap();
+        let names: Vec<&str> = output.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
+        assert!(
+            names.contains(&"REGION") && names.iter().all(|name| ["REGION", "PATH"].contains(name)),
+            "{output}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_program_that_fails_is_reported_with_its_last_words() {
+        let dir = tempfile::tempdir().unwrap();
+        let args = ["-c", "echo dying >&2; exit 3"];
+        let sh = Running::start("sh", Path::new("/bin/sh"), &args, &[], dir.path()).unwrap();
+        let error = sh.output().await.unwrap_err().to_string();
+        assert!(error.contains("dying") && error.contains('3'), "{error}");
+    }
+
+    #[tokio::test]
+    async fn nothing_outlives_its_handle() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut sleep = Running::start("sleep", Path::new("/bin/sleep"), &["1000"], &[], dir.path()).unwrap();
+        sleep.still_runs().unwrap();
+        let pid = sleep.id();
+        drop(sleep);
+        assert!(!Path::new(&format!("/proc/{pid}")).exists());
+    }
+}

@@ -1,0 +1,147 @@
+//! The audit figures: appends by few and many writers, with and without waiting for the disk, and verification.
+
+use std::time::Duration;
+
+use tempfile::TempDir;
+use test_support::RedisServer;
+
+use super::figures::{Bar, Figure, Unit};
+use crate::audit::{self, Chain, Fsync, Until, Verified};
+use crate::error::Failure;
+
+/// Writers, `appendfsync`, and the bar in events per second.
+const RUNS: [(usize, Fsync, Option<f64>); 4] = [
+    (50, Fsync::No, Some(80_000.0)),
+    (1_000, Fsync::No, None),
+    (50, Fsync::Always, Some(30_000.0)),
+    (1_000, Fsync::Always, None),
+];
+/// More growth than this between a tenth of a chain and all of it is not flat.
+const FLAT_MB: f64 = 8.0;
+
+/// One kind of run, and what its rounds gave.
+struct Row {
+    writers: usize,
+    fsync: Fsync,
+    bar: Option<f64>,
+    appended: Vec<f64>,
+    bare: Vec<f64>,
+}
+
+/// The chains, and what the rounds gave. A chain goes before its Redis.
+pub(super) struct Auditing {
+    unsynced_chain: Chain,
+    synced_chain: Chain,
+    unsynced: RedisServer,
+    _synced: RedisServer,
+    dir: TempDir,
+    rows: Vec<Row>,
+    lost: u64,
+    refused: u64,
+    verified: Vec<Verified>,
+}
+
+impl Auditing {
+    /// Starts a Redis for each way to write to the disk.
+    ///
+    /// # Errors
+    /// When there is no place for their files.
+    pub(super) async fn start() -> Result<Self, Failure> {
+        let (unsynced, synced) =
+            (audit::durable_redis(Fsync::No).await, audit::durable_redis(Fsync::Always).await);
+        let row = |(writers, fsync, bar)| Row { writers, fsync, bar, appended: Vec::new(), bare: Vec::new() };
+        Ok(Self {
+            unsynced_chain: Chain::open(&audit::url_of(&unsynced)?),
+            synced_chain: Chain::open(&audit::url_of(&synced)?),
+            unsynced,
+            _synced: synced,
+            dir: tempfile::tempdir().map_err(Failure::io("cannot make a directory"))?,
+            rows: RUNS.into_iter().map(row).collect(),
+            lost: 0,
+            refused: 0,
+            verified: Vec::new(),
+        })
+    }
+
+    /// Appends for `time` by each kind of run, the yardstick beside each.
+    ///
+    /// # Errors
+    /// When a chain cannot be read, or does not verify.
+    pub(super) async fn round(&mut self, time: Duration) -> Result<(), Failure> {
+        for row in &mut self.rows {
+            let chain = match row.fsync {
+                Fsync::No => &self.unsynced_chain,
+                Fsync::Always => &self.synced_chain,
+            };
+            let run = chain.append(row.writers, Until::After(time)).await?;
+            row.appended.push(run.per_second());
+            self.lost += run.lost;
+            self.refused += run.refused;
+            row.bare.push(chain.push_bare(row.writers, time / 3).await?);
+        }
+        Ok(())
+    }
+
+    /// Makes the chain at least that long, for verifying.
+    ///
+    /// # Errors
+    /// As [`Self::round`].
+    pub(super) async fn lengthen(&self, entries: u64) -> Result<(), Failure> {
+        let size = self.unsynced_chain.size().await?;
+        let missing = entries.saturating_sub(size);
+        if missing > 0 {
+            self.unsynced_chain.append(1_000, Until::Events(missing)).await?;
+        }
+        Ok(())
+    }
+
+    /// Verifies the chain once, in a process of its own.
+    ///
+    /// # Errors
+    /// When it does not verify.
+    pub(super) async fn verify(&mut self) -> Result<(), Failure> {
+        self.verified.push(audit::verify_apart(&self.unsynced, &self.dir).await?);
+        Ok(())
+    }
+
+    pub(super) fn figures(&self) -> Vec<Figure> {
+        let mut figures: Vec<Figure> = self.rows.iter().map(row_figure).collect();
+        figures.push(
+            Figure::new(
+                "acknowledged events not in the chain, all runs",
+                Unit::Count,
+                vec![self.lost as f64],
+            )
+            .bar(Bar::AtMost(0.0)),
+        );
+        figures.push(Figure::new("events refused, all runs", Unit::Count, vec![self.refused as f64]));
+        let of = |read: fn(&Verified) -> f64| self.verified.iter().map(read).collect::<Vec<f64>>();
+        let entries = self.verified.iter().map(|seen| seen.entries).max().unwrap_or_default() / 1_000;
+        figures.push(
+            Figure::new(
+                format!("audit entries verified, of {entries} thousand"),
+                Unit::PerSecond,
+                of(|seen| seen.per_second),
+            )
+            .beside("hashing alone, one thread", Unit::PerSecond, of(|seen| seen.hashing_per_second))
+            .bar(Bar::AtLeast(400_000.0)),
+        );
+        let grown =
+            self.verified.iter().filter_map(|seen| seen.grown_bytes).map(|bytes| bytes / 1e6).collect();
+        figures.push(
+            Figure::new("RSS that verifying all takes over verifying a tenth", Unit::Megabytes, grown)
+                .bar(Bar::AtMost(FLAT_MB)),
+        );
+        figures
+    }
+}
+
+fn row_figure(row: &Row) -> Figure {
+    let name = format!("audit appends, {} writers, appendfsync {}", row.writers, row.fsync.name());
+    let figure = Figure::new(name, Unit::PerSecond, row.appended.clone());
+    let figure = figure.beside("bare RPUSH of the same bytes", Unit::PerSecond, row.bare.clone());
+    match row.bar {
+        Some(bar) => figure.bar(Bar::AtLeast(bar)),
+        None => figure,
+    }
+}

@@ -1,0 +1,212 @@
+//! What the HTTP figures are measured on: a private Redis, the factory, two scan-services and the yardstick, each on a
+//! port of its own, all gone when the fleet is dropped.
+//!
+//! Of the scan-services one has a limit that nobody reaches, the other the default one that a few addresses reach at once.
+//! Both believe `X-Forwarded-For` from this machine, so that one load generator can be many callers.
+
+use std::fmt::Write as _;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ambient::{Clock, SystemClock, entropy};
+use serde_json::json;
+use tag_id::{BatchNo, Epoch, Keyring, MasterSecret, TagId, TagIndex};
+use tempfile::TempDir;
+use test_support::RedisServer;
+
+use crate::error::Failure;
+use crate::http::{self, Answer, Request};
+use crate::process::Running;
+
+/// Under what the limiter takes at most, over what any run sends.
+const NO_LIMIT: &str = "8000000";
+const READY_WITHIN: Duration = Duration::from_secs(30);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// A program, and where it listens.
+pub(super) struct Server {
+    pub(super) address: SocketAddr,
+    pub(super) process: Running,
+}
+
+/// Everything that runs. The Redis is declared last, so that it ends last.
+pub(super) struct Fleet {
+    pub(super) factory: Server,
+    pub(super) scan: Server,
+    pub(super) limited_scan: Server,
+    pub(super) redis: RedisServer,
+    pub(super) keyring: Keyring,
+    key: String,
+    dir: TempDir,
+}
+
+/// A minted batch.
+pub(super) struct Batch {
+    pub(super) id: String,
+    pub(super) number: BatchNo,
+}
+
+impl Fleet {
+    /// Starts all but the yardstick, which must know the length of a scan's answer.
+    ///
+    /// # Errors
+    /// When a program is not built, or does not become ready.
+    pub(super) async fn start() -> Result<Self, Failure> {
+        let redis = RedisServer::start().await;
+        let dir = tempfile::tempdir().map_err(Failure::io("cannot make a directory"))?;
+        let secret = entropy::random_bytes::<32>();
+        let (secret_hex, key) = (hex(&secret), hex(&entropy::random_bytes::<32>()));
+        let url = redis.url();
+        let common = [("REDIS_URL", url.as_str()), ("TAG_MASTER_SECRET", secret_hex.as_str())];
+        let start = |name, env: &[(&str, &str)]| start_service(name, &[&common, env].concat(), dir.path());
+        let mut factory = start("factory-service", &[("FACTORY_API_KEY", key.as_str())])?;
+        // It makes the deployment that the others look for.
+        factory.ready().await?;
+        let believed = ("TRUSTED_PROXIES", "127.0.0.0/8");
+        let mut scan = start("scan-service", &[believed, ("RATE_LIMIT_IP_PER_MINUTE", NO_LIMIT)])?;
+        let mut limited_scan = start("scan-service", &[believed, ("REGION", "limited")])?;
+        scan.ready().await?;
+        limited_scan.ready().await?;
+        let keyring = Keyring::new(Some(MasterSecret::from(secret)), []);
+        Ok(Self { factory, scan, limited_scan, redis, keyring, key, dir })
+    }
+
+    /// Starts the yardstick on the same Redis, with answers of that many bytes.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub(super) async fn start_yardstick(&self, body_bytes: usize) -> Result<Server, Failure> {
+        let program = std::env::current_exe().map_err(Failure::io("cannot find this program"))?;
+        let address = free_address()?;
+        let (bind, bytes, url) = (address.to_string(), body_bytes.to_string(), self.redis.url());
+        let args = ["yardstick", "--bind", &bind, "--redis", &url, "--body-bytes", &bytes];
+        let process = Running::start("yardstick", &program, &args, &[], self.dir.path())?;
+        let mut server = Server { address, process };
+        server.answers("/ping").await?;
+        Ok(server)
+    }
+
+    /// Mints a batch of a product of its own.
+    ///
+    /// # Errors
+    /// When the factory refuses.
+    pub(super) async fn mint(&self, size: u32) -> Result<Batch, Failure> {
+        let product = json!({ "name": "Bench", "brand": "VokeTag" }).to_string();
+        let product = self.post("/v1/products", &product).await?.json(201)?;
+        let order = json!({ "product_id": product["id"], "size": size }).to_string();
+        let batch = self.post("/v1/batches", &order).await?.json(201)?;
+        let id =
+            batch["id"].as_str().ok_or_else(|| Failure::Unexpected("a batch without an id".to_owned()))?;
+        let first = self.export(id, 0, 1).await?;
+        let opened = first.first().and_then(|text| self.keyring.open(&TagId::parse(text).ok()?));
+        let opened =
+            opened.ok_or_else(|| Failure::Unexpected("an exported tag is not authentic".to_owned()))?;
+        Ok(Batch { id: id.to_owned(), number: opened.batch })
+    }
+
+    /// Tags of a batch as the factory exports them.
+    ///
+    /// # Errors
+    /// When the factory refuses, or exports another number of them.
+    pub(super) async fn export(&self, batch: &str, from: u32, limit: u32) -> Result<Vec<String>, Failure> {
+        let path = format!("/v1/batches/{batch}/tags?format=ndjson&from={from}&limit={limit}");
+        let answer = http::ask(self.factory.address, Request::get(&path).with_key(&self.key)).await?;
+        let text = String::from_utf8_lossy(&answer.body);
+        let tag_of = |line: &str| {
+            Some(serde_json::from_str::<serde_json::Value>(line).ok()?["tag_id"].as_str()?.to_owned())
+        };
+        let tags: Vec<String> = text.lines().filter_map(tag_of).collect();
+        if answer.status != 200 || tags.len() != limit as usize {
+            return Err(Failure::Unexpected(format!(
+                "{path}: status {}, {} tags",
+                answer.status,
+                tags.len()
+            )));
+        }
+        Ok(tags)
+    }
+
+    /// Reads an export of `limit` tags to its end; gives the number of rows.
+    ///
+    /// # Errors
+    /// When the factory refuses, or the connection breaks.
+    pub(super) async fn stream_export(&self, batch: &str, limit: u32) -> Result<u64, Failure> {
+        let path = format!("/v1/batches/{batch}/tags?format=ndjson&limit={limit}");
+        let mut rows = 0;
+        let request = Request::get(&path).with_key(&self.key);
+        let count = |bytes: &[u8]| rows += bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let status = http::stream(self.factory.address, request, count).await?;
+        if status != 200 {
+            return Err(Failure::Unexpected(format!("{path}: status {status}")));
+        }
+        Ok(rows)
+    }
+
+    /// A tag of a batch, minted here with the factory's secret.
+    pub(super) fn tag(&self, batch: &Batch, index: u32) -> String {
+        let index = TagIndex::new(index).expect("an index below 2^24");
+        let tag = self.keyring.mint(Epoch::MIN, batch.number, index).expect("the secret serves every epoch");
+        tag.to_string()
+    }
+
+    async fn post(&self, path: &str, json: &str) -> Result<Answer, Failure> {
+        http::ask(self.factory.address, Request::post(path, json).with_key(&self.key)).await
+    }
+}
+
+impl Server {
+    async fn ready(&mut self) -> Result<(), Failure> {
+        self.answers("/v1/ready").await
+    }
+
+    /// Waits until `path` is answered with 200.
+    async fn answers(&mut self, path: &str) -> Result<(), Failure> {
+        let clock = SystemClock::new();
+        let mut said = String::new();
+        while clock.monotonic() < READY_WITHIN {
+            self.process.still_runs()?;
+            match http::ask(self.address, Request::get(path)).await {
+                Ok(answer) if answer.status == 200 => return Ok(()),
+                Ok(answer) => said = String::from_utf8_lossy(&answer.body).into_owned(),
+                Err(error) => said = error.to_string(),
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        let (address, seconds) = (self.address, READY_WITHIN.as_secs());
+        Err(Failure::Unexpected(format!("{address}{path} was not 200 within {seconds} s: {said}")))
+    }
+}
+
+fn start_service(name: &'static str, env: &[(&str, &str)], dir: &Path) -> Result<Server, Failure> {
+    let address = free_address()?;
+    let bind = address.to_string();
+    let env = [env, &[("BIND_ADDR", bind.as_str())]].concat();
+    let process = Running::start(name, &beside_this_program(name)?, &["serve"], &env, dir)?;
+    Ok(Server { address, process })
+}
+
+/// The services lie where this program was built.
+fn beside_this_program(name: &str) -> Result<PathBuf, Failure> {
+    let own = std::env::current_exe().map_err(Failure::io("cannot find this program"))?;
+    let program = own.with_file_name(name);
+    if program.is_file() {
+        return Ok(program);
+    }
+    let path = program.display();
+    let how = "cargo build --release --bin scan-service --bin factory-service --bin bench";
+    Err(Failure::Usage(format!("{path} is not there; build all three first: {how}")))
+}
+
+/// An address of this machine that nobody listens on.
+fn free_address() -> Result<SocketAddr, Failure> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Failure::io("no free port"))?;
+    listener.local_addr().map_err(Failure::io("no free port"))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,148 @@
+//! `bench table`: everything that has a bar, measured in one run and printed as one Markdown table.
+//!
+//! Each round measures every figure and its yardstick once, one after the other, so that both see the same machine; the
+//! table shows medians. Everything is started here and gone at the end. A missed bar is said and is no failure unless
+//! asked for; a run whose answers are not what they must be is one, and prints no table.
+
+mod auditing;
+mod figures;
+mod fleet;
+mod memory;
+mod minting;
+mod scanning;
+
+use std::num::NonZeroU8;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use figures::{Bar, Figure, Unit};
+
+use crate::breaker::{self, Costs};
+use crate::error::Failure;
+
+/// Arguments of `bench table`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct TableArgs {
+    /// Rounds; the medians are over them. 5 unless given, 3 with --quick.
+    #[arg(long)]
+    rounds: Option<NonZeroU8>,
+    /// Fewer and shorter runs.
+    #[arg(long)]
+    quick: bool,
+    /// Fail when a bar is missed.
+    #[arg(long)]
+    strict: bool,
+    /// Only these parts; all of them unless given.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Part>,
+}
+
+/// A part of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// The circuit breaker.
+    Breaker,
+    /// The audit chain.
+    Audit,
+    /// Redis memory per tag, minting and scanning.
+    Http,
+}
+
+/// How long each figure of a round takes, and how long a chain is verified.
+struct Pace {
+    rounds: u8,
+    press: Duration,
+    append: Duration,
+    chain: u64,
+}
+
+impl Pace {
+    fn of(args: &TableArgs) -> Self {
+        let (rounds, press, append, chain) =
+            if args.quick { (3, 800, 500, 300_000) } else { (5, 1_200, 1_000, 1_000_000) };
+        Self {
+            rounds: args.rounds.map_or(rounds, NonZeroU8::get),
+            press: Duration::from_millis(press),
+            append: Duration::from_millis(append),
+            chain,
+        }
+    }
+}
+
+/// Measures and prints.
+///
+/// # Errors
+/// When something could not be measured as it must.
+pub(crate) async fn run(args: TableArgs) -> Result<ExitCode, Failure> {
+    let pace = Pace::of(&args);
+    let wanted = |part| args.only.is_empty() || args.only.contains(&part);
+    let (mut figures, mut doubts) = (Vec::new(), Vec::new());
+    if wanted(Part::Http) {
+        figures.extend(http(&pace, &mut doubts).await?);
+    }
+    if wanted(Part::Audit) {
+        figures.extend(audit(&pace).await?);
+    }
+    if wanted(Part::Breaker) {
+        figures.extend(breaker(&pace));
+    }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    println!("Medians of {} rounds on {cores} cores, lowest and highest in brackets.\n", pace.rounds);
+    print!("{}", figures::markdown(&figures));
+    println!();
+    for doubt in &doubts {
+        println!("doubt: {doubt}");
+    }
+    let missed: Vec<String> = figures.iter().filter_map(Figure::missed).collect();
+    for line in &missed {
+        println!("missed: {line}");
+    }
+    if missed.is_empty() {
+        println!("no bar was missed");
+    }
+    Ok(if args.strict && !missed.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+async fn http(pace: &Pace, doubts: &mut Vec<String>) -> Result<Vec<Figure>, Failure> {
+    eprintln!("starting a Redis and the services");
+    let fleet = fleet::Fleet::start().await?;
+    eprintln!("memory: minting {} tags, scanning some", memory::MINTED);
+    let (batch, memory) = memory::measure(&fleet).await?;
+    let mut scanning = scanning::Scanning::prepare(&fleet, &batch).await?;
+    let mut minting = minting::Minting::default();
+    for round in 1..=pace.rounds {
+        eprintln!("requests and minting, round {round} of {}", pace.rounds);
+        scanning.round(pace.press, doubts).await?;
+        minting.round(&fleet, &batch).await?;
+    }
+    Ok([scanning.figures(), minting.figures(), memory].concat())
+}
+
+async fn audit(pace: &Pace) -> Result<Vec<Figure>, Failure> {
+    let mut auditing = auditing::Auditing::start().await?;
+    for round in 1..=pace.rounds {
+        eprintln!("audit, round {round} of {}", pace.rounds);
+        auditing.round(pace.append).await?;
+    }
+    eprintln!("audit: verifying");
+    auditing.lengthen(pace.chain).await?;
+    for _ in 0..pace.rounds {
+        auditing.verify().await?;
+    }
+    Ok(auditing.figures())
+}
+
+fn breaker(pace: &Pace) -> Vec<Figure> {
+    eprintln!("circuit breaker");
+    let rounds: Vec<Costs> = (0..pace.rounds).map(|_| breaker::measure()).collect();
+    let of = |read: fn(&Costs) -> f64| rounds.iter().map(read).collect::<Vec<f64>>();
+    let clock = || of(|costs| costs.clock);
+    vec![
+        Figure::new("breaker, closed, a call and its success", Unit::Nanos, of(|costs| costs.closed))
+            .beside("reading the clock once", Unit::Nanos, clock())
+            .bar(Bar::Below(15.0)),
+        Figure::new("breaker, open, a refusal", Unit::Nanos, of(|costs| costs.rejecting))
+            .beside("reading the clock once", Unit::Nanos, clock())
+            .bar(Bar::Below(10.0)),
+    ]
+}

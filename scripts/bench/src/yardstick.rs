@@ -1,0 +1,150 @@
+//! `bench yardstick`: what a request costs at the least, on the same server and behind the same middleware as the services.
+//!
+//! `/constant` asks nobody; `/ping` asks Redis for one `PING` through the pool that the services use, set up as they set it
+//! up. Both answer the same bytes. It fails as the services do: 429 when no slot comes free, 503 when Redis is away.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ambient::{Clock, SystemClock};
+use axum::Router;
+use axum::http::HeaderValue;
+use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http_edge::env::Env;
+use http_edge::telemetry::{self, LogConfig};
+use http_edge::{ApiError, Area, Edge, EdgeConfig, ServeConfig};
+use redis_pool::{Error, PoolMetrics, RedisPool, RedisUrl};
+use tokio::net::TcpListener;
+
+use crate::error::Failure;
+
+/// As the services' defaults (docs/CONTRACT.md §9).
+const SLOTS: NonZeroUsize = NonZeroUsize::new(100).expect("not zero");
+const CONNECTIONS: NonZeroUsize = NonZeroUsize::new(2).expect("not zero");
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Arguments of `bench yardstick`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct YardstickArgs {
+    /// Where to listen.
+    #[arg(long, default_value = "127.0.0.1:8099")]
+    bind: SocketAddr,
+    /// Which Redis to ping.
+    #[arg(long, default_value = "redis://127.0.0.1:6379")]
+    redis: RedisUrl,
+    /// Length of an answer's body, as long as a scan's.
+    #[arg(long, default_value = "640", value_parser = clap::value_parser!(u16).range(20..))]
+    body_bytes: u16,
+}
+
+/// A pool with the settings that the services have by default.
+pub(crate) fn pool(
+    name: &'static str,
+    url: &RedisUrl,
+    clock: &Arc<dyn Clock>,
+    metrics: &PoolMetrics,
+) -> RedisPool {
+    let config = redis_pool::Config {
+        name,
+        url: url.clone(),
+        slots: SLOTS,
+        connections: CONNECTIONS,
+        wait: PATIENCE,
+        command_timeout: PATIENCE,
+    };
+    RedisPool::new(config, Arc::clone(clock), metrics)
+}
+
+/// Serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When the address cannot be listened on, or the log not be set up.
+pub(crate) async fn run(args: YardstickArgs) -> Result<(), Failure> {
+    let log = LogConfig::from_env(&Env::of_process()).map_err(Failure::unexpected("the log's settings"))?;
+    telemetry::init(&log).map_err(Failure::unexpected("the log"))?;
+    let shutdown = http_edge::shutdown_signal().map_err(Failure::io("cannot listen for signals"))?;
+    let bind = args.bind;
+    let listener = TcpListener::bind(bind).await.map_err(Failure::io(format!("cannot listen on {bind}")))?;
+    http_edge::serve(listener, router(&args), ServeConfig::default(), shutdown).await;
+    Ok(())
+}
+
+fn router(args: &YardstickArgs) -> Router {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let mut registry = http_edge::metrics_registry();
+    let pool = pool("yardstick", &args.redis, &clock, &PoolMetrics::register(&mut registry));
+    let body = body_of(usize::from(args.body_bytes));
+    // Two areas, of which one holds the path and sets a header: as scan-service has them.
+    let areas = vec![
+        Area::new("/constant").header(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
+        Area::new("/ping").header(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
+    ];
+    let edge = Edge::new(EdgeConfig::default(), areas, clock, &mut registry);
+    let app = Router::new()
+        .route("/constant", get(move || std::future::ready(json(body))))
+        .route("/ping", get(move || ping(pool, body)));
+    edge.wrap(app)
+}
+
+async fn ping(pool: RedisPool, body: &'static str) -> Response {
+    match pool.command(redis::cmd("PING")).await {
+        Ok(_) => json(body),
+        Err(Error::Overloaded { .. }) => {
+            ApiError::service_overloaded(ambient::entropy::random_u64()).into_response()
+        }
+        Err(Error::Unavailable { retry_after, .. }) => {
+            ApiError::RedisUnavailable { retry_after }.into_response()
+        }
+        Err(error) => ApiError::internal(error).into_response(),
+    }
+}
+
+fn json(body: &'static str) -> Response {
+    ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
+}
+
+/// A JSON object of that many bytes. It lives as long as the process, so that an answer copies nothing.
+fn body_of(bytes: usize) -> &'static str {
+    const FRAME: usize = r#"{"pad":""}"#.len();
+    Box::leak(format!(r#"{{"pad":"{}"}}"#, "x".repeat(bytes.saturating_sub(FRAME))).into_boxed_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::{self, Request};
+
+    #[test]
+    fn the_body_is_json_of_the_length_asked_for() {
+        for bytes in [20, 640] {
+            let body = body_of(bytes);
+            assert_eq!(body.len(), bytes);
+            assert!(serde_json::from_str::<serde_json::Value>(body).is_ok());
+        }
+    }
+
+    #[tokio::test]
+    async fn both_answers_are_the_same_and_a_dead_redis_is_a_503() {
+        let mut redis = test_support::RedisServer::start().await;
+        let args = YardstickArgs {
+            bind: "127.0.0.1:0".parse().unwrap(),
+            redis: redis.url().parse().unwrap(),
+            body_bytes: 300,
+        };
+        let listener = TcpListener::bind(args.bind).await.unwrap();
+        let target = listener.local_addr().unwrap();
+        let app = router(&args);
+        tokio::spawn(http_edge::serve(listener, app, ServeConfig::default(), std::future::pending()));
+        let get = |path| http::ask(target, Request::get(path));
+        let (constant, ping) = (get("/constant").await.unwrap(), get("/ping").await.unwrap());
+        assert_eq!((constant.status, constant.body.len()), (200, 300));
+        assert_eq!((ping.status, &ping.body), (200, &constant.body));
+        redis.kill();
+        assert_eq!(get("/ping").await.unwrap().status, 503);
+        assert_eq!(get("/constant").await.unwrap().status, 200);
+    }
+}

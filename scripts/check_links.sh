@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# Checks that what the documents point at is there.
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+usage() {
+  cat <<'HELP'
+Usage: ./scripts/check_links.sh
+
+Looks through every Markdown file of the project and fails when
+
+  - a relative link leads to a file that is not there, or to a heading that is not in it
+  - a path below crates/, services/, scripts/, docs/ or .ci/ is named (in prose, a table or a command) and is not there
+
+Addresses on the web are not fetched.
+
+  --help   this text
+HELP
+}
+
+case "${1:-}" in
+  '') ;;
+  -h | --help) usage && exit 0 ;;
+  *) usage >&2 && die "unknown argument: $1" ;;
+esac
+
+FAILURES=0
+CHECKED=0
+fail() {
+  printf '%s\n' "$*" >&2
+  FAILURES=$((FAILURES + 1))
+}
+
+# The anchors of a document's headings, as they are made where Markdown is shown.
+anchors() { # file
+  awk '/^```/ { fence = !fence } !fence && /^#+ / { sub(/^#+ +/, ""); print tolower($0) }' "$1" |
+    sed -E 's/[^a-z0-9 _-]//g; s/ /-/g'
+}
+
+check_link() { # document, target as written
+  local document="$1" target="$2" path anchor file
+  case "$target" in
+    http://* | https://* | mailto:* | '') return 0 ;;
+  esac
+  CHECKED=$((CHECKED + 1))
+  path="${target%%#*}"
+  anchor=''
+  if [[ "$target" == *'#'* ]]; then anchor="${target#*#}"; fi
+  file="$document"
+  if [[ "$path" == /* ]]; then
+    file=".$path"
+  elif [[ -n "$path" ]]; then
+    file="$(dirname "$document")/$path"
+  fi
+  if [[ ! -e "$file" ]]; then
+    fail "$document: the link $target leads nowhere"
+  elif [[ -n "$anchor" && "$file" == *.md ]] && ! grep -qxF "$anchor" < <(anchors "$file"); then
+    fail "$document: $target: no such heading"
+  fi
+}
+
+check_path() { # document, path as written
+  local document="$1" path="${2#./}"
+  # The full stop or comma after a path belongs to the sentence.
+  path="${path%%[.,:;]}"
+  CHECKED=$((CHECKED + 1))
+  compgen -G "$path" >/dev/null || fail "$document: names $path, which is not there"
+}
+
+while IFS= read -r document; do
+  while IFS= read -r target; do
+    check_link "$document" "$target"
+  done < <(grep -oE '\]\([^) ]+' "$document" | sed 's/^](//' || true)
+  while IFS= read -r path; do
+    check_path "$document" "$path"
+  done < <(sed -E 's#[a-z+]+://[^ )>`"]*##g; s#\]\([^)]*\)#]#g' "$document" |
+    grep -oE '(^|[^A-Za-z0-9_./$-])(\./)?(crates|services|scripts|docs|\.ci)/[A-Za-z0-9_./*-]+' |
+    sed -E 's#^[^A-Za-z0-9_.]##' || true)
+done < <(find . -name '*.md' -not -path './target*' -not -path './.dev/*' -not -path './.git/*' -not -path '*/node_modules/*' | sed 's#^\./##' | sort)
+
+if ((FAILURES > 0)); then
+  die "$FAILURES of $CHECKED links and paths lead nowhere"
+fi
+say "Summary: $CHECKED links and paths checked, all are there"

@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Runs the tests that everybody runs before sharing a change.
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+usage() {
+  cat <<'HELP'
+Usage: ./scripts/quick_test.sh [cargo test arguments]
+
+Gets what the tests need (a redis-server and a C compiler, installed if they are missing) and runs every test of the workspace. Each test
+that needs a Redis starts one of its own. At most two minutes once everything is compiled.
+
+  cargo test arguments   passed on, e.g. `-p rate-limiter` or `-- a_test_name`; the default is --workspace
+  --help                 this text
+HELP
+}
+
+case "${1:-}" in
+  -h | --help) usage && exit 0 ;;
+esac
+
+need_rust
+need_redis_server
+say "using $("$REDIS_SERVER" --version | cut -c1-60) and $(cargo --version)"
+
+SELECTION=(--workspace)
+if (($# > 0)); then SELECTION=("$@"); fi
+
+mkdir -p "$TARGET_DIR"
+LOG="$TARGET_DIR/quick_test.log"
+
+step "Compiling"
+cargo test --no-run "${SELECTION[@]}"
+COMPILED=$SECONDS
+
+step "Testing"
+STATUS=0
+cargo test --no-fail-fast "${SELECTION[@]}" 2>&1 | tee "$LOG" || STATUS=$?
+
+step "Summary of quick_test.sh: compiled in $COMPILED s, tested in $((SECONDS - COMPILED)) s"
+awk '
+  /^test result:/ { passed += $4; failed += $6; ignored += $8; suites++ }
+  END { printf "%d test binaries: %d passed, %d failed, %d ignored\n", suites, passed, failed, ignored }
+' "$LOG"
+if ((STATUS != 0)); then
+  grep -E '^test .* FAILED$|^error: ' "$LOG" | sort -u || true
+  die "the tests failed (the whole output: $LOG)"
+fi
+say "all passed"

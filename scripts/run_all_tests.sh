@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Every test there is: the long way round.
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+usage() {
+  cat <<'HELP'
+Usage: ./scripts/run_all_tests.sh [step...]
+
+Runs all steps, or those named, to the end, and sums up. At most 15 minutes on two cores with the tools installed; what is missing is installed
+first (redis-server and shellcheck as packages, cargo-deny and cargo-tarpaulin with cargo install, a Chromium for the page).
+
+  validate   format, lints, imports, shell, dependencies, links (scripts/validate_code.sh)
+  tests      every test of the workspace, documentation examples included (scripts/quick_test.sh)
+  coverage   the lines of crates/ that the tests run: the bar is 90 %
+  page       the page a phone opens, in a headless Chromium (scripts/page_test.sh)
+  load       80 and 150 clients at once against services of its own (scripts/load_test_local.sh)
+  benches    every benchmark in a short mode: that they run, not what they measure
+
+  --help     this text
+HELP
+}
+
+COVERAGE_BAR=90
+
+step_validate() { ./scripts/validate_code.sh; }
+step_tests() { ./scripts/quick_test.sh; }
+step_page() { ./scripts/page_test.sh; }
+step_load() { ./scripts/load_test_local.sh --seconds 5; }
+
+# The ptrace engine, because it needs nothing but the stock compiler. It reads debug information line by line.
+step_coverage() {
+  need_redis_server
+  need_cargo_tool cargo-tarpaulin "$CARGO_TARPAULIN_VERSION"
+  cargo tarpaulin --engine ptrace --workspace --exclude bench --implicit-test-threads --skip-clean --no-fail-fast \
+    --target-dir "$TARGET_DIR/coverage" --timeout 300 --out Stdout --include-files 'crates/*/src/*' --fail-under "$COVERAGE_BAR"
+}
+
+step_benches() {
+  cargo bench -p circuit-breaker -p tag-id --benches -- --quick --noplot
+  ./scripts/bench.sh --quick
+}
+
+STEPS=()
+for argument in "$@"; do
+  case "$argument" in
+    -h | --help) usage && exit 0 ;;
+    validate | tests | coverage | page | load | benches) STEPS+=("$argument") ;;
+    *) usage >&2 && die "unknown step: $argument" ;;
+  esac
+done
+if ((${#STEPS[@]} == 0)); then STEPS=(validate tests coverage page load benches); fi
+
+need_rust
+need_redis_server
+for name in "${STEPS[@]}"; do
+  run_step "$name" "step_$name"
+done
+print_summary
