@@ -2,6 +2,8 @@
 # 80 and 150 clients at once, and what must hold while they press.
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source-path=SCRIPTDIR source=stack_lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/stack_lib.sh"
 
 usage() {
   cat <<'HELP'
@@ -41,22 +43,8 @@ done
 LIMIT=100
 BATCH_SIZE=100000
 TAGS=20000
-WORK="$(mktemp -d "${TMPDIR:-/tmp}/voketag-load.XXXXXX")"
 BREACHES=()
 
-on_exit() {
-  local status=$?
-  if ((status != 0)) && [[ -s "$WORK/scan-service.log" ]]; then
-    warn "the last lines of the services' logs:"
-    tail -n 5 "$WORK"/*-service.log >&2 || true
-  fi
-  stop_process "$WORK/scan-service.pid" scan-service
-  stop_process "$WORK/factory-service.pid" factory-service
-  stop_process "$WORK/redis.pid" -server
-  rm -rf "$WORK"
-}
-trap on_exit EXIT
-trap 'exit 130' INT TERM
 
 breach() {
   BREACHES+=("$*")
@@ -64,40 +52,6 @@ breach() {
 }
 
 # ---- what is pressed ----
-
-start_private() {
-  local redis_port scan_port factory_port key
-  need_redis_server
-  redis_port="$(free_port 26379)"
-  scan_port="$(free_port 28080)"
-  factory_port="$(free_port "$((scan_port + 1))")"
-  key="load_$(random_hex 24)"
-  (
-    cd "$WORK"
-    exec "$REDIS_SERVER" --port "$redis_port" --bind 127.0.0.1 --dir . --save '' --appendonly yes --appendfsync everysec \
-      --maxmemory-policy noeviction >redis.log 2>&1 </dev/null
-  ) &
-  echo $! >"$WORK/redis.pid"
-  until_true 30 redis_answers "$redis_port" || die "the private Redis did not answer within 30 s"
-  SCAN_URL="http://127.0.0.1:$scan_port"
-  FACTORY_URL="http://127.0.0.1:$factory_port"
-  (umask 077 && printf 'Authorization: Bearer %s\n' "$key" >"$WORK/auth.header")
-  export TAG_MASTER_SECRET REDIS_URL PUBLIC_BASE_URL FACTORY_API_KEY
-  TAG_MASTER_SECRET="$(random_hex 32)"
-  REDIS_URL="redis://127.0.0.1:$redis_port"
-  PUBLIC_BASE_URL="$SCAN_URL"
-  FACTORY_API_KEY="$key"
-  unset RATE_LIMIT_REDIS_URL GLOBAL_REDIS_URL METRICS_BIND_ADDR TAG_KEY_EPOCH DEPLOYMENT_INIT REGION COLD_START_SECS COLD_START_FACTOR
-  start factory-service "$factory_port"
-  # The load generator may then speak for many addresses.
-  TRUSTED_PROXIES=127.0.0.0/8 RATE_LIMIT_IP_PER_MINUTE=$LIMIT start scan-service "$scan_port"
-}
-
-start() { # service, port
-  BIND_ADDR="127.0.0.1:$2" "$TARGET_DIR/release/$1" serve >"$WORK/$1.log" 2>&1 </dev/null &
-  echo $! >"$WORK/$1.pid"
-  until_true 60 answers_200 "http://127.0.0.1:$2/v1/ready" || die "$1 was not ready within 60 s"
-}
 
 use_running() {
   local service
@@ -107,12 +61,6 @@ use_running() {
   SCAN_URL="http://127.0.0.1:$(<"$DEV_DIR/scan-service.port")"
   FACTORY_URL="http://127.0.0.1:$(<"$DEV_DIR/factory-service.port")"
   (umask 077 && sed -n 's/^FACTORY_API_KEY=/Authorization: Bearer /p' "$DEV_DIR/env" >"$WORK/auth.header")
-}
-
-factory() { # method, path, [json]
-  local data=()
-  if [[ -n "${3:-}" ]]; then data=(-H 'content-type: application/json' --data "$3"); fi
-  curl -sS -m 60 --fail-with-body -X "$1" -H "@$WORK/auth.header" "${data[@]}" "$FACTORY_URL$2"
 }
 
 mint() {
@@ -167,7 +115,7 @@ step "Building, optimised"
 cargo build --release --locked --bin scan-service --bin factory-service --bin bench
 
 step "Starting"
-if [[ "$RUNNING" == yes ]]; then use_running; else start_private; fi
+if [[ "$RUNNING" == yes ]]; then use_running; else RATE_LIMIT_IP_PER_MINUTE=$LIMIT start_private release; fi
 say "scan-service $SCAN_URL, factory-service $FACTORY_URL"
 mint
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ambient::{Clock, entropy};
-use circuit_breaker::{Breaker, Transitions};
+use circuit_breaker::{Breaker, Permit, Transitions};
 use prometheus_client::metrics::histogram::Histogram;
 use redis::{Cmd, RedisError, Value};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
@@ -68,6 +68,21 @@ pub struct RedisPool {
     inner: Arc<Inner>,
 }
 
+/// A slot that is taken, or several joined. Dropping it gives it back.
+#[derive(Debug)]
+#[must_use]
+pub struct Slot(OwnedSemaphorePermit);
+
+impl Slot {
+    /// Joins another slot of the same pool to this one.
+    ///
+    /// # Panics
+    /// When it is of another pool.
+    pub fn join(&mut self, other: Self) {
+        self.0.merge(other.0);
+    }
+}
+
 pub(crate) struct Inner {
     config: Config,
     clock: Arc<dyn Clock>,
@@ -125,20 +140,27 @@ impl RedisPool {
     /// # Errors
     /// See [`Error`].
     pub async fn command_within(&self, cmd: Cmd, within: Duration) -> Result<Value, Error> {
-        let inner = &self.inner;
-        let permit = inner.breaker.try_acquire(inner.clock.monotonic()).map_err(|rejected| {
-            Error::Unavailable { reason: Reason::BreakerOpen, retry_after: rejected.retry_after }
-        })?;
-        let slot = inner.slot().await?;
-        let started = inner.clock.monotonic();
-        let outcome = inner.exchange(cmd, slot, within).await;
-        let now = inner.clock.monotonic();
-        inner.durations.observe(now.saturating_sub(started).as_secs_f64());
-        match &outcome {
-            Err(error) if error.is_redis_failing() => permit.failure(now),
-            _ => permit.success(now),
-        }
-        outcome
+        let permit = self.inner.ask_breaker()?;
+        let slot = self.inner.slot().await?;
+        self.inner.carry(permit, cmd, slot, within).await
+    }
+
+    /// Takes a slot, to be used with [`Self::command_holding`]; waits for it as any command does.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`].
+    pub async fn slot(&self) -> Result<Slot, Error> {
+        self.inner.slot().await.map(Slot)
+    }
+
+    /// Sends one command on behalf of all who took the joined `slot`, and reads its reply within `within`. The slots are
+    /// held as any other: until the reply has been read or the connection closed.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn command_holding(&self, cmd: Cmd, slot: Slot, within: Duration) -> Result<Value, Error> {
+        let permit = self.inner.ask_breaker()?;
+        self.inner.carry(permit, cmd, slot.0, within).await
     }
 
     /// The condition at this moment.
@@ -189,6 +211,32 @@ impl Inner {
             trouble: self.links.iter().find_map(Link::trouble).map(|why| why.to_string()),
             breaker: self.breaker.state(),
         }
+    }
+
+    fn ask_breaker(&self) -> Result<Permit<'_>, Error> {
+        let rejected = |rejected: circuit_breaker::Rejected| Error::Unavailable {
+            reason: Reason::BreakerOpen,
+            retry_after: rejected.retry_after,
+        };
+        self.breaker.try_acquire(self.clock.monotonic()).map_err(rejected)
+    }
+
+    async fn carry(
+        &self,
+        permit: Permit<'_>,
+        cmd: Cmd,
+        slot: OwnedSemaphorePermit,
+        within: Duration,
+    ) -> Result<Value, Error> {
+        let started = self.clock.monotonic();
+        let outcome = self.exchange(cmd, slot, within).await;
+        let now = self.clock.monotonic();
+        self.durations.observe(now.saturating_sub(started).as_secs_f64());
+        match &outcome {
+            Err(error) if error.is_redis_failing() => permit.failure(now),
+            _ => permit.success(now),
+        }
+        outcome
     }
 
     async fn slot(&self) -> Result<OwnedSemaphorePermit, Error> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use redis::{Cmd, FromRedisValue, ToRedisArgs, Value};
 
 use crate::error::Error;
-use crate::pool::RedisPool;
+use crate::pool::{RedisPool, Slot};
 
 /// A script and its digest. Build it once.
 #[derive(Debug)]
@@ -94,6 +94,27 @@ impl Invocation<'_> {
     pub async fn run_within<T: FromRedisValue>(self, pool: &RedisPool, within: Duration) -> Result<T, Error> {
         let started = pool.clock().monotonic();
         let first = pool.command_within(self.packed("EVALSHA", &self.script.sha1), within).await;
+        self.healed(first, pool, started, within).await
+    }
+
+    /// Runs the script within the pool's command timeout, on behalf of all who took the joined `slot`.
+    ///
+    /// # Errors
+    /// See [`Error`]; [`Error::Reply`] when the reply is no `T`.
+    pub async fn run_holding<T: FromRedisValue>(self, pool: &RedisPool, slot: Slot) -> Result<T, Error> {
+        let (started, within) = (pool.clock().monotonic(), pool.command_timeout());
+        let first = pool.command_holding(self.packed("EVALSHA", &self.script.sha1), slot, within).await;
+        self.healed(first, pool, started, within).await
+    }
+
+    /// The reply, asked for again with the source where Redis did not hold the script.
+    async fn healed<T: FromRedisValue>(
+        self,
+        first: Result<Value, Error>,
+        pool: &RedisPool,
+        started: Duration,
+        within: Duration,
+    ) -> Result<T, Error> {
         let reply = match first {
             Err(Error::Server { code, .. }) if code == "NOSCRIPT" => {
                 tracing::info!(

@@ -45,6 +45,7 @@ end
 local function limiter_nothing(now)
   return {
     total = 0, first = 0, last = 0, count = 0, older = '', now = now, dropped = false, full = 0, limit = 0, allows = false,
+    stored = '',
   }
 end
 
@@ -200,11 +201,25 @@ local function limiter_commit(d, keys)
   end
   for i, s in ipairs(d.states) do
     if d.allowed then
-      redis.call('SET', keys[d.key_at + i],
-        struct.pack('>I3I6I2I3', s.total, s.first, s.last - s.first, s.count) .. s.older,
-        'PX', s.last - d.now + LIMITER_WINDOW_MS + LIMITER_SLACK_MS)
+      s.stored = struct.pack('>I3I6I2I3', s.total, s.first, s.last - s.first, s.count) .. s.older
+      redis.call('SET', keys[d.key_at + i], s.stored, 'PX', s.last - d.now + LIMITER_WINDOW_MS + LIMITER_SLACK_MS)
     elseif s.dropped then
       redis.call('DEL', keys[d.key_at + i])
+    end
+  end
+end
+
+-- After limiter_commit, for a script that makes several decisions on one read: puts what was written into `values`, a table from key to
+-- stored value, where the next decision finds it.
+local function limiter_remember(d, keys, values)
+  if d.birth then
+    values[keys[d.key_at]] = d.now
+  end
+  for i, s in ipairs(d.states) do
+    if d.allowed then
+      values[keys[d.key_at + i]] = s.stored
+    elseif s.dropped then
+      values[keys[d.key_at + i]] = false
     end
   end
 end

@@ -90,3 +90,25 @@ async fn futures<F: Future>(all: impl Iterator<Item = F>) -> Vec<F::Output> {
     }
     outputs
 }
+
+#[tokio::test]
+async fn joined_slots_are_held_together_until_the_one_reply_is_read() {
+    let redis = RedisServer::start().await;
+    let proxy = FaultProxy::start(redis.addr()).await;
+    let pool = pool(&proxy.url(), 5, 2_000);
+    pool.command(echo("warm")).await.unwrap();
+    proxy.delay(Duration::from_millis(200));
+    let mut slots = pool.slot().await.unwrap();
+    for _ in 0..3 {
+        slots.join(pool.slot().await.unwrap());
+    }
+    let together = tokio::spawn({
+        let pool = pool.clone();
+        async move { pool.command_holding(echo("together"), slots, Duration::from_secs(2)).await }
+    });
+    assert_eq!(pool.stats().slots_in_use, 4);
+    assert_eq!(text(together.await.unwrap().unwrap()), "together");
+    assert_eq!(pool.stats().slots_in_use, 0);
+    drop(pool.slot().await.unwrap());
+    assert_eq!(pool.stats().slots_in_use, 0, "a slot that is not used goes back");
+}

@@ -56,9 +56,9 @@ impl Limits {
         Self { layered, per_ip, one_round_trip }
     }
 
-    /// The limiter to put into the scan's own script, where limit and scan can be one call.
-    pub(crate) fn in_script(&self) -> Option<&Limiter> {
-        self.one_round_trip.then(|| self.layered.regional())
+    /// Whether limit and scan can be one call.
+    pub(crate) fn one_round_trip(&self) -> bool {
+        self.one_round_trip
     }
 
     pub(crate) fn regional(&self) -> &Limiter {

@@ -1,6 +1,7 @@
 //! What the service does, told without HTTP.
 
 pub(crate) mod facts;
+pub(crate) mod group;
 pub(crate) mod limits;
 pub(crate) mod report;
 pub(crate) mod risk;

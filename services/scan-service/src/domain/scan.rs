@@ -8,27 +8,25 @@ use std::time::Duration;
 
 use catalog::{RecordError, SCAN_LUA, keys};
 use http_edge::ApiError;
-use rate_limiter::{Decision, Dimension, LUA_LIB};
+use rate_limiter::Decision;
 use redis_pool::{Error, Script};
 use service_kit::durable::{Durable, from_unix_millis};
 use tag_id::{Keyring, Opened, TagId};
 
 use crate::domain::facts::{Facts, FactsCache, fresher};
+use crate::domain::group::{Grouped, Request, push_scan_args, push_scan_keys};
 use crate::domain::limits::{Limits, Quotas, Spent};
 use crate::domain::risk::{Frequency, assess};
 use crate::domain::verdict::Verdict;
 
-static LIMITED_SCAN: LazyLock<Script> = LazyLock::new(|| {
-    Script::new("limited_scan", [LUA_LIB, SCAN_LUA, include_str!("../lua/limited_scan.lua")].concat())
-});
 static SCAN: LazyLock<Script> =
     LazyLock::new(|| Script::new("scan", [SCAN_LUA, include_str!("../lua/scan.lua")].concat()));
 
 /// Statuses the scripts reply.
-const COUNTED: i64 = 0;
-const LOST: i64 = 1;
-const NOT_MINTED: i64 = 2;
-const DENIED: i64 = 3;
+const COUNTED: u8 = 0;
+const LOST: u8 = 1;
+const NOT_MINTED: u8 = 2;
+const DENIED: u8 = 3;
 
 /// Who asks.
 #[derive(Debug, Clone, Copy)]
@@ -66,6 +64,8 @@ pub(crate) struct Scanner {
     durable: Arc<Durable>,
     limits: Arc<Limits>,
     facts: FactsCache,
+    /// Where limit and scan can be one call.
+    grouped: Option<Grouped>,
 }
 
 /// What the scripts say of a counted scan.
@@ -81,8 +81,11 @@ struct Counted {
 }
 
 impl Scanner {
+    /// Must be called inside a tokio runtime.
     pub(crate) fn new(keyring: Arc<Keyring>, durable: Arc<Durable>, limits: Arc<Limits>) -> Self {
-        Self { keyring, durable, limits, facts: FactsCache::new() }
+        let grouped =
+            limits.one_round_trip().then(|| Grouped::start(Arc::clone(&durable), Arc::clone(&limits)));
+        Self { keyring, durable, limits, facts: FactsCache::new(), grouped }
     }
 
     /// What the id stands for, if it proves itself. Asks nobody.
@@ -109,9 +112,8 @@ impl Scanner {
         let opened = self.open(&tag)?;
         let deployment = self.durable.deployment().map_err(Refusal::NotOpen)?;
         let kept = self.facts.get(opened.batch);
-        let prefix = deployment.prefix();
-        let counted = match self.limits.in_script() {
-            Some(_) => self.limited_scan(&opened, prefix, caller, kept.as_deref(), quotas).await?,
+        let counted = match &self.grouped {
+            Some(grouped) => self.limited_scan(grouped, opened, caller, kept.clone(), quotas).await?,
             None => {
                 match self.limits.spend(caller.subject).await.map_err(Refusal::Redis)? {
                     Spent::Yes(said) => *quotas = said,
@@ -120,7 +122,7 @@ impl Scanner {
                         return Err(Refusal::Denied { retry_after });
                     }
                 }
-                self.bare_scan(&opened, prefix, kept.as_deref()).await?
+                self.bare_scan(&opened, deployment.prefix(), kept.as_deref()).await?
             }
         };
         self.verdict(tag, &opened, caller, kept, counted).await
@@ -128,48 +130,32 @@ impl Scanner {
 
     async fn limited_scan(
         &self,
-        opened: &Opened,
-        deployment: &str,
+        grouped: &Grouped,
+        opened: Opened,
         caller: Caller<'_>,
-        kept: Option<&Facts>,
+        kept: Option<Arc<Facts>>,
         quotas: &mut Quotas,
     ) -> Result<Counted, Refusal> {
-        let dimensions = self.limits.dimensions(caller.subject);
-        let reply = self.ask_limited(opened, deployment, &dimensions, kept).await.map_err(Refusal::Redis)?;
-        let reply = Reply::split(reply)?;
-        if reply.status == LOST {
+        let request = Request { opened, subject: caller.subject.to_owned(), kept };
+        let Some(reply) = grouped.ask(request).await.map_err(Refusal::Redis)? else {
             return Err(Refusal::StateLost);
-        }
+        };
+        let reply = Reply::split(reply)?;
+        let dimensions = self.limits.dimensions(caller.subject);
         let limiter_bytes = Decision::reply_len(dimensions.len()) * size_of::<i64>();
         let (ints, scan) = reply
-            .packed
+            .facts()
             .split_at_checked(limiter_bytes)
             .ok_or_else(|| misshapen("the limiter's part is too short"))?;
         let ints: Vec<i64> = ints.as_chunks::<8>().0.iter().map(|int| i64::from_be_bytes(*int)).collect();
         let decision = self.limits.regional().read(&ints, &dimensions).map_err(Refusal::Redis)?;
         *quotas = Quotas::of(decision.report());
-        match (reply.status, decision) {
-            (COUNTED, Decision::Allowed { .. }) => Counted::read(scan, reply.batch, reply.product),
-            (NOT_MINTED, Decision::Allowed { .. }) => Err(Refusal::NotMinted),
-            (DENIED, Decision::Denied { retry_after, .. }) => Err(Refusal::Denied { retry_after }),
+        match (reply.status(), decision) {
+            (Some(COUNTED), Decision::Allowed { .. }) => Counted::read(scan, &reply),
+            (Some(NOT_MINTED), Decision::Allowed { .. }) => Err(Refusal::NotMinted),
+            (Some(DENIED), Decision::Denied { retry_after, .. }) => Err(Refusal::Denied { retry_after }),
             _ => Err(misshapen("status and decision contradict each other")),
         }
-    }
-
-    async fn ask_limited(
-        &self,
-        opened: &Opened,
-        deployment: &str,
-        dimensions: &[Dimension<'_>],
-        kept: Option<&Facts>,
-    ) -> Result<Vec<redis::Value>, Error> {
-        let limiter = self.limits.regional();
-        let mut call = LIMITED_SCAN.invoke();
-        push_keys(&mut call, opened, kept);
-        limiter.push_keys(&mut call, dimensions);
-        push_args(&mut call, opened, deployment, kept);
-        limiter.push_args(&mut call, dimensions);
-        call.run(self.durable.pool()).await
     }
 
     async fn bare_scan(
@@ -179,14 +165,15 @@ impl Scanner {
         kept: Option<&Facts>,
     ) -> Result<Counted, Refusal> {
         let mut call = SCAN.invoke();
-        push_keys(&mut call, opened, kept);
-        push_args(&mut call, opened, deployment, kept);
-        let reply = call.run(self.durable.pool()).await.map_err(Refusal::Redis)?;
-        let reply = Reply::split(reply)?;
-        match reply.status {
-            COUNTED => Counted::read(&reply.packed, reply.batch, reply.product),
-            LOST => Err(Refusal::StateLost),
-            NOT_MINTED => Err(Refusal::NotMinted),
+        call.push_key(keys::DEPLOYMENT);
+        push_scan_keys(&mut call, opened, kept);
+        call.push_arg(deployment);
+        push_scan_args(&mut call, opened, kept);
+        let reply = Reply::split(call.run(self.durable.pool()).await.map_err(Refusal::Redis)?)?;
+        match reply.status() {
+            Some(COUNTED) => Counted::read(reply.facts(), &reply),
+            Some(LOST) => Err(Refusal::StateLost),
+            Some(NOT_MINTED) => Err(Refusal::NotMinted),
             _ => Err(misshapen("an unknown status")),
         }
     }
@@ -246,44 +233,35 @@ impl Scanner {
     }
 }
 
-fn push_keys(call: &mut redis_pool::Invocation<'_>, opened: &Opened, kept: Option<&Facts>) {
-    let batch = keys::batch(opened.batch);
-    call.push_key(keys::DEPLOYMENT);
-    call.push_key(&batch);
-    call.push_key(keys::tag(opened.serial()));
-    match kept {
-        Some(facts) => call.push_key(keys::product(&facts.product.value.id)),
-        None => call.push_key(&batch),
-    }
-}
-
-fn push_args(call: &mut redis_pool::Invocation<'_>, opened: &Opened, deployment: &str, kept: Option<&Facts>) {
-    call.push_arg(deployment);
-    call.push_arg(opened.epoch.get());
-    call.push_arg(opened.index.get());
-    call.push_arg(kept.map_or(-1, |facts| i64::from(facts.batch.revision)));
-    call.push_arg(kept.map_or(-2, |facts| i64::from(facts.product.revision)));
-}
-
-/// A script's reply, taken apart but not read.
-#[derive(Default)]
+/// What a script replied to one scan, taken apart but not read.
 struct Reply {
-    status: i64,
     packed: Vec<u8>,
     batch: Vec<u8>,
     product: Vec<u8>,
 }
 
 impl Reply {
-    fn split(values: Vec<redis::Value>) -> Result<Self, Refusal> {
-        let mut values = values.into_iter();
-        let Some(redis::Value::Int(status)) = values.next() else { return Err(misshapen("no status")) };
-        let mut bytes = || match values.next() {
-            None => Ok(Vec::new()),
-            Some(redis::Value::BulkString(bytes)) => Ok(bytes),
-            Some(_) => Err(misshapen("a string was expected")),
-        };
-        Ok(Self { status, packed: bytes()?, batch: bytes()?, product: bytes()? })
+    fn split(value: redis::Value) -> Result<Self, Refusal> {
+        use redis::Value::{Array, BulkString};
+        match value {
+            BulkString(packed) => Ok(Self { packed, batch: Vec::new(), product: Vec::new() }),
+            Array(values) => match <[redis::Value; 3]>::try_from(values) {
+                Ok([BulkString(packed), BulkString(batch), BulkString(product)]) => {
+                    Ok(Self { packed, batch, product })
+                }
+                _ => Err(misshapen("three strings were expected")),
+            },
+            _ => Err(misshapen("a string was expected")),
+        }
+    }
+
+    fn status(&self) -> Option<u8> {
+        self.packed.first().copied()
+    }
+
+    /// What follows the status.
+    fn facts(&self) -> &[u8] {
+        self.packed.get(1..).unwrap_or_default()
     }
 }
 
@@ -291,7 +269,7 @@ impl Counted {
     /// Bytes of the packed scan: u48 now, u32 count, u48 first scan, three of one byte.
     const LEN: usize = 19;
 
-    fn read(packed: &[u8], batch: Vec<u8>, product: Vec<u8>) -> Result<Self, Refusal> {
+    fn read(packed: &[u8], reply: &Reply) -> Result<Self, Refusal> {
         let packed: &[u8; Self::LEN] =
             packed.try_into().map_err(|_| misshapen("the scan's part has another length"))?;
         let number = |bytes: &[u8]| bytes.iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
@@ -302,8 +280,8 @@ impl Counted {
             in_30_s: packed[16],
             in_60_s: packed[17],
             revoked: packed[18] == 1,
-            batch,
-            product,
+            batch: reply.batch.clone(),
+            product: reply.product.clone(),
         })
     }
 }

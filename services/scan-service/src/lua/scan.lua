@@ -3,21 +3,22 @@
 -- KEYS   1 deployment record · 2 batch record · 3 tag state · 4 product record (any key of this list when revision is -2)
 -- ARGV   1 beginning of the deployment record this process has seen · 2 epoch · 3 index · 4 batch revision the caller holds, -1 for none
 --        5 product revision the caller holds, -1 for none, -2 when it does not know the product yet
--- Reply  an array: 1 status: 0 counted, 1 the deployment is gone or another, 2 never minted
---        then, when the status is 0: 2 packed (I6 now, ms since 1970, I4 count, I6 first_at, ms, B scans in 30 s, B in 60 s, B revoked 0|1;
---        big-endian), 3 batch record, 4 product record ('' where the caller holds them already)
+-- Reply  a packed string, or an array of it, the batch record and the product record where the caller does not hold both ('' for the one it
+--        holds). packed: B status: 0 counted, 1 the deployment is gone or another, 2 never minted · when the status is 0: I6 now (ms since 1970),
+--        I4 count, I6 first_at (ms), B scans in 30 s, B in 60 s, B revoked 0|1 (all big-endian)
 -- Worked: EVALSHA <sha> 4 vt1:deployment vt1:b:17 vt1:t:AAARAAAD vt1:b:17  '{"id":"ab"' 1 3 -1 -2
---   -> 0  <19 bytes>  <batch>  ''
+--   -> { <1 + 19 bytes>, <batch>, '' }
 -- Redis calls: TIME, MGET, SET. Complexity: O(1).
 assert(#KEYS == 4 and #ARGV == 5, 'scan takes 4 keys and 5 arguments')
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local values = redis.call('MGET', unpack(KEYS))
-if not is_deployment(values[1], ARGV[1]) then return { 1 } end
-if not batch_holds(values[2], tonumber(ARGV[2]), tonumber(ARGV[3])) then return { 2 } end
+if not is_deployment(values[1], ARGV[1]) then return '\1' end
+if not batch_holds(values[2], tonumber(ARGV[2]), tonumber(ARGV[3])) then return '\2' end
 local state, count, first_at, in_30, in_60, revoked = tag_scan(now, values[3])
 redis.call('SET', KEYS[3], state)
-return {
-  0, struct.pack('>I6I4I6BBB', now, count, first_at, in_30, in_60, revoked),
-  record_if_changed(values[2], tonumber(ARGV[4])), record_if_changed(values[4], tonumber(ARGV[5])),
-}
+local reply = '\0' .. struct.pack('>I6I4I6BBB', now, count, first_at, in_30, in_60, revoked)
+local newer_batch = record_if_changed(values[2], tonumber(ARGV[4]))
+local newer_product = record_if_changed(values[4], tonumber(ARGV[5]))
+if newer_batch ~= '' or newer_product ~= '' then return { reply, newer_batch, newer_product } end
+return reply

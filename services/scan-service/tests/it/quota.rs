@@ -1,5 +1,7 @@
 //! The caller's own quota as its headers tell it.
 
+use std::sync::Arc;
+
 use ambient::{Clock, SystemClock};
 use serde_json::json;
 
@@ -72,4 +74,25 @@ async fn two_instances_share_one_quota() {
     assert_eq!(one.scan(shop.tag(0)).await.rate().remaining, 1);
     assert_eq!(other.scan(shop.tag(0)).await.rate().remaining, 0);
     assert_eq!(one.scan(shop.tag(0)).await.status, 429);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_behind_one_address_gets_exactly_its_limit_though_its_scans_travel_together() {
+    let shop = Shop::open().await;
+    let app = Arc::new(open(&shop, &[("RATE_LIMIT_IP_PER_MINUTE", "50")]).await);
+    app.scan(shop.tag(0)).await.verdict();
+    let crowd: Vec<_> = (0..200)
+        .map(|n| {
+            let (app, tag) = (Arc::clone(&app), shop.tag(1 + n % 3).to_string());
+            tokio::spawn(async move { app.scan(tag).await.status })
+        })
+        .collect();
+    let mut admitted = 0;
+    for scan in crowd {
+        match scan.await.unwrap() {
+            200 => admitted += 1,
+            status => assert_eq!(status, 429),
+        }
+    }
+    assert_eq!(admitted, 49, "one of the 50 was spent before");
 }

@@ -1,0 +1,169 @@
+//! Scans that come at the same time travel to Redis together.
+//!
+//! Each scan takes a slot of its own and waits in a queue. A few workers take whatever waits, at most [`GROUP`], and send it as one
+//! script call; while they are busy the next group gathers by itself, so a lone scan waits for nobody and a crowd pays for one
+//! call what each would have paid. Inside the script the scans run one after the other.
+//!
+//! How it fails: a group without a reply fails all its scans with the same error. A scan that has waited a command timeout since it
+//! got its slot is answered "timed out", wherever it is; one whose caller left before it was sent is not sent. The queue cannot outgrow the slots.
+
+use std::sync::{Arc, LazyLock};
+
+use catalog::{SCAN_LUA, keys};
+use rate_limiter::{Dimension, LUA_LIB, Limiter};
+use redis::Value;
+use redis_pool::{Error, Invocation, Reason, Script, Slot};
+use service_kit::durable::Durable;
+use tag_id::Opened;
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+use crate::domain::facts::Facts;
+use crate::domain::limits::Limits;
+
+/// Scans in one call at most: some 0.5 ms of Redis's time.
+const GROUP: usize = 32;
+/// Calls under way at once: one that Redis works on, one that is on its way.
+const WORKERS: usize = 2;
+
+static LIMITED_SCAN: LazyLock<Script> = LazyLock::new(|| {
+    Script::new("limited_scan", [LUA_LIB, SCAN_LUA, include_str!("../lua/limited_scan.lua")].concat())
+});
+
+/// One scan to be limited and counted.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) opened: Opened,
+    pub(crate) subject: String,
+    pub(crate) kept: Option<Arc<Facts>>,
+}
+
+/// What the script replied to one scan; nothing when the deployment is gone.
+pub(crate) type Answer = Option<Value>;
+
+struct Waiting {
+    request: Request,
+    slot: Slot,
+    answer: oneshot::Sender<Result<Answer, Error>>,
+}
+
+/// The way to Redis for scans that are limited in the same call.
+pub(crate) struct Grouped {
+    durable: Arc<Durable>,
+    queue: mpsc::UnboundedSender<Waiting>,
+}
+
+impl Grouped {
+    /// Starts the workers; they end with the last sender. Must be called inside a tokio runtime.
+    pub(crate) fn start(durable: Arc<Durable>, limits: Arc<Limits>) -> Self {
+        let (queue, waiting) = mpsc::unbounded_channel();
+        let waiting = Arc::new(Mutex::new(waiting));
+        for _ in 0..WORKERS {
+            tokio::spawn(work(Arc::clone(&waiting), Arc::clone(&durable), Arc::clone(&limits)));
+        }
+        Self { durable, queue }
+    }
+
+    /// Sends one scan, together with those that wait.
+    pub(crate) async fn ask(&self, request: Request) -> Result<Answer, Error> {
+        let slot = self.durable.pool().slot().await?;
+        let (answer, answered) = oneshot::channel();
+        let gone = || Error::Reply { what: "the scan's worker has ended".to_owned() };
+        self.queue.send(Waiting { request, slot, answer }).map_err(|_| gone())?;
+        let within = self.durable.pool().command_timeout();
+        match tokio::time::timeout(within, answered).await {
+            Ok(answer) => answer.unwrap_or_else(|_| Err(gone())),
+            Err(_) => Err(Error::Unavailable { reason: Reason::Timeout(within), retry_after: within }),
+        }
+    }
+}
+
+async fn work(
+    queue: Arc<Mutex<mpsc::UnboundedReceiver<Waiting>>>,
+    durable: Arc<Durable>,
+    limits: Arc<Limits>,
+) {
+    loop {
+        let mut group = Vec::with_capacity(GROUP);
+        {
+            let mut queue = queue.lock().await;
+            let Some(first) = queue.recv().await else { return };
+            group.push(first);
+            while group.len() < GROUP {
+                let Ok(next) = queue.try_recv() else { break };
+                group.push(next);
+            }
+        }
+        group.retain(|waiting| !waiting.answer.is_closed());
+        send(group, &durable, &limits).await;
+    }
+}
+
+async fn send(group: Vec<Waiting>, durable: &Durable, limits: &Limits) {
+    // Nobody asks before a deployment was seen, and what was seen stays.
+    let Some(deployment) = durable.gate().seen() else { return };
+    let mut call = LIMITED_SCAN.invoke();
+    let limiter = limits.regional();
+    call.push_key(keys::DEPLOYMENT);
+    for Waiting { request, .. } in &group {
+        push_keys(&mut call, request, limiter, &limits.dimensions(&request.subject));
+    }
+    call.push_arg(deployment.prefix());
+    for Waiting { request, .. } in &group {
+        push_args(&mut call, request, limiter, &limits.dimensions(&request.subject));
+    }
+    let mut slots: Option<Slot> = None;
+    let mut callers = Vec::with_capacity(group.len());
+    for Waiting { slot, answer, .. } in group {
+        match &mut slots {
+            Some(slots) => slots.join(slot),
+            None => slots = Some(slot),
+        }
+        callers.push(answer);
+    }
+    let Some(slots) = slots else { return };
+    let reply: Result<Vec<Value>, Error> = call.run_holding(durable.pool(), slots).await;
+    let answers: Vec<Result<Answer, Error>> = match reply {
+        Ok(replies) if replies.is_empty() => callers.iter().map(|_| Ok(None)).collect(),
+        Ok(replies) if replies.len() == callers.len() => {
+            replies.into_iter().map(|reply| Ok(Some(reply))).collect()
+        }
+        Ok(replies) => {
+            let what = format!("scan: {} replies to {} scans", replies.len(), callers.len());
+            callers.iter().map(|_| Err(Error::Reply { what: what.clone() })).collect()
+        }
+        Err(error) => callers.iter().map(|_| Err(error.clone())).collect(),
+    };
+    for (caller, answer) in callers.into_iter().zip(answers) {
+        // A caller that has left takes no answer; its scan is counted all the same.
+        drop(caller.send(answer));
+    }
+}
+
+fn push_keys(call: &mut Invocation<'_>, request: &Request, limiter: &Limiter, dimensions: &[Dimension<'_>]) {
+    push_scan_keys(call, &request.opened, request.kept.as_deref());
+    limiter.push_keys(call, dimensions);
+}
+
+fn push_args(call: &mut Invocation<'_>, request: &Request, limiter: &Limiter, dimensions: &[Dimension<'_>]) {
+    push_scan_args(call, &request.opened, request.kept.as_deref());
+    limiter.push_args(call, dimensions);
+}
+
+/// Batch, tag and product; the product's place is taken by the batch while the product is not known.
+pub(crate) fn push_scan_keys(call: &mut Invocation<'_>, opened: &Opened, kept: Option<&Facts>) {
+    let batch = keys::batch(opened.batch);
+    call.push_key(&batch);
+    call.push_key(keys::tag(opened.serial()));
+    match kept {
+        Some(facts) => call.push_key(keys::product(&facts.product.value.id)),
+        None => call.push_key(&batch),
+    }
+}
+
+/// Epoch, index, and the revisions that are kept.
+pub(crate) fn push_scan_args(call: &mut Invocation<'_>, opened: &Opened, kept: Option<&Facts>) {
+    call.push_arg(opened.epoch.get());
+    call.push_arg(opened.index.get());
+    call.push_arg(kept.map_or(-1, |facts| i64::from(facts.batch.revision)));
+    call.push_arg(kept.map_or(-2, |facts| i64::from(facts.product.revision)));
+}
