@@ -10,6 +10,9 @@ use http::StatusCode;
 use serde::Serialize;
 use std::borrow::Cow;
 
+/// What `Retry-After` says of a service that is not ready, in seconds.
+const RETRY_AFTER_S: u64 = 5;
+
 /// What one dependency is like.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Check {
@@ -76,6 +79,7 @@ impl IntoResponse for Readiness {
         let checks = serde_json::to_value(&self.checks).expect("strings and booleans serialize");
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "Not ready", detail)
             .with_member("checks", checks)
+            .with_retry_after(Some(RETRY_AFTER_S))
             .into_response()
     }
 }

@@ -286,13 +286,25 @@ impl Durable {
         checks
     }
 
+    /// Every dependency named, though Redis told nothing of the others this time.
+    fn unread(redis: Check, other: fn(&'static str, &'static str) -> Check) -> Vec<Check> {
+        let others = ["deployment", "audit", "storage"].map(|name| other(name, "not read this time"));
+        [redis].into_iter().chain(others).collect()
+    }
+
     async fn look_for_readiness(&self) -> Vec<Check> {
         let deployment = match self.look().await {
             Ok(_) => Check::ok("deployment"),
             Err(DeploymentError::Lost(why)) => Check::failed("deployment", format!("state lost: {why}")),
+            // Busy is not away: taking busy instances out of service would make the others busier.
+            Err(DeploymentError::Redis(busy @ redis_pool::Error::Overloaded { .. }))
+                if self.deployment().is_ok() && self.gate.trouble().is_none() =>
+            {
+                return Self::unread(Check::warning("redis", busy.to_string()), Check::warning);
+            }
             Err(DeploymentError::Redis(error)) => {
                 let trouble = self.pool.stats().trouble.map(|why| format!(" ({why})")).unwrap_or_default();
-                return vec![Check::failed("redis", format!("{error}{trouble}"))];
+                return Self::unread(Check::failed("redis", format!("{error}{trouble}")), Check::failed);
             }
         };
         let audit = if self.head_lost.load(Ordering::Acquire) {
