@@ -161,9 +161,15 @@ need_redis_server() {
 need_rust() {
   have cargo || PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin:/usr/local/cargo/bin"
   have cargo || die "cargo is missing: install Rust (the version is in Cargo.toml, rust-version), e.g. with rustup, and run this again"
-  # Some dependencies compile a little C.
-  have cc || need gcc gcc gcc build-base gcc gcc
+  # Rust links with it, and some dependencies compile a little C.
+  links_c && return 0
+  install_package build-essential gcc build-base gcc gcc || true
+  hash -r
+  links_c || die "a C compiler with its C library is missing and could not be installed: install it (package build-essential or gcc), or run this as root or as a user with sudo"
 }
+
+# A compiler without the C library's headers and start files is not enough.
+links_c() { have cc && cc -x c -o /dev/null - <<<'int main(void) { return 0; }' >/dev/null 2>&1; }
 
 need_cargo_component() { # subcommand, component
   cargo "$1" --version >/dev/null 2>&1 && return 0

@@ -42,7 +42,8 @@ check_shell() {
   local script
   for script in "${scripts[@]}"; do
     case "$script" in
-      */lib.sh | */dev_lib.sh) ;;
+      # Sourced, never run.
+      */lib.sh | */*_lib.sh) ;;
       *) [[ -x "$script" ]] || die "$script is not executable" ;;
     esac
   done
