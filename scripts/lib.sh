@@ -158,6 +158,14 @@ need_redis_server() {
   fi
 }
 
+# The program, which tests send signals with; every shell has a builtin of that name.
+need_kill() {
+  [[ -n "$(type -P kill)" ]] && return 0
+  install_package procps procps-ng procps procps-ng util-linux || true
+  hash -r
+  [[ -n "$(type -P kill)" ]] || die "the program kill is missing and could not be installed: install it (package procps), or run this as root or as a user with sudo"
+}
+
 need_rust() {
   have cargo || PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin:/usr/local/cargo/bin"
   have cargo || die "cargo is missing: install Rust (the version is in Cargo.toml, rust-version), e.g. with rustup, and run this again"

@@ -21,6 +21,7 @@ esac
 
 need_rust
 need_redis_server
+need_kill
 say "using $("$REDIS_SERVER" --version | cut -c1-60) and $(cargo --version)"
 
 SELECTION=(--workspace)
