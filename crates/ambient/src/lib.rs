@@ -4,7 +4,9 @@
 //! and a state machine can be driven through ten hours in a microsecond. `clippy.toml` holds that line.
 
 pub mod clock;
+pub mod crash;
 pub mod entropy;
 
+pub use crash::crash_point;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use entropy::{uuid_v7, uuid_v7_from};

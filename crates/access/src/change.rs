@@ -1,0 +1,121 @@
+//! Changes of tenants and keys as data: what must hold and what is written, to travel with their audit event. Pure; a change
+//! of something that stands compares the exact bytes it was read as.
+
+use audit_chain::{Check, Effect, Write};
+use time::OffsetDateTime;
+
+use crate::keys;
+use crate::records::{ACTIVE, Cause, KeyRecord, Rotation, Stored, Tenant, unix_millis};
+use crate::tenant_id::TenantId;
+
+/// A new tenant. Check 0: there is none of this id. Tenant `default` is there without a record and must not be given one:
+/// a record of it would never be looked at.
+#[must_use]
+pub fn create_tenant(tenant: &Tenant) -> Effect {
+    let (key, id) = (keys::tenant(&tenant.id), tenant.id.as_str());
+    Effect::none()
+        .check(Check::Absent { key: key.clone().into() })
+        .write(Write::Set { key: key.into(), value: tenant.encode(1) })
+        .write(Write::SortedAdd { key: keys::TENANTS.into(), score: 0, member: id.into() })
+}
+
+/// The tenant suspended: from the next request on none of its keys is accepted. Check 0: it is as it was read.
+#[must_use]
+pub fn suspend(stored: &Stored<Tenant>, at: OffsetDateTime, reason: &str) -> Effect {
+    put_tenant(stored, stored.value.suspended(at, reason))
+}
+
+/// The tenant active again. Check 0: it is as it was read.
+#[must_use]
+pub fn resume(stored: &Stored<Tenant>) -> Effect {
+    put_tenant(stored, stored.value.resumed())
+}
+
+/// A new key. Check 0: there is none of this id; check 1, but for tenant `default`: its tenant is there and active.
+#[must_use]
+pub fn create_key(record: &KeyRecord) -> Effect {
+    let absent = Check::Absent { key: keys::key(&record.id).into() };
+    add_key(if_active(Effect::none().check(absent), &record.tenant), record)
+}
+
+/// A successor, and the old key's end at `until` (or earlier, where it ends earlier). Check 0: the old key is as it was read; check 1:
+/// there is none of the successor's id; check 2, but for tenant `default`: the tenant is active.
+#[must_use]
+pub fn rotate(
+    stored: &Stored<KeyRecord>,
+    successor: &KeyRecord,
+    at: OffsetDateTime,
+    until: OffsetDateTime,
+) -> Effect {
+    let absent = Check::Absent { key: keys::key(&successor.id).into() };
+    let old = put_key(stored, &stored.value.rotated_to(successor, at, until));
+    add_key(if_active(old.check(absent), &successor.tenant), successor)
+}
+
+/// The key revoked, for good, from the next request on. Check 0: it is as it was read.
+#[must_use]
+pub fn revoke(stored: &Stored<KeyRecord>, at: OffsetDateTime, reason: &str) -> Effect {
+    put_key(stored, &stored.value.revoked(at, reason))
+}
+
+impl Tenant {
+    /// This tenant as [`suspend`] leaves it.
+    #[must_use]
+    pub fn suspended(&self, at: OffsetDateTime, reason: &str) -> Self {
+        Self { suspended: Some(Cause { at, reason: reason.to_owned() }), ..self.clone() }
+    }
+
+    /// This tenant as [`resume`] leaves it.
+    #[must_use]
+    pub fn resumed(&self) -> Self {
+        Self { suspended: None, ..self.clone() }
+    }
+}
+
+impl KeyRecord {
+    /// This key as [`revoke`] leaves it. One that is revoked already stays as it is.
+    #[must_use]
+    pub fn revoked(&self, at: OffsetDateTime, reason: &str) -> Self {
+        let cause = || Cause { at, reason: reason.to_owned() };
+        Self { revoked: Some(self.revoked.clone().unwrap_or_else(cause)), ..self.clone() }
+    }
+
+    /// This key as [`rotate`] leaves it: a key's end is never moved later.
+    #[must_use]
+    pub fn rotated_to(&self, successor: &Self, at: OffsetDateTime, until: OffsetDateTime) -> Self {
+        let until = self.rotated.as_ref().map_or(until, |former| former.until.min(until));
+        Self { rotated: Some(Rotation { at, to: successor.id, until }), ..self.clone() }
+    }
+}
+
+fn put_tenant(stored: &Stored<Tenant>, changed: Tenant) -> Effect {
+    let key: Vec<u8> = keys::tenant(&changed.id).into();
+    Effect::none()
+        .check(Check::Equals { key: key.clone(), value: stored.bytes.clone() })
+        .write(Write::Set { key, value: changed.encode(stored.revision.wrapping_add(1)) })
+}
+
+fn put_key(stored: &Stored<KeyRecord>, changed: &KeyRecord) -> Effect {
+    let key: Vec<u8> = keys::key(&changed.id).into();
+    Effect::none()
+        .check(Check::Equals { key: key.clone(), value: stored.bytes.clone() })
+        .write(Write::Set { key, value: changed.encode(stored.revision.wrapping_add(1)) })
+}
+
+fn add_key(effect: Effect, record: &KeyRecord) -> Effect {
+    let score = i64::try_from(unix_millis(record.created_at)).expect("48 bits");
+    effect.write(Write::Set { key: keys::key(&record.id).into(), value: record.encode(1) }).write(
+        Write::SortedAdd {
+            key: keys::keys_of(&record.tenant).into(),
+            score,
+            member: record.id.as_str().into(),
+        },
+    )
+}
+
+fn if_active(effect: Effect, tenant: &TenantId) -> Effect {
+    if tenant.is_default() {
+        return effect;
+    }
+    effect.check(Check::Prefix { key: keys::tenant(tenant).into(), prefix: vec![ACTIVE] })
+}

@@ -1,0 +1,55 @@
+//! Every key of tenants and API keys, in the durable Redis. None has a time to live.
+//!
+//! | key | type | holds |
+//! | --- | --- | --- |
+//! | `vt1:k:<id>` | string | an API key's record: see [`crate::KeyRecord`] |
+//! | `vt1:kx:<tenant>` | sorted set | the ids of a tenant's keys, the score is when each was made, Unix ms |
+//! | `vt1:ku` | hash | key id → when it was last used, Unix minutes |
+//! | `vt1:tn:<tenant>` | string | a tenant's record: see [`crate::Tenant`] |
+//! | `vt1:tnx` | sorted set | the tenants' ids, all of score 0 |
+
+use crate::key::KeyId;
+use crate::tenant_id::TenantId;
+
+/// The deployment record; what it holds is the catalogue's.
+pub(crate) const DEPLOYMENT: &str = "vt1:deployment";
+
+/// When each key was last used.
+pub const LAST_USE: &str = "vt1:ku";
+
+/// The tenants that have a record.
+pub const TENANTS: &str = "vt1:tnx";
+
+/// An API key's record.
+#[must_use]
+pub fn key(id: &KeyId) -> String {
+    ["vt1:k:", id.as_str()].concat()
+}
+
+/// A tenant's keys.
+#[must_use]
+pub fn keys_of(tenant: &TenantId) -> String {
+    ["vt1:kx:", tenant.as_str()].concat()
+}
+
+/// A tenant's record.
+#[must_use]
+pub fn tenant(id: &TenantId) -> String {
+    ["vt1:tn:", id.as_str()].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_what_is_already_stored() {
+        let acme: TenantId = "acme".parse().unwrap();
+        assert_eq!(DEPLOYMENT, "vt1:deployment");
+        assert_eq!((LAST_USE, TENANTS), ("vt1:ku", "vt1:tnx"));
+        assert_eq!(key(&"0123abcd".parse().unwrap()), "vt1:k:0123abcd");
+        assert_eq!(keys_of(&acme), "vt1:kx:acme");
+        assert_eq!(tenant(&acme), "vt1:tn:acme");
+        assert!(include_str!("lua/access.lua").contains("'vt1:tn:' .."));
+    }
+}

@@ -1,0 +1,116 @@
+//! When keys were last used, to the minute, written now and then: an authentication only notes it in memory.
+//!
+//! How it fails: what could not be written is kept for the next time. A process that is killed loses the last minute's notes,
+//! and one that sees more than [`MOST_KEYS`] keys between two writes notes no more of them, with a line in the log.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use ambient::entropy::jittered;
+use parking_lot::Mutex;
+use redis_pool::{Error, RedisPool, Script};
+
+use crate::key::KeyId;
+use crate::keys;
+
+/// Keys noted between two writes at most.
+pub const MOST_KEYS: usize = 10_000;
+/// Between two writes, ± 20 %.
+const EVERY: Duration = Duration::from_secs(60);
+/// Keys in one script call at most.
+const KEYS_PER_CALL: usize = 1_000;
+const MINUTE_MS: u64 = 60_000;
+
+static NOTE: LazyLock<Script> =
+    LazyLock::new(|| Script::new("note_last_use", include_str!("lua/note_last_use.lua")));
+
+/// The last uses that were not written yet. Cheap to clone; all clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct LastUse {
+    notes: Arc<Mutex<Notes>>,
+}
+
+#[derive(Debug, Default)]
+struct Notes {
+    /// Unix minutes by key.
+    minutes: HashMap<KeyId, u64>,
+    left_out: u64,
+}
+
+impl Notes {
+    fn note(&mut self, id: KeyId, minute: u64) {
+        if let Some(noted) = self.minutes.get_mut(&id) {
+            *noted = minute.max(*noted);
+        } else if self.minutes.len() < MOST_KEYS {
+            self.minutes.insert(id, minute);
+        } else {
+            self.left_out += 1;
+        }
+    }
+}
+
+impl LastUse {
+    /// Nothing noted yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Notes that a verified key was used at `unix_millis`.
+    pub fn note(&self, id: &KeyId, unix_millis: u64) {
+        self.notes.lock().note(*id, unix_millis / MINUTE_MS);
+    }
+
+    /// Writes what was noted, and says how many keys that were. Nothing is written to a Redis whose deployment record does
+    /// not begin with `deployment_prefix`; it is kept then, as on an error.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn flush(&self, pool: &RedisPool, deployment_prefix: &str) -> Result<usize, Error> {
+        let Notes { minutes, left_out } = std::mem::take(&mut *self.notes.lock());
+        if left_out > 0 {
+            tracing::warn!(left_out, "more keys were used than last uses are noted of");
+        }
+        let taken: Vec<(KeyId, u64)> = minutes.into_iter().collect();
+        let mut written = 0;
+        for some in taken.chunks(KEYS_PER_CALL) {
+            let mut call = NOTE.invoke().key(keys::LAST_USE).key(keys::DEPLOYMENT).arg(deployment_prefix);
+            for (id, minute) in some {
+                call.push_arg(id.as_str());
+                call.push_arg(*minute);
+            }
+            let reply: Result<i64, Error> = call.run(pool).await;
+            if !matches!(reply, Ok(1)) {
+                self.keep(&taken[written..]);
+                return reply.map(|_| written);
+            }
+            written += some.len();
+        }
+        Ok(written)
+    }
+
+    /// Writes about once a minute, for ever. `deployment_prefix` gives what the deployment record must begin with, once
+    /// that is known.
+    pub async fn keep_flushing(&self, pool: &RedisPool, deployment_prefix: impl Fn() -> Option<String>) {
+        loop {
+            tokio::time::sleep(jittered(EVERY, 200)).await;
+            let Some(prefix) = deployment_prefix() else { continue };
+            match self.flush(pool, &prefix).await {
+                Ok(0) => {}
+                Ok(keys) => tracing::debug!(keys, "wrote when keys were last used"),
+                Err(error) => {
+                    tracing::warn!(%error, "could not write when keys were last used; trying again later")
+                }
+            }
+        }
+    }
+
+    fn keep(&self, unwritten: &[(KeyId, u64)]) {
+        let mut notes = self.notes.lock();
+        for (id, minute) in unwritten {
+            notes.note(*id, *minute);
+        }
+    }
+}

@@ -1,0 +1,16 @@
+-- authenticate.lua: whose key it is, by itself. Runs behind access.lua. Writes nothing.
+--
+-- KEYS   1 the key's record · 2 deployment record
+-- ARGV   1 digest, SHA-256 of the key that was shown (32 bytes) · 2 beginning of the deployment record this process has seen
+-- Reply  { status, scopes, tenant }: status 0 verified, 1 invalid, 2 its tenant is suspended, 3 the deployment is gone or another ·
+--        scopes (bits, integer) · the tenant's id; 0 and '' but for status 0
+-- Worked: EVALSHA <sha> 2 vt1:k:0123abcd vt1:deployment  <32 bytes> '{"id":"ab"'  -> { 0, 8, 'acme' }
+-- Redis calls: TIME, MGET, GETRANGE. Complexity: O(1).
+assert(#KEYS == 2 and #ARGV == 2, 'authenticate takes 2 keys and 2 arguments')
+local time = redis.call('TIME')
+local found = redis.call('MGET', KEYS[1], KEYS[2])
+if not found[2] or string.sub(found[2], 1, #ARGV[2]) ~= ARGV[2] then
+  return { 3, 0, '' }
+end
+local status, tenant, scopes = access_verify(time[1] * 1000 + math.floor(time[2] / 1000), found[1], ARGV[1])
+return { status, scopes, tenant }

@@ -1,0 +1,338 @@
+//! Tenants and API keys as they are stored: a small binary header that scripts can read without parsing JSON, then JSON.
+//!
+//! A tenant: `B state (1 active, 0 suspended) ‖ u32be revision ‖ JSON`. A key: `u32be revision ‖ digest (32 bytes) ‖ B scopes ‖
+//! u48be valid_until ‖ B length of the tenant's id ‖ the tenant's id ‖ JSON`. `valid_until` is Unix ms: one comparison tells a
+//! script whether a key is revoked (0), has expired, or was rotated and its overlap is over; [`FOR_EVER`] is later than any time.
+//! The revision grows with every change.
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use time::serde::rfc3339;
+
+use crate::key::{KeyDigest, KeyId};
+use crate::scope::Scopes;
+use crate::tenant_id::TenantId;
+
+/// `valid_until` of a key that does not end by itself: 2^48 − 1.
+pub const FOR_EVER: u64 = (1 << 48) - 1;
+
+/// The byte with which an active tenant's record begins.
+pub(crate) const ACTIVE: u8 = 1;
+const SUSPENDED: u8 = 0;
+/// Bytes of a key's header before the tenant's id.
+const KEY_HEADER: usize = 44;
+
+/// A stored record that cannot be read: written by something else, or damaged.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the stored {kind} record cannot be read: {why}")]
+pub struct RecordError {
+    kind: &'static str,
+    why: String,
+}
+
+/// A record as read, with the exact bytes that a change must find unchanged.
+#[derive(Debug, Clone)]
+pub struct Stored<T> {
+    /// What it says.
+    pub value: T,
+    /// Grows by one with each change.
+    pub revision: u32,
+    /// The stored bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// When and why something was ended or stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cause {
+    /// When.
+    #[serde(with = "rfc3339")]
+    pub at: OffsetDateTime,
+    /// The operator's words.
+    pub reason: String,
+}
+
+/// A tenant: a brand whose products, batches, keys and events are its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tenant {
+    /// Its id.
+    pub id: TenantId,
+    /// What people call it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// When it was created.
+    #[serde(with = "rfc3339")]
+    pub created_at: OffsetDateTime,
+    /// Set while none of its keys is accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspended: Option<Cause>,
+}
+
+/// That a key has a successor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rotation {
+    /// When it was rotated.
+    #[serde(with = "rfc3339")]
+    pub at: OffsetDateTime,
+    /// The successor.
+    pub to: KeyId,
+    /// When the old key stops.
+    #[serde(with = "rfc3339")]
+    pub until: OffsetDateTime,
+}
+
+/// What is known of an API key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyRecord {
+    /// Its public id.
+    pub id: KeyId,
+    /// In whose name it acts.
+    pub tenant: TenantId,
+    /// All that is kept of its text. It stands in the header, not in the JSON.
+    #[serde(skip, default = "no_digest")]
+    pub digest: KeyDigest,
+    /// What it may do.
+    pub scopes: Scopes,
+    /// What people call it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// When it was made.
+    #[serde(with = "rfc3339")]
+    pub created_at: OffsetDateTime,
+    /// Who made it, as audit events name actors.
+    pub created_by: String,
+    /// From when on it is not accepted.
+    #[serde(default, with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<OffsetDateTime>,
+    /// Set once it is revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked: Option<Cause>,
+    /// Set once it has a successor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotated: Option<Rotation>,
+    /// The key whose successor it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<KeyId>,
+}
+
+const fn no_digest() -> KeyDigest {
+    KeyDigest::from_bytes([0; 32])
+}
+
+/// Where a key stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyStatus {
+    /// Accepted, while its tenant is active.
+    Active,
+    /// Accepted until its overlap is over; its successor is there.
+    Rotating,
+    /// Its successor has taken over.
+    Rotated,
+    /// Its time is over.
+    Expired,
+    /// Taken back.
+    Revoked,
+}
+
+impl KeyRecord {
+    /// When the key stops being accepted, Unix ms: 0 when it is revoked, [`FOR_EVER`] when it does not end by itself.
+    #[must_use]
+    pub fn valid_until(&self) -> u64 {
+        if self.revoked.is_some() {
+            return 0;
+        }
+        let ends = [self.expires_at, self.rotated.as_ref().map(|rotation| rotation.until)];
+        ends.into_iter().flatten().map(unix_millis).min().unwrap_or(FOR_EVER)
+    }
+
+    /// Where the key stands at `now`; its tenant is not looked at.
+    #[must_use]
+    pub fn status(&self, now: OffsetDateTime) -> KeyStatus {
+        let over = |end: OffsetDateTime| unix_millis(end) <= unix_millis(now);
+        match (&self.revoked, self.expires_at, &self.rotated) {
+            (Some(_), ..) => KeyStatus::Revoked,
+            (None, Some(end), _) if over(end) => KeyStatus::Expired,
+            (None, _, Some(rotation)) if over(rotation.until) => KeyStatus::Rotated,
+            (None, _, Some(_)) => KeyStatus::Rotating,
+            (None, _, None) => KeyStatus::Active,
+        }
+    }
+
+    /// The bytes to store.
+    ///
+    /// # Panics
+    /// Never: a tenant's id has at most 32 bytes.
+    #[must_use]
+    pub fn encode(&self, revision: u32) -> Vec<u8> {
+        let mut bytes = revision.to_be_bytes().to_vec();
+        bytes.extend(self.facts());
+        serde_json::to_writer(&mut bytes, self).expect("plain data is always serialisable into memory");
+        bytes
+    }
+
+    /// The header between the revision and the JSON.
+    fn facts(&self) -> Vec<u8> {
+        let tenant = self.tenant.as_str().as_bytes();
+        let length = u8::try_from(tenant.len()).expect("a tenant's id has at most 32 bytes");
+        let until = self.valid_until().to_be_bytes();
+        [self.digest.as_bytes(), &[self.scopes.bits()][..], &until[2..], &[length], tenant].concat()
+    }
+
+    /// Reads what was stored.
+    ///
+    /// # Errors
+    /// When the bytes are no such record, or its header and its JSON contradict each other.
+    pub fn decode(bytes: Vec<u8>) -> Result<Stored<Self>, RecordError> {
+        let fail = |why: &str| RecordError { kind: "API key", why: why.to_owned() };
+        let (revision, rest) = bytes.split_first_chunk::<4>().ok_or_else(|| fail("it is too short"))?;
+        let (digest, _) = rest.split_first_chunk::<32>().ok_or_else(|| fail("it is too short"))?;
+        let length = *bytes.get(KEY_HEADER - 1).ok_or_else(|| fail("it is too short"))?;
+        let json = bytes.get(KEY_HEADER + usize::from(length)..).ok_or_else(|| fail("it is too short"))?;
+        let mut value: Self = serde_json::from_slice(json).map_err(|error| fail(&error.to_string()))?;
+        value.digest = KeyDigest::from_bytes(*digest);
+        if !rest.starts_with(&value.facts()) {
+            return Err(fail("its header and its JSON contradict each other"));
+        }
+        Ok(Stored { value, revision: u32::from_be_bytes(*revision), bytes })
+    }
+}
+
+impl Tenant {
+    /// The bytes to store.
+    #[must_use]
+    pub fn encode(&self, revision: u32) -> Vec<u8> {
+        let mut bytes = vec![self.state()];
+        bytes.extend(revision.to_be_bytes());
+        serde_json::to_writer(&mut bytes, self).expect("plain data is always serialisable into memory");
+        bytes
+    }
+
+    fn state(&self) -> u8 {
+        if self.suspended.is_some() { SUSPENDED } else { ACTIVE }
+    }
+
+    /// Reads what was stored.
+    ///
+    /// # Errors
+    /// When the bytes are no such record, or its header and its JSON contradict each other.
+    pub fn decode(bytes: Vec<u8>) -> Result<Stored<Self>, RecordError> {
+        let fail = |why: &str| RecordError { kind: "tenant", why: why.to_owned() };
+        let (state, rest) = bytes.split_first().ok_or_else(|| fail("it is too short"))?;
+        let (revision, json) = rest.split_first_chunk::<4>().ok_or_else(|| fail("it is too short"))?;
+        let value: Self = serde_json::from_slice(json).map_err(|error| fail(&error.to_string()))?;
+        if *state != value.state() {
+            return Err(fail("its header and its JSON contradict each other"));
+        }
+        Ok(Stored { revision: u32::from_be_bytes(*revision), value, bytes })
+    }
+}
+
+/// Unix ms, within 0 and [`FOR_EVER`].
+pub(crate) fn unix_millis(time: OffsetDateTime) -> u64 {
+    let millis = (time.unix_timestamp_nanos() / 1_000_000).clamp(0, i128::from(FOR_EVER));
+    u64::try_from(millis).expect("clamped to 48 bits")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scope::Scope;
+    use time::macros::datetime;
+
+    const NOW: OffsetDateTime = datetime!(2026-02-16 12:00 UTC);
+
+    fn key() -> KeyRecord {
+        KeyRecord {
+            id: "0123abcd".parse().unwrap(),
+            tenant: "acme".parse().unwrap(),
+            digest: KeyDigest::from_bytes([7; 32]),
+            scopes: Scopes::from([Scope::ScanPartner]),
+            label: Some("till".to_owned()),
+            created_at: NOW,
+            created_by: "key/bootstrap".to_owned(),
+            expires_at: None,
+            revoked: None,
+            rotated: None,
+            replaces: None,
+        }
+    }
+
+    fn tenant() -> Tenant {
+        Tenant { id: "acme".parse().unwrap(), name: None, created_at: NOW, suspended: None }
+    }
+
+    #[test]
+    fn a_keys_bytes_are_these() {
+        let bytes = key().encode(9);
+        assert_eq!(bytes[..4], [0, 0, 0, 9]);
+        assert_eq!(bytes[4..36], [7; 32]);
+        assert_eq!(bytes[36..44], [8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 4]);
+        let json = r#"{"id":"0123abcd","tenant":"acme","scopes":["scan:partner"],"label":"till","created_at":"2026-02-16T12:00:00Z","created_by":"key/bootstrap"}"#;
+        assert_eq!(String::from_utf8_lossy(&bytes[44..]), format!("acme{json}"));
+        let stored = KeyRecord::decode(bytes.clone()).unwrap();
+        assert_eq!((stored.value, stored.revision, stored.bytes), (key(), 9, bytes));
+    }
+
+    #[test]
+    fn a_tenants_bytes_are_these() {
+        let bytes = tenant().encode(3);
+        assert_eq!(bytes[..5], [1, 0, 0, 0, 3]);
+        assert_eq!(
+            String::from_utf8_lossy(&bytes[5..]),
+            r#"{"id":"acme","created_at":"2026-02-16T12:00:00Z"}"#
+        );
+        let stored = Tenant::decode(bytes).unwrap();
+        assert_eq!((stored.value, stored.revision), (tenant(), 3));
+        let suspended = tenant().suspended(NOW, "unpaid");
+        assert_eq!(suspended.encode(4)[0], 0);
+        assert_eq!(suspended.resumed(), tenant());
+    }
+
+    #[test]
+    fn a_damaged_record_is_an_error() {
+        let whole = key().encode(1);
+        for length in 0..whole.len() {
+            assert!(KeyRecord::decode(whole[..length].to_vec()).is_err(), "{length}");
+        }
+        for at in 36..48 {
+            let mut other = whole.clone();
+            other[at] ^= 1;
+            assert!(KeyRecord::decode(other).is_err(), "{at}");
+        }
+        let mut other = tenant().encode(1);
+        other[0] = 0;
+        assert!(Tenant::decode(other).is_err() && Tenant::decode(Vec::new()).is_err());
+    }
+
+    #[test]
+    fn a_key_ends_with_whatever_comes_first() {
+        let (early, late) = (datetime!(2026-03-01 0:00 UTC), datetime!(2026-04-01 0:00 UTC));
+        let rotated = |until| Some(Rotation { at: NOW, to: "9999zzzz".parse().unwrap(), until });
+        let expiring = KeyRecord { expires_at: Some(late), ..key() };
+        let ends = |record: &KeyRecord| record.valid_until();
+        assert_eq!(ends(&key()), FOR_EVER);
+        assert_eq!(ends(&expiring), unix_millis(late));
+        assert_eq!(ends(&KeyRecord { rotated: rotated(early), ..expiring.clone() }), unix_millis(early));
+        assert_eq!(
+            ends(&KeyRecord { rotated: rotated(late), expires_at: Some(early), ..key() }),
+            unix_millis(early)
+        );
+        assert_eq!(ends(&expiring.revoked(NOW, "leaked")), 0);
+        let again = expiring.revoked(NOW, "leaked").revoked(late, "again");
+        assert_eq!(again, expiring.revoked(NOW, "leaked"), "the first revocation stands");
+    }
+
+    #[test]
+    fn the_status_changes_in_the_very_millisecond_in_which_the_key_ends() {
+        let end = datetime!(2026-03-01 0:00 UTC);
+        let before = end - time::Duration::MILLISECOND;
+        let successor = KeyRecord { id: "9999zzzz".parse().unwrap(), ..key() };
+        let expiring = KeyRecord { expires_at: Some(end), ..key() };
+        let rotated = key().rotated_to(&successor, NOW, end);
+        assert_eq!((expiring.status(before), expiring.status(end)), (KeyStatus::Active, KeyStatus::Expired));
+        assert_eq!((rotated.status(before), rotated.status(end)), (KeyStatus::Rotating, KeyStatus::Rotated));
+        assert_eq!(rotated.revoked(NOW, "x").status(before), KeyStatus::Revoked);
+        let later = end + time::Duration::DAY;
+        assert_eq!(rotated.rotated_to(&successor, NOW, later).valid_until(), unix_millis(end));
+    }
+}

@@ -1,0 +1,164 @@
+//! Reading tenants and keys: one, or pages of them.
+
+use redis::{Cmd, FromRedisValue, ToRedisArgs, Value};
+use redis_pool::RedisPool;
+use time::OffsetDateTime;
+
+use crate::key::KeyId;
+use crate::keys;
+use crate::records::{KeyRecord, RecordError, Stored, Tenant};
+use crate::tenant_id::TenantId;
+
+/// A read that brought nothing usable.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum AccessError {
+    /// Redis did not answer.
+    #[error(transparent)]
+    Redis(#[from] redis_pool::Error),
+    /// What is stored cannot be read.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// A page was asked for after a key that the tenant does not have.
+    #[error("the page begins after a key that is not in the list")]
+    UnknownCursor,
+}
+
+/// One page of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T, C> {
+    /// The items.
+    pub items: Vec<T>,
+    /// Where the next page begins, if there is one: the last id of this page.
+    pub next: Option<C>,
+}
+
+/// A key in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyEntry {
+    /// What is known of it.
+    pub record: KeyRecord,
+    /// When it was last used, to the minute and up to a minute or so late; nothing when it never was.
+    pub last_used_at: Option<OffsetDateTime>,
+}
+
+/// Read access to tenants and keys in the durable Redis.
+#[derive(Debug, Clone)]
+pub struct Access {
+    pool: RedisPool,
+}
+
+impl Access {
+    /// Reads through `pool`.
+    #[must_use]
+    pub fn new(pool: RedisPool) -> Self {
+        Self { pool }
+    }
+
+    /// A tenant's record. Tenant `default` has none.
+    ///
+    /// # Errors
+    /// See [`AccessError`].
+    pub async fn tenant(&self, id: &TenantId) -> Result<Option<Stored<Tenant>>, AccessError> {
+        let bytes: Option<Vec<u8>> = self.ask("GET", keys::tenant(id)).await?;
+        Ok(bytes.map(Tenant::decode).transpose()?)
+    }
+
+    /// Up to `limit` of the tenants that have a record, in the order of their ids, after `after`.
+    ///
+    /// # Errors
+    /// See [`AccessError`].
+    pub async fn tenants(
+        &self,
+        after: Option<&TenantId>,
+        limit: usize,
+    ) -> Result<Page<Tenant, TenantId>, AccessError> {
+        let from = after.map_or_else(|| "-".to_owned(), |id| format!("({id}"));
+        let mut range = Cmd::new();
+        range.arg("ZRANGEBYLEX").arg(keys::TENANTS).arg(from).arg("+").arg("LIMIT").arg(0).arg(limit + 1);
+        let (ids, next) = page::<TenantId>(read(self.pool.command(range).await?)?, limit);
+        let stored = self.all(ids.iter().map(keys::tenant).collect()).await?;
+        let items = stored.map(|bytes| Tenant::decode(bytes).map(|stored| stored.value));
+        Ok(Page { items: items.collect::<Result<_, _>>()?, next })
+    }
+
+    /// A key's record, whoever it belongs to.
+    ///
+    /// # Errors
+    /// See [`AccessError`].
+    pub async fn key(&self, id: &KeyId) -> Result<Option<Stored<KeyRecord>>, AccessError> {
+        let bytes: Option<Vec<u8>> = self.ask("GET", keys::key(id)).await?;
+        Ok(bytes.map(KeyRecord::decode).transpose()?)
+    }
+
+    /// When a key was last used, to the minute; nothing when it never was.
+    ///
+    /// # Errors
+    /// See [`AccessError`].
+    pub async fn last_used_at(&self, id: &KeyId) -> Result<Option<OffsetDateTime>, AccessError> {
+        Ok(self.last_uses(&[*id]).await?.pop().flatten())
+    }
+
+    /// Up to `limit` of a tenant's keys, oldest first, after the one with id `after`.
+    ///
+    /// # Errors
+    /// See [`AccessError`].
+    pub async fn keys_of(
+        &self,
+        tenant: &TenantId,
+        after: Option<&KeyId>,
+        limit: usize,
+    ) -> Result<Page<KeyEntry, KeyId>, AccessError> {
+        let list = keys::keys_of(tenant);
+        let from = match after {
+            None => 0,
+            Some(id) => {
+                let rank: Option<usize> = self.ask("ZRANK", (&list, id.as_str())).await?;
+                rank.ok_or(AccessError::UnknownCursor)? + 1
+            }
+        };
+        let found: Vec<String> = self.ask("ZRANGE", (&list, from, from + limit)).await?;
+        let (ids, next) = page::<KeyId>(found, limit);
+        let stored = self.all(ids.iter().map(keys::key).collect()).await?;
+        let records = stored.map(|bytes| KeyRecord::decode(bytes).map(|stored| stored.value));
+        let records: Vec<KeyRecord> = records.collect::<Result<_, _>>()?;
+        let used = self.last_uses(&records.iter().map(|record| record.id).collect::<Vec<_>>()).await?;
+        let items = records.into_iter().zip(used);
+        let items = items.map(|(record, last_used_at)| KeyEntry { record, last_used_at }).collect();
+        Ok(Page { items, next })
+    }
+
+    async fn last_uses(&self, ids: &[KeyId]) -> Result<Vec<Option<OffsetDateTime>>, AccessError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let fields: Vec<&str> = ids.iter().map(KeyId::as_str).collect();
+        let minutes: Vec<Option<i64>> = self.ask("HMGET", (keys::LAST_USE, fields)).await?;
+        let time = |minutes: i64| OffsetDateTime::from_unix_timestamp(minutes.saturating_mul(60)).ok();
+        Ok(minutes.into_iter().map(|minutes| minutes.and_then(time)).collect())
+    }
+
+    async fn all(&self, wanted: Vec<String>) -> Result<impl Iterator<Item = Vec<u8>>, AccessError> {
+        let found: Vec<Option<Vec<u8>>> =
+            if wanted.is_empty() { Vec::new() } else { self.ask("MGET", wanted).await? };
+        Ok(found.into_iter().flatten())
+    }
+
+    async fn ask<T: FromRedisValue>(&self, verb: &str, words: impl ToRedisArgs) -> Result<T, AccessError> {
+        let mut cmd = Cmd::new();
+        cmd.arg(verb).arg(words);
+        read(self.pool.command(cmd).await?)
+    }
+}
+
+/// The first `limit` of `found`, and where the next page begins if there is more.
+fn page<C: Clone + std::str::FromStr>(found: Vec<String>, limit: usize) -> (Vec<C>, Option<C>) {
+    let more = found.len() > limit;
+    let ids: Vec<C> = found.iter().take(limit).filter_map(|id| id.parse().ok()).collect();
+    let next = ids.last().cloned().filter(|_| more);
+    (ids, next)
+}
+
+fn read<T: FromRedisValue>(reply: Value) -> Result<T, AccessError> {
+    let parsed = redis::from_redis_value(reply);
+    parsed.map_err(|error| redis_pool::Error::Reply { what: error.to_string() }.into())
+}

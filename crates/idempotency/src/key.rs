@@ -1,0 +1,131 @@
+//! The header `Idempotency-Key`.
+
+use std::fmt;
+
+/// Longest key, characters.
+pub const MAX_KEY: usize = 255;
+
+/// Most of a wrong value that is quoted in an error.
+const MAX_QUOTED: usize = 40;
+
+/// What a client calls its request: 1 to 255 printable ASCII characters.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct IdempotencyKey(String);
+
+/// A header that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "Idempotency-Key {held}; it takes 1 to 255 printable ASCII characters, as a quoted string or bare, once"
+)]
+pub struct KeyError {
+    held: String,
+}
+
+impl IdempotencyKey {
+    /// Reads the header's lines; `None` where there is none. A quoted string (RFC 8941 §3.3.3) is unquoted; a bare token, which
+    /// many clients send, is the same key as its quoted form (draft-ietf-httpapi-idempotency-key-header-07 §2.1 takes the string
+    /// alone).
+    ///
+    /// # Errors
+    /// When there are several lines, or one that is neither.
+    pub fn parse(lines: &[&[u8]]) -> Result<Option<Self>, KeyError> {
+        let line = match lines {
+            [] => return Ok(None),
+            [line] => line.trim_ascii(),
+            several => return Err(KeyError { held: format!("is given {} times", several.len()) }),
+        };
+        let read = match line {
+            [b'"', inner @ .., b'"'] => unquoted(inner),
+            bare => bare.iter().all(|byte| is_bare(*byte)).then(|| bare.to_vec()),
+        };
+        let held = || {
+            let shown = String::from_utf8_lossy(&line[..line.len().min(MAX_QUOTED)]).into_owned();
+            let more = if line.len() > MAX_QUOTED { "…" } else { "" };
+            KeyError { held: format!("is {shown:?}{more}") }
+        };
+        let read = read.filter(|key| (1..=MAX_KEY).contains(&key.len())).ok_or_else(held)?;
+        String::from_utf8(read).map(|key| Some(Self(key))).map_err(|_| held())
+    }
+
+    /// The characters, unquoted.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// It may name an order or a person: it is not for logs.
+impl fmt::Debug for IdempotencyKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "IdempotencyKey({} characters)", self.0.len())
+    }
+}
+
+fn is_bare(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b',' | b';')
+}
+
+fn unquoted(inner: &[u8]) -> Option<Vec<u8>> {
+    let mut key = Vec::with_capacity(inner.len());
+    let mut bytes = inner.iter().copied();
+    while let Some(byte) = bytes.next() {
+        let read = match byte {
+            b'\\' => bytes.next().filter(|escaped| matches!(escaped, b'"' | b'\\'))?,
+            b'"' => return None,
+            b' '..=b'~' => byte,
+            _ => return None,
+        };
+        key.push(read);
+    }
+    Some(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<String, KeyError> {
+        IdempotencyKey::parse(&[line.as_bytes()]).map(|key| key.unwrap().0)
+    }
+
+    #[test]
+    fn a_string_and_a_token_of_the_same_characters_are_one_key() {
+        assert_eq!(parse("\"8e03978e-40d5\""), parse("8e03978e-40d5"));
+        assert_eq!(parse(" \"a b\" ").unwrap(), "a b");
+        assert_eq!(parse(r#""a\"b\\c""#).unwrap(), r#"a"b\c"#);
+        assert_eq!(IdempotencyKey::parse(&[]), Ok(None));
+        assert!(parse(&"k".repeat(255)).is_ok() && parse(&format!("\"{}\"", "k".repeat(255))).is_ok());
+    }
+
+    #[test]
+    fn anything_else_is_refused_and_quoted_shortly() {
+        let long = "k".repeat(256);
+        for wrong in [
+            "",
+            "\"\"",
+            "\"",
+            "\"a",
+            "a\"",
+            "a b",
+            "a,b",
+            "\"a\", \"b\"",
+            "\"a\";p",
+            "\"\\x\"",
+            "\"\\\"",
+            "é",
+            &long,
+        ] {
+            let error = parse(wrong).unwrap_err().to_string();
+            assert!(error.starts_with("Idempotency-Key is ") && error.contains("1 to 255"), "{error}");
+            assert!(error.len() < 250, "{error}");
+        }
+        assert!(IdempotencyKey::parse(&[b"a", b"b"]).unwrap_err().to_string().contains("2 times"));
+        assert!(IdempotencyKey::parse(&[b"\"a\nb\""]).is_err());
+    }
+
+    #[test]
+    fn a_key_is_not_shown_in_logs() {
+        let key = IdempotencyKey::parse(&[b"order-4711"]).unwrap().unwrap();
+        assert_eq!(format!("{key:?}"), "IdempotencyKey(10 characters)");
+    }
+}
