@@ -11,7 +11,10 @@ pub fn crash_point(place: &str) {
     }
 }
 
-#[allow(clippy::disallowed_methods, reason = "a test tells the process where to die, and no setting of a service may")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a test tells the process where to die, and no setting of a service may"
+)]
 fn die_at(place: &str) {
     use std::sync::OnceLock;
     static WANTED: OnceLock<Option<String>> = OnceLock::new();

@@ -7,6 +7,6 @@ pub mod clock;
 pub mod crash;
 pub mod entropy;
 
-pub use crash::crash_point;
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use crash::crash_point;
 pub use entropy::{uuid_v7, uuid_v7_from};

@@ -9,8 +9,10 @@
 //!
 //! (The public contract, docs/CONTRACT.md §8.) Nothing here can fail.
 
-use serde::{Serialize, Serializer};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 use std::fmt;
 
 /// The first byte of every entry: the version of its layout.
@@ -60,6 +62,19 @@ impl fmt::Debug for Hash {
 impl Serialize for Hash {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Hash {
+    /// From 64 lower-case hex digits.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<'de, str>::deserialize(deserializer)?;
+        let mut bytes = [0; 32];
+        let lower = !text.bytes().any(|byte| byte.is_ascii_uppercase());
+        match hex::decode_to_slice(&*text, &mut bytes) {
+            Ok(()) if lower => Ok(Self(bytes)),
+            _ => Err(D::Error::custom("a hash is 64 lower-case hex digits")),
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 use crate::hash::Hash;
 use parking_lot::Mutex;
 use serde::Serialize;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The length of a stored head: `u64be(size) ‖ hash(32)`.
 pub(crate) const HEAD_BYTES: usize = 40;
@@ -73,14 +74,47 @@ pub enum StateLoss {
     },
 }
 
+/// Lua functions for scripts of other crates: see `head.lua`.
+pub const HEAD_LUA: &str = include_str!("head.lua");
+
+/// Judges `found` by its size alone: `least` was taken from the memory before it was read.
+pub(crate) fn not_below(least: u64, found: Option<Head>) -> Result<(), StateLoss> {
+    match found {
+        Some(found) if found.size < least => Err(StateLoss::HeadLower { seen: least, found: found.size }),
+        None if least > 0 => Err(StateLoss::HeadAbsent { size: least }),
+        _ => Ok(()),
+    }
+}
+
 /// The highest head this process has seen, shared by all that read or write the chain.
+///
+/// Beside it stands the largest size that was only glimpsed, in the reply of a script that does something else: what is lower
+/// is refused just the same, but whether the chain still holds the entries seen before was not looked at.
 #[derive(Debug, Default)]
-pub(crate) struct HeadMemory(Mutex<Option<Head>>);
+pub(crate) struct HeadMemory {
+    highest: Mutex<Option<Head>>,
+    glimpsed: AtomicU64,
+}
 
 impl HeadMemory {
     /// The highest head seen so far.
     pub(crate) fn seen(&self) -> Option<Head> {
-        *self.0.lock()
+        *self.highest.lock()
+    }
+
+    /// The size that no head may be below. To be taken before a head is read: others move it meanwhile.
+    pub(crate) fn least(&self) -> u64 {
+        self.glimpsed.load(Ordering::Acquire).max(self.seen().map_or(0, |head| head.size))
+    }
+
+    /// Remembers the size of a head whose chain was not looked at.
+    pub(crate) fn glimpse(&self, size: u64) {
+        self.glimpsed.fetch_max(size, Ordering::AcqRel);
+    }
+
+    /// Whether a higher head was glimpsed than the one seen.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.least() > self.seen().map_or(0, |head| head.size)
     }
 
     /// Judges `found` (the stored head, none if absent) against `seen`, which must have been taken before `found` was
@@ -109,7 +143,7 @@ impl HeadMemory {
 
     /// Remembers a head known to follow from the one seen before.
     pub(crate) fn raise(&self, head: Head) {
-        let mut highest = self.0.lock();
+        let mut highest = self.highest.lock();
         if highest.is_none_or(|highest| highest.size < head.size) {
             *highest = Some(head);
         }
@@ -156,6 +190,26 @@ mod tests {
         assert_eq!(memory.accept(seen, Some(head(9, 1)), other), Err(StateLoss::Forked { seq: 6 }));
         assert_eq!(memory.accept(seen, Some(head(9, 1)), None), Err(StateLoss::Forked { seq: 6 }));
         assert_eq!(memory.seen(), seen);
+    }
+
+    #[test]
+    fn a_glimpse_raises_what_is_accepted_and_not_what_was_verified() {
+        let memory = HeadMemory::default();
+        assert_eq!((memory.least(), memory.is_behind()), (0, false));
+        memory.raise(head(7, 1));
+        assert_eq!((memory.least(), memory.is_behind()), (7, false));
+        memory.glimpse(9);
+        memory.glimpse(8);
+        assert_eq!((memory.least(), memory.is_behind(), memory.seen()), (9, true, Some(head(7, 1))));
+        assert_eq!(
+            not_below(memory.least(), Some(head(8, 2))),
+            Err(StateLoss::HeadLower { seen: 9, found: 8 })
+        );
+        assert_eq!(not_below(memory.least(), None), Err(StateLoss::HeadAbsent { size: 9 }));
+        assert_eq!(not_below(memory.least(), Some(head(9, 2))), Ok(()));
+        assert_eq!(not_below(0, None), Ok(()));
+        memory.raise(head(9, 2));
+        assert_eq!((memory.least(), memory.is_behind()), (9, false));
     }
 
     #[test]

@@ -6,12 +6,20 @@
 //! | `vt1:{audit}:seg:<n>` | list | entries `n × 4096 ..`, each `hash(32) ‖ payload` | for ever |
 //! | `vt1:{audit}:gen` | string | `u64be(generation) ‖ u64be(born, Unix ms)` of the ids written now | for ever |
 //! | `vt1:{audit}:ids:<g>` | hash | event id (16 bytes) → seq | 72 h, or until two generations later |
+//! | `vt1:{audit}:range` | string | `u64be(size) ‖ hashes`: the Merkle tree at the last checkpoint | for ever |
+//! | `vt1:{audit}:notes` | hash | number of a signing key → its latest signed checkpoint | for ever |
 
 /// Where the chain ends.
 pub const HEAD: &str = "vt1:{audit}:head";
 
 /// Which generation of ids is written now.
 pub const GENERATION: &str = "vt1:{audit}:gen";
+
+/// The Merkle tree at the last checkpoint.
+pub const RANGE: &str = "vt1:{audit}:range";
+
+/// The latest signed checkpoint of each key.
+pub const NOTES: &str = "vt1:{audit}:notes";
 
 /// What the number of a generation is put behind.
 pub const IDS_PREFIX: &str = "vt1:{audit}:ids:";
@@ -49,6 +57,7 @@ mod tests {
         assert_eq!(HEAD, "vt1:{audit}:head");
         assert_eq!(GENERATION, "vt1:{audit}:gen");
         assert_eq!(IDS_PREFIX, "vt1:{audit}:ids:");
+        assert_eq!((RANGE, NOTES), ("vt1:{audit}:range", "vt1:{audit}:notes"));
         assert_eq!(segment_of(0), "vt1:{audit}:seg:0");
         assert_eq!(segment_of(4_095), "vt1:{audit}:seg:0");
         assert_eq!((segment_of(4_096).as_str(), place_in_segment(4_096)), ("vt1:{audit}:seg:1", 0));

@@ -5,6 +5,8 @@
 //!   An event and the chain's head move together or not at all, and so does the state change the event reports.
 //! - [`AuditLog`]: the head, pages of entries, and verifying any range.
 //! - [`Verifier`]: the same check without Redis.
+//! - [`checkpoints`], [`merkle`], [`note`]: what signed checkpoints of the chain commit to; whoever holds keys signs them.
+//! - [`export`]: the chain as a file that can be verified anywhere.
 //!
 //! Many processes may append to one chain. There is no queue behind an answer: an append that was acknowledged is in the
 //! chain, one that was not was refused with an [`AppendError`]. A Redis that lost its state is refused, never continued.
@@ -12,15 +14,19 @@
 
 mod appender;
 mod canonical;
+pub mod checkpoints;
 mod conflict;
 mod effect;
 mod error;
 mod event;
+pub mod export;
 mod hash;
 mod head;
 pub mod keys;
 mod log;
+pub mod merkle;
 mod metrics;
+pub mod note;
 mod script;
 mod verify;
 mod worker;
@@ -33,7 +39,7 @@ pub use event::{
     DetailValue, Details, Event, EventError, MAX_EVENT_BYTES, MAX_SAFE_INTEGER, NewEvent, SafeInt,
 };
 pub use hash::{ENTRY_BYTES, Hash, entry_bytes, entry_hash, genesis_prev, payload_hash};
-pub use head::{Head, StateLoss};
+pub use head::{HEAD_LUA, Head, StateLoss};
 pub use log::{AuditLog, EntryView, Page};
 pub use metrics::AuditMetrics;
 pub use verify::{FirstError, Flaw, Verifier, VerifyReport, verify_elements};

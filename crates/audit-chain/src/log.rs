@@ -5,7 +5,7 @@
 
 use crate::error::ReadError;
 use crate::hash::{Hash, genesis_prev, payload_hash};
-use crate::head::{Head, HeadMemory, StateLoss};
+use crate::head::{Head, HeadMemory, StateLoss, not_below};
 use crate::keys::{self, SEGMENT_ENTRIES};
 use crate::script::HASH_BYTES;
 use crate::verify::{FirstError, Flaw, Verifier, VerifyReport};
@@ -93,9 +93,23 @@ impl AuditLog {
         Ok(self.read_head().await?.unwrap_or(self.genesis()))
     }
 
+    /// The fewest entries that the chain can have: as many as this process has seen. For scripts that do not append, with
+    /// [`crate::HEAD_LUA`]; to be taken before the script is sent.
+    #[must_use]
+    pub fn least_size(&self) -> u64 {
+        self.memory.least()
+    }
+
+    /// Remembers the stored head as such a script found it: from now on nothing below it is accepted.
+    pub fn glimpse(&self, head: &[u8]) {
+        if let Some(head) = Head::from_bytes(head) {
+            self.memory.glimpse(head.size);
+        }
+    }
+
     /// The stored head, judged and remembered.
     pub(crate) async fn read_head(&self) -> Result<Option<Head>, ReadError> {
-        let seen = self.memory.seen();
+        let (seen, least) = (self.memory.seen(), self.memory.least());
         let at_seen = async {
             match seen {
                 Some(head) => self.stored_hash(head.size - 1).await,
@@ -104,6 +118,7 @@ impl AuditLog {
         };
         let (stored, at_seen) = tokio::join!(self.stored_head(), at_seen);
         let stored = stored?;
+        not_below(least, stored)?;
         self.memory.accept(seen, stored, at_seen?)?;
         Ok(stored)
     }

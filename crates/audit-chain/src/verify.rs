@@ -28,6 +28,9 @@ pub enum Flaw {
     /// The payload is not the canonical form of an event.
     #[error("the payload is {0}")]
     Payload(NotCanonical),
+    /// The line of an export is none of an entry.
+    #[error("the line is no entry")]
+    Unreadable,
     /// The last entry's hash is not the head.
     #[error("the head is not the hash of the last entry")]
     Head,
@@ -104,14 +107,35 @@ impl Verifier {
         let Some((stored, payload)) = element.split_first_chunk() else {
             return fail(Flaw::Short);
         };
-        let stored = Hash::from_bytes(*stored);
-        if entry_hash(self.next.size, &self.next.hash, &payload_hash(payload)) != stored {
+        self.link(&payload_hash(payload), &Hash::from_bytes(*stored), Some(payload))
+    }
+
+    /// Takes the next entry in its parts; its payload may be withheld, and then is known by its hash alone.
+    ///
+    /// # Errors
+    /// As [`Self::push`].
+    pub fn push_hashed(
+        &mut self,
+        hashed: &Hash,
+        stored: &Hash,
+        payload: Option<&[u8]>,
+    ) -> Result<(), FirstError> {
+        if payload.is_some_and(|payload| payload_hash(payload) != *hashed) {
+            return Err(FirstError { seq: self.next.size, why: Flaw::Hash });
+        }
+        self.link(hashed, stored, payload)
+    }
+
+    /// `hashed` is the payload's hash, where there is one.
+    fn link(&mut self, hashed: &Hash, stored: &Hash, payload: Option<&[u8]>) -> Result<(), FirstError> {
+        let fail = |why| Err(FirstError { seq: self.next.size, why });
+        if entry_hash(self.next.size, &self.next.hash, hashed) != *stored {
             return fail(Flaw::Hash);
         }
-        if let Err(error) = scan(payload, |_, _| ()) {
+        if let Some(Err(error)) = payload.map(|payload| scan(payload, |_, _| ())) {
             return fail(Flaw::Payload(error));
         }
-        self.next = Head { size: self.next.size + 1, hash: stored };
+        self.next = Head { size: self.next.size + 1, hash: *stored };
         Ok(())
     }
 

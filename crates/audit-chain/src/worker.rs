@@ -134,7 +134,8 @@ impl Worker {
 
     async fn turn(&mut self) {
         let count = self.fitting();
-        if std::mem::take(&mut self.stale)
+        // A head that was only glimpsed is looked at before anything is chained to it.
+        if (std::mem::take(&mut self.stale) || self.log.memory().is_behind())
             && let Err(error) = self.log.read_head().await
         {
             self.stale = true;

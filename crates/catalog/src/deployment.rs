@@ -4,18 +4,16 @@
 //! becomes *the* deployment until the process ends; from then on a missing record or another one is "state lost", never
 //! a new beginning. Only a factory with [`Init::Auto`] may make a record, and only in a Redis that holds nothing of VokeTag's.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock};
 
 use audit_chain::Check;
 use parking_lot::Mutex;
 use redis_pool::{RedisPool, Script};
-use serde::{Deserialize, Serialize};
 use tag_id::{BatchNo, Epoch, Keyring};
 use time::OffsetDateTime;
-use time::serde::rfc3339;
 
+use crate::deployment_record::{DeploymentRecord, StoredDeployment};
 use crate::keys;
 
 /// Who may make the record.
@@ -25,17 +23,6 @@ pub enum Init {
     Auto,
     /// Nobody.
     Never,
-}
-
-/// The record. `id` comes first in its JSON: scripts compare the record's beginning.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct DeploymentRecord {
-    id: String,
-    audit_origin: String,
-    #[serde(with = "rfc3339")]
-    created_at: OffsetDateTime,
-    /// By epoch in decimal: 16 bytes of HKDF in hex, which show that two processes hold the same secret without telling it.
-    tag_checks: BTreeMap<u16, String>,
 }
 
 /// Why there is no deployment to work with.
@@ -85,7 +72,8 @@ impl Deployment {
 pub struct Expectation {
     /// Its tag secrets.
     pub keyring: Arc<Keyring>,
-    /// Epochs whose check values a factory adds to the record: the active one.
+    /// The epoch whose check value stands in a record that this process makes. Records that stand already change only with
+    /// the keyring.
     pub adds_epoch: Option<Epoch>,
     /// Its audit origin.
     pub audit_origin: String,
@@ -104,8 +92,6 @@ pub struct DeploymentGate {
 
 static CREATE: LazyLock<Script> =
     LazyLock::new(|| Script::new("create_deployment", include_str!("lua/create_deployment.lua")));
-static AMEND: LazyLock<Script> =
-    LazyLock::new(|| Script::new("amend_deployment", include_str!("lua/amend_deployment.lua")));
 static TAKE_BATCH_NO: LazyLock<Script> =
     LazyLock::new(|| Script::new("take_batch_no", include_str!("lua/take_batch_no.lua")));
 
@@ -153,6 +139,10 @@ impl DeploymentGate {
     /// [`DeploymentError::Lost`] when it is missing or does not match; the gate's trouble says the same.
     pub async fn look(&self, now: OffsetDateTime) -> Result<&Deployment, DeploymentError> {
         let outcome = self.look_inner(now).await;
+        // Whatever the first contact brought, nobody makes a record after it: what is empty later was wiped.
+        if !matches!(outcome, Err(DeploymentError::Redis(_))) {
+            *self.init.lock() = Init::Never;
+        }
         match &outcome {
             Ok(_) => {
                 self.lost.store(false, Ordering::Relaxed);
@@ -167,14 +157,11 @@ impl DeploymentGate {
     }
 
     async fn look_inner(&self, now: OffsetDateTime) -> Result<&Deployment, DeploymentError> {
-        let bytes = match self.read().await? {
-            Some(bytes) => bytes,
+        let stored = match StoredDeployment::read(&self.pool).await? {
+            Some(stored) => stored,
             None => self.make(now).await?,
         };
-        // Whatever the first contact brought, nobody makes a record after it.
-        *self.init.lock() = Init::Never;
-        let record = self.matching(&bytes)?;
-        let record = self.with_own_epoch(record, bytes).await?;
+        let record = self.matching(stored)?;
         let deployment = self.seen.get_or_init(|| Deployment::of(&record));
         if deployment.id == record.id {
             Ok(deployment)
@@ -185,16 +172,7 @@ impl DeploymentGate {
         }
     }
 
-    async fn read(&self) -> Result<Option<Vec<u8>>, DeploymentError> {
-        let mut get = redis::Cmd::new();
-        get.arg("GET").arg(keys::DEPLOYMENT);
-        match self.pool.command(get).await? {
-            redis::Value::BulkString(bytes) => Ok(Some(bytes)),
-            _ => Ok(None),
-        }
-    }
-
-    async fn make(&self, now: OffsetDateTime) -> Result<Vec<u8>, DeploymentError> {
+    async fn make(&self, now: OffsetDateTime) -> Result<StoredDeployment, DeploymentError> {
         let lost = |why: &str| Err(DeploymentError::Lost(why.to_owned()));
         if self.seen.get().is_some() {
             return lost("the deployment record is gone from the durable Redis");
@@ -203,6 +181,10 @@ impl DeploymentGate {
             return lost("the durable Redis holds no deployment record, and this process does not make one");
         }
         if self.holds_anything_of_ours().await? {
+            // What was found may be the record itself, made by another process since it was asked for.
+            if let Some(stored) = StoredDeployment::read(&self.pool).await? {
+                return Ok(stored);
+            }
             return lost("the durable Redis holds VokeTag data but no deployment record");
         }
         let record = DeploymentRecord {
@@ -215,18 +197,19 @@ impl DeploymentGate {
                 .into_iter()
                 .filter_map(|epoch| self.check(epoch))
                 .collect(),
+            keyring_made: false,
         };
         let first_batch = ambient::entropy::random_u64() % (u64::from(BatchNo::MAX.get()) + 1);
         let made =
             CREATE.invoke().key(keys::DEPLOYMENT).key(keys::NEXT_BATCH_NO).key(audit_chain::keys::HEAD);
         let (outcome, standing): (i64, Vec<u8>) =
-            made.arg(encode(&record)).arg(first_batch).run(&self.pool).await?;
+            made.arg(record.encode()).arg(first_batch).run(&self.pool).await?;
         match outcome {
             1 => tracing::info!(deployment = %record.id, "made the deployment record in an empty Redis"),
             0 => tracing::info!("another process made the deployment record first"),
             _ => return lost("the durable Redis holds VokeTag data but no deployment record"),
         }
-        Ok(standing)
+        StoredDeployment::parse(standing)
     }
 
     /// Walks the whole key space once; only ever asked of a Redis without a deployment record.
@@ -257,12 +240,9 @@ impl DeploymentGate {
         self.expectation.keyring.check_value(epoch).map(|check| (epoch.get(), hex::encode(check)))
     }
 
-    fn matching(&self, bytes: &[u8]) -> Result<DeploymentRecord, DeploymentError> {
+    fn matching(&self, stored: StoredDeployment) -> Result<DeploymentRecord, DeploymentError> {
         let lost = |why: String| Err(DeploymentError::Lost(why));
-        let record: DeploymentRecord = match serde_json::from_slice(bytes) {
-            Ok(record) => record,
-            Err(error) => return lost(format!("the deployment record cannot be read: {error}")),
-        };
+        let record = stored.into_record();
         if record.audit_origin != self.expectation.audit_origin {
             return lost("the deployment record names another AUDIT_ORIGIN than this process has".to_owned());
         }
@@ -285,26 +265,6 @@ impl DeploymentGate {
         Ok(record)
     }
 
-    async fn with_own_epoch(
-        &self,
-        record: DeploymentRecord,
-        bytes: Vec<u8>,
-    ) -> Result<DeploymentRecord, DeploymentError> {
-        let missing =
-            self.expectation.adds_epoch.filter(|epoch| !record.tag_checks.contains_key(&epoch.get()));
-        let Some((number, check)) = missing.and_then(|epoch| self.check(epoch)) else { return Ok(record) };
-        let mut amended = record;
-        amended.tag_checks.insert(number, check);
-        let call = AMEND.invoke().key(keys::DEPLOYMENT).arg(bytes).arg(encode(&amended));
-        let (replaced, standing): (i64, Vec<u8>) = call.run(&self.pool).await?;
-        if replaced == 1 {
-            tracing::info!(epoch = number, "added the tag key epoch to the deployment record");
-            return Ok(amended);
-        }
-        // Another factory amended it in between; the next look settles the rest.
-        self.matching(&standing)
-    }
-
     /// Takes the next batch number of the deployment.
     ///
     /// # Errors
@@ -321,8 +281,4 @@ impl DeploymentGate {
         let number = u32::try_from(number).ok().and_then(BatchNo::new);
         number.ok_or_else(|| lost("the deployment record or its batch counter is gone"))
     }
-}
-
-fn encode(record: &DeploymentRecord) -> Vec<u8> {
-    serde_json::to_vec(record).expect("plain data is always serialisable into memory")
 }

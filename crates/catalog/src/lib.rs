@@ -4,6 +4,7 @@
 //! Reading goes through [`store`]; changes are effects that travel with their audit event (see the `audit-chain` crate).
 
 pub mod deployment;
+mod deployment_record;
 pub mod keys;
 pub mod policy;
 pub mod records;
@@ -11,6 +12,7 @@ pub mod store;
 pub mod tag_state;
 
 pub use deployment::{Deployment, DeploymentError, DeploymentGate, Expectation, Init};
+pub use deployment_record::StoredDeployment;
 pub use policy::StoragePolicy;
 pub use records::{Batch, Lifecycle, Product, Record, RecordError, Stored, Withdrawal};
 pub use store::{Catalog, CatalogError, Page};

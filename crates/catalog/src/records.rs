@@ -128,13 +128,22 @@ impl Batch {
         self.epoch == epoch && index.get() < self.size
     }
 
-    /// What a scan of one of its tags says at `now`: of several, revoked before recalled before expired.
+    /// What a scan of one of its tags says at `now` under a sound key: of several, revoked before recalled before expired.
     #[must_use]
     pub fn lifecycle(&self, tag_revoked: bool, now: OffsetDateTime) -> Lifecycle {
+        self.lifecycle_under(false, tag_revoked, now)
+    }
+
+    /// The same, where `key_revoked` says whether the key is no longer believed for this batch: ranked after revoked and
+    /// recalled, before expired.
+    #[must_use]
+    pub fn lifecycle_under(&self, key_revoked: bool, tag_revoked: bool, now: OffsetDateTime) -> Lifecycle {
         if tag_revoked || self.revoked.is_some() {
             Lifecycle::Revoked
         } else if self.recalled.is_some() {
             Lifecycle::Recalled
+        } else if key_revoked {
+            Lifecycle::KeyRevoked
         } else if self.expires_at.is_some_and(|expiry| expiry <= now) {
             Lifecycle::Expired
         } else {
@@ -153,6 +162,8 @@ pub enum Lifecycle {
     Revoked,
     /// Its batch is called back.
     Recalled,
+    /// It was minted after others may have had the secret of its key: whether the brand made it, nothing can tell.
+    KeyRevoked,
     /// Its batch's time is over.
     Expired,
 }
@@ -255,14 +266,17 @@ mod tests {
     }
 
     #[test]
-    fn revoked_ranks_before_recalled_before_expired() {
+    fn revoked_ranks_before_recalled_before_key_revoked_before_expired() {
         let now = datetime!(2028-01-01 0:00 UTC);
         let withdrawal = Some(Withdrawal { at: now, reason: "r".to_owned() });
         let mut batch = batch();
         assert_eq!(batch.lifecycle(false, datetime!(2026-12-31 23:59:59 UTC)), Lifecycle::Active);
         assert_eq!(batch.lifecycle(false, datetime!(2027-01-01 0:00 UTC)), Lifecycle::Expired);
+        assert_eq!(batch.lifecycle_under(true, false, now), Lifecycle::KeyRevoked, "before expired");
+        assert_eq!(batch.lifecycle_under(true, true, now), Lifecycle::Revoked);
         batch.recalled.clone_from(&withdrawal);
         assert_eq!(batch.lifecycle(false, now), Lifecycle::Recalled);
+        assert_eq!(batch.lifecycle_under(true, false, now), Lifecycle::Recalled);
         assert_eq!(batch.lifecycle(true, now), Lifecycle::Revoked);
         batch.revoked = withdrawal;
         assert_eq!(batch.lifecycle(false, now), Lifecycle::Revoked);

@@ -3,9 +3,10 @@
 use axum::Json;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use utoipa::ToSchema;
 use utoipa::openapi::response::{Response, ResponseBuilder};
-use utoipa::openapi::{Content, Ref, RefOr};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{Content, OpenApi, Ref, RefOr};
+use utoipa::{Modify, ToSchema};
 
 /// A refusal (RFC 9457).
 #[derive(Debug, Serialize, ToSchema)]
@@ -26,6 +27,20 @@ pub struct ProblemBody {
     error: String,
     /// To be quoted when asking about it.
     request_id: String,
+}
+
+/// The two ways to show an API key, as security schemes `bearer` and `api_key`.
+#[derive(Debug, Clone, Copy)]
+pub struct KeySchemes;
+
+impl Modify for KeySchemes {
+    fn modify(&self, document: &mut OpenApi) {
+        let components = document.components.get_or_insert_default();
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+        let header = ApiKey::Header(ApiKeyValue::new("X-API-Key"));
+        components.add_security_scheme("api_key", SecurityScheme::ApiKey(header));
+    }
 }
 
 /// Refusals of a route: status and what it stands for, each an `application/problem+json` document.

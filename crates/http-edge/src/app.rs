@@ -87,9 +87,9 @@ pub fn run(
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
     runtime.block_on(async {
         let shutdown = shutdown_signal()?;
-        let listener = listen(bind).await?;
+        let listener = listen("BIND_ADDR", bind).await?;
         let metrics_listener = match metrics_bind {
-            Some(bind) => Some(listen(bind).await?),
+            Some(bind) => Some(listen("METRICS_BIND_ADDR", bind).await?),
             None => None,
         };
         let mut app = assemble();
@@ -103,7 +103,10 @@ pub fn run(
     })
 }
 
-async fn listen(bind: SocketAddr) -> io::Result<TcpListener> {
+/// Listens on the address that the setting `name` holds.
+async fn listen(name: &str, bind: SocketAddr) -> io::Result<TcpListener> {
     let listener = TcpListener::bind(bind).await;
-    listener.map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {bind}: {error}")))
+    listener.map_err(|error| {
+        io::Error::new(error.kind(), format!("{name} is {bind}, which cannot be listened on: {error}"))
+    })
 }

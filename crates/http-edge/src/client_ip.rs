@@ -37,7 +37,12 @@ impl FromStr for TrustedProxies {
         if text.trim().is_empty() {
             return Ok(Self::default());
         }
-        text.split(',').map(|item| net_of(item.trim())).collect::<Result<_, _>>().map(Self)
+        let nets: Vec<IpNet> = text.split(',').map(|item| net_of(item.trim())).collect::<Result<_, _>>()?;
+        // Several that cover everything between them are one `/0` in disguise.
+        if IpNet::aggregate(&nets).iter().any(|net| net.prefix_len() == 0) {
+            return Err(ProxyListError::Everybody(text.trim().to_owned()));
+        }
+        Ok(Self(nets))
     }
 }
 
@@ -196,10 +201,22 @@ mod tests {
 
     #[test]
     fn a_list_that_trusts_everybody_or_cannot_be_read_names_its_item() {
-        for everybody in ["0.0.0.0/0", "::/0", "10.0.0.0/8, 1.2.3.4/0", "::ffff:0:0/96", "::ffff:1.2.3.4/96"]
-        {
+        for everybody in [
+            "0.0.0.0/0",
+            "::/0",
+            "10.0.0.0/8, 1.2.3.4/0",
+            "::ffff:0:0/96",
+            "::ffff:1.2.3.4/96",
+            "0.0.0.0/1,128.0.0.0/1",
+            "128.0.0.0/1, 64.0.0.0/2, 10.0.0.1, 0.0.0.0/2",
+            "8000::/1,::/1",
+            "::ffff:0:0/97, 128.0.0.0/1",
+        ] {
             let error = everybody.parse::<TrustedProxies>().unwrap_err();
             assert!(matches!(error, ProxyListError::Everybody(_)), "{everybody}: {error}");
+        }
+        for half in ["0.0.0.0/1,10.0.0.0/8", "0.0.0.0/1,::/1", "0.0.0.0/2,128.0.0.0/1"] {
+            assert!(half.parse::<TrustedProxies>().is_ok(), "{half}");
         }
         for (list, item) in
             [("10.0.0.0/8,nonsense", "nonsense"), ("10.0.0.0/33", "10.0.0.0/33"), ("1.2.3.4,", "")]

@@ -48,6 +48,17 @@ pub enum ApiError {
     /// 409: it contradicts what is already there.
     #[error("{0}")]
     Conflict(Cow<'static, str>),
+    /// 409: a request with the same idempotency key is still under way.
+    #[error(
+        "a request with this Idempotency-Key is still under way; its answer will be given to a later repeat"
+    )]
+    IdempotencyInFlight {
+        /// When asking again makes sense.
+        retry_after: Duration,
+    },
+    /// 422: the idempotency key stands for another request.
+    #[error("this Idempotency-Key was used with another request; take a new key for a new request")]
+    IdempotencyKeyReused,
     /// 422: it reads well and cannot be accepted.
     #[error("{0}")]
     Unprocessable(Cow<'static, str>),
@@ -140,6 +151,12 @@ impl ApiError {
                 (S::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported media type")
             }
             Self::Conflict(_) => (S::CONFLICT, "conflict", "Conflict"),
+            Self::IdempotencyInFlight { .. } => {
+                (S::CONFLICT, "idempotency-in-flight", "The same request is under way")
+            }
+            Self::IdempotencyKeyReused => {
+                (S::UNPROCESSABLE_ENTITY, "idempotency-key-reused", "The key stands for another request")
+            }
             Self::Unprocessable(_) => (S::UNPROCESSABLE_ENTITY, "unprocessable", "Cannot be accepted"),
             Self::RequestTimeout => (S::REQUEST_TIMEOUT, "request-timeout", "The body came too slowly"),
             Self::RateLimited { .. } => (S::TOO_MANY_REQUESTS, "rate-limited", "Too many requests"),
@@ -164,6 +181,7 @@ impl ApiError {
             Self::RateLimited { retry_after }
             | Self::RedisUnavailable { retry_after }
             | Self::StateLost { retry_after }
+            | Self::IdempotencyInFlight { retry_after }
             | Self::AuditContention { retry_after } => Some(whole_seconds(*retry_after)),
             Self::ServiceOverloaded { retry_after } => Some(whole_seconds(*retry_after).min(5)),
             Self::ServerTimeout => Some(1),
@@ -192,6 +210,8 @@ impl ApiError {
             fixed @ (Self::TagNotFound
             | Self::MethodNotAllowed
             | Self::ContentTooLarge
+            | Self::IdempotencyInFlight { .. }
+            | Self::IdempotencyKeyReused
             | Self::RequestTimeout
             | Self::RateLimited { .. }
             | Self::ServiceOverloaded { .. }

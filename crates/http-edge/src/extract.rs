@@ -3,7 +3,9 @@
 //! They parse with axum and serde and differ in what they say and in what they let through: a field that cannot be
 //! read is a 400 that names it, never a 422; a field given twice is refused, as is text that is not UTF-8, which
 //! the form decoder would otherwise replace by `U+FFFD`. An unknown field is refused when `T` asks for it with
-//! `#[serde(deny_unknown_fields)]`; a duplicate JSON member when `T` is a struct (a map keeps the last one).
+//! `#[serde(deny_unknown_fields)]`; a duplicate JSON member when `T` is a struct (a map keeps the last one). What
+//! serde would read for something else is refused: an array for an object, and where a field asks for it with
+//! [`as_name`], an object for a name.
 
 use crate::body::TooSlow;
 use crate::error::ApiError;
@@ -15,7 +17,8 @@ use axum::extract::{Form, FromRequest, FromRequestParts, Path, Query, Request};
 use http::header::{CONTENT_TYPE, HeaderName};
 use http::request::Parts;
 use http::{HeaderMap, Method};
-use serde::de::DeserializeOwned;
+use serde::de::value::StringDeserializer;
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, IntoDeserializer};
 use std::error::Error;
 
 /// Most fields a query or form may have: telling duplicates apart compares each with each.
@@ -23,10 +26,10 @@ const MAX_FIELDS: usize = 64;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// A JSON body.
+/// A JSON body: one object.
 ///
 /// Refused with 415 unless the media type is `application/json` or `application/…+json`, with 400 naming the
-/// field when it cannot be read, with 413 or 408 when it is too long or too slow.
+/// field when it cannot be read or when it is no object, with 413 or 408 when it is too long or too slow.
 #[derive(Debug)]
 pub struct ApiJson<T>(pub T);
 
@@ -62,6 +65,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for ApiJson<T> {
             return Err(ApiError::UnsupportedMediaType("the body must be application/json".into()));
         }
         let ApiBytes(bytes) = ApiBytes::from_request(request, state).await?;
+        // serde takes an array for a struct, its elements for the fields in the order they are declared in.
+        if json_begins_with(&bytes).is_some_and(|first| first != b'{') {
+            return Err(ApiError::invalid_request("the JSON body cannot be read: it takes an object"));
+        }
         match Json::<T>::from_bytes(&bytes) {
             Ok(Json(value)) => Ok(Self(value)),
             Err(rejection) => Err(unreadable("the JSON body", &rejection)),
@@ -145,6 +152,22 @@ fn media_type(headers: &HeaderMap) -> Option<&str> {
 fn is_json(media_type: &str) -> bool {
     let lower = media_type.to_ascii_lowercase();
     lower == "application/json" || (lower.starts_with("application/") && lower.ends_with("+json"))
+}
+
+/// Reads one of the names of an enum without data from a text, for `#[serde(deserialize_with = "http_edge::as_name")]`:
+/// by itself serde also takes `{"name": null}`.
+///
+/// # Errors
+///
+/// Those of the format, for what is no text; serde's for a text that is none of the names.
+pub fn as_name<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<T, D::Error> {
+    let name: StringDeserializer<D::Error> = String::deserialize(deserializer)?.into_deserializer();
+    T::deserialize(name)
+}
+
+/// The first byte that is no white space of JSON (RFC 8259 §2).
+fn json_begins_with(bytes: &[u8]) -> Option<u8> {
+    bytes.iter().copied().find(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r'))
 }
 
 fn unreadable(what: &str, rejection: &dyn Error) -> ApiError {

@@ -41,6 +41,7 @@ pub mod api_doc;
 mod app;
 mod body;
 mod client_ip;
+mod credentials;
 pub mod env;
 mod error;
 mod extract;
@@ -58,8 +59,9 @@ pub mod telemetry;
 
 pub use app::{App, docs_area, run};
 pub use client_ip::{ProxyListError, TrustedProxies, limit_subject};
+pub use credentials::{UnusableKey, X_API_KEY, shown_key};
 pub use error::ApiError;
-pub use extract::{ApiBytes, ApiForm, ApiJson, ApiPath, ApiQuery, header_text};
+pub use extract::{ApiBytes, ApiForm, ApiJson, ApiPath, ApiQuery, as_name, header_text};
 pub use layer::{Area, Edge, EdgeConfig, EdgeService, RenderProblem};
 pub use metrics::{METRIC_PREFIX, metrics_registry, metrics_route, register_build_info};
 pub use problem::Problem;

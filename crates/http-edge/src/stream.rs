@@ -210,6 +210,10 @@ impl Timer {
     }
 
     /// Starts the timer at `bound` unless it runs; `Ready` with `TimedOut` when it has run out.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "a deadline of tokio's own timers, which a test's paused time moves too"
+    )]
     fn poll(&mut self, bound: Duration, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep(bound)));
         if !self.running {

@@ -13,40 +13,52 @@ use crate::decision::Decision;
 use crate::keys;
 use crate::log_gate::LogGate;
 use crate::metrics::{GLOBAL, LimiterMetrics};
-use crate::quota::Quota;
+use crate::quota::{Dimension, DimensionName, Quota};
 use crate::script;
 
-/// Counts one client address over all regions.
+/// Counts one client address, or one partner key, over all regions.
 pub struct GlobalLimiter {
     pool: RedisPool,
-    limit: u32,
+    per_ip: u32,
+    per_key: u32,
     metrics: LimiterMetrics,
     gate: LogGate,
     clock: Arc<dyn Clock>,
 }
 
 impl GlobalLimiter {
-    /// `per_region` is the configured regional quota; twice that is the limit here. The clock only spaces log lines.
+    /// `per_ip` and `per_key` are the configured regional quotas; twice that is the limit here. The clock only spaces log lines.
     #[must_use]
-    pub fn new(pool: RedisPool, per_region: Quota, metrics: LimiterMetrics, clock: Arc<dyn Clock>) -> Self {
-        Self { pool, limit: per_region.over_all_regions(), metrics, gate: LogGate::default(), clock }
+    pub fn new(
+        pool: RedisPool,
+        per_ip: Quota,
+        per_key: Quota,
+        metrics: LimiterMetrics,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let (per_ip, per_key) = (per_ip.over_all_regions(), per_key.over_all_regions());
+        Self { pool, per_ip, per_key, metrics, gate: LogGate::default(), clock }
     }
 
-    /// Decides on one request of a client address, in one atomic call.
+    /// Decides on one request by what `dimension` counts it by, in one atomic call; the limit is this limiter's own.
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn decide(&self, address: &str) -> Result<Decision, Error> {
-        let ints: Vec<i64> =
-            script::GLOBAL.invoke().key(keys::global(address)).arg(self.limit).run(&self.pool).await?;
+    pub async fn decide(&self, dimension: &Dimension<'_>) -> Result<Decision, Error> {
+        let limit = match dimension.name {
+            DimensionName::Ip => self.per_ip,
+            DimensionName::Key => self.per_key,
+        };
+        let key = keys::global(dimension.name, dimension.subject);
+        let ints: Vec<i64> = script::GLOBAL.invoke().key(key).arg(limit).run(&self.pool).await?;
         let decision = Decision::read(&ints, &[GLOBAL], false)?;
         self.metrics.count(&decision);
         Ok(decision)
     }
 
     /// Decides as [`Self::decide`]; nothing when the global Redis cannot be asked, and then the region's answer stands.
-    pub async fn ask(&self, address: &str) -> Option<Decision> {
-        match self.decide(address).await {
+    pub async fn ask(&self, dimension: &Dimension<'_>) -> Option<Decision> {
+        match self.decide(dimension).await {
             Ok(decision) => Some(decision),
             Err(error) => {
                 self.metrics.global_degraded.inc();

@@ -47,8 +47,8 @@ pub(crate) fn state(region: &Region, name: DimensionName, subject: &str) -> Stri
     ["vtrl1:{", region.as_str(), "}:", name.as_str(), ":", subject].concat()
 }
 
-pub(crate) fn global(subject: &str) -> String {
-    ["vtgl1:", DimensionName::Ip.as_str(), ":", subject].concat()
+pub(crate) fn global(name: DimensionName, subject: &str) -> String {
+    ["vtgl1:", name.as_str(), ":", subject].concat()
 }
 
 #[cfg(test)]
@@ -61,13 +61,14 @@ mod tests {
         assert_eq!(born(&region), "vtrl1:{eu-west.1_a}:born");
         assert_eq!(state(&region, DimensionName::Ip, "192.0.2.1"), "vtrl1:{eu-west.1_a}:ip:192.0.2.1");
         assert_eq!(state(&region, DimensionName::Key, "k1"), "vtrl1:{eu-west.1_a}:key:k1");
-        assert_eq!(global("2001:db8:1:2::"), "vtgl1:ip:2001:db8:1:2::");
+        assert_eq!(global(DimensionName::Ip, "2001:db8:1:2::"), "vtgl1:ip:2001:db8:1:2::");
+        assert_eq!(global(DimensionName::Key, "k1"), "vtgl1:key:k1");
     }
 
     #[test]
     fn a_region_called_global_does_not_meet_the_global_limit() {
         let region = Region::new("global").unwrap();
-        assert_ne!(state(&region, DimensionName::Ip, "192.0.2.1"), global("192.0.2.1"));
+        assert_ne!(state(&region, DimensionName::Ip, "192.0.2.1"), global(DimensionName::Ip, "192.0.2.1"));
     }
 
     #[test]

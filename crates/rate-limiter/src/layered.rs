@@ -20,7 +20,7 @@ use crate::limiter::Limiter;
 use crate::local::LocalLimiter;
 use crate::log_gate::LogGate;
 use crate::metrics::LimiterMetrics;
-use crate::quota::{Dimension, DimensionName, Invalid};
+use crate::quota::{Dimension, Invalid};
 
 /// What to do while the limiter Redis is away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -76,7 +76,7 @@ impl Layered {
         Self { regional, global, local, metrics, clock, gate: LogGate::default() }
     }
 
-    /// Decides on one request. The global limit counts the subject of [`DimensionName::Ip`], if that is among `dimensions`.
+    /// Decides on one request. The global limit counts it by the first of `dimensions`.
     ///
     /// # Errors
     /// Those of [`Limiter::decide`], but for [`Error::Unavailable`] where the in-process limit stands in.
@@ -123,12 +123,12 @@ impl Layered {
         counted: Counted<'_>,
         dimensions: &[Dimension<'_>],
     ) -> Decision {
-        let ip = dimensions.iter().find(|dimension| dimension.name == DimensionName::Ip);
-        let (Some(global), Some(ip), true) = (&self.global, ip, decision.is_allowed()) else {
+        let (Some(global), Some(first), true) = (&self.global, dimensions.first(), decision.is_allowed())
+        else {
             return decision;
         };
         let Decision::Allowed { ticket, mut report } = decision else { return decision };
-        match global.ask(ip.subject).await {
+        match global.ask(first).await {
             None => Decision::Allowed { ticket, report },
             Some(Decision::Allowed { report: global, .. }) => {
                 report.statuses.extend(global.statuses);

@@ -261,6 +261,10 @@ impl Inner {
         Error::Overloaded { waited }
     }
 
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "a deadline of tokio's own timers, which a test's paused time moves too"
+    )]
     async fn exchange(&self, cmd: Cmd, slot: OwnedSemaphorePermit, within: Duration) -> Result<Value, Error> {
         let deadline = tokio::time::Instant::now() + within;
         let live = self.live(deadline, within).await?;

@@ -10,11 +10,13 @@ use http_edge::TrustedProxies;
 use http_edge::env::{
     Env, EnvError, Kind, base_url, bind_address, choice, millis, non_zero_usize, text, trusted_proxies, whole,
 };
+use keyring::{KeyNumber, SigningKeys, SigningSeed};
 use redis_pool::RedisUrl;
 use tag_id::{Epoch, Keyring, MasterSecret};
 
 const TAG_SECRET: &str = "TAG_MASTER_SECRET";
 const TAG_EPOCH: &str = "TAG_KEY_EPOCH";
+const SIGNING_KEY: &str = "AUDIT_SIGNING_KEY";
 /// Shared connections of each pool: two keep one Redis thread busy.
 const CONNECTIONS: NonZeroUsize = NonZeroUsize::new(2).expect("not zero");
 
@@ -119,7 +121,7 @@ pub fn redis_address() -> Kind<RedisUrl> {
 pub struct TagSettings {
     /// `TAG_MASTER_SECRET[_<epoch>][_FILE]`.
     pub keyring: Arc<Keyring>,
-    /// `TAG_KEY_EPOCH`: the epoch new batches are minted under.
+    /// `TAG_KEY_EPOCH`: the epoch that is active in a keyring that is made anew. It has no effect afterwards.
     pub active_epoch: Epoch,
 }
 
@@ -159,28 +161,75 @@ fn master_secret() -> Kind<MasterSecret> {
 
 /// The epochs that have a secret of their own, each once.
 fn epochs_named(env: &Env) -> Result<Vec<Epoch>, EnvError> {
-    let mut epochs = Vec::new();
-    for name in env.names_with_prefix("TAG_MASTER_SECRET_") {
-        let suffix = name.trim_start_matches("TAG_MASTER_SECRET_");
+    Ok(numbers_named(env, TAG_SECRET, "epoch")?.into_iter().map(KeyNumber::epoch).collect())
+}
+
+/// The numbers n of all `<stem>_<n>` and `<stem>_<n>_FILE` that are set, each once.
+fn numbers_named(env: &Env, stem: &str, what: &str) -> Result<Vec<KeyNumber>, EnvError> {
+    let prefix = format!("{stem}_");
+    let mut numbers = Vec::new();
+    for name in env.names_with_prefix(&prefix) {
+        let suffix = &name[prefix.len()..];
         let number = suffix.strip_suffix("_FILE").unwrap_or(suffix);
         if number == "FILE" {
             continue;
         }
-        let canonical = number.parse::<u16>().ok().filter(|parsed| parsed.to_string() == number);
-        let Some(epoch) = canonical.and_then(Epoch::new) else {
+        let Ok(number) = number.parse::<KeyNumber>() else {
             return Err(EnvError::Invalid {
                 name: name.to_owned(),
                 held: "set".to_owned(),
-                why: "its name ends in no epoch".to_owned(),
-                takes: "a name like TAG_MASTER_SECRET_7 or TAG_MASTER_SECRET_7_FILE, epochs 1 to 4095"
-                    .to_owned(),
+                why: format!("its name ends in no {what}"),
+                takes: format!("a name like {stem}_7 or {stem}_7_FILE, numbers 1 to 4095"),
             });
         };
-        if !epochs.contains(&epoch) {
-            epochs.push(epoch);
+        if !numbers.contains(&number) {
+            numbers.push(number);
         }
     }
-    Ok(epochs)
+    Ok(numbers)
+}
+
+/// The secrets that sign the audit chain's checkpoints.
+#[derive(Debug, Clone)]
+pub struct SigningSettings {
+    /// `AUDIT_SIGNING_KEY_<n>[_FILE]`; `AUDIT_SIGNING_KEY[_FILE]` is number 1. May be none.
+    pub keys: Arc<SigningKeys>,
+}
+
+impl SigningSettings {
+    /// Reads the section; the keys sign as `audit_origin`.
+    ///
+    /// # Errors
+    /// When a variable cannot be parsed, has a name that is no key's, or number 1 is given by both of its names; and when there
+    /// are keys and the origin cannot stand in a signature.
+    pub fn from_env(env: &Env, audit_origin: &str) -> Result<Self, EnvError> {
+        let mut seeds: Vec<_> = env
+            .secret(SIGNING_KEY, &signing_seed())?
+            .map(|seed| (KeyNumber::FIRST, seed))
+            .into_iter()
+            .collect();
+        for number in numbers_named(env, SIGNING_KEY, "key number")? {
+            let name = format!("{SIGNING_KEY}_{number}");
+            let Some(seed) = env.secret(&name, &signing_seed())? else { continue };
+            if seeds.iter().any(|(taken, _)| *taken == number) {
+                let why = "both are key number 1; set one of the two".to_owned();
+                return Err(EnvError::Contradiction { names: format!("{SIGNING_KEY} and {name}"), why });
+            }
+            seeds.push((number, seed));
+        }
+        let keys = SigningKeys::new(audit_origin, seeds).map_err(|_| EnvError::Contradiction {
+            names: format!("AUDIT_ORIGIN and {SIGNING_KEY}"),
+            why: format!("{audit_origin:?} cannot be the name of a signing key: it holds white space or '+'"),
+        })?;
+        Ok(Self { keys: Arc::new(keys) })
+    }
+}
+
+const SIGNING_SEED: &str =
+    "32 random bytes (an Ed25519 seed) as 64 hex digits, e.g. the output of: openssl rand -hex 32";
+
+fn signing_seed() -> Kind<SigningSeed> {
+    Kind::new(SIGNING_SEED, |text| SigningSeed::from_hex(text).map_err(|error| error.to_string()))
 }
 
 /// The deployment and its audit chain.
@@ -257,6 +306,52 @@ mod tests {
             let error =
                 TagSettings::from_env(&env([("TAG_MASTER_SECRET", SECRET), (name, SECRET)])).unwrap_err();
             assert!(error.to_string().contains(name), "{error}");
+        }
+    }
+
+    #[test]
+    fn signing_keys_are_read_by_number_and_none_is_needed() {
+        let origin = "voketag.local/audit";
+        let numbers =
+            |settings: SigningSettings| settings.keys.numbers().map(KeyNumber::get).collect::<Vec<_>>();
+        assert!(numbers(SigningSettings::from_env(&env([]), origin).unwrap()).is_empty());
+        let both = env([("AUDIT_SIGNING_KEY", SECRET), ("AUDIT_SIGNING_KEY_3", SECRET)]);
+        assert_eq!(numbers(SigningSettings::from_env(&both, origin).unwrap()), [1, 3]);
+        let file = std::env::temp_dir().join(format!("service-kit-signing-{}", std::process::id()));
+        std::fs::write(&file, format!("{SECRET}\n")).unwrap();
+        let path = file.to_str().unwrap();
+        let files = env([("AUDIT_SIGNING_KEY_FILE", path), ("AUDIT_SIGNING_KEY_2_FILE", path)]);
+        assert_eq!(numbers(SigningSettings::from_env(&files, origin).unwrap()), [1, 2]);
+        std::fs::remove_file(file).unwrap();
+    }
+
+    #[test]
+    fn a_signing_key_that_is_wrong_or_given_twice_stops_the_start_and_is_not_shown() {
+        let origin = "voketag.local/audit";
+        for (name, value, says) in [
+            ("AUDIT_SIGNING_KEY", &SECRET[1..], "64 hex digits"),
+            ("AUDIT_SIGNING_KEY_07", SECRET, "AUDIT_SIGNING_KEY_07"),
+            ("AUDIT_SIGNING_KEY_X_FILE", SECRET, "AUDIT_SIGNING_KEY_X_FILE"),
+        ] {
+            let error = SigningSettings::from_env(&env([(name, value)]), origin).unwrap_err().to_string();
+            assert!(error.contains(says) && !error.contains(&SECRET[1..]), "{error}");
+        }
+        let twice = env([("AUDIT_SIGNING_KEY", SECRET), ("AUDIT_SIGNING_KEY_1", SECRET)]);
+        let error = SigningSettings::from_env(&twice, origin).unwrap_err().to_string();
+        assert!(error.contains("AUDIT_SIGNING_KEY and AUDIT_SIGNING_KEY_1"), "{error}");
+        assert!(
+            !format!("{:?}", SigningSettings::from_env(&env([("AUDIT_SIGNING_KEY", SECRET)]), origin))
+                .contains(SECRET)
+        );
+    }
+
+    #[test]
+    fn an_origin_that_cannot_sign_contradicts_a_signing_key() {
+        for origin in ["voketag audit", "a+b", "a\u{a0}b"] {
+            assert!(SigningSettings::from_env(&env([]), origin).is_ok(), "without a key any origin will do");
+            let error = SigningSettings::from_env(&env([("AUDIT_SIGNING_KEY", SECRET)]), origin).unwrap_err();
+            assert!(matches!(error, EnvError::Contradiction { .. }), "{error}");
+            assert!(error.to_string().contains("AUDIT_ORIGIN"), "{error}");
         }
     }
 

@@ -1,7 +1,9 @@
-//! The durable Redis as a service sees it: its pool, the deployment gate, the audit appender, and what an operator should know.
+//! The durable Redis as a service sees it: its pool, the deployment gate, the keyring, the audit appender, and what an operator
+//! should know.
 //!
 //! It starts without Redis. A background task looks until a deployment record has been read that matches; only then is
-//! there an appender. Afterwards every script compares the record itself, so a wiped Redis is noticed by the very next call.
+//! there an appender, and only then is the keyring listened for. Afterwards every script compares the record itself, so a
+//! wiped Redis is noticed by the very next call.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -9,88 +11,46 @@ use std::time::Duration;
 
 use ambient::{Clock, entropy};
 use audit_chain::{
-    AppendError, Appended, Appender, AppenderConfig, AuditMetrics, Effect, Event, NewEvent, ReadError,
+    AppendError, Appended, Appender, AppenderConfig, AuditLog, AuditMetrics, Effect, Event, NewEvent,
+    ReadError,
 };
-use catalog::{Catalog, Deployment, DeploymentError, DeploymentGate, Expectation, Init, StoragePolicy};
+use catalog::{Catalog, Deployment, DeploymentError, DeploymentGate, Expectation, Init};
 use http_edge::{ApiError, Check};
-use parking_lot::Mutex;
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
+use keyring::{KeyringWatch, Role, Secrets};
 use redis_pool::RedisPool;
 use time::OffsetDateTime;
+use uuid::Uuid;
 
+pub use crate::durable_keys::KeyringSetup;
+pub use crate::durable_metrics::DurableMetrics;
 use crate::errors;
+use crate::storage::StorageWatch;
 
-/// Pause between two looks at the deployment record: before the first was seen, and after.
+/// Pause between two looks at the deployment record: before the first was seen or while it is lost, and else.
 const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
 /// How long an answer of the readiness probe stands, so that asking for it often costs Redis nothing.
 const READINESS_STANDS: Duration = Duration::from_millis(200);
-/// How often the settings of Redis are read.
-const POLICY_EVERY: Duration = Duration::from_secs(30);
-
-#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct ConcernLabel {
-    concern: &'static str,
-}
-
-/// The gauges `durable_state_lost` and `redis_storage_warnings`.
-#[derive(Debug, Clone, Default)]
-pub struct DurableMetrics {
-    lost: Gauge,
-    warnings: Family<ConcernLabel, Gauge>,
-}
-
-impl DurableMetrics {
-    /// Registers them.
-    #[must_use]
-    pub fn register(registry: &mut Registry) -> Self {
-        let metrics = Self::default();
-        registry.register(
-            "durable_state_lost",
-            "1 while the deployment record is missing or another",
-            metrics.lost.clone(),
-        );
-        registry.register(
-            "redis_storage_warnings",
-            "1 where the settings of the durable Redis may lose what was acknowledged, by concern",
-            metrics.warnings.clone(),
-        );
-        metrics
-    }
-
-    fn show(&self, policy: &StoragePolicy) {
-        let set = |concern, on: bool| {
-            self.warnings.get_or_create(&ConcernLabel { concern }).set(i64::from(on));
-        };
-        set("eviction", policy.may_evict());
-        set("fsync", policy.is_weak());
-        set("unknown", policy.eviction.is_none() || policy.fsync.is_none());
-    }
-}
+/// When to ask again where the next second may do.
+pub(crate) const RETRY_SOON: Duration = Duration::from_secs(1);
 
 /// The durable Redis.
 #[derive(Debug)]
 pub struct Durable {
     pool: RedisPool,
     catalog: Catalog,
-    gate: DeploymentGate,
+    pub(crate) gate: DeploymentGate,
+    pub(crate) keyring: KeyringWatch,
     audit_origin: String,
     audit_metrics: AuditMetrics,
     metrics: DurableMetrics,
     appender: OnceLock<Appender>,
     /// Whether the audit head was found lower than, or another than, one seen before.
     head_lost: AtomicBool,
+    /// Whether the last look, or a script since, found the state lost; only a look that finds all of it there clears it.
+    lost: AtomicBool,
     clock: Arc<dyn Clock>,
-    policy: Mutex<PolicySeen>,
+    storage: StorageWatch,
     readiness: tokio::sync::Mutex<Option<(Duration, Vec<Check>)>>,
-}
-
-#[derive(Debug, Default)]
-struct PolicySeen {
-    read_at: Option<Duration>,
-    warnings: Vec<String>,
 }
 
 impl Durable {
@@ -103,8 +63,15 @@ impl Durable {
         clock: Arc<dyn Clock>,
         audit_metrics: AuditMetrics,
         metrics: DurableMetrics,
+        keyring: KeyringSetup,
     ) -> Self {
+        let secrets = Secrets { tags: Arc::clone(&expectation.keyring), signing: keyring.signing };
+        let (role, shown) =
+            (Role { announces: keyring.announce, seeds: keyring.seeds }, metrics.keyring.clone());
+        let storage =
+            StorageWatch::new(pool.clone(), "durable", true, Arc::clone(&clock), metrics.storage.clone());
         Self {
+            keyring: KeyringWatch::new(pool.clone(), Arc::clone(&clock), secrets, role, shown),
             catalog: Catalog::new(pool.clone()),
             audit_origin: expectation.audit_origin.clone(),
             gate: DeploymentGate::new(pool.clone(), expectation, init),
@@ -113,17 +80,23 @@ impl Durable {
             metrics,
             appender: OnceLock::new(),
             head_lost: AtomicBool::new(false),
+            lost: AtomicBool::new(false),
             clock,
-            policy: Mutex::default(),
+            storage,
             readiness: tokio::sync::Mutex::new(None),
         }
     }
 
-    /// Looks at the deployment record again and again; ends only with the process.
+    /// Looks at the deployment record again and again, and beats for the keyring; ends only with the process.
     pub async fn keep_looking(&self) {
+        tokio::join!(self.keep_beating(), self.keep_looking_at_records());
+    }
+
+    async fn keep_looking_at_records(&self) {
         loop {
             let found = self.look().await;
-            let pause = if found.is_ok() || self.gate.seen().is_some() { LOOK_EVERY.1 } else { LOOK_EVERY.0 };
+            let calm = found.is_ok() || (self.gate.seen().is_some() && !self.is_lost());
+            let pause = if calm { LOOK_EVERY.1 } else { LOOK_EVERY.0 };
             tokio::time::sleep(entropy::jittered(pause, 200)).await;
         }
     }
@@ -136,11 +109,13 @@ impl Durable {
         let found = self.look_at_both().await;
         match &found {
             Ok(_) => {
-                self.metrics.lost.set(0);
-                self.read_policy().await;
+                self.lost.store(false, Ordering::Release);
+                self.metrics.lost(self.keyring_is_lost());
+                self.storage.read_when_due().await;
             }
             Err(DeploymentError::Lost(_)) => {
-                self.metrics.lost.set(1);
+                self.lost.store(true, Ordering::Release);
+                self.metrics.lost(true);
             }
             Err(DeploymentError::Redis(_)) => {}
         }
@@ -156,6 +131,7 @@ impl Durable {
                 if self.head_lost.swap(false, Ordering::AcqRel) {
                     tracing::info!("the audit head is again one that this process can go on from");
                 }
+                self.hear_keyring(deployment).await;
                 Ok(deployment)
             }
             Err(ReadError::StateLost(why)) => {
@@ -166,30 +142,14 @@ impl Durable {
             }
             Err(ReadError::Redis(error)) => Err(DeploymentError::Redis(error)),
             // What is damaged inside the chain is for verification to tell; scans do not depend on it.
-            Err(ReadError::Damaged { .. }) => Ok(deployment),
+            Err(ReadError::Damaged { .. }) if !self.head_lost.load(Ordering::Acquire) => Ok(deployment),
+            Err(damaged @ ReadError::Damaged { .. }) => Err(DeploymentError::Lost(damaged.to_string())),
         }
     }
 
     fn start_appender(&self, deployment: &Deployment) -> Appender {
         let config = AppenderConfig::new(self.audit_origin.clone(), vec![deployment.guard()]);
         Appender::start(self.pool.clone(), config, Arc::clone(&self.clock), &self.audit_metrics)
-    }
-
-    async fn read_policy(&self) {
-        let now = self.clock.monotonic();
-        if self.policy.lock().read_at.is_some_and(|read_at| now.saturating_sub(read_at) < POLICY_EVERY) {
-            return;
-        }
-        let Ok(policy) = StoragePolicy::read(&self.pool).await else { return };
-        self.metrics.show(&policy);
-        let warnings = policy.warnings(true);
-        let mut seen = self.policy.lock();
-        if seen.warnings != warnings {
-            for warning in &warnings {
-                tracing::warn!(warning, "the durable Redis is not set up to keep everything");
-            }
-        }
-        *seen = PolicySeen { read_at: Some(now), warnings };
     }
 
     /// The pool.
@@ -222,15 +182,22 @@ impl Durable {
         &self.clock
     }
 
-    /// The deployment this process works on, once seen.
+    /// The deployment this process works on, once seen and as long as the state is not lost: what makes readiness fail for lost
+    /// state is refused here too, and the look that mends the one mends the other.
     ///
     /// # Errors
-    /// 503 before: `redis-unavailable` while Redis has not answered yet, else `state-lost`.
+    /// 503: `state-lost`, or `redis-unavailable` while Redis has not answered yet.
     pub fn deployment(&self) -> Result<&Deployment, ApiError> {
-        if self.head_lost.load(Ordering::Acquire) {
-            return Err(errors::state_lost());
+        match self.gate.seen() {
+            Some(_) if self.is_lost() => Err(errors::state_lost()),
+            Some(deployment) => Ok(deployment),
+            None => Err(self.closed()),
         }
-        self.gate.seen().ok_or_else(|| self.closed())
+    }
+
+    /// The deployment record, the audit head or the keyring.
+    fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Acquire) || self.gate.is_lost() || self.keyring_is_lost()
     }
 
     /// The audit appender.
@@ -242,16 +209,23 @@ impl Durable {
         self.appender.get().ok_or_else(|| self.closed())
     }
 
-    fn closed(&self) -> ApiError {
+    pub(crate) fn closed(&self) -> ApiError {
         if self.pool.stats().connected == 0 || !self.gate.is_lost() {
-            return ApiError::RedisUnavailable { retry_after: Duration::from_secs(1) };
+            return ApiError::RedisUnavailable { retry_after: RETRY_SOON };
         }
         errors::state_lost()
     }
 
+    /// The audit log, once the deployment was seen: what scripts hold the head against.
+    #[must_use]
+    pub fn log(&self) -> Option<&AuditLog> {
+        self.appender.get().map(Appender::log)
+    }
+
     /// Notes a loss that a script found: the next readiness probe says so too.
     pub fn report_lost(&self, why: &str) {
-        self.metrics.lost.set(1);
+        self.metrics.lost(true);
+        self.lost.store(true, Ordering::Release);
         self.gate.report_lost(why);
     }
 
@@ -260,9 +234,23 @@ impl Durable {
     /// # Errors
     /// See [`AppendFailure`].
     pub async fn append(&self, what: NewEvent, effect: Effect) -> Result<Appended, AppendFailure> {
+        let unix_millis = self.clock.unix_millis();
+        let id = ambient::uuid_v7(unix_millis);
+        self.append_as(Stamp { unix_millis, id, nonce: entropy::random_bytes() }, what, effect).await
+    }
+
+    /// Appends an event whose time, id and nonce are given, so that a repeat is the same event; with its effect.
+    ///
+    /// # Errors
+    /// See [`AppendFailure`].
+    pub async fn append_as(
+        &self,
+        stamp: Stamp,
+        what: NewEvent,
+        effect: Effect,
+    ) -> Result<Appended, AppendFailure> {
         let appender = self.appender().map_err(AppendFailure::Closed)?;
-        let now = self.clock.unix_millis();
-        let event = Event::new(now, ambient::uuid_v7(now), entropy::random_bytes(), what)
+        let event = Event::new(stamp.unix_millis, stamp.id, stamp.nonce, what)
             .map_err(|error| AppendFailure::Closed(ApiError::internal(error)))?;
         let appended = appender.append(&event, effect).await;
         if let Err(AppendError::StateLost(why)) = &appended {
@@ -271,13 +259,14 @@ impl Durable {
         appended.map_err(AppendFailure::Append)
     }
 
-    /// What the readiness probe says of the durable Redis: `redis`, `deployment`, `audit`, `storage`.
+    /// What the readiness probe says of the durable Redis: `redis`, `deployment`, `audit`, `keyring`,
+    /// `storage`.
     pub async fn checks(&self) -> Vec<Check> {
         let mut latest = self.readiness.lock().await;
         let now = self.clock.monotonic();
         if let Some((at, checks)) = &*latest
             && now.saturating_sub(*at) < READINESS_STANDS
-            && (self.gate.trouble().is_none() || checks.iter().any(|check| !check.ok))
+            && (!self.is_lost() || checks.iter().any(|check| !check.ok))
         {
             return checks.clone();
         }
@@ -288,7 +277,8 @@ impl Durable {
 
     /// Every dependency named, though Redis told nothing of the others this time.
     fn unread(redis: Check, other: fn(&'static str, &'static str) -> Check) -> Vec<Check> {
-        let others = ["deployment", "audit", "storage"].map(|name| other(name, "not read this time"));
+        let others =
+            ["deployment", "audit", "keyring", "storage"].map(|name| other(name, "not read this time"));
         [redis].into_iter().chain(others).collect()
     }
 
@@ -312,15 +302,24 @@ impl Durable {
         } else {
             Check::ok("audit")
         };
-        let mut checks = vec![Check::ok("redis"), deployment, audit];
-        let warnings = self.policy.lock().warnings.join(". ");
-        checks.push(if warnings.is_empty() {
-            Check::ok("storage")
-        } else {
-            Check::warning("storage", warnings)
+        let mut checks = vec![Check::ok("redis"), deployment, audit, self.keyring_check()];
+        checks.push(match self.storage.warning() {
+            None => Check::ok("storage"),
+            Some(warning) => Check::warning("storage", warning),
         });
         checks
     }
+}
+
+/// What tells one event from all others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// When it happens.
+    pub unix_millis: u64,
+    /// A version 7 UUID.
+    pub id: Uuid,
+    /// 16 random bytes.
+    pub nonce: [u8; 16],
 }
 
 /// Why an event was not acknowledged.

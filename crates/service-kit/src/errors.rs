@@ -6,6 +6,7 @@ use ambient::entropy;
 use audit_chain::{AppendError, ReadError};
 use catalog::{CatalogError, DeploymentError};
 use http_edge::ApiError;
+use keyring::KeyringError;
 
 /// When to ask again where only an operator can help.
 const RETRY_LOST: Duration = Duration::from_secs(30);
@@ -72,5 +73,17 @@ pub fn from_read(error: ReadError) -> ApiError {
         ReadError::StateLost(_) => state_lost(),
         ReadError::Redis(error) => from_pool(error),
         fault @ ReadError::Damaged { .. } => ApiError::internal(fault),
+    }
+}
+
+/// A keyring that is not there, or a move of a key that is refused (409; which refusals deserve another answer is for the
+/// caller to know, and to map before).
+#[must_use]
+pub fn from_keyring(error: KeyringError) -> ApiError {
+    match error {
+        KeyringError::Redis(error) => from_pool(error),
+        KeyringError::NotMade | KeyringError::Lost(_) => state_lost(),
+        KeyringError::Refused(why) => ApiError::Conflict(why.to_string().into()),
+        fault @ KeyringError::Record(_) => ApiError::internal(fault),
     }
 }

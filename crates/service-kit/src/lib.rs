@@ -1,9 +1,17 @@
 //! What both services are assembled from, above the domain crates and the edge: the shared sections of their settings, the
-//! durable Redis with its deployment and audit appender, what each failure becomes for a client, and the health check.
+//! durable Redis with its deployment and audit appender, what each failure becomes for a client, reading ids, and the
+//! health check.
 
 pub mod config;
 pub mod durable;
+mod durable_keys;
+mod durable_metrics;
 pub mod errors;
 mod healthcheck;
+mod key_standing;
+pub mod storage;
+mod tag;
 
 pub use healthcheck::healthcheck;
+pub use key_standing::KeyStanding;
+pub use tag::parse_tag;

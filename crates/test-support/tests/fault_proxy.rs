@@ -133,6 +133,7 @@ async fn stalled_replies_let_requests_through() {
 }
 
 #[tokio::test]
+#[allow(clippy::disallowed_methods, reason = "the test measures how long it really waits")]
 async fn delay_is_paid_once_each_way() {
     let proxy = FaultProxy::start(echo().await).await;
     let mut link = TcpStream::connect(proxy.addr()).await.unwrap();

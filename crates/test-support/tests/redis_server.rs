@@ -44,6 +44,7 @@ async fn many_servers_start_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+#[allow(clippy::disallowed_methods, reason = "the test measures how long it really waits")]
 async fn starts_under_a_paused_clock() {
     let before = tokio::time::Instant::now();
     let mut server = RedisServer::start().await;

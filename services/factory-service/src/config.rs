@@ -1,10 +1,11 @@
 //! The settings of factory-service, read once from the environment: see docs/CONTRACT.md §9.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
-use http_edge::env::{Env, EnvError, Kind};
+use http_edge::env::{Env, EnvError, Kind, millis, seconds};
 use http_edge::telemetry::LogConfig;
-use service_kit::config::{DeploymentSettings, RedisSettings, TagSettings, WebSettings};
+use service_kit::config::{DeploymentSettings, RedisSettings, SigningSettings, TagSettings, WebSettings};
 
 pub use crate::domain::identity::KeyDigest;
 
@@ -12,6 +13,12 @@ pub use crate::domain::identity::KeyDigest;
 const DEFAULT_BIND: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8081);
 /// Shortest and longest API key, characters: a header line must hold it.
 const KEY_LENGTH: std::ops::RangeInclusive<usize> = 32..=512;
+/// Between two checkpoints.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
+/// The lease of a claim, renewed three times within it.
+const LEASE: Duration = Duration::from_secs(10);
+/// Leases that make sense, ms.
+const LEASES_MS: std::ops::RangeInclusive<u64> = 100..=600_000;
 /// Longest `PUBLIC_BASE_URL`, bytes: with `/t/` and 26 characters after it, it must still fit a QR code that is readable
 /// from a small print (version 12 at level M holds 287 bytes).
 const LONGEST_BASE_URL: usize = 256;
@@ -29,6 +36,12 @@ pub struct Settings {
     pub deployment: DeploymentSettings,
     /// `FACTORY_API_KEY[_FILE]`: tenant `default`'s first key. Only its digest is kept.
     pub api_key: KeyDigest,
+    /// `AUDIT_SIGNING_KEY[_<n>][_FILE]`: what checkpoints are signed with.
+    pub signing: SigningSettings,
+    /// `AUDIT_CHECKPOINT_SECS`: how often a checkpoint is signed where something was appended.
+    pub checkpoint_every: Duration,
+    /// `IDEMPOTENCY_LEASE_MS`: how long a request that is to be carried out once may be silent before another try takes it over.
+    pub idempotency_lease: Duration,
     /// `LOG_FORMAT`, `RUST_LOG`.
     pub log: LogConfig,
 }
@@ -39,12 +52,16 @@ impl Settings {
     /// # Errors
     /// The first variable that cannot be parsed, or that contradicts another, in one line.
     pub fn from_env(env: &Env) -> Result<Self, EnvError> {
+        let deployment = DeploymentSettings::from_env(env)?;
         let settings = Self {
             web: WebSettings::from_env(env, DEFAULT_BIND)?,
             redis: RedisSettings::from_env(env)?,
             tags: TagSettings::from_env(env)?,
-            deployment: DeploymentSettings::from_env(env)?,
+            signing: SigningSettings::from_env(env, &deployment.audit_origin)?,
+            checkpoint_every: env.get("AUDIT_CHECKPOINT_SECS", CHECKPOINT_EVERY, &seconds(1..=86_400))?,
+            deployment,
             api_key: env.required_secret("FACTORY_API_KEY", &api_key())?,
+            idempotency_lease: env.get("IDEMPOTENCY_LEASE_MS", LEASE, &millis(LEASES_MS))?,
             log: LogConfig::from_env(env)?,
         };
         let length = settings.web.public_base_url.len();

@@ -4,8 +4,10 @@
 //! between HTTP and `domain`, which does the work. Every change is an effect that is written together with its audit
 //! event, or not at all.
 
+pub mod cli;
 pub mod config;
 mod domain;
+mod guarded;
 mod handlers;
 mod router;
 pub mod startup;

@@ -1,13 +1,15 @@
 //! The service behind a brand's own systems: mints tags and keeps the audit trail. See `factory-service --help`.
 
+use std::error::Error;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use factory_service::cli::Operation;
 use factory_service::config::Settings;
 use http_edge::env::Env;
 use http_edge::telemetry;
 
-/// A scan makes some fifty small allocations; the system's allocator spends a tenth of its time on them (docs/adr/0008).
+/// With the system's allocator a process appends an eighth fewer events (docs/adr/0008-allocator.md).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -25,32 +27,31 @@ enum Command {
     Serve,
     /// Asks the service on BIND_ADDR whether it is ready; exits 0 if so, else 1.
     Healthcheck,
+    #[command(flatten)]
+    Operation(Operation),
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let settings = match Settings::from_env(&Env::of_process()) {
-        Ok(settings) => settings,
-        Err(error) => return failed(&error),
+    let settings = || Settings::from_env(&Env::of_process());
+    let ended = match Cli::parse().command {
+        Some(Command::Operation(operation)) => return operation.run(settings),
+        Some(Command::Healthcheck) => settings().map_err(Into::into).and_then(ask_health),
+        Some(Command::Serve) | None => settings().map_err(Into::into).and_then(serve),
     };
-    match cli.command {
-        Some(Command::Healthcheck) => match service_kit::healthcheck(settings.web.bind) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => failed(&error),
-        },
-        Some(Command::Serve) | None => {
-            if let Err(error) = telemetry::init(&settings.log) {
-                return failed(&error);
-            }
-            match factory_service::startup::run(settings) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => failed(&error),
-            }
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("factory-service: {error}");
+            ExitCode::FAILURE
         }
     }
 }
 
-fn failed(error: &dyn std::error::Error) -> ExitCode {
-    eprintln!("factory-service: {error}");
-    ExitCode::FAILURE
+fn ask_health(settings: Settings) -> Result<(), Box<dyn Error>> {
+    Ok(service_kit::healthcheck(settings.web.bind)?)
+}
+
+fn serve(settings: Settings) -> Result<(), Box<dyn Error>> {
+    telemetry::init(&settings.log)?;
+    Ok(factory_service::startup::run(settings)?)
 }

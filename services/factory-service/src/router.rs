@@ -1,15 +1,16 @@
 //! The table of contents of the factory's API, and its OpenAPI document.
 
+use access::Scope;
 use axum::Router;
 use axum::routing::{MethodFilter, on};
-use http_edge::api_doc::ProblemBody;
-use utoipa::openapi::OpenApi as Document;
-use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::{Modify, OpenApi};
+use http_edge::api_doc::{KeySchemes, ProblemBody};
+use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
+use crate::guarded::needing;
+use crate::handlers::admin::{api_keys, audit as admin_audit, keyring, tenants};
 use crate::handlers::{audit, batch, batches, export, ops, product, products, tag};
 use crate::state::AppState;
 
@@ -25,50 +26,69 @@ use crate::state::AppState;
         (name = "batches", description = "Minting, exporting and taking back"),
         (name = "tags", description = "Single tags"),
         (name = "audit", description = "The audit trail"),
+        (name = "admin", description = "Tenants and keys; for operators"),
         (name = "operation", description = "Running the service"),
     ),
     components(schemas(ProblemBody, audit::VerifyRequest)),
     security(("bearer" = []), ("api_key" = [])),
-    modifiers(&Keys)
+    modifiers(&KeySchemes)
 )]
 struct ApiDoc;
 
-/// The two ways to show a key.
-struct Keys;
-
-impl Modify for Keys {
-    fn modify(&self, document: &mut Document) {
-        let components = document.components.get_or_insert_default();
-        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
-        components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
-        let header = ApiKey::Header(ApiKeyValue::new("X-API-Key"));
-        components.add_security_scheme("api_key", SecurityScheme::ApiKey(header));
-    }
-}
-
 /// All routes.
 pub(crate) fn router(state: AppState) -> Router {
-    let (api, document) = api().split_for_parts();
+    let (api, document) = api(&state).split_for_parts();
     api.route("/v1/batches/{id}/tags", on(MethodFilter::HEAD, export::head))
         .merge(SwaggerUi::new("/docs").url("/openapi.json", document))
         .with_state(state)
 }
 
-fn api() -> OpenApiRouter<AppState> {
+fn api(state: &AppState) -> OpenApiRouter<AppState> {
+    let write = |routes| needing(state, Scope::FactoryWrite, routes);
+    let read = |routes| needing(state, Scope::FactoryRead, routes);
+    let audit = |routes| needing(state, Scope::AuditRead, routes);
     OpenApiRouter::with_openapi(ApiDoc::openapi())
-        .routes(routes!(products::create, products::list))
-        .routes(routes!(product::show, product::change))
-        .routes(routes!(batches::create, batches::list))
-        .routes(routes!(batch::show))
-        .routes(routes!(batch::revoke))
-        .routes(routes!(batch::recall))
-        .routes(routes!(export::export))
-        .routes(routes!(tag::show))
-        .routes(routes!(tag::qr))
-        .routes(routes!(tag::revoke))
-        .routes(routes!(audit::events))
-        .routes(routes!(audit::head))
-        .routes(routes!(audit::verify))
+        .routes(write(routes!(products::create)))
+        .routes(read(routes!(products::list)))
+        .routes(read(routes!(product::show)))
+        .routes(write(routes!(product::change)))
+        .routes(write(routes!(batches::create)))
+        .routes(read(routes!(batches::list)))
+        .routes(read(routes!(batch::show)))
+        .routes(write(routes!(batch::revoke)))
+        .routes(write(routes!(batch::recall)))
+        .routes(read(routes!(export::export)))
+        .routes(read(routes!(tag::show)))
+        .routes(read(routes!(tag::qr)))
+        .routes(write(routes!(tag::revoke)))
+        .routes(audit(routes!(audit::events)))
+        .routes(audit(routes!(audit::head)))
+        .routes(audit(routes!(audit::verify)))
+        .routes(audit(routes!(audit::checkpoint)))
+        .merge(admin(state))
         .routes(routes!(ops::health))
         .routes(routes!(ops::ready))
+}
+
+/// What only an operator may.
+fn admin(state: &AppState) -> OpenApiRouter<AppState> {
+    let admin = |routes| needing(state, Scope::Admin, routes);
+    OpenApiRouter::new()
+        .routes(admin(routes!(tenants::create)))
+        .routes(admin(routes!(tenants::list)))
+        .routes(admin(routes!(tenants::show)))
+        .routes(admin(routes!(tenants::suspend)))
+        .routes(admin(routes!(tenants::resume)))
+        .routes(admin(routes!(api_keys::create)))
+        .routes(admin(routes!(api_keys::list)))
+        .routes(admin(routes!(api_keys::show)))
+        .routes(admin(routes!(api_keys::rotate)))
+        .routes(admin(routes!(api_keys::revoke)))
+        .routes(admin(routes!(keyring::list)))
+        .routes(admin(routes!(keyring::add)))
+        .routes(admin(routes!(keyring::activate)))
+        .routes(admin(routes!(keyring::retire)))
+        .routes(admin(routes!(keyring::revoke)))
+        .routes(admin(routes!(keyring::destroy)))
+        .routes(admin(routes!(admin_audit::export)))
 }

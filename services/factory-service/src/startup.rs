@@ -7,28 +7,37 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use access::{Access, LastUse};
 use ambient::{Clock, SystemClock};
 use audit_chain::AuditMetrics;
-use catalog::Expectation;
+use catalog::{Expectation, Init};
 use http_edge::{App, Area, Edge, EdgeConfig, docs_area};
+use idempotency::Idempotency;
+use keyring::{KeyringAdmin, SIGNING_SERVICE, Secrets};
 use prometheus_client::registry::Registry;
 use redis_pool::{PoolMetrics, RedisPool};
-use service_kit::durable::{Durable, DurableMetrics};
+use service_kit::durable::{Durable, DurableMetrics, KeyringSetup};
+use tag_id::Epoch;
 use tokio::sync::Semaphore;
 
 use crate::config::Settings;
+use crate::domain::api_keys::ApiKeys;
 use crate::domain::audit::Audit;
 use crate::domain::batches::Batches;
+use crate::domain::checkpoints::Checkpoints;
 use crate::domain::export::Exporter;
 use crate::domain::identity::Authenticator;
+use crate::domain::keyring::KeyMoves;
 use crate::domain::products::Products;
 use crate::domain::store::Store;
 use crate::domain::tags::{TagUrls, Tags};
+use crate::domain::tenants::Tenants;
 use crate::router;
 use crate::state::{AppState, Inner};
 
 /// Longest time for verifying the chain: ten million entries at a tenth of the measured speed.
 const VERIFY_WITHIN: Duration = Duration::from_secs(15 * 60);
+
 /// Serves until SIGTERM or SIGINT.
 ///
 /// # Errors
@@ -42,49 +51,96 @@ pub fn run(settings: Settings) -> io::Result<()> {
 /// Assembles the service. Must be called inside a tokio runtime: the pool begins to connect at once.
 #[must_use]
 pub fn assemble(settings: &Settings, clock: Arc<dyn Clock>) -> App {
-    let mut registry = http_edge::metrics_registry();
-    http_edge::register_build_info(&mut registry, "factory-service", env!("CARGO_PKG_VERSION"));
-    let durable = durable(settings, &clock, &mut registry);
-    let looking = tokio::spawn({
-        let durable = Arc::clone(&durable);
-        async move { durable.keep_looking().await }
-    });
-    let state = state(settings, durable);
-    let edge = Edge::new(EdgeConfig::default(), areas(), clock, &mut registry);
-    let metrics_apart = settings.web.metrics_bind.is_some();
-    App::new(&edge, router::router(state), registry, metrics_apart, looking.abort_handle())
+    let seeds = Some(settings.tags.active_epoch);
+    let setup = Setup { announce: Some(SIGNING_SERVICE), seeds, init: settings.deployment.init };
+    put_together(settings, clock, &setup)
 }
 
-fn durable(settings: &Settings, clock: &Arc<dyn Clock>, registry: &mut Registry) -> Arc<Durable> {
+/// The same service for a command that ends with its answer: it makes no deployment and no keyring, and is no live instance.
+#[must_use]
+pub(crate) fn assemble_for_commands(settings: &Settings, clock: Arc<dyn Clock>) -> App {
+    put_together(settings, clock, &Setup { announce: None, seeds: None, init: Init::Never })
+}
+
+/// What a process is to the others.
+struct Setup {
+    announce: Option<&'static str>,
+    seeds: Option<Epoch>,
+    init: Init,
+}
+
+fn put_together(settings: &Settings, clock: Arc<dyn Clock>, setup: &Setup) -> App {
+    let mut registry = http_edge::metrics_registry();
+    http_edge::register_build_info(&mut registry, "factory-service", env!("CARGO_PKG_VERSION"));
+    let durable = durable(settings, setup, &clock, &mut registry);
+    let last_use = LastUse::new();
+    let state = state(settings, Arc::clone(&durable), last_use.clone(), &mut registry);
+    let serves = setup.announce.is_some();
+    let (signing, every) = (Arc::clone(&state.checkpoints), settings.checkpoint_every);
+    let background = tokio::spawn(async move {
+        let deployment = || durable.deployment().ok().map(|deployment| deployment.prefix().to_owned());
+        let noting = last_use.keep_flushing(durable.pool(), deployment);
+        if serves {
+            tokio::join!(durable.keep_looking(), noting, signing.keep_signing(every));
+        } else {
+            durable.keep_looking().await;
+        }
+    });
+    let edge = Edge::new(EdgeConfig::default(), areas(), clock, &mut registry);
+    let metrics_apart = settings.web.metrics_bind.is_some();
+    App::new(&edge, router::router(state), registry, metrics_apart, background.abort_handle())
+}
+
+fn durable(
+    settings: &Settings,
+    setup: &Setup,
+    clock: &Arc<dyn Clock>,
+    registry: &mut Registry,
+) -> Arc<Durable> {
     let pools = PoolMetrics::register(registry);
     let config = settings.redis.pool("durable", &settings.redis.url);
     let pool = RedisPool::new(config, Arc::clone(clock), &pools);
     let expectation = Expectation {
         keyring: Arc::clone(&settings.tags.keyring),
-        adds_epoch: Some(settings.tags.active_epoch),
+        adds_epoch: setup.seeds,
         audit_origin: settings.deployment.audit_origin.clone(),
     };
     let (audit, metrics) = (AuditMetrics::register(registry), DurableMetrics::register(registry));
-    let init = settings.deployment.init;
-    Arc::new(Durable::new(pool, expectation, init, Arc::clone(clock), audit, metrics))
+    let keys = KeyringSetup {
+        announce: setup.announce,
+        seeds: setup.seeds,
+        signing: Arc::clone(&settings.signing.keys),
+    };
+    Arc::new(Durable::new(pool, expectation, setup.init, Arc::clone(clock), audit, metrics, keys))
 }
 
-fn state(settings: &Settings, durable: Arc<Durable>) -> AppState {
+fn state(settings: &Settings, durable: Arc<Durable>, last_use: LastUse, registry: &mut Registry) -> AppState {
     let keyring = Arc::clone(&settings.tags.keyring);
+    let signing = Arc::clone(&settings.signing.keys);
     let store = Store::new(Arc::clone(&durable));
+    let access = Access::new(durable.pool().clone());
     let urls = TagUrls::below(&settings.web.public_base_url);
     // Half of the cores stay for everything that is not an export.
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let minting = Arc::new(Semaphore::new((cores / 2).max(1)));
+    let secrets = Secrets { tags: Arc::clone(&keyring), signing: Arc::clone(&signing) };
+    let moves = KeyringAdmin::new(durable.pool().clone(), secrets);
+    let checkpoints = Arc::new(Checkpoints::new(Arc::clone(&durable), signing, registry));
+    let once = idempotency::Config { lease: settings.idempotency_lease, ..idempotency::Config::default() };
     AppState::new(Inner {
-        authenticator: Authenticator::bootstrap(settings.api_key.clone()),
+        authenticator: Authenticator::new(settings.api_key.clone(), Arc::clone(&durable), last_use),
+        idempotency: Idempotency::new(durable.pool().clone(), once),
+        tenants: Tenants::new(store.clone(), access.clone()),
+        api_keys: ApiKeys::new(store.clone(), access),
+        key_moves: KeyMoves::new(store.clone(), Arc::clone(&durable), moves),
         proxies: settings.web.proxies.clone(),
         durable,
         products: Products::new(store.clone()),
-        batches: Batches::new(store.clone(), settings.tags.active_epoch),
+        batches: Batches::new(store.clone()),
         exporter: Exporter::new(store.clone(), Arc::clone(&keyring), urls.clone(), minting),
         tags: Tags::new(store.clone(), keyring, urls),
-        audit: Audit::new(store),
+        audit: Audit::new(store, Arc::clone(&checkpoints)),
+        checkpoints,
     })
 }
 

@@ -3,14 +3,19 @@
 use std::sync::Arc;
 
 use http_edge::TrustedProxies;
+use idempotency::Idempotency;
 use service_kit::durable::Durable;
 
+use crate::domain::api_keys::ApiKeys;
 use crate::domain::audit::Audit;
 use crate::domain::batches::Batches;
+use crate::domain::checkpoints::Checkpoints;
 use crate::domain::export::Exporter;
 use crate::domain::identity::Authenticator;
+use crate::domain::keyring::KeyMoves;
 use crate::domain::products::Products;
 use crate::domain::tags::Tags;
+use crate::domain::tenants::Tenants;
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -18,6 +23,9 @@ pub(crate) struct AppState(Arc<Inner>);
 
 pub(crate) struct Inner {
     pub(crate) authenticator: Authenticator,
+    pub(crate) idempotency: Idempotency,
+    pub(crate) tenants: Tenants,
+    pub(crate) api_keys: ApiKeys,
     pub(crate) proxies: TrustedProxies,
     pub(crate) durable: Arc<Durable>,
     pub(crate) products: Products,
@@ -25,6 +33,8 @@ pub(crate) struct Inner {
     pub(crate) exporter: Exporter,
     pub(crate) tags: Tags,
     pub(crate) audit: Audit,
+    pub(crate) key_moves: KeyMoves,
+    pub(crate) checkpoints: Arc<Checkpoints>,
 }
 
 impl AppState {

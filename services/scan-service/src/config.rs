@@ -40,7 +40,7 @@ pub struct LimitSettings {
     pub region: Region,
     /// `RATE_LIMIT_IP_PER_MINUTE`.
     pub per_ip: Quota,
-    /// `RATE_LIMIT_KEY_PER_MINUTE`: held for partner keys; read so that a wrong value stops the start.
+    /// `RATE_LIMIT_KEY_PER_MINUTE`: what a verified partner key has instead of its address's quota.
     pub per_key: Quota,
     /// `COLD_START_SECS`, `COLD_START_FACTOR`.
     pub cold_start: ColdStart,
@@ -90,7 +90,22 @@ impl LimitSettings {
                 &choice(&[("closed", OnRedisDown::Closed), ("local", OnRedisDown::Local)]),
             )?,
         };
+        settings.check_the_third_redis(redis)?;
         Ok(settings)
+    }
+
+    /// The global limit is one for all regions and must outlive each, so its Redis is neither of the others.
+    fn check_the_third_redis(&self, redis: &RedisSettings) -> Result<(), EnvError> {
+        let Some(global) = &self.global_redis_url else { return Ok(()) };
+        for (name, other) in [("REDIS_URL", &redis.url), ("RATE_LIMIT_REDIS_URL", &self.redis_url)] {
+            if global.same_database(other) {
+                return Err(EnvError::Contradiction {
+                    names: format!("GLOBAL_REDIS_URL and {name}"),
+                    why: "both name the same database; the global limit takes a third Redis".to_owned(),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Whether limit and scan can be one call.
@@ -144,6 +159,23 @@ mod tests {
         assert_eq!(settings.limits.on_redis_down, OnRedisDown::Closed);
         assert!(settings.limits.shares_redis_with(&settings.redis.url));
         assert!(settings.limits.global_redis_url.is_none());
+    }
+
+    #[test]
+    fn the_global_limit_takes_a_third_redis() {
+        let third = ("GLOBAL_REDIS_URL", "redis://127.0.0.1:6381");
+        let apart = ("RATE_LIMIT_REDIS_URL", "redis://127.0.0.1:6380");
+        assert!(settings(&[third, apart]).is_ok() && settings(&[third]).is_ok());
+        for (pairs, other) in [
+            (&[("GLOBAL_REDIS_URL", "redis://127.0.0.1:6379")][..], "REDIS_URL"),
+            (&[("GLOBAL_REDIS_URL", "redis://127.0.0.1:6379/0"), apart], "REDIS_URL"),
+            (&[("GLOBAL_REDIS_URL", "redis://127.0.0.1:6380"), apart], "RATE_LIMIT_REDIS_URL"),
+        ] {
+            let error = settings(pairs).unwrap_err();
+            assert!(error.contains(&format!("GLOBAL_REDIS_URL and {other}")), "{error}");
+        }
+        let another = ("GLOBAL_REDIS_URL", "redis://127.0.0.1:6379/1");
+        assert!(settings(&[another]).is_ok(), "another database of one server");
     }
 
     #[test]

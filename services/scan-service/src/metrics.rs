@@ -7,6 +7,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
+use crate::domain::admission::KeyRefusal;
 use crate::domain::scan::{Refusal, Scanned};
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -15,7 +16,7 @@ struct OutcomeLabel {
 }
 
 /// The values of the label, in the order of [`place_of`].
-const OUTCOMES: [&str; 12] = [
+const OUTCOMES: [&str; 15] = [
     "active",
     "revoked",
     "recalled",
@@ -28,6 +29,9 @@ const OUTCOMES: [&str; 12] = [
     "unavailable",
     "state_lost",
     "error",
+    "unauthenticated",
+    "forbidden",
+    "key_revoked",
 ];
 const INVALID_ID: usize = 4;
 
@@ -61,6 +65,7 @@ fn place_of(scanned: &Scanned) -> usize {
             Lifecycle::Revoked => 1,
             Lifecycle::Recalled => 2,
             Lifecycle::Expired => 3,
+            Lifecycle::KeyRevoked => 14,
         },
         Err(Refusal::Forged) => 5,
         Err(Refusal::NotMinted) => 6,
@@ -70,5 +75,7 @@ fn place_of(scanned: &Scanned) -> usize {
         Err(Refusal::StateLost | Refusal::NotOpen(ApiError::StateLost { .. })) => 10,
         Err(Refusal::NotOpen(_)) => 9,
         Err(Refusal::Redis(_) | Refusal::Record(_)) => 11,
+        Err(Refusal::Key(KeyRefusal::Invalid)) => 12,
+        Err(Refusal::Key(KeyRefusal::Forbidden)) => 13,
     }
 }

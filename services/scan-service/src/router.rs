@@ -8,23 +8,26 @@ use axum::http::header::{
 use axum::response::IntoResponse;
 use axum::routing::MethodRouter;
 use http_edge::ApiError;
-use http_edge::api_doc::ProblemBody;
+use http_edge::api_doc::{KeySchemes, ProblemBody};
 use utoipa::OpenApi;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
-use crate::handlers::{ops, page, region, report, scan};
+use crate::handlers::{ops, region, report, report_page, scan, scan_page};
 use crate::state::AppState;
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "VokeTag scan-service",
-        description = "Tells whether a tag is genuine. Every refusal is an application/problem+json document (RFC 9457)."
+        description = "Tells whether a tag is genuine. Nobody needs a key; a partner's key, with the scope scan:partner, has a quota \
+                       of its own. Every refusal is an application/problem+json document (RFC 9457)."
     ),
     tags((name = "scan", description = "Scanning and reporting"), (name = "operation", description = "Running the service")),
-    components(schemas(ProblemBody))
+    components(schemas(ProblemBody)),
+    security((), ("bearer" = []), ("api_key" = [])),
+    modifiers(&KeySchemes)
 )]
 struct ApiDoc;
 
@@ -42,8 +45,8 @@ fn api() -> OpenApiRouter<AppState> {
                 .map(|routes| counted(routes, "GET, POST, OPTIONS").options(preflight)),
         )
         .routes(routes!(report::report))
-        .routes(routes!(page::show).map(|routes| counted(routes, "GET")))
-        .routes(routes!(page::report))
+        .routes(routes!(scan_page::show).map(|routes| counted(routes, "GET")))
+        .routes(routes!(report_page::report))
         .routes(routes!(region::region))
         .routes(routes!(ops::health))
         .routes(routes!(ops::ready))
@@ -59,7 +62,7 @@ fn counted(routes: MethodRouter<AppState>, allow: &'static str) -> MethodRouter<
 async fn preflight() -> impl IntoResponse {
     let headers = [
         (ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"),
-        (ACCESS_CONTROL_ALLOW_HEADERS, "Content-Type, X-Request-Id"),
+        (ACCESS_CONTROL_ALLOW_HEADERS, "Authorization, Content-Type, X-API-Key, X-Request-Id"),
         (ACCESS_CONTROL_MAX_AGE, "86400"),
     ];
     (StatusCode::NO_CONTENT, headers)

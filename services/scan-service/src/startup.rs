@@ -3,18 +3,23 @@
 use std::io;
 use std::sync::Arc;
 
+use access::LastUse;
 use ambient::{Clock, SystemClock};
 use audit_chain::AuditMetrics;
 use axum::http::HeaderValue;
 use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS};
 use catalog::{Expectation, Init};
 use http_edge::{App, Area, Edge, EdgeConfig, docs_area};
+use keyring::SigningKeys;
 use prometheus_client::registry::Registry;
 use rate_limiter::{GlobalLimiter, Layered, Limiter, LimiterMetrics};
 use redis_pool::{PoolMetrics, RedisPool};
-use service_kit::durable::{Durable, DurableMetrics};
+use service_kit::durable::{Durable, DurableMetrics, KeyringSetup};
+use service_kit::storage::StorageWatch;
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::config::Settings;
+use crate::domain::admission::Admission;
 use crate::domain::limits::Limits;
 use crate::domain::report::Reporter;
 use crate::domain::scan::Scanner;
@@ -44,30 +49,41 @@ pub fn assemble(settings: &Settings, clock: Arc<dyn Clock>) -> App {
     let pools = PoolMetrics::register(&mut registry);
     let pool = |name, url| RedisPool::new(settings.redis.pool(name, url), Arc::clone(&clock), &pools);
     let durable_pool = pool("durable", &settings.redis.url);
-    let durable = durable(settings, durable_pool.clone(), &clock, &mut registry);
-    let looking = tokio::spawn({
-        let durable = Arc::clone(&durable);
-        async move { durable.keep_looking().await }
-    });
+    let durable_metrics = DurableMetrics::register(&mut registry);
+    let durable = durable(settings, durable_pool.clone(), &clock, &durable_metrics, &mut registry);
+    let last_use = LastUse::new();
 
     let mut other_pools = Vec::new();
+    let other_pool = |name, pool: &RedisPool, optional| {
+        let metrics = durable_metrics.storage().clone();
+        let storage = StorageWatch::new(pool.clone(), pool.name(), false, Arc::clone(&clock), metrics);
+        OtherPool { name, pool: pool.clone(), storage: Arc::new(storage), optional }
+    };
     let same_redis = settings.limits.shares_redis_with(&settings.redis.url);
     let limiter_pool = if same_redis { durable_pool } else { pool("limiter", &settings.limits.redis_url) };
     if !same_redis {
         let optional = settings.limits.on_redis_down == rate_limiter::OnRedisDown::Local;
-        other_pools.push(OtherPool { name: "limiter_redis", pool: limiter_pool.clone(), optional });
+        other_pools.push(other_pool("limiter_redis", &limiter_pool, optional));
     }
     let global_pool = settings.limits.global_redis_url.as_ref().map(|url| pool("global", url));
     if let Some(pool) = &global_pool {
-        other_pools.push(OtherPool { name: "global_redis", pool: pool.clone(), optional: true });
+        other_pools.push(other_pool("global_redis", pool, true));
     }
+    let background = in_background(&durable, &last_use, &other_pools);
     let layered = layered(settings, limiter_pool, global_pool, &clock, &mut registry);
-    let limits = Arc::new(Limits::new(layered, settings.limits.per_ip, same_redis));
+    let (per_ip, per_key) = (settings.limits.per_ip, settings.limits.per_key);
+    let limits = Arc::new(Limits::new(layered, per_ip, per_key, same_redis));
+    let admission = Arc::new(Admission::new(Arc::clone(&durable), Arc::clone(&limits), last_use));
 
     let keyring = Arc::clone(&settings.tags.keyring);
     let state = AppState::new(Inner {
-        scanner: Scanner::new(Arc::clone(&keyring), Arc::clone(&durable), Arc::clone(&limits)),
-        reporter: Reporter::new(keyring, Arc::clone(&durable), Arc::clone(&limits)),
+        scanner: Scanner::new(
+            Arc::clone(&keyring),
+            Arc::clone(&durable),
+            Arc::clone(&limits),
+            Arc::clone(&admission),
+        ),
+        reporter: Reporter::new(keyring, Arc::clone(&durable), admission),
         limits,
         durable,
         proxies: settings.web.proxies.clone(),
@@ -76,13 +92,30 @@ pub fn assemble(settings: &Settings, clock: Arc<dyn Clock>) -> App {
     });
     let edge = Edge::new(EdgeConfig::default(), areas(), Arc::clone(&clock), &mut registry);
     let metrics_apart = settings.web.metrics_bind.is_some();
-    App::new(&edge, router::router(state), registry, metrics_apart, looking.abort_handle())
+    App::new(&edge, router::router(state), registry, metrics_apart, background)
+}
+
+/// What goes on by itself: looking at the durable Redis, writing down when keys were used, watching the settings of the others.
+fn in_background(durable: &Arc<Durable>, last_use: &LastUse, others: &[OtherPool]) -> AbortHandle {
+    let (durable, last_use) = (Arc::clone(durable), last_use.clone());
+    let storages: Vec<_> = others.iter().map(|other| Arc::clone(&other.storage)).collect();
+    let working = tokio::spawn(async move {
+        // Ended with this task, which drops it.
+        let mut watching = JoinSet::new();
+        for storage in storages {
+            watching.spawn(async move { storage.keep_reading().await });
+        }
+        let prefix = || durable.gate().seen().map(|deployment| deployment.prefix().to_owned());
+        tokio::join!(durable.keep_looking(), last_use.keep_flushing(durable.pool(), prefix));
+    });
+    working.abort_handle()
 }
 
 fn durable(
     settings: &Settings,
     pool: RedisPool,
     clock: &Arc<dyn Clock>,
+    metrics: &DurableMetrics,
     registry: &mut Registry,
 ) -> Arc<Durable> {
     let expectation = Expectation {
@@ -90,8 +123,10 @@ fn durable(
         adds_epoch: None,
         audit_origin: settings.deployment.audit_origin.clone(),
     };
-    let (audit, metrics) = (AuditMetrics::register(registry), DurableMetrics::register(registry));
-    Arc::new(Durable::new(pool, expectation, Init::Never, Arc::clone(clock), audit, metrics))
+    let audit = AuditMetrics::register(registry);
+    let signing = Arc::new(SigningKeys::none(&settings.deployment.audit_origin));
+    let keys = KeyringSetup { announce: Some("scan-service"), seeds: None, signing };
+    Arc::new(Durable::new(pool, expectation, Init::Never, Arc::clone(clock), audit, metrics.clone(), keys))
 }
 
 fn layered(
@@ -105,8 +140,9 @@ fn layered(
     let metrics = LimiterMetrics::register(registry);
     let regional =
         Limiter::new(pool, limits.region.clone(), limits.cold_start, metrics.clone(), Arc::clone(clock));
-    let global =
-        global.map(|pool| GlobalLimiter::new(pool, limits.per_ip, metrics.clone(), Arc::clone(clock)));
+    let global = global.map(|pool| {
+        GlobalLimiter::new(pool, limits.per_ip, limits.per_key, metrics.clone(), Arc::clone(clock))
+    });
     Layered::new(regional, global, limits.on_redis_down, metrics, Arc::clone(clock))
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http_edge::{Check, TrustedProxies};
 use service_kit::durable::Durable;
+use service_kit::storage::StorageWatch;
 
 use crate::domain::limits::Limits;
 use crate::domain::report::Reporter;
@@ -29,6 +30,8 @@ pub(crate) struct Inner {
 pub(crate) struct OtherPool {
     pub(crate) name: &'static str,
     pub(crate) pool: redis_pool::RedisPool,
+    /// Whether its Redis may drop keys: a caller whose count is evicted begins anew.
+    pub(crate) storage: Arc<StorageWatch>,
     /// Whether requests can be served without it.
     pub(crate) optional: bool,
 }
@@ -37,7 +40,7 @@ impl OtherPool {
     /// Asks for a sign of life: a Redis that is connected may still answer nothing. No free slot is this process being busy.
     pub(crate) async fn check(&self) -> Check {
         let error = match self.pool.command(redis::cmd("PING")).await {
-            Ok(_) => return Check::ok(self.name),
+            Ok(_) => return self.storage_check().await,
             Err(error) => error,
         };
         let why = self.pool.stats().trouble.map(|why| format!(" ({why})")).unwrap_or_default();
@@ -47,6 +50,11 @@ impl OtherPool {
         } else {
             Check::failed(self.name, detail)
         }
+    }
+
+    async fn storage_check(&self) -> Check {
+        self.storage.read_when_due().await;
+        self.storage.warning().map_or_else(|| Check::ok(self.name), |why| Check::warning(self.name, why))
     }
 }
 

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test says no")]
 
 mod appending;
+mod checkpoints;
 mod effects;
+mod export;
 mod outages;
 mod racing;
 mod reading;

@@ -1,7 +1,7 @@
 //! A Redis that lost its state is refused, by those who write and those who read, and nothing is written to it.
 
 use crate::support::{PATIENT, appender, appender_with, config, event, verified_events};
-use audit_chain::{AppendError, AppenderConfig, Check, Effect, ReadError, StateLoss};
+use audit_chain::{AppendError, AppenderConfig, Check, Effect, HEAD_LUA, ReadError, StateLoss};
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use test_support::RedisServer;
@@ -102,4 +102,49 @@ async fn nothing_is_written_once_the_guard_does_not_hold() {
     assert_eq!(verified_events(&appender).await.len(), 1);
     let _: () = direct.set("deployment", "id-1;changed").await.unwrap();
     assert_eq!(appender.append(&event("tag/2"), Effect::none()).await.unwrap().seq, 1);
+}
+
+#[tokio::test]
+async fn a_head_that_was_only_glimpsed_is_the_least_that_is_accepted() {
+    let redis = RedisServer::start().await;
+    let (ours, others) = (appender(&redis.url()), appender(&redis.url()));
+    ours.append(&event("tag/1"), Effect::none()).await.unwrap();
+    let mut direct = redis.connection().await;
+    let older: Vec<u8> = direct.get("vt1:{audit}:head").await.unwrap();
+    others.append(&event("tag/2"), Effect::none()).await.unwrap();
+    let newer: Vec<u8> = direct.get("vt1:{audit}:head").await.unwrap();
+    // Neither look nor append: `ours` has seen one entry, and in a script's reply that there are two.
+    ours.log().glimpse(&newer);
+    assert_eq!(ours.log().least_size(), 2);
+    let _: () = direct.set("vt1:{audit}:head", older).await.unwrap();
+    let loss = lost(ours.append(&event("tag/3"), Effect::none()).await);
+    assert_eq!(loss, StateLoss::HeadLower { seen: 2, found: 1 });
+    assert!(matches!(ours.log().head().await, Err(ReadError::StateLost(_))));
+    let _: () = direct.set("vt1:{audit}:head", newer).await.unwrap();
+    assert_eq!(ours.append(&event("tag/3"), Effect::none()).await.unwrap().seq, 2);
+    ours.log().glimpse(b"no head");
+    assert_eq!(ours.log().least_size(), 3);
+}
+
+#[tokio::test]
+async fn scripts_read_the_size_of_a_head_as_a_number() {
+    let redis = RedisServer::start().await;
+    let mut direct = redis.connection().await;
+    let script =
+        format!("{HEAD_LUA} return string.format('%.0f', audit_size(ARGV[1] ~= '' and ARGV[1] or false))");
+    let head = |size: u64| [&size.to_be_bytes()[..], &[0xff; 32]].concat();
+    for (head, size) in [
+        (vec![], "0"),
+        (head(1), "1"),
+        (head(255), "255"),
+        (head(256), "256"),
+        (head((1 << 32) - 1), "4294967295"),
+        (head((1 << 53) - 1), "9007199254740991"),
+        (vec![0; 39], "-1"),
+        (vec![0; 41], "-1"),
+    ] {
+        let mut eval = redis::cmd("EVAL");
+        let said: String = eval.arg(&script).arg(0).arg(head).query_async(&mut direct).await.unwrap();
+        assert_eq!(said, size);
+    }
 }

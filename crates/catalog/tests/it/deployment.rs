@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use catalog::{DeploymentError, DeploymentGate, Init, keys};
+use catalog::{DeploymentError, DeploymentGate, Init, StoredDeployment, keys};
 use redis::AsyncCommands;
 use serde_json::Value;
 use test_support::{FaultProxy, RedisServer};
 
-use crate::support::{NOW, ORIGIN, expecting, factory, lost, pool, pool_within, scanner};
+use crate::support::{NOW, ORIGIN, epoch, expecting, factory, keyring, lost, pool, pool_within, scanner};
 
 async fn record(redis: &RedisServer) -> Option<Vec<u8>> {
     redis.connection().await.get(keys::DEPLOYMENT).await.unwrap()
@@ -146,12 +146,25 @@ async fn a_factory_that_found_foreign_state_makes_nothing_once_it_is_gone() {
 }
 
 #[tokio::test]
+async fn a_factory_that_found_remains_or_an_unreadable_record_makes_nothing_once_they_are_gone() {
+    for (key, why) in [("vt1:p:1", "but no deployment record"), (keys::DEPLOYMENT, "cannot be read")] {
+        let redis = RedisServer::start().await;
+        let mut link = redis.connection().await;
+        let () = link.set(key, "x").await.unwrap();
+        let gate = factory(&redis);
+        assert!(lost(&gate).await.contains(why), "{key}");
+        let () = redis::cmd("FLUSHALL").query_async(&mut link).await.unwrap();
+        lost(&gate).await;
+        assert_eq!(record(&redis).await, None, "{key}: made long after the start");
+    }
+}
+
+#[tokio::test]
 async fn another_secret_or_origin_or_a_missing_secret_does_not_match() {
     let redis = RedisServer::start().await;
     let two = DeploymentGate::new(pool(&redis), expecting(&[(1, 1), (2, 2)], Some(1)), Init::Auto);
     two.look(NOW).await.unwrap();
-    let adds_two = DeploymentGate::new(pool(&redis), expecting(&[(1, 1), (2, 2)], Some(2)), Init::Never);
-    adds_two.look(NOW).await.unwrap();
+    use_epoch(&redis, 2, 2).await;
     for (secrets, why) in [
         (&[(1, 9), (2, 2)][..], "the tag secret of epoch 1 is not the one"),
         (&[(1, 1), (2, 9)], "the tag secret of epoch 2 is not the one"),
@@ -170,48 +183,35 @@ async fn another_secret_or_origin_or_a_missing_secret_does_not_match() {
     three.look(NOW).await.unwrap();
 }
 
+/// As activating a key of the keyring does it.
+async fn use_epoch(redis: &RedisServer, number: u16, byte: u8) {
+    let standing = StoredDeployment::read(&pool(redis)).await.unwrap().unwrap();
+    let check = keyring(&[(number, byte)]).check_value(epoch(number)).unwrap();
+    let check: String = check.iter().map(|byte| format!("{byte:02x}")).collect();
+    let amended = standing.with_check(epoch(number), &check);
+    let () = redis.connection().await.set(keys::DEPLOYMENT, amended.bytes()).await.unwrap();
+}
+
 #[tokio::test]
-async fn a_new_epochs_check_is_added_and_the_rest_of_the_record_stays() {
+async fn a_standing_record_is_not_changed_by_a_factory_that_mints_under_another_epoch() {
+    let redis = RedisServer::start().await;
+    let deployment = factory(&redis).look(NOW).await.unwrap().clone();
+    let before = record(&redis).await;
+    let later = DeploymentGate::new(pool(&redis), expecting(&[(1, 1), (2, 2)], Some(2)), Init::Auto);
+    assert_eq!(later.look(NOW).await.unwrap(), &deployment);
+    assert_eq!(record(&redis).await, before);
+}
+
+#[tokio::test]
+async fn a_process_without_the_secret_of_an_epoch_that_came_into_use_stops_until_it_is_out_of_use() {
     let redis = RedisServer::start().await;
     let first = factory(&redis);
     let deployment = first.look(NOW).await.unwrap().clone();
-    let before = json(&redis).await;
-    let later = DeploymentGate::new(pool(&redis), expecting(&[(1, 1), (2, 2)], Some(2)), Init::Auto);
-    assert_eq!(later.look(NOW).await.unwrap(), &deployment, "it is still the same deployment");
-    let mut after = json(&redis).await;
-    let checks = after["tag_checks"].as_object_mut().unwrap();
-    assert_eq!(checks.remove("2").unwrap().as_str().unwrap().len(), 32);
-    assert_eq!(after, before);
+    use_epoch(&redis, 2, 2).await;
     assert!(lost(&first).await.contains("epoch 2"), "who has no secret of an epoch in use cannot work");
-}
-
-#[tokio::test]
-async fn factories_that_add_epochs_at_once_lose_none() {
-    let redis = RedisServer::start().await;
-    factory(&redis).look(NOW).await.unwrap();
-    let secrets: Vec<(u16, u8)> = (1..=6).map(|number| (number, u8::try_from(number).unwrap())).collect();
-    let gates: Vec<DeploymentGate> = (2..=6)
-        .map(|adds| DeploymentGate::new(pool(&redis), expecting(&secrets, Some(adds)), Init::Auto))
-        .collect();
-    let looks = gates.iter().map(|gate| async {
-        // One that another overtook adds its own with its next look.
-        for _ in 0..gates.len() {
-            gate.look(NOW).await.unwrap();
-        }
-    });
-    futures(looks.collect()).await;
-    let json = json(&redis).await;
-    assert_eq!(json["tag_checks"].as_object().unwrap().len(), 6, "{json}");
-}
-
-/// All at once, on this task.
-async fn futures<F: Future<Output = ()>>(all: Vec<F>) {
-    let mut all: Vec<_> = all.into_iter().map(Box::pin).collect();
-    std::future::poll_fn(|cx| {
-        all.retain_mut(|one| one.as_mut().poll(cx).is_pending());
-        if all.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
-    })
-    .await;
+    let standing = StoredDeployment::read(&pool(&redis)).await.unwrap().unwrap().without_check(epoch(2));
+    let () = redis.connection().await.set(keys::DEPLOYMENT, standing.bytes()).await.unwrap();
+    assert_eq!(first.look(NOW).await.unwrap(), &deployment);
 }
 
 #[tokio::test]

@@ -44,7 +44,9 @@ async fn json_that_cannot_be_read_is_400_and_names_the_field() {
         (r#"{"name":"a","size":1"#, "EOF while parsing"),
         (r#"{"name":"a","size":1} x"#, "trailing characters"),
         ("", "EOF while parsing"),
-        ("null", "expected struct"),
+        ("null", "it takes an object"),
+        (r#"["a",1]"#, "it takes an object"),
+        (" \t\r\n[]", "it takes an object"),
         ("{\"name\":\"\u{0}\",\"size\":1}", "control character"),
     ] {
         let refused = problem(app.post("/json", JSON, body).await, 400, "invalid-request").await;
@@ -58,6 +60,8 @@ async fn json_that_cannot_be_read_is_400_and_names_the_field() {
     let good =
         app.post("/json", "application/vnd.item+json; charset=utf-8", r#"{"name":"a","size":1}"#).await;
     assert_eq!(good.text().await.unwrap(), "a 1");
+    let spaced = app.post("/json", JSON, " \t\r\n{\"name\":\"a\",\"size\":1}\n").await;
+    assert_eq!(spaced.text().await.unwrap(), "a 1");
 }
 
 #[tokio::test]

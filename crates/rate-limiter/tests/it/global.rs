@@ -6,7 +6,7 @@ use rate_limiter::{Decision, GlobalLimiter, Layered, OnRedisDown};
 use redis_pool::RedisPool;
 use test_support::RedisServer;
 
-use crate::support::{World, admitted, clock, ip, pool, pool_within, quota};
+use crate::support::{World, admitted, clock, ip, key, pool, pool_within, quota};
 
 const CALLER: &str = "192.0.2.1";
 
@@ -26,7 +26,8 @@ impl Regions {
 
     fn layered_on(&self, global: RedisPool, region: &str, per_minute: u32) -> Layered {
         let metrics = self.world.metrics.clone();
-        let global = GlobalLimiter::new(global, quota(per_minute), metrics.clone(), clock());
+        let global =
+            GlobalLimiter::new(global, quota(per_minute), quota(10 * per_minute), metrics.clone(), clock());
         Layered::new(self.world.limiter(region), Some(global), OnRedisDown::Closed, metrics, clock())
     }
 }
@@ -71,6 +72,28 @@ async fn a_global_denial_tells_its_wait_and_every_dimension_as_it_stands_after_t
     assert_eq!((region.name, region.allows, region.limit, region.remaining), ("ip", true, 4, 2));
     assert_eq!((global.name, global.allows, global.limit, global.remaining), ("global", false, 2, 0));
     assert_eq!(Some(retry_after), global.grows_in);
+}
+
+#[tokio::test]
+async fn a_key_has_a_global_limit_of_its_own() {
+    let mut regions = Regions::new().await;
+    for region in ["eu", "us", "ap"] {
+        regions.world.warm_up(region).await;
+    }
+    assert_eq!(let_pass(&regions.layered("eu", 1), 10, 3).await, 2, "the address has used up its own");
+    let partner = [key(CALLER, 10)];
+    for (region, passing) in [("eu", 10), ("us", 10), ("ap", 0)] {
+        let layered = regions.layered(region, 1);
+        let mut passed = 0;
+        for _ in 0..15 {
+            passed += usize::from(layered.decide(&partner).await.unwrap().is_allowed());
+        }
+        assert_eq!(passed, passing, "{region}");
+    }
+    let denied = regions.layered("ap", 1).decide(&partner).await.unwrap();
+    let [region, global] = &denied.report().statuses[..] else { panic!("two dimensions: {denied:?}") };
+    assert_eq!((region.name, region.remaining, region.limit), ("key", 10, 10), "all given back");
+    assert_eq!((global.name, global.remaining, global.limit), ("global", 0, 20));
 }
 
 #[tokio::test]

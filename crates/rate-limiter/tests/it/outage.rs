@@ -44,7 +44,7 @@ async fn local_limits_to_the_cold_start_size() {
 async fn a_global_denial_gives_back_what_this_process_counted() {
     let mut world = World::new().await;
     let global_redis = RedisServer::start().await;
-    let global = GlobalLimiter::new(pool(&global_redis), quota(1), world.metrics.clone(), clock());
+    let global = GlobalLimiter::new(pool(&global_redis), quota(1), quota(1), world.metrics.clone(), clock());
     let layered = layered(&world, OnRedisDown::Local, Some(global));
     world.server.kill();
     let mut remaining = Vec::new();

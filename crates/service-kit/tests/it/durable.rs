@@ -1,81 +1,17 @@
 //! The durable Redis as a service sees it: closed until a deployment was seen, and again when it is lost.
 
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ambient::SystemClock;
-use audit_chain::{AuditMetrics, Details, Effect, NewEvent, keys::HEAD};
-use catalog::{DeploymentError, Expectation, Init, keys::DEPLOYMENT};
-use http_edge::{ApiError, Check};
-use prometheus_client::registry::Registry;
+use audit_chain::keys::HEAD;
+use catalog::{DeploymentError, Init, keys::DEPLOYMENT};
+use http_edge::Check;
 use redis::AsyncCommands;
-use redis_pool::{Config, PoolMetrics, RedisPool};
-use service_kit::durable::{Durable, DurableMetrics, from_unix_millis};
-use tag_id::{Epoch, Keyring, MasterSecret};
+use service_kit::durable::from_unix_millis;
 use test_support::{FaultProxy, RedisServer, eventually};
 use time::OffsetDateTime;
 
-const PATIENCE: Duration = Duration::from_secs(30);
-const STRONG: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
-
-struct Service {
-    durable: Arc<Durable>,
-    registry: Registry,
-}
-
-fn service(url: &str, init: Init, command_timeout: Duration) -> Service {
-    let clock = Arc::new(SystemClock::new());
-    let config = Config {
-        name: "durable",
-        url: url.parse().unwrap(),
-        slots: NonZeroUsize::new(8).unwrap(),
-        connections: NonZeroUsize::MIN,
-        wait: PATIENCE,
-        command_timeout,
-    };
-    let pool = RedisPool::new(config, clock.clone(), &PoolMetrics::default());
-    let expectation = Expectation {
-        keyring: Arc::new(Keyring::new(Some(MasterSecret::from([7; 32])), [])),
-        adds_epoch: Some(Epoch::MIN),
-        audit_origin: "voketag.local/audit".to_owned(),
-    };
-    let mut registry = Registry::with_prefix("voketag");
-    let audit = AuditMetrics::register(&mut registry);
-    let metrics = DurableMetrics::register(&mut registry);
-    let durable = Durable::new(pool, expectation, init, clock, audit, metrics);
-    Service { durable: Arc::new(durable), registry }
-}
-
-impl Service {
-    fn shows(&self, line: &str) -> bool {
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
-        text.lines().any(|shown| shown == line)
-    }
-
-    async fn check(&self, name: &str) -> Option<Check> {
-        self.durable.checks().await.into_iter().find(|check| check.name == name)
-    }
-
-    async fn append(&self) -> Result<u64, ApiError> {
-        let event = NewEvent {
-            tenant: "acme".to_owned(),
-            actor: "test".to_owned(),
-            action: "product.created".to_owned(),
-            resource: "product/1".to_owned(),
-            request_id: "r".to_owned(),
-            ip: None,
-            details: Details::new(),
-        };
-        let appended = self.durable.append(event, Effect::default()).await;
-        appended.map(|appended| appended.seq).map_err(ApiError::from)
-    }
-}
-
-fn slug<T>(outcome: Result<T, ApiError>) -> &'static str {
-    outcome.map(|_| "ok").unwrap_or_else(|error| error.slug())
-}
+use crate::support::{PATIENCE, STRONG, service, slug};
 
 #[tokio::test]
 async fn before_redis_has_answered_it_is_away_and_not_lost() {
@@ -89,7 +25,10 @@ async fn before_redis_has_answered_it_is_away_and_not_lost() {
     assert_eq!(slug(service.durable.deployment()), "redis-unavailable");
     let checks = service.durable.checks().await;
     let shown: Vec<(&str, bool)> = checks.iter().map(|check| (check.name.as_ref(), check.ok)).collect();
-    assert_eq!(shown, [("redis", false), ("deployment", false), ("audit", false), ("storage", false)]);
+    assert_eq!(
+        shown,
+        [("redis", false), ("deployment", false), ("audit", false), ("keyring", false), ("storage", false)]
+    );
 }
 
 #[tokio::test]
@@ -115,11 +54,15 @@ async fn with_a_deployment_it_appends_and_all_checks_hold() {
     assert_eq!(service.durable.gate().seen().unwrap().id(), id);
     assert_eq!(service.append().await.unwrap(), 0);
     assert_eq!(service.append().await.unwrap(), 1);
-    let names = ["redis", "deployment", "audit", "storage"];
+    let names = ["redis", "deployment", "audit", "keyring", "storage"];
     assert_eq!(service.durable.checks().await, names.map(Check::ok));
     assert!(service.shows("voketag_durable_state_lost 0"));
     for concern in ["eviction", "fsync", "unknown"] {
-        assert!(service.shows(&format!("voketag_redis_storage_warnings{{concern=\"{concern}\"}} 0")));
+        assert!(
+            service.shows(&format!(
+                "voketag_redis_storage_warnings{{pool=\"durable\",concern=\"{concern}\"}} 0"
+            ))
+        );
     }
     assert!(service.durable.catalog().product(&ambient::uuid_v7(0)).await.unwrap().is_none());
 }
@@ -137,7 +80,9 @@ async fn weak_storage_is_a_warning() {
         let storage = service.check("storage").await.unwrap();
         assert!(storage.ok && storage.warn && storage.detail.is_some(), "{storage:?}");
         assert!(
-            service.shows(&format!("voketag_redis_storage_warnings{{concern=\"{concern}\"}} 1")),
+            service.shows(&format!(
+                "voketag_redis_storage_warnings{{pool=\"durable\",concern=\"{concern}\"}} 1"
+            )),
             "{args:?}"
         );
     }
@@ -194,6 +139,36 @@ async fn an_older_copy_of_the_same_deployment_is_lost_state_until_the_true_one_i
     service.durable.look().await.unwrap();
     assert!(service.durable.deployment().is_ok());
     assert_eq!(service.append().await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn what_makes_readiness_fail_for_lost_state_is_refused_and_what_mends_it_is_served() {
+    let redis = RedisServer::start().await;
+    let service = service(&redis.url(), Init::Auto, PATIENCE);
+    service.durable.look().await.unwrap();
+    let mut link = redis.connection().await;
+    let record: String = link.get(DEPLOYMENT).await.unwrap();
+    // As a deployment of which another epoch came into use, whose secret this process has not got.
+    let other = record.replacen(
+        "\"tag_checks\":{",
+        "\"tag_checks\":{\"4000\":\"00000000000000000000000000000000\",",
+        1,
+    );
+    assert_ne!(record, other);
+    let () = link.set(DEPLOYMENT, other).await.unwrap();
+    assert!(!service.check("deployment").await.unwrap().ok);
+    assert_eq!(slug(service.durable.deployment()), "state-lost");
+    assert_eq!(slug(service.append().await), "state-lost");
+    assert!(service.shows("voketag_durable_state_lost 1"));
+    let () = link.set(DEPLOYMENT, record).await.unwrap();
+    eventually("it is ready", PATIENCE, || async { service.check("deployment").await.unwrap().ok }).await;
+    assert_eq!(slug(service.durable.deployment()), "ok");
+    assert_eq!(service.append().await.unwrap(), 0);
+    service.durable.report_lost("a script found it gone");
+    assert_eq!(slug(service.durable.deployment()), "state-lost");
+    service.durable.look().await.unwrap();
+    assert_eq!(slug(service.durable.deployment()), "ok");
+    assert!(service.shows("voketag_durable_state_lost 0"));
 }
 
 #[tokio::test]

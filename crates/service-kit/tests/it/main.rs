@@ -5,3 +5,5 @@
 mod durable;
 mod errors;
 mod healthcheck;
+mod keyring;
+mod support;

@@ -9,11 +9,13 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use access::{ApiKey, KeyRecord, Scope, Scopes, Tenant, TenantId};
 use ambient::{Clock, SystemClock, entropy};
 use serde_json::json;
 use tag_id::{BatchNo, Epoch, Keyring, MasterSecret, TagId, TagIndex};
 use tempfile::TempDir;
 use test_support::RedisServer;
+use time::OffsetDateTime;
 
 use crate::error::Failure;
 use crate::http::{self, Answer, Request};
@@ -64,7 +66,8 @@ impl Fleet {
         // It makes the deployment that the others look for.
         factory.ready().await?;
         let believed = ("TRUSTED_PROXIES", "127.0.0.0/8");
-        let mut scan = start("scan-service", &[believed, ("RATE_LIMIT_IP_PER_MINUTE", NO_LIMIT)])?;
+        let unlimited = [("RATE_LIMIT_IP_PER_MINUTE", NO_LIMIT), ("RATE_LIMIT_KEY_PER_MINUTE", NO_LIMIT)];
+        let mut scan = start("scan-service", &[&[believed][..], &unlimited].concat())?;
         let mut limited_scan = start("scan-service", &[believed, ("REGION", "limited")])?;
         scan.ready().await?;
         limited_scan.ready().await?;
@@ -103,6 +106,37 @@ impl Fleet {
         let opened =
             opened.ok_or_else(|| Failure::Unexpected("an exported tag is not authentic".to_owned()))?;
         Ok(Batch { id: id.to_owned(), number: opened.batch })
+    }
+
+    /// A partner's key, stored as the factory would, of a tenant that is not the default one: its state is looked up too.
+    ///
+    /// # Errors
+    /// When Redis refuses.
+    pub(super) async fn partner_key(&self) -> Result<ApiKey, Failure> {
+        let now = i64::try_from(SystemClock::new().unix_millis() / 1_000).unwrap_or_default();
+        let created_at = OffsetDateTime::from_unix_timestamp(now).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let id: TenantId = "bench".parse().map_err(Failure::unexpected("a tenant's id"))?;
+        let tenant = Tenant { id: id.clone(), name: None, created_at, suspended: None };
+        let key = ApiKey::generate();
+        let record = KeyRecord {
+            id: *key.id(),
+            tenant: id.clone(),
+            digest: *key.digest(),
+            scopes: Scopes::from([Scope::ScanPartner]),
+            label: None,
+            created_at,
+            created_by: "bench".to_owned(),
+            expires_at: None,
+            revoked: None,
+            rotated: None,
+            replaces: None,
+        };
+        let mut both = redis::cmd("MSET");
+        both.arg(access::keys::tenant(&id)).arg(tenant.encode(1));
+        both.arg(access::keys::key(key.id())).arg(record.encode(1));
+        let stored = both.exec_async(&mut self.redis.connection().await).await;
+        stored.map_err(Failure::unexpected("storing a partner's key"))?;
+        Ok(key)
     }
 
     /// Tags of a batch as the factory exports them.

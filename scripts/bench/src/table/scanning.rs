@@ -1,4 +1,4 @@
-//! The HTTP figures: constant JSON, the floor, a scan, a denied scan, a forged id; each pressed for the same time, one
+//! The HTTP figures: constant JSON, the floor, a scan, one with a partner key, a denied scan, a forged id; each pressed for the same time, one
 //! after the other, round after round.
 
 use std::net::SocketAddr;
@@ -45,8 +45,19 @@ impl Press {
         connections: NonZeroUsize,
         status: u16,
     ) -> Result<Self, Failure> {
+        Self::with_headers(name, address, path, connections, status, &[])
+    }
+
+    fn with_headers(
+        name: &'static str,
+        address: SocketAddr,
+        path: &str,
+        connections: NonZeroUsize,
+        status: u16,
+        headers: &[String],
+    ) -> Result<Self, Failure> {
         let plan = Plan::new(&format!("http://{address}{path}"), connections, Stop::After(WARM_UP))?;
-        let plan = plan.with_headers(&[])?.with_addresses(CALLERS)?;
+        let plan = plan.with_headers(headers)?.with_addresses(CALLERS)?;
         Ok(Self { name, plan, status, reports: Vec::new() })
     }
 
@@ -126,6 +137,7 @@ pub(super) struct Scanning {
     forged: Press,
     floor: Press,
     scan: Press,
+    partner: Press,
     denied: Press,
     floor_of_many: Press,
     scan_of_many: Press,
@@ -149,11 +161,15 @@ impl Scanning {
             |name, address, connections, status| Press::new(name, address, "/v1/scan", connections, status);
         let mut denied = scans("denied scan", limited, CONNECTIONS, 429)?.of(&tags)?;
         denied.plan = denied.plan.with_addresses(DENIED_CALLERS)?;
+        let shown = [format!("Authorization: Bearer {}", fleet.partner_key().await?.reveal())];
+        let partner =
+            Press::with_headers("scan with a partner key", scan, "/v1/scan", CONNECTIONS, 200, &shown)?;
         Ok(Self {
             constant: Press::new("constant JSON", yardstick.address, "/constant", CONNECTIONS, 200)?,
             forged: scans("forged id", scan, CONNECTIONS, 404)?.of(&forged)?,
             floor: floor("floor", CONNECTIONS)?,
             scan: scans("scan", scan, CONNECTIONS, 200)?.of(&tags)?,
+            partner: partner.of(&tags)?,
             denied,
             floor_of_many: floor("floor, 150 connections", MANY_CONNECTIONS)?,
             scan_of_many: scans("scan, 150 connections", scan, MANY_CONNECTIONS, 200)?.of(&tags)?,
@@ -171,6 +187,7 @@ impl Scanning {
             &mut self.forged,
             &mut self.floor,
             &mut self.scan,
+            &mut self.partner,
             &mut self.denied,
             &mut self.floor_of_many,
             &mut self.scan_of_many,
@@ -190,6 +207,9 @@ impl Scanning {
             rate(&self.constant),
             rate(&self.floor).beside("constant JSON", Unit::PerSecond, self.constant.rates()),
             rate(&self.scan).beside("floor", Unit::PerSecond, floor()).bar(Bar::RatioAtLeast(0.5)),
+            rate(&self.partner)
+                .beside("admitted scan", Unit::PerSecond, self.scan.rates())
+                .bar(Bar::RatioAtLeast(0.9)),
             rate(&self.denied).beside("floor", Unit::PerSecond, floor()),
             rate(&self.forged)
                 .beside("constant JSON", Unit::PerSecond, self.constant.rates())

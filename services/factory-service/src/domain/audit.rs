@@ -1,25 +1,113 @@
-//! Reading and verifying the audit chain.
+//! Reading, exporting and verifying the audit chain.
 
+use std::borrow::Cow;
+use std::io;
 use std::num::NonZeroUsize;
 use std::ops::Range;
+use std::sync::Arc;
 
-use audit_chain::{Head, Page, VerifyReport};
+use access::Scope;
+use audit_chain::export::{ExportHeader, ExportPages};
+use audit_chain::note::SignedNote;
+use audit_chain::{Details, Head, Page, VerifyReport};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream};
+use http_edge::ApiError;
+use keyring::{AuditKeys, Family, NoteStanding};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use time::format_description::well_known::Rfc3339;
 use tokio::sync::Semaphore;
 
+use crate::domain::checkpoints::Checkpoints;
+use crate::domain::identity::Caller;
 use crate::domain::refusal::Refusal;
 use crate::domain::store::Store;
 
 const BUSY: &str = "another verification is under way in this process; try again when it has ended";
+const OTHER_ROOT: &str = "the chain has another root at this size than was signed";
+const TOO_LARGE: &str = "it is of more entries than the chain has";
+const OTHER_ORIGIN: &str = "it is of another origin";
+const UNREADABLE: &str = "it cannot be read as a signed checkpoint";
+
+/// Whether an event is in the name of the caller's tenant. One that cannot be read is nobody's.
+fn is_of(caller: &Caller, event: &RawValue) -> bool {
+    #[derive(Deserialize)]
+    struct Named<'a> {
+        #[serde(borrow)]
+        tenant: Cow<'a, str>,
+    }
+    serde_json::from_str::<Named<'_>>(event.get()).is_ok_and(|named| caller.owns(&named.tenant))
+}
+
+/// What a stored checkpoint is worth.
+#[derive(Debug)]
+pub(crate) struct Judged {
+    /// The key it is stored under.
+    pub(crate) number: u16,
+    /// Entries it speaks of, where it can be read.
+    pub(crate) size: Option<u64>,
+    pub(crate) standing: NoteStanding,
+    /// Why it does not speak of this chain, whoever signed it.
+    pub(crate) contradicted: Option<&'static str>,
+}
+
+/// What verifying found.
+#[derive(Debug)]
+pub(crate) struct Verified {
+    pub(crate) report: VerifyReport,
+    /// The latest checkpoint of each key, where the whole chain was asked for.
+    pub(crate) checkpoints: Vec<Judged>,
+}
+
+/// What a verification comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Outcome {
+    /// The chain is as it was written, and a key that is not revoked says where it stood.
+    Valid,
+    /// The chain is as it was written; no checkpoint was looked at, or there is none.
+    Unsigned,
+    /// The chain is as it was written, and only a revoked key says where it stood: neither yes nor no.
+    SignedByRevokedKey,
+    /// The chain, or what was signed of it, is not right.
+    Broken,
+}
+
+impl Verified {
+    /// Of all that was found the worst, and of signatures the best.
+    pub(crate) fn outcome(&self) -> Outcome {
+        let standing = |judged: &Judged| match judged.standing {
+            _ if judged.contradicted.is_some() => Outcome::Broken,
+            NoteStanding::Broken { .. } => Outcome::Broken,
+            NoteStanding::Valid { .. } => Outcome::Valid,
+            NoteStanding::SignedByRevokedKey { .. } => Outcome::SignedByRevokedKey,
+            NoteStanding::UnknownKey => Outcome::Unsigned,
+        };
+        let found: Vec<Outcome> = self.checkpoints.iter().map(standing).collect();
+        let any = |outcome| found.contains(&outcome);
+        if !self.report.ok || any(Outcome::Broken) {
+            Outcome::Broken
+        } else if any(Outcome::Valid) {
+            Outcome::Valid
+        } else if any(Outcome::SignedByRevokedKey) {
+            Outcome::SignedByRevokedKey
+        } else {
+            Outcome::Unsigned
+        }
+    }
+}
 
 /// The chain, which all tenants share.
 pub(crate) struct Audit {
     store: Store,
+    checkpoints: Arc<Checkpoints>,
     verifying: Semaphore,
 }
 
 impl Audit {
-    pub(crate) fn new(store: Store) -> Self {
-        Self { store, verifying: Semaphore::new(1) }
+    pub(crate) fn new(store: Store, checkpoints: Arc<Checkpoints>) -> Self {
+        Self { store, checkpoints, verifying: Semaphore::new(1) }
     }
 
     pub(crate) async fn head(&self) -> Result<Head, Refusal> {
@@ -27,15 +115,98 @@ impl Audit {
         self.store.read(log.head()).await
     }
 
-    pub(crate) async fn events(&self, after_seq: Option<u64>, limit: NonZeroUsize) -> Result<Page, Refusal> {
+    /// A page of the chain. Every entry's hashes are there, so that anybody can verify it; the event of another tenant's
+    /// entry is `null` for all but operators.
+    pub(crate) async fn events(
+        &self,
+        caller: &Caller,
+        after_seq: Option<u64>,
+        limit: NonZeroUsize,
+    ) -> Result<Page, Refusal> {
         let log = self.store.log()?;
-        self.store.read(log.entries(after_seq, limit)).await
+        let mut page = self.store.read(log.entries(after_seq, limit)).await?;
+        if !caller.has(Scope::Admin) {
+            for entry in page.events.iter_mut().filter(|entry| !is_of(caller, &entry.event)) {
+                entry.event = RawValue::NULL.to_owned();
+            }
+        }
+        Ok(page)
     }
 
-    /// Verifies a range, one at a time: it reads the whole of it, and hashes as fast as a core can.
-    pub(crate) async fn verify(&self, range: Range<u64>) -> Result<VerifyReport, Refusal> {
+    /// The whole chain as a file that can be verified anywhere, with the latest checkpoint of each key. One event says so
+    /// before the first byte leaves, and is the last that is exported.
+    pub(crate) async fn export(
+        &self,
+        caller: &Caller,
+    ) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>, Refusal> {
+        let event = caller.event("audit.exported", "audit/*".to_owned(), Details::new());
+        self.store.note(event).await?;
+        let signer = self.checkpoints.signer().map_err(Refusal::Store)?;
+        let store = signer.store().clone();
+        let notes: Vec<String> = store.notes().await?.into_values().collect();
+        let head = store.log().head().await?;
+        let keys = self.store.keys()?;
+        let keys = keys.record().family(Family::Audit).iter().map(serde_json::to_value);
+        let keys = keys.collect::<Result<Vec<_>, _>>();
+        let keys = keys.map_err(|error| Refusal::Store(ApiError::internal(error)))?;
+        let exported_at = self.store.now().format(&Rfc3339);
+        let exported_at = exported_at.map_err(|error| Refusal::Store(ApiError::internal(error)))?;
+        let header = ExportHeader::new(self.checkpoints.origin(), head, exported_at, notes, keys);
+        let first = stream::once(std::future::ready(Ok(Bytes::from(header.to_line()))));
+        let pages = ExportPages::new(store.log().clone(), head);
+        let rest = stream::try_unfold(pages, |mut pages| async move {
+            let lines = pages.next(|_| true).await.map_err(io::Error::other)?;
+            Ok(lines.map(|lines| (Bytes::from(lines), pages)))
+        });
+        Ok(first.chain(rest))
+    }
+
+    /// Verifies a range, one at a time: it reads the whole of it, and hashes as fast as a core can. Of the whole chain also the
+    /// signed checkpoints are verified.
+    pub(crate) async fn verify(&self, range: Range<u64>) -> Result<Verified, Refusal> {
         let log = self.store.log()?;
         let _alone = self.verifying.try_acquire().map_err(|_| Refusal::Conflict(BUSY))?;
-        self.store.read(log.verify(range)).await
+        let whole = range.start == 0 && range.end == u64::MAX;
+        let report = self.store.read(log.verify(range)).await?;
+        let checkpoints = if whole && report.ok { self.judge().await? } else { Vec::new() };
+        Ok(Verified { report, checkpoints })
+    }
+
+    /// What the stored checkpoints are worth; the chain's hashes were verified before.
+    async fn judge(&self) -> Result<Vec<Judged>, Refusal> {
+        let store = self.checkpoints.signer().map_err(Refusal::Store)?.store().clone();
+        let snapshot = self.store.keys()?;
+        let keys = AuditKeys::of(snapshot.record());
+        let mut found = Vec::new();
+        for (number, text) in store.notes().await? {
+            found.push((number, SignedNote::parse(text.as_bytes()).ok()));
+        }
+        let size_of = |note: &SignedNote| note.checkpoint().ok().map(|checkpoint| checkpoint.size);
+        let sizes = found.iter().filter_map(|(_, note)| size_of(note.as_ref()?));
+        // Read after the notes: what was signed meanwhile speaks of no more than the head is now.
+        let head = store.log().head().await?;
+        let roots = store.roots_at(sizes.filter(|size| *size <= head.size)).await?;
+        let origin = self.checkpoints.origin();
+        let judged = found.into_iter().map(|(number, note)| {
+            let read = note.and_then(|note| Some((note.checkpoint().ok()?, note)));
+            let Some((checkpoint, note)) = read else {
+                let (standing, contradicted) = (NoteStanding::UnknownKey, Some(UNREADABLE));
+                return Judged { number, size: None, standing, contradicted };
+            };
+            let contradicted = if checkpoint.origin != origin {
+                Some(OTHER_ORIGIN)
+            } else {
+                match roots.get(&checkpoint.size) {
+                    None => Some(TOO_LARGE),
+                    Some(root) if *root != checkpoint.root => Some(OTHER_ROOT),
+                    Some(_) => None,
+                }
+            };
+            Judged { number, size: Some(checkpoint.size), standing: keys.judge(&note), contradicted }
+        });
+        let judged: Vec<Judged> = judged.collect();
+        let revoked = |judged: &&Judged| matches!(judged.standing, NoteStanding::SignedByRevokedKey { .. });
+        self.checkpoints.count_revoked(judged.iter().filter(revoked).count() as u64);
+        Ok(judged)
     }
 }

@@ -5,7 +5,7 @@
 
 use audit_chain::{Check, Details, Effect, Write};
 use catalog::{Batch, Lifecycle, Page, Record, Stored, Withdrawal, keys};
-use tag_id::Epoch;
+use idempotency::Answer;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -63,16 +63,20 @@ pub(crate) struct BatchView {
 /// The batches of all tenants.
 pub(crate) struct Batches {
     store: Store,
-    epoch: Epoch,
 }
 
 impl Batches {
-    /// New batches are minted under `epoch`.
-    pub(crate) fn new(store: Store, epoch: Epoch) -> Self {
-        Self { store, epoch }
+    pub(crate) fn new(store: Store) -> Self {
+        Self { store }
     }
 
-    pub(crate) async fn create(&self, caller: &Caller, new: NewBatch) -> Result<BatchView, Refusal> {
+    /// Mints a batch; `answer` is what the client is told.
+    pub(crate) async fn create(
+        &self,
+        caller: &Caller,
+        new: NewBatch,
+        answer: impl Fn(BatchView) -> Answer,
+    ) -> Result<Answer, Refusal> {
         if let (Some(made), Some(expiry)) = (new.manufactured_at, new.expires_at)
             && expiry <= made
         {
@@ -80,18 +84,19 @@ impl Batches {
             return Err(FieldError::Unacceptable { field: "expires_at", why }.into());
         }
         let product = self.store.read(self.store.catalog().product(&new.product_id)).await?;
-        if !product.is_some_and(|product| caller.tenant().owns(&product.value.tenant)) {
+        if !product.is_some_and(|product| caller.owns(&product.value.tenant)) {
             let why = "names no product that exists".to_owned();
             return Err(FieldError::Unacceptable { field: "product_id", why }.into());
         }
-        let (created_at, id) = self.store.stamp();
+        let (created_at, id) = self.store.stamp(caller, "batch");
         let label = new.label.map(Label::into_string);
         for _ in 0..TRIES {
+            let keys = self.store.keys()?;
             let batch = Batch {
                 id,
                 tenant: caller.tenant().as_str().to_owned(),
                 batch_no: self.store.take_batch_no().await?,
-                epoch: self.epoch,
+                epoch: keys.active_epoch(),
                 size: new.size.get(),
                 product_id: new.product_id,
                 label: label.clone(),
@@ -102,13 +107,14 @@ impl Batches {
                 recalled: None,
             };
             let event = caller.event("batch.created", resource(&id), details_of(&batch));
-            if self.store.write(event, creation_of(&batch)).await? == Written::Yes {
-                return Ok(self.view(batch));
+            let (effect, batch_no) = (creation_of(&batch).check(keys.guard()), batch.batch_no.get());
+            let answer = answer(self.view(batch));
+            if self.store.write_once(caller, event, effect, &answer).await? == Written::Yes {
+                return Ok(answer);
             }
-            tracing::warn!(
-                batch_no = batch.batch_no.get(),
-                "a batch number is in use already; taking the next"
-            );
+            // Its number was in use, or the keyring has moved on: nothing may be minted under a key that was retired meanwhile.
+            tracing::warn!(batch_no, "a batch was not written as it was to be; minting it anew");
+            self.store.refresh_keys().await;
         }
         Err(Refusal::Conflict(NO_NUMBER))
     }
@@ -136,12 +142,13 @@ impl Batches {
         id: &Uuid,
         how: Withdraw,
         reason: Reason,
-    ) -> Result<BatchView, Refusal> {
+        answer: impl Fn(BatchView) -> Answer,
+    ) -> Result<Answer, Refusal> {
         let reason = reason.into_string();
         for _ in 0..TRIES {
             let Stored { mut value, revision, bytes } = owned(&self.store, caller, id).await?;
             if how.place(&mut value).is_some() {
-                return Ok(self.view(value));
+                return Ok(answer(self.view(value)));
             }
             *how.place(&mut value) = Some(Withdrawal { at: self.store.now(), reason: reason.clone() });
             let key = keys::batch(value.batch_no);
@@ -151,8 +158,9 @@ impl Batches {
             };
             let details = Details::new().with("reason", reason.as_str());
             let event = caller.event(how.action(), resource(id), details);
-            if self.store.write(event, effect).await? == Written::Yes {
-                return Ok(self.view(value));
+            let answer = answer(self.view(value));
+            if self.store.write_once(caller, event, effect, &answer).await? == Written::Yes {
+                return Ok(answer);
             }
         }
         Err(Refusal::Conflict(OVERTAKEN))
@@ -166,7 +174,7 @@ impl Batches {
 /// A batch of the caller's tenant.
 pub(crate) async fn owned(store: &Store, caller: &Caller, id: &Uuid) -> Result<Stored<Batch>, Refusal> {
     let found = store.read(store.catalog().batch(id)).await?;
-    found.filter(|batch| caller.tenant().owns(&batch.value.tenant)).ok_or(Refusal::NoSuch("batch"))
+    found.filter(|batch| caller.owns(&batch.value.tenant)).ok_or(Refusal::NoSuch("batch"))
 }
 
 /// As audit events name it.

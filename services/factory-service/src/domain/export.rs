@@ -7,7 +7,7 @@
 use std::io;
 use std::sync::Arc;
 
-use audit_chain::{Details, Effect};
+use audit_chain::Details;
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use http_edge::ApiError;
@@ -21,7 +21,7 @@ use crate::domain::identity::Caller;
 use crate::domain::input::FieldError;
 use crate::domain::refusal::Refusal;
 use crate::domain::rows::{Format, Rows};
-use crate::domain::store::{Store, Written};
+use crate::domain::store::Store;
 use crate::domain::tags::TagUrls;
 
 /// Which tags, and how.
@@ -75,12 +75,7 @@ impl Exporter {
         let details =
             Details::new().with("format", wanted.format.name()).with("from", from).with("count", count);
         let event = caller.event("batch.exported", resource(id), details);
-        match self.store.write(event, Effect::default()).await? {
-            Written::Yes => {}
-            Written::Overtaken => {
-                return Err(Refusal::Store(ApiError::internal("an event without checks was overtaken")));
-            }
-        }
+        self.store.note(event).await?;
         let rows = Rows::new(minter, batch.batch_no, from..from + count, wanted.format, self.urls.prefix());
         Ok(chunks(rows, Arc::clone(&self.minting)))
     }

@@ -1,13 +1,21 @@
 //! Who acts: the key that was shown becomes a principal, and with the request it came in, a caller.
 //!
-//! Everything below takes a [`Caller`], so that nothing can be read or changed in nobody's name.
+//! Everything below takes a [`Caller`], so that nothing can be read or changed in nobody's name. A key is looked up anew for
+//! every request: what was revoked or suspended is refused by the next one, on every instance.
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use access::{ApiKey, Authenticated, LastUse, Scope, Scopes, TenantId};
 use audit_chain::{Details, NewEvent};
+use service_kit::durable::Durable;
+use service_kit::errors;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+
+use crate::domain::once::Once;
+use crate::domain::refusal::Refusal;
 
 /// The SHA-256 of an API key. Keys are long and random, so a plain digest gives nothing away.
 #[derive(Clone)]
@@ -33,46 +41,60 @@ impl fmt::Debug for KeyDigest {
     }
 }
 
-/// Whose data it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct TenantId(String);
-
-impl TenantId {
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Whether a stored record is this tenant's.
-    pub(crate) fn owns(&self, stored_tenant: &str) -> bool {
-        self.0 == stored_tenant
-    }
-}
-
-/// Who a key stands for.
+/// Who a key stands for, and what it may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Principal {
     pub(crate) tenant: TenantId,
     /// As audit events name it, e.g. `key/bootstrap`.
     pub(crate) actor: String,
+    pub(crate) scopes: Scopes,
+}
+
+impl Principal {
+    /// The operator of the deployment, of tenant `default`, with every scope.
+    pub(crate) fn operator(actor: &str) -> Self {
+        Self { tenant: TenantId::default_tenant(), actor: actor.to_owned(), scopes: Scopes::all() }
+    }
 }
 
 /// Knows the keys.
 pub(crate) struct Authenticator {
-    key: KeyDigest,
-    principal: Principal,
+    bootstrap: KeyDigest,
+    durable: Arc<Durable>,
+    last_use: LastUse,
 }
 
 impl Authenticator {
-    /// The one key of a fresh deployment: tenant `default`'s first.
-    pub(crate) fn bootstrap(key: KeyDigest) -> Self {
-        let principal =
-            Principal { tenant: TenantId("default".to_owned()), actor: "key/bootstrap".to_owned() };
-        Self { key, principal }
+    /// `bootstrap` is tenant `default`'s first key; the others are looked up.
+    pub(crate) fn new(bootstrap: KeyDigest, durable: Arc<Durable>, last_use: LastUse) -> Self {
+        Self { bootstrap, durable, last_use }
     }
 
-    /// Whose key it is, if anybody's.
-    pub(crate) fn principal_of(&self, key: &str) -> Option<&Principal> {
-        self.key.matches(key).then_some(&self.principal)
+    /// Whose key it is. One round trip, none for the bootstrap key or for a text that is no key.
+    pub(crate) async fn principal_of(&self, text: &str) -> Result<Principal, Refusal> {
+        if self.bootstrap.matches(text) {
+            return Ok(Principal::operator("key/bootstrap"));
+        }
+        let Ok(key) = ApiKey::parse(text) else { return Err(Refusal::UnknownKey) };
+        let deployment = self.durable.deployment().map_err(Refusal::Store)?;
+        let answered = access::authenticate(self.durable.pool(), deployment.prefix(), &key).await;
+        match answered.map_err(|error| Refusal::Store(errors::from_pool(error)))? {
+            Authenticated::Principal(known) => {
+                self.last_use.note(&known.id, self.durable.clock().unix_millis());
+                Ok(Principal {
+                    actor: format!("key/{}", known.id),
+                    tenant: known.tenant,
+                    scopes: known.scopes,
+                })
+            }
+            Authenticated::Invalid => Err(Refusal::UnknownKey),
+            Authenticated::Suspended => Err(Refusal::Suspended),
+            Authenticated::StateLost => {
+                self.durable
+                    .report_lost("an API key was looked up and the deployment record was gone or another");
+                Err(Refusal::Store(errors::state_lost()))
+            }
+        }
     }
 }
 
@@ -82,6 +104,8 @@ pub(crate) struct Caller {
     pub(crate) principal: Principal,
     pub(crate) request_id: String,
     pub(crate) ip: Option<IpAddr>,
+    /// Set where the request is to be carried out once, however often it is sent.
+    pub(crate) once: Option<Arc<Once>>,
 }
 
 impl Caller {
@@ -89,10 +113,31 @@ impl Caller {
         &self.principal.tenant
     }
 
-    /// What this caller did, for the audit chain.
+    /// Whether a stored record is the caller's tenant's.
+    pub(crate) fn owns(&self, stored_tenant: &str) -> bool {
+        self.tenant().as_str() == stored_tenant
+    }
+
+    /// Whether the caller may do what needs `scope`.
+    pub(crate) fn has(&self, scope: Scope) -> bool {
+        self.principal.scopes.contains(scope)
+    }
+
+    /// What this caller did, for the audit chain, in its own tenant's name.
     pub(crate) fn event(&self, action: &str, resource: String, details: Details) -> NewEvent {
+        self.event_for(self.tenant(), action, resource, details)
+    }
+
+    /// What this caller did in the name of `tenant`: an operator acts on other tenants.
+    pub(crate) fn event_for(
+        &self,
+        tenant: &TenantId,
+        action: &str,
+        resource: String,
+        details: Details,
+    ) -> NewEvent {
         NewEvent {
-            tenant: self.tenant().as_str().to_owned(),
+            tenant: tenant.as_str().to_owned(),
             actor: self.principal.actor.clone(),
             action: action.to_owned(),
             resource,
@@ -110,10 +155,10 @@ mod tests {
     #[test]
     fn a_key_is_known_by_all_of_it() {
         let key = "0123456789abcdef0123456789abcdef";
-        let authenticator = Authenticator::bootstrap(KeyDigest::of(key));
-        assert_eq!(authenticator.principal_of(key).unwrap().actor, "key/bootstrap");
+        let digest = KeyDigest::of(key);
+        assert!(digest.matches(key));
         for other in ["", &key[1..], "0123456789abcdef0123456789abcdeF", &format!("{key} ")] {
-            assert!(authenticator.principal_of(other).is_none(), "{other:?}");
+            assert!(!digest.matches(other), "{other:?}");
         }
     }
 }

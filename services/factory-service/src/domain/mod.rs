@@ -1,12 +1,17 @@
 //! The factory's work, without HTTP: who acts, what may be written, and the changes with their audit events.
 
+pub(crate) mod api_keys;
 pub(crate) mod audit;
 pub(crate) mod batches;
+pub(crate) mod checkpoints;
 pub(crate) mod export;
 pub(crate) mod identity;
 pub(crate) mod input;
+pub(crate) mod keyring;
+pub(crate) mod once;
 pub(crate) mod products;
 pub(crate) mod refusal;
 pub(crate) mod rows;
 pub(crate) mod store;
 pub(crate) mod tags;
+pub(crate) mod tenants;

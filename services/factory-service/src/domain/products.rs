@@ -2,12 +2,13 @@
 
 use audit_chain::{Check, Details, Effect, Write};
 use catalog::{Page, Product, Record, Stored, keys};
+use idempotency::Answer;
 use uuid::Uuid;
 
 use crate::domain::identity::Caller;
 use crate::domain::input::{Gtin, Label};
 use crate::domain::refusal::Refusal;
-use crate::domain::store::{Store, TRIES, Written};
+use crate::domain::store::{Store, TRIES, Written, pause_before};
 
 const OVERTAKEN: &str = "the product was changed by others at the same time, again and again; try again";
 
@@ -64,8 +65,15 @@ impl Products {
         Self { store }
     }
 
-    pub(crate) async fn create(&self, caller: &Caller, new: NewProduct) -> Result<Product, Refusal> {
-        let (now, id) = self.store.stamp();
+    /// Makes a product; `answer` is what the client is told, stored together with the product where the request is to be
+    /// carried out once.
+    pub(crate) async fn create(
+        &self,
+        caller: &Caller,
+        new: NewProduct,
+        answer: impl FnOnce(Product) -> Answer,
+    ) -> Result<Answer, Refusal> {
+        let (now, id) = self.store.stamp(caller, "product");
         let product = Product {
             id,
             tenant: caller.tenant().as_str().to_owned(),
@@ -89,8 +97,9 @@ impl Products {
                 Write::SortedAdd { key: index.into(), score: 0, member: id.to_string().into() },
             ],
         };
-        match self.store.write(caller.event("product.created", resource(&id), details), effect).await? {
-            Written::Yes => Ok(product),
+        let (event, answer) = (caller.event("product.created", resource(&id), details), answer(product));
+        match self.store.write_once(caller, event, effect, &answer).await? {
+            Written::Yes => Ok(answer),
             Written::Overtaken => Err(Refusal::Conflict("the new product's id is taken; try again")),
         }
     }
@@ -115,7 +124,8 @@ impl Products {
         id: &Uuid,
         patch: ProductPatch,
     ) -> Result<Product, Refusal> {
-        for _ in 0..TRIES {
+        for attempt in 0..TRIES {
+            pause_before(attempt).await;
             let Stored { value, revision, bytes } = self.stored(caller, id).await?;
             let (mut changed, details) = patch.clone().applied_to(&value);
             if changed == value {
@@ -137,7 +147,7 @@ impl Products {
 
     async fn stored(&self, caller: &Caller, id: &Uuid) -> Result<Stored<Product>, Refusal> {
         let found = self.store.read(self.store.catalog().product(id)).await?;
-        found.filter(|product| caller.tenant().owns(&product.value.tenant)).ok_or(Refusal::NoSuch("product"))
+        found.filter(|product| caller.owns(&product.value.tenant)).ok_or(Refusal::NoSuch("product"))
     }
 }
 

@@ -1,8 +1,10 @@
 //! Why something was not done.
 
+use access::AccessError;
 use audit_chain::ReadError;
 use catalog::{CatalogError, DeploymentError};
 use http_edge::ApiError;
+use keyring::{KeyringError, MoveRefusal};
 use service_kit::durable::AppendFailure;
 use service_kit::errors;
 
@@ -19,6 +21,12 @@ pub(crate) enum Refusal {
     NoSuchTag,
     /// Others were faster each time, or the same work is under way.
     Conflict(&'static str),
+    /// The key is none, or no longer one.
+    UnknownKey,
+    /// The key's tenant is suspended.
+    Suspended,
+    /// The request's claim went to another try of the same request; nothing was written.
+    ClaimLost,
     /// The durable Redis, or what it holds.
     Store(ApiError),
 }
@@ -32,6 +40,32 @@ impl From<FieldError> for Refusal {
 impl From<CatalogError> for Refusal {
     fn from(error: CatalogError) -> Self {
         Self::Store(errors::from_catalog(error))
+    }
+}
+
+impl From<AccessError> for Refusal {
+    fn from(error: AccessError) -> Self {
+        match error {
+            AccessError::Redis(error) => Self::Store(errors::from_pool(error)),
+            AccessError::UnknownCursor => FieldError::Malformed {
+                field: "cursor",
+                why: "is no next_cursor of a page before".to_owned(),
+            }
+            .into(),
+            fault @ AccessError::Record(_) => Self::Store(ApiError::internal(fault)),
+        }
+    }
+}
+
+impl From<KeyringError> for Refusal {
+    fn from(error: KeyringError) -> Self {
+        let unacceptable =
+            |why: &str| FieldError::Unacceptable { field: "compromised_since", why: why.to_owned() }.into();
+        match error {
+            KeyringError::Refused(MoveRefusal::Unknown(_)) => Self::NoSuch("key"),
+            KeyringError::Refused(MoveRefusal::Future) => unacceptable("lies in the future"),
+            other => Self::Store(errors::from_keyring(other)),
+        }
     }
 }
 

@@ -2,18 +2,27 @@
 //! written together with their event.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use ambient::{crash_point, entropy};
 use audit_chain::{AppendError, AuditLog, Effect, NewEvent};
 use catalog::Catalog;
-use service_kit::durable::{AppendFailure, Durable};
-use tag_id::BatchNo;
+use http_edge::ApiError;
+use idempotency::Answer;
+use keyring::Snapshot;
+use service_kit::KeyStanding;
+use service_kit::durable::{AppendFailure, Durable, Stamp, from_unix_millis};
+use tag_id::{BatchNo, Epoch};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::domain::identity::Caller;
 use crate::domain::refusal::Refusal;
 
 /// How often a change is tried anew when others change the same thing at the same time.
 pub(crate) const TRIES: usize = 5;
+/// The pause before the second try; each one after it is as much longer. An append under way takes about as long.
+const BETWEEN_TRIES: Duration = Duration::from_millis(5);
 
 /// How a change that could be written ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +32,13 @@ pub(crate) enum Written {
     Yes,
     /// What it expected was no longer so; nothing was written.
     Overtaken,
+}
+
+/// Before the first try (0) nothing; before each one after it a pause, so that those who change the same thing part.
+pub(crate) async fn pause_before(attempt: usize) {
+    if let Some(times) = u32::try_from(attempt).ok().filter(|times| *times > 0) {
+        tokio::time::sleep(entropy::jittered(times * BETWEEN_TRIES, 800)).await;
+    }
 }
 
 /// Cheap to clone.
@@ -46,10 +62,32 @@ impl Store {
         self.durable.appender().map(|appender| appender.log()).map_err(Refusal::Store)
     }
 
-    /// The time now, and an id that begins with it.
-    pub(crate) fn stamp(&self) -> (OffsetDateTime, Uuid) {
-        let millis = self.durable.clock().unix_millis();
-        (service_kit::durable::from_unix_millis(millis), ambient::uuid_v7(millis))
+    /// The time now, and an id that begins with it; for a request that is carried out once, those of its first try.
+    pub(crate) fn stamp(&self, caller: &Caller, purpose: &str) -> (OffsetDateTime, Uuid) {
+        let (millis, id) = match &caller.once {
+            Some(once) => (once.claim().created_ms(), once.claim().id(purpose)),
+            None => {
+                let now = self.durable.clock().unix_millis();
+                (now, ambient::uuid_v7(now))
+            }
+        };
+        (from_unix_millis(millis), id)
+    }
+
+    /// The keyring as this process knows it.
+    pub(crate) fn keys(&self) -> Result<Arc<Snapshot>, Refusal> {
+        self.durable.keys().map_err(Refusal::Store)
+    }
+
+    /// What the keyring says of the key of `epoch`; nothing where an id under it is a forged one.
+    pub(crate) async fn key_standing(&self, epoch: Epoch) -> Result<Option<KeyStanding>, Refusal> {
+        KeyStanding::of(&self.durable, epoch).await.map_err(Refusal::Store)
+    }
+
+    /// Looks at the keyring now.
+    pub(crate) async fn refresh_keys(&self) {
+        // How that went shows in what is asked next.
+        drop(self.durable.refresh_keys().await);
     }
 
     pub(crate) fn now(&self) -> OffsetDateTime {
@@ -69,8 +107,59 @@ impl Store {
 
     /// Appends `event` and carries out `effect`, both or neither.
     pub(crate) async fn write(&self, event: NewEvent, effect: Effect) -> Result<Written, Refusal> {
-        match self.durable.append(event, effect).await {
+        crash_point("before-write");
+        let appended = self.durable.append(event, effect).await;
+        crash_point("after-write");
+        match appended {
             Ok(_) => Ok(Written::Yes),
+            Err(AppendFailure::Append(AppendError::Precondition { .. })) => Ok(Written::Overtaken),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    /// Appends `event`, which changes nothing else.
+    pub(crate) async fn note(&self, event: NewEvent) -> Result<(), Refusal> {
+        match self.write(event, Effect::none()).await? {
+            Written::Yes => Ok(()),
+            Written::Overtaken => {
+                Err(Refusal::Store(ApiError::internal("an event without checks was overtaken")))
+            }
+        }
+    }
+
+    /// As [`Self::write`]; where the request is to be carried out once, `answer` is stored in the same call, under the claim that the
+    /// request holds. A claim that was lost to another try meanwhile writes nothing.
+    pub(crate) async fn write_once(
+        &self,
+        caller: &Caller,
+        event: NewEvent,
+        effect: Effect,
+        answer: &Answer,
+    ) -> Result<Written, Refusal> {
+        let Some(once) = &caller.once else { return self.write(event, effect).await };
+        let claim = once.claim();
+        let own_checks = effect.checks.len();
+        let effect =
+            claim.complete_in(effect, answer).map_err(|error| Refusal::Store(ApiError::internal(error)))?;
+        let stamp = Stamp { unix_millis: claim.created_ms(), id: claim.id("event"), nonce: claim.nonce() };
+        let first = claim.origin();
+        let event = NewEvent {
+            actor: first.actor.clone(),
+            request_id: first.request_id.clone(),
+            ip: first.ip,
+            ..event
+        };
+        crash_point("before-effect");
+        let appended = self.durable.append_as(stamp, event, effect).await;
+        crash_point("after-effect");
+        match appended {
+            Ok(_) => {
+                once.note_done();
+                Ok(Written::Yes)
+            }
+            Err(AppendFailure::Append(AppendError::Precondition { check })) if check >= own_checks => {
+                Err(Refusal::ClaimLost)
+            }
             Err(AppendFailure::Append(AppendError::Precondition { .. })) => Ok(Written::Overtaken),
             Err(failure) => Err(failure.into()),
         }

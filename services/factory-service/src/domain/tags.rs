@@ -5,6 +5,8 @@ use std::sync::Arc;
 use audit_chain::{Check, Details, Effect, Write};
 use catalog::store::TagRevocation;
 use catalog::{Batch, Lifecycle, REVOKED_FLAG, TagState, Withdrawal, keys};
+use idempotency::Answer;
+use service_kit::KeyStanding;
 use service_kit::durable::from_unix_millis;
 use tag_id::{Crockford, Keyring, Opened, TagId};
 use time::OffsetDateTime;
@@ -51,9 +53,11 @@ pub(crate) struct TagView {
 }
 
 /// A tag that was minted for the caller's tenant.
+#[derive(Clone)]
 struct Minted {
     id: TagId,
     opened: Opened,
+    key: KeyStanding,
     batch: Batch,
 }
 
@@ -87,12 +91,13 @@ impl Tags {
         caller: &Caller,
         id: TagId,
         reason: Reason,
-    ) -> Result<TagView, Refusal> {
+        answer: impl Fn(TagView) -> Answer,
+    ) -> Result<Answer, Refusal> {
         let minted = self.minted(caller, id).await?;
         let serial = minted.opened.serial();
         let (state, standing) = self.store.read(self.store.catalog().tag(serial)).await?;
         if state.revoked {
-            return Ok(self.view(minted, state, standing));
+            return Ok(answer(self.view(minted, state, standing)));
         }
         let withdrawal = Withdrawal { at: self.store.now(), reason: reason.into_string() };
         let details = Details::new()
@@ -107,17 +112,21 @@ impl Tags {
                 Write::Set { key: keys::tag_revocation(serial).into(), value: revocation.encode() },
             ],
         };
-        match self.store.write(caller.event("tag.revoked", format!("tag/{id}"), details), effect).await? {
-            Written::Yes => Ok(self.view(minted, TagState { revoked: true, ..state }, Some(revocation))),
+        let event = caller.event("tag.revoked", format!("tag/{id}"), details);
+        let revoked = TagState { revoked: true, ..state };
+        let done = answer(self.view(minted.clone(), revoked, Some(revocation)));
+        match self.store.write_once(caller, event, effect, &done).await? {
+            Written::Yes => Ok(done),
             Written::Overtaken => {
                 let (state, standing) = self.store.read(self.store.catalog().tag(serial)).await?;
-                Ok(self.view(minted, state, standing))
+                Ok(answer(self.view(minted, state, standing)))
             }
         }
     }
 
     async fn minted(&self, caller: &Caller, id: TagId) -> Result<Minted, Refusal> {
         let opened = self.keyring.open(&id).ok_or(Refusal::NoSuchTag)?;
+        let key = self.store.key_standing(opened.epoch).await?.ok_or(Refusal::NoSuchTag)?;
         let found = self.store.read(self.store.catalog().batch_by_no(opened.batch)).await?;
         let Some(batch) =
             found.map(|found| found.value).filter(|batch| batch.holds(opened.epoch, opened.index))
@@ -129,19 +138,19 @@ impl Tags {
             );
             return Err(Refusal::NoSuchTag);
         };
-        if !caller.tenant().owns(&batch.tenant) {
+        if !caller.owns(&batch.tenant) {
             return Err(Refusal::NoSuchTag);
         }
-        Ok(Minted { id, opened, batch })
+        Ok(Minted { id, opened, key, batch })
     }
 
     fn view(&self, minted: Minted, state: TagState, revocation: Option<TagRevocation>) -> TagView {
-        let Minted { id, opened, batch } = minted;
+        let Minted { id, opened, key, batch } = minted;
         TagView {
             id,
             url: self.urls.of(&id.crockford()),
             opened,
-            lifecycle: batch.lifecycle(state.revoked, self.store.now()),
+            lifecycle: batch.lifecycle_under(key.disowns(&batch), state.revoked, self.store.now()),
             batch,
             scan_count: state.scan_count,
             scanned_at: state

@@ -6,12 +6,17 @@ use audit_chain::Page;
 use axum::Json;
 use axum::body::Body as AxumBody;
 use axum::extract::{FromRequest, Request, State};
+use axum::http::HeaderName;
 use axum::http::header::CONTENT_TYPE;
 use http_edge::{ApiBytes, ApiError, ApiJson, ApiQuery};
+use keyring::NoteStanding;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use time::OffsetDateTime;
+use time::serde::rfc3339;
 use utoipa::{IntoParams, ToSchema};
 
+use crate::domain::audit::{Judged, Outcome, Verified};
 use crate::domain::identity::Caller;
 use crate::handlers::list::limit;
 use crate::handlers::problems::{Body, Contended, Guarded, Read};
@@ -54,8 +59,8 @@ pub(crate) struct EntryAnswer {
     payload_hash: String,
     /// The entry's own hash.
     hash: String,
-    /// The stored bytes, embedded as they are (RFC 8785).
-    #[schema(value_type = Object)]
+    /// The stored bytes, embedded as they are (RFC 8785); `null` where the event is another tenant's.
+    #[schema(value_type = Option<Object>)]
     event: Value,
 }
 
@@ -81,8 +86,12 @@ pub(crate) struct VerifyRequest {
 /// What verifying found.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct VerifyAnswer {
-    /// Whether everything asked for is as it was written.
+    /// Whether everything asked for is as it was written, and nothing that was signed contradicts it.
     ok: bool,
+    /// `valid`: and a key that is not revoked has signed where it stood. `unsigned`: no checkpoint was there, or only a part was
+    /// asked for. `signed_by_revoked_key`: only a revoked key has signed, neither yes nor no. `broken`: it is not right.
+    #[schema(value_type = String, example = "valid")]
+    state: Outcome,
     /// Entries found right.
     checked: u64,
     /// Entries in the chain that was verified against.
@@ -92,6 +101,52 @@ pub(crate) struct VerifyAnswer {
     /// The first entry that is not right.
     #[serde(skip_serializing_if = "Option::is_none")]
     first_error: Option<FirstErrorAnswer>,
+    /// The latest checkpoint of each signing key; empty where only a part was asked for.
+    checkpoints: Vec<CheckpointAnswer>,
+}
+
+/// A signed checkpoint.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct CheckpointAnswer {
+    /// The number of the signing key.
+    key: u16,
+    /// Entries it speaks of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<u64>,
+    /// `valid`, `signed_by_revoked_key`, `broken` or `unknown_key`.
+    #[schema(example = "valid")]
+    state: &'static str,
+    /// What is wrong with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'static str>,
+    /// When the key was revoked.
+    #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    revoked_at: Option<OffsetDateTime>,
+    /// From when on the key may have been misused.
+    #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    compromised_since: Option<OffsetDateTime>,
+}
+
+impl From<Judged> for CheckpointAnswer {
+    fn from(judged: Judged) -> Self {
+        let (state, why, dates) = match (judged.contradicted, judged.standing) {
+            (Some(why), _) => ("broken", Some(why), None),
+            (None, NoteStanding::Broken { why, .. }) => ("broken", Some(why), None),
+            (None, NoteStanding::Valid { .. }) => ("valid", None, None),
+            (None, NoteStanding::UnknownKey) => ("unknown_key", None, None),
+            (None, NoteStanding::SignedByRevokedKey { revoked_at, compromised_since, .. }) => {
+                ("signed_by_revoked_key", None, Some((revoked_at, compromised_since)))
+            }
+        };
+        Self {
+            key: judged.number,
+            size: judged.size,
+            state,
+            why,
+            revoked_at: dates.map(|(revoked_at, _)| revoked_at),
+            compromised_since: dates.map(|(_, since)| since),
+        }
+    }
 }
 
 /// An entry that does not verify.
@@ -109,13 +164,13 @@ pub(crate) struct FirstErrorAnswer {
     responses((status = 200, description = "One page", body = EventsAnswer), Guarded, Read)
 )]
 pub(crate) async fn events(
-    _caller: Caller,
+    caller: Caller,
     State(state): State<AppState>,
     ApiQuery(query): ApiQuery<EventsQuery>,
 ) -> Result<Json<Page>, ApiError> {
     let limit = limit(query.limit, EVENTS.0, EVENTS.1)?;
     let limit = NonZeroUsize::new(limit).expect("limits begin at 1");
-    Ok(Json(state.audit.events(query.after_seq, limit).await?))
+    Ok(Json(state.audit.events(&caller, query.after_seq, limit).await?))
 }
 
 /// Tells where the chain ends.
@@ -131,7 +186,24 @@ pub(crate) async fn head(
     Ok(Json(HeadAnswer { size: head.size, head: head.hash.to_string() }))
 }
 
-/// Verifies the chain or a range of it, one request at a time. The body may be left out.
+/// Signs where the chain stands now: a C2SP `tlog-checkpoint`, a note signed with Ed25519, whose root is the RFC 6962 Merkle
+/// root over the entries' hashes. Keep it elsewhere: a chain written anew cannot match it.
+#[utoipa::path(
+    get, path = "/v1/audit/checkpoint", tag = "audit",
+    responses(
+        (status = 200, description = "The signed checkpoint", body = String, content_type = "text/plain"),
+        Guarded, Contended,
+    )
+)]
+pub(crate) async fn checkpoint(
+    _caller: Caller,
+    State(state): State<AppState>,
+) -> Result<([(HeaderName, &'static str); 1], String), ApiError> {
+    let signed = state.checkpoints.sign().await?;
+    Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], signed.note))
+}
+
+/// Verifies the chain or a range of it, of the whole also the signed checkpoints, one request at a time. The body may be left out.
 #[utoipa::path(
     post, path = "/v1/audit/verify", tag = "audit", request_body = Option<VerifyRequest>,
     responses((status = 200, description = "Verified; `ok` tells how it ended", body = VerifyAnswer), Guarded, Body, Contended)
@@ -145,20 +217,24 @@ pub(crate) async fn verify(
     if from > to {
         return Err(ApiError::invalid_request(format!("from is {from}; it takes at most to, which is {to}")));
     }
-    let report = state.audit.verify(from..to).await?;
+    let verified = state.audit.verify(from..to).await?;
+    let outcome = verified.outcome();
+    let Verified { report, checkpoints } = verified;
     Ok(Json(VerifyAnswer {
-        ok: report.ok,
+        ok: outcome != Outcome::Broken,
+        state: outcome,
         checked: report.checked,
         size: report.head.size,
         head: report.head.hash.to_string(),
         first_error: report
             .first_error
             .map(|error| FirstErrorAnswer { seq: error.seq, why: error.why.to_string() }),
+        checkpoints: checkpoints.into_iter().map(Into::into).collect(),
     }))
 }
 
 /// A JSON body, or the default where there is none.
-pub(crate) struct OrDefault<T>(T);
+pub(crate) struct OrDefault<T>(pub(crate) T);
 
 impl<T: for<'de> Deserialize<'de> + Default, S: Send + Sync> FromRequest<S> for OrDefault<T> {
     type Rejection = ApiError;

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use catalog::Lifecycle;
 use http_edge::{ApiError, ApiJson, ApiPath};
+use idempotency::Answer;
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::serde::rfc3339;
@@ -13,6 +14,7 @@ use uuid::Uuid;
 use crate::domain::batches::{BatchView, Withdraw};
 use crate::domain::identity::Caller;
 use crate::handlers::problems::{Appends, Body, Contended, Guarded, Named, Read};
+use crate::handlers::reply::{self, Reply};
 use crate::handlers::withdrawal::{WithdrawRequest, WithdrawalAnswer};
 use crate::state::AppState;
 
@@ -100,8 +102,9 @@ pub(crate) async fn revoke(
     State(state): State<AppState>,
     ApiPath(id): ApiPath<Uuid>,
     ApiJson(request): ApiJson<WithdrawRequest>,
-) -> Result<Json<BatchAnswer>, ApiError> {
-    Ok(Json(state.batches.withdraw(&caller, &id, Withdraw::Revoke, request.read()?).await?.into()))
+) -> Result<Reply, ApiError> {
+    let answer = state.batches.withdraw(&caller, &id, Withdraw::Revoke, request.read()?, done).await?;
+    Ok(Reply(answer))
 }
 
 /// Recalls a batch. Repeating it changes nothing; a revoked batch may be recalled, and the reverse.
@@ -118,6 +121,11 @@ pub(crate) async fn recall(
     State(state): State<AppState>,
     ApiPath(id): ApiPath<Uuid>,
     ApiJson(request): ApiJson<WithdrawRequest>,
-) -> Result<Json<BatchAnswer>, ApiError> {
-    Ok(Json(state.batches.withdraw(&caller, &id, Withdraw::Recall, request.read()?).await?.into()))
+) -> Result<Reply, ApiError> {
+    let answer = state.batches.withdraw(&caller, &id, Withdraw::Recall, request.read()?, done).await?;
+    Ok(Reply(answer))
+}
+
+fn done(view: BatchView) -> Answer {
+    reply::ok(&BatchAnswer::from(view))
 }

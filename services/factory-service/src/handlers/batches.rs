@@ -2,9 +2,6 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::http::header::LOCATION;
-use axum::response::{IntoResponse, Response};
 use http_edge::{ApiError, ApiJson, ApiQuery};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -12,13 +9,14 @@ use time::serde::rfc3339;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::domain::batches::NewBatch;
+use crate::domain::batches::{BatchView, NewBatch};
 use crate::domain::identity::Caller;
 use crate::domain::input::{BatchSize, FieldError, Label, instant};
 use crate::handlers::batch::BatchAnswer;
 use crate::handlers::list::ListQuery;
 use crate::handlers::problems::{Appends, Body, Contended, Guarded, Judged, Read};
 use crate::handlers::refusal::of_field;
+use crate::handlers::reply::{self, Reply};
 use crate::state::AppState;
 
 /// A batch to be minted.
@@ -76,11 +74,11 @@ pub(crate) async fn create(
     caller: Caller,
     State(state): State<AppState>,
     ApiJson(request): ApiJson<BatchRequest>,
-) -> Result<Response, ApiError> {
+) -> Result<Reply, ApiError> {
     let new = request.read().map_err(of_field)?;
-    let view = state.batches.create(&caller, new).await?;
-    let location = format!("/v1/batches/{}", view.batch.id);
-    Ok((StatusCode::CREATED, [(LOCATION, location)], Json(BatchAnswer::from(view))).into_response())
+    let made =
+        |view: BatchView| reply::created(format!("/v1/batches/{}", view.batch.id), &BatchAnswer::from(view));
+    Ok(Reply(state.batches.create(&caller, new, made).await?))
 }
 
 /// Lists batches.

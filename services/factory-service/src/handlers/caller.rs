@@ -1,58 +1,49 @@
-//! Who asks. A handler that takes a [`Caller`] as its first argument is closed to everybody without a key, before anything
-//! else of the request is read.
+//! Who asks. The guard in front of a route finds that out before anything else of the request is read, and hands it to the
+//! handler, which takes a [`Caller`].
 
 use std::net::IpAddr;
 
 use axum::extract::FromRequestParts;
-use axum::http::header::AUTHORIZATION;
+use axum::http::HeaderMap;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName};
-use http_edge::{ApiError, PeerAddr, RequestId, header_text};
 
-use crate::domain::identity::Caller;
+use http_edge::{ApiError, PeerAddr, RequestId, shown_key};
+
+use crate::domain::identity::{Caller, Principal};
 use crate::state::AppState;
 
-const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
-
 const NO_KEY: &str = "give the API key as Authorization: Bearer <key>, or as X-API-Key";
-const UNREADABLE: &str =
-    "the API key cannot be read: it takes Authorization: Bearer <key>, or X-API-Key, once each";
-const CONTRADICTION: &str = "Authorization and X-API-Key hold different keys; give one of the two";
-const UNKNOWN: &str = "this API key is not known";
 
 impl FromRequestParts<AppState> for Caller {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
-        let key = key_of(&parts.headers)?;
-        let unknown = || ApiError::Unauthenticated(UNKNOWN.into());
-        let principal = state.authenticator.principal_of(key).ok_or_else(unknown)?.clone();
-        let peer = parts.extensions.get::<PeerAddr>().map(|peer| peer.0.ip());
-        let ip: Option<IpAddr> = peer.map(|peer| state.proxies.client_address(peer, &parts.headers));
-        let request_id = RequestId::from_request_parts(parts, state).await?.as_str().to_owned();
-        Ok(Self { principal, request_id, ip })
+    async fn from_request_parts(parts: &mut Parts, _state: &AppState) -> Result<Self, ApiError> {
+        let unguarded = || ApiError::internal("a route that asks for its caller has no guard");
+        parts.extensions.get::<Self>().cloned().ok_or_else(unguarded)
     }
+}
+
+/// Marks a request that the operator's command line makes inside this process. Nothing that comes over a network can carry it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Operator;
+
+/// Who asks, by the one key that the headers hold.
+pub(crate) async fn authenticate(parts: &mut Parts, state: &AppState) -> Result<Caller, ApiError> {
+    let principal = match parts.extensions.get::<Operator>() {
+        Some(Operator) => Principal::operator("cli"),
+        None => state.authenticator.principal_of(key_of(&parts.headers)?).await?,
+    };
+    let peer = parts.extensions.get::<PeerAddr>().map(|peer| peer.0.ip());
+    let ip: Option<IpAddr> = peer.map(|peer| state.proxies.client_address(peer, &parts.headers));
+    let request_id = RequestId::from_request_parts(parts, state).await?.as_str().to_owned();
+    Ok(Caller { principal, request_id, ip, once: None })
 }
 
 /// The one key that the headers hold.
 fn key_of(headers: &HeaderMap) -> Result<&str, ApiError> {
-    let refuse = |why: &'static str| ApiError::Unauthenticated(why.into());
-    let text = |name| header_text(headers, name).map_err(|_| refuse(UNREADABLE));
-    let bearer = match text(&AUTHORIZATION)? {
-        Some(value) => Some(bearer_token(value).ok_or_else(|| refuse(UNREADABLE))?),
-        None => None,
-    };
-    match (bearer, text(&X_API_KEY)?) {
-        (None, None) => Err(refuse(NO_KEY)),
-        (Some(key), None) | (None, Some(key)) => Ok(key),
-        (Some(bearer), Some(key)) if bearer == key => Ok(key),
-        (Some(_), Some(_)) => Err(refuse(CONTRADICTION)),
+    match shown_key(headers) {
+        Ok(Some(key)) => Ok(key),
+        Ok(None) => Err(ApiError::Unauthenticated(NO_KEY.into())),
+        Err(unusable) => Err(ApiError::Unauthenticated(unusable.to_string().into())),
     }
-}
-
-/// RFC 6750 §2.1, RFC 9110 §11.1: the scheme is matched without regard to case.
-fn bearer_token(value: &str) -> Option<&str> {
-    let (scheme, token) = value.split_once(' ')?;
-    let token = token.trim_start_matches(' ');
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }

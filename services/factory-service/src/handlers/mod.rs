@@ -1,15 +1,19 @@
 //! One file per resource: read the request, call the domain once, write the answer.
 
+pub(crate) mod admin;
 pub(crate) mod audit;
 pub(crate) mod batch;
 pub(crate) mod batches;
-mod caller;
+pub(crate) mod caller;
 pub(crate) mod export;
+pub(crate) mod guard;
 mod list;
 pub(crate) mod ops;
 pub(crate) mod problems;
 pub(crate) mod product;
 pub(crate) mod products;
 mod refusal;
+mod repeat;
+mod reply;
 pub(crate) mod tag;
 mod withdrawal;

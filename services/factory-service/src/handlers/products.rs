@@ -2,9 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::http::header::LOCATION;
-use axum::response::{IntoResponse, Response};
+use catalog::Product;
 use http_edge::{ApiError, ApiJson, ApiQuery};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -17,6 +15,7 @@ use crate::handlers::list::ListQuery;
 use crate::handlers::problems::{Appends, Body, Contended, Guarded, Judged, Read};
 use crate::handlers::product::ProductAnswer;
 use crate::handlers::refusal::of_field;
+use crate::handlers::reply::{self, Reply};
 use crate::state::AppState;
 
 /// A product to be made.
@@ -66,11 +65,12 @@ pub(crate) async fn create(
     caller: Caller,
     State(state): State<AppState>,
     ApiJson(request): ApiJson<ProductRequest>,
-) -> Result<Response, ApiError> {
+) -> Result<Reply, ApiError> {
     let new = request.read().map_err(of_field)?;
-    let product = state.products.create(&caller, new).await?;
-    let location = format!("/v1/products/{}", product.id);
-    Ok((StatusCode::CREATED, [(LOCATION, location)], Json(ProductAnswer::from(product))).into_response())
+    let made = |product: Product| {
+        reply::created(format!("/v1/products/{}", product.id), &ProductAnswer::from(product))
+    };
+    Ok(Reply(state.products.create(&caller, new, made).await?))
 }
 
 /// Lists products.

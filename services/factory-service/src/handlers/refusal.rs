@@ -1,12 +1,14 @@
 //! What each refusal of the domain becomes for the client.
 
+use std::time::Duration;
+
 use http_edge::ApiError;
-use tag_id::TagId;
 
 use crate::domain::input::FieldError;
 use crate::domain::refusal::Refusal;
 
-const NOT_AN_ID: &str = "not a tag id: it takes a hyphenated UUID or 26 characters of Crockford base32";
+const UNKNOWN: &str = "this API key is not known, or is no longer valid";
+const SUSPENDED: &str = "the tenant of this API key is suspended";
 
 impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
@@ -15,6 +17,9 @@ impl From<Refusal> for ApiError {
             Refusal::NoSuch(what) => Self::NotFound(format!("there is no such {what}").into()),
             Refusal::NoSuchTag => Self::TagNotFound,
             Refusal::Conflict(why) => Self::Conflict(why.into()),
+            Refusal::UnknownKey => Self::Unauthenticated(UNKNOWN.into()),
+            Refusal::Suspended => Self::Unauthenticated(SUSPENDED.into()),
+            Refusal::ClaimLost => Self::IdempotencyInFlight { retry_after: Duration::from_secs(1) },
             Refusal::Store(error) => error,
         }
     }
@@ -27,9 +32,4 @@ pub(crate) fn of_field(error: FieldError) -> ApiError {
         FieldError::Malformed { .. } => ApiError::invalid_request(detail),
         FieldError::Unacceptable { .. } => ApiError::Unprocessable(detail.into()),
     }
-}
-
-/// Reads a tag id in any accepted form.
-pub(crate) fn parse_tag(text: &str) -> Result<TagId, ApiError> {
-    TagId::parse(text).map_err(|_| ApiError::InvalidTagId(NOT_AN_ID.into()))
 }

@@ -9,6 +9,7 @@ use http_edge::{ApiError, ApiJson, ApiPath};
 use qrcode::render::svg;
 use qrcode::{EcLevel, QrCode};
 use serde::Serialize;
+use service_kit::parse_tag;
 use time::OffsetDateTime;
 use time::serde::rfc3339;
 use utoipa::ToSchema;
@@ -17,7 +18,7 @@ use uuid::Uuid;
 use crate::domain::identity::Caller;
 use crate::domain::tags::TagView;
 use crate::handlers::problems::{Appends, Body, Guarded, NamedTag};
-use crate::handlers::refusal::parse_tag;
+use crate::handlers::reply::{self, Reply};
 use crate::handlers::withdrawal::{WithdrawRequest, WithdrawalAnswer};
 use crate::state::AppState;
 
@@ -45,7 +46,7 @@ pub(crate) struct TagAnswer {
     batch_id: Uuid,
     /// What it is on.
     product_id: Uuid,
-    /// `active`, `revoked` (alone or with its batch), `recalled` or `expired`.
+    /// `active`, `revoked` (alone or with its batch), `recalled`, `key_revoked` or `expired`.
     #[schema(value_type = String, example = "active")]
     lifecycle: Lifecycle,
     /// Whether a scan says that it is in order.
@@ -141,7 +142,8 @@ pub(crate) async fn revoke(
     State(state): State<AppState>,
     tag: TagPath,
     ApiJson(request): ApiJson<WithdrawRequest>,
-) -> Result<Json<TagAnswer>, ApiError> {
+) -> Result<Reply, ApiError> {
     let id = parse_tag(&text_of(tag))?;
-    Ok(Json(state.tags.revoke(&caller, id, request.read()?).await?.into()))
+    let done = |view| reply::ok(&TagAnswer::from(view));
+    Ok(Reply(state.tags.revoke(&caller, id, request.read()?, done).await?))
 }

@@ -35,6 +35,12 @@ pub(crate) struct WithdrawalAnswer {
     reason: String,
 }
 
+impl WithdrawalAnswer {
+    pub(crate) fn of(at: OffsetDateTime, reason: String) -> Self {
+        Self { at, reason }
+    }
+}
+
 impl From<Withdrawal> for WithdrawalAnswer {
     fn from(withdrawal: Withdrawal) -> Self {
         Self { at: withdrawal.at, reason: withdrawal.reason }

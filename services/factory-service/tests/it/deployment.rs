@@ -152,6 +152,6 @@ async fn a_weak_storage_policy_is_a_warning_and_still_ready() {
     let storage = check(&factory.get("/v1/ready").await.expect(200), "storage");
     assert!(text(&storage["detail"]).contains("allkeys-lru"), "{storage}");
     let metrics = answer(factory.client.get(format!("{}/metrics", factory.base))).await.text;
-    assert!(metrics.contains("voketag_redis_storage_warnings{concern=\"eviction\"} 1"));
-    assert!(metrics.contains("voketag_redis_storage_warnings{concern=\"fsync\"} 1"));
+    assert!(metrics.contains("voketag_redis_storage_warnings{pool=\"durable\",concern=\"eviction\"} 1"));
+    assert!(metrics.contains("voketag_redis_storage_warnings{pool=\"durable\",concern=\"fsync\"} 1"));
 }

@@ -2,11 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on is red")]
 
+mod api_keys;
 mod audit;
 mod auth;
 mod batches;
+mod cli;
+mod crashes;
 mod deployment;
 mod export;
+mod idempotency;
+mod isolation;
+mod keyring;
 mod malformed;
 mod openapi;
 mod outages;

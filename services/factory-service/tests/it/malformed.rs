@@ -17,6 +17,7 @@ async fn bodies_that_cannot_be_read_are_named_for_what_they_are() {
     let revoke = format!("{batch}/revoke");
     let large = format!(r#"{{"name":"{}","brand":"b"}}"#, "x".repeat(70_000));
     let deep = "[".repeat(2_000);
+    let listed_batch = format!(r#"["{}",1,null,null,null]"#, product.trim_start_matches("/v1/products/"));
     let products = "/v1/products";
     let (bad, large_body, media) =
         ((400, "invalid-request"), (413, "content-too-large"), (415, "unsupported-media-type"));
@@ -25,6 +26,7 @@ async fn bodies_that_cannot_be_read_are_named_for_what_they_are() {
         (Method::POST, products, JSON, b"{", bad, ""),
         (Method::POST, products, JSON, b"null", bad, ""),
         (Method::POST, products, JSON, b"[]", bad, ""),
+        (Method::POST, products, JSON, br#"["n","b",null]"#, bad, "object"),
         (Method::POST, products, JSON, deep.as_bytes(), bad, ""),
         (Method::POST, products, JSON, b"{}", bad, "name"),
         (Method::POST, products, JSON, br#"{"name":"n"}"#, bad, "brand"),
@@ -41,11 +43,15 @@ async fn bodies_that_cannot_be_read_are_named_for_what_they_are() {
         (Method::PATCH, &product, JSON, br#"{"gtin":1}"#, bad, "gtin"),
         (Method::PATCH, &product, JSON, br#"{"name":"a","name":"b"}"#, bad, "name"),
         (Method::PATCH, &product, JSON, br#"{"id":"a"}"#, bad, "id"),
+        (Method::PATCH, &product, JSON, br#"["n","b",null]"#, bad, "object"),
+        (Method::POST, "/v1/batches", JSON, listed_batch.as_bytes(), bad, "object"),
         (Method::POST, "/v1/batches", JSON, br#"{"product_id":"x","size":1}"#, bad, "product_id"),
         (Method::POST, "/v1/batches", JSON, br#"{"size":1}"#, bad, "product_id"),
         (Method::POST, &revoke, JSON, br#"{"reason":"r","reason":"s"}"#, bad, "reason"),
+        (Method::POST, &revoke, JSON, br#"["r"]"#, bad, "object"),
         (Method::POST, &revoke, "text/plain", b"reason", media, ""),
         (Method::POST, "/v1/audit/verify", JSON, b"", bad, ""),
+        (Method::POST, "/v1/audit/verify", JSON, b"[0,1]", bad, "object"),
         (Method::POST, "/v1/audit/verify", JSON, br#"{"from":-1}"#, bad, "from"),
         (Method::POST, "/v1/audit/verify", JSON, br#"{"form":1}"#, bad, "form"),
         (Method::POST, "/v1/audit/verify", "text/plain", br#"{"from":1}"#, media, ""),

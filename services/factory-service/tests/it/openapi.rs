@@ -3,8 +3,8 @@ use serde_json::Value;
 
 use crate::support::{answer, start};
 
-/// The routes of the public contract.
-const ROUTES: [(&str, &str); 18] = [
+/// The routes of the public contract, and those for operators.
+const ROUTES: [(&str, &str); 36] = [
     ("post", "/v1/products"),
     ("get", "/v1/products"),
     ("get", "/v1/products/{id}"),
@@ -21,6 +21,24 @@ const ROUTES: [(&str, &str); 18] = [
     ("get", "/v1/audit/events"),
     ("get", "/v1/audit/head"),
     ("post", "/v1/audit/verify"),
+    ("get", "/v1/audit/checkpoint"),
+    ("post", "/v1/admin/tenants"),
+    ("get", "/v1/admin/tenants"),
+    ("get", "/v1/admin/tenants/{id}"),
+    ("post", "/v1/admin/tenants/{id}/suspend"),
+    ("post", "/v1/admin/tenants/{id}/resume"),
+    ("post", "/v1/admin/keys"),
+    ("get", "/v1/admin/keys"),
+    ("get", "/v1/admin/keys/{id}"),
+    ("post", "/v1/admin/keys/{id}/rotate"),
+    ("post", "/v1/admin/keys/{id}/revoke"),
+    ("get", "/v1/admin/keyring"),
+    ("post", "/v1/admin/keyring/{family}"),
+    ("post", "/v1/admin/keyring/{family}/{number}/activate"),
+    ("post", "/v1/admin/keyring/{family}/{number}/retire"),
+    ("post", "/v1/admin/keyring/{family}/{number}/revoke"),
+    ("post", "/v1/admin/keyring/{family}/{number}/destroy"),
+    ("get", "/v1/admin/audit/export"),
     ("get", "/v1/health"),
     ("get", "/v1/ready"),
 ];
@@ -39,7 +57,12 @@ async fn the_document_is_3_1_and_holds_every_route_and_no_other() {
         assert!(operation.is_object(), "{method} {path} is not documented");
         let open = path == "/v1/health" || path == "/v1/ready";
         let responses = operation["responses"].as_object().unwrap();
-        for status in ["401", "429", "500", "503"] {
+        let needs = operation["security"][0]["bearer"].as_array();
+        assert!(open || needs.is_some_and(|scopes| scopes.len() == 1), "{method} {path} names no scope");
+        let parameters = operation["parameters"].as_array().into_iter().flatten();
+        let repeatable = parameters.filter(|parameter| parameter["name"] == "Idempotency-Key").count();
+        assert_eq!(repeatable, usize::from(method == "post"), "{method} {path}");
+        for status in ["401", "403", "429", "500", "503"] {
             assert!(open || responses.contains_key(status), "{method} {path} does not tell of {status}");
         }
         for response in responses.values() {

@@ -19,6 +19,14 @@ pub(crate) const KEY: &str = "the-key-of-the-tests-0123456789abcdef";
 pub(crate) const SECRET: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 /// A tag of epoch 1, batch 12345 under another secret would look like this; under ours it proves nothing.
 pub(crate) const FORGED: &str = "528c99ab-b4be-8001-ad49-a0bb627246c9";
+/// A setting that a test takes away.
+pub(crate) const UNSET: &str = "(unset)";
+/// How often a test repeats what must hold every time: so often, or as often as whoever runs it asks for.
+#[allow(clippy::disallowed_methods, reason = "how long a test runs is for whoever runs it")]
+pub(crate) fn rounds(usually: u64) -> u64 {
+    std::env::var("VOKETAG_TEST_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(usually)
+}
+
 /// Generous: two cores are shared by all tests.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 
@@ -93,7 +101,8 @@ impl Factory {
             ("REDIS_COMMAND_TIMEOUT_MS", "5000"),
             ("REDIS_POOL_WAIT_MS", "5000"),
         ];
-        let env = settings.into_iter().chain(more.iter().copied()).collect();
+        let env = settings.into_iter().chain(more.iter().copied());
+        let env = env.filter(|(name, _)| !more.contains(&(*name, UNSET))).collect();
         let settings = Settings::from_env(&env).unwrap();
         let app = assemble(&settings, Arc::new(SystemClock::new()));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

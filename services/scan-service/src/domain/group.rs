@@ -9,16 +9,19 @@
 
 use std::sync::{Arc, LazyLock};
 
+use access::{ACCESS_LUA, KeyDigest, KeyId};
+use audit_chain::{AuditLog, HEAD_LUA};
 use catalog::{SCAN_LUA, keys};
-use rate_limiter::{Dimension, LUA_LIB, Limiter};
+use rate_limiter::LUA_LIB;
 use redis::Value;
 use redis_pool::{Error, Invocation, Reason, Script, Slot};
 use service_kit::durable::Durable;
 use tag_id::Opened;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
+use crate::domain::admission::Credential;
 use crate::domain::facts::Facts;
-use crate::domain::limits::Limits;
+use crate::domain::limits::{Limits, Subject};
 
 /// Scans in one call at most: some 0.5 ms of Redis's time.
 const GROUP: usize = 32;
@@ -26,18 +29,39 @@ const GROUP: usize = 32;
 const WORKERS: usize = 2;
 
 static LIMITED_SCAN: LazyLock<Script> = LazyLock::new(|| {
-    Script::new("limited_scan", [LUA_LIB, SCAN_LUA, include_str!("../lua/limited_scan.lua")].concat())
+    let main = include_str!("../lua/limited_scan.lua");
+    Script::new("limited_scan", [LUA_LIB, SCAN_LUA, HEAD_LUA, ACCESS_LUA, main].concat())
 });
+
+/// What is shown besides the address, as the script takes it.
+#[derive(Debug)]
+pub(crate) enum Shown {
+    Nothing,
+    /// No key at all.
+    Unusable,
+    Key(KeyId, KeyDigest),
+}
+
+impl Shown {
+    pub(crate) fn of(credential: &Credential) -> Self {
+        match credential {
+            Credential::None => Self::Nothing,
+            Credential::Unusable => Self::Unusable,
+            Credential::Key(key) => Self::Key(*key.id(), *key.digest()),
+        }
+    }
+}
 
 /// One scan to be limited and counted.
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) opened: Opened,
-    pub(crate) subject: String,
+    pub(crate) address: String,
+    pub(crate) shown: Shown,
     pub(crate) kept: Option<Arc<Facts>>,
 }
 
-/// What the script replied to one scan; nothing when the deployment is gone.
+/// What the script replied to one scan; nothing when the state is lost.
 pub(crate) type Answer = Option<Value>;
 
 struct Waiting {
@@ -102,14 +126,15 @@ async fn send(group: Vec<Waiting>, durable: &Durable, limits: &Limits) {
     // Nobody asks before a deployment was seen, and what was seen stays.
     let Some(deployment) = durable.gate().seen() else { return };
     let mut call = LIMITED_SCAN.invoke();
-    let limiter = limits.regional();
     call.push_key(keys::DEPLOYMENT);
+    call.push_key(audit_chain::keys::HEAD);
     for Waiting { request, .. } in &group {
-        push_keys(&mut call, request, limiter, &limits.dimensions(&request.subject));
+        push_keys(&mut call, request, limits);
     }
     call.push_arg(deployment.prefix());
+    call.push_arg(least_size(durable));
     for Waiting { request, .. } in &group {
-        push_args(&mut call, request, limiter, &limits.dimensions(&request.subject));
+        push_args(&mut call, request, limits);
     }
     let mut slots: Option<Slot> = None;
     let mut callers = Vec::with_capacity(group.len());
@@ -121,7 +146,12 @@ async fn send(group: Vec<Waiting>, durable: &Durable, limits: &Limits) {
         callers.push(answer);
     }
     let Some(slots) = slots else { return };
-    let reply: Result<Vec<Value>, Error> = call.run_holding(durable.pool(), slots).await;
+    let mut reply: Result<Vec<Value>, Error> = call.run_holding(durable.pool(), slots).await;
+    if let Ok(replies) = &mut reply
+        && replies.len() == callers.len() + 1
+    {
+        glimpse(durable, replies.pop());
+    }
     let answers: Vec<Result<Answer, Error>> = match reply {
         Ok(replies) if replies.is_empty() => callers.iter().map(|_| Ok(None)).collect(),
         Ok(replies) if replies.len() == callers.len() => {
@@ -139,14 +169,42 @@ async fn send(group: Vec<Waiting>, durable: &Durable, limits: &Limits) {
     }
 }
 
-fn push_keys(call: &mut Invocation<'_>, request: &Request, limiter: &Limiter, dimensions: &[Dimension<'_>]) {
-    push_scan_keys(call, &request.opened, request.kept.as_deref());
-    limiter.push_keys(call, dimensions);
+/// The fewest entries that the audit chain can have, for the scripts: an older copy of the state lacks revocations.
+pub(crate) fn least_size(durable: &Durable) -> u64 {
+    durable.log().map_or(0, AuditLog::least_size)
 }
 
-fn push_args(call: &mut Invocation<'_>, request: &Request, limiter: &Limiter, dimensions: &[Dimension<'_>]) {
+/// Remembers the audit head that a script found.
+pub(crate) fn glimpse(durable: &Durable, head: Option<Value>) {
+    if let (Some(Value::BulkString(head)), Some(log)) = (head, durable.log()) {
+        log.glimpse(&head);
+    }
+}
+
+/// The scan's keys, the limiter's for the address, and where a key is shown, its record and the limiter's for it.
+fn push_keys(call: &mut Invocation<'_>, request: &Request, limits: &Limits) {
+    let limiter = limits.regional();
+    push_scan_keys(call, &request.opened, request.kept.as_deref());
+    limiter.push_keys(call, &limits.dimensions(Subject::Address(&request.address)));
+    if let Shown::Key(id, _) = &request.shown {
+        call.push_key(access::keys::key(id));
+        limiter.push_keys(call, &limits.dimensions(Subject::Key(id)));
+    }
+}
+
+/// The scan's arguments, what is shown, and the limiter's as in [`push_keys`].
+fn push_args(call: &mut Invocation<'_>, request: &Request, limits: &Limits) {
+    let limiter = limits.regional();
     push_scan_args(call, &request.opened, request.kept.as_deref());
-    limiter.push_args(call, dimensions);
+    match &request.shown {
+        Shown::Nothing => call.push_arg(""),
+        Shown::Unusable => call.push_arg("-"),
+        Shown::Key(_, digest) => call.push_arg(digest.as_bytes()),
+    }
+    limiter.push_args(call, &limits.dimensions(Subject::Address(&request.address)));
+    if let Shown::Key(id, _) = &request.shown {
+        limiter.push_args(call, &limits.dimensions(Subject::Key(id)));
+    }
 }
 
 /// Batch, tag and product; the product's place is taken by the batch while the product is not known.

@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use access::KeyId;
 use http_edge::QuotaStatus;
 use rate_limiter::{Decision, Dimension, DimensionName, Layered, Limiter, Quota, Report, Status};
 use redis_pool::Error;
@@ -18,7 +19,17 @@ const WINDOW_S: u32 = 60;
 pub(crate) struct Limits {
     layered: Layered,
     per_ip: Quota,
+    per_key: Quota,
     one_round_trip: bool,
+}
+
+/// What a request is counted by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Subject<'a> {
+    /// The client's address, as the limiter takes it.
+    Address(&'a str),
+    /// A verified partner key.
+    Key(&'a KeyId),
 }
 
 /// What the limiter said, where it was asked.
@@ -51,9 +62,9 @@ pub(crate) enum Spent {
 
 impl Limits {
     /// `same_redis`: whether the limiter's Redis is the durable one.
-    pub(crate) fn new(layered: Layered, per_ip: Quota, same_redis: bool) -> Self {
+    pub(crate) fn new(layered: Layered, per_ip: Quota, per_key: Quota, same_redis: bool) -> Self {
         let one_round_trip = same_redis && !layered.has_global();
-        Self { layered, per_ip, one_round_trip }
+        Self { layered, per_ip, per_key, one_round_trip }
     }
 
     /// Whether limit and scan can be one call.
@@ -65,17 +76,23 @@ impl Limits {
         self.layered.regional()
     }
 
-    pub(crate) fn per_ip(&self) -> Quota {
-        self.per_ip
+    /// Every limit as configured.
+    pub(crate) fn quotas(&self) -> [(DimensionName, Quota); 2] {
+        [(DimensionName::Ip, self.per_ip), (DimensionName::Key, self.per_key)]
     }
 
-    /// The dimensions a caller is held to.
-    pub(crate) fn dimensions<'a>(&self, subject: &'a str) -> [Dimension<'a>; 1] {
-        [Dimension { name: DimensionName::Ip, subject, quota: self.per_ip }]
+    /// The dimensions a request is held to: one.
+    pub(crate) fn dimensions<'a>(&self, subject: Subject<'a>) -> [Dimension<'a>; 1] {
+        [match subject {
+            Subject::Address(subject) => Dimension { name: DimensionName::Ip, subject, quota: self.per_ip },
+            Subject::Key(id) => {
+                Dimension { name: DimensionName::Key, subject: id.as_str(), quota: self.per_key }
+            }
+        }]
     }
 
-    /// Asks for one request's worth of the caller's quota.
-    pub(crate) async fn spend(&self, subject: &str) -> Result<Spent, Error> {
+    /// Asks for one request's worth of the subject's quota.
+    pub(crate) async fn spend(&self, subject: Subject<'_>) -> Result<Spent, Error> {
         let decision = self.layered.decide(&self.dimensions(subject)).await?;
         let quotas = Quotas::of(decision.report());
         Ok(match decision {

@@ -1,5 +1,6 @@
 //! What the service does, told without HTTP.
 
+pub(crate) mod admission;
 pub(crate) mod facts;
 pub(crate) mod group;
 pub(crate) mod limits;

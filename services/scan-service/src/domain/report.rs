@@ -7,11 +7,14 @@ use audit_chain::{Details, Effect, NewEvent};
 use http_edge::ApiError;
 use redis_pool::Error;
 use serde::Deserialize;
+use service_kit::KeyStanding;
 use service_kit::durable::{AppendFailure, Durable};
 use tag_id::{Keyring, TagId};
 use utoipa::ToSchema;
 
-use crate::domain::limits::{Limits, Quotas, Spent};
+use crate::domain::admission::{Admission, KeyRefusal, NotAdmitted};
+use crate::domain::limits::Quotas;
+use crate::domain::scan::Caller;
 
 /// The most characters of [`Report::details`].
 pub(crate) const MAX_DETAILS: usize = 1_000;
@@ -58,39 +61,47 @@ pub(crate) enum ReportRefusal {
     Forged,
     NotMinted,
     Denied { retry_after: Duration },
-    Limiter(Error),
+    Key(KeyRefusal),
+    Redis(Error),
     Store(ApiError),
+}
+
+impl From<NotAdmitted> for ReportRefusal {
+    fn from(why: NotAdmitted) -> Self {
+        match why {
+            NotAdmitted::Key(refusal) => Self::Key(refusal),
+            NotAdmitted::Denied { retry_after } => Self::Denied { retry_after },
+            NotAdmitted::NotOpen(error) => Self::Store(error),
+            NotAdmitted::StateLost => Self::Store(service_kit::errors::state_lost()),
+            NotAdmitted::Redis(error) => Self::Redis(error),
+        }
+    }
 }
 
 /// Takes reports.
 pub(crate) struct Reporter {
     keyring: Arc<Keyring>,
     durable: Arc<Durable>,
-    limits: Arc<Limits>,
+    admission: Arc<Admission>,
 }
 
 impl Reporter {
-    pub(crate) fn new(keyring: Arc<Keyring>, durable: Arc<Durable>, limits: Arc<Limits>) -> Self {
-        Self { keyring, durable, limits }
+    pub(crate) fn new(keyring: Arc<Keyring>, durable: Arc<Durable>, admission: Arc<Admission>) -> Self {
+        Self { keyring, durable, admission }
     }
 
-    /// Takes one report; `subject` is what the limiter counts the caller by. The reporter's address is not kept.
+    /// Takes one report. Neither the reporter's address nor its key is kept.
     pub(crate) async fn take(
         &self,
         report: Report,
-        subject: &str,
+        caller: Caller<'_>,
         request_id: &str,
         quotas: &mut Quotas,
     ) -> Result<(), ReportRefusal> {
         let opened = self.keyring.open(&report.tag).ok_or(ReportRefusal::Forged)?;
-        self.durable.deployment().map_err(ReportRefusal::Store)?;
-        match self.limits.spend(subject).await.map_err(ReportRefusal::Limiter)? {
-            Spent::Yes(said) => *quotas = said,
-            Spent::No { retry_after, quotas: said } => {
-                *quotas = said;
-                return Err(ReportRefusal::Denied { retry_after });
-            }
-        }
+        let key = KeyStanding::of(&self.durable, opened.epoch).await.map_err(ReportRefusal::Store)?;
+        key.ok_or(ReportRefusal::Forged)?;
+        self.admission.admit(caller.address, caller.credential, quotas).await?;
         let found = self.durable.catalog().batch_by_no(opened.batch).await;
         let batch = found.map_err(|error| ReportRefusal::Store(service_kit::errors::from_catalog(error)))?;
         let Some(batch) = batch.filter(|batch| batch.value.holds(opened.epoch, opened.index)) else {

@@ -1,4 +1,4 @@
-//! How risky one scan looks, from what its tag has seen lately and who asks. Pure.
+//! How risky one scan looks, from what its tag has seen lately, who asks, and what became of its key. Pure.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -41,7 +41,7 @@ pub(crate) enum RiskLevel {
 /// One thing that makes a scan look risky.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct RiskFactor {
-    /// `rapid_scans`, `high_frequency`, `unusual_repetition` or `suspicious_user_agent`.
+    /// `superseded_key`, `rapid_scans`, `high_frequency`, `unusual_repetition` or `suspicious_user_agent`.
     #[schema(value_type = String, example = "suspicious_user_agent")]
     pub(crate) name: &'static str,
     /// What it adds to the score.
@@ -81,9 +81,11 @@ const SCRIPT_CLIENTS: [&str; 28] = [
     "hyper/",
 ];
 
-/// Weighs one scan.
-pub(crate) fn assess(frequency: Frequency, user_agent: Option<&[u8]>) -> Risk {
+/// Weighs one scan. `superseded` says that the tag's key was revoked after its batch was minted: whoever has the secret can
+/// compute every id that was ever printed under it, so the risk is medium at least.
+pub(crate) fn assess(frequency: Frequency, user_agent: Option<&[u8]>, superseded: bool) -> Risk {
     let candidates = [
+        (superseded, RiskFactor { name: "superseded_key", weight: 45 }),
         (frequency.in_30_s >= 3, RiskFactor { name: "rapid_scans", weight: 35 }),
         (frequency.in_60_s >= 5, RiskFactor { name: "high_frequency", weight: 30 }),
         (frequency.in_all >= 10, RiskFactor { name: "unusual_repetition", weight: 15 }),
@@ -115,6 +117,11 @@ mod tests {
 
     const PHONE: &[u8] = b"Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15";
 
+    /// Under a sound key.
+    fn assess(frequency: Frequency, user_agent: Option<&[u8]>) -> Risk {
+        super::assess(frequency, user_agent, false)
+    }
+
     fn names(risk: &Risk) -> Vec<&str> {
         risk.factors.iter().map(|factor| factor.name).collect()
     }
@@ -136,6 +143,13 @@ mod tests {
         assert_eq!(names(&assess(seen(2, 5, 9), Some(PHONE))), ["high_frequency"]);
         assert_eq!(names(&assess(seen(1, 1, 10), Some(PHONE))), ["unusual_repetition"]);
         assert_eq!(names(&assess(seen(1, 1, 1), None)), ["suspicious_user_agent"]);
+    }
+
+    #[test]
+    fn a_superseded_key_alone_is_a_medium_risk() {
+        let risk = super::assess(seen(1, 1, 1), Some(PHONE), true);
+        assert_eq!((names(&risk), risk.score, risk.level), (vec!["superseded_key"], 45, RiskLevel::Medium));
+        assert_eq!(super::assess(seen(5, 5, 50), None, true).score, 100);
     }
 
     #[test]

@@ -6,33 +6,42 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use audit_chain::HEAD_LUA;
 use catalog::{RecordError, SCAN_LUA, keys};
 use http_edge::ApiError;
 use rate_limiter::Decision;
 use redis_pool::{Error, Script};
+use service_kit::KeyStanding;
 use service_kit::durable::{Durable, from_unix_millis};
 use tag_id::{Keyring, Opened, TagId};
 
+use crate::domain::admission::{Admission, Credential, KeyRefusal, NotAdmitted};
 use crate::domain::facts::{Facts, FactsCache, fresher};
-use crate::domain::group::{Grouped, Request, push_scan_args, push_scan_keys};
-use crate::domain::limits::{Limits, Quotas, Spent};
+use crate::domain::group::{Grouped, Request, Shown, glimpse, least_size, push_scan_args, push_scan_keys};
+use crate::domain::limits::{Limits, Quotas, Subject};
 use crate::domain::risk::{Frequency, assess};
 use crate::domain::verdict::Verdict;
 
 static SCAN: LazyLock<Script> =
-    LazyLock::new(|| Script::new("scan", [SCAN_LUA, include_str!("../lua/scan.lua")].concat()));
+    LazyLock::new(|| Script::new("scan", [SCAN_LUA, HEAD_LUA, include_str!("../lua/scan.lua")].concat()));
 
 /// Statuses the scripts reply.
 const COUNTED: u8 = 0;
 const LOST: u8 = 1;
 const NOT_MINTED: u8 = 2;
 const DENIED: u8 = 3;
+const KEY_INVALID: u8 = 4;
+const KEY_FORBIDDEN: u8 = 5;
+/// By what the script says a scan was counted.
+const BY_ADDRESS: u8 = 0;
+const BY_KEY: u8 = 1;
 
 /// Who asks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Caller<'a> {
-    /// What the limiter counts the caller by.
-    pub(crate) subject: &'a str,
+    /// What the limiter counts the caller by, unless it shows a partner key.
+    pub(crate) address: &'a str,
+    pub(crate) credential: &'a Credential,
     pub(crate) user_agent: Option<&'a [u8]>,
 }
 
@@ -44,11 +53,24 @@ pub(crate) enum Refusal {
     Denied {
         retry_after: Duration,
     },
+    Key(KeyRefusal),
     /// The durable Redis has not been seen, or its state is lost.
     NotOpen(ApiError),
     StateLost,
     Redis(Error),
     Record(RecordError),
+}
+
+impl From<NotAdmitted> for Refusal {
+    fn from(why: NotAdmitted) -> Self {
+        match why {
+            NotAdmitted::Key(refusal) => Self::Key(refusal),
+            NotAdmitted::Denied { retry_after } => Self::Denied { retry_after },
+            NotAdmitted::NotOpen(error) => Self::NotOpen(error),
+            NotAdmitted::StateLost => Self::StateLost,
+            NotAdmitted::Redis(error) => Self::Redis(error),
+        }
+    }
 }
 
 /// A verdict or a refusal, and what the limiter said on the way.
@@ -63,6 +85,7 @@ pub(crate) struct Scanner {
     keyring: Arc<Keyring>,
     durable: Arc<Durable>,
     limits: Arc<Limits>,
+    admission: Arc<Admission>,
     facts: FactsCache,
     /// Where limit and scan can be one call.
     grouped: Option<Grouped>,
@@ -82,10 +105,15 @@ struct Counted {
 
 impl Scanner {
     /// Must be called inside a tokio runtime.
-    pub(crate) fn new(keyring: Arc<Keyring>, durable: Arc<Durable>, limits: Arc<Limits>) -> Self {
+    pub(crate) fn new(
+        keyring: Arc<Keyring>,
+        durable: Arc<Durable>,
+        limits: Arc<Limits>,
+        admission: Arc<Admission>,
+    ) -> Self {
         let grouped =
             limits.one_round_trip().then(|| Grouped::start(Arc::clone(&durable), Arc::clone(&limits)));
-        Self { keyring, durable, limits, facts: FactsCache::new(), grouped }
+        Self { keyring, durable, limits, admission, facts: FactsCache::new(), grouped }
     }
 
     /// What the id stands for, if it proves itself. Asks nobody.
@@ -98,7 +126,8 @@ impl Scanner {
         let mut quotas = Quotas::default();
         let outcome = self.scan_into(tag, caller, &mut quotas).await;
         if matches!(outcome, Err(Refusal::StateLost)) {
-            self.durable.report_lost("a scan found the deployment record gone or another");
+            self.durable
+                .report_lost("a scan found the deployment record gone or another, or the audit head lower");
         }
         Scanned { outcome, quotas }
     }
@@ -111,21 +140,19 @@ impl Scanner {
     ) -> Result<Verdict, Refusal> {
         let opened = self.open(&tag)?;
         let deployment = self.durable.deployment().map_err(Refusal::NotOpen)?;
+        let key = KeyStanding::of(&self.durable, opened.epoch).await.map_err(Refusal::NotOpen)?;
+        let key = key.ok_or(Refusal::Forged)?;
         let kept = self.facts.get(opened.batch);
         let counted = match &self.grouped {
             Some(grouped) => self.limited_scan(grouped, opened, caller, kept.clone(), quotas).await?,
             None => {
-                match self.limits.spend(caller.subject).await.map_err(Refusal::Redis)? {
-                    Spent::Yes(said) => *quotas = said,
-                    Spent::No { retry_after, quotas: said } => {
-                        *quotas = said;
-                        return Err(Refusal::Denied { retry_after });
-                    }
-                }
+                self.admission.admit(caller.address, caller.credential, quotas).await?;
                 self.bare_scan(&opened, deployment.prefix(), kept.as_deref()).await?
             }
         };
-        self.verdict(tag, &opened, caller, kept, counted).await
+        let facts = self.facts_of(kept, &counted).await?;
+        debug_assert!(facts.batch.value.holds(opened.epoch, opened.index));
+        Ok(judged(tag, key, caller.user_agent, facts, &counted))
     }
 
     async fn limited_scan(
@@ -136,15 +163,17 @@ impl Scanner {
         kept: Option<Arc<Facts>>,
         quotas: &mut Quotas,
     ) -> Result<Counted, Refusal> {
-        let request = Request { opened, subject: caller.subject.to_owned(), kept };
+        let shown = Shown::of(caller.credential);
+        let request = Request { opened, address: caller.address.to_owned(), shown, kept };
         let Some(reply) = grouped.ask(request).await.map_err(Refusal::Redis)? else {
             return Err(Refusal::StateLost);
         };
         let reply = Reply::split(reply)?;
-        let dimensions = self.limits.dimensions(caller.subject);
+        let (by, rest) = reply.facts().split_first().ok_or_else(|| misshapen("it is too short"))?;
+        let subject = self.counted_by(*by, caller)?;
+        let dimensions = self.limits.dimensions(subject);
         let limiter_bytes = Decision::reply_len(dimensions.len()) * size_of::<i64>();
-        let (ints, scan) = reply
-            .facts()
+        let (ints, scan) = rest
             .split_at_checked(limiter_bytes)
             .ok_or_else(|| misshapen("the limiter's part is too short"))?;
         let ints: Vec<i64> = ints.as_chunks::<8>().0.iter().map(|int| i64::from_be_bytes(*int)).collect();
@@ -153,8 +182,22 @@ impl Scanner {
         match (reply.status(), decision) {
             (Some(COUNTED), Decision::Allowed { .. }) => Counted::read(scan, &reply),
             (Some(NOT_MINTED), Decision::Allowed { .. }) => Err(Refusal::NotMinted),
+            (Some(KEY_INVALID), Decision::Allowed { .. }) => Err(Refusal::Key(KeyRefusal::Invalid)),
+            (Some(KEY_FORBIDDEN), Decision::Allowed { .. }) => Err(Refusal::Key(KeyRefusal::Forbidden)),
             (Some(DENIED), Decision::Denied { retry_after, .. }) => Err(Refusal::Denied { retry_after }),
             _ => Err(misshapen("status and decision contradict each other")),
+        }
+    }
+
+    /// By what the script counted the scan; a key that it was counted by is verified, and so was used.
+    fn counted_by<'a>(&self, by: u8, caller: Caller<'a>) -> Result<Subject<'a>, Refusal> {
+        match (by, caller.credential) {
+            (BY_ADDRESS, _) => Ok(Subject::Address(caller.address)),
+            (BY_KEY, Credential::Key(key)) => {
+                self.admission.note_use(key.id());
+                Ok(Subject::Key(key.id()))
+            }
+            _ => Err(misshapen("it was counted by a key that was not shown")),
         }
     }
 
@@ -167,9 +210,12 @@ impl Scanner {
         let mut call = SCAN.invoke();
         call.push_key(keys::DEPLOYMENT);
         push_scan_keys(&mut call, opened, kept);
+        call.push_key(audit_chain::keys::HEAD);
         call.push_arg(deployment);
         push_scan_args(&mut call, opened, kept);
-        let reply = Reply::split(call.run(self.durable.pool()).await.map_err(Refusal::Redis)?)?;
+        call.push_arg(least_size(&self.durable));
+        let mut reply = Reply::split(call.run(self.durable.pool()).await.map_err(Refusal::Redis)?)?;
+        glimpse(&self.durable, reply.head.take());
         match reply.status() {
             Some(COUNTED) => Counted::read(reply.facts(), &reply),
             Some(LOST) => Err(Refusal::StateLost),
@@ -178,31 +224,11 @@ impl Scanner {
         }
     }
 
-    async fn verdict(
-        &self,
-        tag: TagId,
-        opened: &Opened,
-        caller: Caller<'_>,
-        kept: Option<Arc<Facts>>,
-        counted: Counted,
-    ) -> Result<Verdict, Refusal> {
-        let facts = match kept {
-            Some(kept) if counted.batch.is_empty() && counted.product.is_empty() => kept,
-            kept => self.refresh(kept.as_deref(), counted.batch, counted.product).await?,
-        };
-        let now = from_unix_millis(counted.now_ms);
-        let frequency =
-            Frequency { in_30_s: counted.in_30_s, in_60_s: counted.in_60_s, in_all: counted.count };
-        debug_assert!(facts.batch.value.holds(opened.epoch, opened.index));
-        Ok(Verdict {
-            tag,
-            lifecycle: facts.batch.value.lifecycle(counted.revoked, now),
-            first_scan_at: from_unix_millis(counted.first_at_ms),
-            scan_count: counted.count,
-            risk: assess(frequency, caller.user_agent),
-            verification_id: ambient::uuid_v7(counted.now_ms),
-            facts,
-        })
+    async fn facts_of(&self, kept: Option<Arc<Facts>>, counted: &Counted) -> Result<Arc<Facts>, Refusal> {
+        match kept {
+            Some(kept) if counted.batch.is_empty() && counted.product.is_empty() => Ok(kept),
+            kept => self.refresh(kept.as_deref(), counted.batch.clone(), counted.product.clone()).await,
+        }
     }
 
     /// Puts together what was kept and what Redis sent; asks for the product where the batch is new to this process.
@@ -238,19 +264,24 @@ struct Reply {
     packed: Vec<u8>,
     batch: Vec<u8>,
     product: Vec<u8>,
+    /// The audit head, where it is higher than the one this process has seen.
+    head: Option<redis::Value>,
 }
 
 impl Reply {
     fn split(value: redis::Value) -> Result<Self, Refusal> {
         use redis::Value::{Array, BulkString};
         match value {
-            BulkString(packed) => Ok(Self { packed, batch: Vec::new(), product: Vec::new() }),
-            Array(values) => match <[redis::Value; 3]>::try_from(values) {
-                Ok([BulkString(packed), BulkString(batch), BulkString(product)]) => {
-                    Ok(Self { packed, batch, product })
+            BulkString(packed) => Ok(Self { packed, batch: Vec::new(), product: Vec::new(), head: None }),
+            Array(mut values) => {
+                let head = if values.len() == 4 { values.pop() } else { None };
+                match <[redis::Value; 3]>::try_from(values) {
+                    Ok([BulkString(packed), BulkString(batch), BulkString(product)]) => {
+                        Ok(Self { packed, batch, product, head })
+                    }
+                    _ => Err(misshapen("three strings were expected")),
                 }
-                _ => Err(misshapen("three strings were expected")),
-            },
+            }
             _ => Err(misshapen("a string was expected")),
         }
     }
@@ -283,6 +314,28 @@ impl Counted {
             batch: reply.batch.clone(),
             product: reply.product.clone(),
         })
+    }
+}
+
+/// What a counted scan comes to.
+fn judged(
+    tag: TagId,
+    key: KeyStanding,
+    user_agent: Option<&[u8]>,
+    facts: Arc<Facts>,
+    counted: &Counted,
+) -> Verdict {
+    let batch = &facts.batch.value;
+    let now = from_unix_millis(counted.now_ms);
+    let frequency = Frequency { in_30_s: counted.in_30_s, in_60_s: counted.in_60_s, in_all: counted.count };
+    Verdict {
+        tag,
+        lifecycle: batch.lifecycle_under(key.disowns(batch), counted.revoked, now),
+        first_scan_at: from_unix_millis(counted.first_at_ms),
+        scan_count: counted.count,
+        risk: assess(frequency, user_agent, key.supersedes(batch)),
+        verification_id: ambient::uuid_v7(counted.now_ms),
+        facts,
     }
 }
 

@@ -33,7 +33,8 @@ pub(crate) struct ScanAnswer<'a> {
     pub(crate) tag_id: String,
     /// Whether the item may be taken for genuine and in order: true only while `lifecycle` is `active`.
     pub(crate) valid: bool,
-    /// `active`, `revoked`, `recalled` or `expired`; of several, in the order revoked, recalled, expired.
+    /// `active`, `revoked`, `recalled`, `key_revoked` or `expired`; of several, in the order revoked, recalled, key_revoked,
+    /// expired. `key_revoked` is a tag that was minted after others may have had its key.
     #[schema(value_type = String, example = "active")]
     pub(crate) lifecycle: Lifecycle,
     /// The product.

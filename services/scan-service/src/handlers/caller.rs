@@ -1,25 +1,32 @@
-//! Who asks: the address the limiter counts by, and the `User-Agent`.
+//! Who asks: the address the limiter counts by, the partner key that counts instead of it, and the `User-Agent`.
 
+use access::ApiKey;
 use axum::extract::FromRequestParts;
-use axum::http::HeaderValue;
 use axum::http::header::USER_AGENT;
 use axum::http::request::Parts;
-use http_edge::{ApiError, PeerAddr, RequestId, limit_subject};
+use axum::http::{HeaderMap, HeaderValue};
+use http_edge::{ApiError, PeerAddr, RequestId, limit_subject, shown_key};
 
+use crate::domain::admission::Credential;
 use crate::domain::scan::Caller;
 use crate::state::AppState;
 
 /// The client of one request.
 #[derive(Debug)]
 pub(crate) struct Client {
-    pub(crate) subject: String,
     pub(crate) request_id: RequestId,
+    address: String,
+    credential: Credential,
     user_agent: Option<HeaderValue>,
 }
 
 impl Client {
     pub(crate) fn caller(&self) -> Caller<'_> {
-        Caller { subject: &self.subject, user_agent: self.user_agent.as_ref().map(HeaderValue::as_bytes) }
+        Caller {
+            address: &self.address,
+            credential: &self.credential,
+            user_agent: self.user_agent.as_ref().map(HeaderValue::as_bytes),
+        }
     }
 }
 
@@ -31,9 +38,19 @@ impl FromRequestParts<AppState> for Client {
         let request_id = RequestId::from_request_parts(parts, state).await?;
         let address = state.proxies.client_address(peer.0.ip(), &parts.headers);
         Ok(Self {
-            subject: limit_subject(address),
             request_id,
+            address: limit_subject(address),
+            credential: credential_of(&parts.headers),
             user_agent: parts.headers.get(USER_AGENT).cloned(),
         })
+    }
+}
+
+/// A key that cannot be read, or that contradicts another, is a wrong key: whoever shows one is not nobody.
+fn credential_of(headers: &HeaderMap) -> Credential {
+    match shown_key(headers) {
+        Ok(None) => Credential::None,
+        Ok(Some(text)) => ApiKey::parse(text).map_or(Credential::Unusable, Credential::Key),
+        Err(_) => Credential::Unusable,
     }
 }

@@ -7,4 +7,6 @@ pub(crate) mod problems;
 pub(crate) mod refusal;
 pub(crate) mod region;
 pub(crate) mod report;
+pub(crate) mod report_page;
 pub(crate) mod scan;
+pub(crate) mod scan_page;

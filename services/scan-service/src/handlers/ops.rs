@@ -9,14 +9,14 @@ use http_edge::api_doc::{HealthBody, ProblemBody, ReadinessBody, alive};
 use crate::state::AppState;
 
 /// Says that the process is alive.
-#[utoipa::path(get, path = "/v1/health", tag = "operation", responses((status = 200, description = "Alive", body = HealthBody)))]
+#[utoipa::path(get, path = "/v1/health", tag = "operation", security(()), responses((status = 200, description = "Alive", body = HealthBody)))]
 pub(crate) async fn health() -> Json<HealthBody> {
     alive(env!("CARGO_PKG_VERSION"))
 }
 
 /// Says whether traffic may come, and what is wrong if not.
 #[utoipa::path(
-    get, path = "/v1/ready", tag = "operation",
+    get, path = "/v1/ready", tag = "operation", security(()),
     responses(
         (status = 200, description = "Ready; a check may carry a warning", body = ReadinessBody),
         (status = 503, description = "Not ready; `checks` says why", body = ProblemBody, content_type = "application/problem+json"),

@@ -18,6 +18,8 @@ impl IntoResponses for Refused {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         problems(&[
             ("400", "`invalid-tag-id`; `invalid-request` for anything else that cannot be read"),
+            ("401", "`unauthenticated`: an API key was shown that is not accepted"),
+            ("403", "`forbidden`: the key has not the scope `scan:partner`"),
             ("404", "`tag-not-found`: forged, or never made"),
             ("429", "`rate-limited` or `service-overloaded`; `Retry-After`"),
             ("500", "`internal`: a fault of our own; the log has it under the `request_id`"),

@@ -3,18 +3,14 @@
 use axum::response::{IntoResponse, Response};
 use http_edge::{ApiError, RequestId, rate_limit_headers};
 use service_kit::errors;
-use tag_id::TagId;
 
+use crate::domain::admission::KeyRefusal;
 use crate::domain::limits::Quotas;
 use crate::domain::report::ReportRefusal;
 use crate::domain::scan::Refusal;
 
-const NOT_AN_ID: &str = "not a tag id: it takes a hyphenated UUID or 26 characters of Crockford base32";
-
-/// Reads an id in any accepted form.
-pub(crate) fn parse_tag(text: &str) -> Result<TagId, ApiError> {
-    TagId::parse(text).map_err(|_| ApiError::InvalidTagId(NOT_AN_ID.into()))
-}
+const BAD_KEY: &str = "the API key is not accepted; give one that is in force as Authorization: Bearer <key> or X-API-Key, or none";
+const NO_SCOPE: &str = "this needs a key with the scope scan:partner, or none";
 
 /// The error for a scan that has no verdict.
 pub(crate) fn of_scan(refusal: Refusal, request_id: &RequestId) -> ApiError {
@@ -22,6 +18,7 @@ pub(crate) fn of_scan(refusal: Refusal, request_id: &RequestId) -> ApiError {
         Refusal::Forged => ApiError::TagNotFound,
         Refusal::NotMinted => alarm(request_id),
         Refusal::Denied { retry_after } => ApiError::RateLimited { retry_after },
+        Refusal::Key(refusal) => of_key(refusal),
         Refusal::NotOpen(error) => error,
         Refusal::StateLost => errors::state_lost(),
         Refusal::Redis(error) => errors::from_pool(error),
@@ -35,8 +32,17 @@ pub(crate) fn of_report(refusal: ReportRefusal, request_id: &RequestId) -> ApiEr
         ReportRefusal::Forged => ApiError::TagNotFound,
         ReportRefusal::NotMinted => alarm(request_id),
         ReportRefusal::Denied { retry_after } => ApiError::RateLimited { retry_after },
-        ReportRefusal::Limiter(error) => errors::from_pool(error),
+        ReportRefusal::Key(refusal) => of_key(refusal),
+        ReportRefusal::Redis(error) => errors::from_pool(error),
         ReportRefusal::Store(error) => error,
+    }
+}
+
+/// The error for a key that does not admit: why a key is invalid, whoever shows it is not told.
+fn of_key(refusal: KeyRefusal) -> ApiError {
+    match refusal {
+        KeyRefusal::Invalid => ApiError::Unauthenticated(BAD_KEY.into()),
+        KeyRefusal::Forbidden => ApiError::Forbidden(NO_SCOPE.into()),
     }
 }
 

@@ -4,7 +4,6 @@ use axum::Json;
 use axum::extract::State;
 use http_edge::ApiError;
 use http_edge::api_doc::ProblemBody;
-use rate_limiter::DimensionName;
 use serde::Serialize;
 use service_kit::durable::from_unix_millis;
 use service_kit::errors;
@@ -39,7 +38,7 @@ pub(crate) struct RegionAnswer {
 /// One limit.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct LimitAnswer {
-    /// What it counts by.
+    /// What it counts by: `ip`, the client's address; `key`, a partner's key.
     #[schema(example = "ip")]
     name: &'static str,
     /// Requests per window now.
@@ -55,7 +54,7 @@ pub(crate) struct LimitAnswer {
 
 /// Tells how the region stands.
 #[utoipa::path(
-    get, path = "/v1/region", tag = "operation",
+    get, path = "/v1/region", tag = "operation", security(()),
     responses(
         (status = 200, description = "The region", body = RegionAnswer),
         (status = 429, description = "`service-overloaded`", body = ProblemBody, content_type = "application/problem+json"),
@@ -64,8 +63,7 @@ pub(crate) struct LimitAnswer {
 )]
 pub(crate) async fn region(State(state): State<AppState>) -> Result<Json<RegionAnswer>, ApiError> {
     let limiter = state.limits.regional();
-    let quotas = [(DimensionName::Ip, state.limits.per_ip())];
-    let info = limiter.region_info(&quotas).await.map_err(errors::from_pool)?;
+    let info = limiter.region_info(&state.limits.quotas()).await.map_err(errors::from_pool)?;
     let limits = info.limits.iter().map(|limit| LimitAnswer {
         name: limit.name.as_str(),
         limit: limit.limit,

@@ -6,13 +6,14 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use http_edge::{ApiError, ApiJson};
 use serde::{Deserialize, Serialize};
+use service_kit::parse_tag;
 use utoipa::ToSchema;
 
 use crate::domain::limits::Quotas;
 use crate::domain::report::{MAX_DETAILS, Reason, Report};
 use crate::handlers::caller::Client;
 use crate::handlers::problems::{Appends, Body, Refused};
-use crate::handlers::refusal::{of_report, parse_tag, with_quotas};
+use crate::handlers::refusal::{of_report, with_quotas};
 use crate::state::AppState;
 
 /// A report.
@@ -23,6 +24,7 @@ pub(crate) struct ReportRequest {
     #[schema(example = "85e49ec3-de12-8001-bccf-0ce2e6986017")]
     tag_id: String,
     /// What is wrong.
+    #[serde(deserialize_with = "http_edge::as_name")]
     reason: Reason,
     /// Up to 1,000 characters.
     #[schema(max_length = 1000)]
@@ -76,6 +78,6 @@ pub(crate) async fn take(
         )));
     }
     let report = Report { tag, reason, details: details.filter(|text| !text.trim().is_empty()) };
-    let taken = state.reporter.take(report, &client.subject, client.request_id.as_str(), quotas).await;
+    let taken = state.reporter.take(report, client.caller(), client.request_id.as_str(), quotas).await;
     taken.map_err(|refusal| of_report(refusal, &client.request_id))
 }

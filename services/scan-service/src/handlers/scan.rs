@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http_edge::{ApiError, ApiJson, ApiPath, ApiQuery, Problem};
 use serde::Deserialize;
+use service_kit::parse_tag;
 use tag_id::TagId;
 use utoipa::{IntoParams, ToSchema};
 
@@ -12,7 +13,7 @@ use crate::domain::scan::Scanned;
 use crate::domain::verdict::ScanAnswer;
 use crate::handlers::caller::Client;
 use crate::handlers::problems::{Body, Refused};
-use crate::handlers::refusal::{of_scan, parse_tag, with_quotas};
+use crate::handlers::refusal::{of_scan, with_quotas};
 use crate::state::AppState;
 
 /// The tag to scan.

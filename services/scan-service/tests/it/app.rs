@@ -123,6 +123,12 @@ impl App {
         eventually("the service is ready", PATIENCE, || self.is_ready()).await;
     }
 
+    /// Waits until the service goes by that revision of the keyring.
+    pub(crate) async fn until_heard(&self, revision: u32) {
+        let heard = async || self.metric("voketag_keyring_revision").await >= u64::from(revision);
+        eventually("the keyring was heard", PATIENCE, heard).await;
+    }
+
     pub(crate) async fn metrics(&self) -> String {
         let addr = self.metrics_addr.unwrap_or(self.addr);
         send(self.client.get(format!("http://{addr}/metrics"))).await.text

@@ -103,7 +103,13 @@ async fn the_region_route_tells_how_the_region_stands() {
     let cold = app.get("/v1/region").await.verdict();
     assert_eq!((&cold["region"], &cold["state"]), (&json!("default"), &json!("cold")));
     assert_eq!((&cold["factor"], &cold["age_s"].as_u64().map(|age| age < 60)), (&json!(0.5), &Some(true)));
-    assert_eq!(cold["limits"], json!([{"name": "ip", "limit": 3, "full_limit": 7, "window_s": 60}]));
+    let limits = |ip: u32, key: u32| {
+        json!([
+            {"name": "ip", "limit": ip, "full_limit": 7, "window_s": 60},
+            {"name": "key", "limit": key, "full_limit": 1_000, "window_s": 60},
+        ])
+    };
+    assert_eq!(cold["limits"], limits(3, 500));
     let born = time::OffsetDateTime::parse(
         cold["born_at"].as_str().unwrap(),
         &time::format_description::well_known::Rfc3339,
@@ -116,5 +122,5 @@ async fn the_region_route_tells_how_the_region_stands() {
     let warm = app.get("/v1/region").await.verdict();
     assert_eq!((&warm["state"], &warm["factor"]), (&json!("warm"), &json!(1.0)));
     assert!(warm["age_s"].as_u64().unwrap() >= 300);
-    assert_eq!(warm["limits"], json!([{"name": "ip", "limit": 7, "full_limit": 7, "window_s": 60}]));
+    assert_eq!(warm["limits"], limits(7, 1_000));
 }

@@ -58,7 +58,7 @@ async fn a_browser_may_post_json_after_asking() {
             .request(Method::OPTIONS, &path)
             .header("origin", "https://shop.example")
             .header("access-control-request-method", "POST")
-            .header("access-control-request-headers", "content-type");
+            .header("access-control-request-headers", "authorization,content-type,x-api-key");
         let answer = send(asked).await;
         assert_eq!(answer.status, 204, "{path}");
         assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
@@ -68,7 +68,9 @@ async fn a_browser_may_post_json_after_asking() {
         };
         assert!(listed("access-control-allow-methods", "post"));
         assert!(listed("access-control-allow-methods", "get"));
-        assert!(listed("access-control-allow-headers", "content-type"));
+        for header in ["content-type", "authorization", "x-api-key"] {
+            assert!(listed("access-control-allow-headers", header), "{header}");
+        }
         assert!(!answer.has_rate());
     }
     assert_eq!(app.scan(shop.tag(0)).await.verdict()["scan_count"], 1, "asking counts nothing");

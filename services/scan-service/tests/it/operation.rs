@@ -6,7 +6,7 @@ use reqwest::redirect::Policy;
 use serde_json::{Value, json};
 use test_support::RedisServer;
 
-use crate::app::{App, open, open_at, send};
+use crate::app::{App, open, open_at, send, spawn};
 use crate::shop::{SECRET, SIZE, Shop};
 
 /// The names of docs/CONTRACT.md §10.
@@ -50,7 +50,10 @@ async fn readiness_names_each_dependency() {
     let app = open(&shop, &settings).await;
     let (status, rows) = checks(&app).await;
     assert_eq!(status, 200);
-    assert_eq!(names(&rows), ["redis", "deployment", "audit", "storage", "limiter_redis", "global_redis"]);
+    assert_eq!(
+        names(&rows),
+        ["redis", "deployment", "audit", "keyring", "storage", "limiter_redis", "global_redis"]
+    );
     assert!(rows.iter().all(|row| *row == json!({"name": row["name"], "ok": true})), "{rows:?}");
 }
 
@@ -74,7 +77,8 @@ async fn a_redis_that_is_down_makes_the_service_unready_and_is_named() {
 
 #[tokio::test]
 async fn storage_that_may_forget_is_a_warning_and_no_refusal() {
-    let gauge = |concern: &str| format!("voketag_redis_storage_warnings{{concern=\"{concern}\"}}");
+    let gauge =
+        |concern: &str| format!("voketag_redis_storage_warnings{{pool=\"durable\",concern=\"{concern}\"}}");
     for (args, concern, word) in [
         (&["--appendonly", "yes", "--appendfsync", "everysec"][..], "fsync", "everysec"),
         (&["--appendonly", "no"], "fsync", "appendonly"),
@@ -95,6 +99,32 @@ async fn storage_that_may_forget_is_a_warning_and_no_refusal() {
         );
         assert!(storage["detail"].as_str().unwrap().contains(word), "{storage}");
         assert_eq!(app.metric(&gauge(concern)).await, 1);
+        assert_eq!(app.scan(shop.tag(0)).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_limiter_redis_that_may_drop_keys_is_a_warning_and_no_refusal() {
+    let evicting = RedisServer::start_with(&["--maxmemory-policy", "volatile-lru"]).await;
+    let (url, shop) = (evicting.url(), Shop::open().await);
+    for (variable, name, pool) in
+        [("RATE_LIMIT_REDIS_URL", "limiter_redis", "limiter"), ("GLOBAL_REDIS_URL", "global_redis", "global")]
+    {
+        // Nobody asks for readiness, which looks too.
+        let app = spawn(&[("REDIS_URL", shop.redis.url().as_str()), (variable, url.as_str())]).await;
+        let gauge = |concern: &str| {
+            format!("voketag_redis_storage_warnings{{pool=\"{pool}\",concern=\"{concern}\"}}")
+        };
+        test_support::eventually("the settings are read unasked", crate::app::PATIENCE, || async {
+            app.metrics().await.contains(&format!("{} 1", gauge("eviction")))
+        })
+        .await;
+        app.until_ready().await;
+        let (status, rows) = checks(&app).await;
+        let row = rows.iter().find(|row| row["name"] == name).unwrap();
+        assert_eq!((status, &row["ok"], &row["warn"]), (200, &json!(true), &json!(true)), "{row}");
+        assert!(row["detail"].as_str().unwrap().contains("volatile-lru"), "{row}");
+        assert_eq!(app.metric(&gauge("fsync")).await, 0, "what a limiter loses in a crash is no concern");
         assert_eq!(app.scan(shop.tag(0)).await.status, 200);
     }
 }

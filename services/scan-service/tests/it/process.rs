@@ -35,6 +35,22 @@ fn wrong_settings_stop_the_start_with_one_line() {
     }
 }
 
+#[test]
+fn an_address_that_is_taken_stops_the_start_and_is_named_by_its_variable() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let secret = ("TAG_MASTER_SECRET", SECRET);
+    for (settings, name) in [
+        ([secret, ("BIND_ADDR", taken.as_str()), ("METRICS_BIND_ADDR", "127.0.0.1:0")], "BIND_ADDR"),
+        ([secret, ("BIND_ADDR", "127.0.0.1:0"), ("METRICS_BIND_ADDR", taken.as_str())], "METRICS_BIND_ADDR"),
+    ] {
+        let output = run(&[], &settings);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success(), "{settings:?}");
+        assert!(text.starts_with(&format!("scan-service: {name} is {taken}, ")), "{text}");
+    }
+}
+
 #[tokio::test]
 async fn it_serves_checks_its_health_and_stops_on_sigterm() {
     let shop = Shop::open().await;

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ambient::{Clock, SystemClock};
+use audit_chain::{Appender, AppenderConfig, AuditMetrics, Event, NewEvent};
 use catalog::{Batch, DeploymentGate, Expectation, Init, Product, Record, keys as stored_at};
+use keyring::{KeyRef, KeyringAdmin, Move, Plan, Secrets, SigningKeys};
 use redis::AsyncCommands;
 use redis_pool::{Config, PoolMetrics, RedisPool};
 use service_kit::durable::from_unix_millis;
@@ -61,8 +63,14 @@ pub(crate) async fn make_deployment(redis: &RedisServer, secret: &str, origin: &
         audit_origin: origin.to_owned(),
     };
     let gate = DeploymentGate::new(pool(&redis.url()), expectation, Init::Auto);
-    gate.look(now()).await.unwrap();
+    let deployment = gate.look(now()).await.unwrap();
+    let secrets = secrets(keyring(secret), origin);
+    keyring::seed::make(&pool(&redis.url()), deployment, &secrets, Epoch::MIN, now()).await.unwrap();
     gate
+}
+
+fn secrets(tags: Arc<Keyring>, origin: &str) -> Secrets {
+    Secrets { tags, signing: Arc::new(SigningKeys::none(origin)) }
 }
 
 impl Shop {
@@ -131,6 +139,43 @@ impl Shop {
         let mut link = self.redis.connection().await;
         let key = self.state_key(index);
         let _: i64 = link.setrange(key, 0, &[catalog::REVOKED_FLAG][..]).await.unwrap();
+    }
+
+    /// Moves the key of a tag epoch as the factory does, with its event, and says the keyring's revision after it.
+    pub(crate) async fn move_key(&self, epoch: u16, what: &Move) -> u32 {
+        let pool = pool(&self.redis.url());
+        let expectation = Expectation {
+            keyring: Arc::clone(&self.keyring),
+            adds_epoch: None,
+            audit_origin: ORIGIN.to_owned(),
+        };
+        let gate = DeploymentGate::new(pool.clone(), expectation, Init::Never);
+        let deployment = gate.look(now()).await.unwrap();
+        let admin = KeyringAdmin::new(pool.clone(), secrets(Arc::clone(&self.keyring), ORIGIN));
+        let key = KeyRef::tag(Epoch::new(epoch).unwrap());
+        let Plan::Change(planned) = admin.plan(deployment, key, what, now()).await.unwrap() else {
+            panic!("{what:?} of {key} changes nothing")
+        };
+        let config = AppenderConfig::new(ORIGIN, vec![deployment.guard()]);
+        let appender = Appender::start(pool, config, Arc::new(SystemClock::new()), &AuditMetrics::default());
+        let event = NewEvent {
+            tenant: TENANT.to_owned(),
+            actor: "key/test".to_owned(),
+            action: planned.action.to_owned(),
+            resource: planned.resource,
+            request_id: "r".to_owned(),
+            ip: None,
+            details: planned.details,
+        };
+        let event = Event::new(SystemClock::new().unix_millis(), new_id(), [0; 16], event).unwrap();
+        appender.append(&event, planned.effect).await.unwrap();
+        planned.revision
+    }
+
+    /// Makes `epoch` the active one; the one before only verifies.
+    pub(crate) async fn rotate_to(&self, epoch: u16) -> u32 {
+        self.move_key(epoch, &Move::Add).await;
+        self.move_key(epoch, &Move::Activate).await
     }
 
     pub(crate) async fn flush(&self) {

@@ -97,8 +97,26 @@ async fn the_deployment_a_process_has_seen_is_accepted_when_it_is_back() {
     let () = link.del(catalog::keys::DEPLOYMENT).await.unwrap();
     assert_lost(&app, &shop).await;
     let () = link.set(catalog::keys::DEPLOYMENT, record).await.unwrap();
-    assert_eq!(app.scan(shop.tag(0)).await.status, 200);
     app.until_ready().await;
+    assert_eq!(app.scan(shop.tag(0)).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_secret_that_stops_matching_refuses_requests_as_it_does_readiness() {
+    let shop = Shop::open().await;
+    let app = open(&shop, &[]).await;
+    assert_eq!(app.scan(shop.tag(0)).await.status, 200);
+    let mut link = shop.redis.connection().await;
+    let record: String = link.get(catalog::keys::DEPLOYMENT).await.unwrap();
+    let epoch_of_others = "\"tag_checks\":{\"4000\":\"00000000000000000000000000000000\",";
+    let other = record.replacen("\"tag_checks\":{", epoch_of_others, 1);
+    assert_ne!(record, other);
+    let () = link.set(catalog::keys::DEPLOYMENT, other).await.unwrap();
+    eventually("the service is not ready", PATIENCE, || async { !app.is_ready().await }).await;
+    assert_lost(&app, &shop).await;
+    let () = link.set(catalog::keys::DEPLOYMENT, record).await.unwrap();
+    app.until_ready().await;
+    assert_eq!(app.scan(shop.tag(0)).await.verdict()["scan_count"], 2);
 }
 
 #[tokio::test]
@@ -138,6 +156,51 @@ async fn an_audit_head_that_is_gone_or_lower_is_lost_state_until_the_true_one_is
         assert_eq!(app.scan(shop.tag(0)).await.status, 200);
     }
     assert_eq!(app.post_json("/v1/report", &report).await.status, 202);
+}
+
+/// What makes an older copy of the shop: the audit head and the state of a tag.
+async fn copy_of(shop: &Shop) -> [(String, Option<Vec<u8>>); 2] {
+    let mut link = shop.redis.connection().await;
+    let (head, tag) = (audit_chain::keys::HEAD.to_owned(), shop.state_key(0));
+    let (old_head, old_tag) = (link.get(&head).await.unwrap(), link.get(&tag).await.unwrap());
+    [(head, old_head), (tag, old_tag)]
+}
+
+async fn put_in_place(shop: &Shop, copy: &[(String, Option<Vec<u8>>)]) {
+    let mut swap = redis::pipe();
+    swap.atomic();
+    for (key, value) in copy {
+        match value {
+            Some(value) => swap.set(key, value).ignore(),
+            None => swap.del(key).ignore(),
+        };
+    }
+    let () = swap.query_async(&mut shop.redis.connection().await).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_older_copy_that_lacks_a_revocation_is_refused_by_the_very_next_scan() {
+    for limiter_apart in [false, true] {
+        let (shop, limiter) = (Shop::open().await, RedisServer::start().await);
+        let url = limiter.url();
+        let settings: &[(&str, &str)] =
+            if limiter_apart { &[("RATE_LIMIT_REDIS_URL", url.as_str())] } else { &[] };
+        let app = open(&shop, settings).await;
+        assert_eq!(app.scan(shop.tag(0)).await.verdict()["valid"], true);
+        let older = copy_of(&shop).await;
+        // Another process revokes; that its event is in the chain this one learns from the scan alone.
+        shop.revoke_tag(0).await;
+        shop.move_key(2, &keyring::Move::Add).await;
+        assert_eq!(app.scan(shop.tag(0)).await.verdict()["valid"], false);
+        let newest = copy_of(&shop).await;
+        put_in_place(&shop, &older).await;
+        app.scan(shop.tag(0)).await.assert_problem(503, "state-lost");
+        assert_lost(&app, &shop).await;
+        assert_eq!(copy_of(&shop).await, older, "nothing was counted or appended");
+        put_in_place(&shop, &newest).await;
+        app.until_ready().await;
+        assert_eq!(app.scan(shop.tag(0)).await.verdict()["valid"], false);
+    }
 }
 
 #[tokio::test]

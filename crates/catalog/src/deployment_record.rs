@@ -1,0 +1,144 @@
+//! The deployment record as it is stored, and how a change of it is put: as the exact bytes that were read and those that
+//! are to be, so that whoever writes can compare.
+
+use std::collections::BTreeMap;
+
+use redis_pool::RedisPool;
+use serde::{Deserialize, Serialize};
+use tag_id::Epoch;
+use time::OffsetDateTime;
+use time::serde::rfc3339;
+
+use crate::deployment::DeploymentError;
+use crate::keys;
+
+/// The record. `id` comes first in its JSON: scripts compare the record's beginning.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DeploymentRecord {
+    pub(crate) id: String,
+    pub(crate) audit_origin: String,
+    #[serde(with = "rfc3339")]
+    pub(crate) created_at: OffsetDateTime,
+    /// By epoch in decimal: 16 bytes of HKDF in hex, which show that two processes hold the same secret without telling it.
+    pub(crate) tag_checks: BTreeMap<u16, String>,
+    /// Whether a keyring record was made for this deployment: then its absence is a loss, and nobody makes another.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) keyring_made: bool,
+}
+
+impl DeploymentRecord {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("plain data is always serialisable into memory")
+    }
+}
+
+/// The record as read, with the exact bytes that a change must find unchanged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredDeployment {
+    record: DeploymentRecord,
+    bytes: Vec<u8>,
+}
+
+impl StoredDeployment {
+    /// Reads it; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`DeploymentError::Lost`] when what is stored is no deployment record.
+    pub async fn read(pool: &RedisPool) -> Result<Option<Self>, DeploymentError> {
+        let mut get = redis::Cmd::new();
+        get.arg("GET").arg(keys::DEPLOYMENT);
+        match pool.command(get).await? {
+            redis::Value::BulkString(bytes) => Self::parse(bytes).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// From stored bytes.
+    ///
+    /// # Errors
+    /// [`DeploymentError::Lost`] when they are no deployment record.
+    pub fn parse(bytes: Vec<u8>) -> Result<Self, DeploymentError> {
+        match serde_json::from_slice(&bytes) {
+            Ok(record) => Ok(Self { record, bytes }),
+            Err(error) => {
+                Err(DeploymentError::Lost(format!("the deployment record cannot be read: {error}")))
+            }
+        }
+    }
+
+    pub(crate) fn into_record(self) -> DeploymentRecord {
+        self.record
+    }
+
+    /// The stored bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The random id, 32 hex digits.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.record.id
+    }
+
+    /// The epochs whose secret every instance must hold, with their check values in hex.
+    pub fn tag_checks(&self) -> impl Iterator<Item = (u16, &str)> {
+        self.record.tag_checks.iter().map(|(epoch, check)| (*epoch, check.as_str()))
+    }
+
+    /// Whether a keyring record was made for this deployment.
+    #[must_use]
+    pub fn keyring_made(&self) -> bool {
+        self.record.keyring_made
+    }
+
+    /// The same record, in which every instance must hold that epoch's secret.
+    #[must_use]
+    pub fn with_check(mut self, epoch: Epoch, check: &str) -> Self {
+        self.record.tag_checks.insert(epoch.get(), check.to_owned());
+        self.written()
+    }
+
+    /// The same record, in which nobody needs that epoch's secret any more.
+    #[must_use]
+    pub fn without_check(mut self, epoch: Epoch) -> Self {
+        self.record.tag_checks.remove(&epoch.get());
+        self.written()
+    }
+
+    /// The same record, which says that a keyring record was made.
+    #[must_use]
+    pub fn with_keyring(mut self) -> Self {
+        self.record.keyring_made = true;
+        self.written()
+    }
+
+    fn written(mut self) -> Self {
+        self.bytes = self.record.encode();
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STORED: &str =
+        r#"{"id":"ab","audit_origin":"o","created_at":"2026-02-16T12:00:00Z","tag_checks":{"1":"00"}}"#;
+
+    #[test]
+    fn a_record_from_before_there_were_keyrings_is_read_and_its_beginning_stays() {
+        let stored = StoredDeployment::parse(STORED.into()).unwrap();
+        assert!(!stored.keyring_made());
+        assert_eq!(stored.tag_checks().collect::<Vec<_>>(), [(1, "00")]);
+        let epoch = Epoch::new(7).unwrap();
+        let changed = stored.with_check(epoch, "11").with_keyring();
+        assert!(changed.keyring_made() && changed.bytes().starts_with(br#"{"id":"ab""#));
+        assert_eq!(changed.tag_checks().collect::<Vec<_>>(), [(1, "00"), (7, "11")]);
+        let again = StoredDeployment::parse(changed.bytes().to_vec()).unwrap();
+        assert_eq!(again, changed);
+        assert_eq!(changed.without_check(epoch).tag_checks().count(), 1);
+        assert!(StoredDeployment::parse(b"{}".to_vec()).is_err());
+    }
+}

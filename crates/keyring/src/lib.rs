@@ -1,0 +1,43 @@
+//! The states of the two families of keys, tag epochs and audit signing keys, as every instance of both services sees them.
+//!
+//! Redis holds states and public parts; secrets come from each process's own settings. A key goes
+//! `pending → active → verify_only → revoked → destroyed`, forward only, and exactly one key of a family is active.
+//!
+//! - [`KeyringWatch`]: one per process. It says that the process lives and what it holds, and hears what has changed.
+//! - [`Snapshot`]: the keyring at one revision; what a scan or a new batch asks.
+//! - [`KeyringAdmin`]: plans a move as one effect that travels with its audit event.
+//! - [`CheckpointSigner`], [`AuditKeys`]: signing the audit chain's checkpoints, and judging signatures.
+//!
+//! It fails with [`KeyringError`]; a move that cannot be made is a [`MoveRefusal`] that says what would be right.
+
+mod admin;
+mod error;
+mod judge;
+pub mod keys;
+mod metrics;
+mod moves;
+mod number;
+mod presence;
+mod record;
+pub mod seed;
+mod signer;
+mod signing;
+mod snapshot;
+mod vkey;
+mod watch;
+
+pub use admin::{HEARD_WITHIN, KeyringAdmin, Plan, Planned};
+pub use error::KeyringError;
+pub use judge::{AuditKeys, NoteStanding};
+pub use metrics::KeyringMetrics;
+pub use moves::{MAX_REASON, Move, MoveRefusal};
+pub use number::{Family, KeyNumber, KeyRef, NoSuchName};
+pub use presence::{LIVES_FOR, Live, Presence, SIGNING_SERVICE};
+pub use record::{
+    KeyEntry, KeyState, KeyringRecord, MAX_KEYS, Public, RecordError, Revocation, StoredKeyring,
+};
+pub use signer::{CheckpointSigner, SignError, SignedCheckpoint};
+pub use signing::{NotAName, SeedError, SigningKeys, SigningSeed};
+pub use snapshot::{Snapshot, TagState};
+pub use vkey::{VerifierKey, VkeyError};
+pub use watch::{BEAT_EVERY, BEAT_JITTER, KeyringWatch, Role, STALE_AFTER, Secrets, Standing};

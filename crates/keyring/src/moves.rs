@@ -1,0 +1,538 @@
+//! The moves of a key, as functions from one record to the next. They know no Redis and read no clock.
+//!
+//! ```text
+//! add       → pending
+//! activate    pending → active; the former active key → verify_only in the same move
+//! retire      active → verify_only; the only pending key of the family becomes active in the same move
+//! revoke      pending | verify_only → revoked; of a revoked key, only since when it is not to be believed, and only earlier
+//! destroy     pending | revoked → destroyed
+//! ```
+//!
+//! Nothing leads back. A move that was made already changes nothing, so an operator who got no answer may repeat it.
+
+use audit_chain::Details;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::number::{Family, KeyRef};
+use crate::record::{KeyEntry, KeyState, KeyringRecord, MAX_KEYS, Public, Revocation};
+
+/// Longest reason of a revocation, characters: see [`MAX_KEYS`].
+pub const MAX_REASON: usize = 200;
+
+/// What to do with a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Move {
+    /// Announce it.
+    Add,
+    /// Make it the active one.
+    Activate,
+    /// Let the only pending key of its family take over from it.
+    Retire,
+    /// Say that others have, or may have, its secret.
+    Revoke {
+        /// 1 to 200 characters.
+        reason: String,
+        /// What was made with it before this is believed.
+        compromised_since: OffsetDateTime,
+    },
+    /// Say that nobody holds its secret any more.
+    Destroy,
+}
+
+impl Move {
+    /// As an operator names it.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Add => "add",
+            Self::Activate => "activate",
+            Self::Retire => "retire",
+            Self::Revoke { .. } => "revoke",
+            Self::Destroy => "destroy",
+        }
+    }
+}
+
+/// Why a move is refused. Each says what would be right.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MoveRefusal {
+    /// There is no such key.
+    #[error("there is no {0}")]
+    Unknown(KeyRef),
+    /// The number is taken.
+    #[error("there is a {0} already; take the next number")]
+    Exists(KeyRef),
+    /// This process holds no secret of that number.
+    #[error("this process has no secret for {0}; give it one and start it again")]
+    NoSecret(KeyRef),
+    /// The process holds another secret under that number than the one that was added.
+    #[error("the secret that this process has for {0} is not the one that was added")]
+    OtherSecret(KeyRef),
+    /// Moves only go forward.
+    #[error("{key} is {state}; {verb} takes {takes}")]
+    Backward {
+        /// Which key.
+        key: KeyRef,
+        /// Where it stands.
+        state: KeyState,
+        /// The move.
+        verb: &'static str,
+        /// The states it starts from.
+        takes: &'static str,
+    },
+    /// An active key cannot be revoked: something must be active.
+    #[error("{0} is active; add and activate a successor first, then revoke it")]
+    RevokeActive(KeyRef),
+    /// Nothing can take over.
+    #[error("no pending {family} key can take over; add one first")]
+    NoSuccessor {
+        /// The family.
+        family: Family,
+    },
+    /// It is not clear which is to take over.
+    #[error("{pending} {family} keys are pending; activate the one that is to take over")]
+    SeveralSuccessors {
+        /// The family.
+        family: Family,
+        /// How many are pending.
+        pending: usize,
+    },
+    /// `compromised_since` may only be moved earlier.
+    #[error("{key} is not believed since {stands} already; that may be moved earlier, never later")]
+    Later {
+        /// Which key.
+        key: KeyRef,
+        /// What stands, RFC 3339.
+        stands: String,
+    },
+    /// `compromised_since` lies in the future.
+    #[error("compromised_since lies in the future")]
+    Future,
+    /// The reason has no characters, or too many.
+    #[error("a reason has 1 to {MAX_REASON} characters")]
+    Reason,
+    /// There are as many keys as one record may hold.
+    #[error("the keyring holds {MAX_KEYS} keys, which is the most it can")]
+    Full,
+    /// Live instances lack the secret.
+    #[error(
+        "{instances} live {service} instances lack the secret of {key}; give it to them and start them again"
+    )]
+    Lacking {
+        /// Which key.
+        key: KeyRef,
+        /// Which service.
+        service: String,
+        /// How many of its instances.
+        instances: usize,
+    },
+    /// Live instances have not answered for the key yet.
+    #[error(
+        "{instances} live {service} instances have not heard of {key} yet; one that is gone counts for ten seconds more"
+    )]
+    Unheard {
+        /// Which key.
+        key: KeyRef,
+        /// Which service.
+        service: String,
+        /// How many of its instances.
+        instances: usize,
+    },
+}
+
+/// A move that changes something.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Moved {
+    /// The record after it.
+    pub(crate) record: KeyringRecord,
+    /// The audit event's action.
+    pub(crate) action: &'static str,
+    /// The audit event's details.
+    pub(crate) details: Details,
+    /// The key that became active by it.
+    pub(crate) activated: Option<KeyRef>,
+}
+
+impl KeyringRecord {
+    fn successor(&self, family: Family) -> Result<KeyRef, MoveRefusal> {
+        let mut pending = self.family(family).iter().filter(|entry| entry.state == KeyState::Pending);
+        match (pending.next(), pending.count()) {
+            (None, _) => Err(MoveRefusal::NoSuccessor { family }),
+            (Some(only), 0) => Ok(KeyRef { family, number: only.number }),
+            (Some(_), others) => Err(MoveRefusal::SeveralSuccessors { family, pending: others + 1 }),
+        }
+    }
+
+    /// The record after `what` at `now`; `None` where it is so already. `own` is the public part of the secret that this
+    /// process holds under the key's number: only adding asks for it.
+    pub(crate) fn after(
+        &self,
+        key: KeyRef,
+        what: &Move,
+        own: Option<Public>,
+        now: OffsetDateTime,
+    ) -> Result<Option<Moved>, MoveRefusal> {
+        if *what == Move::Add {
+            return self.add(key, own, now);
+        }
+        let entry = self.entry(key).ok_or(MoveRefusal::Unknown(key))?.clone();
+        match what {
+            Move::Add => unreachable!("handled above"),
+            Move::Activate => self.activate(key, &entry, now),
+            Move::Retire => self.retire(key, &entry, now),
+            Move::Revoke { reason, compromised_since } => {
+                self.revoke(key, entry, reason, *compromised_since, now)
+            }
+            Move::Destroy => self.destroy(key, entry, now),
+        }
+    }
+
+    fn add(
+        &self,
+        key: KeyRef,
+        own: Option<Public>,
+        now: OffsetDateTime,
+    ) -> Result<Option<Moved>, MoveRefusal> {
+        let own = own.ok_or(MoveRefusal::NoSecret(key))?;
+        if let Some(standing) = self.entry(key) {
+            let same = standing.public == own && standing.state == KeyState::Pending;
+            return if same { Ok(None) } else { Err(MoveRefusal::Exists(key)) };
+        }
+        if self.tag.len() + self.audit.len() >= MAX_KEYS {
+            return Err(MoveRefusal::Full);
+        }
+        let details = match &own {
+            Public::Check(check) => Details::new().with("check", check.as_str()),
+            Public::Vkey(vkey) => Details::new().with("vkey", vkey.to_string()),
+        };
+        let mut record = self.clone();
+        let entries = record.family_mut(key.family);
+        let place = entries.partition_point(|entry| entry.number < key.number);
+        entries.insert(place, KeyEntry::pending(key.number, own, now));
+        Ok(Some(Moved { record, action: "keyring.key_added", details, activated: None }))
+    }
+
+    fn activate(
+        &self,
+        key: KeyRef,
+        entry: &KeyEntry,
+        now: OffsetDateTime,
+    ) -> Result<Option<Moved>, MoveRefusal> {
+        match entry.state {
+            KeyState::Active => Ok(None),
+            KeyState::Pending => {
+                let former = self.active(key.family).map(|former| former.number);
+                let mut details = Details::new();
+                if let Some(former) = former {
+                    details = details.with("former", u32::from(former.get()));
+                }
+                let record = self.taken_over(key, now);
+                Ok(Some(Moved { record, action: "keyring.key_activated", details, activated: Some(key) }))
+            }
+            state => Err(MoveRefusal::Backward { key, state, verb: "activate", takes: "a pending key" }),
+        }
+    }
+
+    fn retire(
+        &self,
+        key: KeyRef,
+        entry: &KeyEntry,
+        now: OffsetDateTime,
+    ) -> Result<Option<Moved>, MoveRefusal> {
+        match entry.state {
+            KeyState::VerifyOnly => Ok(None),
+            KeyState::Active => {
+                let successor = self.successor(key.family)?;
+                let details = Details::new().with("successor", u32::from(successor.number.get()));
+                let record = self.taken_over(successor, now);
+                Ok(Some(Moved { record, action: "keyring.key_retired", details, activated: Some(successor) }))
+            }
+            state => Err(MoveRefusal::Backward { key, state, verb: "retire", takes: "the active key" }),
+        }
+    }
+
+    /// The record in which `key` is the active one, and the former active key only verifies.
+    fn taken_over(&self, key: KeyRef, now: OffsetDateTime) -> Self {
+        let mut record = self.clone();
+        for entry in record.family_mut(key.family) {
+            if entry.state == KeyState::Active {
+                (entry.state, entry.retired_at) = (KeyState::VerifyOnly, Some(now));
+            }
+            if entry.number == key.number {
+                (entry.state, entry.activated_at) = (KeyState::Active, Some(now));
+            }
+        }
+        record
+    }
+
+    fn revoke(
+        &self,
+        key: KeyRef,
+        mut entry: KeyEntry,
+        reason: &str,
+        since: OffsetDateTime,
+        now: OffsetDateTime,
+    ) -> Result<Option<Moved>, MoveRefusal> {
+        if since > now {
+            return Err(MoveRefusal::Future);
+        }
+        if !(1..=MAX_REASON).contains(&reason.chars().count()) {
+            return Err(MoveRefusal::Reason);
+        }
+        let mut details = Details::new().with("reason", reason).with("compromised_since", rfc3339(since));
+        match (entry.state, &mut entry.revoked) {
+            (KeyState::Active, _) => return Err(MoveRefusal::RevokeActive(key)),
+            (KeyState::Revoked, Some(standing)) => {
+                if since == standing.compromised_since {
+                    return Ok(None);
+                }
+                if since > standing.compromised_since {
+                    return Err(MoveRefusal::Later { key, stands: rfc3339(standing.compromised_since) });
+                }
+                details = details.with("moved_from", rfc3339(standing.compromised_since));
+                standing.compromised_since = since;
+            }
+            (KeyState::Pending | KeyState::VerifyOnly, _) => {
+                entry.state = KeyState::Revoked;
+                let reason = reason.to_owned();
+                entry.revoked = Some(Revocation { at: now, reason, compromised_since: since });
+            }
+            (state, _) => {
+                let takes = "a pending or a verify_only key";
+                return Err(MoveRefusal::Backward { key, state, verb: "revoke", takes });
+            }
+        }
+        let record = self.with(key, entry);
+        Ok(Some(Moved { record, action: "keyring.key_revoked", details, activated: None }))
+    }
+
+    fn destroy(
+        &self,
+        key: KeyRef,
+        mut entry: KeyEntry,
+        now: OffsetDateTime,
+    ) -> Result<Option<Moved>, MoveRefusal> {
+        let state = entry.state;
+        match state {
+            KeyState::Destroyed => return Ok(None),
+            KeyState::Pending | KeyState::Revoked => {
+                (entry.state, entry.destroyed_at) = (KeyState::Destroyed, Some(now));
+            }
+            KeyState::Active | KeyState::VerifyOnly => {
+                let takes = "a pending or a revoked key";
+                return Err(MoveRefusal::Backward { key, state, verb: "destroy", takes });
+            }
+        }
+        let details = Details::new().with("former_state", state.as_str());
+        let record = self.with(key, entry);
+        Ok(Some(Moved { record, action: "keyring.key_destroyed", details, activated: None }))
+    }
+
+    fn with(&self, key: KeyRef, changed: KeyEntry) -> Self {
+        let mut record = self.clone();
+        for entry in record.family_mut(key.family) {
+            if entry.number == key.number {
+                entry.clone_from(&changed);
+            }
+        }
+        record
+    }
+}
+
+fn rfc3339(at: OffsetDateTime) -> String {
+    at.format(&Rfc3339).unwrap_or_else(|_| at.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::number::KeyNumber;
+    use crate::record::StoredKeyring;
+    use proptest::prelude::*;
+    use time::Duration;
+    use time::macros::datetime;
+
+    const NOW: OffsetDateTime = datetime!(2026-02-16 12:00 UTC);
+
+    fn number(number: u16) -> KeyNumber {
+        KeyNumber::new(number).unwrap()
+    }
+
+    fn tag(of: u16) -> KeyRef {
+        KeyRef { family: Family::Tag, number: number(of) }
+    }
+
+    fn check(of: u16) -> Option<Public> {
+        Some(Public::Check(format!("{of:032x}")))
+    }
+
+    /// A keyring as a factory makes it: tag key 1 active.
+    fn first() -> KeyringRecord {
+        let mut entry = KeyEntry::pending(number(1), check(1).unwrap(), NOW);
+        (entry.state, entry.activated_at) = (KeyState::Active, Some(NOW));
+        KeyringRecord { tag: vec![entry], audit: Vec::new() }
+    }
+
+    fn made(record: &KeyringRecord, key: KeyRef, what: &Move, at: OffsetDateTime) -> KeyringRecord {
+        let moved =
+            record.after(key, what, check(key.number.get()), at).unwrap().expect("it changes something");
+        moved.record.validate().unwrap();
+        moved.record
+    }
+
+    fn refused(record: &KeyringRecord, key: KeyRef, what: &Move) -> MoveRefusal {
+        record.after(key, what, check(key.number.get()), NOW).unwrap_err()
+    }
+
+    fn revoke(since: OffsetDateTime) -> Move {
+        Move::Revoke { reason: "leaked".to_owned(), compromised_since: since }
+    }
+
+    fn states(record: &KeyringRecord) -> Vec<(u16, KeyState)> {
+        record.tag.iter().map(|entry| (entry.number.get(), entry.state)).collect()
+    }
+
+    #[test]
+    fn a_rotation_goes_through_all_states_and_keeps_every_date() {
+        let later = |hours| NOW + Duration::hours(hours);
+        let record = made(&first(), tag(2), &Move::Add, later(1));
+        assert_eq!(states(&record), [(1, KeyState::Active), (2, KeyState::Pending)]);
+        let moved = record.after(tag(2), &Move::Activate, None, later(2)).unwrap().unwrap();
+        assert_eq!((moved.action, moved.activated), ("keyring.key_activated", Some(tag(2))));
+        let record = moved.record;
+        assert_eq!(states(&record), [(1, KeyState::VerifyOnly), (2, KeyState::Active)]);
+        let record = made(&record, tag(1), &revoke(later(1)), later(3));
+        let record = made(&record, tag(1), &Move::Destroy, later(4));
+        assert_eq!(states(&record), [(1, KeyState::Destroyed), (2, KeyState::Active)]);
+        let entry = &record.tag[0];
+        assert_eq!((entry.added_at, entry.activated_at, entry.retired_at), (NOW, Some(NOW), Some(later(2))));
+        let revoked = entry.revoked.as_ref().unwrap();
+        assert_eq!((revoked.at, revoked.compromised_since, &*revoked.reason), (later(3), later(1), "leaked"));
+        assert_eq!(entry.destroyed_at, Some(later(4)));
+        assert_eq!(StoredKeyring::decode(record.encode(7)).unwrap().record, record);
+    }
+
+    #[test]
+    fn retiring_needs_exactly_one_that_can_take_over() {
+        assert_eq!(
+            refused(&first(), tag(1), &Move::Retire),
+            MoveRefusal::NoSuccessor { family: Family::Tag }
+        );
+        let two = made(&made(&first(), tag(2), &Move::Add, NOW), tag(3), &Move::Add, NOW);
+        let several = MoveRefusal::SeveralSuccessors { family: Family::Tag, pending: 2 };
+        assert_eq!(refused(&two, tag(1), &Move::Retire), several);
+        let one = made(&two, tag(3), &Move::Destroy, NOW);
+        let moved = one.after(tag(1), &Move::Retire, None, NOW).unwrap().unwrap();
+        assert_eq!((moved.action, moved.activated), ("keyring.key_retired", Some(tag(2))));
+        let expected = [(1, KeyState::VerifyOnly), (2, KeyState::Active), (3, KeyState::Destroyed)];
+        assert_eq!(states(&moved.record), expected);
+    }
+
+    #[test]
+    fn what_was_done_already_changes_nothing() {
+        let record = made(&first(), tag(2), &Move::Add, NOW);
+        let mut again = vec![(record.clone(), tag(2), Move::Add), (record.clone(), tag(1), Move::Activate)];
+        let record = made(&record, tag(2), &Move::Activate, NOW);
+        again.push((record.clone(), tag(2), Move::Activate));
+        again.push((record.clone(), tag(1), Move::Retire));
+        let record = made(&record, tag(1), &revoke(NOW), NOW);
+        again.push((record.clone(), tag(1), revoke(NOW)));
+        let record = made(&record, tag(1), &Move::Destroy, NOW);
+        again.push((record, tag(1), Move::Destroy));
+        for (record, key, what) in again {
+            assert_eq!(record.after(key, &what, check(key.number.get()), NOW), Ok(None), "{what:?}");
+        }
+    }
+
+    #[test]
+    fn compromised_since_may_be_moved_earlier_and_never_later_or_into_the_future() {
+        let record = made(&made(&first(), tag(2), &Move::Add, NOW), tag(2), &Move::Activate, NOW);
+        assert_eq!(refused(&record, tag(1), &revoke(NOW + Duration::milliseconds(1))), MoveRefusal::Future);
+        let record = made(&record, tag(1), &revoke(NOW - Duration::hours(2)), NOW);
+        let later = refused(&record, tag(1), &revoke(NOW - Duration::hours(1)));
+        assert_eq!(later, MoveRefusal::Later { key: tag(1), stands: "2026-02-16T10:00:00Z".to_owned() });
+        let earlier = made(&record, tag(1), &revoke(NOW - Duration::hours(3)), NOW + Duration::hours(1));
+        let revoked = earlier.tag[0].revoked.as_ref().unwrap();
+        assert_eq!((revoked.compromised_since, revoked.at), (NOW - Duration::hours(3), NOW));
+        assert_eq!(earlier.tag[0].state, KeyState::Revoked);
+    }
+
+    #[test]
+    fn refusals_say_what_would_be_right() {
+        let record = made(&first(), tag(2), &Move::Add, NOW);
+        assert_eq!(refused(&record, tag(9), &Move::Activate), MoveRefusal::Unknown(tag(9)));
+        assert_eq!(refused(&record, tag(1), &revoke(NOW)), MoveRefusal::RevokeActive(tag(1)));
+        assert_eq!(refused(&record, tag(1), &Move::Add), MoveRefusal::Exists(tag(1)));
+        assert_eq!(record.after(tag(3), &Move::Add, None, NOW), Err(MoveRefusal::NoSecret(tag(3))));
+        assert_eq!(record.after(tag(2), &Move::Add, check(5), NOW), Err(MoveRefusal::Exists(tag(2))));
+        assert!(refused(&record, tag(1), &Move::Destroy).to_string().contains("destroy takes"));
+        for reason in [String::new(), "x".repeat(MAX_REASON + 1)] {
+            let what = Move::Revoke { reason, compromised_since: NOW };
+            assert_eq!(refused(&record, tag(2), &what), MoveRefusal::Reason);
+        }
+    }
+
+    #[test]
+    fn a_full_keyring_with_the_longest_reasons_still_fits_one_effect_twice() {
+        let mut record = first();
+        for of in 2..=u16::try_from(MAX_KEYS).unwrap() {
+            record = made(&record, tag(of), &Move::Add, NOW);
+            let reason = "\u{10ffff}".repeat(MAX_REASON);
+            record = made(&record, tag(of), &Move::Revoke { reason, compromised_since: NOW }, NOW);
+        }
+        assert_eq!(refused(&record, tag(4_000), &Move::Add), MoveRefusal::Full);
+        assert!(
+            2 * record.encode(1).len() + 16 * 1024 < audit_chain::MAX_EFFECT_BYTES,
+            "{}",
+            record.encode(1).len()
+        );
+    }
+
+    /// The states a move may start from, written down apart from the moves.
+    fn may(what: &Move, from: KeyState) -> bool {
+        match what {
+            Move::Add => false,
+            Move::Activate => from == KeyState::Pending,
+            Move::Retire => from == KeyState::Active,
+            Move::Revoke { .. } => {
+                [KeyState::Pending, KeyState::VerifyOnly, KeyState::Revoked].contains(&from)
+            }
+            Move::Destroy => [KeyState::Pending, KeyState::Revoked].contains(&from),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_tried_states_only_go_forward_and_one_key_is_active(
+            tries in prop::collection::vec((1_u16..6, 0_u8..5, -5_i64..5), 1..60),
+        ) {
+            let mut record = first();
+            for (step, (of, what, hours)) in tries.into_iter().enumerate() {
+                let now = NOW + Duration::minutes(i64::try_from(step).unwrap());
+                let since = now + Duration::hours(hours);
+                let what = [Move::Add, Move::Activate, Move::Retire, revoke(since), Move::Destroy][usize::from(what)].clone();
+                let before = record.entry(tag(of)).cloned();
+                let Ok(Some(moved)) = record.after(tag(of), &what, check(of), now) else { continue };
+                match &before {
+                    None => prop_assert_eq!(&what, &Move::Add),
+                    Some(before) => prop_assert!(may(&what, before.state), "{:?} of {:?}", what, before),
+                }
+                for old in &record.tag {
+                    let new = moved.record.entry(tag(old.number.get())).unwrap();
+                    prop_assert!(new.state >= old.state, "{:?} to {:?}", old, new);
+                    let since = |entry: &KeyEntry| entry.revoked.as_ref().map(|revoked| revoked.compromised_since);
+                    if let (Some(old), Some(new)) = (since(old), since(new)) {
+                        prop_assert!(new <= old);
+                    }
+                    prop_assert_eq!((&new.public, new.added_at), (&old.public, old.added_at));
+                }
+                record = moved.record;
+                let active = record.tag.iter().filter(|entry| entry.state == KeyState::Active).count();
+                prop_assert_eq!(active, 1);
+                let stored = StoredKeyring::decode(record.encode(9)).unwrap();
+                prop_assert_eq!(&stored.record, &record);
+            }
+        }
+    }
+}

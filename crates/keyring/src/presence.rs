@@ -1,0 +1,107 @@
+//! Which instances live, and what each of them holds: so that a key becomes active only where all can work with it.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use redis_pool::{RedisPool, Script};
+use serde::{Deserialize, Serialize};
+
+use crate::error::KeyringError;
+use crate::keys;
+use crate::moves::MoveRefusal;
+use crate::number::{Family, KeyRef};
+use crate::record::{KeyEntry, Public};
+
+/// How long an instance counts as living after its last beat.
+pub const LIVES_FOR: Duration = Duration::from_secs(10);
+
+/// The service whose instances must hold signing keys.
+pub const SIGNING_SERVICE: &str = "factory-service";
+
+static LIVE: LazyLock<Script> = LazyLock::new(|| Script::new("keyring-live", include_str!("lua/live.lua")));
+
+/// What one instance says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Presence {
+    /// Which service it is.
+    pub service: String,
+    /// The keyring's revision that it knows.
+    pub revision: u32,
+    /// Check values, in hex, of the tag secrets it holds, by epoch: of the epochs that its revision knows.
+    pub tag: BTreeMap<u16, String>,
+    /// Verifier keys of the signing secrets it holds, by number.
+    pub audit: BTreeMap<u16, String>,
+}
+
+impl Presence {
+    /// Whether it holds the secret of that key.
+    fn holds(&self, family: Family, entry: &KeyEntry) -> bool {
+        let number = entry.number.get();
+        match (family, &entry.public) {
+            (Family::Tag, Public::Check(check)) => self.tag.get(&number) == Some(check),
+            (Family::Audit, Public::Vkey(vkey)) => self.audit.get(&number) == Some(&vkey.to_string()),
+            _ => false,
+        }
+    }
+}
+
+/// The instances that live, as read at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Live {
+    /// How many instances had come by then, as stored; `None` before the first.
+    pub(crate) seq: Option<Vec<u8>>,
+    /// Each of them.
+    pub instances: Vec<Presence>,
+}
+
+impl Live {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// [`KeyringError::Redis`].
+    pub async fn read(pool: &RedisPool) -> Result<Self, KeyringError> {
+        let call = LIVE.invoke().key(keys::LIVE).key(keys::LIVE_SEQ).arg(keys::INSTANCE_PREFIX);
+        let mut reply: Vec<Vec<u8>> = call.run(pool).await?;
+        if reply.is_empty() {
+            return Err(
+                redis_pool::Error::Reply { what: "script keyring-live: no sequence".to_owned() }.into()
+            );
+        }
+        let records = reply.split_off(1);
+        let seq = reply.pop().filter(|seq| !seq.is_empty());
+        let read = |record: Vec<u8>| {
+            serde_json::from_slice(&record).map_err(|error| redis_pool::Error::Reply {
+                what: format!("the record of an instance: {error}"),
+            })
+        };
+        let instances = records.into_iter().map(read).collect::<Result<_, _>>()?;
+        Ok(Self { seq, instances })
+    }
+
+    /// Whether every instance that must can work with that key, and has heard of it.
+    pub(crate) fn can_work_with(
+        &self,
+        key: KeyRef,
+        entry: &KeyEntry,
+        revision: u32,
+    ) -> Result<(), MoveRefusal> {
+        let must = |instance: &&Presence| key.family == Family::Tag || instance.service == SIGNING_SERVICE;
+        let without =
+            || self.instances.iter().filter(must).filter(|instance| !instance.holds(key.family, entry));
+        let Some(first) = without().find(|instance| instance.revision >= revision) else {
+            return match without().next() {
+                Some(unheard) => {
+                    let service = unheard.service.clone();
+                    let instances = without().filter(|other| other.service == service).count();
+                    Err(MoveRefusal::Unheard { key, service, instances })
+                }
+                None => Ok(()),
+            };
+        };
+        let service = first.service.clone();
+        let lacks = |other: &&Presence| other.service == service && other.revision >= revision;
+        let instances = without().filter(lacks).count();
+        Err(MoveRefusal::Lacking { key, service, instances })
+    }
+}

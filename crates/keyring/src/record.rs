@@ -1,0 +1,332 @@
+//! The keyring record: `u32be(revision) ‖ JSON`. It holds states and public parts, never a secret.
+//!
+//! What is read is held against what must always be so (numbers once each, exactly one active key in a family that ever had
+//! one); a record that is not is damaged, and nobody goes on with a guess.
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use time::serde::rfc3339;
+
+use crate::number::{Family, KeyNumber, KeyRef};
+use crate::vkey::VerifierKey;
+
+/// Most keys of both families together: with the longest reasons, the record before and after a move still fit one effect.
+pub const MAX_KEYS: usize = 100;
+
+/// A stored record that cannot be read: written by something else, or damaged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the stored keyring record cannot be read: {why}")]
+pub struct RecordError {
+    why: String,
+}
+
+impl RecordError {
+    fn new(why: impl Into<String>) -> Self {
+        Self { why: why.into() }
+    }
+}
+
+/// Where a key stands. Moves go from left to right only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyState {
+    /// Announced, so that instances can be given its secret. Nothing is made with it, nothing of it is believed.
+    Pending,
+    /// The one with which new things are made.
+    Active,
+    /// What was made with it stands; nothing new is made.
+    VerifyOnly,
+    /// Its secret is, or may be, known to others.
+    Revoked,
+    /// Nobody holds its secret any more. What is known of it stays.
+    Destroyed,
+}
+
+impl KeyState {
+    /// As in JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Active => "active",
+            Self::VerifyOnly => "verify_only",
+            Self::Revoked => "revoked",
+            Self::Destroyed => "destroyed",
+        }
+    }
+}
+
+impl std::fmt::Display for KeyState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What is public of a key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Public {
+    /// A tag secret's check value, 32 hex digits: see [`tag_id::Keyring::check_value`].
+    Check(String),
+    /// A signing key's verifier key, in the text form of the signed-note format.
+    Vkey(VerifierKey),
+}
+
+/// When, why, and since when others may have had the secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revocation {
+    /// When the key was revoked.
+    #[serde(with = "rfc3339")]
+    pub at: OffsetDateTime,
+    /// The operator's words.
+    pub reason: String,
+    /// What was made with the key before is believed. It may be moved earlier, never later.
+    #[serde(with = "rfc3339")]
+    pub compromised_since: OffsetDateTime,
+}
+
+/// One key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyEntry {
+    /// Its number within its family.
+    pub number: KeyNumber,
+    /// Where it stands.
+    pub state: KeyState,
+    /// What is public of it.
+    #[serde(flatten)]
+    pub public: Public,
+    /// When it was added.
+    #[serde(with = "rfc3339")]
+    pub added_at: OffsetDateTime,
+    /// When it became the active one.
+    #[serde(default, with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub activated_at: Option<OffsetDateTime>,
+    /// When another took over.
+    #[serde(default, with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub retired_at: Option<OffsetDateTime>,
+    /// Set once it is revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked: Option<Revocation>,
+    /// When it was destroyed.
+    #[serde(default, with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub destroyed_at: Option<OffsetDateTime>,
+}
+
+impl KeyEntry {
+    /// A key that was just added.
+    #[must_use]
+    pub fn pending(number: KeyNumber, public: Public, added_at: OffsetDateTime) -> Self {
+        let (activated_at, retired_at, destroyed_at) = (None, None, None);
+        let state = KeyState::Pending;
+        Self { number, state, public, added_at, activated_at, retired_at, revoked: None, destroyed_at }
+    }
+
+    /// The verifier key of a signing key.
+    #[must_use]
+    pub fn vkey(&self) -> Option<&VerifierKey> {
+        match &self.public {
+            Public::Vkey(vkey) => Some(vkey),
+            Public::Check(_) => None,
+        }
+    }
+
+    /// The check value of a tag secret, in hex.
+    #[must_use]
+    pub fn check(&self) -> Option<&str> {
+        match &self.public {
+            Public::Check(check) => Some(check),
+            Public::Vkey(_) => None,
+        }
+    }
+
+    /// Whether every instance (of a signing key: the factory that signs) must hold the secret.
+    #[must_use]
+    pub fn is_in_use(&self) -> bool {
+        matches!(self.state, KeyState::Active | KeyState::VerifyOnly | KeyState::Revoked)
+    }
+}
+
+/// All keys of both families, each in the order of their numbers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyringRecord {
+    /// Tag epochs.
+    pub tag: Vec<KeyEntry>,
+    /// Audit signing keys.
+    pub audit: Vec<KeyEntry>,
+}
+
+impl KeyringRecord {
+    /// The keys of one family.
+    #[must_use]
+    pub fn family(&self, family: Family) -> &[KeyEntry] {
+        match family {
+            Family::Tag => &self.tag,
+            Family::Audit => &self.audit,
+        }
+    }
+
+    pub(crate) fn family_mut(&mut self, family: Family) -> &mut Vec<KeyEntry> {
+        match family {
+            Family::Tag => &mut self.tag,
+            Family::Audit => &mut self.audit,
+        }
+    }
+
+    /// One key.
+    #[must_use]
+    pub fn entry(&self, key: KeyRef) -> Option<&KeyEntry> {
+        self.family(key.family).iter().find(|entry| entry.number == key.number)
+    }
+
+    /// The active key of a family, if it ever had one.
+    #[must_use]
+    pub fn active(&self, family: Family) -> Option<&KeyEntry> {
+        self.family(family).iter().find(|entry| entry.state == KeyState::Active)
+    }
+
+    /// The bytes to store.
+    #[must_use]
+    pub fn encode(&self, revision: u32) -> Vec<u8> {
+        let mut bytes = revision.to_be_bytes().to_vec();
+        serde_json::to_writer(&mut bytes, self).expect("plain data is always serialisable into memory");
+        bytes
+    }
+
+    /// Whether the record is one that moves can lead to.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn validate(&self) -> Result<(), RecordError> {
+        for family in [Family::Tag, Family::Audit] {
+            let entries = self.family(family);
+            if !entries.is_sorted_by(|a, b| a.number < b.number) {
+                return Err(RecordError::new(format!("the numbers of its {family} keys do not ascend")));
+            }
+            let active = entries.iter().filter(|entry| entry.state == KeyState::Active).count();
+            let ever = entries.iter().any(|entry| entry.activated_at.is_some());
+            if active != usize::from(ever) {
+                return Err(RecordError::new(format!("it has {active} active {family} keys")));
+            }
+            for entry in entries {
+                let fits = match (family, &entry.public) {
+                    (Family::Tag, Public::Check(check)) => is_check(check),
+                    (Family::Audit, Public::Vkey(_)) => true,
+                    _ => false,
+                };
+                if !fits {
+                    return Err(RecordError::new(format!(
+                        "{family} key {} has no public part of its kind",
+                        entry.number
+                    )));
+                }
+                let revoked = entry.state == KeyState::Revoked;
+                if revoked && entry.revoked.is_none() {
+                    return Err(RecordError::new(format!(
+                        "{family} key {} is revoked without dates",
+                        entry.number
+                    )));
+                }
+            }
+        }
+        match self.active(Family::Tag) {
+            Some(_) => Ok(()),
+            None => Err(RecordError::new("it has no active tag key")),
+        }
+    }
+}
+
+fn is_check(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// The record as read, with the exact bytes that a move must find unchanged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredKeyring {
+    /// What it says.
+    pub record: KeyringRecord,
+    /// Grows by one with each move.
+    pub revision: u32,
+    /// The stored bytes.
+    pub bytes: Vec<u8>,
+}
+
+impl StoredKeyring {
+    /// Reads what was stored.
+    ///
+    /// # Errors
+    /// When the bytes are no keyring record, or one that no moves lead to.
+    pub fn decode(bytes: Vec<u8>) -> Result<Self, RecordError> {
+        let (revision, json) =
+            bytes.split_first_chunk::<4>().ok_or_else(|| RecordError::new("it is too short"))?;
+        let record: KeyringRecord =
+            serde_json::from_slice(json).map_err(|error| RecordError::new(error.to_string()))?;
+        record.validate()?;
+        Ok(Self { record, revision: u32::from_be_bytes(*revision), bytes })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn bytes(record: &Value) -> Vec<u8> {
+        [&7_u32.to_be_bytes()[..], record.to_string().as_bytes()].concat()
+    }
+
+    fn stored() -> Value {
+        json!({
+            "tag": [
+                {"number": 1, "state": "verify_only", "check": "00112233445566778899aabbccddeeff",
+                 "added_at": "2026-02-16T12:00:00Z", "activated_at": "2026-02-16T12:00:00Z", "retired_at": "2026-02-17T12:00:00Z"},
+                {"number": 3, "state": "active", "check": "ffeeddccbbaa99887766554433221100",
+                 "added_at": "2026-02-16T12:00:00Z", "activated_at": "2026-02-17T12:00:00Z"},
+            ],
+            "audit": [
+                {"number": 1, "state": "pending", "added_at": "2026-02-16T12:00:00Z",
+                 "vkey": "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"},
+            ],
+        })
+    }
+
+    #[test]
+    fn a_record_is_read_as_it_was_stored_and_written_the_same() {
+        let read = StoredKeyring::decode(bytes(&stored())).unwrap();
+        assert_eq!(read.revision, 7);
+        assert_eq!(read.record.active(Family::Tag).unwrap().number.get(), 3);
+        assert_eq!(read.record.audit[0].vkey().unwrap().name(), "PeterNeumann");
+        let again: Value = serde_json::from_slice(&read.record.encode(7)[4..]).unwrap();
+        assert_eq!(again, stored());
+    }
+
+    #[test]
+    fn a_record_that_no_moves_lead_to_is_damaged() {
+        let spoil = |change: &dyn Fn(&mut Value)| {
+            let mut record = stored();
+            change(&mut record);
+            StoredKeyring::decode(bytes(&record)).unwrap_err().to_string()
+        };
+        for (why, error) in [
+            ("active tag", spoil(&|record| record["tag"][0]["state"] = "active".into())),
+            ("active tag", spoil(&|record| record["tag"][1]["state"] = "verify_only".into())),
+            ("active tag", spoil(&|record| record["tag"] = json!([]))),
+            ("active audit", spoil(&|record| record["audit"][0]["state"] = "active".into())),
+            ("ascend", spoil(&|record| record["tag"][1]["number"] = 1.into())),
+            ("public part", spoil(&|record| record["tag"][0]["check"] = "XY".into())),
+            (
+                "public part",
+                spoil(&|record| {
+                    record["audit"][0] = json!({"number": 1, "state": "pending",
+                "added_at": "2026-02-16T12:00:00Z", "check": "00112233445566778899aabbccddeeff"})
+                }),
+            ),
+            ("without dates", spoil(&|record| record["tag"][0]["state"] = "revoked".into())),
+            ("1 to 4095", spoil(&|record| record["tag"][1]["number"] = 4096.into())),
+            ("unknown variant", spoil(&|record| record["tag"][1]["state"] = "asleep".into())),
+        ] {
+            assert!(error.contains(why), "{why}: {error}");
+        }
+        assert!(StoredKeyring::decode(vec![0, 0, 0]).is_err());
+        assert!(StoredKeyring::decode(vec![0, 0, 0, 1]).is_err());
+    }
+}

@@ -1,0 +1,119 @@
+//! Signing checkpoints of the audit chain with the active key.
+//!
+//! A key that was revoked cannot sign: whoever is not the active key in the snapshot is not asked, and the script that stores
+//! the note compares the keyring's revision with the one that the signer saw. A note that was not stored was never shown.
+
+use audit_chain::checkpoints::{CheckpointStore, NoteStored, Standing};
+use audit_chain::note::{Checkpoint, SignedNote};
+use audit_chain::{AuditLog, ReadError};
+use catalog::Deployment;
+use std::sync::Arc;
+
+use crate::judge::may_sign;
+use crate::keys;
+use crate::number::{Family, KeyNumber};
+use crate::signing::SigningKeys;
+use crate::snapshot::Snapshot;
+
+/// A checkpoint that stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedCheckpoint {
+    /// What it commits to.
+    pub checkpoint: Checkpoint,
+    /// The key that signed it.
+    pub key: KeyNumber,
+    /// The signed note.
+    pub note: String,
+    /// Whether this call signed it; else it stood already.
+    pub fresh: bool,
+}
+
+/// Why there is no checkpoint.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SignError {
+    /// The keyring has no active audit key.
+    #[error("no audit signing key is active")]
+    NoActiveKey,
+    /// Another process holds the active key's secret.
+    #[error("this process has no secret for audit key {0}, which is the active one")]
+    NotHeld(KeyNumber),
+    /// The keyring or the deployment has changed since it was looked at; look again.
+    #[error("the keyring has changed since it was looked at")]
+    Overtaken,
+    /// The chain could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// Redis did not answer.
+    #[error(transparent)]
+    Redis(#[from] redis_pool::Error),
+}
+
+/// Signs checkpoints. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct CheckpointSigner {
+    store: CheckpointStore,
+    keys: Arc<SigningKeys>,
+}
+
+impl CheckpointSigner {
+    /// Signs the chain that `log` reads, with the keys that this process holds.
+    #[must_use]
+    pub fn new(log: AuditLog, keys: Arc<SigningKeys>) -> Self {
+        Self { store: CheckpointStore::new(log), keys }
+    }
+
+    /// The notes and the range.
+    #[must_use]
+    pub fn store(&self) -> &CheckpointStore {
+        &self.store
+    }
+
+    /// A checkpoint of the chain as it is now, signed with the active key: the one that stands where nothing was appended
+    /// since, else a new one.
+    ///
+    /// # Errors
+    /// See [`SignError`]; on [`SignError::Overtaken`] take a new snapshot and sign again.
+    pub async fn sign(
+        &self,
+        deployment: &Deployment,
+        snapshot: &Snapshot,
+    ) -> Result<SignedCheckpoint, SignError> {
+        let active = snapshot.record().active(Family::Audit).filter(|entry| may_sign(entry));
+        let active = active.ok_or(SignError::NoActiveKey)?;
+        let key = active.number;
+        if self.keys.vkey(key).is_none_or(|own| Some(own) != active.vkey()) {
+            return Err(SignError::NotHeld(key));
+        }
+        let head = self.store.log().head().await?;
+        if let Some(standing) = self.standing(key, head.size).await? {
+            return Ok(standing);
+        }
+        let mut range = self.store.range().await?;
+        self.store.extend(&mut range, head).await?;
+        let checkpoint =
+            Checkpoint { origin: self.keys.origin().to_owned(), size: range.size(), root: range.root() };
+        let note = self.keys.sign(key, &checkpoint).ok_or(SignError::NotHeld(key))?.to_string();
+        let seen = [
+            Standing { key: catalog::keys::DEPLOYMENT.into(), prefix: deployment.prefix().into() },
+            Standing { key: keys::KEYRING.into(), prefix: snapshot.revision().to_be_bytes().to_vec() },
+        ];
+        match self.store.store(&seen, &range, key.get(), &note).await? {
+            NoteStored::Yes => Ok(SignedCheckpoint { checkpoint, key, note, fresh: true }),
+            NoteStored::Overtaken { .. } => Err(SignError::Overtaken),
+            // Another process signed a larger size meanwhile: its note is the later one.
+            NoteStored::Behind => self.standing(key, head.size).await?.ok_or(SignError::Overtaken),
+        }
+    }
+
+    /// The standing note of that key, if it covers at least `size` entries and is what this process would have signed.
+    async fn standing(&self, key: KeyNumber, size: u64) -> Result<Option<SignedCheckpoint>, SignError> {
+        let Some(text) = self.store.note(key.get()).await? else { return Ok(None) };
+        let ours = |note: &SignedNote| {
+            let line = note.signatures().first()?;
+            self.keys.vkey(key)?.verifies(note.text(), line).then(|| note.checkpoint().ok()).flatten()
+        };
+        let checkpoint = SignedNote::parse(text.as_bytes()).ok().as_ref().and_then(ours);
+        let checkpoint = checkpoint.filter(|read| read.origin == self.keys.origin() && read.size >= size);
+        Ok(checkpoint.map(|checkpoint| SignedCheckpoint { checkpoint, key, note: text, fresh: false }))
+    }
+}

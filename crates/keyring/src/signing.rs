@@ -1,0 +1,193 @@
+//! The secrets of audit signing keys: read from hex once, wiped when dropped, never shown.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use audit_chain::note::{Checkpoint, SignatureLine, SignedNote, is_key_name};
+use ed25519_dalek::{Signer, SigningKey};
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use crate::number::KeyNumber;
+use crate::vkey::VerifierKey;
+
+/// The 32 secret bytes of an Ed25519 key (RFC 8032 §5.1.5).
+pub struct SigningSeed([u8; 32]);
+
+impl SigningSeed {
+    /// From exactly 64 hexadecimal digits of either case.
+    ///
+    /// # Errors
+    /// [`SeedError`], which tells nothing of what the text holds.
+    pub fn from_hex(text: &str) -> Result<Self, SeedError> {
+        let mut seed = Self([0; 32]);
+        hex::decode_to_slice(text, &mut seed.0).map_err(|_| SeedError)?;
+        Ok(seed)
+    }
+}
+
+impl From<[u8; 32]> for SigningSeed {
+    fn from(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl Drop for SigningSeed {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl ZeroizeOnDrop for SigningSeed {}
+
+impl fmt::Debug for SigningSeed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SigningSeed(..)")
+    }
+}
+
+/// A text that is no seed. It never holds the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a signing seed is 64 hexadecimal digits")]
+pub struct SeedError;
+
+/// The signing keys that a process holds, and the name they sign under.
+pub struct SigningKeys {
+    origin: String,
+    keys: BTreeMap<KeyNumber, (SigningKey, VerifierKey)>,
+}
+
+/// An origin that no key can sign under.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} cannot be the name of a signing key: it is empty, or holds white space or '+'")]
+pub struct NotAName(pub String);
+
+impl SigningKeys {
+    /// Keys that sign as `origin`, the audit chain's name.
+    ///
+    /// # Errors
+    /// [`NotAName`] when there are keys and the origin cannot stand in a signature line.
+    pub fn new(
+        origin: &str,
+        seeds: impl IntoIterator<Item = (KeyNumber, SigningSeed)>,
+    ) -> Result<Self, NotAName> {
+        let mut keys = BTreeMap::new();
+        for (number, seed) in seeds {
+            let key = SigningKey::from_bytes(&seed.0);
+            let vkey =
+                VerifierKey::new(origin, key.verifying_key()).ok_or_else(|| NotAName(origin.to_owned()))?;
+            keys.insert(number, (key, vkey));
+        }
+        Ok(Self { origin: origin.to_owned(), keys })
+    }
+
+    /// A process without signing keys.
+    #[must_use]
+    pub fn none(origin: &str) -> Self {
+        Self { origin: origin.to_owned(), keys: BTreeMap::new() }
+    }
+
+    /// Whether keys could sign under that origin.
+    #[must_use]
+    pub fn can_sign_as(origin: &str) -> bool {
+        is_key_name(origin)
+    }
+
+    /// The name they sign under.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// The numbers of the keys it holds, ascending.
+    pub fn numbers(&self) -> impl Iterator<Item = KeyNumber> {
+        self.keys.keys().copied()
+    }
+
+    /// The public half of a key, if it holds that one.
+    #[must_use]
+    pub fn vkey(&self, number: KeyNumber) -> Option<&VerifierKey> {
+        self.keys.get(&number).map(|(_, vkey)| vkey)
+    }
+
+    /// A checkpoint signed with key `number`, if it holds that one. Whether that key may sign is not for this to know: see
+    /// [`crate::CheckpointSigner`].
+    #[must_use]
+    pub(crate) fn sign(&self, number: KeyNumber, checkpoint: &Checkpoint) -> Option<SignedNote> {
+        let (key, vkey) = self.keys.get(&number)?;
+        let text = checkpoint.to_text();
+        let signature = key.sign(text.as_bytes()).to_bytes();
+        let line = SignatureLine::new(vkey.name(), vkey.key_hash(), signature.to_vec())?;
+        SignedNote::new(text, vec![line]).ok()
+    }
+}
+
+impl fmt::Debug for SigningKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let numbers: Vec<u16> = self.numbers().map(KeyNumber::get).collect();
+        f.debug_struct("SigningKeys")
+            .field("origin", &self.origin)
+            .field("numbers", &numbers)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use audit_chain::Hash;
+
+    const HEX: &str = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60";
+
+    #[test]
+    fn a_seed_is_64_hex_digits_and_is_never_shown() {
+        let seed = SigningSeed::from_hex(HEX).unwrap();
+        assert_eq!(format!("{seed:?}"), "SigningSeed(..)");
+        for wrong in ["", &HEX[1..], &format!("{HEX}00"), &HEX.replace('9', "g")] {
+            let error = SigningSeed::from_hex(wrong).unwrap_err();
+            assert!(wrong.is_empty() || !error.to_string().contains(wrong));
+        }
+        let keys = SigningKeys::new("voketag.local/audit", [(KeyNumber::FIRST, seed)]).unwrap();
+        let shown = format!("{keys:?}");
+        assert!(shown.contains("numbers: [1]") && !shown.contains("9d61"), "{shown}");
+    }
+
+    /// RFC 8032 §7.1, test 1: this seed has this public key.
+    #[test]
+    fn the_public_half_is_that_of_the_published_vector() {
+        let seed = SigningSeed::from_hex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")
+            .unwrap();
+        let keys = SigningKeys::new("o", [(KeyNumber::FIRST, seed)]).unwrap();
+        let shown = keys.vkey(KeyNumber::FIRST).unwrap().to_string();
+        assert!(shown.starts_with("o+"), "{shown}");
+        assert!(shown.ends_with("+AddamAGCsQq31Uv+08lkBzoO4XLz2qYjJa8CGmj3B1Ea"), "{shown}");
+    }
+
+    #[test]
+    fn what_it_signs_verifies_by_its_own_verifier_key_only() {
+        let seeds =
+            [1_u8, 2].map(|byte| (KeyNumber::new(u16::from(byte)).unwrap(), SigningSeed::from([byte; 32])));
+        let keys = SigningKeys::new("voketag.local/audit", seeds).unwrap();
+        let (first, second) = (KeyNumber::FIRST, KeyNumber::new(2).unwrap());
+        let checkpoint =
+            Checkpoint { origin: "voketag.local/audit".to_owned(), size: 7, root: Hash::from_bytes([7; 32]) };
+        let note = keys.sign(first, &checkpoint).unwrap();
+        assert_eq!(note.checkpoint().unwrap(), checkpoint);
+        let line = &note.signatures()[0];
+        assert!(keys.vkey(first).unwrap().verifies(note.text(), line));
+        assert!(!keys.vkey(second).unwrap().verifies(note.text(), line));
+        assert!(!keys.vkey(first).unwrap().verifies("other\n", line));
+        assert!(keys.sign(KeyNumber::new(3).unwrap(), &checkpoint).is_none());
+    }
+
+    #[test]
+    fn an_origin_that_cannot_stand_in_a_signature_has_no_keys() {
+        for origin in ["", "a b", "a+b", "a\u{2003}b"] {
+            assert!(
+                SigningKeys::new(origin, [(KeyNumber::FIRST, SigningSeed::from([1; 32]))]).is_err(),
+                "{origin:?}"
+            );
+            assert!(SigningKeys::new(origin, []).is_ok());
+            assert!(!SigningKeys::can_sign_as(origin));
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! What this process knows of the keyring: it beats every half second, and hears in the reply what has changed.
+//!
+//! ```text
+//! not read → stands          a record was read, and this process holds the secret of every tag key in use
+//! not read → not made        there is none, and there never was one; a process that may seed makes it
+//! stands   → lost            it is gone, went back, or names a key in use whose secret this process lacks
+//! ```
+//!
+//! What was heard stays known while Redis is away; how long ago it was heard is for readiness and metrics to tell. From
+//! `lost` a record that can be worked with leads back.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use ambient::{Clock, entropy};
+use catalog::{Deployment, StoredDeployment};
+use parking_lot::RwLock;
+use redis_pool::{RedisPool, Script};
+use tag_id::Epoch;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::error::KeyringError;
+use crate::keys;
+use crate::metrics::KeyringMetrics;
+use crate::presence::{LIVES_FOR, Presence};
+use crate::record::StoredKeyring;
+use crate::seed;
+use crate::signing::SigningKeys;
+use crate::snapshot::Snapshot;
+
+/// Pause between two beats: with the spread and one lost beat, a change is heard well within 2 s.
+pub const BEAT_EVERY: Duration = Duration::from_millis(500);
+
+/// Spread of that pause, in thousandths.
+pub const BEAT_JITTER: u16 = 200;
+
+/// From when on an instance counts as not having heard.
+pub const STALE_AFTER: Duration = Duration::from_secs(10);
+
+static BEAT: LazyLock<Script> = LazyLock::new(|| Script::new("keyring-beat", include_str!("lua/beat.lua")));
+
+/// The secrets that a process holds.
+#[derive(Debug, Clone)]
+pub struct Secrets {
+    /// Tag secrets.
+    pub tags: Arc<tag_id::Keyring>,
+    /// Signing keys.
+    pub signing: Arc<SigningKeys>,
+}
+
+/// What a process is to the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Role {
+    /// The service whose live instance it is; `None` only listens, as an operator's command does.
+    pub announces: Option<&'static str>,
+    /// The epoch that is active in a keyring that this process makes where there never was one; `None` makes none.
+    pub seeds: Option<Epoch>,
+}
+
+/// What is known of the keyring.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// Redis has not told yet.
+    NotRead,
+    /// There is none, and there never was one.
+    NotMade,
+    /// It is known and can be worked with.
+    Stands,
+    /// It is not the one seen before, or cannot be worked with: why.
+    Lost(String),
+}
+
+#[derive(Debug)]
+struct Known {
+    standing: Standing,
+    snapshot: Option<Arc<Snapshot>>,
+    /// When the last beat that was answered was sent, by the monotonic clock.
+    heard_at: Option<Duration>,
+}
+
+/// One per process.
+#[derive(Debug)]
+pub struct KeyringWatch {
+    pool: RedisPool,
+    clock: Arc<dyn Clock>,
+    secrets: Secrets,
+    role: Role,
+    instance: Uuid,
+    metrics: KeyringMetrics,
+    known: RwLock<Known>,
+    /// Replies are taken in the order of their questions.
+    beating: tokio::sync::Mutex<()>,
+}
+
+impl KeyringWatch {
+    /// Nothing is asked of Redis yet.
+    #[must_use]
+    pub fn new(
+        pool: RedisPool,
+        clock: Arc<dyn Clock>,
+        secrets: Secrets,
+        role: Role,
+        metrics: KeyringMetrics,
+    ) -> Self {
+        let instance = ambient::uuid_v7(clock.unix_millis());
+        let known = RwLock::new(Known { standing: Standing::NotRead, snapshot: None, heard_at: None });
+        Self { pool, clock, secrets, role, instance, metrics, known, beating: tokio::sync::Mutex::new(()) }
+    }
+
+    /// The keyring as it was last heard, while it can be worked with.
+    #[must_use]
+    pub fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        let known = self.known.read();
+        known.snapshot.clone().filter(|_| known.standing == Standing::Stands)
+    }
+
+    /// What is known of the keyring.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        self.known.read().standing.clone()
+    }
+
+    /// Whether it is not the one seen before, or cannot be worked with.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        matches!(self.known.read().standing, Standing::Lost(_))
+    }
+
+    /// How long ago it was last heard, whether changed or not; `None` before the first time.
+    #[must_use]
+    pub fn heard_ago(&self) -> Option<Duration> {
+        let heard_at = self.known.read().heard_at?;
+        Some(self.clock.monotonic().saturating_sub(heard_at))
+    }
+
+    /// Whether it was not heard for too long, or never.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.heard_ago().is_none_or(|ago| ago >= STALE_AFTER)
+    }
+
+    /// The secrets this process holds.
+    #[must_use]
+    pub fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
+    /// Waits as long as lies between two beats.
+    pub async fn pause(&self) {
+        tokio::time::sleep(entropy::jittered(BEAT_EVERY, BEAT_JITTER)).await;
+    }
+
+    /// Beats once, and once more when that brought news, so that others learn at once what this process holds of it.
+    ///
+    /// # Errors
+    /// See [`KeyringError`]; what was known stays known when Redis did not answer.
+    pub async fn beat(&self, deployment: &Deployment) -> Result<Arc<Snapshot>, KeyringError> {
+        let _turn = self.beating.lock().await;
+        self.beat_in_turn(deployment).await
+    }
+
+    /// The keyring as of now or later. Of many that ask at once, one beats for all that came before it.
+    ///
+    /// # Errors
+    /// As [`Self::beat`].
+    pub async fn hear(&self, deployment: &Deployment) -> Result<Arc<Snapshot>, KeyringError> {
+        let asked_at = self.clock.monotonic();
+        let _turn = self.beating.lock().await;
+        let known = self.known.read().heard_at.is_some_and(|heard_at| heard_at > asked_at);
+        match self.snapshot().filter(|_| known) {
+            Some(snapshot) => Ok(snapshot),
+            None => self.beat_in_turn(deployment).await,
+        }
+    }
+
+    async fn beat_in_turn(&self, deployment: &Deployment) -> Result<Arc<Snapshot>, KeyringError> {
+        let before = self.revision();
+        let outcome = self.beat_once(deployment).await;
+        if self.role.announces.is_some() && outcome.is_ok() && self.revision() != before {
+            // What it brings is taken by the next beat; it only says what this process holds.
+            drop(self.beat_once(deployment).await);
+        }
+        let known = self.known.read();
+        let revision = known.snapshot.as_ref().map(|snapshot| snapshot.revision());
+        drop(known);
+        self.metrics.show(self.heard_ago(), self.is_stale(), revision);
+        outcome
+    }
+
+    fn revision(&self) -> Option<u32> {
+        self.known.read().snapshot.as_ref().map(|snapshot| snapshot.revision())
+    }
+
+    async fn beat_once(&self, deployment: &Deployment) -> Result<Arc<Snapshot>, KeyringError> {
+        let sent_at = self.clock.monotonic();
+        let mut heard = self.ask(deployment).await?;
+        if heard == Heard::NeverMade
+            && let Some(epoch) = self.role.seeds
+        {
+            let now = self.now();
+            if seed::make(&self.pool, deployment, &self.secrets, epoch, now).await? {
+                tracing::info!(epoch = epoch.get(), "made the keyring record");
+            }
+            heard = self.ask(deployment).await?;
+        }
+        let judged = self.judge(heard);
+        let mut known = self.known.write();
+        known.heard_at = Some(sent_at);
+        match judged {
+            Ok(snapshot) => {
+                if known.standing != Standing::Stands {
+                    tracing::info!(revision = snapshot.revision(), "the keyring is there");
+                }
+                known.standing = Standing::Stands;
+                known.snapshot = Some(Arc::clone(&snapshot));
+                Ok(snapshot)
+            }
+            Err(error) => {
+                let standing = match &error {
+                    KeyringError::NotMade => Standing::NotMade,
+                    other => Standing::Lost(other.to_string()),
+                };
+                if known.standing != standing {
+                    tracing::error!(why = %error, "the keyring cannot be worked with");
+                }
+                known.standing = standing;
+                Err(error)
+            }
+        }
+    }
+
+    async fn ask(&self, deployment: &Deployment) -> Result<Heard, KeyringError> {
+        let known = self.known.read().snapshot.clone();
+        let (id, presence) = match self.role.announces {
+            Some(service) => {
+                let presence = self.presence(service, known.as_deref());
+                let json =
+                    serde_json::to_vec(&presence).expect("plain data is always serialisable into memory");
+                (self.instance.to_string(), json)
+            }
+            None => (String::new(), Vec::new()),
+        };
+        let call = BEAT
+            .invoke()
+            .key(catalog::keys::DEPLOYMENT)
+            .key(keys::KEYRING)
+            .key(keys::LIVE)
+            .key(keys::LIVE_SEQ)
+            .key(keys::instance(&self.instance))
+            .arg(deployment.prefix())
+            .arg(known.map_or(-1, |snapshot| i64::from(snapshot.revision())))
+            .arg(id)
+            .arg(presence)
+            .arg(LIVES_FOR.as_millis().to_string());
+        let (status, revision, record): (i64, u32, Vec<u8>) = call.run(&self.pool).await?;
+        Ok(match status {
+            0 if record.is_empty() => Heard::Unchanged(revision),
+            0 => Heard::Record(record),
+            1 => Heard::OtherDeployment,
+            2 => Heard::NeverMade,
+            _ => Heard::Gone,
+        })
+    }
+
+    fn presence(&self, service: &str, known: Option<&Snapshot>) -> Presence {
+        let epochs = known.into_iter().flat_map(|snapshot| &snapshot.record().tag);
+        let check = |epoch: Epoch| self.secrets.tags.check_value(epoch).map(hex::encode);
+        let tag: BTreeMap<u16, String> =
+            epochs.filter_map(|entry| Some((entry.number.get(), check(entry.number.epoch())?))).collect();
+        let signing = &self.secrets.signing;
+        let audit = signing
+            .numbers()
+            .filter_map(|number| Some((number.get(), signing.vkey(number)?.to_string())))
+            .collect();
+        Presence { service: service.to_owned(), revision: known.map_or(0, Snapshot::revision), tag, audit }
+    }
+
+    /// Holds what was heard against what is known and held.
+    fn judge(&self, heard: Heard) -> Result<Arc<Snapshot>, KeyringError> {
+        let known = self.known.read().snapshot.clone();
+        let lost = |why: String| Err(KeyringError::Lost(why));
+        let snapshot = match (heard, known) {
+            (Heard::Unchanged(revision), Some(known)) if revision == known.revision() => known,
+            (Heard::Unchanged(_), _) => return lost("its revision came without its record".to_owned()),
+            (Heard::OtherDeployment, _) => {
+                return lost("the deployment record is gone, or another".to_owned());
+            }
+            (Heard::NeverMade, None) => return Err(KeyringError::NotMade),
+            (Heard::NeverMade | Heard::Gone, _) => {
+                return lost("the keyring record is gone from the durable Redis".to_owned());
+            }
+            (Heard::Record(bytes), known) => {
+                let stored = StoredKeyring::decode(bytes)?;
+                if let Some(known) = known.filter(|known| known.revision() > stored.revision) {
+                    let (seen, found) = (known.revision(), stored.revision);
+                    return lost(format!("it went back from revision {seen} to {found}"));
+                }
+                Arc::new(Snapshot::of(&stored))
+            }
+        };
+        match snapshot.first_not_held(&self.secrets.tags) {
+            None => Ok(snapshot),
+            Some((key, true)) => {
+                lost(format!("this process holds another secret for {key} than the keyring names"))
+            }
+            Some((key, false)) => lost(format!("this process has no secret for {key}, which is in use")),
+        }
+    }
+
+    fn now(&self) -> OffsetDateTime {
+        let nanos = i128::from(self.clock.unix_millis()) * 1_000_000;
+        OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Heard {
+    Unchanged(u32),
+    Record(Vec<u8>),
+    OtherDeployment,
+    NeverMade,
+    Gone,
+}
+
+/// The deployment record as it stands, if it is the one this process has seen.
+pub(crate) async fn standing_deployment(
+    pool: &RedisPool,
+    deployment: &Deployment,
+) -> Result<StoredDeployment, KeyringError> {
+    let stored = StoredDeployment::read(pool).await?;
+    let gone = || KeyringError::Lost("the deployment record is gone, or another".to_owned());
+    stored.filter(|stored| stored.id() == deployment.id()).ok_or_else(gone)
+}

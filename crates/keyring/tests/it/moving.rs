@@ -1,0 +1,191 @@
+//! Moves with what is written for them, and refusals by what live instances hold.
+
+use audit_chain::{AppendError, DetailValue, Event};
+use catalog::StoredDeployment;
+use keyring::{Family, KeyState, Move, MoveRefusal, Plan, TagState};
+
+use crate::support::{FACTORY, SCANNER, Shop, audit, epoch, now, revoke, secrets, tag};
+
+async fn checks(shop: &Shop) -> Vec<u16> {
+    let stored = StoredDeployment::read(&shop.pool).await.unwrap().unwrap();
+    stored.tag_checks().map(|(epoch, _)| epoch).collect()
+}
+
+#[tokio::test]
+async fn a_rotation_is_one_event_a_move_and_the_deployment_follows() {
+    let shop = Shop::open().await;
+    let factory = shop.process(FACTORY, secrets(&[1, 2], &[1])).await;
+    let admin = shop.admin(secrets(&[1, 2], &[1]));
+    shop.make(&admin, tag(2), &Move::Add).await.unwrap();
+    assert_eq!(checks(&shop).await, [1], "a pending key is asked of nobody");
+    factory.beat(&shop.deployment).await.unwrap();
+    shop.make(&admin, tag(2), &Move::Activate).await.unwrap();
+    assert_eq!(checks(&shop).await, [1, 2]);
+    shop.make(&admin, tag(1), &revoke(now())).await.unwrap();
+    shop.make(&admin, tag(1), &revoke(now() - time::Duration::hours(1))).await.unwrap();
+    assert_eq!(checks(&shop).await, [1, 2], "tags of a revoked key are still opened");
+    shop.make(&admin, tag(1), &Move::Destroy).await.unwrap();
+    assert_eq!(checks(&shop).await, [2]);
+    let snapshot = factory.beat(&shop.deployment).await.unwrap();
+    assert_eq!((snapshot.revision(), snapshot.active_epoch()), (6, epoch(2)));
+    assert_eq!(snapshot.tag_state(epoch(1)), Some(&TagState::Destroyed));
+    let page = shop.appender.log().entries(None, 10.try_into().unwrap()).await.unwrap();
+    let events: Vec<Event> =
+        page.events.iter().map(|entry| Event::parse(entry.event.get().as_bytes()).unwrap()).collect();
+    let said: Vec<(&str, &str)> =
+        events.iter().map(|event| (event.what().action.as_str(), event.what().resource.as_str())).collect();
+    assert_eq!(
+        said,
+        [
+            ("keyring.key_added", "keyring/tag/2"),
+            ("keyring.key_activated", "keyring/tag/2"),
+            ("keyring.key_revoked", "keyring/tag/1"),
+            ("keyring.key_revoked", "keyring/tag/1"),
+            ("keyring.key_destroyed", "keyring/tag/1"),
+        ]
+    );
+    assert_eq!(events[2].what().details.get("reason"), Some(&DetailValue::from("leaked")));
+    assert!(events[3].what().details.get("moved_from").is_some());
+}
+
+#[tokio::test]
+async fn a_move_that_was_made_leaves_nothing_to_write() {
+    let shop = Shop::open().await;
+    shop.process(FACTORY, secrets(&[1, 2], &[])).await;
+    let admin = shop.admin(secrets(&[1, 2], &[]));
+    let first = shop.make(&admin, tag(2), &Move::Add).await.unwrap();
+    let Ok(Plan::Nothing(stored)) = shop.plan(&admin, tag(2), &Move::Add).await else { panic!() };
+    assert_eq!(stored.revision, first);
+    assert_eq!(shop.appender.log().head().await.unwrap().size, 1);
+}
+
+#[tokio::test]
+async fn a_key_is_added_only_by_a_process_that_holds_its_secret() {
+    let shop = Shop::open().await;
+    shop.process(FACTORY, secrets(&[1], &[])).await;
+    let admin = shop.admin(secrets(&[1], &[]));
+    assert_eq!(shop.refusal(&admin, tag(2), &Move::Add).await, MoveRefusal::NoSecret(tag(2)));
+    assert_eq!(shop.refusal(&admin, audit(1), &Move::Add).await, MoveRefusal::NoSecret(audit(1)));
+}
+
+#[tokio::test]
+async fn a_key_does_not_become_active_while_a_live_instance_of_either_service_lacks_its_secret() {
+    let shop = Shop::open().await;
+    let factory = shop.process(FACTORY, secrets(&[1, 2], &[])).await;
+    let admin = shop.admin(secrets(&[1, 2], &[]));
+    let mut behind = Vec::new();
+    for _ in 0..2 {
+        behind.push(shop.process(SCANNER, secrets(&[1], &[])).await);
+    }
+    shop.make(&admin, tag(2), &Move::Add).await.unwrap();
+    for watch in behind.iter().chain([&factory]) {
+        watch.beat(&shop.deployment).await.unwrap();
+    }
+    let lacking =
+        |instances| MoveRefusal::Lacking { key: tag(2), service: "scan-service".to_owned(), instances };
+    assert_eq!(shop.refusal(&admin, tag(2), &Move::Activate).await, lacking(2));
+    assert_eq!(
+        shop.refusal(&admin, tag(1), &Move::Retire).await,
+        lacking(2),
+        "retiring would activate it too"
+    );
+    assert_eq!(admin.read().await.unwrap().unwrap().record.active(Family::Tag).unwrap().number.get(), 1);
+    assert_eq!(checks(&shop).await, [1]);
+}
+
+#[tokio::test]
+async fn instances_with_another_secret_under_that_number_count_as_lacking_it() {
+    let shop = Shop::open().await;
+    shop.process(FACTORY, secrets(&[1, 2], &[])).await;
+    let admin = shop.admin(secrets(&[1, 2], &[]));
+    shop.make(&admin, tag(2), &Move::Add).await.unwrap();
+    let mut other = secrets(&[1], &[]);
+    let seeds = [(1, 1_u8), (2, 99)].map(|(of, byte)| (epoch(of), tag_id::MasterSecret::from([byte; 32])));
+    other.tags = std::sync::Arc::new(tag_id::Keyring::new(None, seeds));
+    shop.process(FACTORY, other.clone()).await;
+    let lacking = MoveRefusal::Lacking { key: tag(2), service: "factory-service".to_owned(), instances: 1 };
+    // The first factory has not beaten since the key was added: it counts as not having heard, which lasts a beat.
+    assert_eq!(shop.refusal(&admin, tag(2), &Move::Activate).await, lacking);
+    let refusal = shop.refusal(&shop.admin(other), tag(2), &Move::Activate).await;
+    assert_eq!(refusal, MoveRefusal::OtherSecret(tag(2)));
+}
+
+#[tokio::test]
+async fn a_key_that_was_added_a_moment_ago_is_activated_once_the_instances_have_heard_of_it() {
+    let shop = Shop::open().await;
+    let factory = shop.process(FACTORY, secrets(&[1, 2], &[])).await;
+    let admin = shop.admin(secrets(&[1, 2], &[]));
+    shop.make(&admin, tag(2), &Move::Add).await.unwrap();
+    let beats_later = async {
+        tokio::task::yield_now().await;
+        factory.pause().await;
+        factory.beat(&shop.deployment).await.unwrap()
+    };
+    let (made, _) = tokio::join!(shop.make(&admin, tag(2), &Move::Activate), beats_later);
+    assert_eq!(made.unwrap(), 3);
+}
+
+#[tokio::test]
+async fn an_instance_that_never_hears_of_the_key_is_named() {
+    let shop = Shop::open().await;
+    shop.process(FACTORY, secrets(&[1, 2], &[])).await;
+    let admin = shop.admin(secrets(&[1, 2], &[]));
+    shop.make(&admin, tag(2), &Move::Add).await.unwrap();
+    let unheard = MoveRefusal::Unheard { key: tag(2), service: "factory-service".to_owned(), instances: 1 };
+    assert_eq!(shop.refusal(&admin, tag(2), &Move::Activate).await, unheard);
+}
+
+#[tokio::test]
+async fn an_instance_that_comes_between_plan_and_write_is_not_overlooked() {
+    let shop = Shop::open().await;
+    let factory = shop.process(FACTORY, secrets(&[1, 2], &[])).await;
+    let admin = shop.admin(secrets(&[1, 2], &[]));
+    shop.make(&admin, tag(2), &Move::Add).await.unwrap();
+    factory.beat(&shop.deployment).await.unwrap();
+    let Ok(Plan::Change(planned)) = shop.plan(&admin, tag(2), &Move::Activate).await else { panic!() };
+    shop.process(SCANNER, secrets(&[1], &[])).await;
+    assert!(matches!(shop.append(&planned).await, Err(AppendError::Precondition { .. })));
+    let again = shop.refusal(&admin, tag(2), &Move::Activate).await;
+    assert!(matches!(again, MoveRefusal::Lacking { .. }), "{again:?}");
+    assert_eq!(checks(&shop).await, [1]);
+}
+
+#[tokio::test]
+async fn only_factories_must_hold_a_signing_key() {
+    let shop = Shop::open().await;
+    let factory = shop.process(FACTORY, secrets(&[1], &[1, 2])).await;
+    let scanner = shop.process(SCANNER, secrets(&[1], &[])).await;
+    let without = shop.process(FACTORY, secrets(&[1], &[1])).await;
+    let admin = shop.admin(secrets(&[1], &[1, 2]));
+    shop.make(&admin, audit(2), &Move::Add).await.unwrap();
+    for watch in [&factory, &scanner, &without] {
+        watch.beat(&shop.deployment).await.unwrap();
+    }
+    let lacking = MoveRefusal::Lacking { key: audit(2), service: "factory-service".to_owned(), instances: 1 };
+    assert_eq!(shop.refusal(&admin, audit(2), &Move::Activate).await, lacking);
+    // As if that factory had ended.
+    let mut direct = shop.redis.connection().await;
+    let _: () = redis::cmd("DEL").arg("vt1:live").query_async(&mut direct).await.unwrap();
+    for watch in [&factory, &scanner] {
+        watch.beat(&shop.deployment).await.unwrap();
+    }
+    shop.make(&admin, audit(2), &Move::Activate).await.unwrap();
+    let record = admin.read().await.unwrap().unwrap().record;
+    assert_eq!(record.entry(audit(1)).unwrap().state, KeyState::VerifyOnly);
+    assert_eq!(checks(&shop).await, [1], "signing keys do not touch the deployment record");
+}
+
+#[tokio::test]
+async fn an_audit_family_that_was_empty_is_begun_by_an_operator() {
+    let shop = Shop::open().await;
+    let factory = shop.process(FACTORY, secrets(&[1], &[1])).await;
+    let other = Shop::open().await;
+    other.process(FACTORY, secrets(&[1], &[])).await;
+    assert!(factory.snapshot().unwrap().active_audit_key().is_some());
+    let admin = other.admin(secrets(&[1], &[1]));
+    let _: () =
+        redis::cmd("DEL").arg("vt1:live").query_async(&mut other.redis.connection().await).await.unwrap();
+    other.make(&admin, audit(1), &Move::Add).await.unwrap();
+    other.make(&admin, audit(1), &Move::Activate).await.unwrap();
+    assert_eq!(admin.read().await.unwrap().unwrap().record.active(Family::Audit).unwrap().number.get(), 1);
+}

@@ -1,0 +1,222 @@
+//! Checkpoints: signed by the active key alone, and judged by what became of the key.
+
+use audit_chain::merkle::CompactRange;
+use audit_chain::note::SignedNote;
+use audit_chain::{Effect, keys as audit_keys};
+use keyring::{
+    AuditKeys, CheckpointSigner, KeyRef, Move, NoteStanding, SignError, SignedCheckpoint, Snapshot,
+    VerifierKey,
+};
+use redis::AsyncCommands;
+
+use crate::support::{FACTORY, LISTENER, ORIGIN, Shop, audit, now, number, revoke, secrets, tag};
+
+fn signer(shop: &Shop, held: &[u16]) -> CheckpointSigner {
+    CheckpointSigner::new(shop.appender.log().clone(), secrets(&[1], held).signing)
+}
+
+async fn snapshot(shop: &Shop) -> std::sync::Arc<Snapshot> {
+    shop.process(LISTENER, secrets(&[1, 2, 3, 4, 5], &[])).await.snapshot().unwrap()
+}
+
+async fn something_happens(shop: &Shop) {
+    let admin = shop.admin(secrets(&[1, 2, 3, 4, 5], &[1, 2]));
+    let record = admin.read().await.unwrap().unwrap().record;
+    let next = (2..).find(|of| record.entry(tag(*of)).is_none()).unwrap();
+    shop.make(&admin, tag(next), &Move::Add).await.unwrap();
+}
+
+/// Puts key 2 in the place of key 1.
+async fn rotate(shop: &Shop) {
+    let admin = shop.admin(secrets(&[1], &[1, 2]));
+    let _: () =
+        redis::cmd("DEL").arg("vt1:live").query_async(&mut shop.redis.connection().await).await.unwrap();
+    shop.make(&admin, audit(2), &Move::Add).await.unwrap();
+    shop.make(&admin, audit(2), &Move::Activate).await.unwrap();
+}
+
+fn judge(record: &keyring::KeyringRecord, note: &str) -> NoteStanding {
+    AuditKeys::of(record).judge(&SignedNote::parse(note.as_bytes()).unwrap())
+}
+
+async fn range_of(shop: &Shop) -> CompactRange {
+    let page = shop.appender.log().entries(None, 1_000.try_into().unwrap()).await.unwrap();
+    let mut range = CompactRange::new();
+    page.events.iter().for_each(|entry| range.push(entry.hash));
+    range
+}
+
+#[tokio::test]
+async fn a_checkpoint_commits_to_the_chain_and_is_signed_once_until_something_is_appended() {
+    let shop = Shop::open().await;
+    shop.process(FACTORY, secrets(&[1], &[1])).await;
+    let signer = signer(&shop, &[1]);
+    let mut before: Option<SignedCheckpoint> = None;
+    for _ in 0..3 {
+        let signed = signer.sign(&shop.deployment, &*snapshot(&shop).await).await.unwrap();
+        let range = range_of(&shop).await;
+        assert_eq!((signed.checkpoint.size, signed.checkpoint.root), (range.size(), range.root()));
+        assert_eq!((signed.checkpoint.origin.as_str(), signed.key, signed.fresh), (ORIGIN, number(1), true));
+        let valid = judge(snapshot(&shop).await.record(), &signed.note);
+        assert!(matches!(valid, NoteStanding::Valid { .. }), "{valid:?}");
+        let again = signer.sign(&shop.deployment, &*snapshot(&shop).await).await.unwrap();
+        assert_eq!(again, SignedCheckpoint { fresh: false, ..signed.clone() });
+        assert!(before.replace(signed.clone()).is_none_or(|before| before.note != signed.note));
+        something_happens(&shop).await;
+    }
+}
+
+#[tokio::test]
+async fn nobody_signs_without_an_active_key_or_without_its_secret() {
+    let shop = Shop::open().await;
+    shop.process(FACTORY, secrets(&[1], &[])).await;
+    let sign = async |held: &[u16]| signer(&shop, held).sign(&shop.deployment, &*snapshot(&shop).await).await;
+    assert!(matches!(sign(&[1]).await, Err(SignError::NoActiveKey)));
+    let other = Shop::open().await;
+    other.process(FACTORY, secrets(&[1], &[1])).await;
+    let signed = signer(&other, &[2]).sign(&other.deployment, &*snapshot(&other).await).await;
+    assert!(matches!(signed, Err(SignError::NotHeld(held)) if held == number(1)));
+}
+
+#[tokio::test]
+async fn a_key_that_was_revoked_cannot_sign_not_even_by_a_process_that_has_not_heard() {
+    let shop = Shop::open().await;
+    shop.process(FACTORY, secrets(&[1], &[1])).await;
+    let unaware = snapshot(&shop).await;
+    assert_eq!(unaware.active_audit_key(), Some(number(1)));
+    something_happens(&shop).await;
+    let unaware_of_little = snapshot(&shop).await;
+    rotate(&shop).await;
+    shop.make(&shop.admin(secrets(&[1], &[1, 2])), audit(1), &revoke(now())).await.unwrap();
+    for unaware in [unaware, unaware_of_little] {
+        let signed = signer(&shop, &[1, 2]).sign(&shop.deployment, &unaware).await;
+        assert!(matches!(signed, Err(SignError::Overtaken)), "{signed:?}");
+    }
+    let notes = signer(&shop, &[1]).store().notes().await.unwrap();
+    assert!(notes.is_empty(), "{notes:?}");
+    let signed = signer(&shop, &[1, 2]).sign(&shop.deployment, &*snapshot(&shop).await).await.unwrap();
+    assert_eq!(signed.key, number(2));
+}
+
+#[tokio::test]
+async fn a_note_of_a_key_that_was_revoked_since_is_a_state_of_its_own() {
+    let shop = Shop::open().await;
+    shop.process(FACTORY, secrets(&[1], &[1])).await;
+    let old = signer(&shop, &[1]).sign(&shop.deployment, &*snapshot(&shop).await).await.unwrap();
+    rotate(&shop).await;
+    let new = signer(&shop, &[2]).sign(&shop.deployment, &*snapshot(&shop).await).await.unwrap();
+    assert_eq!(new.key, number(2));
+    let verify_only = judge(snapshot(&shop).await.record(), &old.note);
+    assert!(matches!(verify_only, NoteStanding::Valid { .. }), "retired is not revoked: {verify_only:?}");
+    let admin = shop.admin(secrets(&[1], &[1, 2]));
+    let since = now() - time::Duration::hours(1);
+    shop.make(&admin, audit(1), &revoke(since)).await.unwrap();
+    for end in [None, Some(Move::Destroy)] {
+        if let Some(what) = end {
+            shop.make(&admin, audit(1), &what).await.unwrap();
+        }
+        let record = admin.read().await.unwrap().unwrap().record;
+        let NoteStanding::SignedByRevokedKey { key, revoked_at, compromised_since } =
+            judge(&record, &old.note)
+        else {
+            panic!("{:?}", judge(&record, &old.note))
+        };
+        let entry = record.entry(audit(1)).unwrap();
+        assert_eq!((Some(&key), compromised_since), (entry.vkey(), since));
+        assert_eq!(revoked_at, entry.revoked.as_ref().unwrap().at);
+        assert!(matches!(judge(&record, &new.note), NoteStanding::Valid { .. }));
+        let json = serde_json::to_value(judge(&record, &old.note)).unwrap();
+        assert_eq!(json["state"], "signed_by_revoked_key");
+        assert!(json["revoked_at"].is_string() && json["compromised_since"].is_string());
+    }
+    let record = admin.read().await.unwrap().unwrap().record;
+    let trusted = || AuditKeys::trusted(record.audit.iter().filter_map(|entry| entry.vkey().cloned()));
+    let note = SignedNote::parse(old.note.as_bytes()).unwrap();
+    assert!(
+        matches!(trusted().judge(&note), NoteStanding::Valid { .. }),
+        "of public keys alone nothing else is known"
+    );
+    let warned = trusted().warned_by(&record.audit).judge(&note);
+    assert!(matches!(warned, NoteStanding::SignedByRevokedKey { .. }), "{warned:?}");
+    let stranger = AuditKeys::default().warned_by(&record.audit).judge(&note);
+    assert_eq!(stranger, NoteStanding::UnknownKey, "an export's own word adds no key");
+}
+
+#[tokio::test]
+async fn a_changed_note_is_broken_and_an_unknown_key_is_neither() {
+    let shop = Shop::open().await;
+    shop.process(FACTORY, secrets(&[1], &[1])).await;
+    something_happens(&shop).await;
+    let signed = signer(&shop, &[1]).sign(&shop.deployment, &*snapshot(&shop).await).await.unwrap();
+    let record = snapshot(&shop).await.record().clone();
+    let changed = signed.note.replacen("\n1\n", "\n2\n", 1);
+    assert!(matches!(judge(&record, &changed), NoteStanding::Broken { .. }));
+    assert_eq!(
+        AuditKeys::default().judge(&SignedNote::parse(signed.note.as_bytes()).unwrap()),
+        NoteStanding::UnknownKey
+    );
+    // A pending key never signed: whoever made this has its secret and no right to it.
+    let mut pending = record;
+    pending.audit[0].state = keyring::KeyState::Pending;
+    pending.audit[0].activated_at = None;
+    assert!(matches!(
+        judge(&pending, &signed.note),
+        NoteStanding::Broken { why: "the key was never active", .. }
+    ));
+}
+
+#[tokio::test]
+async fn a_stored_note_that_is_not_the_keys_is_not_passed_on() {
+    let shop = Shop::open().await;
+    shop.process(FACTORY, secrets(&[1], &[1])).await;
+    let signer = signer(&shop, &[1]);
+    let signed = signer.sign(&shop.deployment, &*snapshot(&shop).await).await.unwrap();
+    let mut direct = shop.redis.connection().await;
+    for wrong in ["rubbish".to_owned(), signed.note.replacen("\n0\n", "\n9\n", 1)] {
+        let _: () = direct.hset(audit_keys::NOTES, 1, wrong).await.unwrap();
+        let again = signer.sign(&shop.deployment, &*snapshot(&shop).await).await.unwrap();
+        assert_eq!(again, signed);
+    }
+}
+
+#[tokio::test]
+async fn signers_at_once_and_appends_between_leave_a_note_that_verifies() {
+    let shop = std::sync::Arc::new(Shop::open().await);
+    shop.process(FACTORY, secrets(&[1], &[1])).await;
+    let snapshot = snapshot(&shop).await;
+    let mut signing = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let (shop, snapshot) = (std::sync::Arc::clone(&shop), std::sync::Arc::clone(&snapshot));
+        signing.spawn(async move {
+            for _ in 0..10 {
+                let signed = signer(&shop, &[1]).sign(&shop.deployment, &snapshot).await.unwrap();
+                let judged = judge(snapshot.record(), &signed.note);
+                assert!(matches!(judged, NoteStanding::Valid { .. }), "{judged:?}");
+                let what = audit_chain::NewEvent {
+                    tenant: "default".into(),
+                    actor: "test".into(),
+                    action: "tag.revoked".into(),
+                    resource: "tag/1".into(),
+                    request_id: "r".into(),
+                    ip: None,
+                    details: audit_chain::Details::new(),
+                };
+                let now = u64::try_from(now().unix_timestamp_nanos() / 1_000_000).unwrap();
+                let event = audit_chain::Event::new(now, ambient::uuid_v7(now), [0; 16], what).unwrap();
+                shop.appender.append(&event, Effect::none()).await.unwrap();
+            }
+        });
+    }
+    signing.join_all().await;
+    let signed = signer(&shop, &[1]).sign(&shop.deployment, &snapshot).await.unwrap();
+    let range = range_of(&shop).await;
+    assert_eq!((signed.checkpoint.size, signed.checkpoint.root), (80, range.root()));
+}
+
+#[test]
+fn keys_are_named_by_family_and_number() {
+    let key: VerifierKey =
+        "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW".parse().unwrap();
+    assert_eq!(AuditKeys::trusted([key.clone()]).number_of(&key), None);
+    assert_eq!(KeyRef::audit(number(7)).resource(), "keyring/audit/7");
+}

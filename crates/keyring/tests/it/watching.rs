@@ -1,0 +1,202 @@
+//! What a process hears, how soon, and what it makes of a keyring it cannot work with.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ambient::{Clock, ManualClock, SystemClock};
+use keyring::{
+    BEAT_EVERY, KeyringError, KeyringMetrics, KeyringWatch, LIVES_FOR, Live, Move, STALE_AFTER, Standing,
+    TagState, keys,
+};
+use prometheus_client::registry::Registry;
+use redis::AsyncCommands;
+use test_support::FaultProxy;
+
+use crate::support::{
+    FACTORY, LISTENER, PATIENCE, SCANNER, Shop, epoch, now, pool_within, revoke, secrets, tag,
+};
+
+/// Rounds of the measurement: half a second each, so a hundred only for whoever asks for them.
+#[allow(clippy::disallowed_methods, reason = "how long a test runs is for whoever runs it")]
+fn rounds() -> usize {
+    std::env::var("VOKETAG_TEST_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(20)
+}
+
+/// What a change may take to reach another instance, at the 99th percentile.
+const BAR: Duration = Duration::from_secs(2);
+
+/// Beats as a service does, until the test ends.
+fn beating(shop: &Shop, watch: &Arc<KeyringWatch>) -> tokio::task::JoinHandle<()> {
+    let (watch, deployment) = (Arc::clone(watch), shop.deployment.clone());
+    tokio::spawn(async move {
+        loop {
+            drop(watch.beat(&deployment).await);
+            watch.pause().await;
+        }
+    })
+}
+
+#[tokio::test]
+async fn a_change_reaches_both_services_within_two_seconds_at_the_99th_percentile() {
+    let shop = Shop::open().await;
+    let factory = shop.process(FACTORY, secrets(&[1, 2], &[1])).await;
+    let scanner = shop.process(SCANNER, secrets(&[1, 2], &[])).await;
+    let admin = shop.admin(secrets(&[1, 2], &[1]));
+    shop.make(&admin, tag(2), &Move::Add).await.unwrap();
+    let tasks = [beating(&shop, &factory), beating(&shop, &scanner)];
+    let clock = SystemClock::new();
+    // Each round moves a date of a revoked key: a change like any other, and there is no end of earlier instants.
+    let mut since = now();
+    let mut took = Vec::new();
+    let rounds = rounds();
+    for _ in 0..rounds {
+        since -= time::Duration::seconds(1);
+        let started = clock.monotonic();
+        let revision = shop.make(&admin, tag(2), &revoke(since)).await.unwrap();
+        for watch in [&factory, &scanner] {
+            let knows = || watch.snapshot().is_some_and(|snapshot| snapshot.revision() >= revision);
+            test_support::eventually("the change was heard", PATIENCE, || async { knows() }).await;
+            let snapshot = watch.snapshot().unwrap();
+            let Some(TagState::Revoked(revocation)) = snapshot.tag_state(epoch(2)) else {
+                panic!("{snapshot:?}")
+            };
+            assert_eq!(revocation.compromised_since, since);
+        }
+        took.push(clock.monotonic().saturating_sub(started));
+    }
+    tasks.iter().for_each(tokio::task::JoinHandle::abort);
+    took.sort_unstable();
+    let (median, p99, worst) = (took[rounds / 2], took[rounds * 99 / 100 - 1], took[rounds - 1]);
+    println!(
+        "a keyring change was heard by two instances after {median:?} (median), {p99:?} (p99), {worst:?} (worst) of {rounds}"
+    );
+    assert!(p99 <= BAR, "{p99:?}");
+}
+
+#[tokio::test]
+async fn a_revision_that_went_back_is_lost_state_until_it_is_there_again() {
+    let shop = Shop::open().await;
+    let factory = shop.process(FACTORY, secrets(&[1, 2], &[])).await;
+    let mut direct = shop.redis.connection().await;
+    let old: Vec<u8> = direct.get(keys::KEYRING).await.unwrap();
+    shop.make(&shop.admin(secrets(&[1, 2], &[])), tag(2), &Move::Add).await.unwrap();
+    let new: Vec<u8> = direct.get(keys::KEYRING).await.unwrap();
+    let snapshot = factory.beat(&shop.deployment).await.unwrap();
+    assert_eq!(snapshot.tag_state(epoch(2)), Some(&TagState::Pending));
+    assert_eq!((snapshot.tag_state(epoch(3)), snapshot.tag_state(epoch(4_095))), (None, None));
+    let _: () = direct.set(keys::KEYRING, &old).await.unwrap();
+    let lost = factory.beat(&shop.deployment).await.unwrap_err().to_string();
+    assert!(lost.contains("from revision 2 to 1"), "{lost}");
+    assert!(factory.snapshot().is_none());
+    let _: () = direct.set(keys::KEYRING, &new).await.unwrap();
+    assert_eq!(factory.beat(&shop.deployment).await.unwrap(), snapshot);
+    let _: () = direct.set(keys::KEYRING, b"\x00\x00\x00\x09rubbish").await.unwrap();
+    assert!(matches!(factory.beat(&shop.deployment).await, Err(KeyringError::Record(_))));
+    assert!(matches!(factory.standing(), Standing::Lost(_)));
+}
+
+#[tokio::test]
+async fn another_deployment_is_lost_state_and_nothing_is_written_there() {
+    let shop = Shop::open().await;
+    let factory = shop.process(FACTORY, secrets(&[1], &[])).await;
+    let _: () = redis::cmd("FLUSHALL").query_async(&mut shop.redis.connection().await).await.unwrap();
+    assert!(matches!(factory.beat(&shop.deployment).await, Err(KeyringError::Lost(_))));
+    let size: u64 = redis::cmd("DBSIZE").query_async(&mut shop.redis.connection().await).await.unwrap();
+    assert_eq!(size, 0);
+}
+
+#[tokio::test]
+async fn a_process_that_lacks_a_secret_in_use_cannot_work_with_the_keyring() {
+    let shop = Shop::open().await;
+    shop.process(FACTORY, secrets(&[1], &[])).await;
+    let foreign = {
+        let mut other = secrets(&[], &[]);
+        let secret = tag_id::MasterSecret::from([9; 32]);
+        other.tags = Arc::new(tag_id::Keyring::new(None, [(epoch(1), secret)]));
+        other
+    };
+    for (held, why) in
+        [(secrets(&[2], &[]), "no secret for tag key 1"), (foreign, "another secret for tag key 1")]
+    {
+        let scanner = shop.watch(SCANNER, held);
+        let lost = scanner.beat(&shop.deployment).await.unwrap_err().to_string();
+        assert!(lost.contains(why), "{lost}");
+        assert!(scanner.snapshot().is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_redis_that_does_not_answer_leaves_what_was_known_and_shows_how_old_it_is() {
+    let shop = Shop::open().await;
+    let known = shop.process(FACTORY, secrets(&[1], &[])).await.snapshot().unwrap();
+    let proxy = FaultProxy::start(shop.redis.addr()).await;
+    let clock = Arc::new(ManualClock::new());
+    let mut registry = Registry::with_prefix("voketag");
+    let metrics = KeyringMetrics::register(&mut registry);
+    let shows = |line: &str| {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        text.lines().any(|shown| shown == line)
+    };
+    let pool = pool_within(&proxy.url(), Duration::from_millis(300));
+    let scanner = KeyringWatch::new(pool, clock.clone(), secrets(&[1], &[]), SCANNER, metrics);
+    assert!(scanner.is_stale() && scanner.heard_ago().is_none());
+    assert!(shows("voketag_keyring_stale 1"));
+    test_support::eventually("it hears", PATIENCE, || async { scanner.beat(&shop.deployment).await.is_ok() })
+        .await;
+    assert!(!scanner.is_stale());
+    assert!(shows("voketag_keyring_stale 0") && shows("voketag_keyring_revision 1"));
+    proxy.stall();
+    clock.advance(STALE_AFTER - Duration::from_millis(1));
+    assert!(matches!(scanner.beat(&shop.deployment).await, Err(KeyringError::Redis(_))));
+    assert!(!scanner.is_stale() && shows("voketag_keyring_stale 0"));
+    clock.advance(Duration::from_millis(1));
+    assert!(matches!(scanner.beat(&shop.deployment).await, Err(KeyringError::Redis(_))));
+    assert_eq!(scanner.heard_ago(), Some(STALE_AFTER));
+    assert!(
+        scanner.is_stale() && shows("voketag_keyring_stale 1") && shows("voketag_keyring_heard_seconds 10.0")
+    );
+    assert_eq!((scanner.snapshot(), scanner.standing()), (Some(known), Standing::Stands));
+    proxy.heal();
+    test_support::eventually("it hears again", PATIENCE, || async {
+        scanner.beat(&shop.deployment).await.is_ok()
+    })
+    .await;
+    assert!(!scanner.is_stale());
+}
+
+#[tokio::test]
+async fn instances_are_listed_while_they_beat_and_an_operators_command_is_not() {
+    let shop = Shop::open().await;
+    shop.process(FACTORY, secrets(&[1], &[1])).await;
+    let scanner = shop.process(SCANNER, secrets(&[1, 2], &[])).await;
+    shop.process(LISTENER, secrets(&[1], &[])).await;
+    let mut live = Live::read(&shop.pool).await.unwrap().instances;
+    live.sort_by(|a, b| a.service.cmp(&b.service));
+    let shown: Vec<_> =
+        live.iter().map(|one| (one.service.as_str(), one.revision, one.tag.len(), one.audit.len())).collect();
+    assert_eq!(shown, [("factory-service", 1, 1, 1), ("scan-service", 1, 1, 0)]);
+    let mut direct = shop.redis.connection().await;
+    let keys: Vec<String> = direct.keys("vt1:live:*").await.unwrap();
+    assert_eq!(keys.len(), 2);
+    for key in keys {
+        let lasts: u64 = direct.pttl(key).await.unwrap();
+        assert!(lasts > 0 && u128::from(lasts) <= LIVES_FOR.as_millis(), "{lasts}");
+    }
+    assert!(BEAT_EVERY * 4 < LIVES_FOR, "a few lost beats do not end an instance");
+    // As if its ten seconds were over.
+    let _: () = redis::cmd("ZADD")
+        .arg(keys::LIVE)
+        .arg(1)
+        .arg("019c6652-5e00-7000-8000-000000000001")
+        .query_async(&mut direct)
+        .await
+        .unwrap();
+    scanner.beat(&shop.deployment).await.unwrap();
+    assert_eq!(
+        direct.zcard::<_, u64>(keys::LIVE).await.unwrap(),
+        2,
+        "who is gone is cleared away by any beat"
+    );
+    assert_eq!(direct.get::<_, String>(keys::LIVE_SEQ).await.unwrap(), "2", "beating again is no coming");
+}

@@ -1,0 +1,43 @@
+//! The gauges of the durable Redis.
+
+use keyring::KeyringMetrics;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use crate::storage::StorageMetrics;
+
+/// The gauges `durable_state_lost` and `redis_storage_warnings`, and those of the keyring.
+#[derive(Debug, Clone, Default)]
+pub struct DurableMetrics {
+    pub(crate) keyring: KeyringMetrics,
+    pub(crate) storage: StorageMetrics,
+    lost: Gauge,
+}
+
+impl DurableMetrics {
+    /// Registers them.
+    #[must_use]
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            keyring: KeyringMetrics::register(registry),
+            storage: StorageMetrics::register(registry),
+            lost: Gauge::default(),
+        };
+        registry.register(
+            "durable_state_lost",
+            "1 while the deployment record, the audit head or the keyring is missing, or not the one seen before",
+            metrics.lost.clone(),
+        );
+        metrics
+    }
+
+    /// Those of the settings of Redis, for the watches of a process's other pools.
+    #[must_use]
+    pub fn storage(&self) -> &StorageMetrics {
+        &self.storage
+    }
+
+    pub(crate) fn lost(&self, lost: bool) {
+        self.lost.set(i64::from(lost));
+    }
+}

@@ -1,0 +1,66 @@
+//! What the keyring says of the key that a tag was minted under.
+//!
+//! An id that proves itself under a key of which nothing is believed (pending, destroyed, never added) is a forged one. A
+//! revoked key's tags are still opened: whether one is believed depends on when its batch was minted.
+
+use catalog::Batch;
+use http_edge::ApiError;
+use keyring::TagState;
+use tag_id::Epoch;
+use time::OffsetDateTime;
+
+use crate::durable::Durable;
+
+/// The standing of a key whose tags may be believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyStanding {
+    /// Its tags are plainly valid.
+    Sound,
+    /// Others have, or may have, its secret since then.
+    Revoked {
+        /// Batches minted from then on are not believed.
+        compromised_since: OffsetDateTime,
+    },
+}
+
+impl KeyStanding {
+    /// Of the key of `epoch`; `None` where an id under it is a forged one. Redis is asked only of a key that is pending here:
+    /// it may have become active a moment ago, and a tag of its first batch must not be called forged. Nobody without the
+    /// secret of that key can bring it about.
+    ///
+    /// # Errors
+    /// As [`Durable::keys`], and when Redis does not answer.
+    pub async fn of(durable: &Durable, epoch: Epoch) -> Result<Option<Self>, ApiError> {
+        let known = durable.keys()?;
+        let standing = match known.tag_state(epoch) {
+            Some(TagState::Pending) => Self::said(durable.refresh_keys().await?.tag_state(epoch)),
+            state => Self::said(state),
+        };
+        Ok(standing)
+    }
+
+    fn said(state: Option<&TagState>) -> Option<Self> {
+        match state {
+            Some(TagState::Active | TagState::VerifyOnly) => Some(Self::Sound),
+            Some(TagState::Revoked(revocation)) => {
+                Some(Self::Revoked { compromised_since: revocation.compromised_since })
+            }
+            Some(TagState::Pending | TagState::Destroyed) | None => None,
+        }
+    }
+
+    /// Whether the batch was minted when others may have had the secret.
+    #[must_use]
+    pub fn disowns(self, batch: &Batch) -> bool {
+        match self {
+            Self::Sound => false,
+            Self::Revoked { compromised_since } => batch.created_at >= compromised_since,
+        }
+    }
+
+    /// Whether the batch is believed although others may be able to copy its ids.
+    #[must_use]
+    pub fn supersedes(self, batch: &Batch) -> bool {
+        self != Self::Sound && !self.disowns(batch)
+    }
+}

@@ -1,0 +1,91 @@
+//! What the tests share: a durable Redis as one process of either service has it.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ambient::SystemClock;
+use audit_chain::{AuditMetrics, Details, Effect, NewEvent};
+use catalog::{Expectation, Init};
+use http_edge::{ApiError, Check};
+use keyring::{KeyNumber, SigningKeys, SigningSeed};
+use prometheus_client::registry::Registry;
+use redis_pool::{Config, PoolMetrics, RedisPool};
+use service_kit::durable::{Durable, DurableMetrics, KeyringSetup};
+use tag_id::{Epoch, Keyring, MasterSecret};
+
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const STRONG: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
+
+pub(crate) struct Service {
+    pub(crate) durable: Arc<Durable>,
+    registry: Registry,
+}
+
+/// A factory as `init` lets it be, with the tag secret and the signing key that all of these tests share.
+pub(crate) fn service(url: &str, init: Init, command_timeout: Duration) -> Service {
+    let seeds = [(KeyNumber::FIRST, SigningSeed::from([7; 32]))];
+    let signing = Arc::new(SigningKeys::new("voketag.local/audit", seeds).unwrap());
+    let setup = KeyringSetup { announce: Some("factory-service"), seeds: Some(Epoch::MIN), signing };
+    service_as(url, init, command_timeout, setup)
+}
+
+/// A scan-service: it makes nothing.
+pub(crate) fn scanner(url: &str, command_timeout: Duration) -> Service {
+    let signing = Arc::new(SigningKeys::none("voketag.local/audit"));
+    let setup = KeyringSetup { announce: Some("scan-service"), seeds: None, signing };
+    service_as(url, Init::Never, command_timeout, setup)
+}
+
+fn service_as(url: &str, init: Init, command_timeout: Duration, keyring: KeyringSetup) -> Service {
+    let clock = Arc::new(SystemClock::new());
+    let config = Config {
+        name: "durable",
+        url: url.parse().unwrap(),
+        slots: NonZeroUsize::new(8).unwrap(),
+        connections: NonZeroUsize::MIN,
+        wait: PATIENCE,
+        command_timeout,
+    };
+    let pool = RedisPool::new(config, clock.clone(), &PoolMetrics::default());
+    let expectation = Expectation {
+        keyring: Arc::new(Keyring::new(Some(MasterSecret::from([7; 32])), [])),
+        adds_epoch: Some(Epoch::MIN),
+        audit_origin: "voketag.local/audit".to_owned(),
+    };
+    let mut registry = Registry::with_prefix("voketag");
+    let audit = AuditMetrics::register(&mut registry);
+    let metrics = DurableMetrics::register(&mut registry);
+    let durable = Durable::new(pool, expectation, init, clock, audit, metrics, keyring);
+    Service { durable: Arc::new(durable), registry }
+}
+
+impl Service {
+    pub(crate) fn shows(&self, line: &str) -> bool {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
+        text.lines().any(|shown| shown == line)
+    }
+
+    pub(crate) async fn check(&self, name: &str) -> Option<Check> {
+        self.durable.checks().await.into_iter().find(|check| check.name == name)
+    }
+
+    pub(crate) async fn append(&self) -> Result<u64, ApiError> {
+        let event = NewEvent {
+            tenant: "acme".to_owned(),
+            actor: "test".to_owned(),
+            action: "product.created".to_owned(),
+            resource: "product/1".to_owned(),
+            request_id: "r".to_owned(),
+            ip: None,
+            details: Details::new(),
+        };
+        let appended = self.durable.append(event, Effect::default()).await;
+        appended.map(|appended| appended.seq).map_err(ApiError::from)
+    }
+}
+
+pub(crate) fn slug<T>(outcome: Result<T, ApiError>) -> &'static str {
+    outcome.map(|_| "ok").unwrap_or_else(|error| error.slug())
+}

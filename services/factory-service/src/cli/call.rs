@@ -1,0 +1,194 @@
+//! Requests that the command line makes of the service's own routes, without a network between.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ambient::{Clock, SystemClock};
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{Method, Request, Response};
+use futures_util::StreamExt;
+use http_edge::App;
+use serde_json::Value;
+use tower::ServiceExt;
+
+use crate::config::Settings;
+use crate::handlers::caller::Operator;
+use crate::startup::assemble_for_commands;
+
+/// How long the durable Redis may take to be there.
+const READY_WITHIN: Duration = Duration::from_secs(10);
+/// Pause between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Longest answer that is read at once, bytes.
+const LONGEST_ANSWER: usize = 16 * 1024 * 1024;
+
+/// One request.
+#[derive(Debug)]
+pub(crate) struct Call {
+    method: Method,
+    path: String,
+    body: Option<Value>,
+    is_list: bool,
+}
+
+impl Call {
+    pub(crate) fn get(path: &str) -> Self {
+        Self { method: Method::GET, path: path.to_owned(), body: None, is_list: false }
+    }
+
+    /// All pages of a list.
+    pub(crate) fn list(path: &str) -> Self {
+        Self { is_list: true, ..Self::get(path) }
+    }
+
+    pub(crate) fn post(path: &str, body: Option<Value>) -> Self {
+        Self { method: Method::POST, path: path.to_owned(), body, is_list: false }
+    }
+
+    fn request(&self, path: &str) -> Result<Request<Body>, Failure> {
+        let mut request = Request::builder().method(&self.method).uri(path).extension(Operator);
+        if self.body.is_some() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        let body = self.body.as_ref().map_or_else(Body::empty, |body| Body::from(body.to_string()));
+        request
+            .body(body)
+            .map_err(|_| Failure::Refused("an argument holds what a path cannot hold".to_owned()))
+    }
+}
+
+/// Why a command did not do what it was told.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("{0}")]
+    Refused(String),
+    #[error("cannot be asked now: {0}")]
+    NotReady(String),
+    #[error("{what}: {source}")]
+    Io { what: String, source: io::Error },
+}
+
+/// The service inside this process, ready.
+pub(crate) struct Session {
+    router: Router,
+    _app: App,
+}
+
+impl Session {
+    /// Puts the service together, waits until it is ready, and lets `ask` ask it.
+    pub(crate) fn run(
+        settings: Settings,
+        ask: impl AsyncFnOnce(&Self) -> Result<ExitCode, Failure>,
+    ) -> Result<ExitCode, Failure> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        let runtime = runtime.map_err(|source| Failure::Io { what: "no runtime".to_owned(), source })?;
+        runtime.block_on(async {
+            let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+            let app = assemble_for_commands(&settings, Arc::clone(&clock));
+            let session = Self { router: app.router.clone(), _app: app };
+            session.until_ready(&*clock).await?;
+            ask(&session).await
+        })
+    }
+
+    async fn until_ready(&self, clock: &dyn Clock) -> Result<(), Failure> {
+        let deadline = clock.monotonic() + READY_WITHIN;
+        loop {
+            let answer = self.send(Call::get("/v1/ready").request("/v1/ready")?).await;
+            if answer.status().is_success() {
+                return Ok(());
+            }
+            if clock.monotonic() >= deadline {
+                let said = read(answer).await?;
+                return Err(Failure::NotReady(explain(&said)));
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    async fn send(&self, request: Request<Body>) -> Response<Body> {
+        let Ok(answer) = self.router.clone().oneshot(request).await;
+        answer
+    }
+
+    /// The JSON of a 2xx answer; of a list, all of its pages.
+    pub(crate) async fn ask(&self, call: &Call) -> Result<Value, Failure> {
+        let mut first = self.one(call, &call.path).await?;
+        if !call.is_list {
+            return Ok(first);
+        }
+        let mut cursor = first["next_cursor"].take();
+        while let Some(after) = cursor.as_str() {
+            let join = if call.path.contains('?') { '&' } else { '?' };
+            let mut page = self.one(call, &format!("{}{join}cursor={after}", call.path)).await?;
+            cursor = page["next_cursor"].take();
+            if let (Some(all), Some(more)) = (first["items"].as_array_mut(), page["items"].as_array_mut()) {
+                all.append(more);
+            }
+        }
+        Ok(first["items"].take())
+    }
+
+    async fn one(&self, call: &Call, path: &str) -> Result<Value, Failure> {
+        let answer = self.send(call.request(path)?).await;
+        let succeeded = answer.status().is_success();
+        let said = read(answer).await?;
+        if succeeded { Ok(said) } else { Err(Failure::Refused(explain(&said))) }
+    }
+
+    /// Prints what [`Self::ask`] brings.
+    pub(crate) async fn print(&self, call: &Call) -> Result<(), Failure> {
+        show(&self.ask(call).await?);
+        Ok(())
+    }
+
+    /// Writes a streamed answer to a new file, or to standard output.
+    pub(crate) async fn save(&self, call: &Call, to: Option<&Path>) -> Result<(), Failure> {
+        let answer = self.send(call.request(&call.path)?).await;
+        if !answer.status().is_success() {
+            return Err(Failure::Refused(explain(&read(answer).await?)));
+        }
+        let what = to.map_or_else(|| "standard output".to_owned(), |path| path.display().to_string());
+        let failed = |source| Failure::Io { what: what.clone(), source };
+        let mut sink: Box<dyn Write> = match to {
+            Some(path) => {
+                Box::new(OpenOptions::new().write(true).create_new(true).open(path).map_err(failed)?)
+            }
+            None => Box::new(io::stdout().lock()),
+        };
+        let mut chunks = answer.into_body().into_data_stream();
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|error| failed(io::Error::other(error)))?;
+            sink.write_all(&chunk).map_err(failed)?;
+        }
+        sink.flush().map_err(failed)
+    }
+}
+
+async fn read(answer: Response<Body>) -> Result<Value, Failure> {
+    let unreadable = |why: String| Failure::Refused(format!("the answer cannot be read: {why}"));
+    let bytes =
+        to_bytes(answer.into_body(), LONGEST_ANSWER).await.map_err(|error| unreadable(error.to_string()))?;
+    serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))
+}
+
+/// A problem document in one line.
+fn explain(problem: &Value) -> String {
+    let text = |member: &Value| member.as_str().unwrap_or_default().to_owned();
+    let mut said = format!("{} ({})", text(&problem["detail"]), text(&problem["error"]));
+    for check in problem["checks"].as_array().into_iter().flatten().filter(|check| check["ok"] == false) {
+        said.push_str(&format!("; {}: {}", text(&check["name"]), text(&check["detail"])));
+    }
+    said
+}
+
+/// Prints JSON for people and programs alike.
+pub(crate) fn show(value: &Value) {
+    println!("{value:#}");
+}

@@ -1,0 +1,314 @@
+//! The operator's command line. Each command is the request that its route takes, made inside this process: the same checks,
+//! the same effects, the same audit events, in the name of actor `cli`. It needs the service's own settings and no running
+//! service.
+//!
+//! What a command answers is JSON on standard output, what went wrong a line on standard error.
+
+mod call;
+mod offline;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::{Map, Value, json};
+
+use crate::cli::call::{Call, Failure, Session};
+use crate::config::Settings;
+
+/// Exit codes of `audit verify`, also for what could not be asked at all.
+const BROKEN: u8 = 1;
+const NOT_CHECKED: u8 = 2;
+
+/// What an operator can do besides serving.
+#[derive(Debug, Subcommand)]
+pub enum Operation {
+    /// Brands and what they may do.
+    #[command(subcommand)]
+    Tenant(TenantCommand),
+    /// API keys.
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Tag epochs and audit signing keys.
+    #[command(subcommand)]
+    Keyring(KeyringCommand),
+    /// The audit trail.
+    #[command(subcommand)]
+    Audit(AuditCommand),
+}
+
+/// `tenant …`.
+#[derive(Debug, Subcommand)]
+pub enum TenantCommand {
+    /// Makes a tenant.
+    Create {
+        /// 1 to 32 of a-z, 0-9 and -, e.g. acme.
+        id: String,
+        /// What people call it.
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Lists all tenants.
+    List,
+    /// Refuses all keys of a tenant from now on. Its tags stay what they are.
+    Suspend {
+        /// The tenant.
+        id: String,
+        /// Kept in the audit trail.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Takes a suspension back.
+    Resume {
+        /// The tenant.
+        id: String,
+    },
+}
+
+/// `key …`.
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Makes a key and shows it, once.
+    Create {
+        /// Whose key it is to be.
+        #[arg(long)]
+        tenant: String,
+        /// What it may do: factory:write, factory:read, audit:read, scan:partner, admin; several with commas.
+        #[arg(long = "scope", required = true, value_delimiter = ',')]
+        scopes: Vec<String>,
+        /// What people call it.
+        #[arg(long)]
+        label: Option<String>,
+        /// When it ends, e.g. 2027-01-01T00:00:00Z.
+        #[arg(long)]
+        expires_at: Option<String>,
+    },
+    /// Lists a tenant's keys.
+    List {
+        /// Whose.
+        #[arg(long)]
+        tenant: String,
+    },
+    /// Makes a successor and shows it, once; the key itself goes on for a while.
+    Rotate {
+        /// The 8 characters after vk_.
+        id: String,
+        /// Seconds for which the old key goes on; 24 h unless given.
+        #[arg(long)]
+        overlap_s: Option<u64>,
+    },
+    /// Ends a key now.
+    Revoke {
+        /// The 8 characters after vk_.
+        id: String,
+        /// Kept in the audit trail.
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+/// Which keys.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Family {
+    /// The epochs under which tags are minted.
+    Tag,
+    /// The keys that sign checkpoints of the audit trail.
+    Audit,
+}
+
+/// One key of the keyring.
+#[derive(Debug, Args)]
+pub struct Named {
+    /// tag or audit.
+    family: Family,
+    /// Its number.
+    number: u16,
+}
+
+impl Named {
+    fn path(&self) -> String {
+        format!("/v1/admin/keyring/{}/{}", self.family.name(), self.number)
+    }
+}
+
+impl Family {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Tag => "tag",
+            Self::Audit => "audit",
+        }
+    }
+}
+
+/// `keyring …`.
+#[derive(Debug, Subcommand)]
+pub enum KeyringCommand {
+    /// Lists all keys with their states and public parts.
+    List,
+    /// Makes a key known, as pending. This process must hold its secret.
+    Add(Named),
+    /// Makes a pending key the active one; the one before it goes on verifying.
+    Activate(Named),
+    /// Takes the active key out of use in favour of the one pending key.
+    Retire(Named),
+    /// Says that a key is in wrong hands, and since when.
+    Revoke {
+        /// Which.
+        #[command(flatten)]
+        key: Named,
+        /// Kept in the audit trail.
+        #[arg(long)]
+        reason: String,
+        /// From when on it may have been misused, e.g. 2026-11-01T00:00:00Z. Can be moved earlier, never later.
+        #[arg(long)]
+        compromised_since: String,
+    },
+    /// Says that a revoked or never used key's secret is gone for good.
+    Destroy(Named),
+}
+
+/// `audit …`.
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Verifies chain and signatures: exits 0 when all is well, 1 when it is broken, 2 when it could not be checked.
+    Verify(VerifyArgs),
+    /// Tells where the chain ends.
+    Head,
+    /// Writes the whole chain as NDJSON, for `audit verify --file`.
+    Export {
+        /// Standard output unless given. The file must not exist.
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+}
+
+/// What to verify.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// An exported file instead of the chain in Redis; then nothing else is asked, and no settings are needed.
+    #[arg(long)]
+    file: Option<PathBuf>,
+    /// A verifier key, `<origin>+<hash>+<base64>`; may be given several times.
+    #[arg(long = "key", requires = "file")]
+    keys: Vec<String>,
+    /// The output of `keyring list`: the public keys and which of them are revoked.
+    #[arg(long, requires = "file")]
+    keyring: Option<PathBuf>,
+}
+
+impl Operation {
+    /// Carries the command out; `settings` are those of the service, and are not read by an offline command.
+    pub fn run<E: std::error::Error>(self, settings: impl FnOnce() -> Result<Settings, E>) -> ExitCode {
+        let verifies = matches!(self, Self::Audit(AuditCommand::Verify(_)));
+        let failed = ExitCode::from(if verifies { NOT_CHECKED } else { 1 });
+        if let Self::Audit(AuditCommand::Verify(VerifyArgs { file: Some(file), keys, keyring })) = self {
+            return offline::verify(&file, &keys, keyring.as_deref());
+        }
+        let settings = match settings() {
+            Ok(settings) => settings,
+            Err(error) => return complain(&error, failed),
+        };
+        let done = Session::run(settings, async |session| self.ask(session).await);
+        match done {
+            Ok(code) => code,
+            Err(failure) => complain(&failure, failed),
+        }
+    }
+
+    async fn ask(self, session: &Session) -> Result<ExitCode, Failure> {
+        match self {
+            Self::Tenant(command) => session.print(&command.call()).await,
+            Self::Key(command) => session.print(&command.call()).await,
+            Self::Keyring(command) => session.print(&command.call()).await,
+            Self::Audit(AuditCommand::Head) => session.print(&Call::get("/v1/audit/head")).await,
+            Self::Audit(AuditCommand::Verify(_)) => {
+                let report = session.ask(&Call::post("/v1/audit/verify", None)).await?;
+                call::show(&report);
+                let code = match report["state"].as_str() {
+                    Some("valid") => 0,
+                    // Nothing was ever signed: what is there is right.
+                    Some("unsigned") if report["checkpoints"] == json!([]) => 0,
+                    Some("signed_by_revoked_key" | "unsigned") => NOT_CHECKED,
+                    _ => BROKEN,
+                };
+                return Ok(ExitCode::from(code));
+            }
+            Self::Audit(AuditCommand::Export { out }) => {
+                session.save(&Call::get("/v1/admin/audit/export"), out.as_deref()).await
+            }
+        }?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn complain(error: &dyn std::error::Error, code: ExitCode) -> ExitCode {
+    eprintln!("factory-service: {error}");
+    code
+}
+
+/// A JSON object of the members that are there.
+fn body<const N: usize>(members: [(&str, Option<Value>); N]) -> Option<Value> {
+    let given = members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    Some(Value::Object(given.collect::<Map<_, _>>()))
+}
+
+impl TenantCommand {
+    fn call(self) -> Call {
+        match self {
+            Self::Create { id, name } => Call::post(
+                "/v1/admin/tenants",
+                body([("id", Some(json!(id))), ("name", name.map(Value::from))]),
+            ),
+            Self::List => Call::list("/v1/admin/tenants"),
+            Self::Suspend { id, reason } => Call::post(
+                &format!("/v1/admin/tenants/{id}/suspend"),
+                body([("reason", Some(json!(reason)))]),
+            ),
+            Self::Resume { id } => Call::post(&format!("/v1/admin/tenants/{id}/resume"), None),
+        }
+    }
+}
+
+impl KeyCommand {
+    fn call(self) -> Call {
+        match self {
+            Self::Create { tenant, scopes, label, expires_at } => {
+                let body = body([
+                    ("tenant", Some(json!(tenant))),
+                    ("scopes", Some(json!(scopes))),
+                    ("label", label.map(Value::from)),
+                    ("expires_at", expires_at.map(Value::from)),
+                ]);
+                Call::post("/v1/admin/keys", body)
+            }
+            Self::List { tenant } => Call::list(&format!("/v1/admin/keys?tenant={tenant}")),
+            Self::Rotate { id, overlap_s } => Call::post(
+                &format!("/v1/admin/keys/{id}/rotate"),
+                body([("overlap_s", overlap_s.map(Value::from))]),
+            ),
+            Self::Revoke { id, reason } => {
+                Call::post(&format!("/v1/admin/keys/{id}/revoke"), body([("reason", Some(json!(reason)))]))
+            }
+        }
+    }
+}
+
+impl KeyringCommand {
+    fn call(self) -> Call {
+        match self {
+            Self::List => Call::get("/v1/admin/keyring"),
+            Self::Add(key) => {
+                let path = format!("/v1/admin/keyring/{}", key.family.name());
+                Call::post(&path, body([("number", Some(json!(key.number)))]))
+            }
+            Self::Activate(key) => Call::post(&format!("{}/activate", key.path()), None),
+            Self::Retire(key) => Call::post(&format!("{}/retire", key.path()), None),
+            Self::Revoke { key, reason, compromised_since } => {
+                let said =
+                    [("reason", Some(json!(reason))), ("compromised_since", Some(json!(compromised_since)))];
+                Call::post(&format!("{}/revoke", key.path()), body(said))
+            }
+            Self::Destroy(key) => Call::post(&format!("{}/destroy", key.path()), None),
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! `audit verify --file`: an exported chain and public keys, and nothing else.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+use std::process::ExitCode;
+
+use audit_chain::export::{ExportReport, verify_export};
+use keyring::{AuditKeys, KeyEntry, NoteStanding, VerifierKey};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::cli::{BROKEN, NOT_CHECKED};
+
+/// Why nothing was checked.
+#[derive(Debug, thiserror::Error)]
+enum NotChecked {
+    #[error("{what}: {why}")]
+    Input { what: String, why: String },
+}
+
+fn input(what: impl ToString, why: impl ToString) -> NotChecked {
+    NotChecked::Input { what: what.to_string(), why: why.to_string() }
+}
+
+/// What `keyring list` prints, as far as it matters here.
+#[derive(Deserialize)]
+struct Listed {
+    audit: Vec<ListedKey>,
+}
+
+#[derive(Deserialize)]
+struct ListedKey {
+    public: String,
+    #[serde(flatten)]
+    rest: Value,
+}
+
+/// Prints what was found; exits 0 when all is right and signed by a key that is trusted, 1 when something is broken, 2 when that could
+/// not be found out.
+pub(crate) fn verify(file: &Path, vkeys: &[String], keyring: Option<&Path>) -> ExitCode {
+    match checked(file, vkeys, keyring) {
+        Ok(report) => {
+            let nothing_to_check = vkeys.is_empty() && keyring.is_none() && report.checkpoints.is_empty();
+            let (state, code) = outcome(&report, nothing_to_check);
+            let mut shown = serde_json::to_value(&report).unwrap_or_default();
+            shown["state"] = json!(state);
+            shown["size"] = json!(report.header.size);
+            shown["head"] = json!(report.header.head);
+            shown["origin"] = json!(report.header.origin);
+            println!("{shown:#}");
+            ExitCode::from(code)
+        }
+        Err(error) => {
+            eprintln!("factory-service: {error}");
+            ExitCode::from(NOT_CHECKED)
+        }
+    }
+}
+
+fn checked(
+    file: &Path,
+    vkeys: &[String],
+    keyring: Option<&Path>,
+) -> Result<ExportReport<NoteStanding>, NotChecked> {
+    let trusted = vkeys.iter().map(|text| text.parse::<VerifierKey>().map_err(|error| input(text, error)));
+    let trusted = AuditKeys::trusted(trusted.collect::<Result<Vec<_>, _>>()?);
+    let listed = keyring.map(listed).transpose()?;
+    let opened = File::open(file).map_err(|error| input(file.display(), error))?;
+    let report = verify_export(BufReader::new(opened), |header, note| {
+        // What the file itself says of its keys can only make a key less trusted.
+        let word: Vec<KeyEntry> =
+            header.keys.iter().filter_map(|key| serde_json::from_value(key.clone()).ok()).collect();
+        let by_hand = trusted.clone().warned_by(&word).judge(note);
+        match (&by_hand, &listed) {
+            (NoteStanding::UnknownKey, Some(listed)) => listed.judge(note),
+            _ => by_hand,
+        }
+    });
+    report.map_err(|error| input(file.display(), error))
+}
+
+/// The keys that `keyring list` printed, revoked ones as revoked.
+fn listed(path: &Path) -> Result<AuditKeys, NotChecked> {
+    let fail = |why: &dyn ToString| input(path.display(), why.to_string());
+    let text = std::fs::read(path).map_err(|error| fail(&error))?;
+    let listed: Listed = serde_json::from_slice(&text).map_err(|error| fail(&error))?;
+    let entries = listed.audit.into_iter().map(|mut key| {
+        key.rest["vkey"] = json!(key.public);
+        serde_json::from_value::<KeyEntry>(key.rest)
+    });
+    let entries: Vec<KeyEntry> = entries.collect::<Result<_, _>>().map_err(|error| fail(&error))?;
+    Ok(AuditKeys::of(&keyring::KeyringRecord { tag: Vec::new(), audit: entries }))
+}
+
+fn outcome(report: &ExportReport<NoteStanding>, nothing_to_check: bool) -> (&'static str, u8) {
+    let broken = !report.ok
+        || report.checkpoints.iter().any(|note| {
+            note.contradicted.is_some() || matches!(note.signature, Some(NoteStanding::Broken { .. }))
+        });
+    let any = |wanted: fn(&NoteStanding) -> bool| {
+        report.checkpoints.iter().filter_map(|note| note.signature.as_ref()).any(wanted)
+    };
+    if broken {
+        ("broken", BROKEN)
+    } else if any(|standing| matches!(standing, NoteStanding::Valid { .. })) {
+        ("valid", 0)
+    } else if any(|standing| matches!(standing, NoteStanding::SignedByRevokedKey { .. })) {
+        ("signed_by_revoked_key", NOT_CHECKED)
+    } else if nothing_to_check {
+        ("unsigned", 0)
+    } else {
+        ("unsigned", NOT_CHECKED)
+    }
+}

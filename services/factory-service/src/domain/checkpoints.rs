@@ -1,0 +1,132 @@
+//! Signed checkpoints of the audit chain: on a schedule, and when somebody asks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ambient::entropy;
+use http_edge::ApiError;
+use keyring::{CheckpointSigner, SignError, SignedCheckpoint, SigningKeys};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::registry::Registry;
+use service_kit::durable::Durable;
+use service_kit::errors;
+
+use crate::domain::refusal::Refusal;
+
+const NO_KEY: &str =
+    "no audit signing key is active: set AUDIT_SIGNING_KEY, then keyring add and activate it";
+const NOT_HELD: &str =
+    "this process has no secret for the active audit signing key: set its AUDIT_SIGNING_KEY_<number>";
+const OVERTAKEN: &str = "the keyring was changed meanwhile; try again";
+
+/// Signs for this process.
+pub(crate) struct Checkpoints {
+    durable: Arc<Durable>,
+    keys: Arc<SigningKeys>,
+    revoked_key_usage: Counter,
+}
+
+impl Checkpoints {
+    /// Registers the counter `audit_revoked_key_usage`.
+    pub(crate) fn new(durable: Arc<Durable>, keys: Arc<SigningKeys>, registry: &mut Registry) -> Self {
+        let revoked_key_usage = Counter::default();
+        let help = "Checkpoints that were verified and found signed by a revoked key";
+        registry.register("audit_revoked_key_usage", help, revoked_key_usage.clone());
+        Self { durable, keys, revoked_key_usage }
+    }
+
+    /// Signs where the chain stands now.
+    pub(crate) async fn sign(&self) -> Result<SignedCheckpoint, Refusal> {
+        match self.sign_once().await {
+            Err(SignRefusal::Sign(SignError::Overtaken)) => {
+                self.durable.refresh_keys().await.map_err(Refusal::Store)?;
+                self.sign_once().await.map_err(SignRefusal::into_refusal)
+            }
+            signed => signed.map_err(SignRefusal::into_refusal),
+        }
+    }
+
+    async fn sign_once(&self) -> Result<SignedCheckpoint, SignRefusal> {
+        let signer = self.signer()?;
+        let deployment = self.durable.deployment()?;
+        let keys = self.durable.keys()?;
+        Ok(signer.sign(deployment, &keys).await?)
+    }
+
+    /// The stored notes can be read by it too.
+    pub(crate) fn signer(&self) -> Result<CheckpointSigner, ApiError> {
+        Ok(CheckpointSigner::new(self.durable.appender()?.log().clone(), Arc::clone(&self.keys)))
+    }
+
+    /// The chain's name, as checkpoints bear it.
+    pub(crate) fn origin(&self) -> &str {
+        self.keys.origin()
+    }
+
+    /// Counts checkpoints that were verified and found signed by a revoked key.
+    pub(crate) fn count_revoked(&self, found: u64) {
+        self.revoked_key_usage.inc_by(found);
+    }
+
+    /// Signs again and again where something was appended; ends only with the process.
+    pub(crate) async fn keep_signing(&self, every: Duration) {
+        let mut last: Option<u64> = None;
+        loop {
+            tokio::time::sleep(entropy::jittered(every, 100)).await;
+            match self.sign_if_grown(last).await {
+                Ok(size) => last = size.or(last),
+                // A deployment that signs nothing is no fault, and one that is not ready says so elsewhere.
+                Err(Refusal::Conflict(_) | Refusal::Store(_)) => {}
+                Err(refusal) => {
+                    tracing::warn!(?refusal, "no checkpoint of the audit chain was signed this time")
+                }
+            }
+        }
+    }
+
+    async fn sign_if_grown(&self, last: Option<u64>) -> Result<Option<u64>, Refusal> {
+        let log = self.durable.appender().map_err(Refusal::Store)?.log();
+        let head = log.head().await?;
+        if head.size == 0 || last == Some(head.size) {
+            return Ok(None);
+        }
+        Ok(Some(self.sign().await?.checkpoint.size))
+    }
+}
+
+/// Why nothing was signed, before it is told to anybody.
+enum SignRefusal {
+    Sign(SignError),
+    Closed(ApiError),
+}
+
+impl From<SignError> for SignRefusal {
+    fn from(error: SignError) -> Self {
+        Self::Sign(error)
+    }
+}
+
+impl From<ApiError> for SignRefusal {
+    fn from(error: ApiError) -> Self {
+        Self::Closed(error)
+    }
+}
+
+impl SignRefusal {
+    fn into_refusal(self) -> Refusal {
+        match self {
+            Self::Sign(error) => refusal(error),
+            Self::Closed(error) => Refusal::Store(error),
+        }
+    }
+}
+
+fn refusal(error: SignError) -> Refusal {
+    match error {
+        SignError::NoActiveKey => Refusal::Conflict(NO_KEY),
+        SignError::NotHeld(_) => Refusal::Conflict(NOT_HELD),
+        SignError::Overtaken => Refusal::Conflict(OVERTAKEN),
+        SignError::Read(error) => error.into(),
+        SignError::Redis(error) => Refusal::Store(errors::from_pool(error)),
+    }
+}

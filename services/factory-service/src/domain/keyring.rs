@@ -1,0 +1,60 @@
+//! Moving keys of the keyring, each move one write with its event.
+
+use std::sync::Arc;
+
+use audit_chain::Details;
+use idempotency::Answer;
+use keyring::{KeyRef, KeyringAdmin, KeyringRecord, Move, Plan};
+use service_kit::durable::Durable;
+
+use crate::domain::identity::Caller;
+use crate::domain::refusal::Refusal;
+use crate::domain::store::{Store, TRIES, Written};
+
+const OVERTAKEN: &str = "the keyring was changed by others at the same time, again and again; try again";
+
+/// The keyring as operators move it.
+pub(crate) struct KeyMoves {
+    store: Store,
+    durable: Arc<Durable>,
+    admin: KeyringAdmin,
+}
+
+impl KeyMoves {
+    pub(crate) fn new(store: Store, durable: Arc<Durable>, admin: KeyringAdmin) -> Self {
+        Self { store, durable, admin }
+    }
+
+    /// All keys with their states and public parts. Looking is an event.
+    pub(crate) async fn list(&self, caller: &Caller) -> Result<KeyringRecord, Refusal> {
+        let found = self.admin.read().await?;
+        let record = found.map(|stored| stored.record).unwrap_or_default();
+        self.store.note(caller.event("keyring.listed", "keyring/*".to_owned(), Details::new())).await?;
+        Ok(record)
+    }
+
+    /// Makes one move; one that was made already changes nothing and leaves no event.
+    pub(crate) async fn make(
+        &self,
+        caller: &Caller,
+        key: KeyRef,
+        what: &Move,
+        answer: impl Fn(&KeyringRecord) -> Answer,
+    ) -> Result<Answer, Refusal> {
+        for _ in 0..TRIES {
+            let deployment = self.durable.deployment().map_err(Refusal::Store)?;
+            let planned = match self.admin.plan(deployment, key, what, self.store.now()).await? {
+                Plan::Nothing(standing) => return Ok(answer(&standing.record)),
+                Plan::Change(planned) => planned,
+            };
+            let answer = answer(&planned.record);
+            let event = caller.event(planned.action, planned.resource, planned.details);
+            if self.store.write_once(caller, event, planned.effect, &answer).await? == Written::Yes {
+                // Others hear of it by themselves; this process need not wait.
+                drop(self.durable.refresh_keys().await);
+                return Ok(answer);
+            }
+        }
+        Err(Refusal::Conflict(OVERTAKEN))
+    }
+}

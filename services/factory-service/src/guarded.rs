@@ -1,0 +1,78 @@
+//! Puts the guard in front of a route and says so in the OpenAPI document: the scope it needs, and what `Idempotency-Key`
+//! does on a `POST`. A route cannot have the one without the other.
+
+use access::Scope;
+use axum::middleware::from_fn_with_state;
+use http_edge::api_doc::problems;
+use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::security::SecurityRequirement;
+use utoipa::openapi::{RefOr, Required};
+use utoipa_axum::router::UtoipaMethodRouter;
+
+use crate::handlers::guard::guard;
+use crate::state::AppState;
+
+const FORBIDDEN: &str = "`forbidden`: the key has not the scope";
+const IN_FLIGHT: &str = "`idempotency-in-flight`: the same request is under way; `Retry-After`";
+const REUSED: &str = "`idempotency-key-reused`: the Idempotency-Key was used with another request";
+const UNREADABLE: &str = "`invalid-request`: an Idempotency-Key that cannot be read";
+const KEY_IS: &str = "Sent again with the same key, the request is carried out once and answered as the first time, with \
+                      `Idempotent-Replayed: true`, for 24 h (`Idempotency-TTL`). 1 to 255 printable ASCII characters, as a quoted string \
+                      or bare (draft-ietf-httpapi-idempotency-key-header-07). Refusals are not kept.";
+
+/// `routes` behind the guard: open to keys that have `scope`.
+pub(crate) fn needing(
+    state: &AppState,
+    scope: Scope,
+    routes: UtoipaMethodRouter<AppState>,
+) -> UtoipaMethodRouter<AppState> {
+    let (schemas, mut paths, router) = routes;
+    for item in paths.paths.values_mut() {
+        for operation in operations(item) {
+            document(operation, scope);
+        }
+        if let Some(post) = &mut item.post {
+            document_repeats(post);
+        }
+    }
+    (schemas, paths, router.route_layer(from_fn_with_state((state.clone(), scope), guard)))
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    [&mut item.get, &mut item.post, &mut item.patch, &mut item.put, &mut item.delete].into_iter().flatten()
+}
+
+fn document(operation: &mut Operation, scope: Scope) {
+    let either = ["bearer", "api_key"].map(|scheme| SecurityRequirement::new(scheme, [scope.as_str()]));
+    operation.security = Some(either.into());
+    add_refusals(operation, &[("403", FORBIDDEN)]);
+}
+
+fn document_repeats(post: &mut Operation) {
+    add_refusals(post, &[("400", UNREADABLE), ("409", IN_FLIGHT), ("422", REUSED)]);
+    let text =
+        ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(257)).build();
+    let header: Parameter = ParameterBuilder::new()
+        .name("Idempotency-Key")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some(KEY_IS))
+        .schema(Some(text))
+        .build();
+    post.parameters.get_or_insert_default().push(RefOr::T(header));
+}
+
+/// Adds refusals; one that the route documents already keeps its own words too.
+fn add_refusals(operation: &mut Operation, rows: &[(&str, &str)]) {
+    for (status, response) in problems(rows) {
+        match operation.responses.responses.get_mut(&status) {
+            Some(RefOr::T(own)) => {
+                let RefOr::T(added) = response else { continue };
+                own.description = format!("{}; {}", own.description, added.description);
+            }
+            Some(RefOr::Ref(_)) => {}
+            None => drop(operation.responses.responses.insert(status, response)),
+        }
+    }
+}

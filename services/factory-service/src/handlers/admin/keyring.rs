@@ -1,0 +1,224 @@
+//! `GET /v1/admin/keyring`, `POST /v1/admin/keyring/{family}`, `POST /v1/admin/keyring/{family}/{number}/activate|retire|revoke|destroy`.
+
+use axum::Json;
+use axum::extract::State;
+use http_edge::{ApiError, ApiJson, ApiPath};
+use idempotency::Answer;
+use keyring::{Family, KeyEntry, KeyNumber, KeyRef, KeyringRecord, Move, Public};
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use time::serde::rfc3339;
+use utoipa::ToSchema;
+
+use crate::domain::identity::Caller;
+use crate::domain::input::{Label, instant};
+use crate::handlers::problems::{Appends, Body, Contended, Guarded, Named, Read};
+use crate::handlers::refusal::of_field;
+use crate::handlers::reply::{self, Reply};
+use crate::state::AppState;
+
+/// A key to be made known.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AddRequest {
+    /// 1 to 4095: a tag epoch, or the number of `AUDIT_SIGNING_KEY_<number>`. This process must hold the secret.
+    #[schema(example = 2, minimum = 1, maximum = 4095)]
+    number: u16,
+}
+
+/// Why a key is revoked, and since when it may have been misused.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RevokeRequest {
+    /// 1 to 200 characters; kept in the audit trail.
+    #[schema(example = "laptop stolen", min_length = 1, max_length = 200)]
+    reason: String,
+    /// Not in the future. It can be moved earlier by revoking again, never later.
+    #[serde(with = "rfc3339")]
+    compromised_since: OffsetDateTime,
+}
+
+/// That a key is revoked.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RevocationAnswer {
+    /// When it was said.
+    #[serde(with = "rfc3339")]
+    at: OffsetDateTime,
+    /// The operator's words.
+    reason: String,
+    /// From when on it may have been misused.
+    #[serde(with = "rfc3339")]
+    compromised_since: OffsetDateTime,
+}
+
+/// One key.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct KeyringKeyAnswer {
+    /// Its number within the family.
+    #[schema(example = 1)]
+    number: u16,
+    /// `pending`, `active`, `verify_only`, `revoked` or `destroyed`.
+    #[schema(example = "active")]
+    state: &'static str,
+    /// Of a tag epoch the check value of its secret, hex; of a signing key the verifier key (C2SP signed-note).
+    public: String,
+    /// When it was made known.
+    #[serde(with = "rfc3339")]
+    added_at: OffsetDateTime,
+    /// When it became the active one.
+    #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    activated_at: Option<OffsetDateTime>,
+    /// When another took over.
+    #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    retired_at: Option<OffsetDateTime>,
+    /// Set once it is revoked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revoked: Option<RevocationAnswer>,
+    /// When its secret was gone for good.
+    #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    destroyed_at: Option<OffsetDateTime>,
+}
+
+/// All keys. `audit verify --keyring` takes this document.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct KeyringAnswer {
+    /// Tag epochs, ascending.
+    tag: Vec<KeyringKeyAnswer>,
+    /// Audit signing keys, ascending.
+    audit: Vec<KeyringKeyAnswer>,
+}
+
+impl From<&KeyEntry> for KeyringKeyAnswer {
+    fn from(entry: &KeyEntry) -> Self {
+        Self {
+            number: entry.number.get(),
+            state: entry.state.as_str(),
+            public: match &entry.public {
+                Public::Check(check) => check.clone(),
+                Public::Vkey(key) => key.to_string(),
+            },
+            added_at: entry.added_at,
+            activated_at: entry.activated_at,
+            retired_at: entry.retired_at,
+            revoked: entry.revoked.as_ref().map(|revocation| RevocationAnswer {
+                at: revocation.at,
+                reason: revocation.reason.clone(),
+                compromised_since: revocation.compromised_since,
+            }),
+            destroyed_at: entry.destroyed_at,
+        }
+    }
+}
+
+impl From<&KeyringRecord> for KeyringAnswer {
+    fn from(record: &KeyringRecord) -> Self {
+        let answers = |entries: &[KeyEntry]| entries.iter().map(Into::into).collect();
+        Self { tag: answers(&record.tag), audit: answers(&record.audit) }
+    }
+}
+
+/// `{family}/{number}` of the path; what names no key that could be is not there.
+fn in_path(family: &str, number: &str) -> Result<KeyRef, ApiError> {
+    let no_such = || {
+        ApiError::NotFound("there is no such key; it takes tag or audit, and a number of 1 to 4095".into())
+    };
+    let number = number.parse().ok().and_then(KeyNumber::new).ok_or_else(no_such)?;
+    Ok(KeyRef { family: family.parse().map_err(|_| no_such())?, number })
+}
+
+fn done(record: &KeyringRecord) -> Answer {
+    reply::ok(&KeyringAnswer::from(record))
+}
+
+/// Lists all keys. Looking is an audit event.
+#[utoipa::path(
+    get, path = "/v1/admin/keyring", tag = "admin", operation_id = "list_keyring",
+    responses((status = 200, description = "All keys", body = KeyringAnswer), Guarded, Appends)
+)]
+pub(crate) async fn list(
+    caller: Caller,
+    State(state): State<AppState>,
+) -> Result<Json<KeyringAnswer>, ApiError> {
+    Ok(Json(KeyringAnswer::from(&state.key_moves.list(&caller).await?)))
+}
+
+/// Makes a key known, as `pending`.
+#[utoipa::path(
+    post, path = "/v1/admin/keyring/{family}", tag = "admin", operation_id = "add_keyring_key", request_body = AddRequest,
+    params(("family" = String, Path, description = "`tag` or `audit`")),
+    responses((status = 200, description = "The keyring as it is now", body = KeyringAnswer), Guarded, Body, Named, Contended, Appends)
+)]
+pub(crate) async fn add(
+    caller: Caller,
+    State(state): State<AppState>,
+    ApiPath(family): ApiPath<String>,
+    ApiJson(request): ApiJson<AddRequest>,
+) -> Result<Reply, ApiError> {
+    let number = KeyNumber::new(request.number).ok_or_else(|| {
+        ApiError::invalid_request(format!("number is {}; it takes 1 to 4095", request.number))
+    })?;
+    let family: Family = family
+        .parse()
+        .map_err(|_| ApiError::NotFound("there is no such family; it takes tag or audit".into()))?;
+    Ok(Reply(state.key_moves.make(&caller, KeyRef { family, number }, &Move::Add, done).await?))
+}
+
+/// Makes a pending key the active one; the one before it goes on verifying. Refused while a live instance lacks the secret.
+#[utoipa::path(
+    post, path = "/v1/admin/keyring/{family}/{number}/activate", tag = "admin", operation_id = "activate_keyring_key",
+    params(("family" = String, Path, description = "`tag` or `audit`"), ("number" = u16, Path, description = "Its number")),
+    responses((status = 200, description = "The keyring as it is now", body = KeyringAnswer), Guarded, Read, Named, Contended, Appends)
+)]
+pub(crate) async fn activate(
+    caller: Caller,
+    State(state): State<AppState>,
+    ApiPath((family, number)): ApiPath<(String, String)>,
+) -> Result<Reply, ApiError> {
+    Ok(Reply(state.key_moves.make(&caller, in_path(&family, &number)?, &Move::Activate, done).await?))
+}
+
+/// Takes the active key out of use in favour of the one pending key.
+#[utoipa::path(
+    post, path = "/v1/admin/keyring/{family}/{number}/retire", tag = "admin", operation_id = "retire_keyring_key",
+    params(("family" = String, Path, description = "`tag` or `audit`"), ("number" = u16, Path, description = "Its number")),
+    responses((status = 200, description = "The keyring as it is now", body = KeyringAnswer), Guarded, Read, Named, Contended, Appends)
+)]
+pub(crate) async fn retire(
+    caller: Caller,
+    State(state): State<AppState>,
+    ApiPath((family, number)): ApiPath<(String, String)>,
+) -> Result<Reply, ApiError> {
+    Ok(Reply(state.key_moves.make(&caller, in_path(&family, &number)?, &Move::Retire, done).await?))
+}
+
+/// Says that a key is in wrong hands, and since when.
+#[utoipa::path(
+    post, path = "/v1/admin/keyring/{family}/{number}/revoke", tag = "admin", operation_id = "revoke_keyring_key", request_body = RevokeRequest,
+    params(("family" = String, Path, description = "`tag` or `audit`"), ("number" = u16, Path, description = "Its number")),
+    responses((status = 200, description = "The keyring as it is now", body = KeyringAnswer), Guarded, Body, Named, Contended, Appends)
+)]
+pub(crate) async fn revoke(
+    caller: Caller,
+    State(state): State<AppState>,
+    ApiPath((family, number)): ApiPath<(String, String)>,
+    ApiJson(request): ApiJson<RevokeRequest>,
+) -> Result<Reply, ApiError> {
+    let reason = Label::parse("reason", request.reason).map_err(of_field)?.into_string();
+    let compromised_since = instant("compromised_since", request.compromised_since).map_err(of_field)?;
+    let what = Move::Revoke { reason, compromised_since };
+    Ok(Reply(state.key_moves.make(&caller, in_path(&family, &number)?, &what, done).await?))
+}
+
+/// Says that the secret of a revoked or never used key is gone for good. What is known of the key stays.
+#[utoipa::path(
+    post, path = "/v1/admin/keyring/{family}/{number}/destroy", tag = "admin", operation_id = "destroy_keyring_key",
+    params(("family" = String, Path, description = "`tag` or `audit`"), ("number" = u16, Path, description = "Its number")),
+    responses((status = 200, description = "The keyring as it is now", body = KeyringAnswer), Guarded, Read, Named, Contended, Appends)
+)]
+pub(crate) async fn destroy(
+    caller: Caller,
+    State(state): State<AppState>,
+    ApiPath((family, number)): ApiPath<(String, String)>,
+) -> Result<Reply, ApiError> {
+    Ok(Reply(state.key_moves.make(&caller, in_path(&family, &number)?, &Move::Destroy, done).await?))
+}

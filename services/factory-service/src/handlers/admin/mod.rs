@@ -1,0 +1,6 @@
+//! What operators do: tenants, API keys, the keyring, the whole audit trail. All of it needs the scope `admin`.
+
+pub(crate) mod api_keys;
+pub(crate) mod audit;
+pub(crate) mod keyring;
+pub(crate) mod tenants;

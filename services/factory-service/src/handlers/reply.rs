@@ -1,0 +1,50 @@
+//! Answers as bytes, so that what is stored for a repeat and what is sent are the same.
+
+use axum::http::header::{CONTENT_TYPE, ETAG, HeaderName, LOCATION};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use idempotency::Answer;
+use serde::Serialize;
+
+/// An answer on its way to the client.
+#[derive(Debug)]
+pub(crate) struct Reply(pub(crate) Answer);
+
+/// 200 with a JSON body.
+pub(crate) fn ok(body: &impl Serialize) -> Answer {
+    json(StatusCode::OK, None, body)
+}
+
+/// 201 with `Location` and a JSON body.
+pub(crate) fn created(location: String, body: &impl Serialize) -> Answer {
+    json(StatusCode::CREATED, Some(location), body)
+}
+
+fn json(status: StatusCode, location: Option<String>, body: &impl Serialize) -> Answer {
+    Answer {
+        status: status.as_u16(),
+        content_type: Some("application/json".to_owned()),
+        location,
+        etag: None,
+        body: serde_json::to_vec(body).expect("plain data is always serialisable into memory"),
+    }
+}
+
+impl IntoResponse for Reply {
+    fn into_response(self) -> Response {
+        let Answer { status, content_type, location, etag, body } = self.0;
+        let mut response = body.into_response();
+        *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let headers = response.headers_mut();
+        headers.remove(CONTENT_TYPE);
+        let mut set = |name: HeaderName, text: Option<String>| {
+            if let Some(value) = text.and_then(|text| HeaderValue::try_from(text).ok()) {
+                headers.insert(name, value);
+            }
+        };
+        set(CONTENT_TYPE, content_type);
+        set(LOCATION, location);
+        set(ETAG, etag);
+        response
+    }
+}

@@ -1,0 +1,224 @@
+//! Key rotation and revocation through the factory's routes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use test_support::{RedisServer, eventually};
+
+use crate::support::{Factory, SECRET, SOON, UNSET, start, text};
+
+const SECOND: &str = "ff0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+const TWO: (&str, &str) = ("TAG_MASTER_SECRET_2", SECOND);
+
+async fn state_of(factory: &Factory, family: &str, number: u16) -> Value {
+    let keyring = factory.get("/v1/admin/keyring").await.expect(200);
+    let keys = keyring[family].as_array().unwrap();
+    keys.iter().find(|key| key["number"] == number).map_or(Value::Null, |key| key["state"].clone())
+}
+
+fn path(number: u16, what: &str) -> String {
+    format!("/v1/admin/keyring/tag/{number}/{what}")
+}
+
+async fn epoch_of_new_batch(factory: &Factory) -> u64 {
+    factory.batch(1).await["epoch"].as_u64().unwrap()
+}
+
+#[tokio::test]
+async fn an_epoch_goes_through_its_life_forward_only() {
+    let redis = RedisServer::start().await;
+    let factory = Factory::start(&redis.url(), &[TWO]).await;
+    assert_eq!(state_of(&factory, "tag", 1).await, "active");
+    assert_eq!(epoch_of_new_batch(&factory).await, 1);
+    let none = json!({});
+    factory.post(&path(2, "activate"), &none).await.refused(404, "not-found");
+    factory.post("/v1/admin/keyring/tag", &json!({"number": 2})).await.expect(200);
+    assert_eq!(state_of(&factory, "tag", 2).await, "pending");
+    assert_eq!(epoch_of_new_batch(&factory).await, 1, "a pending key mints nothing");
+
+    factory.post(&path(2, "activate"), &none).await.expect(200);
+    assert_eq!(state_of(&factory, "tag", 1).await, "verify_only");
+    assert_eq!(state_of(&factory, "tag", 2).await, "active");
+    assert_eq!(epoch_of_new_batch(&factory).await, 2);
+    factory.post(&path(1, "activate"), &none).await.refused(409, "conflict");
+
+    let revoke = json!({"reason": "leaked", "compromised_since": "2026-02-01T00:00:00Z"});
+    factory.post(&path(2, "revoke"), &revoke).await.refused(409, "conflict");
+    factory.post(&path(1, "revoke"), &revoke).await.expect(200);
+    assert_eq!(state_of(&factory, "tag", 1).await, "revoked");
+    // Earlier, and never later.
+    let moved = |at: &str| json!({"reason": "leaked", "compromised_since": at});
+    factory.post(&path(1, "revoke"), &moved("2026-03-01T00:00:00Z")).await.refused(409, "conflict");
+    factory.post(&path(1, "revoke"), &moved("2026-01-01T00:00:00Z")).await.expect(200);
+    factory.post(&path(1, "revoke"), &moved("2999-01-01T00:00:00Z")).await.refused(422, "unprocessable");
+    factory.post(&path(1, "destroy"), &none).await.expect(200);
+    assert_eq!(state_of(&factory, "tag", 1).await, "destroyed");
+    factory.post(&path(1, "revoke"), &revoke).await.refused(409, "conflict");
+    for (family, number) in [("tag", "0"), ("tag", "4096"), ("tag", "x"), ("door", "1")] {
+        let path = format!("/v1/admin/keyring/{family}/{number}/activate");
+        factory.post(&path, &none).await.refused(404, "not-found");
+    }
+    let moves: Vec<String> = factory
+        .history()
+        .await
+        .into_iter()
+        .filter(|(action, _)| action.starts_with("keyring.key_"))
+        .map(|(action, resource)| format!("{action} {resource}"))
+        .collect();
+    assert_eq!(
+        moves,
+        [
+            "keyring.key_added keyring/tag/2",
+            "keyring.key_activated keyring/tag/2",
+            "keyring.key_revoked keyring/tag/1",
+            "keyring.key_revoked keyring/tag/1",
+            "keyring.key_destroyed keyring/tag/1",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_key_whose_secret_this_process_lacks_cannot_be_added() {
+    let redis = RedisServer::start().await;
+    let only_one =
+        Factory::start(&redis.url(), &[("TAG_MASTER_SECRET", UNSET), ("TAG_MASTER_SECRET_1", SECRET)]).await;
+    let refused = only_one.post("/v1/admin/keyring/tag", &json!({"number": 2})).await;
+    assert!(refused.refused(409, "conflict").contains("secret"));
+}
+
+#[tokio::test]
+async fn activating_waits_for_every_live_instance_to_hold_the_secret() {
+    let redis = RedisServer::start().await;
+    let first = Factory::start(&redis.url(), &[TWO]).await;
+    let lacking = Factory::start(&redis.url(), &[]).await;
+    first.post("/v1/admin/keyring/tag", &json!({"number": 2})).await.expect(200);
+    let refused = first.post(&path(2, "activate"), &json!({})).await.refused(409, "conflict");
+    assert!(refused.contains("factory-service"), "{refused}");
+    assert_eq!(epoch_of_new_batch(&first).await, 1);
+    drop(lacking);
+    // An instance that is gone is forgotten after a while.
+    eventually("the other is forgotten", SOON, || async {
+        first.post(&path(2, "activate"), &json!({})).await.status == 200
+    })
+    .await;
+    assert_eq!(epoch_of_new_batch(&first).await, 2);
+}
+
+#[tokio::test]
+async fn the_setting_of_the_epoch_seeds_an_empty_keyring_and_nothing_else() {
+    let redis = RedisServer::start().await;
+    let first = Factory::start(&redis.url(), &[TWO, ("TAG_KEY_EPOCH", "2")]).await;
+    assert_eq!(epoch_of_new_batch(&first).await, 2);
+    let second = Factory::start(&redis.url(), &[TWO, ("TAG_KEY_EPOCH", "1")]).await;
+    assert_eq!(epoch_of_new_batch(&second).await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rotation_under_load_loses_no_request_and_mints_no_tag_that_cannot_be_opened() {
+    let redis = RedisServer::start().await;
+    let settings = [TWO, ("TAG_MASTER_SECRET_3", SECRET), ("TAG_MASTER_SECRET_4", SECOND)];
+    let (one, two) =
+        (Factory::start(&redis.url(), &settings).await, Factory::start(&redis.url(), &settings).await);
+    let product = one.product().await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let mint = async |factory: &Factory| {
+        let mut made = Vec::new();
+        while !stop.load(Ordering::Relaxed) {
+            let batch = factory.post("/v1/batches", &json!({"product_id": product, "size": 1})).await;
+            made.push(batch.expect(201));
+        }
+        made
+    };
+    let rotate = async {
+        for epoch in [2, 3, 4] {
+            one.post("/v1/admin/keyring/tag", &json!({"number": epoch})).await.expect(200);
+            two.post(&path(epoch, "activate"), &json!({})).await.expect(200);
+        }
+        stop.store(true, Ordering::Relaxed);
+    };
+    let (a, b, c, ()) = tokio::join!(mint(&one), mint(&two), mint(&one), rotate);
+    let made: Vec<Value> = a.into_iter().chain(b).chain(c).collect();
+    let mut by_epoch = [0; 5];
+    for batch in &made {
+        by_epoch[usize::try_from(batch["epoch"].as_u64().unwrap()).unwrap()] += 1;
+        let tag = &two.tags(batch, "").await[0];
+        two.get(&format!("/v1/tags/{}", text(&tag["tag_id"]))).await.expect(200);
+    }
+    println!("{} batches minted while three epochs followed each other, by epoch: {by_epoch:?}", made.len());
+    assert!(by_epoch[1] > 0 && made.len() > 10);
+    let history = one.events().await;
+    // No batch of an epoch after another one was made active.
+    let mut active = 1;
+    for event in &history {
+        match event["action"].as_str().unwrap() {
+            "keyring.key_activated" => {
+                active = text(&event["resource"]).rsplit('/').next().unwrap().parse().unwrap();
+            }
+            "batch.created" => assert_eq!(event["details"]["epoch"], json!(active), "{event}"),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_pending_or_revoked_signing_key_signs_nothing() {
+    let redis = RedisServer::start().await;
+    let keys = [("AUDIT_SIGNING_KEY", SECRET), ("AUDIT_SIGNING_KEY_2", SECOND)];
+    let factory = Factory::start(&redis.url(), &keys).await;
+    factory.product().await;
+    let note = async || factory.get("/v1/audit/checkpoint").await;
+    let signed_by_one = note().await;
+    assert_eq!(signed_by_one.status, 200, "{signed_by_one:?}");
+    assert!(signed_by_one.header("content-type").starts_with("text/plain"));
+    let lines: Vec<&str> = signed_by_one.text.lines().collect();
+    assert_eq!(lines[0], "voketag.local/audit");
+    assert_eq!(lines[1], "1");
+    assert_eq!((lines[3], lines.len()), ("", 5));
+    assert!(lines[4].starts_with("\u{2014} voketag.local/audit "), "{lines:?}");
+
+    factory.post("/v1/admin/keyring/audit", &json!({"number": 2})).await.expect(200);
+    factory.post("/v1/admin/keyring/audit/2/activate", &json!({})).await.expect(200);
+    let key_hash = |text: &str| text.lines().nth(4).unwrap().split(' ').nth(2).unwrap()[..5].to_owned();
+    let signed_by_two = note().await;
+    assert_ne!(key_hash(&signed_by_one.text), key_hash(&signed_by_two.text));
+    let revoke = json!({"reason": "leaked", "compromised_since": "2026-01-01T00:00:00Z"});
+    factory.post("/v1/admin/keyring/audit/1/revoke", &revoke).await.expect(200);
+    assert_eq!(key_hash(&note().await.text), key_hash(&signed_by_two.text));
+    let report = factory.post("/v1/audit/verify", &json!({})).await.expect(200);
+    assert_eq!((&report["ok"], &report["state"]), (&json!(true), &json!("valid")), "{report}");
+    let states: Vec<&str> = report["checkpoints"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|note| note["state"].as_str().unwrap())
+        .collect();
+    assert_eq!(states, ["signed_by_revoked_key", "valid"], "{report}");
+    assert_eq!(report["checkpoints"][0]["compromised_since"], "2026-01-01T00:00:00Z");
+    let metrics = crate::support::answer(factory.client.get(format!("{}/metrics", factory.base))).await;
+    assert!(metrics.text.contains("voketag_audit_revoked_key_usage_total 1"), "{}", metrics.text);
+}
+
+#[tokio::test]
+async fn checkpoints_are_signed_by_themselves() {
+    let redis = RedisServer::start().await;
+    let keys = [("AUDIT_SIGNING_KEY", SECRET), ("AUDIT_CHECKPOINT_SECS", "1")];
+    let factory = Factory::start(&redis.url(), &keys).await;
+    factory.product().await;
+    eventually("a checkpoint is stored", Duration::from_secs(20), || async {
+        let report = factory.post("/v1/audit/verify", &json!({})).await.expect(200);
+        report["checkpoints"].as_array().is_some_and(|notes| notes.iter().any(|note| note["size"] == 1))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_a_signing_key_there_is_no_checkpoint_and_it_says_so() {
+    let (_redis, factory) = start().await;
+    factory.product().await;
+    let refused = factory.get("/v1/audit/checkpoint").await.refused(409, "conflict");
+    assert!(refused.contains("AUDIT_SIGNING_KEY"), "{refused}");
+    let report = factory.post("/v1/audit/verify", &json!({})).await.expect(200);
+    assert_eq!((&report["ok"], &report["state"]), (&json!(true), &json!("unsigned")));
+}

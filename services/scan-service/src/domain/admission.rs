@@ -1,0 +1,115 @@
+//! Who a request is counted by: a verified partner key, else the client's address.
+//!
+//! | shown | counted by | answered |
+//! | --- | --- | --- |
+//! | nothing | the address | |
+//! | a key in force with the scope `scan:partner` | the key; the address is not touched | |
+//! | a key in force without that scope | the address | 403 |
+//! | a key that is unknown, revoked, expired, of a suspended tenant, or no key at all | the address | 401 |
+//!
+//! Whoever guesses keys spends its address's quota with each guess, and is told 429 once that is used up. Where limit and scan
+//! are one call, that call does all of this too (`lua/limited_scan.lua`); elsewhere the key is looked up first, then the
+//! limiters are asked, and only then is anything done.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use access::{ApiKey, Authenticated, KeyId, LastUse, Scope, authenticate};
+use http_edge::ApiError;
+use redis_pool::Error;
+use service_kit::durable::Durable;
+
+use crate::domain::limits::{Limits, Quotas, Spent, Subject};
+
+/// What a request shows besides its address.
+#[derive(Debug, Clone)]
+pub(crate) enum Credential {
+    None,
+    /// A text of the right form; whether it is a key in force only Redis knows.
+    Key(ApiKey),
+    /// Something that can be no key. It is not looked up.
+    Unusable,
+}
+
+/// Why a key that was shown does not admit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeyRefusal {
+    Invalid,
+    /// It lacks the scope.
+    Forbidden,
+}
+
+/// Why a request is not admitted.
+#[derive(Debug)]
+pub(crate) enum NotAdmitted {
+    Key(KeyRefusal),
+    Denied {
+        retry_after: Duration,
+    },
+    /// The durable Redis has not been seen, or its state is lost.
+    NotOpen(ApiError),
+    StateLost,
+    Redis(Error),
+}
+
+/// Admits requests.
+pub(crate) struct Admission {
+    durable: Arc<Durable>,
+    limits: Arc<Limits>,
+    last_use: LastUse,
+}
+
+impl Admission {
+    pub(crate) fn new(durable: Arc<Durable>, limits: Arc<Limits>, last_use: LastUse) -> Self {
+        Self { durable, limits, last_use }
+    }
+
+    /// Verifies what is shown, then spends one request's worth of the quota that it is counted by.
+    pub(crate) async fn admit(
+        &self,
+        address: &str,
+        credential: &Credential,
+        quotas: &mut Quotas,
+    ) -> Result<(), NotAdmitted> {
+        let partner = match credential {
+            Credential::None => Ok(None),
+            Credential::Unusable => Err(KeyRefusal::Invalid),
+            Credential::Key(key) => self.verify(key).await?.map(Some),
+        };
+        let subject = match partner {
+            Ok(Some(id)) => Subject::Key(id),
+            Ok(None) | Err(_) => Subject::Address(address),
+        };
+        match self.limits.spend(subject).await.map_err(NotAdmitted::Redis)? {
+            Spent::Yes(said) => *quotas = said,
+            Spent::No { retry_after, quotas: said } => {
+                *quotas = said;
+                return Err(NotAdmitted::Denied { retry_after });
+            }
+        }
+        partner.map(|_| ()).map_err(NotAdmitted::Key)
+    }
+
+    /// Notes that a partner's key was verified.
+    pub(crate) fn note_use(&self, key: &KeyId) {
+        self.last_use.note(key, self.durable.clock().unix_millis());
+    }
+
+    async fn verify<'a>(&self, key: &'a ApiKey) -> Result<Result<&'a KeyId, KeyRefusal>, NotAdmitted> {
+        let deployment = self.durable.deployment().map_err(NotAdmitted::NotOpen)?;
+        let asked = authenticate(self.durable.pool(), deployment.prefix(), key).await;
+        match asked.map_err(NotAdmitted::Redis)? {
+            Authenticated::Principal(known) if known.scopes.contains(Scope::ScanPartner) => {
+                self.note_use(key.id());
+                Ok(Ok(key.id()))
+            }
+            Authenticated::Principal(_) => Ok(Err(KeyRefusal::Forbidden)),
+            Authenticated::Invalid | Authenticated::Suspended => Ok(Err(KeyRefusal::Invalid)),
+            Authenticated::StateLost => {
+                self.durable
+                    .report_lost("a partner key was looked up and the deployment record was gone or another");
+                Err(NotAdmitted::StateLost)
+            }
+        }
+    }
+}

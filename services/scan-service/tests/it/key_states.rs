@@ -1,0 +1,203 @@
+//! What becomes of tags when the key they were minted under goes from state to state.
+
+use std::time::Duration;
+
+use catalog::Withdrawal;
+use keyring::{Move, keys::KEYRING};
+use redis::AsyncCommands;
+use serde_json::{Value, json};
+use tag_id::Epoch;
+use test_support::eventually;
+use time::OffsetDateTime;
+
+use crate::app::{App, PATIENCE, open, spawn};
+use crate::shop::{SIZE, Shop, now};
+
+const FORGED: &str = "85e49ec3-de12-8001-bccf-0ce2e6986016";
+
+fn revoke(compromised_since: OffsetDateTime) -> Move {
+    Move::Revoke { reason: "leaked".to_owned(), compromised_since }
+}
+
+fn factors(verdict: &Value) -> Vec<(&str, u64)> {
+    let rows = verdict["risk"]["factors"].as_array().unwrap().iter();
+    rows.map(|row| (row["name"].as_str().unwrap(), row["weight"].as_u64().unwrap())).collect()
+}
+
+/// A shop whose batch was minted a day ago under epoch 1, which epoch 2 has followed; and the service.
+async fn rotated() -> (Shop, App) {
+    let mut shop = Shop::open().await;
+    shop.batch.created_at = now() - Duration::from_secs(86_400);
+    shop.save().await;
+    let app = open(&shop, &[]).await;
+    app.until_heard(shop.rotate_to(2).await).await;
+    (shop, app)
+}
+
+#[tokio::test]
+async fn a_tag_of_a_key_that_only_verifies_is_plainly_valid() {
+    let (shop, app) = rotated().await;
+    let verdict = app.scan(shop.tag(0)).await.verdict();
+    assert_eq!((&verdict["valid"], &verdict["lifecycle"]), (&json!(true), &json!("active")));
+    assert_eq!(verdict["risk"], json!({"score": 0, "level": "low", "factors": []}));
+}
+
+#[tokio::test]
+async fn tags_minted_before_the_key_was_compromised_are_valid_and_carry_the_risk() {
+    let (shop, app) = rotated().await;
+    let since = shop.batch.created_at + Duration::from_millis(1);
+    app.until_heard(shop.move_key(1, &revoke(since)).await).await;
+    let verdict = app.scan(shop.tag(0)).await.verdict();
+    assert_eq!((&verdict["valid"], &verdict["lifecycle"]), (&json!(true), &json!("active")));
+    assert_eq!(factors(&verdict), [("superseded_key", 45)]);
+    assert_eq!((&verdict["risk"]["score"], &verdict["risk"]["level"]), (&json!(45), &json!("medium")));
+    let page = app.get(&format!("/t/{}", shop.tag(1))).await;
+    page.assert_page(200);
+    for shown in ["Genuine code, look closely", "can by now be copied", "given up the key"] {
+        assert!(page.text.contains(shown), "{shown} is not in {}", page.text);
+    }
+    assert!(!page.text.contains("key_revoked") && !page.text.contains("superseded_key"), "plain words");
+    assert_eq!(app.scans("active").await, 2);
+}
+
+#[tokio::test]
+async fn tags_minted_when_others_may_have_had_the_key_are_not_valid() {
+    let (shop, app) = rotated().await;
+    app.until_heard(shop.move_key(1, &revoke(shop.batch.created_at + Duration::from_secs(1))).await).await;
+    assert_eq!(app.scan(shop.tag(0)).await.verdict()["valid"], true);
+    // Later it turns out that it had leaked earlier: at the very instant of minting.
+    app.until_heard(shop.move_key(1, &revoke(shop.batch.created_at)).await).await;
+    let verdict = app.scan(shop.tag(0)).await.verdict();
+    assert_eq!((&verdict["valid"], &verdict["lifecycle"]), (&json!(false), &json!("key_revoked")));
+    assert_eq!((factors(&verdict), &verdict["scan_count"]), (vec![], &json!(2)));
+    assert_eq!((app.scans("key_revoked").await, app.scans("active").await), (1, 1));
+    let page = app.get(&format!("/t/{}", shop.tag(0))).await;
+    page.assert_page(200);
+    assert!(page.text.contains("Cannot be trusted") && page.text.contains("Do not trust the item"));
+    app.scan(shop.tag(SIZE)).await.assert_problem(404, "tag-not-found");
+    assert_eq!(app.scans("not_minted").await, 1, "beyond what was minted it is a leak as ever");
+}
+
+#[tokio::test]
+async fn a_revoked_key_ranks_after_revoked_and_recalled_and_before_expired() {
+    let (mut shop, app) = rotated().await;
+    app.until_heard(shop.move_key(1, &revoke(shop.batch.created_at)).await).await;
+    let said = async |shop: &Shop| app.scan(shop.tag(0)).await.verdict()["lifecycle"].clone();
+    shop.batch.expires_at = Some(now() - Duration::from_secs(1));
+    shop.save().await;
+    assert_eq!(said(&shop).await, "key_revoked");
+    let withdrawal = Some(Withdrawal { at: now(), reason: "r".to_owned() });
+    shop.batch.recalled.clone_from(&withdrawal);
+    shop.save().await;
+    assert_eq!(said(&shop).await, "recalled");
+    shop.batch.revoked = withdrawal;
+    shop.save().await;
+    assert_eq!(said(&shop).await, "revoked");
+    assert_eq!(app.scan(shop.tag(0)).await.verdict()["valid"], false);
+}
+
+#[tokio::test]
+async fn ids_of_keys_that_are_pending_destroyed_or_unknown_are_forged_ones() {
+    let (mut shop, app) = rotated().await;
+    shop.move_key(3, &Move::Add).await;
+    shop.move_key(1, &revoke(now())).await;
+    app.until_heard(shop.move_key(1, &Move::Destroy).await).await;
+    let body = async |tag: String| {
+        let answer = app.scan(tag).await;
+        answer.assert_problem(404, "tag-not-found");
+        assert!(!answer.has_rate(), "the limiter was not asked");
+        let mut body = answer.json();
+        body.as_object_mut().unwrap().remove("request_id");
+        body
+    };
+    let forged = body(FORGED.to_owned()).await;
+    for (at, epoch) in [1_u16, 3, 4, 4_095].into_iter().enumerate() {
+        // Even where a batch says that it was minted so.
+        shop.batch.epoch = Epoch::new(epoch).unwrap();
+        shop.save().await;
+        let tag = shop.tag_of(shop.batch.epoch, shop.batch.batch_no, 0);
+        assert_eq!(body(tag.to_string()).await, forged, "epoch {epoch}");
+        app.get(&format!("/t/{tag}")).await.assert_page(404);
+        let report = json!({"tag_id": tag.to_string(), "reason": "other"});
+        app.post_json("/v1/report", &report).await.assert_problem(404, "tag-not-found");
+        assert_eq!(app.scans("forged").await, 1 + 2 * (at as u64 + 1));
+    }
+    assert_eq!(app.scans("not_minted").await, 0);
+}
+
+#[tokio::test]
+async fn a_report_of_a_tag_whose_key_was_revoked_is_taken() {
+    let (shop, app) = rotated().await;
+    app.until_heard(shop.move_key(1, &revoke(shop.batch.created_at)).await).await;
+    let report = json!({"tag_id": shop.tag(0).to_string(), "reason": "counterfeit"});
+    assert_eq!(app.post_json("/v1/report", &report).await.status, 202);
+}
+
+#[tokio::test]
+async fn the_first_tag_of_a_new_key_is_not_called_forged_by_an_instance_that_has_not_heard() {
+    let mut shop = Shop::open().await;
+    let app = open(&shop, &[]).await;
+    for epoch in 2..12 {
+        app.until_heard(shop.move_key(epoch, &Move::Add).await).await;
+        shop.move_key(epoch, &Move::Activate).await;
+        shop.batch.epoch = Epoch::new(epoch).unwrap();
+        shop.save().await;
+        let tag = shop.tag_of(shop.batch.epoch, shop.batch.batch_no, 0);
+        assert_eq!(app.scan(tag).await.verdict()["valid"], true, "at once, epoch {epoch}");
+    }
+}
+
+#[tokio::test]
+async fn a_change_is_seen_by_scans_within_two_seconds() {
+    let (shop, app) = rotated().await;
+    shop.move_key(1, &revoke(shop.batch.created_at)).await;
+    let disowned = async || app.scan(shop.tag(0)).await.verdict()["lifecycle"] == "key_revoked";
+    eventually("the revocation is seen", Duration::from_secs(2), disowned).await;
+}
+
+#[tokio::test]
+async fn without_a_keyring_it_is_503_and_not_ready_until_the_factory_makes_it() {
+    let shop = Shop::open().await;
+    let mut link = shop.redis.connection().await;
+    let kept: Vec<u8> = link.get(KEYRING).await.unwrap();
+    let made: String = link.get(catalog::keys::DEPLOYMENT).await.unwrap();
+    let () = link.del(KEYRING).await.unwrap();
+    // As it stands before any factory has made a keyring.
+    let before = made.replace(",\"keyring_made\":true", "");
+    assert_ne!(before, made);
+    let () = link.set(catalog::keys::DEPLOYMENT, &before).await.unwrap();
+    let app = spawn(&[("REDIS_URL", &shop.redis.url())]).await;
+    let says = async |what: &str| app.get("/v1/ready").await.text.contains(what);
+    eventually("it says what to do", PATIENCE, || says("start the factory-service")).await;
+    app.scan(shop.tag(0)).await.assert_problem(503, "state-lost");
+    app.scan(FORGED).await.assert_problem(404, "tag-not-found");
+    let report = json!({"tag_id": shop.tag(0).to_string(), "reason": "other"});
+    app.post_json("/v1/report", &report).await.assert_problem(503, "state-lost");
+    let () = link.set(KEYRING, &kept).await.unwrap();
+    let () = link.set(catalog::keys::DEPLOYMENT, &made).await.unwrap();
+    app.until_ready().await;
+    assert_eq!(app.scan(shop.tag(0)).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_keyring_that_is_gone_or_went_back_is_lost_state_until_it_is_there_again() {
+    let shop = Shop::open().await;
+    let mut link = shop.redis.connection().await;
+    let older: Vec<u8> = link.get(KEYRING).await.unwrap();
+    let app = open(&shop, &[]).await;
+    app.until_heard(shop.move_key(2, &Move::Add).await).await;
+    let newest: Vec<u8> = link.get(KEYRING).await.unwrap();
+    for spoilt in [None, Some(older)] {
+        match spoilt {
+            None => link.del::<_, ()>(KEYRING).await.unwrap(),
+            Some(older) => link.set::<_, _, ()>(KEYRING, older).await.unwrap(),
+        }
+        let lost = async || app.scan(shop.tag(0)).await.status == 503;
+        eventually("the loss is noticed", PATIENCE, lost).await;
+        app.scan(shop.tag(0)).await.assert_problem(503, "state-lost");
+        assert!(!app.is_ready().await);
+        let () = link.set(KEYRING, &newest).await.unwrap();
+        app.until_ready().await;
+        assert_eq!(app.scan(shop.tag(0)).await.status, 200);
+    }
+}

@@ -1,0 +1,120 @@
+//! Tenants and keys as the factory stores them, and a partner that scans.
+
+use access::{ApiKey, Cause, KeyRecord, Scope, Scopes, Tenant, TenantId, keys};
+use redis::AsyncCommands;
+use reqwest::Method;
+use serde_json::json;
+use test_support::RedisServer;
+use time::OffsetDateTime;
+
+use crate::app::{Answer, App, open, send};
+use crate::shop::{Shop, now};
+
+/// The tenant of these tests' keys.
+pub(crate) const BRAND: &str = "partner-brand";
+
+/// A key and what is stored of it.
+pub(crate) struct Partner {
+    pub(crate) key: ApiKey,
+    pub(crate) record: KeyRecord,
+}
+
+impl Partner {
+    /// A key that nobody has stored.
+    pub(crate) fn stranger() -> Self {
+        let key = ApiKey::generate();
+        let record = KeyRecord {
+            id: *key.id(),
+            tenant: BRAND.parse().unwrap(),
+            digest: *key.digest(),
+            scopes: Scopes::from([Scope::ScanPartner]),
+            label: None,
+            created_at: now(),
+            created_by: "key/test".to_owned(),
+            expires_at: None,
+            revoked: None,
+            rotated: None,
+            replaces: None,
+        };
+        Self { key, record }
+    }
+
+    /// A key in force with the scope of partners.
+    pub(crate) async fn of(shop: &Shop) -> Self {
+        Self::changed(shop, |_| {}).await
+    }
+
+    /// A stored key, changed by `change` before.
+    pub(crate) async fn changed(shop: &Shop, change: impl FnOnce(&mut KeyRecord)) -> Self {
+        put_tenant(shop, false).await;
+        let mut partner = Self::stranger();
+        change(&mut partner.record);
+        partner.store(shop).await;
+        partner
+    }
+
+    /// Stores the record as it is now.
+    pub(crate) async fn store(&self, shop: &Shop) {
+        let mut link = shop.redis.connection().await;
+        let () = link.set(keys::key(self.key.id()), self.record.encode(1)).await.unwrap();
+    }
+
+    pub(crate) async fn revoke(&mut self, shop: &Shop) {
+        self.record = self.record.revoked(now(), "leaked");
+        self.store(shop).await;
+    }
+
+    pub(crate) async fn scan(&self, app: &App, tag: impl std::fmt::Display) -> Answer {
+        scan_with(app, self.key.reveal(), tag).await
+    }
+}
+
+/// Stores the tenant of these tests' keys.
+pub(crate) async fn put_tenant(shop: &Shop, suspended: bool) {
+    let id: TenantId = BRAND.parse().unwrap();
+    let suspended = suspended.then(|| Cause { at: now(), reason: "unpaid".to_owned() });
+    let tenant = Tenant { id: id.clone(), name: None, created_at: now(), suspended };
+    let mut link = shop.redis.connection().await;
+    let () = link.set(keys::tenant(&id), tenant.encode(1)).await.unwrap();
+}
+
+pub(crate) async fn scan_with(app: &App, key: &str, tag: impl std::fmt::Display) -> Answer {
+    send(app.request(Method::GET, &format!("/v1/scan/{tag}")).bearer_auth(key)).await
+}
+
+pub(crate) async fn report_with(app: &App, key: &str, tag: impl std::fmt::Display) -> Answer {
+    let report = json!({"tag_id": tag.to_string(), "reason": "other"});
+    send(app.request(Method::POST, "/v1/report").bearer_auth(key).json(&report)).await
+}
+
+/// One instance that limits in the scan's own call, and one that limits before it, in the Redis that is returned.
+pub(crate) async fn both(shop: &Shop, settings: &[(&str, &str)]) -> (App, App, RedisServer) {
+    let limiter = RedisServer::start().await;
+    let url = limiter.url();
+    let apart: Vec<_> =
+        [("RATE_LIMIT_REDIS_URL", url.as_str())].into_iter().chain(settings.iter().copied()).collect();
+    let (together, apart) = (open(shop, settings).await, open(shop, &apart).await);
+    (together, apart, limiter)
+}
+
+/// This long from now.
+pub(crate) fn in_ms(ms: i64) -> OffsetDateTime {
+    now() + time::Duration::milliseconds(ms)
+}
+
+impl Answer {
+    /// Name, limit and remainder of the first dimension asked.
+    #[track_caller]
+    pub(crate) fn first_rate(&self) -> (String, u64, u64) {
+        let first = self.rates().swap_remove(0);
+        (first.name, first.quota, first.remaining)
+    }
+
+    /// A refusal of the key that spent the address's quota.
+    #[track_caller]
+    pub(crate) fn assert_key_refused(&self, status: u16, slug: &str) {
+        self.assert_problem(status, slug);
+        assert_eq!(self.first_rate().0, "ip", "{}", self.text);
+        assert_eq!(self.header("www-authenticate"), (status == 401).then_some("Bearer"));
+    }
+}
