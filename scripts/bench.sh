@@ -22,7 +22,7 @@ esac
 need_rust
 need_redis_server
 step "Building, optimised"
-cargo build --release --locked --bin scan-service --bin factory-service --bin bench
+build_optimised
 step "Measuring"
 STATUS=0
 "$TARGET_DIR/release/bench" table "$@" || STATUS=$?

@@ -58,6 +58,8 @@ on_exit() {
 
 make_secrets() {
   if [[ -s "$ENV_FILE" ]] && grep -q '^TAG_MASTER_SECRET=.' "$ENV_FILE" && grep -q '^FACTORY_API_KEY=.' "$ENV_FILE"; then
+    # An older run had no key that signs checkpoints.
+    grep -q '^AUDIT_SIGNING_KEY=.' "$ENV_FILE" || printf 'AUDIT_SIGNING_KEY=%s\n' "$(random_hex 32)" >>"$ENV_FILE"
     say "secrets: those in .dev/env"
   else
     (
@@ -66,6 +68,7 @@ make_secrets() {
         printf '# Made by scripts/dev_up.sh, for this machine alone. Tags minted with this secret die with it.\n'
         printf 'TAG_MASTER_SECRET=%s\n' "$(random_hex 32)"
         printf 'FACTORY_API_KEY=dev_%s\n' "$(random_hex 24)"
+        printf 'AUDIT_SIGNING_KEY=%s\n' "$(random_hex 32)"
       } >"$ENV_FILE"
     )
     say "secrets: made anew in .dev/env"
@@ -86,6 +89,7 @@ choose_redis() {
   if find_compose && image_at_hand; then
     echo compose >"$REDIS_KIND"
   else
+    need_redis_server
     echo server >"$REDIS_KIND"
   fi
 }
@@ -279,6 +283,13 @@ What to try next (paste it; the first line brings the key into your shell):
 
   # prove that nobody touched the audit trail
   curl -s -X POST -H "Authorization: Bearer \$FACTORY_API_KEY" $FACTORY_URL/v1/audit/verify
+
+  # the signed checkpoint: where the chain stands, to be kept elsewhere
+  curl -s -H "Authorization: Bearer \$FACTORY_API_KEY" $FACTORY_URL/v1/audit/checkpoint
+
+  # a tenant with a key of its own (the command line works without the network, on the same Redis)
+  REDIS_URL=redis://127.0.0.1:$REDIS_PORT "$TARGET_DIR/$PROFILE/factory-service" tenant create acme
+  REDIS_URL=redis://127.0.0.1:$REDIS_PORT "$TARGET_DIR/$PROFILE/factory-service" key create --tenant acme --scope factory:write,factory:read
 
   # 80 and 150 clients at once, against services of its own
   ./scripts/load_test_local.sh

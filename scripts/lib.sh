@@ -98,7 +98,11 @@ as_root() {
   fi
 }
 
-may_install() { ((EUID == 0)) || have sudo; }
+# sudo asks for a password on the terminal; where there is none, it can only refuse.
+may_install() {
+  ((EUID == 0)) && return 0
+  have sudo && { sudo -n true || : </dev/tty; } 2>/dev/null
+}
 
 # Installs one package; the names are those of Debian, Fedora, Alpine, Arch and Homebrew, in that order.
 install_package() { # apt, dnf, apk, pacman, brew
@@ -146,7 +150,7 @@ need_redis_server() {
   PATH="$PATH:/usr/sbin:/usr/local/sbin"
   if ! have redis-server && ! have valkey-server; then
     say "no redis-server here"
-    install_package redis-server redis redis redis redis || install_package redis-server valkey valkey valkey valkey || true
+    install_package redis-server redis redis redis redis || install_package valkey-server valkey valkey valkey valkey || true
     hash -r
   fi
   if have redis-server; then
@@ -192,6 +196,11 @@ need_cargo_tool() { # binary, version
   have "$1" && return 0
   say "installing $1 $2 with cargo install (once; some minutes)"
   cargo install --locked --quiet --version "$2" "$1"
+}
+
+# One build for everything that runs optimised: naming fewer binaries would choose other features, and build much of it again.
+build_optimised() {
+  cargo build --release --locked --bin scan-service --bin factory-service --bin bench
 }
 
 # ---- ports, processes, waiting ----

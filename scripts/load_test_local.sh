@@ -111,8 +111,9 @@ cold_start() {
 
 need_rust
 need_curl
+if [[ "$RUNNING" == no ]]; then need_redis_server; fi
 step "Building, optimised"
-cargo build --release --locked --bin scan-service --bin factory-service --bin bench
+build_optimised
 
 step "Starting"
 if [[ "$RUNNING" == yes ]]; then use_running; else RATE_LIMIT_IP_PER_MINUTE=$LIMIT start_private release; fi

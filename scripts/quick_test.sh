@@ -34,9 +34,26 @@ step "Compiling"
 cargo test --no-run "${SELECTION[@]}"
 COMPILED=$SECONDS
 
+# Prints what the log gets, as it gets it, until told to end (or until this script is gone).
+follow_log() {
+  local over=''
+  trap 'over=yes' TERM
+  while [[ -z "$over" ]] && kill -0 $$ 2>/dev/null; do
+    sleep 0.2
+    cat
+  done
+  cat
+}
+
+# Not through a pipe to tee: a process that a failed test left behind would hold the pipe, and with it this script, open for ever.
 step "Testing"
 STATUS=0
-cargo test --no-fail-fast "${SELECTION[@]}" 2>&1 | tee "$LOG" || STATUS=$?
+: >"$LOG"
+follow_log <"$LOG" &
+FOLLOWER=$!
+cargo test --no-fail-fast "${SELECTION[@]}" >>"$LOG" 2>&1 || STATUS=$?
+kill -TERM "$FOLLOWER" 2>/dev/null || true
+wait "$FOLLOWER" || true
 
 step "Summary of quick_test.sh: compiled in $COMPILED s, tested in $((SECONDS - COMPILED)) s"
 awk '
