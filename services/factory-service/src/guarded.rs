@@ -16,6 +16,8 @@ use crate::state::AppState;
 const FORBIDDEN: &str = "`forbidden`: the key has not the scope";
 const IN_FLIGHT: &str = "`idempotency-in-flight`: the same request is under way; `Retry-After`";
 const REUSED: &str = "`idempotency-key-reused`: the Idempotency-Key was used with another request";
+const TOO_MANY: &str =
+    "`rate-limited`: the tenant has 100,000 live Idempotency-Keys; send without one, or after `Retry-After`";
 const UNREADABLE: &str = "`invalid-request`: an Idempotency-Key that cannot be read";
 const KEY_IS: &str = "Sent again with the same key, the request is carried out once and answered as the first time, with \
                       `Idempotent-Replayed: true`, for 24 h (`Idempotency-TTL`). 1 to 255 printable ASCII characters, as a quoted string \
@@ -50,7 +52,7 @@ fn document(operation: &mut Operation, scope: Scope) {
 }
 
 fn document_repeats(post: &mut Operation) {
-    add_refusals(post, &[("400", UNREADABLE), ("409", IN_FLIGHT), ("422", REUSED)]);
+    add_refusals(post, &[("400", UNREADABLE), ("409", IN_FLIGHT), ("422", REUSED), ("429", TOO_MANY)]);
     let text =
         ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(257)).build();
     let header: Parameter = ParameterBuilder::new()

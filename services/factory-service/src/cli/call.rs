@@ -188,7 +188,7 @@ fn explain(problem: &Value) -> String {
     said
 }
 
-/// Prints JSON for people and programs alike.
+/// Prints JSON for people and programs alike. A reader that has left is no fault of what was done.
 pub(crate) fn show(value: &Value) {
-    println!("{value:#}");
+    drop(writeln!(io::stdout().lock(), "{value:#}"));
 }

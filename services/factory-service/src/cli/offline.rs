@@ -10,6 +10,7 @@ use keyring::{AuditKeys, KeyEntry, NoteStanding, VerifierKey};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::cli::call::show;
 use crate::cli::{BROKEN, NOT_CHECKED};
 
 /// Why nothing was checked.
@@ -41,14 +42,17 @@ struct ListedKey {
 pub(crate) fn verify(file: &Path, vkeys: &[String], keyring: Option<&Path>) -> ExitCode {
     match checked(file, vkeys, keyring) {
         Ok(report) => {
-            let nothing_to_check = vkeys.is_empty() && keyring.is_none() && report.checkpoints.is_empty();
+            // No key is asked about, and by the file's own word none was ever active.
+            let was_active = report.header.keys.iter().any(|key| !key["activated_at"].is_null());
+            let asked = !vkeys.is_empty() || keyring.is_some();
+            let nothing_to_check = !asked && !was_active && report.checkpoints.is_empty();
             let (state, code) = outcome(&report, nothing_to_check);
             let mut shown = serde_json::to_value(&report).unwrap_or_default();
             shown["state"] = json!(state);
             shown["size"] = json!(report.header.size);
             shown["head"] = json!(report.header.head);
             shown["origin"] = json!(report.header.origin);
-            println!("{shown:#}");
+            show(&shown);
             ExitCode::from(code)
         }
         Err(error) => {
@@ -108,7 +112,7 @@ fn outcome(report: &ExportReport<NoteStanding>, nothing_to_check: bool) -> (&'st
     } else if any(|standing| matches!(standing, NoteStanding::SignedByRevokedKey { .. })) {
         ("signed_by_revoked_key", NOT_CHECKED)
     } else if nothing_to_check {
-        ("unsigned", 0)
+        ("never_signed", 0)
     } else {
         ("unsigned", NOT_CHECKED)
     }

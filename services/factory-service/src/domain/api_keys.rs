@@ -55,9 +55,7 @@ impl ApiKeys {
         if new.expires_at.is_some_and(|end| end <= self.store.now()) {
             return Err(unacceptable("expires_at", "is not in the future"));
         }
-        let tenant_exists =
-            new.tenant.is_default() || self.store.read(self.access.tenant(&new.tenant)).await?.is_some();
-        if !tenant_exists {
+        if !self.exists(&new.tenant).await? {
             return Err(unacceptable("tenant", "names no tenant that exists"));
         }
         for _ in 0..TRIES {
@@ -82,10 +80,7 @@ impl ApiKeys {
             if self.store.write_once(caller, event, effect, &answer(&view, None)).await? == Written::Yes {
                 return Ok(answer(&view, Some(&key)));
             }
-            let tenant = self.store.read(self.access.tenant(&new.tenant)).await?;
-            if tenant.is_some_and(|tenant| tenant.value.suspended.is_some()) {
-                return Err(unacceptable("tenant", "is suspended"));
-            }
+            self.not_suspended(&new.tenant).await?;
         }
         Err(Refusal::Conflict(OVERTAKEN))
     }
@@ -98,6 +93,9 @@ impl ApiKeys {
         after: Option<KeyId>,
         limit: usize,
     ) -> Result<Page<KeyView, KeyId>, Refusal> {
+        if !self.exists(tenant).await? {
+            return Err(Refusal::NoSuch("tenant"));
+        }
         let page = self.store.read(self.access.keys_of(tenant, after.as_ref(), limit)).await?;
         self.store.note(caller.event_for(tenant, "key.listed", "key/*".to_owned(), Details::new())).await?;
         let view = |entry: KeyEntry| self.view(entry.record, entry.last_used_at);
@@ -147,6 +145,7 @@ impl ApiKeys {
             if self.store.write_once(caller, event, effect, &answer(&view, None)).await? == Written::Yes {
                 return Ok(answer(&view, Some(&key)));
             }
+            self.not_suspended(&view.record.tenant).await?;
         }
         Err(Refusal::Conflict(OVERTAKEN))
     }
@@ -175,6 +174,19 @@ impl ApiKeys {
             }
         }
         Err(Refusal::Conflict(OVERTAKEN))
+    }
+
+    async fn exists(&self, tenant: &TenantId) -> Result<bool, Refusal> {
+        Ok(tenant.is_default() || self.store.read(self.access.tenant(tenant)).await?.is_some())
+    }
+
+    /// A suspended tenant gets no keys; it is told so instead of "try again".
+    async fn not_suspended(&self, tenant: &TenantId) -> Result<(), Refusal> {
+        let stored = self.store.read(self.access.tenant(tenant)).await?;
+        if stored.is_some_and(|tenant| tenant.value.suspended.is_some()) {
+            return Err(unacceptable("tenant", "is suspended"));
+        }
+        Ok(())
     }
 
     async fn stored(&self, id: &KeyId) -> Result<Stored<KeyRecord>, Refusal> {

@@ -58,6 +58,8 @@ pub(crate) struct Verified {
     pub(crate) report: VerifyReport,
     /// The latest checkpoint of each key, where the whole chain was asked for.
     pub(crate) checkpoints: Vec<Judged>,
+    /// Whether the whole chain was asked for, and nothing can have been signed: no signing key was ever active.
+    pub(crate) never_signed: bool,
 }
 
 /// What a verification comes to.
@@ -66,8 +68,10 @@ pub(crate) struct Verified {
 pub(crate) enum Outcome {
     /// The chain is as it was written, and a key that is not revoked says where it stood.
     Valid,
-    /// The chain is as it was written; no checkpoint was looked at, or there is none.
+    /// The chain is as it was written; no checkpoint was looked at, or there is none although a key was active.
     Unsigned,
+    /// The chain is as it was written, and no signing key was ever active: there is nothing else to check.
+    NeverSigned,
     /// The chain is as it was written, and only a revoked key says where it stood: neither yes nor no.
     SignedByRevokedKey,
     /// The chain, or what was signed of it, is not right.
@@ -92,6 +96,8 @@ impl Verified {
             Outcome::Valid
         } else if any(Outcome::SignedByRevokedKey) {
             Outcome::SignedByRevokedKey
+        } else if self.never_signed && self.checkpoints.is_empty() {
+            Outcome::NeverSigned
         } else {
             Outcome::Unsigned
         }
@@ -169,7 +175,9 @@ impl Audit {
         let whole = range.start == 0 && range.end == u64::MAX;
         let report = self.store.read(log.verify(range)).await?;
         let checkpoints = if whole && report.ok { self.judge().await? } else { Vec::new() };
-        Ok(Verified { report, checkpoints })
+        let keys = self.store.keys()?;
+        let was_active = keys.record().family(Family::Audit).iter().any(|key| key.activated_at.is_some());
+        Ok(Verified { report, checkpoints, never_signed: whole && !was_active })
     }
 
     /// What the stored checkpoints are worth; the chain's hashes were verified before.

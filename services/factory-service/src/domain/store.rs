@@ -143,7 +143,13 @@ impl Store {
             claim.complete_in(effect, answer).map_err(|error| Refusal::Store(ApiError::internal(error)))?;
         let stamp = Stamp { unix_millis: claim.created_ms(), id: claim.id("event"), nonce: claim.nonce() };
         let first = claim.origin();
+        // The first try's name stands on what it began; who finished it in its place is said too.
+        let mut details = event.details;
+        if caller.principal.actor != first.actor {
+            details.insert("completed_by", caller.principal.actor.as_str());
+        }
         let event = NewEvent {
+            details,
             actor: first.actor.clone(),
             request_id: first.request_id.clone(),
             ip: first.ip,

@@ -88,8 +88,8 @@ pub(crate) struct VerifyRequest {
 pub(crate) struct VerifyAnswer {
     /// Whether everything asked for is as it was written, and nothing that was signed contradicts it.
     ok: bool,
-    /// `valid`: and a key that is not revoked has signed where it stood. `unsigned`: no checkpoint was there, or only a part was
-    /// asked for. `signed_by_revoked_key`: only a revoked key has signed, neither yes nor no. `broken`: it is not right.
+    /// `valid`: and a key that is not revoked has signed where it stood. `never_signed`: no signing key was ever active.
+    /// `unsigned`: one was, and no checkpoint is there, or only a part was asked for. `signed_by_revoked_key`: only a revoked key has signed, neither yes nor no. `broken`: it is not right.
     #[schema(value_type = String, example = "valid")]
     state: Outcome,
     /// Entries found right.
@@ -219,7 +219,7 @@ pub(crate) async fn verify(
     }
     let verified = state.audit.verify(from..to).await?;
     let outcome = verified.outcome();
-    let Verified { report, checkpoints } = verified;
+    let Verified { report, checkpoints, .. } = verified;
     Ok(Json(VerifyAnswer {
         ok: outcome != Outcome::Broken,
         state: outcome,

@@ -81,6 +81,14 @@ async fn a_suspended_tenants_keys_are_refused_by_the_next_request_until_it_is_re
         factory.post("/v1/admin/tenants/acme/resume", &json!({})).await.expect(200);
         send(&other, &acme, Method::GET, PRODUCT, None).await.expect(200);
     }
+    // A suspended tenant gets no keys, and is told why.
+    factory.post("/v1/admin/tenants/acme/suspend", &json!({"reason": "unpaid"})).await.expect(200);
+    let body = json!({"tenant": "acme", "scopes": ["factory:read"]});
+    let rotate = format!("/v1/admin/keys/{}/rotate", &acme[3..11]);
+    for (path, body) in [("/v1/admin/keys", &body), (rotate.as_str(), &json!({}))] {
+        let refused = factory.post(path, body).await.refused(422, "unprocessable");
+        assert!(refused.contains("suspended"), "{path}: {refused}");
+    }
     let refused = factory.post("/v1/admin/tenants/default/suspend", &json!({"reason": "r"})).await;
     refused.refused(409, "conflict");
 }
@@ -203,4 +211,17 @@ async fn lists_come_in_pages() {
         assert!(second.get("next_cursor").is_none());
         assert_ne!(first["items"][0], second["items"][0]);
     }
+}
+
+#[tokio::test]
+async fn a_head_of_what_is_noted_as_read_is_refused_and_noted_nowhere() {
+    let (_redis, factory) = start().await;
+    for path in
+        ["/v1/admin/tenants", "/v1/admin/keys?tenant=default", "/v1/admin/keyring", "/v1/admin/audit/export"]
+    {
+        let refused = answer(factory.request(Method::HEAD, path)).await;
+        assert_eq!((refused.status, refused.header("allow")), (405, "GET"), "{path}");
+    }
+    factory.get("/v1/admin/keys?tenant=nobody").await.refused(404, "not-found");
+    factory.assert_chain_of(0).await;
 }

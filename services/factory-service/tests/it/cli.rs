@@ -95,7 +95,11 @@ async fn an_operator_makes_tenants_and_keys_without_a_network() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_refused_says_why_on_one_line() {
     let (redis, _factory, operator) = start().await;
-    assert!(operator.refused(&["tenant", "create", "Not A Tenant"]).await.contains("takes 1 to 32"));
+    for wrong in ["Not A Tenant", "acme&limit=1", "x#y", "../keys"] {
+        let output = operator.run(&["tenant", "suspend", wrong, "--reason", "r"]).await;
+        assert_eq!(output.status.code(), Some(2), "{wrong}: a usage error");
+    }
+    assert!(operator.refused(&["key", "list", "--tenant", "nobody"]).await.contains("no such tenant"));
     assert!(operator.refused(&["key", "revoke", "00000000", "--reason", "r"]).await.contains("no such key"));
     assert!(operator.refused(&["keyring", "activate", "tag", "9"]).await.contains("no such"));
     drop(redis);

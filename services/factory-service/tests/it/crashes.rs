@@ -191,3 +191,22 @@ async fn a_rotation_killed_between_any_two_steps_leaves_the_old_state_or_the_new
     let moved = events.iter().filter(|event| text(&event["action"]).starts_with("keyring.key_")).count();
     assert_eq!(moved, 4, "each move is one event, however often it was tried");
 }
+
+#[tokio::test]
+async fn whoever_finishes_what_another_key_began_is_named_too() {
+    let redis = RedisServer::start().await;
+    let survivor = Factory::start(&redis.url(), &[("IDEMPOTENCY_LEASE_MS", LEASE_MS)]).await;
+    let made = json!({"tenant": "default", "scopes": ["factory:write"]});
+    let other = text(&survivor.post("/v1/admin/keys", &made).await.expect(201)["key"]);
+    let body = json!({"name": "n", "brand": "b"});
+    Doomed::start(&redis, "before-effect").await.die_of("/v1/products", "k", &body).await;
+    eventually("the claim can be taken over", SOON, || async {
+        let request = survivor.client.post(format!("{}/v1/products", survivor.base)).bearer_auth(&other);
+        answer(request.header("Idempotency-Key", "k").json(&body)).await.status == 201
+    })
+    .await;
+    let events = survivor.events().await;
+    let event = events.iter().find(|event| event["action"] == "product.created").unwrap();
+    assert_eq!(event["actor"], "key/bootstrap");
+    assert_eq!(event["details"]["completed_by"], json!(format!("key/{}", &other[3..11])));
+}

@@ -220,5 +220,5 @@ async fn without_a_signing_key_there_is_no_checkpoint_and_it_says_so() {
     let refused = factory.get("/v1/audit/checkpoint").await.refused(409, "conflict");
     assert!(refused.contains("AUDIT_SIGNING_KEY"), "{refused}");
     let report = factory.post("/v1/audit/verify", &json!({})).await.expect(200);
-    assert_eq!((&report["ok"], &report["state"]), (&json!(true), &json!("unsigned")));
+    assert_eq!((&report["ok"], &report["state"]), (&json!(true), &json!("never_signed")));
 }

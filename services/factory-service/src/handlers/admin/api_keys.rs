@@ -211,7 +211,7 @@ pub(crate) async fn create(
 /// Lists a tenant's keys. Each page is an audit event.
 #[utoipa::path(
     get, path = "/v1/admin/keys", tag = "admin", operation_id = "list_keys", params(KeysQuery),
-    responses((status = 200, description = "One page", body = KeysAnswer), Guarded, Read, Appends)
+    responses((status = 200, description = "One page", body = KeysAnswer), Guarded, Read, Named, Appends)
 )]
 pub(crate) async fn list(
     caller: Caller,
@@ -247,7 +247,7 @@ pub(crate) async fn show(
     params(("id" = String, Path, description = "The 8 characters after vk_")),
     responses(
         (status = 201, description = "The successor; the only answer that holds its `key`", body = KeyAnswer, headers(("Location" = String, description = "Its path"))),
-        Guarded, Body, Named, Contended, Appends,
+        Guarded, Body, Named, Judged, Contended, Appends,
     )
 )]
 pub(crate) async fn rotate(
