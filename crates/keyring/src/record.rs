@@ -139,10 +139,15 @@ impl KeyEntry {
         }
     }
 
-    /// Whether every instance (of a signing key: the factory that signs) must hold the secret.
+    /// Whether every instance (of a signing key: the factory that signs) must hold the secret: something was, or is being, made
+    /// under it. A key that was revoked before it was ever active never was in use.
     #[must_use]
     pub fn is_in_use(&self) -> bool {
-        matches!(self.state, KeyState::Active | KeyState::VerifyOnly | KeyState::Revoked)
+        match self.state {
+            KeyState::Active | KeyState::VerifyOnly => true,
+            KeyState::Revoked => self.activated_at.is_some(),
+            KeyState::Pending | KeyState::Destroyed => false,
+        }
     }
 }
 

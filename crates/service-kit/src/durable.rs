@@ -290,7 +290,13 @@ impl Durable {
             Err(DeploymentError::Redis(busy @ redis_pool::Error::Overloaded { .. }))
                 if self.deployment().is_ok() && self.gate.trouble().is_none() =>
             {
-                return Self::unread(Check::warning("redis", busy.to_string()), Check::warning);
+                let mut checks = Self::unread(Check::warning("redis", busy.to_string()), Check::warning);
+                // Beats take a slot too: an instance that was too busy to hear of the keyring must not pass for one that did.
+                if self.keyring.is_stale() {
+                    checks.retain(|check| check.name != "keyring");
+                    checks.push(self.keyring_check());
+                }
+                return checks;
             }
             Err(DeploymentError::Redis(error)) => {
                 let trouble = self.pool.stats().trouble.map(|why| format!(" ({why})")).unwrap_or_default();

@@ -5,7 +5,7 @@
 
 use catalog::Batch;
 use http_edge::ApiError;
-use keyring::TagState;
+use keyring::{Snapshot, TagState};
 use tag_id::Epoch;
 use time::OffsetDateTime;
 
@@ -24,7 +24,7 @@ pub enum KeyStanding {
 }
 
 impl KeyStanding {
-    /// Of the key of `epoch`; `None` where an id under it is a forged one. Redis is asked only of a key that is pending here:
+    /// Of the key of `epoch`; `None` where an id under it is a forged one. Redis is asked only of a key that is pending here or not known:
     /// it may have become active a moment ago, and a tag of its first batch must not be called forged. Nobody without the
     /// secret of that key can bring it about.
     ///
@@ -33,10 +33,17 @@ impl KeyStanding {
     pub async fn of(durable: &Durable, epoch: Epoch) -> Result<Option<Self>, ApiError> {
         let known = durable.keys()?;
         let standing = match known.tag_state(epoch) {
-            Some(TagState::Pending) => Self::said(durable.refresh_keys().await?.tag_state(epoch)),
+            // An instance that was away for a while may not have heard of a key at all.
+            Some(TagState::Pending) | None => Self::said(durable.refresh_keys().await?.tag_state(epoch)),
             state => Self::said(state),
         };
         Ok(standing)
+    }
+
+    /// Of the key of `epoch`, as this process knows it; for showing, not for judging an id.
+    #[must_use]
+    pub fn known(keys: &Snapshot, epoch: Epoch) -> Option<Self> {
+        Self::said(keys.tag_state(epoch))
     }
 
     fn said(state: Option<&TagState>) -> Option<Self> {

@@ -42,8 +42,9 @@ async fn a_change_reaches_both_services_within_two_seconds_at_the_99th_percentil
     let factory = shop.process(FACTORY, secrets(&[1, 2], &[1])).await;
     let scanner = shop.process(SCANNER, secrets(&[1, 2], &[])).await;
     let admin = shop.admin(secrets(&[1, 2], &[1]));
-    shop.make(&admin, tag(2), &Move::Add).await.unwrap();
     let tasks = [beating(&shop, &factory), beating(&shop, &scanner)];
+    shop.make(&admin, tag(2), &Move::Add).await.unwrap();
+    shop.make(&admin, tag(2), &Move::Activate).await.unwrap();
     let clock = SystemClock::new();
     // Each round moves a date of a revoked key: a change like any other, and there is no end of earlier instants.
     let mut since = now();
@@ -52,12 +53,12 @@ async fn a_change_reaches_both_services_within_two_seconds_at_the_99th_percentil
     for _ in 0..rounds {
         since -= time::Duration::seconds(1);
         let started = clock.monotonic();
-        let revision = shop.make(&admin, tag(2), &revoke(since)).await.unwrap();
+        let revision = shop.make(&admin, tag(1), &revoke(since)).await.unwrap();
         for watch in [&factory, &scanner] {
             let knows = || watch.snapshot().is_some_and(|snapshot| snapshot.revision() >= revision);
             test_support::eventually("the change was heard", PATIENCE, || async { knows() }).await;
             let snapshot = watch.snapshot().unwrap();
-            let Some(TagState::Revoked(revocation)) = snapshot.tag_state(epoch(2)) else {
+            let Some(TagState::Revoked(revocation)) = snapshot.tag_state(epoch(1)) else {
                 panic!("{snapshot:?}")
             };
             assert_eq!(revocation.compromised_since, since);

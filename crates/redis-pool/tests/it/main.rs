@@ -4,6 +4,7 @@ mod cancellation;
 mod outage;
 mod saturation;
 mod scripts;
+mod transports;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;

@@ -195,6 +195,9 @@ pub struct VerifyArgs {
     /// The output of `keyring list`: the public keys and which of them are revoked.
     #[arg(long, requires = "file")]
     keyring: Option<PathBuf>,
+    /// A checkpoint that was kept elsewhere (`GET /v1/audit/checkpoint`): the file must be of the same chain. Several may be given.
+    #[arg(long = "checkpoint", requires = "file")]
+    checkpoints: Vec<PathBuf>,
 }
 
 impl Operation {
@@ -202,8 +205,14 @@ impl Operation {
     pub fn run<E: std::error::Error>(self, settings: impl FnOnce() -> Result<Settings, E>) -> ExitCode {
         let verifies = matches!(self, Self::Audit(AuditCommand::Verify(_)));
         let failed = ExitCode::from(if verifies { NOT_CHECKED } else { 1 });
-        if let Self::Audit(AuditCommand::Verify(VerifyArgs { file: Some(file), keys, keyring })) = self {
-            return offline::verify(&file, &keys, keyring.as_deref());
+        if let Self::Audit(AuditCommand::Verify(VerifyArgs {
+            file: Some(file),
+            keys,
+            keyring,
+            checkpoints,
+        })) = self
+        {
+            return offline::verify(&file, &keys, keyring.as_deref(), &checkpoints);
         }
         let settings = match settings() {
             Ok(settings) => settings,

@@ -1,11 +1,11 @@
 //! `audit verify --file`: an exported chain and public keys, and nothing else.
 
 use std::fs::File;
-use std::io::BufReader;
-use std::path::Path;
+use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use audit_chain::export::{ExportReport, verify_export};
+use audit_chain::export::{ExportHeader, ExportReport, MAX_LINE_BYTES, verify_export};
 use keyring::{AuditKeys, KeyEntry, NoteStanding, VerifierKey};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -39,8 +39,13 @@ struct ListedKey {
 
 /// Prints what was found; exits 0 when all is right and signed by a key that is trusted, 1 when something is broken, 2 when that could
 /// not be found out.
-pub(crate) fn verify(file: &Path, vkeys: &[String], keyring: Option<&Path>) -> ExitCode {
-    match checked(file, vkeys, keyring) {
+pub(crate) fn verify(
+    file: &Path,
+    vkeys: &[String],
+    keyring: Option<&Path>,
+    checkpoints: &[PathBuf],
+) -> ExitCode {
+    match checked(file, vkeys, keyring, checkpoints) {
         Ok(report) => {
             // No key is asked about, and by the file's own word none was ever active.
             let was_active = report.header.keys.iter().any(|key| !key["activated_at"].is_null());
@@ -49,6 +54,7 @@ pub(crate) fn verify(file: &Path, vkeys: &[String], keyring: Option<&Path>) -> E
             let (state, code) = outcome(&report, nothing_to_check);
             let mut shown = serde_json::to_value(&report).unwrap_or_default();
             shown["state"] = json!(state);
+            shown["signed_size"] = json!(signed_size(&report));
             shown["size"] = json!(report.header.size);
             shown["head"] = json!(report.header.head);
             shown["origin"] = json!(report.header.origin);
@@ -66,22 +72,43 @@ fn checked(
     file: &Path,
     vkeys: &[String],
     keyring: Option<&Path>,
+    checkpoints: &[PathBuf],
 ) -> Result<ExportReport<NoteStanding>, NotChecked> {
     let trusted = vkeys.iter().map(|text| text.parse::<VerifierKey>().map_err(|error| input(text, error)));
     let trusted = AuditKeys::trusted(trusted.collect::<Result<Vec<_>, _>>()?);
     let listed = keyring.map(listed).transpose()?;
     let opened = File::open(file).map_err(|error| input(file.display(), error))?;
-    let report = verify_export(BufReader::new(opened), |header, note| {
+    let (first, rest) = with_checkpoints(BufReader::new(opened), checkpoints)
+        .map_err(|error| input(file.display(), error))?;
+    let report = verify_export(first.chain(rest), |header, note| {
         // What the file itself says of its keys can only make a key less trusted.
         let word: Vec<KeyEntry> =
             header.keys.iter().filter_map(|key| serde_json::from_value(key.clone()).ok()).collect();
         let by_hand = trusted.clone().warned_by(&word).judge(note);
-        match (&by_hand, &listed) {
-            (NoteStanding::UnknownKey, Some(listed)) => listed.judge(note),
-            _ => by_hand,
+        let by_list = listed.as_ref().map(|listed| listed.judge(note));
+        match (by_hand, by_list) {
+            (NoteStanding::UnknownKey, Some(by_list)) => by_list,
+            // Of two words about a key the worse one counts.
+            (NoteStanding::Valid { .. }, Some(worse @ NoteStanding::SignedByRevokedKey { .. })) => worse,
+            (by_hand, _) => by_hand,
         }
     });
     report.map_err(|error| input(file.display(), error))
+}
+
+/// The export with checkpoints that were kept elsewhere among its own: they must speak of the same chain.
+fn with_checkpoints<R: BufRead>(mut export: R, kept: &[PathBuf]) -> io::Result<(Cursor<Vec<u8>>, R)> {
+    let mut first = Vec::new();
+    (&mut export).take(MAX_LINE_BYTES).read_until(b'\n', &mut first)?;
+    if !kept.is_empty()
+        && let Ok(mut header) = serde_json::from_slice::<ExportHeader>(&first)
+    {
+        for path in kept {
+            header.checkpoints.push(std::fs::read_to_string(path)?);
+        }
+        first = header.to_line();
+    }
+    Ok((Cursor::new(first), export))
 }
 
 /// The keys that `keyring list` printed, revoked ones as revoked.
@@ -97,6 +124,13 @@ fn listed(path: &Path) -> Result<AuditKeys, NotChecked> {
     Ok(AuditKeys::of(&keyring::KeyringRecord { tag: Vec::new(), audit: entries }))
 }
 
+/// Entries that a key which is trusted has signed.
+fn signed_size(report: &ExportReport<NoteStanding>) -> u64 {
+    let valid =
+        report.checkpoints.iter().filter(|note| matches!(note.signature, Some(NoteStanding::Valid { .. })));
+    valid.filter_map(|note| note.size).max().unwrap_or(0)
+}
+
 fn outcome(report: &ExportReport<NoteStanding>, nothing_to_check: bool) -> (&'static str, u8) {
     let broken = !report.ok
         || report.checkpoints.iter().any(|note| {
@@ -108,7 +142,7 @@ fn outcome(report: &ExportReport<NoteStanding>, nothing_to_check: bool) -> (&'st
     if broken {
         ("broken", BROKEN)
     } else if any(|standing| matches!(standing, NoteStanding::Valid { .. })) {
-        ("valid", 0)
+        if signed_size(report) == report.header.size { ("valid", 0) } else { ("unsigned_tail", NOT_CHECKED) }
     } else if any(|standing| matches!(standing, NoteStanding::SignedByRevokedKey { .. })) {
         ("signed_by_revoked_key", NOT_CHECKED)
     } else if nothing_to_check {

@@ -52,6 +52,13 @@ pub(crate) struct Judged {
     pub(crate) contradicted: Option<&'static str>,
 }
 
+impl Judged {
+    /// Whether it speaks of this chain, and a key that is not revoked signed it.
+    pub(crate) fn is_trusted(&self) -> bool {
+        self.contradicted.is_none() && matches!(self.standing, NoteStanding::Valid { .. })
+    }
+}
+
 /// What verifying found.
 #[derive(Debug)]
 pub(crate) struct Verified {
@@ -149,8 +156,13 @@ impl Audit {
         self.store.note(event).await?;
         let signer = self.checkpoints.signer().map_err(Refusal::Store)?;
         let store = signer.store().clone();
+        // Signed first, where there is a key, and exported as far as that: no entry of the file is one that nobody signed.
+        let head = match self.checkpoints.sign().await {
+            Ok(signed) => self.head_at(signed.checkpoint.size).await?,
+            Err(Refusal::Conflict(_)) => store.log().head().await?,
+            Err(refusal) => return Err(refusal),
+        };
         let notes: Vec<String> = store.notes().await?.into_values().collect();
-        let head = store.log().head().await?;
         let keys = self.store.keys()?;
         let keys = keys.record().family(Family::Audit).iter().map(serde_json::to_value);
         let keys = keys.collect::<Result<Vec<_>, _>>();
@@ -165,6 +177,16 @@ impl Audit {
             Ok(lines.map(|lines| (Bytes::from(lines), pages)))
         });
         Ok(first.chain(rest))
+    }
+
+    /// Where the chain stood when it had `size` entries.
+    async fn head_at(&self, size: u64) -> Result<Head, Refusal> {
+        let log = self.store.log()?;
+        let Some(last) = size.checked_sub(1) else { return Ok(log.head().await?) };
+        let page = log.entries(last.checked_sub(1), NonZeroUsize::MIN).await?;
+        let entry = page.events.first().filter(|entry| entry.seq == last);
+        let entry = entry.ok_or_else(|| Refusal::Store(ApiError::internal("a signed entry is not there")))?;
+        Ok(Head { size, hash: entry.hash })
     }
 
     /// Verifies a range, one at a time: it reads the whole of it, and hashes as fast as a core can. Of the whole chain also the

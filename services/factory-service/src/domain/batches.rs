@@ -3,9 +3,13 @@
 //! Minting writes one record; the tags follow from the secret, the number and the index, so that a batch of sixteen million
 //! costs as little as one of ten.
 
+use std::sync::Arc;
+
 use audit_chain::{Check, Details, Effect, Write};
 use catalog::{Batch, Lifecycle, Page, Record, Stored, Withdrawal, keys};
 use idempotency::Answer;
+use keyring::Snapshot;
+use service_kit::KeyStanding;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -88,10 +92,12 @@ impl Batches {
             let why = "names no product that exists".to_owned();
             return Err(FieldError::Unacceptable { field: "product_id", why }.into());
         }
-        let (created_at, id) = self.store.stamp(caller, "batch");
+        let (_, id) = self.store.stamp(caller, "batch");
         let label = new.label.map(Label::into_string);
         for _ in 0..TRIES {
             let keys = self.store.keys()?;
+            // The instant of the minting itself, even where a first try began it long ago: a revoked key is judged by it.
+            let created_at = self.store.now();
             let batch = Batch {
                 id,
                 tenant: caller.tenant().as_str().to_owned(),
@@ -167,7 +173,9 @@ impl Batches {
     }
 
     fn view(&self, batch: Batch) -> BatchView {
-        BatchView { state: batch.lifecycle(false, self.store.now()), batch }
+        let known = |keys: Arc<Snapshot>| KeyStanding::known(&keys, batch.epoch);
+        let key = self.store.keys().ok().and_then(known).unwrap_or(KeyStanding::Sound);
+        BatchView { state: batch.lifecycle_under(key.disowns(&batch), false, self.store.now()), batch }
     }
 }
 

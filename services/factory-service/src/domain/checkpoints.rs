@@ -70,13 +70,18 @@ impl Checkpoints {
 
     /// Signs again and again where something was appended; ends only with the process.
     pub(crate) async fn keep_signing(&self, every: Duration) {
-        let mut last: Option<u64> = None;
+        let (mut last, mut said): (Option<u64>, Option<&str>) = (None, None);
         loop {
             tokio::time::sleep(entropy::jittered(every, 100)).await;
             match self.sign_if_grown(last).await {
-                Ok(size) => last = size.or(last),
+                Ok(size) => (last, said) = (size.or(last), None),
                 // A deployment that signs nothing is no fault, and one that is not ready says so elsewhere.
-                Err(Refusal::Conflict(_) | Refusal::Store(_)) => {}
+                Err(Refusal::Conflict(NO_KEY) | Refusal::Store(_)) => {}
+                Err(Refusal::Conflict(why)) if said == Some(why) => {}
+                Err(Refusal::Conflict(why)) => {
+                    tracing::warn!(why, "no checkpoint of the audit chain is signed by this process");
+                    said = Some(why);
+                }
                 Err(refusal) => {
                     tracing::warn!(?refusal, "no checkpoint of the audit chain was signed this time")
                 }

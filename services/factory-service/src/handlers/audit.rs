@@ -98,6 +98,8 @@ pub(crate) struct VerifyAnswer {
     size: u64,
     /// Its head, lower-case hex.
     head: String,
+    /// Entries that a key which is not revoked has signed; those after it are younger than its last checkpoint.
+    signed_size: u64,
     /// The first entry that is not right.
     #[serde(skip_serializing_if = "Option::is_none")]
     first_error: Option<FirstErrorAnswer>,
@@ -226,6 +228,12 @@ pub(crate) async fn verify(
         checked: report.checked,
         size: report.head.size,
         head: report.head.hash.to_string(),
+        signed_size: checkpoints
+            .iter()
+            .filter(|note| note.is_trusted())
+            .filter_map(|note| note.size)
+            .max()
+            .unwrap_or(0),
         first_error: report
             .first_error
             .map(|error| FirstErrorAnswer { seq: error.seq, why: error.why.to_string() }),

@@ -45,7 +45,7 @@ pub(crate) struct BatchAnswer {
     /// When it was minted.
     #[serde(with = "rfc3339")]
     created_at: OffsetDateTime,
-    /// Where it stands: `active`, `revoked`, `recalled` or `expired`; of several, the first of revoked, recalled, expired.
+    /// Where it stands: `active`, `revoked`, `recalled`, `key_revoked` or `expired`; of several, the first of them in that order.
     #[schema(value_type = String, example = "active")]
     state: Lifecycle,
     /// Set once it is revoked.

@@ -161,6 +161,27 @@ async fn the_chain_is_verified_online_and_from_a_file_and_keys_alone() {
     let shorter = lines[..lines.len() - 1].join("\n") + "\n";
     std::fs::write(&tampered, shorter).unwrap();
     assert_ne!(offline(&[tampered.to_str().unwrap(), "--key", &vkey]).await.0, 0, "an entry is missing");
+
+    // An entry that was added behind what was signed, and a checkpoint of another chain.
+    let kept = folder.path().join("kept.note");
+    std::fs::write(&kept, factory.get("/v1/audit/checkpoint").await.text).unwrap();
+    let longer = folder.path().join("longer.ndjson");
+    operator.run(&["audit", "export", "--out", longer.to_str().unwrap()]).await;
+    let (code, said) =
+        offline(&[longer.to_str().unwrap(), "--key", &vkey, "--checkpoint", kept.to_str().unwrap()]).await;
+    assert_eq!(code, 0, "{said}");
+    let (code, said) = offline(&[path, "--key", &vkey, "--checkpoint", kept.to_str().unwrap()]).await;
+    assert_eq!(code, 1, "it speaks of more entries than the older export has: {said}");
+    let unsigned = std::fs::read_to_string(&longer).unwrap();
+    let header: Value = serde_json::from_str(unsigned.lines().next().unwrap()).unwrap();
+    let old: Value = serde_json::from_str(whole.lines().next().unwrap()).unwrap();
+    let mut forged = header.clone();
+    forged["checkpoints"] = old["checkpoints"].clone();
+    let rest: Vec<&str> = unsigned.lines().skip(1).collect();
+    std::fs::write(&tampered, format!("{forged}\n{}\n", rest.join("\n"))).unwrap();
+    let (code, said) = offline(&[tampered.to_str().unwrap(), "--key", &vkey]).await;
+    assert!(code == 2 && said.contains("unsigned_tail"), "{said}");
+
     drop(redis);
     assert_eq!(operator.run(&["audit", "verify"]).await.status.code(), Some(2), "Redis is away");
 }

@@ -222,3 +222,22 @@ async fn without_a_signing_key_there_is_no_checkpoint_and_it_says_so() {
     let report = factory.post("/v1/audit/verify", &json!({})).await.expect(200);
     assert_eq!((&report["ok"], &report["state"]), (&json!(true), &json!("never_signed")));
 }
+
+#[tokio::test]
+async fn a_key_that_was_revoked_before_it_was_ever_active_is_needed_by_nobody() {
+    let redis = RedisServer::start().await;
+    let first = Factory::start(&redis.url(), &[TWO]).await;
+    let lacking =
+        Factory::start(&redis.url(), &[("TAG_MASTER_SECRET", UNSET), ("TAG_MASTER_SECRET_1", SECRET)]).await;
+    first.post("/v1/admin/keyring/tag", &json!({"number": 2})).await.expect(200);
+    let revoke = json!({"reason": "never mind", "compromised_since": "2026-01-01T00:00:00Z"});
+    let revision = first.post(&path(2, "revoke"), &revoke).await.expect(200)["tag"][1]["state"].clone();
+    assert_eq!(revision, "revoked");
+    // By its own keyring, which it asks for at each minting that was overtaken, the other has heard of it.
+    eventually("the other has heard of it", SOON, || async {
+        state_of(&lacking, "tag", 2).await == "revoked"
+    })
+    .await;
+    lacking.batch(1).await;
+    assert_eq!(lacking.get("/v1/ready").await.status, 200);
+}
