@@ -11,12 +11,11 @@ use crate::{echo, pool, text};
 
 #[tokio::test]
 async fn a_unix_socket_serves_like_a_port_and_asks_for_the_password_too() {
-    let redis =
-        RedisServer::start_with(&["--unixsocket", "redis.sock", "--requirepass", "correct horse"]).await;
+    let redis = RedisServer::start_with(&["--unixsocket", "redis.sock", "--requirepass", "sesame"]).await;
     let path = redis.dir().join("redis.sock");
     let path = path.to_str().expect("a temporary directory has a plain name");
 
-    let with_password = pool(&format!("redis+unix://{path}?pass=correct%20horse"), 10, 2_000);
+    let with_password = pool(&format!("redis+unix://{path}?pass=sesame"), 10, 2_000);
     assert_eq!(text(with_password.command(echo("hello")).await.unwrap()), "hello");
 
     let without = pool(&format!("redis+unix://{path}"), 10, 2_000);
