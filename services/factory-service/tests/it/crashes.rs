@@ -1,7 +1,7 @@
 //! `kill -9` at every step between claim and answer, then a retry: one batch, one event, the same answer.
 
+use std::cell::RefCell;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
@@ -97,14 +97,15 @@ async fn post(factory: &Factory, path: &str, key: &str, body: &Value) -> Answer 
 
 /// The retry, as a client makes it: again while the same request counts as under way.
 async fn retry(factory: &Factory, path: &str, key: &str, body: &Value) -> Answer {
-    loop {
+    let last = RefCell::new(None);
+    eventually("the claim of the one that was killed has ended", SOON, || async {
         let answered = post(factory, path, key, body).await;
-        if answered.status != 409 {
-            return answered;
-        }
-        assert_eq!(answered.json()["error"], "idempotency_in_flight");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+        let under_way = answered.status == 409 && answered.json()["error"] == "idempotency_in_flight";
+        *last.borrow_mut() = Some(answered);
+        !under_way
+    })
+    .await;
+    last.into_inner().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
