@@ -83,7 +83,7 @@ impl Limiter {
     pub async fn decide(&self, dimensions: &[Dimension<'_>]) -> Result<Decision, Error> {
         let mut invocation = script::LIMIT.invoke();
         self.push_keys(&mut invocation, dimensions);
-        self.push_args(&mut invocation, dimensions);
+        self.push_args(&mut invocation, dimensions.iter().map(|dimension| dimension.quota));
         let ints: Vec<i64> = invocation.run(&self.pool).await?;
         self.read(&ints, dimensions)
     }
@@ -93,20 +93,33 @@ impl Limiter {
     /// # Panics
     /// Unless `dimensions` are 1 to 8 different ones.
     pub fn push_keys(&self, invocation: &mut Invocation<'_>, dimensions: &[Dimension<'_>]) {
-        assert_sound(dimensions);
+        self.push_birth_key(invocation);
+        self.push_state_keys(invocation, dimensions);
+    }
+
+    /// Adds the region's birth record alone: a script that decides for several callers reads it once.
+    pub fn push_birth_key(&self, invocation: &mut Invocation<'_>) {
         invocation.push_key(&self.born_key);
+    }
+
+    /// Adds the states alone, one for each dimension.
+    ///
+    /// # Panics
+    /// Unless `dimensions` are 1 to 8 different ones.
+    pub fn push_state_keys(&self, invocation: &mut Invocation<'_>, dimensions: &[Dimension<'_>]) {
+        assert_sound(dimensions);
         for dimension in dimensions {
             invocation.push_key(keys::state(&self.region, dimension.name, dimension.subject));
         }
     }
 
-    /// Adds the limiter's arguments: their number is 2 and two for each dimension.
-    pub fn push_args(&self, invocation: &mut Invocation<'_>, dimensions: &[Dimension<'_>]) {
-        invocation.push_arg(dimensions.len());
+    /// Adds the limiter's arguments for dimensions with these quotas, in their order: 2, and two for each. They say nothing of who asks.
+    pub fn push_args(&self, invocation: &mut Invocation<'_>, quotas: impl ExactSizeIterator<Item = Quota>) {
+        invocation.push_arg(quotas.len());
         invocation.push_arg(self.cold_start.period_ms());
-        for dimension in dimensions {
-            invocation.push_arg(dimension.quota.get());
-            invocation.push_arg(self.cold_start.factor().of(dimension.quota));
+        for quota in quotas {
+            invocation.push_arg(quota.get());
+            invocation.push_arg(self.cold_start.factor().of(quota));
         }
     }
 

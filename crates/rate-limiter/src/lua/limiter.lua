@@ -132,7 +132,7 @@ end
 -- limiter_decide(now, values, key_at, args, arg_at) -> d
 --   now             ms by Redis's clock: limiter_now()
 --   values          the MGET reply over KEYS: values[key_at] the birth record, values[key_at + i] the state of dimension i
---   args            ARGV, from arg_at on: n (dimensions, 1..8), cold_ms (length of the cold phase, ms; -1: no birth record and no cold
+--   args            ARGV (or numbers), from arg_at on: n (dimensions, 1..8), cold_ms (length of the cold phase, ms; -1: no birth record and no cold
 --                   phase, values[key_at] is not looked at), then n times: limit, cold_limit (units per 60 s)
 -- d
 --   d.allowed       true or false
@@ -194,15 +194,25 @@ local function limiter_decide(now, values, key_at, args, arg_at)
   }
 end
 
+-- How long a state is to be kept, ms. As text where it is the usual span, because Redis writes a number out slowly.
+local LIMITER_LIFE = '61000' -- LIMITER_WINDOW_MS + LIMITER_SLACK_MS
+local function limiter_life(s, now)
+  if s.last == now then
+    return LIMITER_LIFE
+  end
+  return s.last - now + LIMITER_WINDOW_MS + LIMITER_SLACK_MS
+end
+
 -- Writes what a decision changes. `keys` is what `values` was read from, same indexes.
 local function limiter_commit(d, keys)
   if d.birth then
     redis.call('SET', keys[d.key_at], d.now)
   end
-  for i, s in ipairs(d.states) do
+  for i = 1, #d.states do
+    local s = d.states[i]
     if d.allowed then
       s.stored = struct.pack('>I3I6I2I3', s.total, s.first, s.last - s.first, s.count) .. s.older
-      redis.call('SET', keys[d.key_at + i], s.stored, 'PX', s.last - d.now + LIMITER_WINDOW_MS + LIMITER_SLACK_MS)
+      redis.call('SET', keys[d.key_at + i], s.stored, 'PX', limiter_life(s, d.now))
     elseif s.dropped then
       redis.call('DEL', keys[d.key_at + i])
     end
@@ -215,7 +225,8 @@ local function limiter_remember(d, keys, values)
   if d.birth then
     values[keys[d.key_at]] = d.now
   end
-  for i, s in ipairs(d.states) do
+  for i = 1, #d.states do
+    local s = d.states[i]
     if d.allowed then
       values[keys[d.key_at + i]] = s.stored
     elseif s.dropped then

@@ -17,7 +17,7 @@ async fn a_bigger_script_limits_and_works_in_one_round_trip() {
         let mut invocation = script.invoke().key("{eu}:count");
         limiter.push_keys(&mut invocation, &dimensions);
         invocation.push_arg(7);
-        limiter.push_args(&mut invocation, &dimensions);
+        limiter.push_args(&mut invocation, dimensions.iter().map(|dimension| dimension.quota));
         let ints: Vec<i64> = invocation.run(&redis).await.unwrap();
         let (mine, others) = ints.split_at(Decision::reply_len(dimensions.len()));
         let decision = limiter.read(mine, &dimensions).unwrap();

@@ -128,13 +128,17 @@ async fn send(group: Vec<Waiting>, durable: &Durable, limits: &Limits) {
     let mut call = LIMITED_SCAN.invoke();
     call.push_key(keys::DEPLOYMENT);
     call.push_key(audit_chain::keys::HEAD);
+    limits.regional().push_birth_key(&mut call);
     for Waiting { request, .. } in &group {
         push_keys(&mut call, request, limits);
     }
     call.push_arg(deployment.prefix());
     call.push_arg(least_size(durable));
+    for (_, quota) in limits.quotas() {
+        limits.regional().push_args(&mut call, std::iter::once(quota));
+    }
     for Waiting { request, .. } in &group {
-        push_args(&mut call, request, limits);
+        push_args(&mut call, request);
     }
     let mut slots: Option<Slot> = None;
     let mut callers = Vec::with_capacity(group.len());
@@ -185,25 +189,20 @@ pub(crate) fn glimpse(durable: &Durable, head: Option<Value>) {
 fn push_keys(call: &mut Invocation<'_>, request: &Request, limits: &Limits) {
     let limiter = limits.regional();
     push_scan_keys(call, &request.opened, request.kept.as_deref());
-    limiter.push_keys(call, &limits.dimensions(Subject::Address(&request.address)));
+    limiter.push_state_keys(call, &limits.dimensions(Subject::Address(&request.address)));
     if let Shown::Key(id, _) = &request.shown {
         call.push_key(access::keys::key(id));
-        limiter.push_keys(call, &limits.dimensions(Subject::Key(id)));
+        limiter.push_state_keys(call, &limits.dimensions(Subject::Key(id)));
     }
 }
 
-/// The scan's arguments, what is shown, and the limiter's as in [`push_keys`].
-fn push_args(call: &mut Invocation<'_>, request: &Request, limits: &Limits) {
-    let limiter = limits.regional();
+/// The scan's arguments, and what is shown.
+fn push_args(call: &mut Invocation<'_>, request: &Request) {
     push_scan_args(call, &request.opened, request.kept.as_deref());
     match &request.shown {
         Shown::Nothing => call.push_arg(""),
         Shown::Unusable => call.push_arg("-"),
         Shown::Key(_, digest) => call.push_arg(digest.as_bytes()),
-    }
-    limiter.push_args(call, &limits.dimensions(Subject::Address(&request.address)));
-    if let Shown::Key(id, _) = &request.shown {
-        limiter.push_args(call, &limits.dimensions(Subject::Key(id)));
     }
 }
 
@@ -218,10 +217,14 @@ pub(crate) fn push_scan_keys(call: &mut Invocation<'_>, opened: &Opened, kept: O
     }
 }
 
-/// Epoch, index, and the revisions that are kept.
+/// Epoch, index, and the revisions that are kept, in one string (`>I2I4i8i8`).
 pub(crate) fn push_scan_args(call: &mut Invocation<'_>, opened: &Opened, kept: Option<&Facts>) {
-    call.push_arg(opened.epoch.get());
-    call.push_arg(opened.index.get());
-    call.push_arg(kept.map_or(-1, |facts| i64::from(facts.batch.revision)));
-    call.push_arg(kept.map_or(-2, |facts| i64::from(facts.product.revision)));
+    let batch_revision = kept.map_or(-1, |facts| i64::from(facts.batch.revision));
+    let product_revision = kept.map_or(-2, |facts| i64::from(facts.product.revision));
+    let mut packed = [0; 22];
+    packed[..2].copy_from_slice(&opened.epoch.get().to_be_bytes());
+    packed[2..6].copy_from_slice(&opened.index.get().to_be_bytes());
+    packed[6..14].copy_from_slice(&batch_revision.to_be_bytes());
+    packed[14..].copy_from_slice(&product_revision.to_be_bytes());
+    call.push_arg(&packed[..]);
 }
