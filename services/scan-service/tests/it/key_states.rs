@@ -13,6 +13,9 @@ use time::OffsetDateTime;
 use crate::app::{App, PATIENCE, open, spawn};
 use crate::shop::{SIZE, Shop, now};
 
+/// Room for tests that scan until they see a change.
+const NO_LIMIT: [(&str, &str); 1] = [("RATE_LIMIT_IP_PER_MINUTE", "1000000")];
+
 const FORGED: &str = "85e49ec3-de12-8001-bccf-0ce2e6986016";
 
 fn revoke(compromised_since: OffsetDateTime) -> Move {
@@ -29,7 +32,7 @@ async fn rotated() -> (Shop, App) {
     let mut shop = Shop::open().await;
     shop.batch.created_at = now() - Duration::from_secs(86_400);
     shop.save().await;
-    let app = open(&shop, &[]).await;
+    let app = open(&shop, &NO_LIMIT).await;
     app.until_heard(shop.rotate_to(2).await).await;
     (shop, app)
 }
@@ -136,7 +139,7 @@ async fn a_report_of_a_tag_whose_key_was_revoked_is_taken() {
 #[tokio::test]
 async fn the_first_tag_of_a_new_key_is_not_called_forged_by_an_instance_that_has_not_heard() {
     let mut shop = Shop::open().await;
-    let app = open(&shop, &[]).await;
+    let app = open(&shop, &NO_LIMIT).await;
     for epoch in 2..12 {
         app.until_heard(shop.move_key(epoch, &Move::Add).await).await;
         shop.move_key(epoch, &Move::Activate).await;
@@ -184,7 +187,7 @@ async fn a_keyring_that_is_gone_or_went_back_is_lost_state_until_it_is_there_aga
     let shop = Shop::open().await;
     let mut link = shop.redis.connection().await;
     let older: Vec<u8> = link.get(KEYRING).await.unwrap();
-    let app = open(&shop, &[]).await;
+    let app = open(&shop, &NO_LIMIT).await;
     app.until_heard(shop.move_key(2, &Move::Add).await).await;
     let newest: Vec<u8> = link.get(KEYRING).await.unwrap();
     for spoilt in [None, Some(older)] {
