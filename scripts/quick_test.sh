@@ -27,6 +27,10 @@ say "using $("$REDIS_SERVER" --version | cut -c1-60) and $(cargo --version)"
 SELECTION=(--workspace)
 if (($# > 0)); then SELECTION=("$@"); fi
 
+# Most tests wait for a server of their own rather than for a core.
+CORES="$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)"
+export RUST_TEST_THREADS="${RUST_TEST_THREADS:-$((CORES * 4))}"
+
 mkdir -p "$TARGET_DIR"
 LOG="$TARGET_DIR/quick_test.log"
 
