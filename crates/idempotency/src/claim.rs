@@ -126,6 +126,18 @@ impl Claim {
         Ok(kept == 1)
     }
 
+    /// Whether the answer that is kept was put there under this claim, and not by a try that took the request over.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn is_completed(&self) -> Result<bool, Error> {
+        let mut begin = redis::cmd("GETRANGE");
+        begin.arg(&self.0.record).arg(0).arg(record::FENCE - 1);
+        let begin = self.0.pool.command(begin).await?;
+        let ours = record::completed(self.0.token, &self.0.seed);
+        Ok(matches!(begin, redis::Value::BulkString(begin) if begin == ours))
+    }
+
     /// Gives the claim back: nothing is left of the request, and the next try is carried out. False when the claim was lost, or
     /// is completed already; then nothing changes.
     ///

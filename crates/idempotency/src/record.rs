@@ -49,6 +49,11 @@ pub(crate) fn fence(token: u64, seed: &[u8; 16]) -> [u8; FENCE] {
     begin(b'C', token, seed)
 }
 
+/// What a record begins with once the claim is completed.
+pub(crate) fn completed(token: u64, seed: &[u8; 16]) -> [u8; FENCE] {
+    begin(b'D', token, seed)
+}
+
 fn begin(kind: u8, token: u64, seed: &[u8; 16]) -> [u8; FENCE] {
     let mut bytes = [0; FENCE];
     bytes[0] = kind;
@@ -64,7 +69,7 @@ pub(crate) fn done(
     fingerprint: &Fingerprint,
     answer: &Answer,
 ) -> Result<Vec<u8>, Error> {
-    Ok([&begin(b'D', token, seed)[..], fingerprint.as_bytes(), &answer.encode()?].concat())
+    Ok([&completed(token, seed)[..], fingerprint.as_bytes(), &answer.encode()?].concat())
 }
 
 /// The answer in the record of a completed claim.

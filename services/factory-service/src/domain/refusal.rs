@@ -25,7 +25,8 @@ pub(crate) enum Refusal {
     UnknownKey,
     /// The key's tenant is suspended.
     Suspended,
-    /// The request's claim went to another try of the same request; nothing was written.
+    /// The request's claim went to another try of the same request; this one wrote nothing. The client is told what that other
+    /// try was.
     ClaimLost,
     /// The durable Redis, or what it holds.
     Store(ApiError),
@@ -54,6 +55,15 @@ impl From<AccessError> for Refusal {
             .into(),
             fault @ AccessError::Record(_) => Self::Store(ApiError::internal(fault)),
         }
+    }
+}
+
+impl From<idempotency::Error> for Refusal {
+    fn from(error: idempotency::Error) -> Self {
+        Self::Store(match error {
+            idempotency::Error::Redis(error) => errors::from_pool(error),
+            fault => ApiError::internal(fault),
+        })
     }
 }
 

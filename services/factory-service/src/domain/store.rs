@@ -128,7 +128,7 @@ impl Store {
     }
 
     /// As [`Self::write`]; where the request is to be carried out once, `answer` is stored in the same call, under the claim that the
-    /// request holds. A claim that was lost to another try meanwhile writes nothing.
+    /// request holds. A claim that was lost to another try meanwhile writes nothing: [`Refusal::ClaimLost`].
     pub(crate) async fn write_once(
         &self,
         caller: &Caller,
@@ -139,8 +139,7 @@ impl Store {
         let Some(once) = &caller.once else { return self.write(event, effect).await };
         let claim = once.claim();
         let own_checks = effect.checks.len();
-        let effect =
-            claim.complete_in(effect, answer).map_err(|error| Refusal::Store(ApiError::internal(error)))?;
+        let effect = claim.complete_in(effect, answer)?;
         let stamp = Stamp { unix_millis: claim.created_ms(), id: claim.id("event"), nonce: claim.nonce() };
         let first = claim.origin();
         // The first try's name stands on what it began; who finished it in its place is said too.
@@ -159,10 +158,16 @@ impl Store {
         let appended = self.durable.append_as(stamp, event, effect).await;
         crash_point("after-effect");
         match appended {
-            Ok(_) => {
+            Ok(appended) if !appended.duplicate => {
                 once.note_done();
                 Ok(Written::Yes)
             }
+            // Every try of the request makes the same event: it may be this one, whose first reply was lost, or another's.
+            Ok(_) if claim.is_completed().await? => {
+                once.note_done();
+                Ok(Written::Yes)
+            }
+            Ok(_) | Err(AppendFailure::Append(AppendError::IdReused { .. })) => Err(Refusal::ClaimLost),
             Err(AppendFailure::Append(AppendError::Precondition { check })) if check >= own_checks => {
                 Err(Refusal::ClaimLost)
             }

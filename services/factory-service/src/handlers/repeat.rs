@@ -1,9 +1,11 @@
 //! `Idempotency-Key`: a `POST` that is sent again is answered again, and carried out once.
 //!
 //! The claim comes first; the effect, its event and the stored answer are one write; what was refused leaves nothing behind, so
-//! that the next try is carried out. The work goes on when the client leaves: what it would have been told is stored.
+//! that the next try is carried out. The work goes on when the client leaves: what it would have been told is stored. A try that was
+//! so slow that another took its place answers what that other one did.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ambient::crash_point;
 use axum::body::{Body, to_bytes};
@@ -14,11 +16,12 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_edge::{ApiBytes, ApiError};
-use idempotency::{Answer, Claimed, Fingerprint, IdempotencyKey, MAX_BODY, Namespace, Origin};
+use idempotency::{Answer, Claim, Claimed, Fingerprint, IdempotencyKey, MAX_BODY, Namespace, Origin};
 use service_kit::errors;
 
 use crate::domain::identity::Caller;
 use crate::domain::once::Once;
+use crate::domain::refusal::Refusal;
 use crate::handlers::reply::Reply;
 use crate::state::AppState;
 
@@ -27,6 +30,9 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 /// How long an answer is kept after it was first given, seconds.
 const TTL: HeaderName = HeaderName::from_static("idempotency-ttl");
+
+/// When to send a request again whose answer is being made elsewhere.
+const SOON: Duration = Duration::from_secs(1);
 
 /// The request's key, if it has one.
 pub(crate) fn key_of(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, ApiError> {
@@ -72,27 +78,54 @@ async fn claim_and_work(
     mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    let claim = match claim(&state, &caller, &sent).await? {
-        Claimed::Fresh(claim) => claim,
-        Claimed::Replay(answer) => return Ok(replay(&state, answer)),
-        Claimed::Reused => return Err(ApiError::IdempotencyKeyReused),
-        Claimed::InFlight { retry_after } => return Err(ApiError::IdempotencyInFlight { retry_after }),
-        Claimed::TooMany { retry_after } => return Err(ApiError::RateLimited { retry_after }),
-        Claimed::StateLost => {
-            state.durable.report_lost("a request was claimed and the deployment record was gone or another");
-            return Err(errors::state_lost());
-        }
+    let claim = match claim_or_answer(&state, &caller, &sent).await? {
+        Ok(claim) => claim,
+        Err(answered) => return Ok(answered),
     };
     crash_point("after-claim");
     let once = Arc::new(Once::new(claim));
     caller.once = Some(Arc::clone(&once));
-    request.extensions_mut().insert(caller);
-    let _alive = once.claim().keep_alive();
+    request.extensions_mut().insert(caller.clone());
+    let alive = once.claim().keep_alive();
     let response = next.run(request).await;
-    settle(&state, &once, response).await
+    drop(alive);
+    match settle(&once, response).await? {
+        Settled::Here(response) if response.status().is_success() => {
+            crash_point("before-answer");
+            Ok(with_ttl(&state, response))
+        }
+        Settled::Here(refusal) => Ok(refusal),
+        Settled::Elsewhere => match claim_or_answer(&state, &caller, &sent).await? {
+            Ok(fresh) => {
+                // The other try was refused. The next one is for the client to send: this one's body is used up.
+                give_back(&fresh).await;
+                Err(ApiError::IdempotencyInFlight { retry_after: SOON })
+            }
+            Err(answered) => Ok(answered),
+        },
+    }
 }
 
-async fn claim(state: &AppState, caller: &Caller, sent: &Sent) -> Result<Claimed, ApiError> {
+/// The claim, or the answer that was given already.
+async fn claim_or_answer(
+    state: &AppState,
+    caller: &Caller,
+    sent: &Sent,
+) -> Result<Result<Claim, Response>, ApiError> {
+    match ask(state, caller, sent).await? {
+        Claimed::Fresh(claim) => Ok(Ok(claim)),
+        Claimed::Replay(answer) => Ok(Err(replay(state, answer))),
+        Claimed::Reused => Err(ApiError::IdempotencyKeyReused),
+        Claimed::InFlight { retry_after } => Err(ApiError::IdempotencyInFlight { retry_after }),
+        Claimed::TooMany { retry_after } => Err(ApiError::RateLimited { retry_after }),
+        Claimed::StateLost => {
+            state.durable.report_lost("a request was claimed and the deployment record was gone or another");
+            Err(errors::state_lost())
+        }
+    }
+}
+
+async fn ask(state: &AppState, caller: &Caller, sent: &Sent) -> Result<Claimed, Refusal> {
     let params: Vec<(&str, &str)> =
         sent.params.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let namespace = Namespace {
@@ -107,9 +140,8 @@ async fn claim(state: &AppState, caller: &Caller, sent: &Sent) -> Result<Claimed
         request_id: caller.request_id.clone(),
         ip: caller.ip,
     };
-    let deployment = state.durable.deployment()?.prefix();
-    let claimed = state.idempotency.claim_or_wait(deployment, &namespace, sent.fingerprint, origin).await;
-    claimed.map_err(of_idempotency)
+    let deployment = state.durable.deployment().map_err(Refusal::Store)?.prefix();
+    Ok(state.idempotency.claim_or_wait(deployment, &namespace, sent.fingerprint, origin).await?)
 }
 
 /// The route's template and what its parameters hold.
@@ -121,22 +153,34 @@ async fn path_of(parts: &mut Parts, state: &AppState) -> Result<(String, Vec<(St
     Ok((template, params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()))
 }
 
-/// Stores the answer of what had no effect, and gives back the claim of what was refused.
-async fn settle(state: &AppState, once: &Once, response: Response) -> Result<Response, ApiError> {
-    if !response.status().is_success() {
-        if !once.is_done()
-            && let Err(error) = once.claim().release().await
-        {
-            tracing::warn!(%error, "the claim of a refused request stays until its lease ends");
-        }
-        return Ok(response);
-    }
-    let response = if once.is_done() { response } else { store(once, response).await? };
-    crash_point("before-answer");
-    Ok(with_ttl(state, response))
+/// Who has the answer.
+enum Settled {
+    /// This try: a success is stored, and after a refusal the claim was given back.
+    Here(Response),
+    /// The claim is no longer this try's: another one took the request over, or its answer was stored after all.
+    Elsewhere,
 }
 
-async fn store(once: &Once, response: Response) -> Result<Response, ApiError> {
+/// Stores the answer of what had no effect, and gives back the claim of what was refused.
+async fn settle(once: &Once, response: Response) -> Result<Settled, ApiError> {
+    if once.is_done() {
+        return Ok(Settled::Here(response));
+    }
+    if response.status().is_success() {
+        return store(once, response).await;
+    }
+    Ok(if give_back(once.claim()).await { Settled::Here(response) } else { Settled::Elsewhere })
+}
+
+/// False where the claim was another's by then. Where Redis did not say, it counts as given back.
+async fn give_back(claim: &Claim) -> bool {
+    claim.release().await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "the claim of a refused request stays until its lease ends");
+        true
+    })
+}
+
+async fn store(once: &Once, response: Response) -> Result<Settled, ApiError> {
     let (parts, body) = response.into_parts();
     let body = to_bytes(body, MAX_BODY).await.map_err(ApiError::internal)?;
     let text =
@@ -148,11 +192,8 @@ async fn store(once: &Once, response: Response) -> Result<Response, ApiError> {
         etag: text(ETAG),
         body: body.to_vec(),
     };
-    if once.claim().complete(&answer).await.map_err(of_idempotency)? {
-        Ok(Response::from_parts(parts, Body::from(body)))
-    } else {
-        Err(ApiError::IdempotencyInFlight { retry_after: std::time::Duration::from_secs(1) })
-    }
+    let stored = once.claim().complete(&answer).await.map_err(Refusal::from)?;
+    Ok(if stored { Settled::Here(Response::from_parts(parts, Body::from(body))) } else { Settled::Elsewhere })
 }
 
 fn replay(state: &AppState, answer: Answer) -> Response {
@@ -165,11 +206,4 @@ fn replay(state: &AppState, answer: Answer) -> Response {
 fn with_ttl(state: &AppState, mut response: Response) -> Response {
     response.headers_mut().insert(TTL, HeaderValue::from(state.idempotency.ttl().as_secs()));
     response
-}
-
-fn of_idempotency(error: idempotency::Error) -> ApiError {
-    match error {
-        idempotency::Error::Redis(error) => errors::from_pool(error),
-        fault => ApiError::internal(fault),
-    }
 }

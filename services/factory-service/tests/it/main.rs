@@ -18,6 +18,7 @@ mod openapi;
 mod outages;
 mod process;
 mod products;
+mod slow_handler;
 mod support;
 mod tags;
 mod tenants;
