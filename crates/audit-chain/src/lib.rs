@@ -29,6 +29,7 @@ mod metrics;
 pub mod note;
 mod script;
 mod verify;
+mod waiting;
 mod worker;
 
 pub use appender::{Appended, Appender, AppenderConfig};

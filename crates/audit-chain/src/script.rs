@@ -109,15 +109,14 @@ pub(crate) enum Objection {
     WrongType { write: usize },
 }
 
-/// Writes `entries`, chained from `expected` to `new_head`, if the stored head is `expected`.
-pub(crate) async fn append(
-    pool: &RedisPool,
+/// The call that writes `entries`, chained from `expected` to `new_head`, if the stored head is `expected`. Sent with [`send`].
+pub(crate) fn call(
     guard: &[Check],
     memory: IdMemory,
     expected: Option<Head>,
     new_head: Head,
     entries: &[&Prepared],
-) -> Result<Reply, Error> {
+) -> Invocation<'static> {
     let size = expected.map_or(0, |head| head.size);
     let room = keys::SEGMENT_ENTRIES - keys::place_in_segment(size);
     let count = entries.len() as u64;
@@ -139,6 +138,11 @@ pub(crate) async fn append(
     for (index, entry) in entries.iter().enumerate().filter(|(_, entry)| !entry.effect.is_empty()) {
         push_effect(&mut call, index, &entry.effect);
     }
+    call
+}
+
+/// Sends a call and reads its reply.
+pub(crate) async fn send(call: Invocation<'_>, pool: &RedisPool) -> Result<Reply, Error> {
     read(call.run(pool).await?)
 }
 
@@ -250,7 +254,7 @@ mod tests {
         let hash = entry_hash(at.size, &at.hash, &entry.payload_hash);
         entry.set_hash(&hash);
         let new_head = Head { size: at.size + 1, hash };
-        let reply = append(pool, guard, ids, *head, new_head, &[entry]).await.unwrap();
+        let reply = send(super::call(guard, ids, *head, new_head, &[entry]), pool).await.unwrap();
         if reply == Reply::Written {
             *head = Some(new_head);
         }

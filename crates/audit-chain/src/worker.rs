@@ -1,6 +1,8 @@
-//! The appender's task. Events wait in order; each turn takes as many from the front as fit one script call.
+//! The appender's task. Events wait in order; a call takes as many from the front as fit one script call. Under load a second
+//! call is sent behind the first before that is answered, chained to the head which the first is to write: Redis runs them in
+//! order, and where the first is not written the second finds another head and is not written either.
 //!
-//! What a turn can end in:
+//! What a call can end in:
 //!
 //! - **written**: all of the call are answered.
 //! - **the head had moved**: the new head came back and nothing was written. The first loss is tried again at once, further
@@ -13,19 +15,23 @@
 //!   The lost call may still run later, but only on the head it expected, and that is gone once anything else is written.
 //! - **state lost, or Redis away**: the call's callers are told; the next ones are tried afresh.
 
-use crate::appender::{Appended, AppenderConfig};
-use crate::conflict::Written;
-use crate::error::{AppendError, Fault, ReadError};
-use crate::hash::{Hash, entry_hash};
+use crate::appender::AppenderConfig;
+use crate::error::AppendError;
+use crate::hash::Hash;
 use crate::head::{Head, StateLoss};
 use crate::log::AuditLog;
 use crate::metrics::AuditMetrics;
-use crate::script::{self, IdMemory, Objection, Prepared, Refusal, Reply};
+use crate::script::{self, IdMemory, Reply};
+use crate::waiting::{Waiter, Waiting, from_read, from_redis};
 use ambient::{Clock, entropy};
-use std::collections::{HashSet, VecDeque};
+use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesOrdered;
+use redis_pool::RedisPool;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 /// Pauses after the second, third and any further lost race (the public contract, docs/CONTRACT.md §8).
 const BACKOFF: [Duration; 3] =
@@ -34,37 +40,38 @@ const BACKOFF: [Duration; 3] =
 /// Spread of each pause, in thousandths: wide, so that rivals that lost together do not come back together.
 const BACKOFF_JITTER: u16 = 500;
 
-/// Calls without a reply after which an event is given up.
-const LOST_REPLIES: u32 = 2;
+/// Calls under way at once: one that Redis works on, and one that is on its way or waits behind it, so that neither side waits for
+/// the other.
+const DEPTH: usize = 2;
 
-/// What `retry_after` says where the failure itself does not.
-const RETRY_SOON: Duration = Duration::from_secs(1);
+/// Calls that must have been written since a race was lost before one is sent behind another again: among rivals it would only be
+/// lost too.
+const CALM: u32 = 4;
 
-type Answer = Result<Appended, AppendError>;
-
-/// An event that waits for its turn.
-#[derive(Debug)]
-pub(crate) struct Waiter {
-    entry: Prepared,
-    answer: oneshot::Sender<Answer>,
-    since: Duration,
-    lost_race: bool,
-    lost_replies: u32,
-    /// The failure that left it open whether the event was written.
-    unsure: Option<redis_pool::Error>,
+/// What a call that is under way is made of: `count` of the waiting, behind those of the calls before it.
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    count: usize,
+    /// The head it was chained to.
+    expected: Option<Head>,
+    new_head: Head,
+    /// Whether that head was one which the call before it had yet to write.
+    ahead: bool,
 }
 
-impl Waiter {
-    pub(crate) fn new(entry: Prepared, answer: oneshot::Sender<Answer>, now: Duration) -> Self {
-        Self { entry, answer, since: now, lost_race: false, lost_replies: 0, unsure: None }
-    }
-}
+type Calls = FuturesOrdered<BoxFuture<'static, Result<Reply, redis_pool::Error>>>;
 
 pub(crate) struct Worker {
     log: AuditLog,
+    /// Calls of this handle reach Redis in the order in which they are made.
+    pool: RedisPool,
     queue: mpsc::Receiver<Waiter>,
-    /// In order of arrival; at most `max_entries_per_call`.
-    pending: VecDeque<Waiter>,
+    /// Whether all handles are gone: nothing more comes.
+    closed: bool,
+    /// Those of the calls under way, and at most `max_entries_per_call` more.
+    waiting: Waiting,
+    /// The calls under way, in their order.
+    sent: VecDeque<Sent>,
     config: AppenderConfig,
     clock: Arc<dyn Clock>,
     metrics: AuditMetrics,
@@ -72,6 +79,8 @@ pub(crate) struct Worker {
     stale: bool,
     /// Races lost in a row.
     losses: u32,
+    /// Calls written since a race was lost.
+    calm: u32,
     /// Whether the last answer was that the state is lost; said in the log once, not once per call.
     state_lost: bool,
 }
@@ -84,201 +93,205 @@ impl Worker {
         clock: Arc<dyn Clock>,
         metrics: AuditMetrics,
     ) -> Self {
-        let pending = VecDeque::with_capacity(config.max_entries_per_call.get());
-        Self { log, queue, pending, config, clock, metrics, stale: true, losses: 0, state_lost: false }
+        Self {
+            pool: log.pool().in_order(),
+            log,
+            queue,
+            closed: false,
+            waiting: Waiting::new(config.max_entries_per_call.get() * DEPTH, metrics.clone()),
+            sent: VecDeque::with_capacity(DEPTH),
+            config,
+            clock,
+            metrics,
+            stale: true,
+            losses: 0,
+            calm: 0,
+            state_lost: false,
+        }
     }
 
     pub(crate) async fn run(mut self) {
-        while self.gather().await {
-            self.turn().await;
-        }
-    }
-
-    /// Waits until there is something to write. False once nothing will come any more.
-    async fn gather(&mut self) -> bool {
+        let mut calls = Calls::new();
         loop {
-            if self.pending.is_empty() {
-                let Some(first) = self.queue.recv().await else { return false };
-                self.pending.push_back(first);
-                // Those woken together with the first one get to hand theirs in: fewer, larger calls.
-                tokio::task::yield_now().await;
-            }
-            while self.pending.len() < self.config.max_entries_per_call.get() {
-                let Ok(next) = self.queue.try_recv() else { break };
-                if !next.answer.is_closed() {
-                    self.pending.push_back(next);
+            self.take_in();
+            if self.may_send() {
+                if let Some(call) = self.next_call().await {
+                    calls.push_back(call);
                 }
+                continue;
             }
-            self.give_up_the_late();
-            if !self.pending.is_empty() {
-                return true;
-            }
-        }
-    }
-
-    fn give_up_the_late(&mut self) {
-        let now = self.clock.monotonic();
-        while let Some(waiter) = self.pending.pop_front() {
-            let waited = now.saturating_sub(waiter.since);
-            if waited < self.config.deadline {
-                self.pending.push_front(waiter);
+            if self.closed && self.waiting.len() == 0 {
                 return;
             }
-            let lost_race = waiter.lost_race;
-            self.refuse(
-                waiter,
-                if lost_race { AppendError::Contention } else { AppendError::Overloaded { waited } },
-            );
+            tokio::select! {
+                biased;
+                Some(reply) = calls.next() => self.settle(reply, &mut calls).await,
+                waiter = self.queue.recv(), if self.has_room() && !self.closed => match waiter {
+                    Some(waiter) => {
+                        self.waiting.push(waiter);
+                        if self.sent.is_empty() {
+                            // Those woken together with the first one get to hand theirs in: fewer, larger calls.
+                            tokio::task::yield_now().await;
+                        }
+                    }
+                    None => self.closed = true,
+                },
+            }
         }
     }
 
-    async fn turn(&mut self) {
-        let count = self.fitting();
+    /// How many belong to calls under way.
+    fn under_way(&self) -> usize {
+        self.sent.iter().map(|sent| sent.count).sum()
+    }
+
+    /// How many have yet to be sent.
+    fn unsent(&self) -> usize {
+        self.waiting.len() - self.under_way()
+    }
+
+    fn has_room(&self) -> bool {
+        self.unsent() < self.config.max_entries_per_call.get()
+    }
+
+    /// Takes what has been handed in, as far as one call can hold it, and gives up on those that waited too long.
+    fn take_in(&mut self) {
+        while self.has_room() {
+            let Ok(next) = self.queue.try_recv() else { break };
+            self.waiting.push(next);
+        }
+        self.waiting.give_up_the_late(self.under_way(), self.clock.monotonic(), self.config.deadline);
+    }
+
+    /// Whether the next call may go: at once when none is under way. Behind one that is, only when as many wait as that one
+    /// writes (so that calls stay of one size), when no race was lost lately, and when nothing has to be read first.
+    fn may_send(&self) -> bool {
+        let unsent = self.unsent();
+        match (self.sent.front(), self.sent.back()) {
+            (Some(front), Some(back)) => {
+                self.sent.len() < DEPTH
+                    && unsent >= front.count
+                    && self.calm >= CALM
+                    && self.log.memory().least() <= back.new_head.size
+            }
+            _ => unsent > 0,
+        }
+    }
+
+    /// The next call; none when the head could not be read, and the callers have been told.
+    async fn next_call(&mut self) -> Option<BoxFuture<'static, Result<Reply, redis_pool::Error>>> {
+        let first = self.under_way();
+        let count = self.waiting.fitting(first, &self.config);
+        let before = self.sent.back().map(|sent| sent.new_head);
         // A head that was only glimpsed is looked at before anything is chained to it.
-        if (std::mem::take(&mut self.stale) || self.log.memory().is_behind())
+        if before.is_none()
+            && (std::mem::take(&mut self.stale) || self.log.memory().is_behind())
             && let Err(error) = self.log.read_head().await
         {
             self.stale = true;
-            return self.refuse_front(count, &from_read(error));
+            self.refuse_front(count, &from_read(error));
+            return None;
         }
-        let expected = self.log.memory().seen();
-        let new_head = self.chain(count, expected);
-        let entries: Vec<&Prepared> = self.pending.iter().take(count).map(|waiter| &waiter.entry).collect();
-        let reply = script::append(
-            self.log.pool(),
-            &self.config.guard,
-            IdMemory::PUBLIC,
-            expected,
-            new_head,
-            &entries,
-        )
-        .await;
+        let expected = before.or_else(|| self.log.memory().seen());
+        let new_head = self.waiting.chain(first, count, expected.unwrap_or(self.log.genesis()));
+        let entries = self.waiting.entries(first, count);
+        let call = script::call(&self.config.guard, IdMemory::PUBLIC, expected, new_head, &entries);
+        self.sent.push_back(Sent { count, expected, new_head, ahead: before.is_some() });
+        let pool = self.pool.clone();
+        Some(Box::pin(async move { script::send(call, &pool).await }))
+    }
+
+    /// Answers the callers of the first call under way, or lets them wait on. What was sent behind a call that was not written is
+    /// waited for and taken back first.
+    async fn settle(&mut self, reply: Result<Reply, redis_pool::Error>, calls: &mut Calls) {
+        let Some(sent) = self.sent.pop_front() else { return };
+        let count = sent.count;
+        if matches!(reply, Ok(Reply::Written)) {
+            return self.written(&sent);
+        }
+        if self.take_back(&sent, calls).await {
+            return;
+        }
         match reply {
-            Ok(Reply::Written) => self.written(count, new_head),
-            Ok(Reply::Refused(refusals)) => self.answer_refused(count, &refusals),
+            Ok(Reply::Written) => {}
+            Ok(Reply::Refused(refusals)) => {
+                self.losses = 0;
+                self.waiting.refused(count, &refusals);
+            }
             Ok(Reply::HeadMoved { head, at_expected }) => {
-                self.lost_race(count, expected, head, at_expected).await
+                self.lost_race(&sent, head, at_expected).await;
             }
             Ok(Reply::GuardFails { check }) => self.refuse_front(count, &StateLoss::Guard { check }.into()),
             Ok(Reply::SegmentDamaged { length }) => {
-                let seq = new_head.size - count as u64;
+                let seq = sent.new_head.size - count as u64;
                 tracing::warn!(seq, length, "the last segment of the audit chain does not fit its head");
                 self.stale = true;
                 self.refuse_front(count, &StateLoss::Damaged { seq }.into());
             }
-            Err(error) if error.maybe_applied() => self.lost_reply(count, &error),
+            Err(error) if error.maybe_applied() => {
+                self.stale = true;
+                self.waiting.in_doubt(0, count, &error);
+            }
             Err(error) => self.refuse_front(count, &from_redis(error)),
         }
     }
 
-    /// How many of the waiting fit one call: bounded in number and bytes, no id twice, none that checks what one before it
-    /// writes.
-    fn fitting(&self) -> usize {
-        let most = self.config.max_entries_per_call.get();
-        let (mut written, mut ids, mut bytes) = (Written::default(), HashSet::with_capacity(most), 0);
-        for (count, waiter) in self.pending.iter().take(most).enumerate() {
-            bytes += waiter.entry.bytes();
-            let too_heavy = count > 0 && bytes > self.config.max_bytes_per_call;
-            if too_heavy || !ids.insert(waiter.entry.id) || !written.admit(waiter.entry.effect()) {
-                return count;
+    /// Waits for the calls behind `failed`. They expect the head that it was to write, so they were not written, and their
+    /// entries wait again; unless one was after all: then `failed` was too, only its reply is lost. Says whether that is so.
+    async fn take_back(&mut self, failed: &Sent, calls: &mut Calls) -> bool {
+        let mut first = failed.count;
+        while let Some(reply) = calls.next().await {
+            let Some(behind) = self.sent.pop_front() else { break };
+            match reply {
+                Ok(Reply::Written) => {
+                    self.written(failed);
+                    self.written(&behind);
+                    return true;
+                }
+                Err(error) if error.maybe_applied() => {
+                    self.stale = true;
+                    first = self.waiting.in_doubt(first, behind.count, &error);
+                }
+                _ => first += behind.count,
             }
         }
-        self.pending.len().min(most)
+        false
     }
 
-    /// Chains the first `count` to the expected head.
-    fn chain(&mut self, count: usize, expected: Option<Head>) -> Head {
-        let start = expected.unwrap_or(self.log.genesis());
-        self.pending.iter_mut().take(count).fold(start, |head, waiter| {
-            let hash = entry_hash(head.size, &head.hash, &waiter.entry.payload_hash);
-            waiter.entry.set_hash(&hash);
-            Head { size: head.size + 1, hash }
-        })
-    }
-
-    fn written(&mut self, count: usize, new_head: Head) {
-        self.log.memory().raise(new_head);
+    fn written(&mut self, sent: &Sent) {
+        self.log.memory().raise(sent.new_head);
         self.losses = 0;
+        self.calm = self.calm.saturating_add(1);
         if std::mem::take(&mut self.state_lost) {
             tracing::info!(
-                size = new_head.size,
+                size = sent.new_head.size,
                 "the audit chain is the one seen before again, appending goes on"
             );
         }
-        let first = new_head.size - count as u64;
-        for (seq, waiter) in (first..).zip(self.pending.drain(..count)) {
-            let hash = waiter.entry.hash();
-            answer(&self.metrics, waiter, Ok(Appended { seq, hash, duplicate: false }));
-        }
+        self.waiting.written(sent.count, sent.new_head);
     }
 
-    /// Answers those named, and leaves the others at the front for the next turn.
-    fn answer_refused(&mut self, count: usize, refusals: &[Refusal]) {
-        self.losses = 0;
-        let mut whys = vec![None; count];
-        for refusal in refusals {
-            if let Some(why) = whys.get_mut(refusal.index) {
-                *why = Some(refusal.why);
-            }
-        }
-        if whys.iter().all(Option::is_none) {
-            let what = "script audit-append refused no entry of the call".to_owned();
-            return self.refuse_front(count, &Fault::Redis(redis_pool::Error::Reply { what }).into());
-        }
-        let group: Vec<Waiter> = self.pending.drain(..count).collect();
-        let mut kept = Vec::with_capacity(count);
-        for (waiter, why) in group.into_iter().zip(whys) {
-            match why {
-                None => kept.push(waiter),
-                Some(Objection::Duplicate { seq, hash }) => {
-                    answer(&self.metrics, waiter, Ok(Appended { seq, hash, duplicate: true }));
-                }
-                Some(Objection::IdReused { seq }) => self.refuse(waiter, AppendError::IdReused { seq }),
-                Some(Objection::CheckFails { check }) => {
-                    self.refuse(waiter, AppendError::Precondition { check })
-                }
-                Some(Objection::WrongType { write }) => {
-                    self.refuse(waiter, Fault::WrongType { write }.into())
-                }
-            }
-        }
-        kept.into_iter().rev().for_each(|waiter| self.pending.push_front(waiter));
-    }
-
-    async fn lost_race(
-        &mut self,
-        count: usize,
-        expected: Option<Head>,
-        found: Option<Option<Head>>,
-        at_expected: Option<Hash>,
-    ) {
+    async fn lost_race(&mut self, sent: &Sent, found: Option<Option<Head>>, at_expected: Option<Hash>) {
         self.metrics.conflict();
-        let damaged = StateLoss::Damaged { seq: expected.map_or(0, |head| head.size) };
-        let judged =
-            found.ok_or(damaged).and_then(|found| self.log.memory().accept(expected, found, at_expected));
-        if let Err(loss) = judged {
-            return self.refuse_front(count, &loss.into());
+        self.calm = 0;
+        if sent.ahead {
+            // It may have been looked at before the call that it followed: what it found says nothing of the head now.
+            self.stale = true;
+        } else {
+            let expected = sent.expected;
+            let damaged = StateLoss::Damaged { seq: expected.map_or(0, |head| head.size) };
+            let judged =
+                found.ok_or(damaged).and_then(|found| self.log.memory().accept(expected, found, at_expected));
+            if let Err(loss) = judged {
+                return self.refuse_front(sent.count, &loss.into());
+            }
         }
-        self.pending.iter_mut().take(count).for_each(|waiter| waiter.lost_race = true);
+        self.waiting.overtaken(sent.count);
         self.losses = self.losses.saturating_add(1);
         if let Some(step) = self.losses.checked_sub(2) {
             let pause = BACKOFF[(step as usize).min(BACKOFF.len() - 1)];
             self.stale = true;
             tokio::time::sleep(entropy::jittered(pause, BACKOFF_JITTER)).await;
-        }
-    }
-
-    fn lost_reply(&mut self, count: usize, error: &redis_pool::Error) {
-        self.stale = true;
-        let group: Vec<Waiter> = self.pending.drain(..count).collect();
-        for mut waiter in group.into_iter().rev() {
-            waiter.unsure = Some(error.clone());
-            waiter.lost_replies += 1;
-            if waiter.lost_replies < LOST_REPLIES {
-                self.pending.push_front(waiter);
-            } else {
-                self.refuse(waiter, from_redis(error.clone()));
-            }
         }
     }
 
@@ -288,46 +301,108 @@ impl Worker {
         {
             tracing::error!(%why, "the durable state is not the one seen before, refusing all appends");
         }
-        let group: Vec<Waiter> = self.pending.drain(..count).collect();
-        group.into_iter().for_each(|waiter| self.refuse(waiter, error.clone()));
-    }
-
-    /// An error that says "nothing was written" must not be given to one of whom that is not known.
-    fn refuse(&self, mut waiter: Waiter, error: AppendError) {
-        let unsure = waiter.unsure.take();
-        let error = match (error, unsure) {
-            (AppendError::Unavailable { retry_after, source, .. }, Some(_)) => {
-                AppendError::Unavailable { maybe_written: true, retry_after, source }
-            }
-            (AppendError::Contention | AppendError::Overloaded { .. }, Some(source)) => {
-                AppendError::Unavailable { maybe_written: true, retry_after: RETRY_SOON, source }
-            }
-            (error, _) => error,
-        };
-        answer(&self.metrics, waiter, Err(error));
+        self.waiting.refuse_all(count, error);
     }
 }
 
-/// A caller that has left takes no answer; how its append ended is counted all the same.
-fn answer(metrics: &AuditMetrics, waiter: Waiter, result: Answer) {
-    metrics.count(&result);
-    drop(waiter.answer.send(result));
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::effect::Effect;
+    use crate::event::{Details, Event, NewEvent};
+    use crate::hash::genesis_prev;
+    use crate::script::Prepared;
+    use ambient::ManualClock;
+    use redis_pool::{Config, Error, PoolMetrics, Reason};
+    use std::num::NonZeroUsize;
+    use tokio::sync::oneshot;
 
-fn from_redis(error: redis_pool::Error) -> AppendError {
-    match error {
-        redis_pool::Error::Overloaded { waited } => AppendError::Overloaded { waited },
-        redis_pool::Error::Unavailable { retry_after, .. } => {
-            AppendError::Unavailable { maybe_written: false, retry_after, source: error }
+    type Answer = Result<crate::Appended, AppendError>;
+
+    /// A worker with two calls of one event each under way, and where their callers wait. Nobody listens at its Redis.
+    fn with_two_calls() -> (Worker, [oneshot::Receiver<Answer>; 2]) {
+        let pool = RedisPool::new(
+            Config {
+                name: "test",
+                url: "redis://127.0.0.1:1".parse().unwrap(),
+                slots: NonZeroUsize::MIN,
+                connections: NonZeroUsize::MIN,
+                wait: Duration::from_millis(1),
+                command_timeout: Duration::from_millis(1),
+            },
+            Arc::new(ManualClock::new()),
+            &PoolMetrics::default(),
+        );
+        let config = AppenderConfig::new("test", Vec::new());
+        let (_, queue) = mpsc::channel(1);
+        let log = AuditLog::new(pool, "test");
+        let clock = Arc::new(ManualClock::new());
+        let mut worker = Worker::new(log, queue, config, clock, AuditMetrics::default());
+        let mut head = Head { size: 0, hash: genesis_prev("test") };
+        let callers = std::array::from_fn(|number| {
+            let what = NewEvent {
+                tenant: "default".into(),
+                actor: "key/1".into(),
+                action: "tag.revoked".into(),
+                resource: format!("tag/{number}"),
+                request_id: "r".into(),
+                ip: None,
+                details: Details::new(),
+            };
+            let event = Event::new(0, ambient::uuid_v7(0), [0; 16], what).unwrap();
+            let (answer, answered) = oneshot::channel();
+            worker.waiting.push(Waiter::new(Prepared::new(&event, Effect::none()), answer, Duration::ZERO));
+            let (expected, ahead) = ((number > 0).then_some(head), number > 0);
+            head = worker.waiting.chain(number, 1, head);
+            worker.sent.push_back(Sent { count: 1, expected, new_head: head, ahead });
+            answered
+        });
+        (worker, callers)
+    }
+
+    fn calls(replies: impl IntoIterator<Item = Result<Reply, Error>>) -> Calls {
+        let call = |reply| -> BoxFuture<'static, _> { Box::pin(std::future::ready(reply)) };
+        replies.into_iter().map(call).collect()
+    }
+
+    fn no_reply() -> Result<Reply, Error> {
+        let (reason, retry_after) = (Reason::Timeout(Duration::from_millis(1)), Duration::ZERO);
+        Err(Error::Unavailable { reason, retry_after })
+    }
+
+    #[tokio::test]
+    async fn a_second_call_that_was_written_tells_that_the_first_was_too() {
+        let (mut worker, mut callers) = with_two_calls();
+        worker.settle(no_reply(), &mut calls([Ok(Reply::Written)])).await;
+        let seqs = callers.each_mut().map(|caller| caller.try_recv().unwrap().unwrap().seq);
+        assert_eq!(seqs, [0, 1]);
+        assert_eq!(worker.log.memory().seen().unwrap().size, 2);
+    }
+
+    #[tokio::test]
+    async fn calls_without_a_reply_wait_once_and_are_then_told_that_it_is_not_known() {
+        let (mut worker, mut callers) = with_two_calls();
+        let sent = worker.sent.clone();
+        worker.settle(no_reply(), &mut calls([no_reply()])).await;
+        assert_eq!((worker.waiting.len(), worker.sent.len(), worker.stale), (2, 0, true));
+        worker.sent = sent;
+        worker.settle(no_reply(), &mut calls([no_reply()])).await;
+        for caller in &mut callers {
+            let told = caller.try_recv().unwrap();
+            assert!(matches!(told, Err(AppendError::Unavailable { maybe_written: true, .. })), "{told:?}");
         }
-        redis_pool::Error::Server { .. } | redis_pool::Error::Reply { .. } => Fault::Redis(error).into(),
+        assert_eq!(worker.waiting.len(), 0);
     }
-}
 
-fn from_read(error: ReadError) -> AppendError {
-    match error {
-        ReadError::StateLost(loss) => loss.into(),
-        ReadError::Redis(error) => from_redis(error),
-        ReadError::Damaged { seq } => StateLoss::Damaged { seq }.into(),
+    #[tokio::test]
+    async fn a_head_that_a_call_sent_ahead_found_is_judged_by_nobody() {
+        let (mut worker, mut callers) = with_two_calls();
+        worker.settle(Ok(Reply::Written), &mut Calls::new()).await;
+        // As if it had been read before the first call was: then there was no head yet.
+        let moved = Reply::HeadMoved { head: Some(None), at_expected: None };
+        worker.settle(Ok(moved), &mut Calls::new()).await;
+        assert_eq!(callers[0].try_recv().unwrap().unwrap().seq, 0);
+        assert!(callers[1].try_recv().is_err(), "it goes again");
+        assert!(worker.stale && !worker.state_lost);
     }
 }

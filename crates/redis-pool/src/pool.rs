@@ -66,6 +66,8 @@ pub struct Stats {
 #[derive(Clone)]
 pub struct RedisPool {
     inner: Arc<Inner>,
+    /// The connection that this handle's commands prefer; none: each in turn.
+    link: Option<usize>,
 }
 
 /// A slot that is taken, or several joined. Dropping it gives it back.
@@ -124,7 +126,14 @@ impl RedisPool {
             clock,
         });
         metrics.watch(&inner);
-        Self { inner }
+        Self { inner, link: None }
+    }
+
+    /// A handle to the same pool whose commands share one connection while it is up, so that Redis reads them in the order in
+    /// which they were first polled. That is a preference and no promise: a slot or the connection may have to be waited for.
+    #[must_use]
+    pub fn in_order(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), link: Some(0) }
     }
 
     /// Sends one command and reads its reply within the command timeout.
@@ -142,7 +151,7 @@ impl RedisPool {
     pub async fn command_within(&self, cmd: Cmd, within: Duration) -> Result<Value, Error> {
         let permit = self.inner.ask_breaker()?;
         let slot = self.inner.slot().await?;
-        self.inner.carry(permit, cmd, slot, within).await
+        self.inner.carry(permit, cmd, slot, within, self.link).await
     }
 
     /// Takes a slot, to be used with [`Self::command_holding`]; waits for it as any command does.
@@ -160,7 +169,7 @@ impl RedisPool {
     /// See [`Error`].
     pub async fn command_holding(&self, cmd: Cmd, slot: Slot, within: Duration) -> Result<Value, Error> {
         let permit = self.inner.ask_breaker()?;
-        self.inner.carry(permit, cmd, slot.0, within).await
+        self.inner.carry(permit, cmd, slot.0, within, self.link).await
     }
 
     /// The condition at this moment.
@@ -227,9 +236,10 @@ impl Inner {
         cmd: Cmd,
         slot: OwnedSemaphorePermit,
         within: Duration,
+        link: Option<usize>,
     ) -> Result<Value, Error> {
         let started = self.clock.monotonic();
-        let outcome = self.exchange(cmd, slot, within).await;
+        let outcome = self.exchange(cmd, slot, within, link).await;
         let now = self.clock.monotonic();
         self.durations.observe(now.saturating_sub(started).as_secs_f64());
         match &outcome {
@@ -265,9 +275,15 @@ impl Inner {
         clippy::disallowed_methods,
         reason = "a deadline of tokio's own timers, which a test's paused time moves too"
     )]
-    async fn exchange(&self, cmd: Cmd, slot: OwnedSemaphorePermit, within: Duration) -> Result<Value, Error> {
+    async fn exchange(
+        &self,
+        cmd: Cmd,
+        slot: OwnedSemaphorePermit,
+        within: Duration,
+        link: Option<usize>,
+    ) -> Result<Value, Error> {
         let deadline = tokio::time::Instant::now() + within;
-        let live = self.live(deadline, within).await?;
+        let live = self.live(deadline, within, link).await?;
         let patience = (self.config.command_timeout * PATIENCE).max(MIN_PATIENCE);
         let exchange = Exchange::start(live, cmd, slot, patience);
         let reply = tokio::time::timeout_at(deadline, exchange)
@@ -276,9 +292,14 @@ impl Inner {
         reply.and_then(Value::extract_error).map_err(|error| classify(&error))
     }
 
-    /// The next connection that is up, or the first to come up before the deadline.
-    async fn live(&self, deadline: tokio::time::Instant, within: Duration) -> Result<Live, Error> {
-        let first = self.next_link.fetch_add(1, Ordering::Relaxed);
+    /// The preferred connection or else the next, whichever is up, or the first to come up before the deadline.
+    async fn live(
+        &self,
+        deadline: tokio::time::Instant,
+        within: Duration,
+        preferred: Option<usize>,
+    ) -> Result<Live, Error> {
+        let first = preferred.unwrap_or_else(|| self.next_link.fetch_add(1, Ordering::Relaxed));
         let count = self.links.len();
         if let Some(live) =
             (0..count).find_map(|offset| self.links[first.wrapping_add(offset) % count].live())

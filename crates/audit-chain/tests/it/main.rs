@@ -11,3 +11,4 @@ mod racing;
 mod reading;
 mod state_loss;
 mod support;
+mod two_calls;

@@ -48,7 +48,8 @@ async fn losing_every_race_ends_in_contention_with_nothing_written() {
     assert!(matches!(one, Err(AppendError::Contention)), "{one:?}");
     assert!(matches!(two, Err(AppendError::Contention)), "{two:?}");
     let written = verified_events(&rival).await;
-    assert!(written.len() > 10, "it tried again and again");
+    // Without the pauses between tries it would be hundreds.
+    assert!((10..100).contains(&written.len()), "it tried {} times", written.len());
     assert!(written.iter().all(|event| event.what().resource == "rival"));
     let mut direct = redis.connection().await;
     for event in &events {
