@@ -9,21 +9,26 @@
 -- Five scans in 60 s are the most that a risk factor looks at, so four earlier times are enough.
 -- Complexity: O(1).
 
--- tag_scan(now, state): state is the stored string or false.
+-- A clock further behind than this has been ahead when the state was written: how long ago its scans were is not known then.
+local SCAN_AHEAD_MS = 60000
+
+-- tag_scan(now, state): state is the stored string or false; what scan_judge calls damaged must not come here.
 --   -> new_state, count, first_at, in_30_s, in_60_s, revoked (0|1); the scan itself is counted in each.
 -- Worked: tag_scan(1000, false) -> <23 bytes>, 1, 1000, 1, 1, 0
 local function tag_scan(now, state)
   local flags, count, first_at, last_at, a, b, c = 0, 0, now, now, 65535, 65535, 65535
   local since = 65535
-  if state then
-    if #state == 23 then
-      flags, count, first_at, last_at, a, b, c = struct.unpack('>BI4I6I6I2I2I2', state)
-      since = now - last_at
-      if since < 0 then since = 0 elseif since > 65535 then since = 65535 end
-      if now < last_at then now = last_at end
-    elseif #state > 0 then
-      flags = string.byte(state, 1)
+  if state and #state == 23 then
+    flags, count, first_at, last_at, a, b, c = struct.unpack('>BI4I6I6I2I2I2', state)
+    if last_at > now + SCAN_AHEAD_MS then
+      last_at, a, b, c = now, 65535, 65535, 65535
+      first_at = math.min(first_at, now)
+    else
+      since = math.min(math.max(now - last_at, 0), 65535)
+      now = math.max(now, last_at)
     end
+  elseif state and #state == 1 then
+    flags = string.byte(state, 1)
   end
   if count < 4294967295 then count = count + 1 end
   local in_30, in_60, ago = 1, 1, since
@@ -36,7 +41,7 @@ local function tag_scan(now, state)
   return new_state, count, first_at, in_30, in_60, flags % 2
 end
 
--- batch_holds(batch, epoch, index): batch is the stored record or false -> true when the tag was minted.
+-- batch_holds(batch, epoch, index): batch is the stored record (10 bytes or more) or false -> true when the tag was minted.
 -- Worked: batch_holds(struct.pack('>I4I4I2', 1, 10, 3), 3, 9) -> true
 local function batch_holds(batch, epoch, index)
   if not batch then return false end
@@ -44,7 +49,18 @@ local function batch_holds(batch, epoch, index)
   return minted_in == epoch and index < size
 end
 
--- record_if_changed(record, revision): record is the stored string or false; revision -1 asks for it in any case, -2 never.
+-- scan_judge(batch, state, product, product_revision, epoch, index): the stored strings, or false -> one of these three. Asked before anything is
+-- written: a record that cannot be read must fail its own scan alone, and be overwritten by none.
+local SCAN_MINTED, SCAN_NOT_MINTED, SCAN_DAMAGED = 0, 2, 6
+-- Worked: scan_judge(struct.pack('>I4I4I2', 1, 10, 3), false, false, -2, 3, 9) -> SCAN_MINTED
+local function scan_judge(batch, state, product, product_revision, epoch, index)
+  if batch and #batch < 10 or state and #state ~= 0 and #state ~= 1 and #state ~= 23 then return SCAN_DAMAGED end
+  if not batch_holds(batch, epoch, index) then return SCAN_NOT_MINTED end
+  if product_revision ~= -2 and not (product and #product >= 4) then return SCAN_DAMAGED end
+  return SCAN_MINTED
+end
+
+-- record_if_changed(record, revision): record is the stored string (4 bytes or more) or false; revision -1 asks for it in any case, -2 never.
 --   -> the record, or '' when it has that revision, is not there, or is not asked for.
 local function record_if_changed(record, revision)
   if not record or revision == -2 or struct.unpack('>I4', record) == revision then return '' end

@@ -15,6 +15,11 @@ local state, count, first_at, in_30, in_60, revoked = tag_scan(tonumber(ARGV[1])
 redis.call('SET', KEYS[1], state)
 return { state, count, first_at, in_30, in_60, revoked }";
 
+/// ARGV 1 batch record, 2 tag state, 3 product record ('' for none) · 4 product revision the caller holds
+const JUDGED: &str = "
+local function stored(text) return text ~= '' and text end
+return scan_judge(stored(ARGV[1]), stored(ARGV[2]), stored(ARGV[3]), tonumber(ARGV[4]), 3, 9)";
+
 /// ARGV 1 batch record ('' for none) · 2 epoch · 3 index · 4 revision the caller holds · 5 deployment record · 6 beginning expected
 const OTHERS: &str = "
 local record = ARGV[1] ~= '' and ARGV[1]
@@ -30,20 +35,34 @@ const MOST: usize = 5;
 
 type Reply = (Vec<u8>, u32, u64, usize, usize, u8);
 
+/// How far a clock may go back and its earlier readings still count.
+const AHEAD: u64 = 60_000;
+
 /// Every scan of one tag, in full.
 #[derive(Debug, Default)]
 struct Oracle {
     revoked: bool,
+    count: u32,
+    first: u64,
+    /// When each was, as far as that is known.
     at: Vec<u64>,
 }
 
 impl Oracle {
     fn scan(&mut self, now: u64) -> (u32, u64, usize, usize, u8) {
-        let now = self.at.last().map_or(now, |&last| now.max(last));
+        let mut now = now;
+        match self.at.last() {
+            Some(last) if *last > now + AHEAD => {
+                self.at.clear();
+                self.first = self.first.min(now);
+            }
+            Some(last) => now = now.max(*last),
+            None => self.first = now,
+        }
         self.at.push(now);
+        self.count += 1;
         let within = |ms: u64| self.at.iter().filter(|&&at| now - at < ms).count().min(MOST);
-        let count = u32::try_from(self.at.len()).unwrap();
-        (count, self.at[0], within(30_000), within(60_000), u8::from(self.revoked))
+        (self.count, self.first, within(30_000), within(60_000), u8::from(self.revoked))
     }
 }
 
@@ -99,7 +118,7 @@ fn counts_and_frequencies_are_those_of_an_oracle_that_forgets_nothing() {
                 let expected = oracle.scan(now);
                 prop_assert_eq!((count, first, in_30, in_60, revoked), expected);
                 let stored = TagState::parse(Some(&state)).unwrap();
-                let times = Some((oracle.at[0], *oracle.at.last().unwrap()));
+                let times = Some((oracle.first, *oracle.at.last().unwrap()));
                 let read = TagState { revoked: oracle.revoked, scan_count: expected.0, scanned_at: times };
                 prop_assert_eq!(stored, read);
             }
@@ -178,6 +197,58 @@ async fn a_batch_holds_what_the_record_says_for_lua_and_rust_alike() {
         }
     }
     assert!(!others(&mut link, None, (3, 0, -1), ("", "x")).await.0);
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_told_from_what_was_never_minted() {
+    let redis = RedisServer::start().await;
+    let mut link = redis.connection().await;
+    let script = Script::new(&[SCAN_LUA, JUDGED].concat());
+    const MINTED: u8 = 0;
+    const NOT_MINTED: u8 = 2;
+    const DAMAGED: u8 = 6;
+    let (held, elsewhere) = (batch(7).encode(1), Batch { size: 9, ..batch(7) }.encode(1));
+    let product = product(1).encode(1);
+    let (held, elsewhere, product) = (&held[..], &elsewhere[..], &product[..]);
+    for (batch, state, product, revision, expected) in [
+        (held, &b""[..], product, 1, MINTED),
+        (held, &[1], b"", -2, MINTED),
+        (held, &[0; 23], product, -1, MINTED),
+        (elsewhere, b"", product, 1, NOT_MINTED),
+        (b"", b"", product, 1, NOT_MINTED),
+        (&held[..9], b"", product, 1, DAMAGED),
+        (&held[..10], b"", product, 1, MINTED),
+        (held, &[0; 2], product, 1, DAMAGED),
+        (held, &[0; 22], product, 1, DAMAGED),
+        (held, &[0; 24], product, 1, DAMAGED),
+        (held, b"", &product[..3], 1, DAMAGED),
+        (held, b"", b"", 1, DAMAGED),
+        // Which product it is the caller does not know yet: what stands in its place is the batch.
+        (held, b"", &product[..3], -2, MINTED),
+    ] {
+        let mut call = script.prepare_invoke();
+        let judged: u8 =
+            call.arg(batch).arg(state).arg(product).arg(revision).invoke_async(&mut link).await.unwrap();
+        assert_eq!(judged, expected, "{batch:?} {state:?} {product:?} {revision}");
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_was_far_ahead_once_spoils_no_later_scan() {
+    let redis = RedisServer::start().await;
+    let (mut link, script) = (redis.connection().await, scan_at());
+    const DAY: u64 = 86_400_000;
+    let (_, _, first, ..) = scan(&mut link, &script, "tag", START + DAY).await;
+    assert_eq!(first, START + DAY);
+    for hour in 0..5 {
+        let (_, count, first, in_30, in_60, _) =
+            scan(&mut link, &script, "tag", START + hour * 3_600_000).await;
+        assert_eq!(
+            (u64::from(count), first, in_30, in_60),
+            (hour + 2, START, 1, 1),
+            "one scan an hour is no burst"
+        );
+    }
 }
 
 #[tokio::test]

@@ -30,7 +30,8 @@ local LIMITER_WINDOW_MS = 60000
 local LIMITER_JOIN_MS = 1875 -- 60 s / 32
 local LIMITER_MAX_GROUPS = 32
 local LIMITER_AHEAD_MS = 60000
-local LIMITER_SLACK_MS = 1000 -- a state outlives its last group by this
+-- A state outlives its last group by this: as long as a clock that jumps ahead and comes back is still believed, so that it meets its state again.
+local LIMITER_SLACK_MS = 61000
 local LIMITER_HEAD_BYTES = 14
 local LIMITER_GROUP_BYTES = 11
 
@@ -195,7 +196,7 @@ local function limiter_decide(now, values, key_at, args, arg_at)
 end
 
 -- How long a state is to be kept, ms. As text where it is the usual span, because Redis writes a number out slowly.
-local LIMITER_LIFE = '61000' -- LIMITER_WINDOW_MS + LIMITER_SLACK_MS
+local LIMITER_LIFE = '121000' -- LIMITER_WINDOW_MS + LIMITER_SLACK_MS
 local function limiter_life(s, now)
   if s.last == now then
     return LIMITER_LIFE

@@ -150,7 +150,8 @@ async fn states_expire_and_a_birth_record_does_not() {
     let mut world = World::new().await;
     let _ = world.limiter("eu").decide(&[ip("192.0.2.1", 100)]).await.unwrap();
     let ttl = world.ttl_ms(STATE).await;
-    assert!((50_000..=61_000).contains(&ttl), "{ttl} ms");
+    // A clock that jumps ahead by a minute and comes back meets its state again.
+    assert!((110_000..=121_000).contains(&ttl), "{ttl} ms");
     assert_eq!(world.ttl_ms(BORN).await, -1);
 }
 
@@ -191,7 +192,7 @@ async fn a_refund_gives_back_one_unit_of_each_dimension_and_only_while_it_is_hel
     let again = limiter.decide(&both).await.unwrap();
     assert!(again.is_allowed());
     assert_eq!(again.report().statuses[1].remaining, 3);
-    assert!((1..=61_000).contains(&world.ttl_ms(STATE).await), "a refund keeps the TTL");
+    assert!((1..=121_000).contains(&world.ttl_ms(STATE).await), "a refund keeps the TTL");
     world.flush_all().await;
     assert_eq!(limiter.refund(second, &both).await.unwrap(), 0);
     assert_eq!(world.get(STATE).await, None);

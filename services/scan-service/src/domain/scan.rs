@@ -32,6 +32,7 @@ const NOT_MINTED: u8 = 2;
 const DENIED: u8 = 3;
 const KEY_INVALID: u8 = 4;
 const KEY_FORBIDDEN: u8 = 5;
+const DAMAGED: u8 = 6;
 /// By what the script says a scan was counted.
 const BY_ADDRESS: u8 = 0;
 const BY_KEY: u8 = 1;
@@ -184,6 +185,7 @@ impl Scanner {
             (Some(NOT_MINTED), Decision::Allowed { .. }) => Err(Refusal::NotMinted),
             (Some(KEY_INVALID), Decision::Allowed { .. }) => Err(Refusal::Key(KeyRefusal::Invalid)),
             (Some(KEY_FORBIDDEN), Decision::Allowed { .. }) => Err(Refusal::Key(KeyRefusal::Forbidden)),
+            (Some(DAMAGED), Decision::Allowed { .. }) => Err(damaged()),
             (Some(DENIED), Decision::Denied { retry_after, .. }) => Err(Refusal::Denied { retry_after }),
             _ => Err(misshapen("status and decision contradict each other")),
         }
@@ -220,6 +222,7 @@ impl Scanner {
             Some(COUNTED) => Counted::read(reply.facts(), &reply),
             Some(LOST) => Err(Refusal::StateLost),
             Some(NOT_MINTED) => Err(Refusal::NotMinted),
+            Some(DAMAGED) => Err(damaged()),
             _ => Err(misshapen("an unknown status")),
         }
     }
@@ -337,6 +340,10 @@ fn judged(
         verification_id: ambient::uuid_v7(counted.now_ms),
         facts,
     }
+}
+
+fn damaged() -> Refusal {
+    misshapen("the stored record of a tag, its batch or its product has a length that none has")
 }
 
 fn misshapen(what: &str) -> Refusal {

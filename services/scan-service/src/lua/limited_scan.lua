@@ -13,8 +13,8 @@
 --        string, or an array of it, the batch record and the product record where the caller does not hold both ('' for the one it holds);
 --        and after them, where the chain has more entries than ARGV says, its head
 --        packed: B status: 0 counted, 2 never minted, 3 denied by the limiter, 4 what is shown is no key in force, 5 the key lacks the scope of
---        partners · B what the scan was limited by: 0 the address, 1 the key · the limiter's 6 + 5 integers as i8 · when the status is 0: I6 now (ms
---        since 1970), I4 count, I6 first_at (ms), B scans in 30 s, B in 60 s, B revoked 0|1 (all big-endian; packed, because turning twenty
+--        partners, 6 what is stored of the tag, its batch or its product cannot be read · B what the scan was limited by: 0 the address, 1 the
+--        key · the limiter's 6 + 5 integers as i8 · when the status is 0: I6 now (ms since 1970), I4 count, I6 first_at (ms), B scans in 30 s, B in 60 s, B revoked 0|1 (all big-endian; packed, because turning twenty
 --        integers into a reply costs as much as all of the limiter's arithmetic)
 -- Worked: one scan without a key, tag 3 of batch 17, never scanned:
 --   EVALSHA <sha> 7 vt1:deployment vt1:{audit}:head vtrl1:{eu}:born vt1:b:17 vt1:t:AAARAAAD vt1:b:17 vtrl1:{eu}:ip:192.0.2.1
@@ -59,6 +59,7 @@ while key_at <= #KEYS do
     end
     key_at = key_at + 2
   end
+  local held = scan_judge(batch, values[tag_key], product, product_revision, epoch, index)
   local keys = { KEYS[3], state_key }
   local decision = limiter_decide(now, { values[KEYS[3]], values[state_key] }, 1, limits, 1)
   limiter_commit(decision, keys)
@@ -69,8 +70,8 @@ while key_at <= #KEYS do
     reply = '\3' .. packed
   elseif refused then
     reply = refused .. packed
-  elseif not batch_holds(batch, epoch, index) then
-    reply = '\2' .. packed
+  elseif held ~= SCAN_MINTED then
+    reply = string.char(held) .. packed
   else
     local state, count, first_at, in_30, in_60, revoked = tag_scan(now, values[tag_key])
     values[tag_key] = state

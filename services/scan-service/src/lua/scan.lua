@@ -6,7 +6,7 @@
 --        this process has seen
 -- Reply  a packed string, or an array of it, the batch record and the product record where the caller does not hold both ('' for the one it
 --        holds), and the audit head where the chain has more entries than ARGV says. packed: B status: 0 counted, 1 the deployment is gone or another
---        or the audit head is lower, 2 never minted · when the status is 0: I6 now (ms since 1970),
+--        or the audit head is lower, 2 never minted, 6 what is stored of the tag, its batch or its product cannot be read · when the status is 0: I6 now (ms since 1970),
 --        I4 count, I6 first_at (ms), B scans in 30 s, B in 60 s, B revoked 0|1 (all big-endian)
 -- Worked: EVALSHA <sha> 5 vt1:deployment vt1:b:17 vt1:t:AAARAAAD vt1:b:17 vt1:{audit}:head  '{"id":"ab"' <22 bytes: 1, 3, -1, -2> 7
 --   -> { <1 + 19 bytes>, <batch>, '' }
@@ -19,7 +19,8 @@ if not is_deployment(values[1], ARGV[1]) then return '\1' end
 local size, least = audit_size(values[5]), tonumber(ARGV[3])
 if size < least then return '\1' end
 local epoch, index, batch_revision, product_revision = struct.unpack('>I2I4i8i8', ARGV[2])
-if not batch_holds(values[2], epoch, index) then return '\2' end
+local held = scan_judge(values[2], values[3], values[4], product_revision, epoch, index)
+if held ~= SCAN_MINTED then return string.char(held) end
 local state, count, first_at, in_30, in_60, revoked = tag_scan(now, values[3])
 redis.call('SET', KEYS[3], state)
 local reply = '\0' .. struct.pack('>I6I4I6BBB', now, count, first_at, in_30, in_60, revoked)

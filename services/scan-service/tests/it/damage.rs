@@ -1,10 +1,12 @@
 //! Stored records that cannot be read: an opaque 500, never a verdict made of guesses.
 
 use catalog::keys;
+use futures_util::future::join_all;
 use redis::AsyncCommands;
+use test_support::RedisServer;
 
 use crate::app::{App, open};
-use crate::shop::Shop;
+use crate::shop::{SIZE, Shop};
 
 async fn assert_opaque(app: &App, shop: &Shop) {
     let failed = app.scan(shop.tag(0)).await;
@@ -48,4 +50,57 @@ async fn a_batch_too_short_for_its_header_is_a_fault_of_ours() {
     let app = open(&shop, &[]).await;
     let () = shop.redis.connection().await.set(keys::batch(shop.batch.batch_no), "short").await.unwrap();
     assert_opaque(&app, &shop).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_batch_fails_no_scan_of_another() {
+    let shop = Shop::open().await;
+    let app = open(&shop, &[("RATE_LIMIT_IP_PER_MINUTE", "1000000")]).await;
+    let damaged = shop.tag_of(shop.batch.epoch, tag_id::BatchNo::new(99).unwrap(), 0).to_string();
+    let () =
+        shop.redis.connection().await.set(keys::batch(tag_id::BatchNo::new(99).unwrap()), "x").await.unwrap();
+    // Many at once, so that both kinds travel in the same calls.
+    for _ in 0..10 {
+        let scans = (0..60).map(|number| {
+            app.scan(if number % 3 == 0 { damaged.clone() } else { shop.tag(number % SIZE).to_string() })
+        });
+        for (number, answer) in join_all(scans).await.into_iter().enumerate() {
+            let expected = if number % 3 == 0 { 500 } else { 200 };
+            assert_eq!(answer.status, expected, "{}", answer.text);
+            assert!(answer.has_rate(), "both were limited");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_tag_state_is_told_and_left_as_it_is() {
+    let (shop, limiter) = (Shop::open().await, RedisServer::start().await);
+    let mut link = shop.redis.connection().await;
+    let own = limiter.url();
+    for settings in [&[][..], &[("RATE_LIMIT_REDIS_URL", own.as_str())]] {
+        let app = open(&shop, settings).await;
+        assert_eq!(app.scan(shop.tag(0)).await.status, 200);
+        let state = keys::tag(shop.keyring.open(&shop.tag(0)).unwrap().serial());
+        let () = link.append(&state, "x").await.unwrap();
+        let before: Vec<u8> = link.get(&state).await.unwrap();
+        assert_opaque(&app, &shop).await;
+        assert_eq!(link.get::<_, Vec<u8>>(&state).await.unwrap(), before);
+        let () = link.del(&state).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_scan_that_failed_for_a_damaged_product_was_not_counted() {
+    let (mut shop, limiter) = (Shop::open().await, RedisServer::start().await);
+    let mut link = shop.redis.connection().await;
+    let own = limiter.url();
+    let product = keys::product(&shop.product.id);
+    for settings in [&[][..], &[("RATE_LIMIT_REDIS_URL", own.as_str())]] {
+        let app = open(&shop, settings).await;
+        let before = app.scan(shop.tag(1)).await.verdict()["scan_count"].as_u64().unwrap();
+        let () = link.set(&product, "xx").await.unwrap();
+        assert_eq!(app.scan(shop.tag(1)).await.status, 500);
+        shop.save().await;
+        assert_eq!(app.scan(shop.tag(1)).await.verdict()["scan_count"], before + 1);
+    }
 }
