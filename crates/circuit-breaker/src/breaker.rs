@@ -109,6 +109,16 @@ impl Breaker {
         self.try_probe(word, nanos(now))
     }
 
+    /// Whether a call made at `now` would be let through. Takes no place and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::try_acquire`].
+    #[inline]
+    pub fn check(&self, now: Duration) -> Result<(), Rejected> {
+        self.successes_so_far(&mut self.load(), nanos(now)).map(|_| ())
+    }
+
     /// The state as last left by a caller; time alone does not change it.
     #[must_use]
     pub fn state(&self) -> State {
@@ -131,23 +141,8 @@ impl Breaker {
 
     fn try_probe(&self, mut word: Word, now: u64) -> Result<Permit<'_>, Rejected> {
         loop {
-            let count = match word.phase() {
-                Phase::Closed => return Ok(Permit::closed(self, word.generation())),
-                Phase::HalfOpen => word.count(),
-                Phase::Open | Phase::Probing => {
-                    let deadline = Deadline::from_bits(self.deadline.load(Ordering::Acquire));
-                    // Only a deadline read while the word stood still is surely the word's own.
-                    let seen = self.load();
-                    if seen != word {
-                        word = seen;
-                        continue;
-                    }
-                    match deadline.of(word) {
-                        None => return Err(self.limits.not_yet_known(word)),
-                        Some(deadline) if now < deadline => return Err(Rejected::until(deadline, now)),
-                        Some(_) => word.count(),
-                    }
-                }
+            let Some(count) = self.successes_so_far(&mut word, now)? else {
+                return Ok(Permit::closed(self, word.generation()));
             };
             match self.swap(word, word.advance(Phase::Probing, count)) {
                 Ok(probing) => {
@@ -159,6 +154,31 @@ impl Breaker {
                     return Ok(Permit::probe(self, probing.generation(), deadline));
                 }
                 Err(seen) => word = seen,
+            }
+        }
+    }
+
+    /// Where a probe may go now, how many have succeeded in this half-open phase; nothing where the breaker is closed. `word` is
+    /// moved on to what was looked at.
+    fn successes_so_far(&self, word: &mut Word, now: u64) -> Result<Option<u64>, Rejected> {
+        loop {
+            match word.phase() {
+                Phase::Closed => return Ok(None),
+                Phase::HalfOpen => return Ok(Some(word.count())),
+                Phase::Open | Phase::Probing => {
+                    let deadline = Deadline::from_bits(self.deadline.load(Ordering::Acquire));
+                    // Only a deadline read while the word stood still is surely the word's own.
+                    let seen = self.load();
+                    if seen != *word {
+                        *word = seen;
+                        continue;
+                    }
+                    return match deadline.of(*word) {
+                        None => Err(self.limits.not_yet_known(*word)),
+                        Some(deadline) if now < deadline => Err(Rejected::until(deadline, now)),
+                        Some(_) => Ok(Some(word.count())),
+                    };
+                }
             }
         }
     }

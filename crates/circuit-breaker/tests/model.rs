@@ -172,7 +172,11 @@ impl<'a> Pair<'a> {
     }
 
     fn acquire(&mut self) -> Result<(), TestCaseError> {
-        match (self.breaker.try_acquire(self.now), self.model.acquire(self.now)) {
+        let checked = self.breaker.check(self.now);
+        prop_assert_eq!(self.breaker.state(), self.model.state(), "looking changes nothing");
+        let asked = self.breaker.try_acquire(self.now);
+        prop_assert_eq!(checked, asked.as_ref().map(|_| ()).map_err(|rejected| *rejected));
+        match (asked, self.model.acquire(self.now)) {
             (Ok(permit), Ok(ticket)) => {
                 prop_assert_eq!(permit.is_probe(), self.model.state() == State::HalfOpen);
                 self.out.push((ticket, permit));

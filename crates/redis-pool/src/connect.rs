@@ -12,8 +12,11 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::url::RedisUrl;
 
-/// The handle to send through and the future that moves the bytes; dropping the future closes the socket.
-pub(crate) type Connected = (MultiplexedConnection, std::pin::Pin<Box<dyn Future<Output = ()> + Send>>);
+/// The future that moves a connection's bytes; dropping it closes the socket.
+pub(crate) type Driver = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The handle to send through, and what moves its bytes.
+pub(crate) type Connected = (MultiplexedConnection, Driver);
 
 /// Connects and logs in. Takes as long as the network does: the caller sets the deadline.
 pub(crate) async fn connect(url: &RedisUrl, pipeline_buffer: usize) -> Result<Connected, String> {
@@ -49,11 +52,21 @@ where
     // The pool sets the deadlines itself; the client's own would answer a caller and forget the reply.
     let config =
         AsyncConnectionConfig::new().set_response_timeout(None).set_pipeline_buffer_size(pipeline_buffer);
-    let (connection, driver) =
+    let (mut connection, driver) =
         MultiplexedConnection::new_with_config(url.info().redis_settings(), stream, config)
             .await
             .map_err(|error| describe(&error))?;
-    Ok((connection, Box::pin(driver)))
+    let mut driver: Driver = Box::pin(driver);
+    // A server that wants a password we have not greets us all the same, and then closes the connection at the first long command.
+    let ping = redis::cmd("PING");
+    let greeted = tokio::select! {
+        greeted = ping.query_async::<redis::Value>(&mut connection) => greeted,
+        () = &mut driver => return Err("the connection broke during the login".to_owned()),
+    };
+    match greeted {
+        Err(error) if error.code() == Some("NOAUTH") => Err(describe(&error)),
+        _ => Ok((connection, driver)),
+    }
 }
 
 /// What a connection error says; a login error's text comes from the server and holds no secret of ours.

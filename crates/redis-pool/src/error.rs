@@ -50,7 +50,7 @@ pub enum Reason {
     /// The connection broke while the reply was owed; the command may have been carried out.
     #[error("the connection broke ({0})")]
     Broken(String),
-    /// Redis answered `LOADING`, `READONLY`, `OOM`, `MISCONF`, `CLUSTERDOWN` or the like.
+    /// Redis answered `LOADING`, `READONLY`, `OOM`, `MISCONF`, `CLUSTERDOWN`, `NOAUTH` or the like.
     #[error("it answered {0}")]
     Refusing(&'static str),
 }
@@ -74,12 +74,17 @@ impl Error {
     pub(crate) fn is_redis_failing(&self) -> bool {
         matches!(self, Self::Unavailable { .. })
     }
+
+    /// Whether Redis does not hold the script that was called: nothing has run.
+    pub(crate) fn is_unknown_script(&self) -> bool {
+        matches!(self, Self::Server { code, .. } if code == "NOSCRIPT")
+    }
 }
 
 /// The state in which Redis serves nobody, if the reply names one. Redis 6.2 wraps the code of a command that failed inside a
 /// script in `ERR Error running script …: -CODE …`; Redis 7 passes it on as it is.
 fn refusing_code(code: &str, detail: &str) -> Option<&'static str> {
-    const CODES: [&str; 9] = [
+    const CODES: [&str; 11] = [
         "LOADING",
         "READONLY",
         "OOM",
@@ -89,6 +94,8 @@ fn refusing_code(code: &str, detail: &str) -> Option<&'static str> {
         "BUSY",
         "NOREPLICAS",
         "UNKILLABLE",
+        "NOAUTH",
+        "WRONGPASS",
     ];
     if let Some(known) = CODES.iter().find(|known| **known == code) {
         return Some(known);
@@ -117,6 +124,7 @@ mod tests {
     fn a_redis_that_serves_nobody_is_told_from_a_fault_of_ours() {
         assert_eq!(kind("LOADING", "Redis is loading the dataset in memory"), Some("LOADING"));
         assert_eq!(kind("OOM", "command not allowed when used memory > 'maxmemory'."), Some("OOM"));
+        assert_eq!(kind("NOAUTH", "Authentication required."), Some("NOAUTH"));
         assert_eq!(kind("WRONGTYPE", "Operation against a key holding the wrong kind of value"), None);
         assert_eq!(kind("ERR", "unknown command 'OOM'"), None);
     }

@@ -6,29 +6,28 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use redis::{Cmd, RedisResult, Value};
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::link::Live;
 
 type Reply = Pin<Box<dyn Future<Output = RedisResult<Value>> + Send>>;
 
-/// A future of the raw reply that never gives its slot back early.
-pub(crate) struct Exchange {
-    under_way: Option<(Reply, OwnedSemaphorePermit)>,
+/// A future of the raw reply that never gives its slot, an `S`, back early.
+pub(crate) struct Exchange<S: Send + Unpin + 'static> {
+    under_way: Option<(Reply, S)>,
     live: Live,
     /// How long the connection may go on owing the reply after the caller left.
     patience: Duration,
 }
 
-impl Exchange {
-    pub(crate) fn start(live: Live, cmd: Cmd, slot: OwnedSemaphorePermit, patience: Duration) -> Self {
+impl<S: Send + Unpin + 'static> Exchange<S> {
+    pub(crate) fn start(live: Live, cmd: Cmd, slot: S, patience: Duration) -> Self {
         let mut connection = live.connection.clone();
         let reply: Reply = Box::pin(async move { connection.send_packed_command(&cmd).await });
         Self { under_way: Some((reply, slot)), live, patience }
     }
 }
 
-impl Future for Exchange {
+impl<S: Send + Unpin + 'static> Future for Exchange<S> {
     type Output = RedisResult<Value>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -41,7 +40,7 @@ impl Future for Exchange {
     }
 }
 
-impl Drop for Exchange {
+impl<S: Send + Unpin + 'static> Drop for Exchange<S> {
     fn drop(&mut self) {
         let Some((reply, slot)) = self.under_way.take() else { return };
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };

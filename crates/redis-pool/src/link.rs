@@ -54,24 +54,16 @@ impl Link {
         url: RedisUrl,
         connect_timeout: Duration,
         pipeline_buffer: usize,
+        came_up: Arc<Notify>,
     ) -> Self {
-        let (sender, state) = watch::channel(LinkState::Down("not connected yet".into()));
-        let task = tokio::spawn(keep(name, url, connect_timeout, pipeline_buffer, sender));
+        let (state_of, state) = watch::channel(LinkState::Down("not connected yet".into()));
+        let shown = Shown { state: state_of, came_up };
+        let task = tokio::spawn(keep(name, url, connect_timeout, pipeline_buffer, shown));
         Self { state, task }
     }
 
     pub(crate) fn live(&self) -> Option<Live> {
         match &*self.state.borrow() {
-            LinkState::Up(live) => Some(live.clone()),
-            LinkState::Down(_) => None,
-        }
-    }
-
-    /// Waits until the link is up; the caller sets the deadline.
-    pub(crate) async fn wait_live(&self) -> Option<Live> {
-        let mut state = self.state.clone();
-        let up = state.wait_for(|state| matches!(state, LinkState::Up(_))).await.ok()?;
-        match &*up {
             LinkState::Up(live) => Some(live.clone()),
             LinkState::Down(_) => None,
         }
@@ -86,6 +78,12 @@ impl Link {
     }
 }
 
+/// Where a link's task shows how it stands.
+struct Shown {
+    state: watch::Sender<LinkState>,
+    came_up: Arc<Notify>,
+}
+
 impl Drop for Link {
     fn drop(&mut self) {
         self.task.abort();
@@ -97,7 +95,7 @@ async fn keep(
     url: RedisUrl,
     connect_timeout: Duration,
     pipeline_buffer: usize,
-    state: watch::Sender<LinkState>,
+    shown: Shown,
 ) {
     let mut pause = BACKOFF.0;
     let mut was_up = true;
@@ -108,7 +106,7 @@ async fn keep(
                 tracing::info!(pool = name, redis = %url, "connected to redis");
                 pause = BACKOFF.0;
                 was_up = true;
-                carry(connection, driver, &state).await;
+                carry(connection, driver, &shown).await;
                 "the connection broke".into()
             }
             Ok(Err(why)) => why.into(),
@@ -117,24 +115,21 @@ async fn keep(
         if std::mem::replace(&mut was_up, false) {
             tracing::warn!(pool = name, redis = %url, why = %why, "not connected to redis, trying until it is there");
         }
-        state.send_replace(LinkState::Down(why));
+        shown.state.send_replace(LinkState::Down(why));
         tokio::time::sleep(entropy::jittered(pause, BACKOFF_JITTER)).await;
         pause = (pause * 2).min(BACKOFF.1);
     }
 }
 
 /// Publishes the connection and moves its bytes until it breaks or is killed; the socket is closed on return.
-async fn carry(
-    connection: MultiplexedConnection,
-    driver: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
-    state: &watch::Sender<LinkState>,
-) {
+async fn carry(connection: MultiplexedConnection, driver: connect::Driver, shown: &Shown) {
     let (kill, closed) = (Arc::new(Notify::new()), CancellationToken::new());
     let _closed_on_every_path = closed.clone().drop_guard();
-    state.send_replace(LinkState::Up(Live { connection, kill: Arc::clone(&kill), closed }));
+    shown.state.send_replace(LinkState::Up(Live { connection, kill: Arc::clone(&kill), closed }));
+    shown.came_up.notify_waiters();
     tokio::select! {
         () = driver => {}
         () = kill.notified() => {}
     }
-    state.send_replace(LinkState::Down("the connection broke".into()));
+    shown.state.send_replace(LinkState::Down("the connection broke".into()));
 }

@@ -10,7 +10,7 @@ use ambient::{Clock, entropy};
 use circuit_breaker::{Breaker, Permit, Transitions};
 use prometheus_client::metrics::histogram::Histogram;
 use redis::{Cmd, RedisError, Value};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
 use crate::error::{Error, Reason};
 use crate::exchange::Exchange;
@@ -70,18 +70,19 @@ pub struct RedisPool {
     link: Option<usize>,
 }
 
-/// A slot that is taken, or several joined. Dropping it gives it back.
+/// A slot that is taken, or several joined. It is given back when it was dropped and every command sent with it is over.
 #[derive(Debug)]
 #[must_use]
-pub struct Slot(OwnedSemaphorePermit);
+pub struct Slot(Arc<OwnedSemaphorePermit>);
 
 impl Slot {
     /// Joins another slot of the same pool to this one.
     ///
     /// # Panics
-    /// When it is of another pool.
+    /// When one of them was used already, or is of another pool.
     pub fn join(&mut self, other: Self) {
-        self.0.merge(other.0);
+        let used = "a slot is joined before it is used";
+        Arc::get_mut(&mut self.0).expect(used).merge(Arc::into_inner(other.0).expect(used));
     }
 }
 
@@ -93,6 +94,8 @@ pub(crate) struct Inner {
     exhausted: AtomicU64,
     links: Vec<Link>,
     next_link: AtomicUsize,
+    /// Told whenever one of the links comes up.
+    came_up: Arc<Notify>,
     breaker: Breaker,
     durations: Histogram,
 }
@@ -103,12 +106,14 @@ impl RedisPool {
     /// Must be called inside a tokio runtime.
     #[must_use]
     pub fn new(config: Config, clock: Arc<dyn Clock>, metrics: &PoolMetrics) -> Self {
+        let came_up = Arc::new(Notify::new());
         let start = |_| {
             Link::start(
                 config.name,
                 config.url.clone(),
                 config.command_timeout.max(MIN_PATIENCE),
                 config.slots.get(),
+                Arc::clone(&came_up),
             )
         };
         let inner = Arc::new(Inner {
@@ -117,6 +122,7 @@ impl RedisPool {
             exhausted: AtomicU64::new(0),
             links: (0..config.connections.get()).map(start).collect(),
             next_link: AtomicUsize::new(0),
+            came_up,
             breaker: Breaker::new(
                 circuit_breaker::Config::new(config.command_timeout * 2),
                 entropy::random_u64(),
@@ -154,22 +160,32 @@ impl RedisPool {
         self.inner.carry(permit, cmd, slot, within, self.link).await
     }
 
-    /// Takes a slot, to be used with [`Self::command_holding`]; waits for it as any command does.
+    /// Whether Redis is asked at all at present: an open breaker says no. For whoever has something to do first.
     ///
     /// # Errors
-    /// [`Error::Overloaded`].
+    /// [`Error::Unavailable`] with the time until the breaker lets something through again.
+    pub fn check_breaker(&self) -> Result<(), Error> {
+        self.inner.breaker.check(self.inner.clock.monotonic()).map_err(rejected)
+    }
+
+    /// Takes a slot, to be used with [`Self::command_holding`]; waits for it as any command does, and not at all while the
+    /// breaker is open.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`], or as [`Self::check_breaker`].
     pub async fn slot(&self) -> Result<Slot, Error> {
-        self.inner.slot().await.map(Slot)
+        self.check_breaker()?;
+        self.inner.slot().await.map(|permit| Slot(Arc::new(permit)))
     }
 
     /// Sends one command on behalf of all who took the joined `slot`, and reads its reply within `within`. The slots are
-    /// held as any other: until the reply has been read or the connection closed.
+    /// held as any other: until the reply has been read or the connection closed, and as long as `slot` lives.
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn command_holding(&self, cmd: Cmd, slot: Slot, within: Duration) -> Result<Value, Error> {
+    pub async fn command_holding(&self, cmd: Cmd, slot: &Slot, within: Duration) -> Result<Value, Error> {
         let permit = self.inner.ask_breaker()?;
-        self.inner.carry(permit, cmd, slot.0, within, self.link).await
+        self.inner.carry(permit, cmd, Arc::clone(&slot.0), within, self.link).await
     }
 
     /// The condition at this moment.
@@ -223,18 +239,14 @@ impl Inner {
     }
 
     fn ask_breaker(&self) -> Result<Permit<'_>, Error> {
-        let rejected = |rejected: circuit_breaker::Rejected| Error::Unavailable {
-            reason: Reason::BreakerOpen,
-            retry_after: rejected.retry_after,
-        };
         self.breaker.try_acquire(self.clock.monotonic()).map_err(rejected)
     }
 
-    async fn carry(
+    async fn carry<S: Send + Unpin + 'static>(
         &self,
         permit: Permit<'_>,
         cmd: Cmd,
-        slot: OwnedSemaphorePermit,
+        slot: S,
         within: Duration,
         link: Option<usize>,
     ) -> Result<Value, Error> {
@@ -244,6 +256,8 @@ impl Inner {
         self.durations.observe(now.saturating_sub(started).as_secs_f64());
         match &outcome {
             Err(error) if error.is_redis_failing() => permit.failure(now),
+            // What counts is what becomes of it with the source.
+            Err(error) if error.is_unknown_script() => drop(permit),
             _ => permit.success(now),
         }
         outcome
@@ -275,10 +289,10 @@ impl Inner {
         clippy::disallowed_methods,
         reason = "a deadline of tokio's own timers, which a test's paused time moves too"
     )]
-    async fn exchange(
+    async fn exchange<S: Send + Unpin + 'static>(
         &self,
         cmd: Cmd,
-        slot: OwnedSemaphorePermit,
+        slot: S,
         within: Duration,
         link: Option<usize>,
     ) -> Result<Value, Error> {
@@ -301,19 +315,21 @@ impl Inner {
     ) -> Result<Live, Error> {
         let first = preferred.unwrap_or_else(|| self.next_link.fetch_add(1, Ordering::Relaxed));
         let count = self.links.len();
-        if let Some(live) =
-            (0..count).find_map(|offset| self.links[first.wrapping_add(offset) % count].live())
-        {
+        let found = || (0..count).find_map(|offset| self.links[first.wrapping_add(offset) % count].live());
+        if let Some(live) = found() {
             return Ok(live);
         }
-        let link = &self.links[first % count];
-        match tokio::time::timeout_at(deadline, link.wait_live()).await {
-            Ok(Some(live)) => Ok(live),
-            _ => {
-                let why = link
-                    .trouble()
+        loop {
+            // Listening begins before the look, so that none is missed that comes up in between.
+            let came_up = self.came_up.notified();
+            if let Some(live) = found() {
+                return Ok(live);
+            }
+            if tokio::time::timeout_at(deadline, came_up).await.is_err() {
+                let trouble = self.links.iter().find_map(Link::trouble);
+                let why = trouble
                     .map_or_else(|| format!("within {} ms", within.as_millis()), |why| why.to_string());
-                Err(unavailable(Reason::NotConnected(why)))
+                return Err(unavailable(Reason::NotConnected(why)));
             }
         }
     }
@@ -333,6 +349,10 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+fn rejected(rejected: circuit_breaker::Rejected) -> Error {
+    Error::Unavailable { reason: Reason::BreakerOpen, retry_after: rejected.retry_after }
 }
 
 fn unavailable(reason: Reason) -> Error {

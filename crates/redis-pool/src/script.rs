@@ -92,37 +92,31 @@ impl Invocation<'_> {
     /// # Errors
     /// See [`Error`]; [`Error::Reply`] when the reply is no `T`.
     pub async fn run_within<T: FromRedisValue>(self, pool: &RedisPool, within: Duration) -> Result<T, Error> {
-        let started = pool.clock().monotonic();
-        let first = pool.command_within(self.packed("EVALSHA", &self.script.sha1), within).await;
-        self.healed(first, pool, started, within).await
+        let slot = pool.slot().await?;
+        self.run_holding(pool, &slot, within).await
     }
 
-    /// Runs the script within the pool's command timeout, on behalf of all who took the joined `slot`.
+    /// Runs the script within `within`, on behalf of all who took the joined `slot`, which is held for as long as that takes. Where
+    /// Redis does not hold the script it is sent again with its source.
     ///
     /// # Errors
     /// See [`Error`]; [`Error::Reply`] when the reply is no `T`.
-    pub async fn run_holding<T: FromRedisValue>(self, pool: &RedisPool, slot: Slot) -> Result<T, Error> {
-        let (started, within) = (pool.clock().monotonic(), pool.command_timeout());
-        let first = pool.command_holding(self.packed("EVALSHA", &self.script.sha1), slot, within).await;
-        self.healed(first, pool, started, within).await
-    }
-
-    /// The reply, asked for again with the source where Redis did not hold the script.
-    async fn healed<T: FromRedisValue>(
+    pub async fn run_holding<T: FromRedisValue>(
         self,
-        first: Result<Value, Error>,
         pool: &RedisPool,
-        started: Duration,
+        slot: &Slot,
         within: Duration,
     ) -> Result<T, Error> {
+        let started = pool.clock().monotonic();
+        let first = pool.command_holding(self.packed("EVALSHA", &self.script.sha1), slot, within).await;
         let reply = match first {
-            Err(Error::Server { code, .. }) if code == "NOSCRIPT" => {
+            Err(error) if error.is_unknown_script() => {
                 tracing::info!(
                     script = self.script.name,
                     "redis does not hold the script, sending its source"
                 );
                 let left = within.saturating_sub(pool.clock().monotonic().saturating_sub(started));
-                pool.command_within(self.packed("EVAL", &self.script.source), left).await?
+                pool.command_holding(self.packed("EVAL", &self.script.source), slot, left).await?
             }
             other => other?,
         };

@@ -81,3 +81,18 @@ async fn a_connection_that_owes_a_reply_too_long_is_closed_and_its_slots_come_ba
     .await;
     proxy.heal();
 }
+
+#[tokio::test]
+async fn a_connection_that_stays_silent_is_closed() {
+    let redis = RedisServer::start().await;
+    let pool = pool(&redis.url(), 4, 100);
+    pool.command(echo("warm")).await.unwrap();
+    eventually("both are up", Duration::from_secs(5), || async { pool.stats().connected == 2 }).await;
+    redis.pause();
+    for _ in 0..2 {
+        assert!(pool.command(echo("stuck")).await.is_err());
+    }
+    // Nothing else can take them down: the server's end stays open.
+    eventually("both are closed", Duration::from_secs(5), || async { pool.stats().connected == 0 }).await;
+    redis.resume();
+}

@@ -104,7 +104,7 @@ async fn joined_slots_are_held_together_until_the_one_reply_is_read() {
     }
     let together = tokio::spawn({
         let pool = pool.clone();
-        async move { pool.command_holding(echo("together"), slots, Duration::from_secs(2)).await }
+        async move { pool.command_holding(echo("together"), &slots, Duration::from_secs(2)).await }
     });
     assert_eq!(pool.stats().slots_in_use, 4);
     assert_eq!(text(together.await.unwrap().unwrap()), "together");

@@ -1,7 +1,9 @@
 //! Scripts by digest.
 
-use redis_pool::{Error, Script};
-use test_support::RedisServer;
+use std::time::Duration;
+
+use redis_pool::{BreakerState, Error, Reason, Script};
+use test_support::{FaultProxy, RedisServer, eventually};
 
 use crate::pool;
 
@@ -38,4 +40,46 @@ async fn a_fault_of_the_script_and_a_reply_of_another_shape_are_told_apart() {
     assert!(matches!(broken, Err(Error::Server { .. })), "{broken:?}");
     let shape: Result<i64, _> = Script::new("text", "return 'no number'").invoke().run(&pool).await;
     assert!(matches!(shape, Err(Error::Reply { .. })), "{shape:?}");
+}
+
+#[tokio::test]
+async fn a_wait_for_a_slot_takes_nothing_from_the_deadline_of_a_forgotten_script() {
+    let redis = RedisServer::start().await;
+    let proxy = FaultProxy::start(redis.addr()).await;
+    // One slot, 100 ms to wait for it, 300 ms for the call.
+    let pool = pool(&proxy.url(), 1, 300);
+    pool.command(redis::cmd("PING")).await.unwrap();
+    // Four ways of 60 ms: the call by digest and the one with the source.
+    proxy.delay(Duration::from_millis(60));
+    let slot = pool.slot().await.unwrap();
+    let call = tokio::spawn({
+        let pool = pool.clone();
+        async move { Script::new("one", "return 1").invoke().run::<i64>(&pool).await }
+    });
+    eventually("the call waits", Duration::from_secs(5), || async { pool.stats().waiting == 1 }).await;
+    // What the call spends waiting: with it, 300 ms would not do.
+    tokio::time::sleep(Duration::from_millis(75)).await;
+    drop(slot);
+    assert_eq!(call.await.unwrap().unwrap(), 1);
+    assert_eq!(pool.stats().slots_in_use, 0);
+}
+
+#[tokio::test]
+async fn a_forgotten_script_neither_counts_for_redis_nor_against_it() {
+    let redis = RedisServer::start().await;
+    let pool = pool(&redis.url(), 10, 1_000);
+    let mut replicate = redis::cmd("REPLICAOF");
+    let () = replicate.arg("127.0.0.1").arg(1).query_async(&mut redis.connection().await).await.unwrap();
+    for round in 0..5 {
+        // Each is a script of its own, so each is answered NOSCRIPT first.
+        let source = format!("return redis.call('SET', 'k', {round})");
+        let refused = Script::new("set", source).invoke().run::<i64>(&pool).await;
+        assert!(matches!(refused, Err(Error::Unavailable { reason: Reason::Refusing("READONLY"), .. })));
+    }
+    assert_eq!(pool.stats().breaker, BreakerState::Open);
+    let at_once = pool.slot().await;
+    assert!(
+        matches!(at_once, Err(Error::Unavailable { reason: Reason::BreakerOpen, .. })),
+        "nobody waits for a slot"
+    );
 }

@@ -150,7 +150,9 @@ async fn send(group: Vec<Waiting>, durable: &Durable, limits: &Limits) {
         callers.push(answer);
     }
     let Some(slots) = slots else { return };
-    let mut reply: Result<Vec<Value>, Error> = call.run_holding(durable.pool(), slots).await;
+    let within = durable.pool().command_timeout();
+    let mut reply: Result<Vec<Value>, Error> = call.run_holding(durable.pool(), &slots, within).await;
+    drop(slots);
     if let Ok(replies) = &mut reply
         && replies.len() == callers.len() + 1
     {
