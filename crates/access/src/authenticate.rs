@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use redis_pool::{Error, RedisPool, Script};
+use redis_pool::{Error, RedisPool, Script, Slot};
 
 use crate::key::{ApiKey, KeyId};
 use crate::keys;
@@ -55,9 +55,26 @@ pub async fn authenticate(
     deployment_prefix: &str,
     key: &ApiKey,
 ) -> Result<Authenticated, Error> {
+    let slot = pool.slot().await?;
+    authenticate_holding(pool, &slot, deployment_prefix, key).await
+}
+
+/// As [`authenticate`], with a slot that is taken already: whoever holds one must not wait for another.
+///
+/// # Errors
+/// As [`authenticate`].
+pub async fn authenticate_holding(
+    pool: &RedisPool,
+    slot: &Slot,
+    deployment_prefix: &str,
+    key: &ApiKey,
+) -> Result<Authenticated, Error> {
     let call = AUTHENTICATE.invoke().key(keys::key(key.id())).key(keys::DEPLOYMENT);
-    let (status, scopes, tenant): (i64, u8, String) =
-        call.arg(key.digest().as_bytes()).arg(deployment_prefix).run(pool).await?;
+    let (status, scopes, tenant): (i64, u8, String) = call
+        .arg(key.digest().as_bytes())
+        .arg(deployment_prefix)
+        .run_holding(pool, slot, pool.command_timeout())
+        .await?;
     let misshapen = |what: String| Error::Reply { what: format!("authenticate: {what}") };
     match status {
         VERIFIED => {

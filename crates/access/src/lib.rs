@@ -18,7 +18,7 @@ mod scope;
 mod store;
 mod tenant_id;
 
-pub use authenticate::{ACCESS_LUA, Authenticated, KeyPrincipal, authenticate};
+pub use authenticate::{ACCESS_LUA, Authenticated, KeyPrincipal, authenticate, authenticate_holding};
 pub use change::{create_key, create_tenant, resume, revoke, rotate, suspend};
 pub use key::{ApiKey, KeyDigest, KeyId, NotAKey, NotAKeyId};
 pub use last_use::{LastUse, MOST_KEYS};

@@ -14,9 +14,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use access::{ApiKey, Authenticated, KeyId, LastUse, Scope, authenticate};
+use access::{ApiKey, Authenticated, KeyId, LastUse, Scope, authenticate_holding};
 use http_edge::ApiError;
-use redis_pool::Error;
+use redis_pool::{Error, Slot};
 use service_kit::durable::Durable;
 
 use crate::domain::limits::{Limits, Quotas, Spent, Subject};
@@ -64,9 +64,11 @@ impl Admission {
         Self { durable, limits, last_use }
     }
 
-    /// Verifies what is shown, then spends one request's worth of the quota that it is counted by.
+    /// Verifies what is shown, then spends one request's worth of the quota that it is counted by. `slot` is one of the durable Redis: who
+    /// has none yet is told "busy" or "away" before anything is spent.
     pub(crate) async fn admit(
         &self,
+        slot: &Slot,
         address: &str,
         credential: &Credential,
         quotas: &mut Quotas,
@@ -74,7 +76,7 @@ impl Admission {
         let partner = match credential {
             Credential::None => Ok(None),
             Credential::Unusable => Err(KeyRefusal::Invalid),
-            Credential::Key(key) => self.verify(key).await?.map(Some),
+            Credential::Key(key) => self.verify(slot, key).await?.map(Some),
         };
         let subject = match partner {
             Ok(Some(id)) => Subject::Key(id),
@@ -95,9 +97,13 @@ impl Admission {
         self.last_use.note(key, self.durable.clock().unix_millis());
     }
 
-    async fn verify<'a>(&self, key: &'a ApiKey) -> Result<Result<&'a KeyId, KeyRefusal>, NotAdmitted> {
+    async fn verify<'a>(
+        &self,
+        slot: &Slot,
+        key: &'a ApiKey,
+    ) -> Result<Result<&'a KeyId, KeyRefusal>, NotAdmitted> {
         let deployment = self.durable.deployment().map_err(NotAdmitted::NotOpen)?;
-        let asked = authenticate(self.durable.pool(), deployment.prefix(), key).await;
+        let asked = authenticate_holding(self.durable.pool(), slot, deployment.prefix(), key).await;
         match asked.map_err(NotAdmitted::Redis)? {
             Authenticated::Principal(known) if known.scopes.contains(Scope::ScanPartner) => {
                 self.note_use(key.id());

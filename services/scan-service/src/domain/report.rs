@@ -101,7 +101,9 @@ impl Reporter {
         let opened = self.keyring.open(&report.tag).ok_or(ReportRefusal::Forged)?;
         let key = KeyStanding::of(&self.durable, opened.epoch).await.map_err(ReportRefusal::Store)?;
         key.ok_or(ReportRefusal::Forged)?;
-        self.admission.admit(caller.address, caller.credential, quotas).await?;
+        let slot = self.durable.pool().slot().await.map_err(ReportRefusal::Redis)?;
+        self.admission.admit(&slot, caller.address, caller.credential, quotas).await?;
+        drop(slot);
         let found = self.durable.catalog().batch_by_no(opened.batch).await;
         let batch = found.map_err(|error| ReportRefusal::Store(service_kit::errors::from_catalog(error)))?;
         let Some(batch) = batch.filter(|batch| batch.value.holds(opened.epoch, opened.index)) else {

@@ -10,7 +10,7 @@ use audit_chain::HEAD_LUA;
 use catalog::{RecordError, SCAN_LUA, keys};
 use http_edge::ApiError;
 use rate_limiter::Decision;
-use redis_pool::{Error, Script};
+use redis_pool::{Error, Script, Slot};
 use service_kit::KeyStanding;
 use service_kit::durable::{Durable, from_unix_millis};
 use tag_id::{Keyring, Opened, TagId};
@@ -147,8 +147,9 @@ impl Scanner {
         let counted = match &self.grouped {
             Some(grouped) => self.limited_scan(grouped, opened, caller, kept.clone(), quotas).await?,
             None => {
-                self.admission.admit(caller.address, caller.credential, quotas).await?;
-                self.bare_scan(&opened, deployment.prefix(), kept.as_deref()).await?
+                let slot = self.durable.pool().slot().await.map_err(Refusal::Redis)?;
+                self.admission.admit(&slot, caller.address, caller.credential, quotas).await?;
+                self.bare_scan(&slot, &opened, deployment.prefix(), kept.as_deref()).await?
             }
         };
         let facts = self.facts_of(kept, &counted).await?;
@@ -205,6 +206,7 @@ impl Scanner {
 
     async fn bare_scan(
         &self,
+        slot: &Slot,
         opened: &Opened,
         deployment: &str,
         kept: Option<&Facts>,
@@ -216,7 +218,9 @@ impl Scanner {
         call.push_arg(deployment);
         push_scan_args(&mut call, opened, kept);
         call.push_arg(least_size(&self.durable));
-        let mut reply = Reply::split(call.run(self.durable.pool()).await.map_err(Refusal::Redis)?)?;
+        let pool = self.durable.pool();
+        let reply = call.run_holding(pool, slot, pool.command_timeout()).await;
+        let mut reply = Reply::split(reply.map_err(Refusal::Redis)?)?;
         glimpse(&self.durable, reply.head.take());
         match reply.status() {
             Some(COUNTED) => Counted::read(reply.facts(), &reply),

@@ -1,9 +1,10 @@
 //! Limiters in Redis instances of their own, and what holds while one of them is away.
 
+use reqwest::Method;
 use serde_json::json;
 use test_support::{FaultProxy, RedisServer, eventually};
 
-use crate::app::{App, PATIENCE, open};
+use crate::app::{App, PATIENCE, open, open_at, send};
 use crate::shop::{Shop, keys};
 
 /// Fails fast, so that an outage is seen as one.
@@ -152,4 +153,41 @@ async fn without_the_global_redis_the_region_decides_alone() {
     assert_eq!(app.metric("voketag_rate_limit_global_degraded_total").await, 2);
     let (status, row) = check(&app, "global_redis").await;
     assert_eq!((status, &row["ok"], &row["warn"]), (200, &json!(true), &json!(true)), "{row}");
+}
+
+#[tokio::test]
+async fn while_the_durable_redis_is_away_or_busy_nobody_spends_quota() {
+    let (shop, limiter) = (Shop::open().await, RedisServer::start().await);
+    let proxy = FaultProxy::start(shop.redis.addr()).await;
+    let (durable, limiter) = (proxy.url(), limiter.url());
+    let settings = [
+        ("RATE_LIMIT_REDIS_URL", limiter.as_str()),
+        ("RATE_LIMIT_IP_PER_MINUTE", "1000"),
+        ("REDIS_POOL_SIZE", "1"),
+        ("REDIS_POOL_WAIT_MS", "1"),
+        ("REDIS_COMMAND_TIMEOUT_MS", "500"),
+    ];
+    let app = open_at(&durable, &settings).await;
+    proxy.stall_replies();
+    // The one slot is taken by whatever comes first; everybody else is told "busy".
+    let held = tokio::spawn(send(app.request(Method::GET, &format!("/v1/scan/{}", shop.tag(0)))));
+    let busy = async || app.scan(shop.tag(0)).await.status == 429;
+    eventually("the slot is taken", PATIENCE, busy).await;
+    let refused = app.scan(shop.tag(0)).await;
+    refused.assert_problem(429, "service-overloaded");
+    assert!(!refused.has_rate(), "the limiter was not asked");
+    drop(held.await);
+    proxy.cut();
+    let opened = async || {
+        app.scan(shop.tag(0)).await;
+        app.metric("voketag_circuit_breaker_state{pool=\"durable\"}").await == 2
+    };
+    eventually("the breaker opens", PATIENCE, opened).await;
+    let refused = app.scan(shop.tag(0)).await;
+    refused.assert_problem(503, "redis-unavailable");
+    assert!(!refused.has_rate(), "the limiter was not asked");
+    let report = json!({"tag_id": shop.tag(0).to_string(), "reason": "other"});
+    let refused = app.post_json("/v1/report", &report).await;
+    refused.assert_problem(503, "redis-unavailable");
+    assert!(!refused.has_rate());
 }
