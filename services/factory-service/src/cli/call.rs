@@ -171,6 +171,11 @@ impl Session {
     }
 }
 
+/// A file that an argument names.
+pub(crate) fn read_text(path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path).map_err(|source| Failure::Io { what: path.display().to_string(), source })
+}
+
 async fn read(answer: Response<Body>) -> Result<Value, Failure> {
     let unreadable = |why: String| Failure::Refused(format!("the answer cannot be read: {why}"));
     let bytes =

@@ -10,9 +10,11 @@ mod offline;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use access::{KeyId, TenantId};
+use access::{ApiKey, KeyId, TenantId};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::cli::call::{Call, Failure, Session};
 use crate::config::Settings;
@@ -81,7 +83,7 @@ pub enum KeyCommand {
         #[arg(long)]
         label: Option<String>,
         /// When it ends, e.g. 2027-01-01T00:00:00Z.
-        #[arg(long)]
+        #[arg(long, value_parser = instant)]
         expires_at: Option<String>,
     },
     /// Lists a tenant's keys.
@@ -92,16 +94,16 @@ pub enum KeyCommand {
     },
     /// Makes a successor and shows it, once; the key itself goes on for a while.
     Rotate {
-        /// The 8 characters after vk_.
-        id: KeyId,
+        /// The 8 characters after vk_, or the whole key.
+        id: String,
         /// Seconds for which the old key goes on; 24 h unless given.
         #[arg(long)]
         overlap_s: Option<u64>,
     },
     /// Ends a key now.
     Revoke {
-        /// The 8 characters after vk_.
-        id: KeyId,
+        /// The 8 characters after vk_, or the whole key.
+        id: String,
         /// Kept in the audit trail.
         #[arg(long)]
         reason: String,
@@ -161,7 +163,7 @@ pub enum KeyringCommand {
         #[arg(long)]
         reason: String,
         /// From when on it may have been misused, e.g. 2026-11-01T00:00:00Z. Can be moved earlier, never later.
-        #[arg(long)]
+        #[arg(long, value_parser = instant)]
         compromised_since: String,
     },
     /// Says that a revoked or never used key's secret is gone for good.
@@ -195,9 +197,32 @@ pub struct VerifyArgs {
     /// The output of `keyring list`: the public keys and which of them are revoked.
     #[arg(long, requires = "file")]
     keyring: Option<PathBuf>,
-    /// A checkpoint that was kept elsewhere (`GET /v1/audit/checkpoint`): the file must be of the same chain. Several may be given.
-    #[arg(long = "checkpoint", requires = "file")]
+    /// A checkpoint that was kept elsewhere (`GET /v1/audit/checkpoint`): the chain must be the one that it speaks of. Several may be given.
+    #[arg(long = "checkpoint")]
     checkpoints: Vec<PathBuf>,
+    /// The chain of the file was never signed, and its entries are all there is to verify: without this word of yours a file that no
+    /// key of yours has signed is not verified (2), since whoever wrote it anew would leave the signatures out.
+    #[arg(long, requires = "file", conflicts_with_all = ["keys", "keyring"])]
+    never_signed: bool,
+}
+
+/// An instant as the routes take it. What is no instant is told by its name.
+fn instant(text: &str) -> Result<String, String> {
+    match OffsetDateTime::parse(text, &Rfc3339) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err("it takes an instant as in RFC 3339, e.g. 2026-11-01T00:00:00Z".to_owned()),
+    }
+}
+
+/// The id in what an operator gives for a key. Somebody in a hurry pastes the whole of it, which must be shown to nobody again.
+fn key_id(text: &str) -> Result<KeyId, Failure> {
+    let whole = || ApiKey::parse(text).map(|key| *key.id());
+    let id = text.parse::<KeyId>().or_else(|_| whole());
+    id.map_err(|_| {
+        Failure::Refused(
+            "that names no key: it takes the 8 characters after vk_, or the whole key".to_owned(),
+        )
+    })
 }
 
 impl Operation {
@@ -210,9 +235,11 @@ impl Operation {
             keys,
             keyring,
             checkpoints,
+            never_signed,
         })) = self
         {
-            return offline::verify(&file, &keys, keyring.as_deref(), &checkpoints);
+            let trust = offline::Trust { keys: &keys, keyring: keyring.as_deref(), never_signed };
+            return offline::verify(&file, &trust, &checkpoints);
         }
         let settings = match settings() {
             Ok(settings) => settings,
@@ -228,15 +255,18 @@ impl Operation {
     async fn ask(self, session: &Session) -> Result<ExitCode, Failure> {
         match self {
             Self::Tenant(command) => session.print(&command.call()).await,
-            Self::Key(command) => session.print(&command.call()).await,
+            Self::Key(command) => session.print(&command.call()?).await,
             Self::Keyring(command) => session.print(&command.call()).await,
             Self::Audit(AuditCommand::Head) => session.print(&Call::get("/v1/audit/head")).await,
-            Self::Audit(AuditCommand::Verify(_)) => {
-                let report = session.ask(&Call::post("/v1/audit/verify", None)).await?;
+            Self::Audit(AuditCommand::Verify(VerifyArgs { checkpoints, .. })) => {
+                let kept = checkpoints.iter().map(|path| call::read_text(path));
+                let kept = kept.collect::<Result<Vec<String>, Failure>>()?;
+                let body = body([("checkpoints", (!kept.is_empty()).then(|| json!(kept)))]);
+                let report = session.ask(&Call::post("/v1/audit/verify", body)).await?;
                 call::show(&report);
                 let code = match report["state"].as_str() {
                     Some("valid" | "never_signed") => 0,
-                    Some("signed_by_revoked_key" | "unsigned") => NOT_CHECKED,
+                    Some("signed_by_revoked_key" | "unsigned" | "unsigned_tail") => NOT_CHECKED,
                     _ => BROKEN,
                 };
                 return Ok(ExitCode::from(code));
@@ -278,8 +308,8 @@ impl TenantCommand {
 }
 
 impl KeyCommand {
-    fn call(self) -> Call {
-        match self {
+    fn call(self) -> Result<Call, Failure> {
+        Ok(match self {
             Self::Create { tenant, scopes, label, expires_at } => {
                 let body = body([
                     ("tenant", Some(json!(tenant.as_str()))),
@@ -291,13 +321,14 @@ impl KeyCommand {
             }
             Self::List { tenant } => Call::list(&format!("/v1/admin/keys?tenant={tenant}")),
             Self::Rotate { id, overlap_s } => Call::post(
-                &format!("/v1/admin/keys/{id}/rotate"),
+                &format!("/v1/admin/keys/{}/rotate", key_id(&id)?),
                 body([("overlap_s", overlap_s.map(Value::from))]),
             ),
             Self::Revoke { id, reason } => {
-                Call::post(&format!("/v1/admin/keys/{id}/revoke"), body([("reason", Some(json!(reason)))]))
+                let path = format!("/v1/admin/keys/{}/revoke", key_id(&id)?);
+                Call::post(&path, body([("reason", Some(json!(reason)))]))
             }
-        }
+        })
     }
 }
 

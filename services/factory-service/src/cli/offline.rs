@@ -13,6 +13,9 @@ use serde_json::{Value, json};
 use crate::cli::call::show;
 use crate::cli::{BROKEN, NOT_CHECKED};
 
+/// What a chain, or something signed of it, is called that is not right.
+const BROKEN_STATE: &str = "broken";
+
 /// Why nothing was checked.
 #[derive(Debug, thiserror::Error)]
 enum NotChecked {
@@ -37,23 +40,28 @@ struct ListedKey {
     rest: Value,
 }
 
+/// Whose word counts besides the file's own, which can only make a key less trusted.
+pub(crate) struct Trust<'a> {
+    /// Verifier keys.
+    pub(crate) keys: &'a [String],
+    /// The output of `keyring list`.
+    pub(crate) keyring: Option<&'a Path>,
+    /// That nothing was ever signed.
+    pub(crate) never_signed: bool,
+}
+
 /// Prints what was found; exits 0 when all is right and signed by a key that is trusted, 1 when something is broken, 2 when that could
 /// not be found out.
-pub(crate) fn verify(
-    file: &Path,
-    vkeys: &[String],
-    keyring: Option<&Path>,
-    checkpoints: &[PathBuf],
-) -> ExitCode {
-    match checked(file, vkeys, keyring, checkpoints) {
+pub(crate) fn verify(file: &Path, trust: &Trust<'_>, checkpoints: &[PathBuf]) -> ExitCode {
+    match checked(file, trust, checkpoints) {
         Ok(report) => {
-            // No key is asked about, and by the file's own word none was ever active.
+            // The operator's word stands only where the file does not contradict it.
             let was_active = report.header.keys.iter().any(|key| !key["activated_at"].is_null());
-            let asked = !vkeys.is_empty() || keyring.is_some();
-            let nothing_to_check = !asked && !was_active && report.checkpoints.is_empty();
+            let nothing_to_check = trust.never_signed && !was_active && report.checkpoints.is_empty();
             let (state, code) = outcome(&report, nothing_to_check);
             let mut shown = serde_json::to_value(&report).unwrap_or_default();
             shown["state"] = json!(state);
+            shown["ok"] = json!(state != BROKEN_STATE);
             shown["signed_size"] = json!(signed_size(&report));
             shown["size"] = json!(report.header.size);
             shown["head"] = json!(report.header.head);
@@ -70,22 +78,25 @@ pub(crate) fn verify(
 
 fn checked(
     file: &Path,
-    vkeys: &[String],
-    keyring: Option<&Path>,
+    trust: &Trust<'_>,
     checkpoints: &[PathBuf],
 ) -> Result<ExportReport<NoteStanding>, NotChecked> {
-    let trusted = vkeys.iter().map(|text| text.parse::<VerifierKey>().map_err(|error| input(text, error)));
+    let trusted =
+        trust.keys.iter().map(|text| text.parse::<VerifierKey>().map_err(|error| input(text, error)));
     let trusted = AuditKeys::trusted(trusted.collect::<Result<Vec<_>, _>>()?);
-    let listed = keyring.map(listed).transpose()?;
+    let listed = trust.keyring.map(listed).transpose()?;
     let opened = File::open(file).map_err(|error| input(file.display(), error))?;
-    let (first, rest) = with_checkpoints(BufReader::new(opened), checkpoints)
+    let kept = checkpoints
+        .iter()
+        .map(|path| std::fs::read_to_string(path).map_err(|error| input(path.display(), error)));
+    let (first, rest) = with_checkpoints(BufReader::new(opened), kept.collect::<Result<_, _>>()?)
         .map_err(|error| input(file.display(), error))?;
     let report = verify_export(first.chain(rest), |header, note| {
         // What the file itself says of its keys can only make a key less trusted.
         let word: Vec<KeyEntry> =
             header.keys.iter().filter_map(|key| serde_json::from_value(key.clone()).ok()).collect();
         let by_hand = trusted.clone().warned_by(&word).judge(note);
-        let by_list = listed.as_ref().map(|listed| listed.judge(note));
+        let by_list = listed.as_ref().map(|listed| listed.clone().warned_by(&word).judge(note));
         match (by_hand, by_list) {
             (NoteStanding::UnknownKey, Some(by_list)) => by_list,
             // Of two words about a key the worse one counts.
@@ -97,15 +108,13 @@ fn checked(
 }
 
 /// The export with checkpoints that were kept elsewhere among its own: they must speak of the same chain.
-fn with_checkpoints<R: BufRead>(mut export: R, kept: &[PathBuf]) -> io::Result<(Cursor<Vec<u8>>, R)> {
+fn with_checkpoints<R: BufRead>(mut export: R, kept: Vec<String>) -> io::Result<(Cursor<Vec<u8>>, R)> {
     let mut first = Vec::new();
     (&mut export).take(MAX_LINE_BYTES).read_until(b'\n', &mut first)?;
     if !kept.is_empty()
         && let Ok(mut header) = serde_json::from_slice::<ExportHeader>(&first)
     {
-        for path in kept {
-            header.checkpoints.push(std::fs::read_to_string(path)?);
-        }
+        header.checkpoints.extend(kept);
         first = header.to_line();
     }
     Ok((Cursor::new(first), export))
@@ -140,7 +149,7 @@ fn outcome(report: &ExportReport<NoteStanding>, nothing_to_check: bool) -> (&'st
         report.checkpoints.iter().filter_map(|note| note.signature.as_ref()).any(wanted)
     };
     if broken {
-        ("broken", BROKEN)
+        (BROKEN_STATE, BROKEN)
     } else if any(|standing| matches!(standing, NoteStanding::Valid { .. })) {
         if signed_size(report) == report.header.size { ("valid", 0) } else { ("unsigned_tail", NOT_CHECKED) }
     } else if any(|standing| matches!(standing, NoteStanding::SignedByRevokedKey { .. })) {

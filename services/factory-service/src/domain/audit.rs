@@ -1,10 +1,12 @@
 //! Reading, exporting and verifying the audit chain.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::io;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use access::Scope;
 use audit_chain::export::{ExportHeader, ExportPages};
@@ -14,17 +16,24 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use http_edge::ApiError;
 use keyring::{AuditKeys, Family, NoteStanding};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use time::format_description::well_known::Rfc3339;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::domain::checkpoints::Checkpoints;
 use crate::domain::identity::Caller;
 use crate::domain::refusal::Refusal;
 use crate::domain::store::Store;
 
-const BUSY: &str = "another verification is under way in this process; try again when it has ended";
+const BUSY: &str = "a verification for this tenant is under way in this process; try again when it has ended";
+const SLOW: &str = "other verifications are under way in this process; try again later";
+const TOO_LONG: &str = "the chain could not be verified within the time that one verification has; verify it by ranges, or from an export";
+/// How long a verification waits for those of other tenants.
+const TURN_WITHIN: Duration = Duration::from_secs(60);
+/// How long one may take: ten million entries at a tenth of the measured speed.
+pub(crate) const VERIFY_WITHIN: Duration = Duration::from_secs(15 * 60);
 const OTHER_ROOT: &str = "the chain has another root at this size than was signed";
 const TOO_LARGE: &str = "it is of more entries than the chain has";
 const OTHER_ORIGIN: &str = "it is of another origin";
@@ -43,8 +52,8 @@ fn is_of(caller: &Caller, event: &RawValue) -> bool {
 /// What a stored checkpoint is worth.
 #[derive(Debug)]
 pub(crate) struct Judged {
-    /// The key it is stored under.
-    pub(crate) number: u16,
+    /// The key it is stored under; none where the caller brought it.
+    pub(crate) number: Option<u16>,
     /// Entries it speaks of, where it can be read.
     pub(crate) size: Option<u64>,
     pub(crate) standing: NoteStanding,
@@ -69,12 +78,23 @@ pub(crate) struct Verified {
     pub(crate) never_signed: bool,
 }
 
+impl Verified {
+    /// Entries that a trusted key has signed.
+    pub(crate) fn signed_size(&self) -> u64 {
+        let trusted = self.checkpoints.iter().filter(|judged| judged.is_trusted());
+        trusted.filter_map(|judged| judged.size).max().unwrap_or(0)
+    }
+}
+
 /// What a verification comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Outcome {
     /// The chain is as it was written, and a key that is not revoked says where it stood.
     Valid,
+    /// The chain is as it was written as far as it was signed; what follows nobody has signed, and whoever controls Redis could have
+    /// written it anew.
+    UnsignedTail,
     /// The chain is as it was written; no checkpoint was looked at, or there is none although a key was active.
     Unsigned,
     /// The chain is as it was written, and no signing key was ever active: there is nothing else to check.
@@ -99,6 +119,8 @@ impl Verified {
         let any = |outcome| found.contains(&outcome);
         if !self.report.ok || any(Outcome::Broken) {
             Outcome::Broken
+        } else if any(Outcome::Valid) && self.signed_size() < self.report.head.size {
+            Outcome::UnsignedTail
         } else if any(Outcome::Valid) {
             Outcome::Valid
         } else if any(Outcome::SignedByRevokedKey) {
@@ -115,12 +137,46 @@ impl Verified {
 pub(crate) struct Audit {
     store: Store,
     checkpoints: Arc<Checkpoints>,
-    verifying: Semaphore,
+    turns: Turns,
+}
+
+/// Whose turn it is to verify: one at a time, since it reads the whole chain and hashes as fast as a core can; and each tenant once,
+/// so that none can keep the others waiting for more than one of its own.
+struct Turns {
+    one: Semaphore,
+    in_line: Mutex<HashSet<String>>,
+}
+
+/// A place in the line, given up when dropped.
+struct Place<'a>(&'a Turns, String);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.in_line.lock().remove(&self.1);
+    }
+}
+
+impl Turns {
+    fn new() -> Self {
+        Self { one: Semaphore::new(1), in_line: Mutex::default() }
+    }
+
+    async fn take(&self, caller: &Caller) -> Result<(Place<'_>, SemaphorePermit<'_>), Refusal> {
+        let tenant = caller.tenant().as_str().to_owned();
+        if !self.in_line.lock().insert(tenant.clone()) {
+            return Err(Refusal::Conflict(BUSY));
+        }
+        let place = Place(self, tenant);
+        match tokio::time::timeout(TURN_WITHIN, self.one.acquire()).await {
+            Ok(Ok(turn)) => Ok((place, turn)),
+            _ => Err(Refusal::Conflict(SLOW)),
+        }
+    }
 }
 
 impl Audit {
     pub(crate) fn new(store: Store, checkpoints: Arc<Checkpoints>) -> Self {
-        Self { store, checkpoints, verifying: Semaphore::new(1) }
+        Self { store, checkpoints, turns: Turns::new() }
     }
 
     pub(crate) async fn head(&self) -> Result<Head, Refusal> {
@@ -189,28 +245,45 @@ impl Audit {
         Ok(Head { size, hash: entry.hash })
     }
 
-    /// Verifies a range, one at a time: it reads the whole of it, and hashes as fast as a core can. Of the whole chain also the
-    /// signed checkpoints are verified.
-    pub(crate) async fn verify(&self, range: Range<u64>) -> Result<Verified, Refusal> {
+    /// Verifies a range. Of the whole chain also the signed checkpoints are verified, and those that were `kept` elsewhere.
+    pub(crate) async fn verify(
+        &self,
+        caller: &Caller,
+        range: Range<u64>,
+        kept: Vec<String>,
+    ) -> Result<Verified, Refusal> {
+        let _turn = self.turns.take(caller).await?;
+        let verified = tokio::time::timeout(VERIFY_WITHIN, self.verify_in_turn(range, kept)).await;
+        verified.map_err(|_| Refusal::Conflict(TOO_LONG))?
+    }
+
+    async fn verify_in_turn(&self, range: Range<u64>, kept: Vec<String>) -> Result<Verified, Refusal> {
         let log = self.store.log()?;
-        let _alone = self.verifying.try_acquire().map_err(|_| Refusal::Conflict(BUSY))?;
         let whole = range.start == 0 && range.end == u64::MAX;
         let report = self.store.read(log.verify(range)).await?;
-        let checkpoints = if whole && report.ok { self.judge().await? } else { Vec::new() };
+        let checkpoints = if whole && report.ok {
+            // What was just found right is signed, so that the youngest entries are spoken of too. Who cannot sign judges what others did.
+            match self.checkpoints.sign().await {
+                Ok(_) | Err(Refusal::Conflict(_)) => self.judge(kept).await?,
+                Err(refusal) => return Err(refusal),
+            }
+        } else {
+            Vec::new()
+        };
         let keys = self.store.keys()?;
         let was_active = keys.record().family(Family::Audit).iter().any(|key| key.activated_at.is_some());
         Ok(Verified { report, checkpoints, never_signed: whole && !was_active })
     }
 
-    /// What the stored checkpoints are worth; the chain's hashes were verified before.
-    async fn judge(&self) -> Result<Vec<Judged>, Refusal> {
+    /// What the stored checkpoints and those kept elsewhere are worth; the chain's hashes were verified before.
+    async fn judge(&self, kept: Vec<String>) -> Result<Vec<Judged>, Refusal> {
         let store = self.checkpoints.signer().map_err(Refusal::Store)?.store().clone();
         let snapshot = self.store.keys()?;
         let keys = AuditKeys::of(snapshot.record());
-        let mut found = Vec::new();
-        for (number, text) in store.notes().await? {
-            found.push((number, SignedNote::parse(text.as_bytes()).ok()));
-        }
+        let stored = store.notes().await?.into_iter().map(|(number, text)| (Some(number), text));
+        let texts = stored.chain(kept.into_iter().map(|text| (None, text)));
+        let found: Vec<_> =
+            texts.map(|(number, text)| (number, SignedNote::parse(text.as_bytes()).ok())).collect();
         let size_of = |note: &SignedNote| note.checkpoint().ok().map(|checkpoint| checkpoint.size);
         let sizes = found.iter().filter_map(|(_, note)| size_of(note.as_ref()?));
         // Read after the notes: what was signed meanwhile speaks of no more than the head is now.

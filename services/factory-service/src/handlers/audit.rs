@@ -81,15 +81,22 @@ pub(crate) struct VerifyRequest {
     from: Option<u64>,
     /// The entry to stop before.
     to: Option<u64>,
+    /// Signed checkpoints that were kept elsewhere, at most 20, where the whole chain is verified: it must be the one that they speak of.
+    #[serde(default)]
+    #[schema(max_items = 20)]
+    checkpoints: Vec<String>,
 }
+
+/// Checkpoints that can be brought along at most.
+const MOST_KEPT: usize = 20;
 
 /// What verifying found.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct VerifyAnswer {
     /// Whether everything asked for is as it was written, and nothing that was signed contradicts it.
     ok: bool,
-    /// `valid`: and a key that is not revoked has signed where it stood. `never_signed`: no signing key was ever active.
-    /// `unsigned`: one was, and no checkpoint is there, or only a part was asked for. `signed_by_revoked_key`: only a revoked key has signed, neither yes nor no. `broken`: it is not right.
+    /// `valid`: and a key that is not revoked has signed where it stood. `unsigned_tail`: the same of the first `signed_size` entries, and this process
+    /// cannot sign the rest. `never_signed`: no signing key was ever active. `unsigned`: one was, and no checkpoint is there, or only a part was asked for. `signed_by_revoked_key`: only a revoked key has signed, neither yes nor no. `broken`: it is not right.
     #[schema(value_type = String, example = "valid")]
     state: Outcome,
     /// Entries found right.
@@ -98,20 +105,21 @@ pub(crate) struct VerifyAnswer {
     size: u64,
     /// Its head, lower-case hex.
     head: String,
-    /// Entries that a key which is not revoked has signed; those after it are younger than its last checkpoint.
+    /// Entries that a key which is not revoked has signed.
     signed_size: u64,
     /// The first entry that is not right.
     #[serde(skip_serializing_if = "Option::is_none")]
     first_error: Option<FirstErrorAnswer>,
-    /// The latest checkpoint of each signing key; empty where only a part was asked for.
+    /// The latest checkpoint of each signing key, then those that were brought along; empty where only a part was asked for.
     checkpoints: Vec<CheckpointAnswer>,
 }
 
 /// A signed checkpoint.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct CheckpointAnswer {
-    /// The number of the signing key.
-    key: u16,
+    /// The number of the signing key; left out of one that was brought along.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<u16>,
     /// Entries it speaks of.
     #[serde(skip_serializing_if = "Option::is_none")]
     size: Option<u64>,
@@ -205,13 +213,13 @@ pub(crate) async fn checkpoint(
     Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], signed.note))
 }
 
-/// Verifies the chain or a range of it, of the whole also the signed checkpoints, one request at a time. The body may be left out.
+/// Verifies the chain or a range of it, of the whole also the signed checkpoints, one request of a tenant at a time. The body may be left out.
 #[utoipa::path(
     post, path = "/v1/audit/verify", tag = "audit", request_body = Option<VerifyRequest>,
     responses((status = 200, description = "Verified; `ok` tells how it ended", body = VerifyAnswer), Guarded, Body, Contended)
 )]
 pub(crate) async fn verify(
-    _caller: Caller,
+    caller: Caller,
     State(state): State<AppState>,
     OrDefault(request): OrDefault<VerifyRequest>,
 ) -> Result<Json<VerifyAnswer>, ApiError> {
@@ -219,8 +227,18 @@ pub(crate) async fn verify(
     if from > to {
         return Err(ApiError::invalid_request(format!("from is {from}; it takes at most to, which is {to}")));
     }
-    let verified = state.audit.verify(from..to).await?;
-    let outcome = verified.outcome();
+    if request.checkpoints.len() > MOST_KEPT {
+        let count = request.checkpoints.len();
+        return Err(ApiError::invalid_request(format!(
+            "checkpoints holds {count}; it takes at most {MOST_KEPT}"
+        )));
+    }
+    if !request.checkpoints.is_empty() && (from, to) != (0, u64::MAX) {
+        let why = "checkpoints goes with the whole chain; leave from and to out";
+        return Err(ApiError::invalid_request(why.to_owned()));
+    }
+    let verified = state.audit.verify(&caller, from..to, request.checkpoints).await?;
+    let (outcome, signed_size) = (verified.outcome(), verified.signed_size());
     let Verified { report, checkpoints, .. } = verified;
     Ok(Json(VerifyAnswer {
         ok: outcome != Outcome::Broken,
@@ -228,12 +246,7 @@ pub(crate) async fn verify(
         checked: report.checked,
         size: report.head.size,
         head: report.head.hash.to_string(),
-        signed_size: checkpoints
-            .iter()
-            .filter(|note| note.is_trusted())
-            .filter_map(|note| note.size)
-            .max()
-            .unwrap_or(0),
+        signed_size,
         first_error: report
             .first_error
             .map(|error| FirstErrorAnswer { seq: error.seq, why: error.why.to_string() }),

@@ -103,7 +103,7 @@ async fn a_range_is_verified_and_a_tampered_entry_is_named() {
 }
 
 #[tokio::test]
-async fn one_verification_at_a_time() {
+async fn one_verification_of_a_tenant_at_a_time() {
     let (_redis, proxy, factory) = start_behind_proxy().await;
     factory.product().await;
     proxy.delay(SLOWLY);
@@ -116,6 +116,37 @@ async fn one_verification_at_a_time() {
     assert_eq!(done.expect(200)["ok"], true);
     refused.refused(409, "conflict");
     factory.assert_chain_of(1).await;
+}
+
+#[tokio::test]
+async fn a_tenant_that_verifies_without_end_keeps_no_other_from_it() {
+    let (_redis, proxy, factory) = start_behind_proxy().await;
+    let admin = async |path: &str, body: &Value| factory.post(path, body).await.expect(201);
+    let mut keys = Vec::new();
+    for tenant in ["acme", "brand"] {
+        admin("/v1/admin/tenants", &json!({"id": tenant})).await;
+        let made = admin("/v1/admin/keys", &json!({"tenant": tenant, "scopes": ["audit:read"]})).await;
+        keys.push(text(&made["key"]));
+    }
+    let verify = async |key: &str| {
+        let request = factory.client.post(format!("{}/v1/audit/verify", factory.base)).bearer_auth(key);
+        answer(request).await.status
+    };
+    proxy.delay(std::time::Duration::from_millis(20));
+    let greedy = async {
+        loop {
+            verify(&keys[0]).await;
+        }
+    };
+    let modest = async {
+        for _ in 0..5 {
+            assert_eq!(verify(&keys[1]).await, 200);
+        }
+    };
+    tokio::select! {
+        () = modest => {}
+        () = greedy => unreachable!("it never ends"),
+    }
 }
 
 #[tokio::test]

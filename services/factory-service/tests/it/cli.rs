@@ -102,86 +102,188 @@ async fn what_is_refused_says_why_on_one_line() {
     assert!(operator.refused(&["key", "list", "--tenant", "nobody"]).await.contains("no such tenant"));
     assert!(operator.refused(&["key", "revoke", "00000000", "--reason", "r"]).await.contains("no such key"));
     assert!(operator.refused(&["keyring", "activate", "tag", "9"]).await.contains("no such"));
+    for (argument, wrong, says) in [
+        (
+            &["keyring", "revoke", "tag", "1", "--reason", "r", "--compromised-since"][..],
+            "yesterday",
+            "RFC 3339",
+        ),
+        (&["key", "create", "--tenant", "default", "--scope", "admin", "--expires-at"], "soon", "RFC 3339"),
+    ] {
+        let output = operator.run(&[argument, &[wrong]].concat()).await;
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(2) && said.contains(wrong) && said.contains(says), "{said}");
+    }
     drop(redis);
     assert!(operator.refused(&["tenant", "list"]).await.contains("redis"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_deployment_is_made_by_serving_and_not_by_a_command() {
-    let redis = RedisServer::start().await;
-    let operator = Operator { redis_url: redis.url() };
-    assert!(operator.refused(&["tenant", "create", "acme"]).await.contains("deployment"));
-    assert!(crate::support::stored_keys(&redis).await.is_empty());
+async fn a_whole_key_is_taken_for_its_id_and_never_shown_again() {
+    let (_redis, factory, operator) = start().await;
+    let key = operator.told(&["key", "create", "--tenant", "default", "--scope", "factory:read"]).await;
+    let whole = text(&key["key"]);
+    let mistyped = format!("{}0", &whole[..whole.len() - 1]);
+    for command in [&["key", "revoke", &mistyped, "--reason", "leaked"][..], &["key", "rotate", &mistyped]] {
+        let said = operator.refused(command).await;
+        assert!(said.contains("vk_") && !said.contains(&whole[12..40]), "{said}");
+    }
+    operator.told(&["key", "revoke", &whole, "--reason", "leaked"]).await;
+    send(&factory, &whole, reqwest::Method::GET, "/v1/products", None).await.refused(401, "unauthenticated");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_chain_is_verified_online_and_from_a_file_and_keys_alone() {
+async fn a_file_without_signatures_is_verified_only_on_the_operators_word() {
+    let redis = RedisServer::start().await;
+    let factory = Factory::start(&redis.url(), &[]).await;
+    factory.product().await;
+    let folder = Folder::new();
+    let exported = factory.get("/v1/admin/audit/export").await.text;
+    let path = folder.write("chain.ndjson", &exported);
+    let (code, said) = offline(&[&path]).await;
+    assert!(code == 2 && said.contains("unsigned"), "{said}");
+    let (code, said) = offline(&[&path, "--never-signed"]).await;
+    assert!(code == 0 && said.contains("never_signed"), "{said}");
+    let (code, said) = offline(&[&path, "--never-signed", "--checkpoint", "nowhere.note"]).await;
+    assert!(code == 2 && said.contains("nowhere.note"), "{said}");
+    // A file that says itself that a key was active contradicts it.
+    let mut header: Value = serde_json::from_str(exported.lines().next().unwrap()).unwrap();
+    header["keys"] = json!([{"number": 1, "activated_at": "2026-01-01T00:00:00Z"}]);
+    let rest: Vec<&str> = exported.lines().skip(1).collect();
+    let path = folder.write("signed.ndjson", &format!("{header}\n{}\n", rest.join("\n")));
+    assert_eq!(offline(&[&path, "--never-signed"]).await.0, 2);
+}
+
+/// `audit verify --file …`, without settings and without Redis: its exit code and all that it said.
+async fn offline(arguments: &[&str]) -> (i32, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_factory-service"));
+    command.env_clear().args(["audit", "verify", "--file"]).args(arguments);
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    (output.status.code().unwrap(), said)
+}
+
+/// A place for files of the test.
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    fn write(&self, name: &str, text: &str) -> String {
+        std::fs::write(self.path(name), text).unwrap();
+        self.path(name)
+    }
+}
+
+impl Operator {
+    /// Exports the chain; gives the path of the file.
+    async fn export(&self, folder: &Folder, name: &str) -> String {
+        let path = folder.path(name);
+        let output = self.run(&["audit", "export", "--out", &path]).await;
+        assert!(output.status.success(), "{output:?}");
+        path
+    }
+
+    async fn verifier_key(&self) -> String {
+        text(&self.told(&["keyring", "list"]).await["audit"][0]["public"])
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_chain_is_verified_online() {
     let (redis, factory, operator) = start().await;
     for _ in 0..20 {
         factory.product().await;
     }
-    factory.get("/v1/audit/checkpoint").await;
-    let head = operator.told(&["audit", "head"]).await;
-    assert_eq!(head["size"], 20);
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("chain.ndjson");
-    let path = file.to_str().unwrap();
-    operator.run(&["audit", "export", "--out", path]).await;
-    let keyring = operator.told(&["keyring", "list"]).await;
-    let vkey = text(&keyring["audit"][0]["public"]);
-    let keyring_file = folder.path().join("keyring.json");
-    std::fs::write(&keyring_file, keyring.to_string()).unwrap();
+    assert_eq!(operator.told(&["audit", "head"]).await["size"], 20);
+    let online = operator.told(&["audit", "verify"]).await;
+    assert_eq!(
+        (&online["state"], &online["signed_size"], &online["size"]),
+        (&json!("valid"), &json!(20), &json!(20))
+    );
+    // What a process that cannot sign finds unsigned it does not call verified.
+    factory.product().await;
+    let mut keyless = operator.command();
+    keyless.env_remove("AUDIT_SIGNING_KEY").args(["audit", "verify"]);
+    let output = tokio::task::spawn_blocking(move || keyless.output().unwrap()).await.unwrap();
+    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), &said["state"]), (Some(2), &json!("unsigned_tail")), "{said}");
 
-    assert_eq!(operator.run(&["audit", "verify"]).await.status.code(), Some(0));
-    // Without settings and without Redis.
-    let offline = async |arguments: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_factory-service"));
-        command.env_clear().args(["audit", "verify", "--file"]).args(arguments);
-        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
-        let said =
-            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-        (output.status.code().unwrap(), said)
-    };
-    let (code, said) = offline(&[path, "--key", &vkey]).await;
-    assert_eq!(code, 0, "{said}");
-    let (code, said) = offline(&[path, "--keyring", keyring_file.to_str().unwrap()]).await;
-    assert_eq!(code, 0, "{said}");
-    let (code, said) = offline(&[path]).await;
-    assert_eq!(code, 2, "without a key the signature cannot be checked: {said}");
-    let (code, said) = offline(&["no-such-file", "--key", &vkey]).await;
-    assert_eq!(code, 2, "{said}");
-
-    let whole = std::fs::read_to_string(&file).unwrap();
-    let tampered = folder.path().join("tampered.ndjson");
-    std::fs::write(&tampered, whole.replacen("Rain jacket", "Rain jackal", 7)).unwrap();
-    let (code, said) = offline(&[tampered.to_str().unwrap(), "--key", &vkey]).await;
-    assert_eq!(code, 1, "{said}");
-    assert!(said.contains("\"seq\": 0") || said.contains("seq 0") || said.contains("entry 0"), "{said}");
-    let lines: Vec<&str> = whole.lines().collect();
-    let shorter = lines[..lines.len() - 1].join("\n") + "\n";
-    std::fs::write(&tampered, shorter).unwrap();
-    assert_ne!(offline(&[tampered.to_str().unwrap(), "--key", &vkey]).await.0, 0, "an entry is missing");
-
-    // An entry that was added behind what was signed, and a checkpoint of another chain.
-    let kept = folder.path().join("kept.note");
-    std::fs::write(&kept, factory.get("/v1/audit/checkpoint").await.text).unwrap();
-    let longer = folder.path().join("longer.ndjson");
-    operator.run(&["audit", "export", "--out", longer.to_str().unwrap()]).await;
-    let (code, said) =
-        offline(&[longer.to_str().unwrap(), "--key", &vkey, "--checkpoint", kept.to_str().unwrap()]).await;
-    assert_eq!(code, 0, "{said}");
-    let (code, said) = offline(&[path, "--key", &vkey, "--checkpoint", kept.to_str().unwrap()]).await;
-    assert_eq!(code, 1, "it speaks of more entries than the older export has: {said}");
-    let unsigned = std::fs::read_to_string(&longer).unwrap();
-    let header: Value = serde_json::from_str(unsigned.lines().next().unwrap()).unwrap();
-    let old: Value = serde_json::from_str(whole.lines().next().unwrap()).unwrap();
-    let mut forged = header.clone();
-    forged["checkpoints"] = old["checkpoints"].clone();
-    let rest: Vec<&str> = unsigned.lines().skip(1).collect();
-    std::fs::write(&tampered, format!("{forged}\n{}\n", rest.join("\n"))).unwrap();
-    let (code, said) = offline(&[tampered.to_str().unwrap(), "--key", &vkey]).await;
-    assert!(code == 2 && said.contains("unsigned_tail"), "{said}");
-
+    // A checkpoint that was kept elsewhere, one of another chain, and none at all.
+    let folder = Folder::new();
+    let kept = factory.get("/v1/audit/checkpoint").await.text;
+    let own = folder.write("own.note", &kept);
+    let others = folder.write("others.note", &kept.replace("voketag.local", "elsewhere"));
+    assert_eq!(operator.told(&["audit", "verify", "--checkpoint", &own]).await["state"], "valid");
+    for (note, code) in [(others.as_str(), 1), ("nowhere.note", 2)] {
+        let output = operator.run(&["audit", "verify", "--checkpoint", note]).await;
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+    }
     drop(redis);
     assert_eq!(operator.run(&["audit", "verify"]).await.status.code(), Some(2), "Redis is away");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_chain_is_verified_from_a_file_and_keys_alone() {
+    let (_redis, factory, operator) = start().await;
+    for _ in 0..20 {
+        factory.product().await;
+    }
+    let folder = Folder::new();
+    let path = operator.export(&folder, "chain.ndjson").await;
+    let vkey = operator.verifier_key().await;
+    let keyring = folder.write("keyring.json", &operator.told(&["keyring", "list"]).await.to_string());
+    for (arguments, code) in [
+        (&[path.as_str(), "--key", &vkey][..], 0),
+        (&[&path, "--keyring", &keyring], 0),
+        // Without a key the signature cannot be checked.
+        (&[&path], 2),
+        (&["no-such-file", "--key", &vkey], 2),
+        (&[&path, "--key", "no key"], 2),
+    ] {
+        let (found, said) = offline(arguments).await;
+        assert_eq!(found, code, "{arguments:?}: {said}");
+    }
+    let whole = std::fs::read_to_string(&path).unwrap();
+    let tampered = folder.write("tampered.ndjson", &whole.replacen("Rain jacket", "Rain jackal", 7));
+    let (code, said) = offline(&[&tampered, "--key", &vkey]).await;
+    assert!(code == 1 && said.contains("\"seq\": 0") && said.contains("\"ok\": false"), "{said}");
+    let lines: Vec<&str> = whole.lines().collect();
+    let shorter = folder.write("shorter.ndjson", &(lines[..lines.len() - 1].join("\n") + "\n"));
+    assert_ne!(offline(&[&shorter, "--key", &vkey]).await.0, 0, "an entry is missing");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_checkpoint_that_was_kept_tells_an_older_or_longer_file() {
+    let (_redis, factory, operator) = start().await;
+    factory.product().await;
+    let (folder, vkey) = (Folder::new(), operator.verifier_key().await);
+    let older = operator.export(&folder, "older.ndjson").await;
+    factory.product().await;
+    let kept = folder.write("kept.note", &factory.get("/v1/audit/checkpoint").await.text);
+    let longer = operator.export(&folder, "longer.ndjson").await;
+    let (code, said) = offline(&[&longer, "--key", &vkey, "--checkpoint", &kept]).await;
+    assert_eq!(code, 0, "{said}");
+    let (code, said) = offline(&[&older, "--key", &vkey, "--checkpoint", &kept]).await;
+    assert!(
+        code == 1 && said.contains("\"ok\": false"),
+        "it speaks of more entries than the file has: {said}"
+    );
+
+    // Entries that were added behind what was signed.
+    let [longer, older] = [longer, older].map(|path| std::fs::read_to_string(path).unwrap());
+    let header = |text: &str| serde_json::from_str::<Value>(text.lines().next().unwrap()).unwrap();
+    let mut forged = header(&longer);
+    forged["checkpoints"] = header(&older)["checkpoints"].clone();
+    let rest: Vec<&str> = longer.lines().skip(1).collect();
+    let forged = folder.write("forged.ndjson", &format!("{forged}\n{}\n", rest.join("\n")));
+    let (code, said) = offline(&[&forged, "--key", &vkey]).await;
+    assert!(code == 2 && said.contains("unsigned_tail"), "{said}");
 }
