@@ -175,7 +175,8 @@ local function look_up(key)
   local found = redis.call('HMGET', key, unpack(ARGV, ids_at, ids_at + n - 1))
   for i = 1, n do
     local seq = found[i] and tonumber(found[i])
-    if seq then
+    -- An id behind the head is of a call that Redis broke off: its entry is not in the chain.
+    if seq and seq < size then
       local segment = segment_prefix .. math.floor(seq / segment_entries)
       local element = redis.call('LINDEX', segment, seq % segment_entries) or ''
       local same = string.sub(element, 33) == string.sub(ARGV[elements_at + i - 1], 33)
@@ -226,16 +227,13 @@ end
 
 local fresh = not stored or now - born >= ids_life or redis.call('HLEN', ids_key) >= ids_limit
 
--- From here on nothing can fail.
-redis.call('RPUSH', KEYS[3], unpack(ARGV, elements_at, elements_at + split - 1))
-if split < n then
-  redis.call('RPUSH', KEYS[4], unpack(ARGV, elements_at + split, elements_at + n - 1))
-end
+-- From here on nothing can fail: types were looked at above, and what this connection may run was tried before the first call (probe.lua).
+-- Ids first: those of a call that is broken off all the same are known to be of no entry, and what it pushed is not.
 if fresh then
   generation = stored and generation + 1 or 0
   ids_key = ids_prefix .. generation
-  redis.call('SET', KEYS[2], struct.pack('>I8I8', generation, now))
   redis.call('UNLINK', ids_prefix .. generation - 2, ids_key)
+  redis.call('SET', KEYS[2], struct.pack('>I8I8', generation, now))
 end
 local pairs_of_ids = {}
 for i = 1, n do
@@ -245,6 +243,10 @@ end
 redis.call('HSET', ids_key, unpack(pairs_of_ids))
 if fresh then
   redis.call('PEXPIRE', ids_key, 3 * ids_life)
+end
+redis.call('RPUSH', KEYS[3], unpack(ARGV, elements_at, elements_at + split - 1))
+if split < n then
+  redis.call('RPUSH', KEYS[4], unpack(ARGV, elements_at + split, elements_at + n - 1))
 end
 
 for e = 1, effects do

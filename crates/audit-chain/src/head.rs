@@ -47,9 +47,9 @@ pub enum StateLoss {
         check: usize,
     },
     /// There is no head, and this process has seen one.
-    #[error("the audit head is gone; {size} entries were seen")]
+    #[error("the audit head is gone; there were at least {size} entries")]
     HeadAbsent {
-        /// The size of the highest head seen.
+        /// The size of the highest head seen, or known of.
         size: u64,
     },
     /// The head is lower than one this process has seen.

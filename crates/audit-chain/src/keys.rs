@@ -8,6 +8,7 @@
 //! | `vt1:{audit}:ids:<g>` | hash | event id (16 bytes) → seq | 72 h, or until two generations later |
 //! | `vt1:{audit}:range` | string | `u64be(size) ‖ hashes`: the Merkle tree at the last checkpoint | for ever |
 //! | `vt1:{audit}:notes` | hash | number of a signing key → its latest signed checkpoint | for ever |
+//! | `vt1:{audit}:probe:<type>` | any | nothing | never longer than one script call |
 
 /// Where the chain ends.
 pub const HEAD: &str = "vt1:{audit}:head";
@@ -46,6 +47,11 @@ pub fn segment(number: u64) -> String {
 #[must_use]
 pub const fn place_in_segment(seq: u64) -> u64 {
     seq % SEGMENT_ENTRIES
+}
+
+/// A key on which it is tried what this connection may do with one of that type.
+pub(crate) fn probe(of_type: &str) -> String {
+    format!("vt1:{{audit}}:probe:{of_type}")
 }
 
 #[cfg(test)]

@@ -10,13 +10,13 @@ use crate::keys::{self, SEGMENT_ENTRIES};
 use crate::script::HASH_BYTES;
 use crate::verify::{FirstError, Flaw, Verifier, VerifyReport};
 use redis::{Cmd, FromRedisValue, Value};
-use redis_pool::RedisPool;
+use redis_pool::{RedisPool, Script};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 /// Entries of the first page: at 16 KiB each they are 1 MiB.
@@ -30,6 +30,8 @@ const PAGE_BYTES: u64 = 1024 * 1024;
 
 /// The deadline of one page: it may weigh 8 MiB, so the pool's own, meant for small commands, would be too short.
 const PAGE_DEADLINE: Duration = Duration::from_secs(1);
+
+static PROBE: LazyLock<Script> = LazyLock::new(|| Script::new("audit-probe", include_str!("probe.lua")));
 
 /// The chain as it can be read. Cheap to clone; clones share what they have seen.
 #[derive(Clone)]
@@ -98,6 +100,24 @@ impl AuditLog {
     #[must_use]
     pub fn least_size(&self) -> u64 {
         self.memory.least()
+    }
+
+    /// Remembers from elsewhere that the chain has an entry: a head that is not there is a loss from now on, and no beginning.
+    pub fn has_begun(&self) {
+        self.memory.glimpse(1);
+    }
+
+    /// Tries every command that appending takes, on keys that are gone again afterwards; says which one this connection may not use.
+    /// A command that fails in the middle of an append would leave half of it, since Redis does not roll back a script: it is better
+    /// not to begin.
+    ///
+    /// # Errors
+    /// See [`redis_pool::Error`].
+    pub async fn probe(&self) -> Result<Option<String>, redis_pool::Error> {
+        let keys = [keys::probe("text"), keys::probe("list"), keys::probe("hash"), keys::probe("zset")];
+        let call = keys.iter().fold(PROBE.invoke(), |call, key| call.key(key));
+        let refusal: String = call.run(&self.pool).await?;
+        Ok((!refusal.is_empty()).then_some(refusal))
     }
 
     /// Remembers the stored head as such a script found it: from now on nothing below it is accepted.

@@ -88,10 +88,13 @@ pub struct DeploymentGate {
     seen: OnceLock<Deployment>,
     trouble: Mutex<Option<String>>,
     lost: AtomicBool,
+    audit_begun: AtomicBool,
 }
 
 static CREATE: LazyLock<Script> =
     LazyLock::new(|| Script::new("create_deployment", include_str!("lua/create_deployment.lua")));
+static AMEND: LazyLock<Script> =
+    LazyLock::new(|| Script::new("amend_deployment", include_str!("lua/amend_deployment.lua")));
 static TAKE_BATCH_NO: LazyLock<Script> =
     LazyLock::new(|| Script::new("take_batch_no", include_str!("lua/take_batch_no.lua")));
 
@@ -101,7 +104,7 @@ impl DeploymentGate {
     pub fn new(pool: RedisPool, expectation: Expectation, init: Init) -> Self {
         let trouble = Mutex::new(Some("the durable Redis has not been read yet".to_owned()));
         let (init, seen, lost) = (Mutex::new(init), OnceLock::new(), AtomicBool::new(false));
-        Self { pool, expectation, init, seen, trouble, lost }
+        Self { pool, expectation, init, seen, trouble, lost, audit_begun: AtomicBool::new(false) }
     }
 
     /// The deployment, if one was ever seen; whether it still stands only a call to Redis can tell.
@@ -162,6 +165,9 @@ impl DeploymentGate {
             None => self.make(now).await?,
         };
         let record = self.matching(stored)?;
+        if record.audit_begun {
+            self.audit_begun.store(true, Ordering::Release);
+        }
         let deployment = self.seen.get_or_init(|| Deployment::of(&record));
         if deployment.id == record.id {
             Ok(deployment)
@@ -170,6 +176,30 @@ impl DeploymentGate {
                 "the durable Redis holds another deployment than this process has seen".to_owned(),
             ))
         }
+    }
+
+    /// Whether the record said, when it was last read, that the audit chain has an entry.
+    #[must_use]
+    pub fn audit_begun(&self) -> bool {
+        self.audit_begun.load(Ordering::Acquire)
+    }
+
+    /// Writes down in the record that the audit chain has an entry. Where others change it at the same time, nothing is done: the
+    /// next look finds the same.
+    ///
+    /// # Errors
+    /// See [`DeploymentError`].
+    pub async fn note_audit_begun(&self) -> Result<(), DeploymentError> {
+        let Some(stored) = StoredDeployment::read(&self.pool).await? else { return Ok(()) };
+        if self.seen().is_none_or(|seen| seen.id() != stored.id()) {
+            return Ok(());
+        }
+        let call = AMEND.invoke().key(keys::DEPLOYMENT).arg(stored.bytes());
+        let amended: i64 = call.arg(stored.clone().with_audit().bytes()).run(&self.pool).await?;
+        if amended == 1 {
+            self.audit_begun.store(true, Ordering::Release);
+        }
+        Ok(())
     }
 
     async fn make(&self, now: OffsetDateTime) -> Result<StoredDeployment, DeploymentError> {
@@ -198,6 +228,7 @@ impl DeploymentGate {
                 .filter_map(|epoch| self.check(epoch))
                 .collect(),
             keyring_made: false,
+            audit_begun: false,
         };
         let first_batch = ambient::entropy::random_u64() % (u64::from(BatchNo::MAX.get()) + 1);
         let made =

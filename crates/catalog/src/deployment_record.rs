@@ -24,6 +24,9 @@ pub(crate) struct DeploymentRecord {
     /// Whether a keyring record was made for this deployment: then its absence is a loss, and nobody makes another.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) keyring_made: bool,
+    /// Whether the audit chain has an entry: then a head that is not there is a loss, and nobody begins another chain.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) audit_begun: bool,
 }
 
 impl DeploymentRecord {
@@ -111,6 +114,13 @@ impl StoredDeployment {
     #[must_use]
     pub fn with_keyring(mut self) -> Self {
         self.record.keyring_made = true;
+        self.written()
+    }
+
+    /// The same record, which says that the audit chain has an entry.
+    #[must_use]
+    pub(crate) fn with_audit(mut self) -> Self {
+        self.record.audit_begun = true;
         self.written()
     }
 
