@@ -8,10 +8,13 @@ use axum::Router;
 use http::HeaderValue;
 use http::header::CONTENT_SECURITY_POLICY;
 use prometheus_client::registry::Registry;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
@@ -26,14 +29,25 @@ pub fn docs_area() -> Area {
     Area::new("/docs").header(CONTENT_SECURITY_POLICY, HeaderValue::from_static(DOCS_POLICY))
 }
 
+/// How long a process that stops may take to say goodbye.
+const FAREWELL_WITHIN: Duration = Duration::from_secs(1);
+
+type Farewell = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+
 /// A service that is not listening yet.
-#[derive(Debug)]
 pub struct App {
     /// Everything that is served on the service's own address.
     pub router: Router,
     /// What is served on the address of the metrics, where they have one.
     pub metrics: Option<Router>,
     background: AbortHandle,
+    farewell: Option<Farewell>,
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App").finish_non_exhaustive()
+    }
 }
 
 impl App {
@@ -52,7 +66,18 @@ impl App {
             if metrics_apart { (routes, Some(metrics)) } else { (routes.merge(metrics), None) };
         let wrapped =
             |router: Router| edge.wrap(router.fallback(not_found).method_not_allowed_fallback(not_allowed));
-        Self { router: wrapped(routes), metrics: metrics.map(wrapped), background }
+        Self { router: wrapped(routes), metrics: metrics.map(wrapped), background, farewell: None }
+    }
+
+    /// The same service, which does `farewell` once it has answered everybody and what worked in the background has ended. It gets a
+    /// second, and is not done at all where the process is killed.
+    #[must_use]
+    pub fn with_farewell<F>(mut self, farewell: impl FnOnce() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.farewell = Some(Box::new(|| Box::pin(farewell())));
+        self
     }
 }
 
@@ -98,6 +123,12 @@ pub fn run(
             tokio::spawn(serve(listener, metrics, ServeConfig::default(), std::future::pending()));
         }
         let drained = serve(listener, app.router.clone(), ServeConfig::default(), shutdown).await;
+        app.background.abort();
+        if let Some(farewell) = app.farewell.take()
+            && tokio::time::timeout(FAREWELL_WITHIN, farewell()).await.is_err()
+        {
+            tracing::warn!("{service} could not say goodbye in time");
+        }
         tracing::info!(cut = drained.cut, "{service} has stopped");
         Ok(())
     })

@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 use crate::error::KeyringError;
 use crate::keys;
 use crate::moves::{Move, MoveRefusal, Moved};
-use crate::number::{Family, KeyRef};
+use crate::number::{Family, KeyNumber, KeyRef};
 use crate::presence::Live;
 use crate::record::{KeyEntry, KeyringRecord, Public, StoredKeyring};
 use crate::snapshot::own_check;
@@ -78,6 +78,17 @@ impl KeyringAdmin {
             redis::Value::BulkString(bytes) => Ok(Some(StoredKeyring::decode(bytes)?)),
             _ => Ok(None),
         }
+    }
+
+    /// The other tag epochs of `record` that derive from the same master secret as this one, as far as this process holds them: who
+    /// has the one secret has the other.
+    pub fn sharing<'a>(
+        &'a self,
+        record: &'a KeyringRecord,
+        epoch: KeyNumber,
+    ) -> impl Iterator<Item = KeyNumber> + 'a {
+        let others = record.tag.iter().map(|entry| entry.number).filter(move |number| *number != epoch);
+        others.filter(move |other| self.secrets.tags.share_secret(epoch.epoch(), other.epoch()))
     }
 
     /// The instances that live.

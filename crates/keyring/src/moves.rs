@@ -63,6 +63,14 @@ pub enum MoveRefusal {
     /// The number is taken.
     #[error("there is a {0} already; take the next number")]
     Exists(KeyRef),
+    /// Another number has the same signing key.
+    #[error("{key} is the same key as {other}; rotating to it would change nothing")]
+    SameKey {
+        /// The one to be added.
+        key: KeyRef,
+        /// The one that is there.
+        other: KeyRef,
+    },
     /// This process holds no secret of that number.
     #[error("this process has no secret for {0}; give it one and start it again")]
     NoSecret(KeyRef),
@@ -198,6 +206,9 @@ impl KeyringRecord {
         if let Some(standing) = self.entry(key) {
             let same = standing.public == own && standing.state == KeyState::Pending;
             return if same { Ok(None) } else { Err(MoveRefusal::Exists(key)) };
+        }
+        if let Some(same) = self.family(key.family).iter().find(|entry| entry.public == own) {
+            return Err(MoveRefusal::SameKey { key, other: KeyRef { number: same.number, ..key } });
         }
         if self.tag.len() + self.audit.len() >= MAX_KEYS {
             return Err(MoveRefusal::Full);
@@ -466,6 +477,8 @@ mod tests {
         assert_eq!(refused(&record, tag(1), &Move::Add), MoveRefusal::Exists(tag(1)));
         assert_eq!(record.after(tag(3), &Move::Add, None, NOW), Err(MoveRefusal::NoSecret(tag(3))));
         assert_eq!(record.after(tag(2), &Move::Add, check(5), NOW), Err(MoveRefusal::Exists(tag(2))));
+        let same = MoveRefusal::SameKey { key: tag(3), other: tag(2) };
+        assert_eq!(record.after(tag(3), &Move::Add, check(2), NOW), Err(same));
         assert!(refused(&record, tag(1), &Move::Destroy).to_string().contains("destroy takes"));
         for reason in [String::new(), "x".repeat(MAX_REASON + 1)] {
             let what = Move::Revoke { reason, compromised_since: NOW };

@@ -1,4 +1,5 @@
-//! What this process knows of the keyring: it beats every half second, and hears in the reply what has changed.
+//! What this process knows of the keyring: it beats every half second, and hears in the reply what has changed. Asked for in between it
+//! only listens, which writes nothing. A process that stops takes its leave, so that nobody waits for it.
 //!
 //! ```text
 //! not read → stands          a record was read, and this process holds the secret of every tag key in use
@@ -39,6 +40,8 @@ pub const BEAT_JITTER: u16 = 200;
 /// From when on an instance counts as not having heard.
 pub const STALE_AFTER: Duration = Duration::from_secs(10);
 
+static LEAVE: LazyLock<Script> =
+    LazyLock::new(|| Script::new("keyring-leave", include_str!("lua/leave.lua")));
 static BEAT: LazyLock<Script> = LazyLock::new(|| Script::new("keyring-beat", include_str!("lua/beat.lua")));
 
 /// The secrets that a process holds.
@@ -95,7 +98,8 @@ pub struct KeyringWatch {
 }
 
 impl KeyringWatch {
-    /// Nothing is asked of Redis yet.
+    /// Nothing is asked of Redis yet. `pool` is best one of its own: an instance whose slots are all taken must hear of a revoked
+    /// key nevertheless.
     #[must_use]
     pub fn new(
         pool: RedisPool,
@@ -158,10 +162,10 @@ impl KeyringWatch {
     /// See [`KeyringError`]; what was known stays known when Redis did not answer.
     pub async fn beat(&self, deployment: &Deployment) -> Result<Arc<Snapshot>, KeyringError> {
         let _turn = self.beating.lock().await;
-        self.beat_in_turn(deployment).await
+        self.ask_in_turn(deployment, true).await
     }
 
-    /// The keyring as of now or later. Of many that ask at once, one beats for all that came before it.
+    /// The keyring as of now or later. Of many that ask at once, one listens for all that came before it.
     ///
     /// # Errors
     /// As [`Self::beat`].
@@ -171,16 +175,31 @@ impl KeyringWatch {
         let known = self.known.read().heard_at.is_some_and(|heard_at| heard_at > asked_at);
         match self.snapshot().filter(|_| known) {
             Some(snapshot) => Ok(snapshot),
-            None => self.beat_in_turn(deployment).await,
+            None => self.ask_in_turn(deployment, false).await,
         }
     }
 
-    async fn beat_in_turn(&self, deployment: &Deployment) -> Result<Arc<Snapshot>, KeyringError> {
+    /// Takes leave: this instance no longer counts as living.
+    ///
+    /// # Errors
+    /// [`KeyringError::Redis`]. It then ceases to count by itself.
+    pub async fn leave(&self) -> Result<(), KeyringError> {
+        let _turn = self.beating.lock().await;
+        let call = LEAVE.invoke().key(keys::LIVE).key(keys::instance(&self.instance));
+        let _left: i64 = call.arg(self.instance.to_string()).run(&self.pool).await?;
+        Ok(())
+    }
+
+    async fn ask_in_turn(
+        &self,
+        deployment: &Deployment,
+        announce: bool,
+    ) -> Result<Arc<Snapshot>, KeyringError> {
         let before = self.revision();
-        let outcome = self.beat_once(deployment).await;
+        let outcome = self.ask_once(deployment, announce).await;
         if self.role.announces.is_some() && outcome.is_ok() && self.revision() != before {
             // What it brings is taken by the next beat; it only says what this process holds.
-            drop(self.beat_once(deployment).await);
+            drop(self.ask_once(deployment, true).await);
         }
         let known = self.known.read();
         let revision = known.snapshot.as_ref().map(|snapshot| snapshot.revision());
@@ -193,9 +212,9 @@ impl KeyringWatch {
         self.known.read().snapshot.as_ref().map(|snapshot| snapshot.revision())
     }
 
-    async fn beat_once(&self, deployment: &Deployment) -> Result<Arc<Snapshot>, KeyringError> {
+    async fn ask_once(&self, deployment: &Deployment, announce: bool) -> Result<Arc<Snapshot>, KeyringError> {
         let sent_at = self.clock.monotonic();
-        let mut heard = self.ask(deployment).await?;
+        let mut heard = self.ask(deployment, announce).await?;
         if heard == Heard::NeverMade
             && let Some(epoch) = self.role.seeds
         {
@@ -203,7 +222,7 @@ impl KeyringWatch {
             if seed::make(&self.pool, deployment, &self.secrets, epoch, now).await? {
                 tracing::info!(epoch = epoch.get(), "made the keyring record");
             }
-            heard = self.ask(deployment).await?;
+            heard = self.ask(deployment, announce).await?;
         }
         let judged = self.judge(heard);
         let mut known = self.known.write();
@@ -231,9 +250,9 @@ impl KeyringWatch {
         }
     }
 
-    async fn ask(&self, deployment: &Deployment) -> Result<Heard, KeyringError> {
+    async fn ask(&self, deployment: &Deployment, announce: bool) -> Result<Heard, KeyringError> {
         let known = self.known.read().snapshot.clone();
-        let (id, presence) = match self.role.announces {
+        let (id, presence) = match self.role.announces.filter(|_| announce) {
             Some(service) => {
                 let presence = self.presence(service, known.as_deref());
                 let json =

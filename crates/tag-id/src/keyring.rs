@@ -86,6 +86,13 @@ impl Keyring {
         self.keys(epoch).map(Keys::check_value)
     }
 
+    /// Whether both epochs derive from the same master secret, as far as this keyring holds both: who has the one can make
+    /// the tags of the other.
+    #[must_use]
+    pub fn share_secret(&self, one: Epoch, other: Epoch) -> bool {
+        self.keys(one).zip(self.keys(other)).is_some_and(|(one, other)| one.shares_secret_with(other))
+    }
+
     fn slot(&self, epoch: Epoch) -> &OnceLock<Box<Keys>> {
         &self.by_epoch[usize::from(epoch.get()) - 1]
     }

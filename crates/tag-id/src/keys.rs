@@ -6,6 +6,7 @@
 use hkdf::Hkdf;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::numbers::{BatchNo, Epoch, TagIndex};
@@ -15,6 +16,7 @@ const MAC_DOMAIN: &[u8] = b"voketag/tag/v1";
 const MAC_KEY_INFO: &str = "voketag/tag-mac/v1/";
 const PERM_KEY_INFO: &str = "voketag/tag-perm/v1/";
 const CHECK_INFO: &str = "voketag/tag-check/v1/";
+const SAME_INFO: &str = "voketag/tag-same/v1";
 
 const ROUNDS: u8 = 4;
 const UUID_VERSION: u8 = 8;
@@ -30,6 +32,8 @@ pub(crate) struct Keys {
     mac: Hmac<Sha256>,
     perm: Hmac<Sha256>,
     check: [u8; 16],
+    /// The same for every epoch of one master secret. Never leaves the process.
+    secret: [u8; 16],
 }
 
 impl Keys {
@@ -39,7 +43,12 @@ impl Keys {
             mac: keyed(&*expand::<32>(secret, MAC_KEY_INFO, epoch)),
             perm: keyed(&*expand::<32>(secret, PERM_KEY_INFO, epoch)),
             check: *expand::<16>(secret, CHECK_INFO, epoch),
+            secret: *expand_as::<16>(secret, SAME_INFO),
         }
+    }
+
+    pub(crate) fn shares_secret_with(&self, other: &Self) -> bool {
+        self.secret.ct_eq(&other.secret).into()
     }
 
     pub(crate) fn check_value(&self) -> [u8; 16] {
@@ -105,9 +114,13 @@ fn keyed(key: &[u8]) -> Hmac<Sha256> {
 }
 
 fn expand<const N: usize>(secret: &MasterSecret, info: &str, epoch: Epoch) -> Zeroizing<[u8; N]> {
+    expand_as(secret, &format!("{info}{epoch}"))
+}
+
+fn expand_as<const N: usize>(secret: &MasterSecret, info: &str) -> Zeroizing<[u8; N]> {
     let mut out = Zeroizing::new([0; N]);
     Hkdf::<Sha256>::new(None, secret.bytes())
-        .expand(format!("{info}{epoch}").as_bytes(), &mut *out)
+        .expand(info.as_bytes(), &mut *out)
         .expect("HKDF-SHA256 gives up to 8,160 bytes");
     out
 }

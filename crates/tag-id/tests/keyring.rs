@@ -206,3 +206,17 @@ fn one_keyring_serves_many_threads() {
         }
     });
 }
+
+#[test]
+fn epochs_of_one_master_secret_are_told_from_those_with_their_own() {
+    let epoch = |number| Epoch::new(number).unwrap();
+    let secret = |byte: u8| MasterSecret::from([byte; 32]);
+    let keyring =
+        Keyring::new(Some(secret(1)), [(epoch(2), secret(2)), (epoch(3), secret(1)), (epoch(4), secret(2))]);
+    for (one, other, same) in [(1, 9, true), (1, 3, true), (1, 2, false), (2, 4, true), (3, 4, false)] {
+        assert_eq!(keyring.share_secret(epoch(one), epoch(other)), same, "{one} and {other}");
+        assert_eq!(keyring.share_secret(epoch(other), epoch(one)), same);
+    }
+    let own_alone = Keyring::new(None, [(epoch(1), secret(1))]);
+    assert!(!own_alone.share_secret(epoch(1), epoch(2)), "what is not held is not known");
+}
