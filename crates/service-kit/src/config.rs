@@ -94,6 +94,14 @@ impl RedisSettings {
         })
     }
 
+    /// The configuration of the durable Redis's second pool, by which a process beats for the keyring and hears of it, however busy
+    /// the first one is.
+    #[must_use]
+    pub fn beats(&self) -> redis_pool::Config {
+        let one = NonZeroUsize::MIN;
+        redis_pool::Config { slots: one, connections: one, ..self.pool("keyring", &self.url) }
+    }
+
     /// The configuration of one pool.
     #[must_use]
     pub fn pool(&self, name: &'static str, url: &RedisUrl) -> redis_pool::Config {
@@ -121,7 +129,7 @@ pub fn redis_address() -> Kind<RedisUrl> {
 pub struct TagSettings {
     /// `TAG_MASTER_SECRET[_<epoch>][_FILE]`.
     pub keyring: Arc<Keyring>,
-    /// `TAG_KEY_EPOCH`: the epoch that is active in a keyring that is made anew. It has no effect afterwards.
+    /// `TAG_KEY_EPOCH`: the epoch that is active in a keyring that is made anew. Afterwards it only has to be one whose secret is there.
     pub active_epoch: Epoch,
 }
 
@@ -145,8 +153,10 @@ impl TagSettings {
         }
         let keyring = Keyring::new(default, own);
         if !keyring.has(active_epoch) {
-            let either =
-                format!("{TAG_SECRET} or {TAG_SECRET}_{} (or either with _FILE)", active_epoch.get());
+            let number = active_epoch.get();
+            let either = format!(
+                "{TAG_SECRET} or {TAG_SECRET}_{number} (or either with _FILE; {TAG_EPOCH} is {number})"
+            );
             return Err(EnvError::Missing { name: either, takes: MASTER_SECRET.to_owned() });
         }
         Ok(Self { keyring: Arc::new(keyring), active_epoch })

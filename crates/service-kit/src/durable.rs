@@ -17,6 +17,7 @@ use audit_chain::{
 use catalog::{Catalog, Deployment, DeploymentError, DeploymentGate, Expectation, Init};
 use http_edge::{ApiError, Check};
 use keyring::{KeyringWatch, Role, Secrets};
+use parking_lot::Mutex;
 use redis_pool::RedisPool;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -30,8 +31,28 @@ use crate::storage::StorageWatch;
 const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
 /// How long an answer of the readiness probe stands, so that asking for it often costs Redis nothing.
 const READINESS_STANDS: Duration = Duration::from_millis(200);
+/// What readiness says of what it could not look at.
+const UNREAD: &str = "not read this time";
 /// When to ask again where the next second may do.
 pub(crate) const RETRY_SOON: Duration = Duration::from_secs(1);
+
+/// The ways of one process to the durable Redis.
+#[derive(Debug)]
+pub struct DurablePools {
+    /// For all that requests need.
+    pub requests: RedisPool,
+    /// For the keyring: a process whose other slots are all taken must hear of a revoked key nevertheless.
+    pub beats: RedisPool,
+}
+
+/// Whether Redis lets this process append.
+#[derive(Debug)]
+enum Permission {
+    NotTried,
+    Granted,
+    /// Which command it may not run.
+    Refused(String),
+}
 
 /// The durable Redis.
 #[derive(Debug)]
@@ -48,6 +69,8 @@ pub struct Durable {
     head_lost: AtomicBool,
     /// Whether the last look, or a script since, found the state lost; only a look that finds all of it there clears it.
     lost: AtomicBool,
+    /// Whether this connection may run what appending takes.
+    permission: Mutex<Permission>,
     clock: Arc<dyn Clock>,
     storage: StorageWatch,
     readiness: tokio::sync::Mutex<Option<(Duration, Vec<Check>)>>,
@@ -57,7 +80,7 @@ impl Durable {
     /// Nothing is asked of Redis yet: see [`Self::keep_looking`].
     #[must_use]
     pub fn new(
-        pool: RedisPool,
+        DurablePools { requests: pool, beats }: DurablePools,
         expectation: Expectation,
         init: Init,
         clock: Arc<dyn Clock>,
@@ -71,7 +94,7 @@ impl Durable {
         let storage =
             StorageWatch::new(pool.clone(), "durable", true, Arc::clone(&clock), metrics.storage.clone());
         Self {
-            keyring: KeyringWatch::new(pool.clone(), Arc::clone(&clock), secrets, role, shown),
+            keyring: KeyringWatch::new(beats, Arc::clone(&clock), secrets, role, shown),
             catalog: Catalog::new(pool.clone()),
             audit_origin: expectation.audit_origin.clone(),
             gate: DeploymentGate::new(pool.clone(), expectation, init),
@@ -81,6 +104,7 @@ impl Durable {
             appender: OnceLock::new(),
             head_lost: AtomicBool::new(false),
             lost: AtomicBool::new(false),
+            permission: Mutex::new(Permission::NotTried),
             clock,
             storage,
             readiness: tokio::sync::Mutex::new(None),
@@ -126,8 +150,12 @@ impl Durable {
     async fn look_at_both(&self) -> Result<&Deployment, DeploymentError> {
         let deployment = self.gate.look(self.now()).await?;
         let appender = self.appender.get_or_init(|| self.start_appender(deployment));
+        self.ask_permission(appender).await?;
         match appender.log().head().await {
-            Ok(_) => {
+            Ok(head) => {
+                if head.size > 0 && !self.gate.audit_begun() {
+                    self.gate.note_audit_begun().await?;
+                }
                 if self.head_lost.swap(false, Ordering::AcqRel) {
                     tracing::info!("the audit head is again one that this process can go on from");
                 }
@@ -149,7 +177,26 @@ impl Durable {
 
     fn start_appender(&self, deployment: &Deployment) -> Appender {
         let config = AppenderConfig::new(self.audit_origin.clone(), vec![deployment.guard()]);
-        Appender::start(self.pool.clone(), config, Arc::clone(&self.clock), &self.audit_metrics)
+        let appender =
+            Appender::start(self.pool.clone(), config, Arc::clone(&self.clock), &self.audit_metrics);
+        if self.gate.audit_begun() {
+            appender.log().has_begun();
+        }
+        appender
+    }
+
+    /// Tries what appending takes, until it is granted.
+    async fn ask_permission(&self, appender: &Appender) -> Result<(), DeploymentError> {
+        if matches!(*self.permission.lock(), Permission::Granted) {
+            return Ok(());
+        }
+        let refused = appender.log().probe().await?;
+        let mut permission = self.permission.lock();
+        if let (Some(why), Permission::NotTried) = (&refused, &*permission) {
+            tracing::error!(%why, "Redis does not let this process append audit events");
+        }
+        *permission = refused.map_or(Permission::Granted, Permission::Refused);
+        Ok(())
     }
 
     /// The pool.
@@ -195,6 +242,15 @@ impl Durable {
         }
     }
 
+    /// Whether an id that does not prove itself under this process's secrets is a forged one. Asks nobody.
+    ///
+    /// # Errors
+    /// 503 `state-lost` while it is known that the secrets, or something else, are not those of the deployment: genuine ids would be
+    /// called forged.
+    pub fn can_tell_forged(&self) -> Result<(), ApiError> {
+        if self.is_lost() { Err(errors::state_lost()) } else { Ok(()) }
+    }
+
     /// The deployment record, the audit head or the keyring.
     fn is_lost(&self) -> bool {
         self.lost.load(Ordering::Acquire) || self.gate.is_lost() || self.keyring_is_lost()
@@ -203,9 +259,12 @@ impl Durable {
     /// The audit appender.
     ///
     /// # Errors
-    /// As [`Self::deployment`].
+    /// As [`Self::deployment`], and 503 `redis-unavailable` where Redis does not let this process append.
     pub fn appender(&self) -> Result<&Appender, ApiError> {
         self.deployment()?;
+        if !matches!(*self.permission.lock(), Permission::Granted) {
+            return Err(ApiError::RedisUnavailable { retry_after: RETRY_SOON });
+        }
         self.appender.get().ok_or_else(|| self.closed())
     }
 
@@ -227,6 +286,24 @@ impl Durable {
         self.metrics.lost(true);
         self.lost.store(true, Ordering::Release);
         self.gate.report_lost(why);
+    }
+
+    /// Notes that an authentic tag id was presented that was never minted: only who holds the tag secret can make one. `request_id` is
+    /// where to look for who that was.
+    pub fn alarm_of_key_leak(&self, request_id: &str) {
+        self.metrics.key_leak();
+        tracing::error!(
+            alarm = "key_leak",
+            request_id,
+            "an authentic tag id that was never minted was presented: the tag secret may have leaked"
+        );
+    }
+
+    /// Takes leave of the others; for a process that stops.
+    pub async fn leave(&self) {
+        if let Err(error) = self.keyring.leave().await {
+            tracing::debug!(%error, "could not take leave; this instance counts as living for some seconds");
+        }
     }
 
     /// Appends an event that happens now, with its effect.
@@ -277,15 +354,16 @@ impl Durable {
 
     /// Every dependency named, though Redis told nothing of the others this time.
     fn unread(redis: Check, other: fn(&'static str, &'static str) -> Check) -> Vec<Check> {
-        let others =
-            ["deployment", "audit", "keyring", "storage"].map(|name| other(name, "not read this time"));
+        let others = ["deployment", "audit", "keyring", "storage"].map(|name| other(name, UNREAD));
         [redis].into_iter().chain(others).collect()
     }
 
     async fn look_for_readiness(&self) -> Vec<Check> {
-        let deployment = match self.look().await {
-            Ok(_) => Check::ok("deployment"),
-            Err(DeploymentError::Lost(why)) => Check::failed("deployment", format!("state lost: {why}")),
+        let (deployment, looked_on) = match self.look().await {
+            Ok(_) => (Check::ok("deployment"), true),
+            Err(DeploymentError::Lost(why)) => {
+                (Check::failed("deployment", format!("state lost: {why}")), false)
+            }
             // Busy is not away: taking busy instances out of service would make the others busier.
             Err(DeploymentError::Redis(busy @ redis_pool::Error::Overloaded { .. }))
                 if self.deployment().is_ok() && self.gate.trouble().is_none() =>
@@ -303,17 +381,26 @@ impl Durable {
                 return Self::unread(Check::failed("redis", format!("{error}{trouble}")), Check::failed);
             }
         };
-        let audit = if self.head_lost.load(Ordering::Acquire) {
-            Check::failed("audit", "the audit head is not one that this process can go on from")
-        } else {
-            Check::ok("audit")
-        };
-        let mut checks = vec![Check::ok("redis"), deployment, audit, self.keyring_check()];
-        checks.push(match self.storage.warning() {
-            None => Check::ok("storage"),
+        // Behind a deployment that is not ours nothing is looked at.
+        let storage = match self.storage.warning() {
             Some(warning) => Check::warning("storage", warning),
-        });
-        checks
+            None if self.storage.is_read() => Check::ok("storage"),
+            None => Check::warning("storage", UNREAD),
+        };
+        vec![Check::ok("redis"), deployment, self.audit_check(looked_on), self.keyring_check(), storage]
+    }
+
+    fn audit_check(&self, looked_on: bool) -> Check {
+        if self.head_lost.load(Ordering::Acquire) {
+            return Check::failed("audit", "the audit head is not one that this process can go on from");
+        }
+        match &*self.permission.lock() {
+            Permission::Refused(why) => {
+                Check::failed("audit", format!("Redis does not let us append: {why}"))
+            }
+            _ if !looked_on => Check::failed("audit", UNREAD),
+            _ => Check::ok("audit"),
+        }
     }
 }
 

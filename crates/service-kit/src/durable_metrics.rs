@@ -1,17 +1,19 @@
-//! The gauges of the durable Redis.
+//! What is shown of the durable Redis and of what is found in it.
 
 use keyring::KeyringMetrics;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use crate::storage::StorageMetrics;
 
-/// The gauges `durable_state_lost` and `redis_storage_warnings`, and those of the keyring.
+/// The gauges `durable_state_lost` and `redis_storage_warnings`, the counter `key_leak_alarms_total`, and those of the keyring.
 #[derive(Debug, Clone, Default)]
 pub struct DurableMetrics {
     pub(crate) keyring: KeyringMetrics,
     pub(crate) storage: StorageMetrics,
     lost: Gauge,
+    key_leaks: Counter,
 }
 
 impl DurableMetrics {
@@ -22,11 +24,17 @@ impl DurableMetrics {
             keyring: KeyringMetrics::register(registry),
             storage: StorageMetrics::register(registry),
             lost: Gauge::default(),
+            key_leaks: Counter::default(),
         };
         registry.register(
             "durable_state_lost",
             "1 while the deployment record, the audit head or the keyring is missing, or not the one seen before",
             metrics.lost.clone(),
+        );
+        registry.register(
+            "key_leak_alarms",
+            "Authentic tag ids that were presented, by whatever route, and were never minted",
+            metrics.key_leaks.clone(),
         );
         metrics
     }
@@ -35,6 +43,10 @@ impl DurableMetrics {
     #[must_use]
     pub fn storage(&self) -> &StorageMetrics {
         &self.storage
+    }
+
+    pub(crate) fn key_leak(&self) {
+        self.key_leaks.inc();
     }
 
     pub(crate) fn lost(&self, lost: bool) {

@@ -1,7 +1,8 @@
 //! What the keyring says of the key that a tag was minted under.
 //!
-//! An id that proves itself under a key of which nothing is believed (pending, destroyed, never added) is a forged one. A
-//! revoked key's tags are still opened: whether one is believed depends on when its batch was minted.
+//! An id that proves itself under a key of which nothing is believed (pending, destroyed, never added) is answered as a forged one;
+//! under a key that was never in use it is also a sign that its secret has leaked. A revoked key's tags are still opened: whether
+//! one is believed depends on when its batch was minted.
 
 use catalog::Batch;
 use http_edge::ApiError;
@@ -23,14 +24,23 @@ pub enum KeyStanding {
     },
 }
 
+/// A key of whose tags none is believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unbelieved {
+    /// Nothing can have been minted under it: who made an id has its secret, and should not.
+    NeverInUse,
+    /// Its time is over; what was printed under it may still lie about.
+    Destroyed,
+}
+
 impl KeyStanding {
-    /// Of the key of `epoch`; `None` where an id under it is a forged one. Redis is asked only of a key that is pending here or not known:
-    /// it may have become active a moment ago, and a tag of its first batch must not be called forged. Nobody without the
-    /// secret of that key can bring it about.
+    /// Of the key of `epoch`. Redis is asked only of a key that is pending here or not known: it may have become active a moment ago, and
+    /// a tag of its first batch must not be called forged. Nobody without the secret of that key can bring it about, and many that
+    /// do at once share one question, which writes nothing.
     ///
     /// # Errors
     /// As [`Durable::keys`], and when Redis does not answer.
-    pub async fn of(durable: &Durable, epoch: Epoch) -> Result<Option<Self>, ApiError> {
+    pub async fn of(durable: &Durable, epoch: Epoch) -> Result<Result<Self, Unbelieved>, ApiError> {
         let known = durable.keys()?;
         let standing = match known.tag_state(epoch) {
             // An instance that was away for a while may not have heard of a key at all.
@@ -41,18 +51,21 @@ impl KeyStanding {
     }
 
     /// Of the key of `epoch`, as this process knows it; for showing, not for judging an id.
-    #[must_use]
-    pub fn known(keys: &Snapshot, epoch: Epoch) -> Option<Self> {
+    ///
+    /// # Errors
+    /// [`Unbelieved`].
+    pub fn known(keys: &Snapshot, epoch: Epoch) -> Result<Self, Unbelieved> {
         Self::said(keys.tag_state(epoch))
     }
 
-    fn said(state: Option<&TagState>) -> Option<Self> {
+    fn said(state: Option<&TagState>) -> Result<Self, Unbelieved> {
         match state {
-            Some(TagState::Active | TagState::VerifyOnly) => Some(Self::Sound),
+            Some(TagState::Active | TagState::VerifyOnly) => Ok(Self::Sound),
             Some(TagState::Revoked(revocation)) => {
-                Some(Self::Revoked { compromised_since: revocation.compromised_since })
+                Ok(Self::Revoked { compromised_since: revocation.compromised_since })
             }
-            Some(TagState::Pending | TagState::Destroyed) | None => None,
+            Some(TagState::Destroyed) => Err(Unbelieved::Destroyed),
+            Some(TagState::Pending) | None => Err(Unbelieved::NeverInUse),
         }
     }
 

@@ -7,11 +7,13 @@ pub mod durable;
 mod durable_keys;
 mod durable_metrics;
 pub mod errors;
+mod farewell;
 mod healthcheck;
 mod key_standing;
 pub mod storage;
 mod tag;
 
+pub use farewell::farewell;
 pub use healthcheck::healthcheck;
-pub use key_standing::KeyStanding;
+pub use key_standing::{KeyStanding, Unbelieved};
 pub use tag::parse_tag;

@@ -102,6 +102,12 @@ impl StorageWatch {
         *seen = Seen { read_at: Some(now), warnings };
     }
 
+    /// Whether the settings were read at all.
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        self.seen.lock().read_at.is_some()
+    }
+
     /// What an operator should know; none when all is well, or while nothing was read.
     #[must_use]
     pub fn warning(&self) -> Option<String> {

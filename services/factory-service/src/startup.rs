@@ -15,7 +15,7 @@ use idempotency::Idempotency;
 use keyring::{KeyringAdmin, SIGNING_SERVICE, Secrets};
 use prometheus_client::registry::Registry;
 use redis_pool::{PoolMetrics, RedisPool};
-use service_kit::durable::{Durable, DurableMetrics, KeyringSetup};
+use service_kit::durable::{Durable, DurableMetrics, DurablePools, KeyringSetup};
 use tag_id::Epoch;
 use tokio::sync::Semaphore;
 
@@ -73,6 +73,7 @@ fn put_together(settings: &Settings, clock: Arc<dyn Clock>, setup: &Setup) -> Ap
     let state = state(settings, Arc::clone(&durable), last_use.clone(), &mut registry);
     let serves = setup.announce.is_some();
     let (signing, every) = (Arc::clone(&state.checkpoints), settings.checkpoint_every);
+    let goodbye = (Arc::clone(&durable), last_use.clone());
     let background = tokio::spawn(async move {
         let deployment = || durable.deployment().ok().map(|deployment| deployment.prefix().to_owned());
         let noting = last_use.keep_flushing(durable.pool(), deployment);
@@ -84,7 +85,8 @@ fn put_together(settings: &Settings, clock: Arc<dyn Clock>, setup: &Setup) -> Ap
     });
     let edge = Edge::new(EdgeConfig::default(), areas(), clock, &mut registry);
     let metrics_apart = settings.web.metrics_bind.is_some();
-    App::new(&edge, router::router(state), registry, metrics_apart, background.abort_handle())
+    let app = App::new(&edge, router::router(state), registry, metrics_apart, background.abort_handle());
+    app.with_farewell(|| service_kit::farewell(goodbye.0, goodbye.1))
 }
 
 fn durable(
@@ -95,7 +97,8 @@ fn durable(
 ) -> Arc<Durable> {
     let pools = PoolMetrics::register(registry);
     let config = settings.redis.pool("durable", &settings.redis.url);
-    let pool = RedisPool::new(config, Arc::clone(clock), &pools);
+    let pool = |config| RedisPool::new(config, Arc::clone(clock), &pools);
+    let pools = DurablePools { requests: pool(config), beats: pool(settings.redis.beats()) };
     let expectation = Expectation {
         keyring: Arc::clone(&settings.tags.keyring),
         adds_epoch: setup.seeds,
@@ -107,7 +110,7 @@ fn durable(
         seeds: setup.seeds,
         signing: Arc::clone(&settings.signing.keys),
     };
-    Arc::new(Durable::new(pool, expectation, setup.init, Arc::clone(clock), audit, metrics, keys))
+    Arc::new(Durable::new(pools, expectation, setup.init, Arc::clone(clock), audit, metrics, keys))
 }
 
 fn state(settings: &Settings, durable: Arc<Durable>, last_use: LastUse, registry: &mut Registry) -> AppState {

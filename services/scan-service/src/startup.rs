@@ -14,7 +14,7 @@ use keyring::SigningKeys;
 use prometheus_client::registry::Registry;
 use rate_limiter::{GlobalLimiter, Layered, Limiter, LimiterMetrics};
 use redis_pool::{PoolMetrics, RedisPool};
-use service_kit::durable::{Durable, DurableMetrics, KeyringSetup};
+use service_kit::durable::{Durable, DurableMetrics, DurablePools, KeyringSetup};
 use service_kit::storage::StorageWatch;
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -50,7 +50,14 @@ pub fn assemble(settings: &Settings, clock: Arc<dyn Clock>) -> App {
     let pool = |name, url| RedisPool::new(settings.redis.pool(name, url), Arc::clone(&clock), &pools);
     let durable_pool = pool("durable", &settings.redis.url);
     let durable_metrics = DurableMetrics::register(&mut registry);
-    let durable = durable(settings, durable_pool.clone(), &clock, &durable_metrics, &mut registry);
+    let beats = RedisPool::new(settings.redis.beats(), Arc::clone(&clock), &pools);
+    let durable = durable(
+        settings,
+        DurablePools { requests: durable_pool.clone(), beats },
+        &clock,
+        &durable_metrics,
+        &mut registry,
+    );
     let last_use = LastUse::new();
 
     let mut other_pools = Vec::new();
@@ -70,6 +77,7 @@ pub fn assemble(settings: &Settings, clock: Arc<dyn Clock>) -> App {
         other_pools.push(other_pool("global_redis", pool, true));
     }
     let background = in_background(&durable, &last_use, &other_pools);
+    let goodbye = (Arc::clone(&durable), last_use.clone());
     let layered = layered(settings, limiter_pool, global_pool, &clock, &mut registry);
     let (per_ip, per_key) = (settings.limits.per_ip, settings.limits.per_key);
     let limits = Arc::new(Limits::new(layered, per_ip, per_key, same_redis));
@@ -92,7 +100,8 @@ pub fn assemble(settings: &Settings, clock: Arc<dyn Clock>) -> App {
     });
     let edge = Edge::new(EdgeConfig::default(), areas(), Arc::clone(&clock), &mut registry);
     let metrics_apart = settings.web.metrics_bind.is_some();
-    App::new(&edge, router::router(state), registry, metrics_apart, background)
+    let app = App::new(&edge, router::router(state), registry, metrics_apart, background);
+    app.with_farewell(|| service_kit::farewell(goodbye.0, goodbye.1))
 }
 
 /// What goes on by itself: looking at the durable Redis, writing down when keys were used, watching the settings of the others.
@@ -113,7 +122,7 @@ fn in_background(durable: &Arc<Durable>, last_use: &LastUse, others: &[OtherPool
 
 fn durable(
     settings: &Settings,
-    pool: RedisPool,
+    pools: DurablePools,
     clock: &Arc<dyn Clock>,
     metrics: &DurableMetrics,
     registry: &mut Registry,
@@ -126,7 +135,8 @@ fn durable(
     let audit = AuditMetrics::register(registry);
     let signing = Arc::new(SigningKeys::none(&settings.deployment.audit_origin));
     let keys = KeyringSetup { announce: Some("scan-service"), seeds: None, signing };
-    Arc::new(Durable::new(pool, expectation, Init::Never, Arc::clone(clock), audit, metrics.clone(), keys))
+    let (clock, metrics) = (Arc::clone(clock), metrics.clone());
+    Arc::new(Durable::new(pools, expectation, Init::Never, clock, audit, metrics, keys))
 }
 
 fn layered(

@@ -185,6 +185,68 @@ async fn a_redis_that_stopped_answering_keeps_its_deployment() {
     eventually("it appends again", PATIENCE, || async { service.append().await.is_ok() }).await;
 }
 
+#[tokio::test]
+async fn a_chain_that_was_begun_is_begun_a_second_time_by_nobody() {
+    let redis = RedisServer::start().await;
+    let first = service(&redis.url(), Init::Auto, PATIENCE);
+    first.durable.look().await.unwrap();
+    first.append().await.unwrap();
+    first.durable.look().await.unwrap();
+    drop(first);
+    let mut link = redis.connection().await;
+    let chain: Vec<String> = link.keys("vt1:{audit}*").await.unwrap();
+    let head: Vec<u8> = link.get(HEAD).await.unwrap();
+    let () = link.del(HEAD).await.unwrap();
+    // A process that starts anew has seen no head itself.
+    let second = service(&redis.url(), Init::Never, PATIENCE);
+    assert!(matches!(second.durable.look().await, Err(DeploymentError::Lost(_))));
+    assert_eq!(slug(second.append().await), "state-lost");
+    assert!(!second.check("audit").await.unwrap().ok);
+    assert_eq!(second.durable.log().unwrap().least_size(), 1, "scans are refused too");
+    assert_eq!(link.keys::<_, Vec<String>>("vt1:{audit}*").await.unwrap().len(), chain.len() - 1);
+    let () = link.set(HEAD, head).await.unwrap();
+    second.durable.look().await.unwrap();
+    assert_eq!(second.append().await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_redis_that_refuses_a_command_of_an_append_is_written_nothing_and_says_which() {
+    let redis = RedisServer::start().await;
+    let mut link = redis.connection().await;
+    let allow = async |link: &mut redis::aio::MultiplexedConnection, rule: &str| {
+        let mut acl = redis::cmd("ACL");
+        let () = acl.arg("SETUSER").arg("default").arg(rule).query_async(link).await.unwrap();
+    };
+    for command in ["unlink", "rpush", "zrem", "pexpire"] {
+        allow(&mut link, &format!("-{command}")).await;
+        let service = service(&redis.url(), Init::Auto, PATIENCE);
+        service.durable.look().await.unwrap();
+        let audit = service.check("audit").await.unwrap();
+        let why = audit.detail.unwrap_or_default();
+        assert!(!audit.ok && why.contains(&command.to_uppercase()), "{why}");
+        assert_eq!(slug(service.append().await), "redis-unavailable");
+        assert!(!link.exists::<_, bool>("vt1:{audit}:seg:0").await.unwrap());
+        allow(&mut link, &format!("+{command}")).await;
+        eventually("it may append", PATIENCE, || async { service.check("audit").await.unwrap().ok }).await;
+    }
+    let mended = service(&redis.url(), Init::Never, PATIENCE);
+    mended.durable.look().await.unwrap();
+    assert_eq!(mended.append().await.unwrap(), 0);
+    assert!(link.keys::<_, Vec<String>>("vt1:{audit}:probe*").await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn behind_a_deployment_that_is_not_ours_nothing_is_called_right() {
+    let redis = RedisServer::start().await;
+    let service = service(&redis.url(), Init::Never, PATIENCE);
+    let checks = service.durable.checks().await;
+    let right = |name: &str| checks.iter().any(|check| check.name == name && check.ok && !check.warn);
+    assert_eq!(
+        ["redis", "deployment", "audit", "keyring", "storage"].map(right),
+        [true, false, false, false, false]
+    );
+}
+
 #[test]
 fn a_time_that_no_calendar_holds_is_1970() {
     assert_eq!(from_unix_millis(1_771_243_200_123).unix_timestamp_nanos(), 1_771_243_200_123_000_000);

@@ -137,3 +137,37 @@ async fn an_effect_bound_to_the_keyring_is_not_written_after_it_has_changed() {
         Err(service_kit::durable::AppendFailure::Append(audit_chain::AppendError::Precondition { .. }))
     ));
 }
+
+#[tokio::test]
+async fn a_process_whose_slots_are_all_taken_hears_of_the_keyring() {
+    let redis = RedisServer::start().await;
+    let factory = service(&redis.url(), Init::Auto, PATIENCE);
+    factory.durable.look().await.unwrap();
+    let mut taken = Vec::new();
+    for _ in 0..factory.durable.pool().stats().slots {
+        taken.push(factory.durable.pool().slot().await.unwrap());
+    }
+    let mut link = redis.connection().await;
+    let mut stored: Vec<u8> = link.get(KEYRING).await.unwrap();
+    stored[3] = 9;
+    let () = link.set(KEYRING, stored).await.unwrap();
+    assert_eq!(factory.durable.refresh_keys().await.unwrap().revision(), 9);
+}
+
+#[tokio::test]
+async fn who_takes_leave_no_longer_counts_as_living_and_asking_is_no_sign_of_life() {
+    let redis = RedisServer::start().await;
+    let scans = scanner(&redis.url(), PATIENCE);
+    let factory = service(&redis.url(), Init::Auto, PATIENCE);
+    factory.durable.look().await.unwrap();
+    let living = async || keyring::Live::read(factory.durable.pool()).await.unwrap().instances.len();
+    assert_eq!(living().await, 1, "the first look announced the factory");
+    scans.durable.look().await.unwrap();
+    assert_eq!(living().await, 2);
+    scans.durable.leave().await;
+    factory.durable.leave().await;
+    assert_eq!(living().await, 0);
+    scans.durable.refresh_keys().await.unwrap();
+    scans.durable.look().await.unwrap();
+    assert_eq!(living().await, 0);
+}

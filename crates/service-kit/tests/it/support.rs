@@ -11,7 +11,7 @@ use http_edge::{ApiError, Check};
 use keyring::{KeyNumber, SigningKeys, SigningSeed};
 use prometheus_client::registry::Registry;
 use redis_pool::{Config, PoolMetrics, RedisPool};
-use service_kit::durable::{Durable, DurableMetrics, KeyringSetup};
+use service_kit::durable::{Durable, DurableMetrics, DurablePools, KeyringSetup};
 use tag_id::{Epoch, Keyring, MasterSecret};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -47,7 +47,9 @@ fn service_as(url: &str, init: Init, command_timeout: Duration, keyring: Keyring
         wait: PATIENCE,
         command_timeout,
     };
-    let pool = RedisPool::new(config, clock.clone(), &PoolMetrics::default());
+    let pool = |config| RedisPool::new(config, clock.clone(), &PoolMetrics::default());
+    let pools =
+        DurablePools { beats: pool(Config { name: "keyring", ..config.clone() }), requests: pool(config) };
     let expectation = Expectation {
         keyring: Arc::new(Keyring::new(Some(MasterSecret::from([7; 32])), [])),
         adds_epoch: Some(Epoch::MIN),
@@ -56,7 +58,7 @@ fn service_as(url: &str, init: Init, command_timeout: Duration, keyring: Keyring
     let mut registry = Registry::with_prefix("voketag");
     let audit = AuditMetrics::register(&mut registry);
     let metrics = DurableMetrics::register(&mut registry);
-    let durable = Durable::new(pool, expectation, init, clock, audit, metrics, keyring);
+    let durable = Durable::new(pools, expectation, init, clock.clone(), audit, metrics, keyring);
     Service { durable: Arc::new(durable), registry }
 }
 

@@ -3,13 +3,10 @@
 //! Minting writes one record; the tags follow from the secret, the number and the index, so that a batch of sixteen million
 //! costs as little as one of ten.
 
-use std::sync::Arc;
-
 use audit_chain::{Check, Details, Effect, Write};
 use catalog::{Batch, Lifecycle, Page, Record, Stored, Withdrawal, keys};
 use idempotency::Answer;
-use keyring::Snapshot;
-use service_kit::KeyStanding;
+use service_kit::{KeyStanding, Unbelieved};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -173,9 +170,14 @@ impl Batches {
     }
 
     fn view(&self, batch: Batch) -> BatchView {
-        let known = |keys: Arc<Snapshot>| KeyStanding::known(&keys, batch.epoch);
-        let key = self.store.keys().ok().and_then(known).unwrap_or(KeyStanding::Sound);
-        BatchView { state: batch.lifecycle_under(key.disowns(&batch), false, self.store.now()), batch }
+        let disowned = self.store.keys().is_ok_and(|keys| match KeyStanding::known(&keys, batch.epoch) {
+            Ok(key) => key.disowns(&batch),
+            // Its key was revoked before, and nothing minted under it is opened any more.
+            Err(Unbelieved::Destroyed) => true,
+            // This process has not heard of it yet.
+            Err(Unbelieved::NeverInUse) => false,
+        });
+        BatchView { state: batch.lifecycle_under(disowned, false, self.store.now()), batch }
     }
 }
 

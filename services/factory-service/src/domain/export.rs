@@ -11,6 +11,7 @@ use audit_chain::Details;
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use http_edge::ApiError;
+use service_kit::Unbelieved;
 use tag_id::Keyring;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinHandle};
@@ -23,6 +24,9 @@ use crate::domain::refusal::Refusal;
 use crate::domain::rows::{Format, Rows};
 use crate::domain::store::Store;
 use crate::domain::tags::TagUrls;
+
+const DESTROYED: &str =
+    "the key that these tags were minted under is destroyed; nobody makes or opens them any more";
 
 /// Which tags, and how.
 #[derive(Debug, Clone, Copy)]
@@ -67,6 +71,9 @@ impl Exporter {
                 format!("is {}; the batch has the indexes 0 to {}", wanted.from, batch.size - 1),
             );
         };
+        if self.store.key_standing(batch.epoch).await? == Err(Unbelieved::Destroyed) {
+            return Err(Refusal::Conflict(DESTROYED));
+        }
         let rest = batch.size - from;
         let count =
             wanted.limit.and_then(|limit| u32::try_from(limit).ok()).map_or(rest, |limit| limit.min(rest));

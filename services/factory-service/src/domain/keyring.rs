@@ -1,10 +1,11 @@
 //! Moving keys of the keyring, each move one write with its event.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use audit_chain::Details;
 use idempotency::Answer;
-use keyring::{KeyRef, KeyringAdmin, KeyringRecord, Move, Plan};
+use keyring::{KeyNumber, KeyRef, KeyringAdmin, KeyringRecord, Move, Plan};
 use service_kit::durable::Durable;
 
 use crate::domain::identity::Caller;
@@ -12,6 +13,14 @@ use crate::domain::refusal::Refusal;
 use crate::domain::store::{Store, TRIES, Written};
 
 const OVERTAKEN: &str = "the keyring was changed by others at the same time, again and again; try again";
+
+/// The keyring as operators see it.
+#[derive(Debug)]
+pub(crate) struct KeyringView {
+    pub(crate) record: KeyringRecord,
+    /// Of each tag epoch the others that derive from the same master secret, where there are any.
+    pub(crate) sharing: BTreeMap<KeyNumber, Vec<KeyNumber>>,
+}
 
 /// The keyring as operators move it.
 pub(crate) struct KeyMoves {
@@ -26,11 +35,17 @@ impl KeyMoves {
     }
 
     /// All keys with their states and public parts. Looking is an event.
-    pub(crate) async fn list(&self, caller: &Caller) -> Result<KeyringRecord, Refusal> {
+    pub(crate) async fn list(&self, caller: &Caller) -> Result<KeyringView, Refusal> {
         let found = self.admin.read().await?;
         let record = found.map(|stored| stored.record).unwrap_or_default();
         self.store.note(caller.event("keyring.listed", "keyring/*".to_owned(), Details::new())).await?;
-        Ok(record)
+        Ok(self.view(record))
+    }
+
+    fn view(&self, record: KeyringRecord) -> KeyringView {
+        let numbers = record.tag.iter().map(|entry| entry.number);
+        let sharing = numbers.map(|number| (number, self.admin.sharing(&record, number).collect::<Vec<_>>()));
+        KeyringView { sharing: sharing.filter(|(_, others)| !others.is_empty()).collect(), record }
     }
 
     /// Makes one move; one that was made already changes nothing and leaves no event.
@@ -39,15 +54,15 @@ impl KeyMoves {
         caller: &Caller,
         key: KeyRef,
         what: &Move,
-        answer: impl Fn(&KeyringRecord) -> Answer,
+        answer: impl Fn(&KeyringView) -> Answer,
     ) -> Result<Answer, Refusal> {
         for _ in 0..TRIES {
             let deployment = self.durable.deployment().map_err(Refusal::Store)?;
             let planned = match self.admin.plan(deployment, key, what, self.store.now()).await? {
-                Plan::Nothing(standing) => return Ok(answer(&standing.record)),
+                Plan::Nothing(standing) => return Ok(answer(&self.view(standing.record))),
                 Plan::Change(planned) => planned,
             };
-            let answer = answer(&planned.record);
+            let answer = answer(&self.view(planned.record));
             let event = caller.event(planned.action, planned.resource, planned.details);
             if self.store.write_once(caller, event, planned.effect, &answer).await? == Written::Yes {
                 // Others hear of it by themselves; this process need not wait.

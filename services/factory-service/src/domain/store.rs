@@ -10,8 +10,8 @@ use catalog::Catalog;
 use http_edge::ApiError;
 use idempotency::Answer;
 use keyring::Snapshot;
-use service_kit::KeyStanding;
 use service_kit::durable::{AppendFailure, Durable, Stamp, from_unix_millis};
+use service_kit::{KeyStanding, Unbelieved};
 use tag_id::{BatchNo, Epoch};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -79,9 +79,22 @@ impl Store {
         self.durable.keys().map_err(Refusal::Store)
     }
 
-    /// What the keyring says of the key of `epoch`; nothing where an id under it is a forged one.
-    pub(crate) async fn key_standing(&self, epoch: Epoch) -> Result<Option<KeyStanding>, Refusal> {
+    /// What the keyring says of the key of `epoch`.
+    pub(crate) async fn key_standing(
+        &self,
+        epoch: Epoch,
+    ) -> Result<Result<KeyStanding, Unbelieved>, Refusal> {
         KeyStanding::of(&self.durable, epoch).await.map_err(Refusal::Store)
+    }
+
+    /// Whether an id that does not prove itself is a forged one.
+    pub(crate) fn can_tell_forged(&self) -> Result<(), Refusal> {
+        self.durable.can_tell_forged().map_err(Refusal::Store)
+    }
+
+    /// Notes that an authentic tag id was presented that was never minted.
+    pub(crate) fn alarm_of_key_leak(&self, caller: &Caller) {
+        self.durable.alarm_of_key_leak(&caller.request_id);
     }
 
     /// Looks at the keyring now.

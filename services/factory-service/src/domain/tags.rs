@@ -6,8 +6,8 @@ use audit_chain::{Check, Details, Effect, Write};
 use catalog::store::TagRevocation;
 use catalog::{Batch, Lifecycle, REVOKED_FLAG, TagState, Withdrawal, keys};
 use idempotency::Answer;
-use service_kit::KeyStanding;
 use service_kit::durable::from_unix_millis;
+use service_kit::{KeyStanding, Unbelieved};
 use tag_id::{Crockford, Keyring, Opened, TagId};
 use time::OffsetDateTime;
 
@@ -125,19 +125,22 @@ impl Tags {
     }
 
     async fn minted(&self, caller: &Caller, id: TagId) -> Result<Minted, Refusal> {
-        let opened = self.keyring.open(&id).ok_or(Refusal::NoSuchTag)?;
-        let key = self.store.key_standing(opened.epoch).await?.ok_or(Refusal::NoSuchTag)?;
-        let found = self.store.read(self.store.catalog().batch_by_no(opened.batch)).await?;
-        let Some(batch) =
-            found.map(|found| found.value).filter(|batch| batch.holds(opened.epoch, opened.index))
-        else {
-            tracing::error!(
-                alarm = "key_leak",
-                request_id = caller.request_id,
-                "an authentic tag id that was never minted was presented: the tag secret may have leaked"
-            );
+        let Some(opened) = self.keyring.open(&id) else {
+            self.store.can_tell_forged()?;
             return Err(Refusal::NoSuchTag);
         };
+        let never_minted = || {
+            self.store.alarm_of_key_leak(caller);
+            Refusal::NoSuchTag
+        };
+        let key = match self.store.key_standing(opened.epoch).await? {
+            Ok(key) => key,
+            Err(Unbelieved::NeverInUse) => return Err(never_minted()),
+            Err(Unbelieved::Destroyed) => return Err(Refusal::NoSuchTag),
+        };
+        let found = self.store.read(self.store.catalog().batch_by_no(opened.batch)).await?;
+        let batch = found.map(|found| found.value).filter(|batch| batch.holds(opened.epoch, opened.index));
+        let batch = batch.ok_or_else(never_minted)?;
         if !caller.owns(&batch.tenant) {
             return Err(Refusal::NoSuchTag);
         }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::domain::export::Wanted;
 use crate::domain::identity::Caller;
 use crate::domain::rows::Format;
-use crate::handlers::problems::{Appends, Guarded, Named, Read};
+use crate::handlers::problems::{Appends, Guarded, MakesTags, Named, Read};
 use crate::state::AppState;
 
 /// Which tags, and how.
@@ -78,7 +78,7 @@ pub(crate) struct TagRow {
             (TagRow = "application/x-ndjson"),
             (String = "text/csv"),
         )),
-        Guarded, Read, Named, Appends,
+        Guarded, Read, Named, Appends, MakesTags,
     )
 )]
 pub(crate) async fn export(

@@ -21,6 +21,8 @@ pub(crate) struct Named;
 pub(crate) struct NamedTag;
 /// For routes that can be overtaken.
 pub(crate) struct Contended;
+/// For routes that make a batch's tags.
+pub(crate) struct MakesTags;
 /// For routes whose input may read well and be wrong.
 pub(crate) struct Judged;
 
@@ -82,6 +84,12 @@ impl IntoResponses for NamedTag {
 impl IntoResponses for Contended {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         problems(&[("409", "`conflict`: others did the same at the same time; try again")])
+    }
+}
+
+impl IntoResponses for MakesTags {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[("409", "`conflict`: the key that these tags were minted under is destroyed")])
     }
 }
 

@@ -80,6 +80,31 @@ async fn an_epoch_goes_through_its_life_forward_only() {
 }
 
 #[tokio::test]
+async fn what_was_minted_under_a_destroyed_key_stays_disowned_and_is_exported_no_more() {
+    let redis = RedisServer::start().await;
+    let factory = Factory::start(&redis.url(), &[TWO]).await;
+    let batch = factory.batch(3).await;
+    let (of_batch, tags) =
+        (format!("/v1/batches/{}", text(&batch["id"])), format!("/v1/batches/{}/tags", text(&batch["id"])));
+    let tag = text(&factory.tags(&batch, "").await[0]["tag_id"]);
+    factory.post("/v1/admin/keyring/tag", &json!({"number": 2})).await.expect(200);
+    factory.post(&path(2, "activate"), &json!({})).await.expect(200);
+    let revoke = json!({"reason": "leaked", "compromised_since": "2026-01-01T00:00:00Z"});
+    factory.post(&path(1, "revoke"), &revoke).await.expect(200);
+    assert_eq!(factory.get(&of_batch).await.expect(200)["state"], "key_revoked");
+    assert_eq!(factory.get(&tags).await.status, 200, "the operator may still need the list");
+    factory.post(&path(1, "destroy"), &json!({})).await.expect(200);
+    assert_eq!(factory.get(&of_batch).await.expect(200)["state"], "key_revoked");
+    assert_eq!(factory.get("/v1/batches").await.expect(200)["items"][0]["state"], "key_revoked");
+    factory.get(&format!("/v1/tags/{tag}")).await.refused(404, "tag-not-found");
+    let before = factory.events().await.len();
+    factory.get(&tags).await.refused(409, "conflict");
+    assert_eq!(factory.events().await.len(), before, "nothing was exported");
+    // An old print is no sign of a leak.
+    assert_eq!(factory.metric("voketag_key_leak_alarms_total").await, "0");
+}
+
+#[tokio::test]
 async fn a_key_whose_secret_this_process_lacks_cannot_be_added() {
     let redis = RedisServer::start().await;
     let only_one =

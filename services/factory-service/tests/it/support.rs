@@ -134,6 +134,13 @@ impl Factory {
         answer(self.request(Method::GET, path)).await
     }
 
+    /// The value of one series, named as Prometheus shows it.
+    pub(crate) async fn metric(&self, series: &str) -> String {
+        let shown = self.get("/metrics").await.text;
+        let value = shown.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("no {series} in\n{shown}")).to_owned()
+    }
+
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
         answer(self.request(Method::POST, path).json(body)).await
     }

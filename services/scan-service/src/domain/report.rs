@@ -7,8 +7,8 @@ use audit_chain::{Details, Effect, NewEvent};
 use http_edge::ApiError;
 use redis_pool::Error;
 use serde::Deserialize;
-use service_kit::KeyStanding;
 use service_kit::durable::{AppendFailure, Durable};
+use service_kit::{KeyStanding, Unbelieved};
 use tag_id::{Keyring, TagId};
 use utoipa::ToSchema;
 
@@ -98,9 +98,15 @@ impl Reporter {
         request_id: &str,
         quotas: &mut Quotas,
     ) -> Result<(), ReportRefusal> {
-        let opened = self.keyring.open(&report.tag).ok_or(ReportRefusal::Forged)?;
-        let key = KeyStanding::of(&self.durable, opened.epoch).await.map_err(ReportRefusal::Store)?;
-        key.ok_or(ReportRefusal::Forged)?;
+        let Some(opened) = self.keyring.open(&report.tag) else {
+            self.durable.can_tell_forged().map_err(ReportRefusal::Store)?;
+            return Err(ReportRefusal::Forged);
+        };
+        match KeyStanding::of(&self.durable, opened.epoch).await.map_err(ReportRefusal::Store)? {
+            Ok(_) => {}
+            Err(Unbelieved::NeverInUse) => return Err(ReportRefusal::NotMinted),
+            Err(Unbelieved::Destroyed) => return Err(ReportRefusal::Forged),
+        }
         let slot = self.durable.pool().slot().await.map_err(ReportRefusal::Redis)?;
         self.admission.admit(&slot, caller.address, caller.credential, quotas).await?;
         drop(slot);

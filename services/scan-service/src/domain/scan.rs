@@ -11,8 +11,8 @@ use catalog::{RecordError, SCAN_LUA, keys};
 use http_edge::ApiError;
 use rate_limiter::Decision;
 use redis_pool::{Error, Script, Slot};
-use service_kit::KeyStanding;
 use service_kit::durable::{Durable, from_unix_millis};
+use service_kit::{KeyStanding, Unbelieved};
 use tag_id::{Keyring, Opened, TagId};
 
 use crate::domain::admission::{Admission, Credential, KeyRefusal, NotAdmitted};
@@ -60,6 +60,15 @@ pub(crate) enum Refusal {
     StateLost,
     Redis(Error),
     Record(RecordError),
+}
+
+impl From<Unbelieved> for Refusal {
+    fn from(why: Unbelieved) -> Self {
+        match why {
+            Unbelieved::NeverInUse => Self::NotMinted,
+            Unbelieved::Destroyed => Self::Forged,
+        }
+    }
 }
 
 impl From<NotAdmitted> for Refusal {
@@ -117,11 +126,6 @@ impl Scanner {
         Self { keyring, durable, limits, admission, facts: FactsCache::new(), grouped }
     }
 
-    /// What the id stands for, if it proves itself. Asks nobody.
-    pub(crate) fn open(&self, tag: &TagId) -> Result<Opened, Refusal> {
-        self.keyring.open(tag).ok_or(Refusal::Forged)
-    }
-
     /// Scans one tag.
     pub(crate) async fn scan(&self, tag: TagId, caller: Caller<'_>) -> Scanned {
         let mut quotas = Quotas::default();
@@ -139,10 +143,13 @@ impl Scanner {
         caller: Caller<'_>,
         quotas: &mut Quotas,
     ) -> Result<Verdict, Refusal> {
-        let opened = self.open(&tag)?;
+        let Some(opened) = self.keyring.open(&tag) else {
+            self.durable.can_tell_forged().map_err(Refusal::NotOpen)?;
+            return Err(Refusal::Forged);
+        };
         let deployment = self.durable.deployment().map_err(Refusal::NotOpen)?;
         let key = KeyStanding::of(&self.durable, opened.epoch).await.map_err(Refusal::NotOpen)?;
-        let key = key.ok_or(Refusal::Forged)?;
+        let key = key?;
         let kept = self.facts.get(opened.batch);
         let counted = match &self.grouped {
             Some(grouped) => self.limited_scan(grouped, opened, caller, kept.clone(), quotas).await?,

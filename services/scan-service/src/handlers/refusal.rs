@@ -2,6 +2,7 @@
 
 use axum::response::{IntoResponse, Response};
 use http_edge::{ApiError, RequestId, rate_limit_headers};
+use service_kit::durable::Durable;
 use service_kit::errors;
 
 use crate::domain::admission::KeyRefusal;
@@ -13,10 +14,10 @@ const BAD_KEY: &str = "the API key is not accepted; give one that is in force as
 const NO_SCOPE: &str = "this needs a key with the scope scan:partner, or none";
 
 /// The error for a scan that has no verdict.
-pub(crate) fn of_scan(refusal: Refusal, request_id: &RequestId) -> ApiError {
+pub(crate) fn of_scan(refusal: Refusal, durable: &Durable, request_id: &RequestId) -> ApiError {
     match refusal {
         Refusal::Forged => ApiError::TagNotFound,
-        Refusal::NotMinted => alarm(request_id),
+        Refusal::NotMinted => alarm(durable, request_id),
         Refusal::Denied { retry_after } => ApiError::RateLimited { retry_after },
         Refusal::Key(refusal) => of_key(refusal),
         Refusal::NotOpen(error) => error,
@@ -27,10 +28,10 @@ pub(crate) fn of_scan(refusal: Refusal, request_id: &RequestId) -> ApiError {
 }
 
 /// The error for a report that was not taken.
-pub(crate) fn of_report(refusal: ReportRefusal, request_id: &RequestId) -> ApiError {
+pub(crate) fn of_report(refusal: ReportRefusal, durable: &Durable, request_id: &RequestId) -> ApiError {
     match refusal {
         ReportRefusal::Forged => ApiError::TagNotFound,
-        ReportRefusal::NotMinted => alarm(request_id),
+        ReportRefusal::NotMinted => alarm(durable, request_id),
         ReportRefusal::Denied { retry_after } => ApiError::RateLimited { retry_after },
         ReportRefusal::Key(refusal) => of_key(refusal),
         ReportRefusal::Redis(error) => errors::from_pool(error),
@@ -46,13 +47,9 @@ fn of_key(refusal: KeyRefusal) -> ApiError {
     }
 }
 
-/// The same 404 as a forged id's, and a log line that an operator should be woken by.
-fn alarm(request_id: &RequestId) -> ApiError {
-    tracing::error!(
-        alarm = "key_leak",
-        request_id = request_id.as_str(),
-        "an authentic tag id that was never minted was presented: the tag secret may have leaked"
-    );
+/// The same 404 as a forged id's, and something that an operator should be woken by.
+fn alarm(durable: &Durable, request_id: &RequestId) -> ApiError {
+    durable.alarm_of_key_leak(request_id.as_str());
     ApiError::TagNotFound
 }
 

@@ -79,5 +79,5 @@ pub(crate) async fn take(
     }
     let report = Report { tag, reason, details: details.filter(|text| !text.trim().is_empty()) };
     let taken = state.reporter.take(report, client.caller(), client.request_id.as_str(), quotas).await;
-    taken.map_err(|refusal| of_report(refusal, &client.request_id))
+    taken.map_err(|refusal| of_report(refusal, &state.durable, &client.request_id))
 }

@@ -60,7 +60,7 @@ pub(crate) async fn show(
     let Scanned { outcome, quotas } = scanned(&state, &client, tag).await;
     match outcome {
         Ok(verdict) => with_quotas(&quotas, html(StatusCode::OK, &verdict_page(&verdict))),
-        Err(refusal) => with_quotas(&quotas, of_scan(refusal, &client.request_id)),
+        Err(refusal) => with_quotas(&quotas, of_scan(refusal, &state.durable, &client.request_id)),
     }
 }
 

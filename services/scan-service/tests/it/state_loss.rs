@@ -126,6 +126,15 @@ async fn a_deployment_of_another_tag_secret_or_origin_is_not_ours() {
         make_deployment(&redis, secret, origin).await;
         let app = closed(&redis, &[]).await;
         assert_lost(&app, &Shop::open().await).await;
+        // What the deployment's own secret made: to this process it looks forged, and must not be called so.
+        let secret = tag_id::MasterSecret::from_hex(secret).unwrap();
+        let genuine = tag_id::Keyring::new(Some(secret), [])
+            .mint(tag_id::Epoch::MIN, tag_id::BatchNo::new(7).unwrap(), tag_id::TagIndex::new(0).unwrap())
+            .unwrap();
+        app.scan(genuine).await.assert_problem(503, "state-lost");
+        app.get(&format!("/t/{genuine}")).await.assert_page(503);
+        let report = json!({"tag_id": genuine.to_string(), "reason": "other"});
+        app.post_json("/v1/report", &report).await.assert_problem(503, "state-lost");
         let body = app.get("/v1/ready").await.text;
         assert!(!body.contains(SECRET) && !body.contains(OTHER_SECRET), "{body}");
     }

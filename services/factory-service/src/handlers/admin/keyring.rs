@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use http_edge::{ApiError, ApiJson, ApiPath};
 use idempotency::Answer;
-use keyring::{Family, KeyEntry, KeyNumber, KeyRef, KeyringRecord, Move, Public};
+use keyring::{Family, KeyEntry, KeyNumber, KeyRef, Move, Public};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::serde::rfc3339;
@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 
 use crate::domain::identity::Caller;
 use crate::domain::input::{Label, instant};
+use crate::domain::keyring::KeyringView;
 use crate::handlers::problems::{Appends, Body, Contended, Guarded, Named, Read};
 use crate::handlers::refusal::of_field;
 use crate::handlers::reply::{self, Reply};
@@ -62,6 +63,11 @@ pub(crate) struct KeyringKeyAnswer {
     state: &'static str,
     /// Of a tag epoch the check value of its secret, hex; of a signing key the verifier key (C2SP signed-note).
     public: String,
+    /// Other tag epochs that derive from the same master secret: who has got hold of one of them has all of them. Left out where there are
+    /// none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    shares_secret_with: Vec<u16>,
     /// When it was made known.
     #[serde(with = "rfc3339")]
     added_at: OffsetDateTime,
@@ -88,8 +94,8 @@ pub(crate) struct KeyringAnswer {
     audit: Vec<KeyringKeyAnswer>,
 }
 
-impl From<&KeyEntry> for KeyringKeyAnswer {
-    fn from(entry: &KeyEntry) -> Self {
+impl KeyringKeyAnswer {
+    fn of(entry: &KeyEntry, sharing: &[KeyNumber]) -> Self {
         Self {
             number: entry.number.get(),
             state: entry.state.as_str(),
@@ -97,6 +103,7 @@ impl From<&KeyEntry> for KeyringKeyAnswer {
                 Public::Check(check) => check.clone(),
                 Public::Vkey(key) => key.to_string(),
             },
+            shares_secret_with: sharing.iter().map(|number| number.get()).collect(),
             added_at: entry.added_at,
             activated_at: entry.activated_at,
             retired_at: entry.retired_at,
@@ -110,10 +117,13 @@ impl From<&KeyEntry> for KeyringKeyAnswer {
     }
 }
 
-impl From<&KeyringRecord> for KeyringAnswer {
-    fn from(record: &KeyringRecord) -> Self {
-        let answers = |entries: &[KeyEntry]| entries.iter().map(Into::into).collect();
-        Self { tag: answers(&record.tag), audit: answers(&record.audit) }
+impl From<&KeyringView> for KeyringAnswer {
+    fn from(KeyringView { record, sharing }: &KeyringView) -> Self {
+        let sharing = |entry: &KeyEntry| sharing.get(&entry.number).map_or(&[][..], Vec::as_slice);
+        Self {
+            tag: record.tag.iter().map(|entry| KeyringKeyAnswer::of(entry, sharing(entry))).collect(),
+            audit: record.audit.iter().map(|entry| KeyringKeyAnswer::of(entry, &[])).collect(),
+        }
     }
 }
 
@@ -126,8 +136,8 @@ fn in_path(family: &str, number: &str) -> Result<KeyRef, ApiError> {
     Ok(KeyRef { family: family.parse().map_err(|_| no_such())?, number })
 }
 
-fn done(record: &KeyringRecord) -> Answer {
-    reply::ok(&KeyringAnswer::from(record))
+fn done(keyring: &KeyringView) -> Answer {
+    reply::ok(&KeyringAnswer::from(keyring))
 }
 
 /// Lists all keys. Looking is an audit event.
