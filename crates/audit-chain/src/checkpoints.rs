@@ -1,14 +1,15 @@
 //! The Merkle tree over the stored chain, and the signed notes about it.
 //!
 //! What is stored is the compact range at the size of the last note, so that the next one reads only the entries since, and
-//! of those only the hashes. The range is a convenience: one that is lost or cannot be read is computed anew from the first
-//! entry. A note goes into the store by one script call that looks once more at everything the signer relied on.
+//! of those only the hashes. The range is a convenience: one that is lost, cannot be read, or is not what the last note commits to
+//! is computed anew from the first entry. A note goes into the store by one script call that looks once more at everything the signer relied on.
 
 use crate::error::ReadError;
 use crate::head::{Head, StateLoss};
 use crate::keys::{self, SEGMENT_ENTRIES};
 use crate::log::AuditLog;
 use crate::merkle::CompactRange;
+use crate::note::SignedNote;
 use redis::{Cmd, FromRedisValue, Value};
 use redis_pool::Script;
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,6 +52,21 @@ pub enum NoteStored {
     Behind,
 }
 
+/// The tree's right edge, from which the next note is computed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Edge {
+    /// The tree so far.
+    pub range: CompactRange,
+    /// What is stored in its place and is not believed: it is replaced, whatever size it claims.
+    distrusted: Vec<u8>,
+}
+
+impl From<CompactRange> for Edge {
+    fn from(range: CompactRange) -> Self {
+        Self { range, distrusted: Vec::new() }
+    }
+}
+
 /// The compact range and the notes of one chain.
 #[derive(Debug, Clone)]
 pub struct CheckpointStore {
@@ -70,17 +86,26 @@ impl CheckpointStore {
         &self.log
     }
 
-    /// The stored range; the empty one where none can be read.
+    /// The stored edge, if a stored note commits to it; else that of the empty tree.
     ///
     /// # Errors
     /// [`ReadError::Redis`].
-    pub async fn range(&self) -> Result<CompactRange, ReadError> {
+    pub async fn edge(&self) -> Result<Edge, ReadError> {
         let stored: Option<Vec<u8>> = self.ask(redis::cmd("GET").arg(keys::RANGE)).await?;
-        let Some(bytes) = stored else { return Ok(CompactRange::new()) };
-        Ok(CompactRange::from_bytes(&bytes).unwrap_or_else(|| {
-            tracing::warn!(length = bytes.len(), "the stored Merkle range cannot be read; computing it anew");
-            CompactRange::new()
-        }))
+        let Some(distrusted) = stored else { return Ok(Edge::default()) };
+        // Read after the range: what was signed meanwhile is of a larger size.
+        let notes = self.notes().await?;
+        let commits_to = |range: &CompactRange| {
+            let read =
+                notes.values().filter_map(|text| SignedNote::parse(text.as_bytes()).ok()?.checkpoint().ok());
+            read.into_iter().any(|note| note.size == range.size() && note.root == range.root())
+        };
+        if let Some(range) = CompactRange::from_bytes(&distrusted).filter(commits_to) {
+            return Ok(range.into());
+        }
+        let length = distrusted.len();
+        tracing::warn!(length, "the stored Merkle range is not what was signed last; computing it anew");
+        Ok(Edge { range: CompactRange::new(), distrusted })
     }
 
     /// The latest signed note of each key, by number.
@@ -154,23 +179,24 @@ impl CheckpointStore {
         Ok(last)
     }
 
-    /// Stores the range, and `note` as the latest of key `number`, provided that each of `standing` still stands.
+    /// Stores the edge, and `note` as the latest of key `number`, provided that each of `standing` still stands.
     ///
     /// # Errors
     /// When Redis gave no usable reply; whether it was stored is then not known, and storing again does no harm.
     pub async fn store(
         &self,
         standing: &[Standing],
-        range: &CompactRange,
+        edge: &Edge,
         number: u16,
         note: &str,
     ) -> Result<NoteStored, redis_pool::Error> {
         let mut call = STORE.invoke().key(keys::RANGE).key(keys::NOTES);
         standing.iter().for_each(|record| call.push_key(&record.key[..]));
-        call.push_arg(range.size());
-        call.push_arg(range.to_bytes());
+        call.push_arg(edge.range.size());
+        call.push_arg(edge.range.to_bytes());
         call.push_arg(number);
         call.push_arg(note);
+        call.push_arg(&edge.distrusted[..]);
         standing.iter().for_each(|record| call.push_arg(&record.prefix[..]));
         let reply: i64 = call.run(self.log.pool()).await?;
         Ok(match reply {

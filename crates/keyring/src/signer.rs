@@ -88,16 +88,16 @@ impl CheckpointSigner {
         if let Some(standing) = self.standing(key, head.size).await? {
             return Ok(standing);
         }
-        let mut range = self.store.range().await?;
-        self.store.extend(&mut range, head).await?;
-        let checkpoint =
-            Checkpoint { origin: self.keys.origin().to_owned(), size: range.size(), root: range.root() };
+        let mut edge = self.store.edge().await?;
+        self.store.extend(&mut edge.range, head).await?;
+        let (size, root) = (edge.range.size(), edge.range.root());
+        let checkpoint = Checkpoint { origin: self.keys.origin().to_owned(), size, root };
         let note = self.keys.sign(key, &checkpoint).ok_or(SignError::NotHeld(key))?.to_string();
         let seen = [
             Standing { key: catalog::keys::DEPLOYMENT.into(), prefix: deployment.prefix().into() },
             Standing { key: keys::KEYRING.into(), prefix: snapshot.revision().to_be_bytes().to_vec() },
         ];
-        match self.store.store(&seen, &range, key.get(), &note).await? {
+        match self.store.store(&seen, &edge, key.get(), &note).await? {
             NoteStored::Yes => Ok(SignedCheckpoint { checkpoint, key, note, fresh: true }),
             NoteStored::Overtaken { .. } => Err(SignError::Overtaken),
             // Another process signed a larger size meanwhile: its note is the later one.

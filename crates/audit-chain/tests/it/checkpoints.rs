@@ -1,7 +1,8 @@
 //! The Merkle tree over the stored chain, and notes that are stored only while what their signer relied on stands.
 
-use audit_chain::checkpoints::{CheckpointStore, NoteStored, Standing};
+use audit_chain::checkpoints::{CheckpointStore, Edge, NoteStored, Standing};
 use audit_chain::merkle::CompactRange;
+use audit_chain::note::{Checkpoint, SignatureLine, SignedNote};
 use audit_chain::{Effect, Head, ReadError, keys};
 use redis::AsyncCommands;
 use test_support::RedisServer;
@@ -34,12 +35,45 @@ async fn range_of_pages(appender: &audit_chain::Appender) -> CompactRange {
     }
 }
 
+/// A note that commits to a tree; who signed it nobody here asks.
+fn note_of(range: &CompactRange) -> String {
+    let checkpoint = Checkpoint { origin: "o".to_owned(), size: range.size(), root: range.root() };
+    let line = SignatureLine::new("o", [1, 2, 3, 4], vec![0; 64]).unwrap();
+    SignedNote::new(checkpoint.to_text(), vec![line]).unwrap().to_string()
+}
+
+#[tokio::test]
+async fn an_edge_that_no_note_commits_to_is_computed_anew_and_replaced_whatever_it_claims() {
+    let redis = RedisServer::start().await;
+    let appender = appender(&redis.url());
+    let store = CheckpointStore::new(appender.log().clone());
+    let head = append(&appender, 5).await;
+    let mut true_range = CompactRange::new();
+    store.extend(&mut true_range, head).await.unwrap();
+    let note = note_of(&true_range);
+    let mut direct = redis.connection().await;
+    let mut other_peaks = true_range.to_bytes();
+    other_peaks[12] ^= 1;
+    let mut much_larger = CompactRange::new();
+    (0..300).for_each(|_| much_larger.push(head.hash));
+    for damaged in [other_peaks, much_larger.to_bytes()] {
+        assert_eq!(store.store(&[], &true_range.clone().into(), 1, &note).await.unwrap(), NoteStored::Yes);
+        let _: () = direct.set(keys::RANGE, &damaged).await.unwrap();
+        let mut edge = store.edge().await.unwrap();
+        assert_eq!(edge.range.size(), 0);
+        store.extend(&mut edge.range, head).await.unwrap();
+        assert_eq!(edge.range, true_range);
+        assert_eq!(store.store(&[], &edge, 1, &note).await.unwrap(), NoteStored::Yes);
+        assert_eq!(store.edge().await.unwrap(), Edge::from(true_range.clone()));
+    }
+}
+
 #[tokio::test]
 async fn a_range_is_extended_by_what_was_appended_since_across_segments() {
     let redis = RedisServer::start().await;
     let appender = appender(&redis.url());
     let store = CheckpointStore::new(appender.log().clone());
-    let mut range = store.range().await.unwrap();
+    let mut range = store.edge().await.unwrap().range;
     assert_eq!(range, CompactRange::new());
     for more in [1, 511, 2, 3_700, 0] {
         let head = append(&appender, more).await;
@@ -47,8 +81,9 @@ async fn a_range_is_extended_by_what_was_appended_since_across_segments() {
         assert_eq!(range, range_of_pages(&appender).await, "size {}", head.size);
     }
     assert!(range.size() > keys::SEGMENT_ENTRIES, "more than one segment");
-    assert_eq!(store.store(&[], &range, 1, "note").await.unwrap(), NoteStored::Yes);
-    assert_eq!(store.range().await.unwrap(), range);
+    let edge = Edge::from(range.clone());
+    assert_eq!(store.store(&[], &edge, 1, &note_of(&range)).await.unwrap(), NoteStored::Yes);
+    assert_eq!(store.edge().await.unwrap(), edge);
     assert_eq!(verified_events(&appender).await.len() as u64, range.size());
 }
 
@@ -59,7 +94,7 @@ async fn a_range_that_cannot_be_read_is_computed_anew_and_one_beyond_the_chain_i
     let store = CheckpointStore::new(appender.log().clone());
     let head = append(&appender, 3).await;
     let _: () = redis.connection().await.set(keys::RANGE, b"rubbish").await.unwrap();
-    let mut range = store.range().await.unwrap();
+    let mut range = store.edge().await.unwrap().range;
     assert_eq!(range.size(), 0);
     store.extend(&mut range, head).await.unwrap();
     let mut beyond = range.clone();
@@ -91,6 +126,7 @@ async fn a_note_is_stored_only_while_every_record_begins_as_the_signer_saw_it() 
     let head = append(&appender, 2).await;
     let mut range = CompactRange::new();
     store.extend(&mut range, head).await.unwrap();
+    let range = Edge::from(range);
     let mut direct = redis.connection().await;
     let _: () = direct.set("first", "abc").await.unwrap();
     let _: () = direct.set("second", b"\x00\x00\x00\x07{}").await.unwrap();
@@ -104,7 +140,7 @@ async fn a_note_is_stored_only_while_every_record_begins_as_the_signer_saw_it() 
     }
     let missing = [Standing { key: b"nowhere".to_vec(), prefix: Vec::new() }];
     assert_eq!(store.store(&missing, &range, 1, "note").await.unwrap(), NoteStored::Overtaken { record: 0 });
-    assert!(store.notes().await.unwrap().is_empty() && store.range().await.unwrap().size() == 0);
+    assert!(store.notes().await.unwrap().is_empty() && store.edge().await.unwrap().range.size() == 0);
     let seen = standing("ab", b"\x00\x00\x00\x07");
     assert_eq!(store.store(&seen, &range, 1, "note").await.unwrap(), NoteStored::Yes);
     assert_eq!(store.note(1).await.unwrap().as_deref(), Some("note"));
@@ -121,10 +157,11 @@ async fn a_note_of_a_smaller_size_does_not_replace_a_larger_one() {
     let (mut small, mut large) = (CompactRange::new(), CompactRange::new());
     store.extend(&mut small, append(&appender, 2).await).await.unwrap();
     store.extend(&mut large, append(&appender, 300).await).await.unwrap();
-    assert_eq!(store.store(&[], &large, 1, "large").await.unwrap(), NoteStored::Yes);
+    let (small, large_note, large) = (Edge::from(small), note_of(&large), Edge::from(large));
+    assert_eq!(store.store(&[], &large, 1, &large_note).await.unwrap(), NoteStored::Yes);
     assert_eq!(store.store(&[], &small, 1, "small").await.unwrap(), NoteStored::Behind);
     assert_eq!(store.store(&[], &large, 2, "by another key").await.unwrap(), NoteStored::Yes);
     let notes = store.notes().await.unwrap();
-    assert_eq!((notes[&1].as_str(), notes[&2].as_str(), notes.len()), ("large", "by another key", 2));
-    assert_eq!(store.range().await.unwrap(), large);
+    assert_eq!((notes[&1].as_str(), notes[&2].as_str(), notes.len()), (&*large_note, "by another key", 2));
+    assert_eq!(store.edge().await.unwrap(), large);
 }
