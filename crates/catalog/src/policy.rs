@@ -3,6 +3,8 @@
 use redis::Value;
 use redis_pool::{Error, RedisPool};
 
+const PAUSES_FSYNC: &str = "no-appendfsync-on-rewrite";
+
 /// What a Redis says of its settings; a setting that it does not tell is `None`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StoragePolicy {
@@ -14,6 +16,8 @@ pub struct StoragePolicy {
     pub append_only: Option<bool>,
     /// `appendfsync`.
     pub fsync: Option<String>,
+    /// `no-appendfsync-on-rewrite`: whether nothing is synced while the file is rewritten or a snapshot is written.
+    pub pauses_fsync: Option<bool>,
 }
 
 impl StoragePolicy {
@@ -23,7 +27,7 @@ impl StoragePolicy {
     /// When Redis is away; a Redis that forbids `CONFIG` gives a policy of `None`s.
     pub async fn read(pool: &RedisPool) -> Result<Self, Error> {
         let mut policy = Self::default();
-        for name in ["maxmemory", "maxmemory-policy", "appendonly", "appendfsync"] {
+        for name in ["maxmemory", "maxmemory-policy", "appendonly", "appendfsync", PAUSES_FSYNC] {
             let mut get = redis::Cmd::new();
             get.arg("CONFIG").arg("GET").arg(name);
             let reply = match pool.command(get).await {
@@ -41,6 +45,7 @@ impl StoragePolicy {
                 "maxmemory" => policy.maxmemory = value.parse().ok(),
                 "maxmemory-policy" => policy.eviction = Some(value),
                 "appendonly" => policy.append_only = Some(value == "yes"),
+                PAUSES_FSYNC => policy.pauses_fsync = Some(value == "yes"),
                 _ => policy.fsync = Some(value),
             }
         }
@@ -56,7 +61,11 @@ impl StoragePolicy {
     /// Whether an acknowledged write may be lost in a crash.
     #[must_use]
     pub fn is_weak(&self) -> bool {
-        self.append_only == Some(false) || self.fsync.as_deref().is_some_and(|fsync| fsync != "always")
+        self.append_only == Some(false) || self.syncs_late() || self.pauses_fsync == Some(true)
+    }
+
+    fn syncs_late(&self) -> bool {
+        self.fsync.as_deref().is_some_and(|fsync| fsync != "always")
     }
 
     /// What an operator should know, one sentence each; empty when all is well.
@@ -71,10 +80,14 @@ impl StoragePolicy {
             warnings.push(
                 "appendonly is no: a crash of Redis loses acknowledged events; set appendonly yes".to_owned(),
             );
-        } else if must_survive_a_crash && self.is_weak() {
+        } else if must_survive_a_crash && self.syncs_late() {
             let fsync = self.fsync.as_deref().unwrap_or_default();
             warnings.push(format!(
                 "appendfsync is {fsync}: a crash of Redis may lose acknowledged events; set always"
+            ));
+        } else if must_survive_a_crash && self.is_weak() {
+            warnings.push(format!(
+                "{PAUSES_FSYNC} is yes: a crash during a rewrite may lose acknowledged events; set no"
             ));
         }
         if self.eviction.is_none() || (must_survive_a_crash && self.fsync.is_none()) {
@@ -94,6 +107,7 @@ mod tests {
             eviction: Some(eviction.to_owned()),
             append_only: Some(append_only),
             fsync: Some(fsync.to_owned()),
+            pauses_fsync: Some(false),
         }
     }
 

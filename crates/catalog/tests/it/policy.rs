@@ -18,6 +18,7 @@ async fn a_server_that_keeps_everything_gives_no_warning() {
         eviction: Some("noeviction".to_owned()),
         append_only: Some(true),
         fsync: Some("always".to_owned()),
+        pauses_fsync: Some(false),
     };
     assert_eq!(policy, expected);
     assert!(!policy.may_evict() && !policy.is_weak() && policy.warnings(true).is_empty());
@@ -29,6 +30,10 @@ async fn a_server_that_may_forget_is_told_on() {
         (&["--appendonly", "yes", "--appendfsync", "everysec"][..], "everysec"),
         (&["--appendonly", "yes", "--appendfsync", "no"], "appendfsync is no"),
         (&["--appendonly", "no"], "appendonly is no"),
+        (
+            &["--appendonly", "yes", "--appendfsync", "always", "--no-appendfsync-on-rewrite", "yes"],
+            "no-appendfsync-on-rewrite is yes",
+        ),
     ] {
         let policy = read(args).await;
         assert!(policy.is_weak(), "{policy:?}");
