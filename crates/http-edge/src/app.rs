@@ -64,9 +64,10 @@ impl App {
         let metrics = Router::new().route("/metrics", metrics_route(Arc::new(registry)));
         let (routes, metrics) =
             if metrics_apart { (routes, Some(metrics)) } else { (routes.merge(metrics), None) };
-        let wrapped =
-            |router: Router| edge.wrap(router.fallback(not_found).method_not_allowed_fallback(not_allowed));
-        Self { router: wrapped(routes), metrics: metrics.map(wrapped), background, farewell: None }
+        let wrapped = |router: Router| edge.wrap(router.method_not_allowed_fallback(not_allowed));
+        let router = wrapped(routes.fallback(not_found));
+        let metrics = metrics.map(|metrics| wrapped(metrics.fallback(not_metrics)));
+        Self { router, metrics, background, farewell: None }
     }
 
     /// The same service, which does `farewell` once it has answered everybody and what worked in the background has ended. It gets a
@@ -89,6 +90,10 @@ impl Drop for App {
 
 async fn not_found() -> ApiError {
     ApiError::NotFound("there is nothing at this path; /docs lists what there is".into())
+}
+
+async fn not_metrics() -> ApiError {
+    ApiError::NotFound("there is nothing at this path; /metrics is all there is at this address".into())
 }
 
 async fn not_allowed() -> ApiError {

@@ -30,7 +30,7 @@ pub enum ApiError {
     /// 403: known, and not allowed.
     #[error("{0}")]
     Forbidden(Cow<'static, str>),
-    /// 404 of a tag. It has no text of its own, so that a forged id and one never minted cannot be told apart.
+    /// 404 of a tag. It has no text of its own, so that the answer is the same for a forged id and one never minted.
     #[error("no tag with this id was ever made")]
     TagNotFound,
     /// 404 of anything else.

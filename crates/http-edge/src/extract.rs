@@ -14,7 +14,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::path::ErrorKind;
 use axum::extract::rejection::{BytesRejection, FailedToBufferBody, PathRejection};
 use axum::extract::{Form, FromRequest, FromRequestParts, Path, Query, Request};
-use http::header::{CONTENT_TYPE, HeaderName};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
 use http::request::Parts;
 use http::{HeaderMap, Method};
 use serde::de::value::StringDeserializer;
@@ -28,7 +28,7 @@ const FORM: &str = "application/x-www-form-urlencoded";
 
 /// A JSON body: one object.
 ///
-/// Refused with 415 unless the media type is `application/json` or `application/…+json`, with 400 naming the
+/// Refused with 415 unless the media type is `application/json` or `application/…+json` and the body is not packed, with 400 naming the
 /// field when it cannot be read or when it is no object, with 413 or 408 when it is too long or too slow.
 #[derive(Debug)]
 pub struct ApiJson<T>(pub T);
@@ -61,9 +61,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for ApiJson<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        if !media_type(request.headers()).is_some_and(is_json) {
-            return Err(ApiError::UnsupportedMediaType("the body must be application/json".into()));
-        }
+        check_type(request.headers(), "application/json", is_json)?;
         let ApiBytes(bytes) = ApiBytes::from_request(request, state).await?;
         // serde takes an array for a struct, its elements for the fields in the order they are declared in.
         if json_begins_with(&bytes).is_some_and(|first| first != b'{') {
@@ -112,9 +110,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for ApiForm<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        if !media_type(request.headers()).is_some_and(|kind| kind.eq_ignore_ascii_case(FORM)) {
-            return Err(ApiError::UnsupportedMediaType(format!("the body must be {FORM}").into()));
-        }
+        check_type(request.headers(), FORM, |kind| kind.eq_ignore_ascii_case(FORM))?;
         let ApiBytes(bytes) = ApiBytes::from_request(request, state).await?;
         check_fields(&bytes, "the form")?;
         let mut buffered = Request::new(Body::from(bytes));
@@ -144,9 +140,17 @@ pub fn header_text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Opti
     }
 }
 
-fn media_type(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
-    Some(value.split(';').next().unwrap_or_default().trim())
+/// Refuses a body that is not of the type that is `wanted`, or that is packed.
+fn check_type(headers: &HeaderMap, wanted: &str, is_wanted: impl Fn(&str) -> bool) -> Result<(), ApiError> {
+    let kind = header_text(headers, &CONTENT_TYPE)?.unwrap_or_default();
+    if !is_wanted(kind.split(';').next().unwrap_or_default().trim()) {
+        return Err(ApiError::UnsupportedMediaType(format!("the body must be {wanted}").into()));
+    }
+    let coding = header_text(headers, &CONTENT_ENCODING)?.unwrap_or("identity");
+    if !coding.eq_ignore_ascii_case("identity") {
+        return Err(ApiError::UnsupportedMediaType("the body must be sent without a content-encoding".into()));
+    }
+    Ok(())
 }
 
 fn is_json(media_type: &str) -> bool {

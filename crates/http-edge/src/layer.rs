@@ -14,6 +14,7 @@
 
 use crate::body::{self, TooLarge};
 use crate::error::ApiError;
+use crate::host::UnfitHost;
 use crate::http_metrics::{HttpMetrics, RouteMetrics, UNMATCHED, method_label};
 use crate::panics;
 use crate::problem::{Problem, put_in_place};
@@ -206,6 +207,10 @@ where
             shared,
         };
         request.extensions_mut().insert(exchange.request_id.clone());
+        if let Some(UnfitHost(why)) = request.extensions().get() {
+            let refused = exchange.answer(ApiError::invalid_request(*why).into_response());
+            return Box::pin(std::future::ready(Ok(refused)));
+        }
         let config = &exchange.shared.config;
         if let Err(TooLarge) = body::bound(&mut request, config.body_limit, config.body_timeout) {
             let refused = exchange.answer(ApiError::ContentTooLarge.into_response());

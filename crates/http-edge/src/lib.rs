@@ -45,6 +45,7 @@ mod credentials;
 pub mod env;
 mod error;
 mod extract;
+mod host;
 mod http_metrics;
 mod layer;
 mod metrics;

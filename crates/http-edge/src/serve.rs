@@ -6,6 +6,7 @@
 //! nothing, and running out of file descriptors is logged and waited out.
 
 use crate::error::ApiError;
+use crate::host;
 use crate::stream::{BoundedStream, Bounds, Handling, Phase};
 use axum::Router;
 use axum::body::{Body, HttpBody};
@@ -222,6 +223,9 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
     fn call(&self, mut request: Request<Incoming>) -> Handled {
         let handling = self.phase.begin();
         request.extensions_mut().insert(self.peer);
+        if let Err(unfit) = host::check(request.version(), request.headers()) {
+            request.extensions_mut().insert(unfit);
+        }
         Handled { future: self.app.clone().call(request.map(Body::new)), handling: Some(handling) }
     }
 }

@@ -33,6 +33,25 @@ async fn odd_request_targets_are_refused_as_problems() {
 }
 
 #[tokio::test]
+async fn a_request_names_its_host_once() {
+    let app = App::spawn().await;
+    for (head, why) in [
+        ("HTTP/1.1", "missing"),
+        ("HTTP/1.1\r\nhost: a\r\nhost: b", "more than once"),
+        ("HTTP/1.0\r\nhost: a\r\nhost: a", "more than once"),
+        ("HTTP/1.1\r\nhost: a b", "takes a host"),
+    ] {
+        let answer = app.raw(format!("GET /ok {head}\r\nconnection: close\r\n\r\n").as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 400") || answer.starts_with("HTTP/1.0 400"), "{head}: {answer}");
+        assert!(answer.contains("urn:voketag:problem:invalid-request") && answer.contains(why), "{head}: {answer}");
+    }
+    for head in ["HTTP/1.1\r\nhost: a:1", "HTTP/1.0"] {
+        let answer = app.raw(format!("GET /ok {head}\r\nconnection: close\r\n\r\n").as_bytes()).await;
+        assert!(answer.contains(" 200 OK"), "{head}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn json_that_cannot_be_read_is_400_and_names_the_field() {
     let app = App::spawn().await;
     for (body, named) in [
@@ -72,6 +91,14 @@ async fn another_media_type_is_415() {
     problem(app.post("/form", JSON, "name=a&size=1").await, 415, "unsupported-media-type").await;
     let untyped = reqwest::Client::new().post(app.url("/json")).body("{}").send().await.unwrap();
     problem(untyped, 415, "unsupported-media-type").await;
+    let typed = || {
+        reqwest::Client::new().post(app.url("/json")).header("content-type", JSON).body(r#"{"name":"a","size":1}"#)
+    };
+    let packed = typed().header("content-encoding", "gzip").send().await.unwrap();
+    problem(packed, 415, "unsupported-media-type").await;
+    assert_eq!(typed().header("content-encoding", "identity").send().await.unwrap().status().as_u16(), 200);
+    let twice = typed().header("content-type", "text/plain").send().await.unwrap();
+    problem(twice, 400, "invalid-request").await;
 }
 
 #[tokio::test]

@@ -1,8 +1,9 @@
 //! The health check of a container: what it asks, and which answers content it.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use service_kit::healthcheck;
 
@@ -53,4 +54,19 @@ fn any_other_answer_is_an_error_that_says_it() {
 fn nobody_listening_is_an_error() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     assert!(healthcheck(free).is_err());
+}
+
+#[test]
+fn an_answer_that_drips_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let dripping = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        // Each byte comes sooner than a single read would be given up.
+        while stream.write_all(b"x").is_ok() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    });
+    assert_eq!(healthcheck(addr).unwrap_err().kind(), ErrorKind::TimedOut);
+    dripping.join().unwrap();
 }
