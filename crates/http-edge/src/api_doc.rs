@@ -3,7 +3,9 @@
 use axum::Json;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use utoipa::openapi::header::{Header, HeaderBuilder};
 use utoipa::openapi::response::{Response, ResponseBuilder};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Content, OpenApi, Ref, RefOr};
 use utoipa::{Modify, ToSchema};
@@ -29,12 +31,14 @@ pub struct ProblemBody {
     request_id: String,
 }
 
-/// The two ways to show an API key, as security schemes `bearer` and `api_key`.
+/// What both documents have: the two ways to show an API key, as security schemes `bearer` and `api_key`, and no licence, for none
+/// is given.
 #[derive(Debug, Clone, Copy)]
-pub struct KeySchemes;
+pub struct Common;
 
-impl Modify for KeySchemes {
+impl Modify for Common {
     fn modify(&self, document: &mut OpenApi) {
+        document.info.license = None;
         let components = document.components.get_or_insert_default();
         let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
         components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
@@ -47,10 +51,29 @@ impl Modify for KeySchemes {
 #[must_use]
 pub fn problems(rows: &[(&str, &str)]) -> BTreeMap<String, RefOr<Response>> {
     let schema = || Content::new(Some(Ref::from_schema_name("ProblemBody")));
-    let response = |text: &str| {
-        ResponseBuilder::new().description(text).content("application/problem+json", schema()).build()
+    let response = |status: &str, text: &str| {
+        let response = ResponseBuilder::new().description(text).content("application/problem+json", schema());
+        let waits = matches!(status, "429" | "503");
+        if waits { response.header("Retry-After", whole_seconds()).build() } else { response.build() }
     };
-    rows.iter().map(|(status, text)| ((*status).to_owned(), RefOr::T(response(text)))).collect()
+    rows.iter().map(|(status, text)| ((*status).to_owned(), RefOr::T(response(status, text)))).collect()
+}
+
+fn whole_seconds() -> Header {
+    let number = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).build();
+    HeaderBuilder::new().schema(Some(number)).description(Some("When to try again, whole seconds")).build()
+}
+
+/// Notes on an answer of a route with a quota what it tells of that ([`crate::rate_limit_headers`]).
+pub fn tells_of_quota(response: &mut Response) {
+    for (name, text) in [
+        ("RateLimit", "What is left of each quota, and the seconds until more is"),
+        ("RateLimit-Policy", "Each quota and its window in seconds"),
+    ] {
+        let schema = ObjectBuilder::new().schema_type(Type::String).build();
+        let header = HeaderBuilder::new().schema(Some(schema)).description(Some(text)).build();
+        response.headers.insert(name.to_owned(), RefOr::T(header));
+    }
 }
 
 /// The process is alive.
@@ -76,6 +99,16 @@ pub struct ReadinessBody {
     /// `ready`.
     #[schema(example = "ready")]
     status: String,
+    /// Each dependency.
+    checks: Vec<ReadinessCheck>,
+}
+
+/// A refusal (RFC 9457) by a service that is not ready.
+#[derive(Debug, Serialize, ToSchema)]
+#[allow(dead_code, reason = "documents what the edge renders")]
+pub struct UnreadyBody {
+    #[serde(flatten)]
+    problem: ProblemBody,
     /// Each dependency.
     checks: Vec<ReadinessCheck>,
 }

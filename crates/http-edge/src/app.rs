@@ -5,8 +5,9 @@ use crate::layer::{Area, Edge};
 use crate::metrics::metrics_route;
 use crate::serve::{ServeConfig, serve, shutdown_signal};
 use axum::Router;
+use axum::routing::MethodRouter;
 use http::HeaderValue;
-use http::header::CONTENT_SECURITY_POLICY;
+use http::header::{ALLOW, CONTENT_SECURITY_POLICY};
 use prometheus_client::registry::Registry;
 use std::fmt;
 use std::io;
@@ -27,6 +28,16 @@ const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
 #[must_use]
 pub fn docs_area() -> Area {
     Area::new("/docs").header(CONTENT_SECURITY_POLICY, HeaderValue::from_static(DOCS_POLICY))
+}
+
+/// A path's routes without `HEAD`, which axum would answer with the `GET` handler: for where a `GET` leaves something behind, such as a
+/// scan that is counted. `allow` names the methods that are left.
+pub fn without_head<S: Clone + Send + Sync + 'static>(
+    routes: MethodRouter<S>,
+    allow: &'static str,
+) -> MethodRouter<S> {
+    let refuse = move || async move { ([(ALLOW, allow)], ApiError::MethodNotAllowed) };
+    routes.head(refuse).fallback(refuse)
 }
 
 /// How long a process that stops may take to say goodbye.

@@ -148,7 +148,9 @@ fn check_type(headers: &HeaderMap, wanted: &str, is_wanted: impl Fn(&str) -> boo
     }
     let coding = header_text(headers, &CONTENT_ENCODING)?.unwrap_or("identity");
     if !coding.eq_ignore_ascii_case("identity") {
-        return Err(ApiError::UnsupportedMediaType("the body must be sent without a content-encoding".into()));
+        return Err(ApiError::UnsupportedMediaType(
+            "the body must be sent without a content-encoding".into(),
+        ));
     }
     Ok(())
 }

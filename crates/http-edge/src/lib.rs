@@ -58,7 +58,7 @@ mod serve;
 mod stream;
 pub mod telemetry;
 
-pub use app::{App, docs_area, run};
+pub use app::{App, docs_area, run, without_head};
 pub use client_ip::{ProxyListError, TrustedProxies, limit_subject};
 pub use credentials::{UnusableKey, X_API_KEY, shown_key};
 pub use error::ApiError;

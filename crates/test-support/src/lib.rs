@@ -5,6 +5,7 @@
 //! have its Redis must be red, never skipped.
 
 mod fault_proxy;
+mod openapi;
 mod port;
 mod process;
 mod redis_server;
@@ -13,6 +14,7 @@ use std::future::Future;
 use std::time::Duration;
 
 pub use fault_proxy::FaultProxy;
+pub use openapi::assert_sound_document;
 pub use redis_server::RedisServer;
 
 const POLL_EVERY: Duration = Duration::from_millis(5);

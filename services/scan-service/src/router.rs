@@ -3,16 +3,17 @@
 use axum::Router;
 use axum::http::StatusCode;
 use axum::http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_MAX_AGE, ALLOW,
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_MAX_AGE,
 };
 use axum::response::IntoResponse;
-use axum::routing::MethodRouter;
-use http_edge::ApiError;
-use http_edge::api_doc::{KeySchemes, ProblemBody};
+use http_edge::api_doc::{Common, ProblemBody, tells_of_quota};
+use http_edge::without_head;
 use utoipa::OpenApi;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::path::PathItem;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
-use utoipa_swagger_ui::SwaggerUi;
+use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::handlers::{ops, region, report, report_page, scan, scan_page};
 use crate::state::AppState;
@@ -22,40 +23,48 @@ use crate::state::AppState;
     info(
         title = "VokeTag scan-service",
         description = "Tells whether a tag is genuine. Nobody needs a key; a partner's key, with the scope scan:partner, has a quota \
-                       of its own. Every refusal is an application/problem+json document (RFC 9457)."
+                       of its own. Every refusal is an application/problem+json document (RFC 9457), and below /t a page."
     ),
     tags((name = "scan", description = "Scanning and reporting"), (name = "operation", description = "Running the service")),
     components(schemas(ProblemBody)),
     security((), ("bearer" = []), ("api_key" = [])),
-    modifiers(&KeySchemes)
+    modifiers(&Common)
 )]
 struct ApiDoc;
 
 /// All routes.
 pub(crate) fn router(state: AppState) -> Router {
-    let (api, document) = api().split_for_parts();
-    api.merge(SwaggerUi::new("/docs").url("/openapi.json", document)).with_state(state)
+    let (api, mut document) = api().split_for_parts();
+    document.paths.paths.values_mut().for_each(document_quotas);
+    let docs = SwaggerUi::new("/docs").config(Config::default().validator_url("none"));
+    api.merge(docs.url("/openapi.json", document)).with_state(state)
+}
+
+/// A scan or report is told of its quotas once a limit was asked, however it ends.
+fn document_quotas(path: &mut PathItem) {
+    let operations = [&mut path.get, &mut path.post].into_iter().flatten();
+    for operation in operations.filter(|operation| operation.tags.iter().flatten().any(|tag| tag == "scan")) {
+        for (status, response) in &mut operation.responses.responses {
+            if let ("200" | "202" | "404" | "429" | "4XX", RefOr::T(response)) = (status.as_str(), response) {
+                tells_of_quota(response);
+            }
+        }
+    }
 }
 
 fn api() -> OpenApiRouter<AppState> {
     OpenApiRouter::with_openapi(ApiDoc::openapi())
-        .routes(routes!(scan::by_path).map(|routes| counted(routes, "GET, OPTIONS").options(preflight)))
+        .routes(routes!(scan::by_path).map(|routes| without_head(routes, "GET, OPTIONS").options(preflight)))
         .routes(
             routes!(scan::by_query, scan::by_body)
-                .map(|routes| counted(routes, "GET, POST, OPTIONS").options(preflight)),
+                .map(|routes| without_head(routes, "GET, POST, OPTIONS").options(preflight)),
         )
         .routes(routes!(report::report))
-        .routes(routes!(scan_page::show).map(|routes| counted(routes, "GET")))
-        .routes(routes!(report_page::report))
+        .routes(routes!(scan_page::show).map(|routes| without_head(routes, "GET")))
+        .routes(routes!(report_page::find, report_page::report))
         .routes(routes!(region::region))
         .routes(routes!(ops::health))
         .routes(routes!(ops::ready))
-}
-
-/// A `HEAD` must not count as a scan, and axum would answer it with the `GET` handler.
-fn counted(routes: MethodRouter<AppState>, allow: &'static str) -> MethodRouter<AppState> {
-    let refuse = move || async move { ([(ALLOW, allow)], ApiError::MethodNotAllowed) };
-    routes.head(refuse).fallback(refuse)
 }
 
 /// What a browser asks before it lets a page of another origin post JSON; the edge adds the allowed origin.

@@ -43,7 +43,10 @@ async fn a_request_names_its_host_once() {
     ] {
         let answer = app.raw(format!("GET /ok {head}\r\nconnection: close\r\n\r\n").as_bytes()).await;
         assert!(answer.starts_with("HTTP/1.1 400") || answer.starts_with("HTTP/1.0 400"), "{head}: {answer}");
-        assert!(answer.contains("urn:voketag:problem:invalid-request") && answer.contains(why), "{head}: {answer}");
+        assert!(
+            answer.contains("urn:voketag:problem:invalid-request") && answer.contains(why),
+            "{head}: {answer}"
+        );
     }
     for head in ["HTTP/1.1\r\nhost: a:1", "HTTP/1.0"] {
         let answer = app.raw(format!("GET /ok {head}\r\nconnection: close\r\n\r\n").as_bytes()).await;
@@ -92,7 +95,10 @@ async fn another_media_type_is_415() {
     let untyped = reqwest::Client::new().post(app.url("/json")).body("{}").send().await.unwrap();
     problem(untyped, 415, "unsupported-media-type").await;
     let typed = || {
-        reqwest::Client::new().post(app.url("/json")).header("content-type", JSON).body(r#"{"name":"a","size":1}"#)
+        reqwest::Client::new()
+            .post(app.url("/json"))
+            .header("content-type", JSON)
+            .body(r#"{"name":"a","size":1}"#)
     };
     let packed = typed().header("content-encoding", "gzip").send().await.unwrap();
     problem(packed, 415, "unsupported-media-type").await;

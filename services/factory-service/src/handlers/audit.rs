@@ -170,7 +170,7 @@ pub(crate) struct FirstErrorAnswer {
 
 /// Reads the chain.
 #[utoipa::path(
-    get, path = "/v1/audit/events", tag = "audit", params(EventsQuery),
+    get, path = "/v1/audit/events", tag = "audit", operation_id = "list_audit_events", params(EventsQuery),
     responses((status = 200, description = "One page", body = EventsAnswer), Guarded, Read)
 )]
 pub(crate) async fn events(
@@ -185,7 +185,7 @@ pub(crate) async fn events(
 
 /// Tells where the chain ends.
 #[utoipa::path(
-    get, path = "/v1/audit/head", tag = "audit",
+    get, path = "/v1/audit/head", tag = "audit", operation_id = "show_audit_head",
     responses((status = 200, description = "The head", body = HeadAnswer), Guarded)
 )]
 pub(crate) async fn head(
@@ -199,7 +199,7 @@ pub(crate) async fn head(
 /// Signs where the chain stands now: a C2SP `tlog-checkpoint`, a note signed with Ed25519, whose root is the RFC 6962 Merkle
 /// root over the entries' hashes. Keep it elsewhere: a chain written anew cannot match it.
 #[utoipa::path(
-    get, path = "/v1/audit/checkpoint", tag = "audit",
+    get, path = "/v1/audit/checkpoint", tag = "audit", operation_id = "show_audit_checkpoint",
     responses(
         (status = 200, description = "The signed checkpoint", body = String, content_type = "text/plain"),
         Guarded, Contended,
@@ -215,7 +215,7 @@ pub(crate) async fn checkpoint(
 
 /// Verifies the chain or a range of it, of the whole also the signed checkpoints, one request of a tenant at a time. The body may be left out.
 #[utoipa::path(
-    post, path = "/v1/audit/verify", tag = "audit", request_body = Option<VerifyRequest>,
+    post, path = "/v1/audit/verify", tag = "audit", operation_id = "verify_audit", request_body = Option<VerifyRequest>,
     responses((status = 200, description = "Verified; `ok` tells how it ended", body = VerifyAnswer), Guarded, Body, Contended)
 )]
 pub(crate) async fn verify(

@@ -77,7 +77,7 @@ impl From<BatchView> for BatchAnswer {
 
 /// Shows a batch.
 #[utoipa::path(
-    get, path = "/v1/batches/{id}", tag = "batches", params(("id" = Uuid, Path, description = "The batch's id")),
+    get, path = "/v1/batches/{id}", tag = "batches", operation_id = "show_batch", params(("id" = Uuid, Path, description = "The batch's id")),
     responses((status = 200, description = "The batch", body = BatchAnswer), Guarded, Read, Named)
 )]
 pub(crate) async fn show(
@@ -90,7 +90,7 @@ pub(crate) async fn show(
 
 /// Revokes a batch for good. Repeating it changes nothing.
 #[utoipa::path(
-    post, path = "/v1/batches/{id}/revoke", tag = "batches", request_body = WithdrawRequest,
+    post, path = "/v1/batches/{id}/revoke", tag = "batches", operation_id = "revoke_batch", request_body = WithdrawRequest,
     params(("id" = Uuid, Path, description = "The batch's id")),
     responses(
         (status = 200, description = "Revoked; the very next scan sees it", body = BatchAnswer),
@@ -109,7 +109,7 @@ pub(crate) async fn revoke(
 
 /// Recalls a batch. Repeating it changes nothing; a revoked batch may be recalled, and the reverse.
 #[utoipa::path(
-    post, path = "/v1/batches/{id}/recall", tag = "batches", request_body = WithdrawRequest,
+    post, path = "/v1/batches/{id}/recall", tag = "batches", operation_id = "recall_batch", request_body = WithdrawRequest,
     params(("id" = Uuid, Path, description = "The batch's id")),
     responses(
         (status = 200, description = "Recalled; the very next scan sees it", body = BatchAnswer),

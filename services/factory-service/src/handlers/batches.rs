@@ -31,7 +31,7 @@ pub(crate) struct BatchRequest {
     /// 1 to 200 characters.
     #[schema(example = "Spring run", min_length = 1, max_length = 200)]
     label: Option<String>,
-    /// When the items were made.
+    /// When the items were made. Its offset is kept: a customer is shown the date at the place of manufacture.
     #[serde(default, with = "rfc3339::option")]
     manufactured_at: Option<OffsetDateTime>,
     /// From when on the tags are no longer valid; after `manufactured_at`.
@@ -42,11 +42,12 @@ pub(crate) struct BatchRequest {
 impl BatchRequest {
     fn read(self) -> Result<NewBatch, FieldError> {
         let at = |field, given: Option<OffsetDateTime>| given.map(|given| instant(field, given)).transpose();
+        at("manufactured_at", self.manufactured_at)?;
         Ok(NewBatch {
             product_id: self.product_id,
             size: BatchSize::parse("size", self.size)?,
             label: self.label.map(|label| Label::parse("label", label)).transpose()?,
-            manufactured_at: at("manufactured_at", self.manufactured_at)?,
+            manufactured_at: self.manufactured_at,
             expires_at: at("expires_at", self.expires_at)?,
         })
     }
@@ -64,7 +65,7 @@ pub(crate) struct BatchesAnswer {
 
 /// Mints a batch.
 #[utoipa::path(
-    post, path = "/v1/batches", tag = "batches", request_body = BatchRequest,
+    post, path = "/v1/batches", tag = "batches", operation_id = "create_batch", request_body = BatchRequest,
     responses(
         (status = 201, description = "Minted", body = BatchAnswer, headers(("Location" = String, description = "Its path"))),
         Guarded, Body, Judged, Contended, Appends,
@@ -83,7 +84,7 @@ pub(crate) async fn create(
 
 /// Lists batches.
 #[utoipa::path(
-    get, path = "/v1/batches", tag = "batches", params(ListQuery),
+    get, path = "/v1/batches", tag = "batches", operation_id = "list_batches", params(ListQuery),
     responses((status = 200, description = "One page", body = BatchesAnswer), Guarded, Read)
 )]
 pub(crate) async fn list(

@@ -2,7 +2,7 @@
 
 use axum::body::Body as AxumBody;
 use axum::extract::State;
-use axum::http::header::{ALLOW, CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use http_edge::{ApiError, ApiPath, ApiQuery};
 use serde::{Deserialize, Serialize};
@@ -71,7 +71,7 @@ pub(crate) struct TagRow {
 
 /// Exports a batch's tags, withdrawn or not. Each export is an audit event.
 #[utoipa::path(
-    get, path = "/v1/batches/{id}/tags", tag = "batches",
+    get, path = "/v1/batches/{id}/tags", tag = "batches", operation_id = "export_tags",
     params(("id" = Uuid, Path, description = "The batch's id"), ExportQuery),
     responses(
         (status = 200, description = "The tags in the order of their index; a body cut short is no export", content(
@@ -93,9 +93,4 @@ pub(crate) async fn export(
     let file = format!("attachment; filename=\"batch-{id}.{}\"", format.name());
     let headers = [(CONTENT_TYPE, format.media_type().to_owned()), (CONTENT_DISPOSITION, file)];
     Ok((headers, AxumBody::from_stream(rows)).into_response())
-}
-
-/// A `HEAD` would be noted as an export that nobody got, for axum answers it with the `GET` handler.
-pub(crate) async fn head() -> Response {
-    ([(ALLOW, "GET")], ApiError::MethodNotAllowed).into_response()
 }

@@ -83,7 +83,7 @@ impl ProductPatchRequest {
 
 /// Shows a product.
 #[utoipa::path(
-    get, path = "/v1/products/{id}", tag = "products", params(("id" = Uuid, Path, description = "The product's id")),
+    get, path = "/v1/products/{id}", tag = "products", operation_id = "show_product", params(("id" = Uuid, Path, description = "The product's id")),
     responses((status = 200, description = "The product", body = ProductAnswer), Guarded, Read, Named)
 )]
 pub(crate) async fn show(
@@ -96,7 +96,7 @@ pub(crate) async fn show(
 
 /// Changes a product. A patch that changes nothing is answered with the product as it is, and leaves no event.
 #[utoipa::path(
-    patch, path = "/v1/products/{id}", tag = "products", request_body = ProductPatchRequest,
+    patch, path = "/v1/products/{id}", tag = "products", operation_id = "change_product", request_body = ProductPatchRequest,
     params(("id" = Uuid, Path, description = "The product's id")),
     responses(
         (status = 200, description = "The product as it is now", body = ProductAnswer),

@@ -55,7 +55,7 @@ pub(crate) struct ProductsAnswer {
 
 /// Makes a product.
 #[utoipa::path(
-    post, path = "/v1/products", tag = "products", request_body = ProductRequest,
+    post, path = "/v1/products", tag = "products", operation_id = "create_product", request_body = ProductRequest,
     responses(
         (status = 201, description = "Made", body = ProductAnswer, headers(("Location" = String, description = "Its path"))),
         Guarded, Body, Judged, Contended, Appends,
@@ -75,7 +75,7 @@ pub(crate) async fn create(
 
 /// Lists products.
 #[utoipa::path(
-    get, path = "/v1/products", tag = "products", params(ListQuery),
+    get, path = "/v1/products", tag = "products", operation_id = "list_products", params(ListQuery),
     responses((status = 200, description = "One page", body = ProductsAnswer), Guarded, Read)
 )]
 pub(crate) async fn list(

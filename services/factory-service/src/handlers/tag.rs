@@ -94,7 +94,7 @@ fn text_of(path: TagPath) -> String {
 
 /// Shows a tag, without counting a scan.
 #[utoipa::path(
-    get, path = "/v1/tags/{tag_id}", tag = "tags",
+    get, path = "/v1/tags/{tag_id}", tag = "tags", operation_id = "show_tag",
     params(("tag_id" = String, Path, description = "A hyphenated UUID or 26 characters of Crockford base32, in either case")),
     responses((status = 200, description = "The tag", body = TagAnswer), Guarded, NamedTag)
 )]
@@ -109,7 +109,7 @@ pub(crate) async fn show(
 
 /// Draws a tag's QR code.
 #[utoipa::path(
-    get, path = "/v1/tags/{tag_id}/qr.svg", tag = "tags",
+    get, path = "/v1/tags/{tag_id}/qr.svg", tag = "tags", operation_id = "show_tag_qr",
     params(("tag_id" = String, Path, description = "A hyphenated UUID or 26 characters of Crockford base32, in either case")),
     responses(
         (status = 200, description = "A QR code of the tag's `url`: error correction M, with its quiet zone", body = String, content_type = "image/svg+xml"),
@@ -130,7 +130,7 @@ pub(crate) async fn qr(
 
 /// Revokes one tag for good. Repeating it changes nothing.
 #[utoipa::path(
-    post, path = "/v1/tags/{tag_id}/revoke", tag = "tags", request_body = WithdrawRequest,
+    post, path = "/v1/tags/{tag_id}/revoke", tag = "tags", operation_id = "revoke_tag", request_body = WithdrawRequest,
     params(("tag_id" = String, Path, description = "A hyphenated UUID or 26 characters of Crockford base32, in either case")),
     responses(
         (status = 200, description = "Revoked; the very next scan sees it", body = TagAnswer),

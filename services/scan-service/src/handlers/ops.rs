@@ -4,22 +4,22 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http_edge::Readiness;
-use http_edge::api_doc::{HealthBody, ProblemBody, ReadinessBody, alive};
+use http_edge::api_doc::{HealthBody, ReadinessBody, UnreadyBody, alive};
 
 use crate::state::AppState;
 
 /// Says that the process is alive.
-#[utoipa::path(get, path = "/v1/health", tag = "operation", security(()), responses((status = 200, description = "Alive", body = HealthBody)))]
+#[utoipa::path(get, path = "/v1/health", tag = "operation", operation_id = "health", security(()), responses((status = 200, description = "Alive", body = HealthBody)))]
 pub(crate) async fn health() -> Json<HealthBody> {
     alive(env!("CARGO_PKG_VERSION"))
 }
 
 /// Says whether traffic may come, and what is wrong if not.
 #[utoipa::path(
-    get, path = "/v1/ready", tag = "operation", security(()),
+    get, path = "/v1/ready", tag = "operation", operation_id = "ready", security(()),
     responses(
         (status = 200, description = "Ready; a check may carry a warning", body = ReadinessBody),
-        (status = 503, description = "Not ready; `checks` says why", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "Not ready; `checks` says why", body = UnreadyBody, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn ready(State(state): State<AppState>) -> Response {

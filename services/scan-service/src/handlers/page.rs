@@ -63,6 +63,8 @@ pub(crate) struct NoticePage<'a> {
     pub(crate) headline: &'a str,
     pub(crate) advice: &'a str,
     pub(crate) note: String,
+    /// The tag that may be looked at again.
+    pub(crate) again: Option<&'a str>,
 }
 
 /// A refusal as a page: same status, in words for somebody who holds an item in their hand.
@@ -106,7 +108,7 @@ pub(crate) fn render_problem(problem: &Problem, request_id: &RequestId) -> Respo
     let detail =
         if problem.slug() == "invalid-request" { format!("{} · ", problem.detail()) } else { String::new() };
     let note = format!("{detail}Reference {}", request_id.as_str());
-    html(problem.status(), &NoticePage { tone, headline, advice, note })
+    html(problem.status(), &NoticePage { tone, headline, advice, note, again: None })
 }
 
 /// A page, with the policy that allows it nothing but its style.

@@ -13,6 +13,8 @@ pub(crate) struct Refused;
 pub(crate) struct Body;
 /// For routes that append an audit event.
 pub(crate) struct Appends;
+/// For routes that ask the limiter's Redis, and take no tag.
+pub(crate) struct Asks;
 
 impl IntoResponses for Refused {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
@@ -34,6 +36,16 @@ impl IntoResponses for Body {
             ("408", "`request-timeout`: the body came too slowly"),
             ("413", "`content-too-large`: more than 64 KiB"),
             ("415", "`unsupported-media-type`: not `application/json`"),
+        ])
+    }
+}
+
+impl IntoResponses for Asks {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[
+            ("429", "`service-overloaded`: no Redis slot came free in time; `Retry-After`"),
+            ("500", "`internal`: a fault of our own; the log has it under the `request_id`"),
+            ("503", "`redis-unavailable`; `Retry-After`"),
         ])
     }
 }

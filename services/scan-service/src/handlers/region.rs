@@ -3,7 +3,6 @@
 use axum::Json;
 use axum::extract::State;
 use http_edge::ApiError;
-use http_edge::api_doc::ProblemBody;
 use serde::Serialize;
 use service_kit::durable::from_unix_millis;
 use service_kit::errors;
@@ -11,6 +10,7 @@ use time::OffsetDateTime;
 use time::serde::rfc3339;
 use utoipa::ToSchema;
 
+use crate::handlers::problems::Asks;
 use crate::state::AppState;
 
 /// A region.
@@ -54,11 +54,10 @@ pub(crate) struct LimitAnswer {
 
 /// Tells how the region stands.
 #[utoipa::path(
-    get, path = "/v1/region", tag = "operation", security(()),
+    get, path = "/v1/region", tag = "operation", operation_id = "show_region", security(()),
     responses(
         (status = 200, description = "The region", body = RegionAnswer),
-        (status = 429, description = "`service-overloaded`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`redis-unavailable`", body = ProblemBody, content_type = "application/problem+json"),
+        Asks,
     )
 )]
 pub(crate) async fn region(State(state): State<AppState>) -> Result<Json<RegionAnswer>, ApiError> {

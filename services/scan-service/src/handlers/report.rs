@@ -41,7 +41,7 @@ pub(crate) struct ReportAnswer {
 
 /// Reports an item.
 #[utoipa::path(
-    post, path = "/v1/report", tag = "scan", request_body = ReportRequest,
+    post, path = "/v1/report", tag = "scan", operation_id = "report", request_body = ReportRequest,
     responses(
         (status = 202, description = "Taken: an audit event of the tag's owner", body = ReportAnswer),
         Refused,

@@ -1,10 +1,11 @@
-//! `POST /t/{tag_id}/report`: the form on a tag's page.
+//! `POST /t/{tag_id}/report`: the form on a tag's page. Who comes back to that address later is sent to the tag's page.
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::Response;
+use axum::response::{Redirect, Response};
 use http_edge::{ApiError, ApiForm, ApiPath};
 use serde::Deserialize;
+use service_kit::parse_tag;
 use utoipa::ToSchema;
 
 use crate::domain::limits::Quotas;
@@ -28,7 +29,7 @@ pub(crate) struct ReportForm {
 
 /// Takes the page's report.
 #[utoipa::path(
-    post, path = "/t/{tag_id}/report", tag = "scan",
+    post, path = "/t/{tag_id}/report", tag = "scan", operation_id = "report_by_page",
     params(("tag_id" = String, Path, description = "The tag, in any accepted form")),
     request_body(content = ReportForm, content_type = "application/x-www-form-urlencoded"),
     responses(
@@ -54,9 +55,24 @@ pub(crate) async fn report(
                 headline: "Report received",
                 advice: "Thank you. The brand finds it in its records. Your address is not kept with it.",
                 note: format!("Reference {}", client.request_id.as_str()),
+                again: Some(&tag),
             };
             with_quotas(&quotas, html(StatusCode::ACCEPTED, &page))
         }
         Err(error) => with_quotas(&quotas, error),
     }
+}
+
+/// Leads to the tag's page, on which the form is.
+#[utoipa::path(
+    get, path = "/t/{tag_id}/report", tag = "scan", operation_id = "find_report_page",
+    params(("tag_id" = String, Path, description = "The tag, in any accepted form")),
+    responses(
+        (status = 303, description = "To the tag's page", headers(("Location" = String, description = "Its path"))),
+        (status = "4XX", description = "Not an id, as a page", content_type = "text/html", body = String),
+    )
+)]
+pub(crate) async fn find(tag: Result<ApiPath<String>, ApiError>) -> Result<Redirect, ApiError> {
+    let tag = parse_tag(&tag.map_or_else(|_| String::new(), |ApiPath(text)| text))?;
+    Ok(Redirect::to(&format!("/t/{tag}")))
 }

@@ -29,7 +29,7 @@ pub(crate) struct ScanRequest {
 
 /// Scans the tag in the path.
 #[utoipa::path(
-    get, path = "/v1/scan/{tag_id}", tag = "scan",
+    get, path = "/v1/scan/{tag_id}", tag = "scan", operation_id = "scan_by_path",
     params(("tag_id" = String, Path, description = "A hyphenated UUID or 26 characters of Crockford base32, in either case")),
     responses(
         (status = 200, description = "An authentic tag; `valid` tells whether it is in order", body = ScanAnswer),
@@ -48,7 +48,7 @@ pub(crate) async fn by_path(
 
 /// Scans the tag in the query.
 #[utoipa::path(
-    get, path = "/v1/scan", tag = "scan", params(ScanRequest),
+    get, path = "/v1/scan", tag = "scan", operation_id = "scan_by_query", params(ScanRequest),
     responses(
         (status = 200, description = "As by path", body = ScanAnswer),
         Refused,
@@ -64,7 +64,7 @@ pub(crate) async fn by_query(
 
 /// Scans the tag in the body.
 #[utoipa::path(
-    post, path = "/v1/scan", tag = "scan", request_body = ScanRequest,
+    post, path = "/v1/scan", tag = "scan", operation_id = "scan_by_body", request_body = ScanRequest,
     responses(
         (status = 200, description = "As by path", body = ScanAnswer),
         Refused,

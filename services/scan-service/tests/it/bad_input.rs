@@ -204,7 +204,7 @@ async fn a_wrong_method_is_405_and_names_the_right_ones() {
         ("/metrics".to_owned(), vec!["GET", "HEAD"]),
         ("/openapi.json".to_owned(), vec!["GET", "HEAD"]),
         (format!("/t/{tag}"), vec!["GET"]),
-        (format!("/t/{tag}/report"), vec!["POST"]),
+        (format!("/t/{tag}/report"), vec!["GET", "HEAD", "POST"]),
     ] {
         for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"] {
             if allowed.contains(&method) {

@@ -47,6 +47,16 @@ async fn a_scan_as_a_page_counts_and_shows_the_product() {
 }
 
 #[tokio::test]
+async fn the_date_of_manufacture_is_that_of_its_place() {
+    let mut shop = Shop::open().await;
+    shop.batch.manufactured_at = Some(time::macros::datetime!(2026-03-01 05:00 +9));
+    shop.save().await;
+    let app = open(&shop, &[]).await;
+    let page = app.get(&format!("/t/{}", shop.tag(0))).await;
+    assert!(page.text.contains("<dd>2026-03-01</dd>"), "{}", page.text);
+}
+
+#[tokio::test]
 async fn names_are_text_whatever_they_hold() {
     let mut shop = Shop::open().await;
     shop.product.name = "</title><script>alert(1)</script>".to_owned();

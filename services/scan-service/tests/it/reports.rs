@@ -128,6 +128,7 @@ async fn the_forms_report_is_the_same_event() {
     answer.assert_page(202);
     assert!(answer.text.contains(answer.header("x-request-id").unwrap()), "the page names its reference");
     assert_eq!(answer.rate().remaining, 99);
+    assert!(answer.text.contains(&format!("href=\"/t/{}\"", shop.tag(0))), "{}", answer.text);
     app.post_form(&path, &[("reason", "other"), ("details", "")]).await.assert_page(202);
     let events = events(&shop).await;
     assert_eq!(events[0]["details"], json!({"reason": "stolen", "details": lines.replace("\r\n", "\n")}));
@@ -149,4 +150,20 @@ async fn the_forms_report_is_the_same_event() {
         app.post_form(path, fields).await.assert_page(status);
     }
     send(app.request(Method::POST, &path).json(&json!({"reason": "other"}))).await.assert_page(415);
+}
+
+#[tokio::test]
+async fn who_comes_back_to_the_forms_address_is_sent_to_the_tag() {
+    let shop = Shop::open().await;
+    let app = open(&shop, &[]).await;
+    let plain = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    for text in [shop.tag(0).to_string(), shop.tag(0).crockford().to_string()] {
+        let sent = send(plain.get(app.url(&format!("/t/{text}/report")))).await;
+        let tag = format!("/t/{}", shop.tag(0));
+        assert_eq!((sent.status, sent.header("location")), (303, Some(tag.as_str())));
+    }
+    for odd in ["nonsense", "%FF", "%2F%2Fevil.example"] {
+        send(plain.get(app.url(&format!("/t/{odd}/report")))).await.assert_page(400);
+    }
+    assert_eq!(app.scan(shop.tag(0)).await.verdict()["scan_count"], 1, "being sent is no scan");
 }
