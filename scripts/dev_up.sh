@@ -19,7 +19,8 @@ demo batch and scans one of its tags. Safe to run twice: what runs is kept, unle
   --help           this text
 
 Ports: 6379, 8080 and 8081, or the next ones that nobody listens on; REDIS_PORT, SCAN_PORT and FACTORY_PORT choose others.
-Settings of the services (RATE_LIMIT_IP_PER_MINUTE, LOG_FORMAT, RUST_LOG …) are passed on from the environment.
+Settings of the services (RATE_LIMIT_IP_PER_MINUTE, LOG_FORMAT, RUST_LOG …) are passed on from the environment; a service that runs with
+others is restarted. Secrets come from .dev/env alone, and METRICS_BIND_ADDR is left out: both would listen there.
 Everything made lies in .dev/, which git ignores. ./scripts/dev_down.sh stops it all.
 HELP
 }
@@ -57,23 +58,22 @@ on_exit() {
 # ---- secrets ----
 
 make_secrets() {
-  if [[ -s "$ENV_FILE" ]] && grep -q '^TAG_MASTER_SECRET=.' "$ENV_FILE" && grep -q '^FACTORY_API_KEY=.' "$ENV_FILE"; then
-    # An older run had no key that signs checkpoints.
-    grep -q '^AUDIT_SIGNING_KEY=.' "$ENV_FILE" || printf 'AUDIT_SIGNING_KEY=%s\n' "$(random_hex 32)" >>"$ENV_FILE"
-    say "secrets: those in .dev/env"
-  else
-    (
-      umask 077
-      {
-        printf '# Made by scripts/dev_up.sh, for this machine alone. Tags minted with this secret die with it.\n'
-        printf 'TAG_MASTER_SECRET=%s\n' "$(random_hex 32)"
-        printf 'FACTORY_API_KEY=dev_%s\n' "$(random_hex 24)"
-        printf 'AUDIT_SIGNING_KEY=%s\n' "$(random_hex 32)"
-      } >"$ENV_FILE"
-    )
-    say "secrets: made anew in .dev/env"
-  fi
+  (umask 077 && : >>"$ENV_FILE")
   chmod 600 "$ENV_FILE"
+  [[ -s "$ENV_FILE" ]] ||
+    printf '# Made by scripts/dev_up.sh, for this machine alone. Tags minted with this secret die with it.\n' >"$ENV_FILE"
+  MADE=()
+  make_secret TAG_MASTER_SECRET "$(random_hex 32)"
+  make_secret FACTORY_API_KEY "dev_$(random_hex 24)"
+  make_secret AUDIT_SIGNING_KEY "$(random_hex 32)"
+  if ((${#MADE[@]} == 0)); then say "secrets: those in .dev/env"; else say "secrets: made in .dev/env: ${MADE[*]}"; fi
+}
+
+# What is there stays, whatever else is missing: tags may have been minted with it.
+make_secret() { # name, value
+  grep -qE "^$1(_FILE|_[0-9]+|_[0-9]+_FILE)?=." "$ENV_FILE" && return 0
+  printf '%s=%s\n' "$1" "$2" >>"$ENV_FILE"
+  MADE+=("$1")
 }
 
 # ---- Redis ----
@@ -179,17 +179,23 @@ settled_port() { # service, port asked for or nothing, usual port
 
 binary_stamp() { cksum <"$TARGET_DIR/$PROFILE/$1"; }
 
+# The settings of the services in the environment.
+settings_stamp() {
+  env | sed -n -E '/^(AUDIT_|COLD_START_|DEPLOYMENT_INIT|GLOBAL_REDIS_|IDEMPOTENCY_|LOG_FORMAT|RATE_LIMIT_|REDIS_POOL_|REDIS_COMMAND_|REGION|RUST_LOG|TAG_KEY_|TRUSTED_PROXIES)/p' |
+    sort | cksum
+}
+
 start_service() { # name
   local name="$1" port scan_port stamp
   port="$(<"$DEV_DIR/$name.port")"
   scan_port="$(<"$DEV_DIR/scan-service.port")"
-  stamp="$(binary_stamp "$name") $port $scan_port $REDIS_PORT $(cksum <"$ENV_FILE")"
+  stamp="$(binary_stamp "$name") $port $scan_port $REDIS_PORT $(cksum <"$ENV_FILE") $(settings_stamp)"
   if runs "$DEV_DIR/$name.pid" "$name"; then
     if [[ "$(cat "$DEV_DIR/$name.stamp" 2>/dev/null || true)" == "$stamp" ]]; then
       say "$name: runs already on 127.0.0.1:$port"
       return 0
     fi
-    say "$name: runs, but was built anew or is to listen elsewhere: restarting it"
+    say "$name: runs, but was built anew, or has other settings: restarting it"
     stop_process "$DEV_DIR/$name.pid" "$name"
   fi
   STARTED_SERVICES+=("$name")
@@ -305,6 +311,9 @@ chmod 700 "$DEV_DIR"
 take_dev_lock
 trap on_exit EXIT
 trap 'exit 130' INT TERM
+
+# From here on the file alone says which secrets there are.
+unset "${!TAG_MASTER_SECRET@}" "${!FACTORY_API_KEY@}" "${!AUDIT_SIGNING_KEY@}" METRICS_BIND_ADDR
 
 step "Secrets"
 make_secrets

@@ -37,6 +37,7 @@ start_private() { # profile: debug or release
   SCAN_URL="http://127.0.0.1:$scan_port"
   FACTORY_URL="http://127.0.0.1:$factory_port"
   (umask 077 && printf 'Authorization: Bearer %s\n' "$key" >"$WORK/auth.header")
+  unset "${!TAG_MASTER_SECRET@}" "${!FACTORY_API_KEY@}" "${!AUDIT_SIGNING_KEY@}"
   export TAG_MASTER_SECRET REDIS_URL PUBLIC_BASE_URL FACTORY_API_KEY
   TAG_MASTER_SECRET="$(random_hex 32)"
   REDIS_URL="redis://127.0.0.1:$redis_port"

@@ -25,6 +25,12 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["writer", url, number] => runtime.block_on(write(url, number)),
+        // Test runners ask first; the second list they ask for is that of ignored tests.
+        list if list.contains(&"--list") => {
+            if !list.contains(&"--ignored") {
+                println!("four_processes_lose_and_repeat_nothing: test");
+            }
+        }
         _ => runtime.block_on(four_processes_lose_and_repeat_nothing()),
     }
 }
