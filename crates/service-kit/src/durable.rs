@@ -369,7 +369,7 @@ impl Durable {
                 if self.deployment().is_ok() && self.gate.trouble().is_none() =>
             {
                 let mut checks = Self::unread(Check::warning("redis", busy.to_string()), Check::warning);
-                // Beats take a slot too: an instance that was too busy to hear of the keyring must not pass for one that did.
+                // Beats have a slot of their own, so that this says nothing about them.
                 if self.keyring.is_stale() {
                     checks.retain(|check| check.name != "keyring");
                     checks.push(self.keyring_check());
@@ -377,8 +377,12 @@ impl Durable {
                 return checks;
             }
             Err(DeploymentError::Redis(error)) => {
-                let trouble = self.pool.stats().trouble.map(|why| format!(" ({why})")).unwrap_or_default();
-                return Self::unread(Check::failed("redis", format!("{error}{trouble}")), Check::failed);
+                let mut detail = error.to_string();
+                let trouble = self.pool.stats().trouble;
+                if let Some(trouble) = trouble.filter(|trouble| !detail.contains(trouble.as_str())) {
+                    detail = format!("{detail} ({trouble})");
+                }
+                return Self::unread(Check::failed("redis", detail), Check::failed);
             }
         };
         // Behind a deployment that is not ours nothing is looked at.

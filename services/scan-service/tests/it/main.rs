@@ -25,3 +25,4 @@ mod saturation;
 mod scan;
 mod shop;
 mod state_loss;
+mod tls;

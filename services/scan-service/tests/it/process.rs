@@ -3,7 +3,8 @@
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, ChildStdout};
 
 use crate::app::PATIENCE;
 use crate::shop::{SECRET, Shop};
@@ -14,6 +15,63 @@ fn run(arguments: &[&str], settings: &[(&str, &str)]) -> Output {
     let mut command = Command::new(PROGRAM);
     command.env_clear().args(arguments).envs(settings.iter().copied()).stdin(Stdio::null());
     command.output().unwrap()
+}
+
+/// The program as it runs, killed when dropped.
+pub(crate) struct Program {
+    pub(crate) bind: String,
+    child: Child,
+    out: Lines<BufReader<ChildStdout>>,
+    err: Lines<BufReader<ChildStderr>>,
+    seen: Vec<String>,
+}
+
+impl Program {
+    /// Waits until it says where it listens, in a log of JSON.
+    pub(crate) async fn start(settings: &[(&str, &str)]) -> Self {
+        let mut command = tokio::process::Command::new(PROGRAM);
+        command
+            .env_clear()
+            .envs(settings.iter().copied())
+            .envs([("LOG_FORMAT", "json"), ("BIND_ADDR", "127.0.0.1:0")]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.kill_on_drop(true).spawn().unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap()).lines();
+        let err = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut program = Self { bind: String::new(), child, out, err, seen: Vec::new() };
+        program.bind = tokio::time::timeout(PATIENCE, program.until_it_listens()).await.unwrap();
+        program
+    }
+
+    async fn until_it_listens(&mut self) -> String {
+        loop {
+            let line = tokio::select! {
+                Ok(Some(line)) = self.out.next_line() => line,
+                Ok(Some(line)) = self.err.next_line() => line,
+                else => panic!("it ended: {:?}", self.seen),
+            };
+            let entry: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("no JSON: {line}"));
+            self.seen.push(line);
+            if let Some(bind) = entry.pointer("/fields/bind").or_else(|| entry.get("bind")) {
+                return bind.as_str().unwrap().to_owned();
+            }
+        }
+    }
+
+    /// Asks it to end and waits until it has; gives back all it wrote.
+    async fn stop(&mut self) -> String {
+        let pid = self.child.id().unwrap().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        let status = tokio::time::timeout(PATIENCE, self.child.wait()).await.unwrap().unwrap();
+        assert!(status.success(), "{status}");
+        while let Ok(Some(line)) = self.out.next_line().await {
+            self.seen.push(line);
+        }
+        while let Ok(Some(line)) = self.err.next_line().await {
+            self.seen.push(line);
+        }
+        self.seen.join("\n")
+    }
 }
 
 #[test]
@@ -58,33 +116,11 @@ async fn it_serves_checks_its_health_and_stops_on_sigterm() {
     let settings = [
         ("TAG_MASTER_SECRET", SECRET),
         ("REDIS_URL", url.as_str()),
-        ("BIND_ADDR", "127.0.0.1:0"),
         ("METRICS_BIND_ADDR", "127.0.0.1:0"),
-        ("LOG_FORMAT", "json"),
         ("REDIS_COMMAND_TIMEOUT_MS", "10000"),
     ];
-    let mut command = tokio::process::Command::new(PROGRAM);
-    command.env_clear().envs(settings).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.kill_on_drop(true).spawn().unwrap();
-    let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-    let (mut out, mut err) = (BufReader::new(stdout).lines(), BufReader::new(stderr).lines());
-    let mut seen = Vec::new();
-    let bind = tokio::time::timeout(PATIENCE, async {
-        loop {
-            let line = tokio::select! {
-                Ok(Some(line)) = out.next_line() => line,
-                Ok(Some(line)) = err.next_line() => line,
-                else => panic!("it ended: {seen:?}"),
-            };
-            let entry: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("no JSON: {line}"));
-            seen.push(line);
-            if let Some(bind) = entry.pointer("/fields/bind").or_else(|| entry.get("bind")) {
-                return bind.as_str().unwrap().to_owned();
-            }
-        }
-    })
-    .await
-    .unwrap();
+    let mut program = Program::start(&settings).await;
+    let bind = program.bind.clone();
     let answer = reqwest::get(format!("http://{bind}/v1/scan/{}", shop.tag(0))).await;
     assert!(matches!(answer.unwrap().status().as_u16(), 200 | 503), "503 only before it has looked");
     test_support::eventually("the health check is content", PATIENCE, || async {
@@ -95,18 +131,7 @@ async fn it_serves_checks_its_health_and_stops_on_sigterm() {
         check.output().await.unwrap().status.success()
     })
     .await;
-    let pid = child.id().unwrap().to_string();
-    let sent = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
-    assert!(sent.success());
-    let status = tokio::time::timeout(PATIENCE, child.wait()).await.unwrap().unwrap();
-    assert!(status.success(), "{status}");
-    while let Ok(Some(line)) = out.next_line().await {
-        seen.push(line);
-    }
-    while let Ok(Some(line)) = err.next_line().await {
-        seen.push(line);
-    }
-    let log = seen.join("\n");
+    let log = program.stop().await;
     assert!(log.contains("has stopped"), "{log}");
     assert!(!log.contains(SECRET) && !log.contains(&shop.tag(0).to_string()), "{log}");
     let refused = run(&["healthcheck"], &[("TAG_MASTER_SECRET", SECRET), ("BIND_ADDR", &bind)]);
