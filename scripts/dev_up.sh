@@ -140,7 +140,10 @@ start_redis() {
     ) &
     echo $! >"$DEV_DIR/redis.pid"
   fi
-  until_true 30 redis_answers "$REDIS_PORT" || die "Redis did not answer within 30 s: see $LOG_DIR/redis.log"
+  if ! until_true 30 redis_answers "$REDIS_PORT"; then
+    if [[ "$(<"$REDIS_KIND")" == compose ]]; then compose logs --tail=15 redis >"$LOG_DIR/redis.log" 2>&1 || true; fi
+    die "Redis did not answer within 30 s: see $LOG_DIR/redis.log"
+  fi
   say "Redis: started on 127.0.0.1:$REDIS_PORT ($(<"$REDIS_KIND"); append-only file, fsync always)"
 }
 
