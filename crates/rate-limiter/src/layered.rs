@@ -12,7 +12,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use ambient::Clock;
-use redis_pool::Error;
+use redis_pool::{Error, Slot};
 
 use crate::decision::{Decision, Report, Ticket};
 use crate::global::GlobalLimiter;
@@ -84,13 +84,28 @@ impl Layered {
     /// # Panics
     /// Unless `dimensions` are 1 to 8 different ones.
     pub async fn decide(&self, dimensions: &[Dimension<'_>]) -> Result<Decision, Error> {
-        let (decision, counted) = match (self.regional.decide(dimensions).await, &self.local) {
+        self.decide_beside(dimensions, None).await
+    }
+
+    /// As [`Self::decide`], for a caller that has `held` a slot already, perhaps of the regional limiter's pool.
+    ///
+    /// # Errors
+    /// As [`Self::decide`].
+    ///
+    /// # Panics
+    /// As [`Self::decide`].
+    pub async fn decide_beside(
+        &self,
+        dimensions: &[Dimension<'_>],
+        held: Option<&Slot>,
+    ) -> Result<Decision, Error> {
+        let (decision, counted) = match (self.regional.decide_beside(dimensions, held).await, &self.local) {
             (Err(error @ Error::Unavailable { .. }), Some(local)) => {
                 (self.decide_here(local, &error, dimensions), Counted::Here(local))
             }
             (answer, _) => (answer?, Counted::InRegion),
         };
-        Ok(self.confirm(decision, counted, dimensions).await)
+        Ok(self.confirm(decision, counted, dimensions, held).await)
     }
 
     /// The region's limiter, for a script that limits among other things; only where [`Self::has_global`] is false can
@@ -122,6 +137,7 @@ impl Layered {
         decision: Decision,
         counted: Counted<'_>,
         dimensions: &[Dimension<'_>],
+        held: Option<&Slot>,
     ) -> Decision {
         let (Some(global), Some(first), true) = (&self.global, dimensions.first(), decision.is_allowed())
         else {
@@ -135,7 +151,7 @@ impl Layered {
                 Decision::Allowed { ticket, report }
             }
             Some(Decision::Denied { retry_after, report: global }) => {
-                if self.refund(ticket, counted, dimensions).await {
+                if self.refund(ticket, counted, dimensions, held).await {
                     self.show_refund(&mut report);
                 }
                 // Where the refund failed, a dimension may now be the one that has to be waited for.
@@ -160,10 +176,16 @@ impl Layered {
         }
     }
 
-    async fn refund(&self, ticket: Ticket, counted: Counted<'_>, dimensions: &[Dimension<'_>]) -> bool {
+    async fn refund(
+        &self,
+        ticket: Ticket,
+        counted: Counted<'_>,
+        dimensions: &[Dimension<'_>],
+        held: Option<&Slot>,
+    ) -> bool {
         match counted {
             Counted::Here(local) => local.refund(&ticket, dimensions) > 0,
-            Counted::InRegion => match self.regional.refund(ticket, dimensions).await {
+            Counted::InRegion => match self.regional.refund_beside(ticket, dimensions, held).await {
                 Ok(units) => units > 0,
                 Err(error) => {
                     if let Some(withheld) = self.gate.pass(self.clock.monotonic()) {

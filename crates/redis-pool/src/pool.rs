@@ -188,6 +188,12 @@ impl RedisPool {
         self.inner.carry(permit, cmd, Arc::clone(&slot.0), within, self.link).await
     }
 
+    /// Whether `slot` is one of this pool's.
+    #[must_use]
+    pub fn owns(&self, slot: &Slot) -> bool {
+        Arc::ptr_eq(slot.0.semaphore(), &self.inner.slots)
+    }
+
     /// The condition at this moment.
     #[must_use]
     pub fn stats(&self) -> Stats {

@@ -96,6 +96,22 @@ impl Invocation<'_> {
         self.run_holding(pool, &slot, within).await
     }
 
+    /// Runs the script within the pool's command timeout for somebody who holds a slot already, perhaps of another pool: with that
+    /// slot where it is one of this pool's. Whoever holds one must not wait for another of the same pool, or all of them wait for ever.
+    ///
+    /// # Errors
+    /// See [`Error`]; [`Error::Reply`] when the reply is no `T`.
+    pub async fn run_beside<T: FromRedisValue>(
+        self,
+        pool: &RedisPool,
+        held: Option<&Slot>,
+    ) -> Result<T, Error> {
+        match held.filter(|held| pool.owns(held)) {
+            Some(held) => self.run_holding(pool, held, pool.command_timeout()).await,
+            None => self.run(pool).await,
+        }
+    }
+
     /// Runs the script within `within`, on behalf of all who took the joined `slot`, which is held for as long as that takes. Where
     /// Redis does not hold the script it is sent again with its source.
     ///

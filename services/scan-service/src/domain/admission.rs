@@ -82,7 +82,7 @@ impl Admission {
             Ok(Some(id)) => Subject::Key(id),
             Ok(None) | Err(_) => Subject::Address(address),
         };
-        match self.limits.spend(subject).await.map_err(NotAdmitted::Redis)? {
+        match self.limits.spend(subject, slot).await.map_err(NotAdmitted::Redis)? {
             Spent::Yes(said) => *quotas = said,
             Spent::No { retry_after, quotas: said } => {
                 *quotas = said;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use access::KeyId;
 use http_edge::QuotaStatus;
 use rate_limiter::{Decision, Dimension, DimensionName, Layered, Limiter, Quota, Report, Status};
-use redis_pool::Error;
+use redis_pool::{Error, Slot};
 
 /// The window of every quota.
 const WINDOW_S: u32 = 60;
@@ -91,9 +91,9 @@ impl Limits {
         }]
     }
 
-    /// Asks for one request's worth of the subject's quota.
-    pub(crate) async fn spend(&self, subject: Subject<'_>) -> Result<Spent, Error> {
-        let decision = self.layered.decide(&self.dimensions(subject)).await?;
+    /// Asks for one request's worth of the subject's quota. `held` is a slot of the durable Redis, which may be the limiter's too.
+    pub(crate) async fn spend(&self, subject: Subject<'_>, held: &Slot) -> Result<Spent, Error> {
+        let decision = self.layered.decide_beside(&self.dimensions(subject), Some(held)).await?;
         let quotas = Quotas::of(decision.report());
         Ok(match decision {
             Decision::Allowed { .. } => Spent::Yes(quotas),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::json;
-use test_support::{FaultProxy, eventually};
+use test_support::{FaultProxy, RedisServer, eventually};
 
 use crate::app::{App, PATIENCE, open_at, send};
 use crate::shop::Shop;
@@ -68,4 +68,25 @@ async fn a_slow_redis_under_load_answers_or_refuses_and_loses_nothing() {
         answer.status == 200 && answer.json()["scan_count"] == answered + 1
     })
     .await;
+}
+
+#[tokio::test]
+async fn one_slot_is_enough_for_whoever_asks_that_redis_more_than_once() {
+    const EACH: usize = 8;
+    let (shop, global) = (Shop::open().await, RedisServer::start().await);
+    let settings =
+        [("REDIS_POOL_SIZE", "1"), ("REDIS_POOL_WAIT_MS", "10000"), ("REDIS_COMMAND_TIMEOUT_MS", "10000")];
+    // The limiter is in the durable Redis, and asked by itself: for a report, and where a global limit is asked after it.
+    for more in [&[][..], &[("GLOBAL_REDIS_URL", global.url().as_str())]] {
+        let app = open_at(&shop.redis.url(), &[&settings[..], more].concat()).await;
+        let path = format!("/v1/scan/{}", shop.tag(0));
+        let report = json!({"tag_id": shop.tag(0).to_string(), "reason": "other"});
+        let mut running = tokio::task::JoinSet::new();
+        for _ in 0..EACH {
+            running.spawn(send(app.request(Method::GET, &path)));
+            running.spawn(send(app.request(Method::POST, "/v1/report").json(&report)));
+        }
+        let statuses: Vec<u16> = running.join_all().await.iter().map(|answer| answer.status).collect();
+        assert!(statuses.iter().all(|status| matches!(status, 200 | 202)), "{statuses:?}");
+    }
 }

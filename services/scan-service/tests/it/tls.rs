@@ -51,8 +51,7 @@ async fn a_redis_over_tls_serves_whoever_trusts_its_certificate() {
         send(client.get(format!("http://{}{path}", program.bind))).await
     };
 
-    let trusting =
-        [("SSL_CERT_FILE", authority.to_str().unwrap()), ("REDIS_COMMAND_TIMEOUT_MS", "10000")];
+    let trusting = [("SSL_CERT_FILE", authority.to_str().unwrap()), ("REDIS_COMMAND_TIMEOUT_MS", "10000")];
     let program = Program::start(&[&settings[..], &trusting].concat()).await;
     eventually("it is ready", PATIENCE, async || ask(&program, "/v1/ready").await.status == 200).await;
     let scan = ask(&program, &format!("/v1/scan/{}", shop.tag(0))).await;
