@@ -1,15 +1,16 @@
 //! The Merkle tree over the stored chain, and the signed notes about it.
 //!
 //! What is stored is the compact range at the size of the last note, so that the next one reads only the entries since, and
-//! of those only the hashes. The range is a convenience: one that is lost, cannot be read, or is not what the last note commits to
-//! is computed anew from the first entry. A note goes into the store by one script call that looks once more at everything the signer relied on.
+//! of those only the hashes. The range is a convenience: one that is lost, cannot be read, or is not what a note commits to that the signer
+//! believes is computed anew from the first entry, and then has to agree with all those notes. A note goes into the store by one script
+//! call that looks once more at everything the signer relied on.
 
 use crate::error::ReadError;
 use crate::head::{Head, StateLoss};
 use crate::keys::{self, SEGMENT_ENTRIES};
 use crate::log::AuditLog;
 use crate::merkle::CompactRange;
-use crate::note::SignedNote;
+use crate::note::{Checkpoint, SignedNote};
 use redis::{Cmd, FromRedisValue, Value};
 use redis_pool::Script;
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +27,8 @@ const PAGE_DEADLINE: Duration = Duration::from_secs(1);
 
 static LEAF_HASHES: LazyLock<Script> =
     LazyLock::new(|| Script::new("audit-leaf-hashes", include_str!("leaf_hashes.lua")));
+static READ: LazyLock<Script> =
+    LazyLock::new(|| Script::new("audit-read-checkpoints", include_str!("read_checkpoints.lua")));
 static STORE: LazyLock<Script> =
     LazyLock::new(|| Script::new("audit-store-checkpoint", include_str!("store_checkpoint.lua")));
 
@@ -48,7 +51,7 @@ pub enum NoteStored {
         /// Which, from 0.
         record: usize,
     },
-    /// A note of a larger size stands; nothing was stored.
+    /// A larger range stands, since somebody signed further; nothing was stored.
     Behind,
 }
 
@@ -57,13 +60,15 @@ pub enum NoteStored {
 pub struct Edge {
     /// The tree so far.
     pub range: CompactRange,
+    /// What was signed before and the tree has to agree with: nothing where a note commits to the stored range.
+    pub signed: Vec<Checkpoint>,
     /// What is stored in its place and is not believed: it is replaced, whatever size it claims.
     distrusted: Vec<u8>,
 }
 
 impl From<CompactRange> for Edge {
     fn from(range: CompactRange) -> Self {
-        Self { range, distrusted: Vec::new() }
+        Self { range, signed: Vec::new(), distrusted: Vec::new() }
     }
 }
 
@@ -86,26 +91,30 @@ impl CheckpointStore {
         &self.log
     }
 
-    /// The stored edge, if a stored note commits to it; else that of the empty tree.
+    /// The stored edge, if a note commits to it that is `believed`; else that of the empty tree, and what those notes commit to.
     ///
     /// # Errors
     /// [`ReadError::Redis`].
-    pub async fn edge(&self) -> Result<Edge, ReadError> {
-        let stored: Option<Vec<u8>> = self.ask(redis::cmd("GET").arg(keys::RANGE)).await?;
-        let Some(distrusted) = stored else { return Ok(Edge::default()) };
-        // Read after the range: what was signed meanwhile is of a larger size.
-        let notes = self.notes().await?;
+    pub async fn edge(&self, believed: impl Fn(&SignedNote) -> bool) -> Result<Edge, ReadError> {
+        let call = READ.invoke().key(keys::RANGE).key(keys::NOTES);
+        let (stored, notes): (Option<Vec<u8>>, BTreeMap<u16, String>) = call.run(self.log.pool()).await?;
+        let read = |text: &String| {
+            let note = SignedNote::parse(text.as_bytes()).ok().filter(&believed)?;
+            note.checkpoint().ok()
+        };
+        let signed: Vec<Checkpoint> = notes.values().filter_map(read).collect();
+        let distrusted = stored.unwrap_or_default();
         let commits_to = |range: &CompactRange| {
-            let read =
-                notes.values().filter_map(|text| SignedNote::parse(text.as_bytes()).ok()?.checkpoint().ok());
-            read.into_iter().any(|note| note.size == range.size() && note.root == range.root())
+            signed.iter().any(|note| note.size == range.size() && note.root == range.root())
         };
         if let Some(range) = CompactRange::from_bytes(&distrusted).filter(commits_to) {
             return Ok(range.into());
         }
-        let length = distrusted.len();
-        tracing::warn!(length, "the stored Merkle range is not what was signed last; computing it anew");
-        Ok(Edge { range: CompactRange::new(), distrusted })
+        if !distrusted.is_empty() {
+            let length = distrusted.len();
+            tracing::warn!(length, "the stored Merkle range is not what was signed last; computing it anew");
+        }
+        Ok(Edge { range: CompactRange::new(), signed, distrusted })
     }
 
     /// The latest signed note of each key, by number.

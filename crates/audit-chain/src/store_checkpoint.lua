@@ -2,8 +2,8 @@
 -- KEYS: 1 range  2 notes  3.. records that must begin as the signer saw them
 -- ARGV: 1 size (integer, decimal)  2 the range, u64be(size) and its hashes  3 number of the key  4 the signed note
 --       5 a stored range that is replaced whatever size it claims, or ''  6.. what the record with that place begins with
--- Reply: 0 stored; n > 0 the nth of those records begins otherwise, nothing was stored; -1 the stored range is larger, or a
---        larger note by that key is stored: the note was not stored.
+-- Reply: 0 stored; n > 0 the nth of those records begins otherwise, nothing was stored; -1 the stored range is larger, since
+--        somebody signed further meanwhile: nothing was stored.
 -- Worked: EVAL … 4 vt1:{audit}:range vt1:{audit}:notes vt1:deployment vt1:keyring 2 <40 bytes> 1 'origin…' '' '{"id":"ab"' <4 bytes> -> 0
 -- Complexity: O(1).
 assert(#KEYS >= 2 and #ARGV == #KEYS + 3, 'store_checkpoint takes as many beginnings as records')

@@ -5,11 +5,11 @@
 
 use audit_chain::checkpoints::{CheckpointStore, NoteStored, Standing};
 use audit_chain::note::{Checkpoint, SignedNote};
-use audit_chain::{AuditLog, ReadError};
+use audit_chain::{AuditLog, Head, ReadError};
 use catalog::Deployment;
 use std::sync::Arc;
 
-use crate::judge::may_sign;
+use crate::judge::{AuditKeys, NoteStanding, may_sign};
 use crate::keys;
 use crate::number::{Family, KeyNumber};
 use crate::signing::SigningKeys;
@@ -40,6 +40,12 @@ pub enum SignError {
     /// The keyring or the deployment has changed since it was looked at; look again.
     #[error("the keyring has changed since it was looked at")]
     Overtaken,
+    /// The chain is not the one that was signed before.
+    #[error("a signed checkpoint of {size} entries contradicts the chain; nothing more is signed")]
+    Contradicted {
+        /// Of how many entries it speaks.
+        size: u64,
+    },
     /// The chain could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -84,11 +90,15 @@ impl CheckpointSigner {
         if self.keys.vkey(key).is_none_or(|own| Some(own) != active.vkey()) {
             return Err(SignError::NotHeld(key));
         }
+        let judges = AuditKeys::of(snapshot.record());
+        let believed = |note: &SignedNote| matches!(judges.judge(note), NoteStanding::Valid { .. });
+        // Before the head: what others sign meanwhile is of a larger size.
+        let mut edge = self.store.edge(believed).await?;
         let head = self.store.log().head().await?;
         if let Some(standing) = self.standing(key, head.size).await? {
             return Ok(standing);
         }
-        let mut edge = self.store.edge().await?;
+        self.agrees(&edge.signed, head).await?;
         self.store.extend(&mut edge.range, head).await?;
         let (size, root) = (edge.range.size(), edge.range.root());
         let checkpoint = Checkpoint { origin: self.keys.origin().to_owned(), size, root };
@@ -102,6 +112,17 @@ impl CheckpointSigner {
             NoteStored::Overtaken { .. } => Err(SignError::Overtaken),
             // Another process signed a larger size meanwhile: its note is the later one.
             NoteStored::Behind => self.standing(key, head.size).await?.ok_or(SignError::Overtaken),
+        }
+    }
+
+    /// Whether the chain is still the one that was signed before. One that is not must not be signed: the note that shows it
+    /// would be replaced.
+    async fn agrees(&self, signed: &[Checkpoint], head: Head) -> Result<(), SignError> {
+        let sizes = signed.iter().map(|checkpoint| checkpoint.size).filter(|size| *size <= head.size);
+        let roots = self.store.roots_at(sizes).await?;
+        match signed.iter().find(|checkpoint| roots.get(&checkpoint.size) != Some(&checkpoint.root)) {
+            Some(other) => Err(SignError::Contradicted { size: other.size }),
+            None => Ok(()),
         }
     }
 

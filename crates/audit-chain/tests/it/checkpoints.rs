@@ -59,13 +59,35 @@ async fn an_edge_that_no_note_commits_to_is_computed_anew_and_replaced_whatever_
     for damaged in [other_peaks, much_larger.to_bytes()] {
         assert_eq!(store.store(&[], &true_range.clone().into(), 1, &note).await.unwrap(), NoteStored::Yes);
         let _: () = direct.set(keys::RANGE, &damaged).await.unwrap();
-        let mut edge = store.edge().await.unwrap();
+        let mut edge = store.edge(|_| true).await.unwrap();
         assert_eq!(edge.range.size(), 0);
         store.extend(&mut edge.range, head).await.unwrap();
         assert_eq!(edge.range, true_range);
         assert_eq!(store.store(&[], &edge, 1, &note).await.unwrap(), NoteStored::Yes);
-        assert_eq!(store.edge().await.unwrap(), Edge::from(true_range.clone()));
+        assert_eq!(store.edge(|_| true).await.unwrap(), Edge::from(true_range.clone()));
     }
+    let unbelieved = store.edge(|_| false).await.unwrap();
+    assert_eq!((unbelieved.range.size(), unbelieved.signed), (0, Vec::new()));
+}
+
+#[tokio::test]
+async fn without_a_range_the_tree_has_to_agree_with_all_that_believed_notes_commit_to() {
+    let redis = RedisServer::start().await;
+    let appender = appender(&redis.url());
+    let store = CheckpointStore::new(appender.log().clone());
+    let (mut small, mut large) = (CompactRange::new(), CompactRange::new());
+    store.extend(&mut small, append(&appender, 2).await).await.unwrap();
+    store.extend(&mut large, append(&appender, 3).await).await.unwrap();
+    for (number, range) in [(1, small), (2, large)] {
+        let note = note_of(&range);
+        assert_eq!(store.store(&[], &range.into(), number, &note).await.unwrap(), NoteStored::Yes);
+    }
+    let _: () = redis.connection().await.del(keys::RANGE).await.unwrap();
+    let edge = store.edge(|_| true).await.unwrap();
+    let sizes: Vec<u64> = edge.signed.iter().map(|checkpoint| checkpoint.size).collect();
+    assert_eq!((edge.range.size(), sizes), (0, vec![2, 5]));
+    let roots = store.roots_at([2, 5]).await.unwrap();
+    assert!(edge.signed.iter().all(|checkpoint| roots[&checkpoint.size] == checkpoint.root));
 }
 
 #[tokio::test]
@@ -73,7 +95,7 @@ async fn a_range_is_extended_by_what_was_appended_since_across_segments() {
     let redis = RedisServer::start().await;
     let appender = appender(&redis.url());
     let store = CheckpointStore::new(appender.log().clone());
-    let mut range = store.edge().await.unwrap().range;
+    let mut range = store.edge(|_| true).await.unwrap().range;
     assert_eq!(range, CompactRange::new());
     for more in [1, 511, 2, 3_700, 0] {
         let head = append(&appender, more).await;
@@ -83,7 +105,7 @@ async fn a_range_is_extended_by_what_was_appended_since_across_segments() {
     assert!(range.size() > keys::SEGMENT_ENTRIES, "more than one segment");
     let edge = Edge::from(range.clone());
     assert_eq!(store.store(&[], &edge, 1, &note_of(&range)).await.unwrap(), NoteStored::Yes);
-    assert_eq!(store.edge().await.unwrap(), edge);
+    assert_eq!(store.edge(|_| true).await.unwrap(), edge);
     assert_eq!(verified_events(&appender).await.len() as u64, range.size());
 }
 
@@ -94,7 +116,7 @@ async fn a_range_that_cannot_be_read_is_computed_anew_and_one_beyond_the_chain_i
     let store = CheckpointStore::new(appender.log().clone());
     let head = append(&appender, 3).await;
     let _: () = redis.connection().await.set(keys::RANGE, b"rubbish").await.unwrap();
-    let mut range = store.edge().await.unwrap().range;
+    let mut range = store.edge(|_| true).await.unwrap().range;
     assert_eq!(range.size(), 0);
     store.extend(&mut range, head).await.unwrap();
     let mut beyond = range.clone();
@@ -140,7 +162,7 @@ async fn a_note_is_stored_only_while_every_record_begins_as_the_signer_saw_it() 
     }
     let missing = [Standing { key: b"nowhere".to_vec(), prefix: Vec::new() }];
     assert_eq!(store.store(&missing, &range, 1, "note").await.unwrap(), NoteStored::Overtaken { record: 0 });
-    assert!(store.notes().await.unwrap().is_empty() && store.edge().await.unwrap().range.size() == 0);
+    assert!(store.notes().await.unwrap().is_empty() && store.edge(|_| true).await.unwrap().range.size() == 0);
     let seen = standing("ab", b"\x00\x00\x00\x07");
     assert_eq!(store.store(&seen, &range, 1, "note").await.unwrap(), NoteStored::Yes);
     assert_eq!(store.note(1).await.unwrap().as_deref(), Some("note"));
@@ -163,5 +185,5 @@ async fn a_note_of_a_smaller_size_does_not_replace_a_larger_one() {
     assert_eq!(store.store(&[], &large, 2, "by another key").await.unwrap(), NoteStored::Yes);
     let notes = store.notes().await.unwrap();
     assert_eq!((notes[&1].as_str(), notes[&2].as_str(), notes.len()), (&*large_note, "by another key", 2));
-    assert_eq!(store.edge().await.unwrap(), large);
+    assert_eq!(store.edge(|_| true).await.unwrap(), large);
 }

@@ -1,7 +1,7 @@
 //! Checkpoints: signed by the active key alone, and judged by what became of the key.
 
 use audit_chain::merkle::CompactRange;
-use audit_chain::note::SignedNote;
+use audit_chain::note::{Checkpoint, SignedNote};
 use audit_chain::{Effect, keys as audit_keys};
 use keyring::{
     AuditKeys, CheckpointSigner, KeyRef, Move, NoteStanding, SignError, SignedCheckpoint, Snapshot,
@@ -177,6 +177,37 @@ async fn a_stored_note_that_is_not_the_keys_is_not_passed_on() {
         let again = signer.sign(&shop.deployment, &*snapshot(&shop).await).await.unwrap();
         assert_eq!(again, signed);
     }
+}
+
+#[tokio::test]
+async fn nothing_is_signed_where_a_believed_note_contradicts_the_chain() {
+    let shop = Shop::open().await;
+    shop.process(FACTORY, secrets(&[1], &[1])).await;
+    let ours = signer(&shop, &[1]);
+    something_happens(&shop).await;
+    something_happens(&shop).await;
+    // Another chain that the same key has signed; no range is left of it.
+    let elsewhere = Shop::open().await;
+    elsewhere.process(FACTORY, secrets(&[1], &[1])).await;
+    something_happens(&elsewhere).await;
+    let other = signer(&elsewhere, &[1]);
+    let other = other.sign(&elsewhere.deployment, &*snapshot(&elsewhere).await).await.unwrap();
+    let (note, other) = (other.note, other.checkpoint);
+    let mut direct = shop.redis.connection().await;
+    let _: () = direct.hset(audit_keys::NOTES, 1, &note).await.unwrap();
+    let refused = ours.sign(&shop.deployment, &*snapshot(&shop).await).await;
+    assert!(matches!(refused, Err(SignError::Contradicted { size: 1 })), "{refused:?}");
+    assert_eq!(ours.store().note(1).await.unwrap().as_ref(), Some(&note), "the evidence stands");
+    // A note that anybody can write, since no key signed it, neither stops the signer nor lends it a range.
+    let mut forged_range = CompactRange::new();
+    forged_range.push(other.root);
+    let forged = Checkpoint { root: forged_range.root(), ..other };
+    let line = audit_chain::note::SignatureLine::new(ORIGIN, [1, 2, 3, 4], vec![0; 64]).unwrap();
+    let note = SignedNote::new(forged.to_text(), vec![line]).unwrap().to_string();
+    let _: () = direct.hset(audit_keys::NOTES, 1, &note).await.unwrap();
+    let _: () = direct.set(audit_keys::RANGE, forged_range.to_bytes()).await.unwrap();
+    let signed = ours.sign(&shop.deployment, &*snapshot(&shop).await).await.unwrap();
+    assert_eq!(signed.checkpoint.root, range_of(&shop).await.root());
 }
 
 #[tokio::test]

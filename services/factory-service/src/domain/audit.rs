@@ -11,13 +11,13 @@ use std::time::Duration;
 use access::Scope;
 use audit_chain::export::{ExportHeader, ExportPages};
 use audit_chain::note::SignedNote;
-use audit_chain::{Details, Head, Page, VerifyReport};
+use audit_chain::{Details, Head, Page};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use http_edge::ApiError;
 use keyring::{AuditKeys, Family, NoteStanding};
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use time::format_description::well_known::Rfc3339;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -26,6 +26,7 @@ use crate::domain::checkpoints::Checkpoints;
 use crate::domain::identity::Caller;
 use crate::domain::refusal::Refusal;
 use crate::domain::store::Store;
+use crate::domain::verified::{Judged, Outcome, Verified};
 
 const BUSY: &str = "a verification for this tenant is under way in this process; try again when it has ended";
 const SLOW: &str = "other verifications are under way in this process; try again later";
@@ -47,90 +48,6 @@ fn is_of(caller: &Caller, event: &RawValue) -> bool {
         tenant: Cow<'a, str>,
     }
     serde_json::from_str::<Named<'_>>(event.get()).is_ok_and(|named| caller.owns(&named.tenant))
-}
-
-/// What a stored checkpoint is worth.
-#[derive(Debug)]
-pub(crate) struct Judged {
-    /// The key it is stored under; none where the caller brought it.
-    pub(crate) number: Option<u16>,
-    /// Entries it speaks of, where it can be read.
-    pub(crate) size: Option<u64>,
-    pub(crate) standing: NoteStanding,
-    /// Why it does not speak of this chain, whoever signed it.
-    pub(crate) contradicted: Option<&'static str>,
-}
-
-impl Judged {
-    /// Whether it speaks of this chain, and a key that is not revoked signed it.
-    pub(crate) fn is_trusted(&self) -> bool {
-        self.contradicted.is_none() && matches!(self.standing, NoteStanding::Valid { .. })
-    }
-}
-
-/// What verifying found.
-#[derive(Debug)]
-pub(crate) struct Verified {
-    pub(crate) report: VerifyReport,
-    /// The latest checkpoint of each key, where the whole chain was asked for.
-    pub(crate) checkpoints: Vec<Judged>,
-    /// Whether the whole chain was asked for, and nothing can have been signed: no signing key was ever active.
-    pub(crate) never_signed: bool,
-}
-
-impl Verified {
-    /// Entries that a trusted key has signed.
-    pub(crate) fn signed_size(&self) -> u64 {
-        let trusted = self.checkpoints.iter().filter(|judged| judged.is_trusted());
-        trusted.filter_map(|judged| judged.size).max().unwrap_or(0)
-    }
-}
-
-/// What a verification comes to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Outcome {
-    /// The chain is as it was written, and a key that is not revoked says where it stood.
-    Valid,
-    /// The chain is as it was written as far as it was signed; what follows nobody has signed, and whoever controls Redis could have
-    /// written it anew.
-    UnsignedTail,
-    /// The chain is as it was written; no checkpoint was looked at, or there is none although a key was active.
-    Unsigned,
-    /// The chain is as it was written, and no signing key was ever active: there is nothing else to check.
-    NeverSigned,
-    /// The chain is as it was written, and only a revoked key says where it stood: neither yes nor no.
-    SignedByRevokedKey,
-    /// The chain, or what was signed of it, is not right.
-    Broken,
-}
-
-impl Verified {
-    /// Of all that was found the worst, and of signatures the best.
-    pub(crate) fn outcome(&self) -> Outcome {
-        let standing = |judged: &Judged| match judged.standing {
-            _ if judged.contradicted.is_some() => Outcome::Broken,
-            NoteStanding::Broken { .. } => Outcome::Broken,
-            NoteStanding::Valid { .. } => Outcome::Valid,
-            NoteStanding::SignedByRevokedKey { .. } => Outcome::SignedByRevokedKey,
-            NoteStanding::UnknownKey => Outcome::Unsigned,
-        };
-        let found: Vec<Outcome> = self.checkpoints.iter().map(standing).collect();
-        let any = |outcome| found.contains(&outcome);
-        if !self.report.ok || any(Outcome::Broken) {
-            Outcome::Broken
-        } else if any(Outcome::Valid) && self.signed_size() < self.report.head.size {
-            Outcome::UnsignedTail
-        } else if any(Outcome::Valid) {
-            Outcome::Valid
-        } else if any(Outcome::SignedByRevokedKey) {
-            Outcome::SignedByRevokedKey
-        } else if self.never_signed && self.checkpoints.is_empty() {
-            Outcome::NeverSigned
-        } else {
-            Outcome::Unsigned
-        }
-    }
 }
 
 /// The chain, which all tenants share.
@@ -262,11 +179,8 @@ impl Audit {
         let whole = range.start == 0 && range.end == u64::MAX;
         let report = self.store.read(log.verify(range)).await?;
         let checkpoints = if whole && report.ok {
-            // What was just found right is signed, so that the youngest entries are spoken of too. Who cannot sign judges what others did.
-            match self.checkpoints.sign().await {
-                Ok(_) | Err(Refusal::Conflict(_)) => self.judge(kept).await?,
-                Err(refusal) => return Err(refusal),
-            }
+            let found = self.judge(&kept).await?;
+            self.sign_what_is_right(&kept, found).await?
         } else {
             Vec::new()
         };
@@ -275,13 +189,26 @@ impl Audit {
         Ok(Verified { report, checkpoints, never_signed: whole && !was_active })
     }
 
+    /// Signs the chain, so that its youngest entries are spoken of too, if nothing that was signed before contradicts it: a note that
+    /// does is evidence, and a new one would take its place. Who cannot sign goes by what others did.
+    async fn sign_what_is_right(&self, kept: &[String], found: Vec<Judged>) -> Result<Vec<Judged>, Refusal> {
+        if found.iter().any(|judged| judged.outcome() == Outcome::Broken) {
+            return Ok(found);
+        }
+        match self.checkpoints.sign().await {
+            Ok(signed) if signed.fresh => self.judge(kept).await,
+            Ok(_) | Err(Refusal::Conflict(_)) => Ok(found),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
     /// What the stored checkpoints and those kept elsewhere are worth; the chain's hashes were verified before.
-    async fn judge(&self, kept: Vec<String>) -> Result<Vec<Judged>, Refusal> {
+    async fn judge(&self, kept: &[String]) -> Result<Vec<Judged>, Refusal> {
         let store = self.checkpoints.signer().map_err(Refusal::Store)?.store().clone();
         let snapshot = self.store.keys()?;
         let keys = AuditKeys::of(snapshot.record());
         let stored = store.notes().await?.into_iter().map(|(number, text)| (Some(number), text));
-        let texts = stored.chain(kept.into_iter().map(|text| (None, text)));
+        let texts = stored.chain(kept.iter().map(|text| (None, text.clone())));
         let found: Vec<_> =
             texts.map(|(number, text)| (number, SignedNote::parse(text.as_bytes()).ok())).collect();
         let size_of = |note: &SignedNote| note.checkpoint().ok().map(|checkpoint| checkpoint.size);

@@ -17,6 +17,8 @@ const NO_KEY: &str =
     "no audit signing key is active: set AUDIT_SIGNING_KEY, then keyring add and activate it";
 const NOT_HELD: &str =
     "this process has no secret for the active audit signing key: set its AUDIT_SIGNING_KEY_<number>";
+const CONTRADICTED: &str = "a signed checkpoint contradicts the chain: it was changed, or the checkpoint is wrong; nothing more is signed until \
+                            that is settled";
 const OVERTAKEN: &str = "the keyring was changed meanwhile; try again";
 
 /// Signs for this process.
@@ -78,6 +80,10 @@ impl Checkpoints {
                 // A deployment that signs nothing is no fault, and one that is not ready says so elsewhere.
                 Err(Refusal::Conflict(NO_KEY) | Refusal::Store(_)) => {}
                 Err(Refusal::Conflict(why)) if said == Some(why) => {}
+                Err(Refusal::Conflict(CONTRADICTED)) => {
+                    tracing::error!(alarm = "chain_contradicted", "{CONTRADICTED}");
+                    said = Some(CONTRADICTED);
+                }
                 Err(Refusal::Conflict(why)) => {
                     tracing::warn!(why, "no checkpoint of the audit chain is signed by this process");
                     said = Some(why);
@@ -131,6 +137,7 @@ fn refusal(error: SignError) -> Refusal {
         SignError::NoActiveKey => Refusal::Conflict(NO_KEY),
         SignError::NotHeld(_) => Refusal::Conflict(NOT_HELD),
         SignError::Overtaken => Refusal::Conflict(OVERTAKEN),
+        SignError::Contradicted { .. } => Refusal::Conflict(CONTRADICTED),
         SignError::Read(error) => error.into(),
         SignError::Redis(error) => Refusal::Store(errors::from_pool(error)),
     }

@@ -15,3 +15,4 @@ pub(crate) mod rows;
 pub(crate) mod store;
 pub(crate) mod tags;
 pub(crate) mod tenants;
+pub(crate) mod verified;

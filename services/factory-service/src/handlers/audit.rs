@@ -16,8 +16,8 @@ use time::OffsetDateTime;
 use time::serde::rfc3339;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::domain::audit::{Judged, Outcome, Verified};
 use crate::domain::identity::Caller;
+use crate::domain::verified::{Judged, Outcome, Verified};
 use crate::handlers::list::limit;
 use crate::handlers::problems::{Body, Contended, Guarded, Read};
 use crate::state::AppState;

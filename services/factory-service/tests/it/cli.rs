@@ -8,8 +8,8 @@ use test_support::RedisServer;
 use crate::isolation::send;
 use crate::support::{Factory, KEY, SECRET, text};
 
-struct Operator {
-    redis_url: String,
+pub(crate) struct Operator {
+    pub(crate) redis_url: String,
 }
 
 impl Operator {
@@ -25,7 +25,7 @@ impl Operator {
         command
     }
 
-    async fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Output {
         let mut command = self.command();
         command.args(arguments);
         tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use test_support::{RedisServer, eventually};
@@ -223,19 +222,6 @@ async fn a_pending_or_revoked_signing_key_signs_nothing() {
     assert_eq!(report["checkpoints"][0]["compromised_since"], "2026-01-01T00:00:00Z");
     let metrics = crate::support::answer(factory.client.get(format!("{}/metrics", factory.base))).await;
     assert!(metrics.text.contains("voketag_audit_revoked_key_usage_total 1"), "{}", metrics.text);
-}
-
-#[tokio::test]
-async fn checkpoints_are_signed_by_themselves() {
-    let redis = RedisServer::start().await;
-    let keys = [("AUDIT_SIGNING_KEY", SECRET), ("AUDIT_CHECKPOINT_SECS", "1")];
-    let factory = Factory::start(&redis.url(), &keys).await;
-    factory.product().await;
-    eventually("a checkpoint is stored", Duration::from_secs(20), || async {
-        let report = factory.post("/v1/audit/verify", &json!({})).await.expect(200);
-        report["checkpoints"].as_array().is_some_and(|notes| notes.iter().any(|note| note["size"] == 1))
-    })
-    .await;
 }
 
 #[tokio::test]

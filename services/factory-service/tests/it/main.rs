@@ -6,6 +6,7 @@ mod api_keys;
 mod audit;
 mod auth;
 mod batches;
+mod checkpoints;
 mod cli;
 mod crashes;
 mod deployment;

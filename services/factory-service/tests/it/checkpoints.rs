@@ -1,0 +1,91 @@
+//! Signed checkpoints: by themselves, and against whoever writes the chain anew.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use audit_chain::{Hash, entry_hash, genesis_prev, keys, payload_hash};
+use redis::AsyncCommands;
+use redis::aio::MultiplexedConnection;
+use serde_json::{Value, json};
+use test_support::{RedisServer, eventually};
+
+use crate::cli::Operator;
+use crate::support::{Factory, SECRET};
+
+const SIGNS: (&str, &str) = ("AUDIT_SIGNING_KEY", SECRET);
+/// For what must be signed by a request, not by time.
+const SELDOM: (&str, &str) = ("AUDIT_CHECKPOINT_SECS", "3600");
+
+async fn notes(redis: &mut MultiplexedConnection) -> BTreeMap<u16, String> {
+    redis.hgetall(keys::NOTES).await.unwrap()
+}
+
+/// Changes an event, and every hash after it, so that the chain is right in itself.
+async fn rewrite(redis: &mut MultiplexedConnection) {
+    let elements: Vec<Vec<u8>> = redis.lrange(keys::segment(0), 0, -1).await.unwrap();
+    let mut last = genesis_prev("voketag.local/audit");
+    for (seq, element) in (0..).zip(&elements) {
+        let payload =
+            String::from_utf8(element[32..].to_vec()).unwrap().replace("Rain jacket", "Rain jackal");
+        last = entry_hash(seq, &last, &payload_hash(payload.as_bytes()));
+        let at = isize::try_from(seq).unwrap();
+        let _: () = redis.lset(keys::segment(0), at, bytes_of(last, payload.as_bytes())).await.unwrap();
+    }
+    let size = (elements.len() as u64).to_be_bytes();
+    let _: () = redis.set(keys::HEAD, [&size[..], last.as_bytes()].concat()).await.unwrap();
+}
+
+fn bytes_of(hash: Hash, payload: &[u8]) -> Vec<u8> {
+    [hash.as_bytes(), payload].concat()
+}
+
+#[tokio::test]
+async fn checkpoints_are_signed_by_themselves() {
+    let redis = RedisServer::start().await;
+    let factory = Factory::start(&redis.url(), &[SIGNS, ("AUDIT_CHECKPOINT_SECS", "1")]).await;
+    let mut direct = redis.connection().await;
+    for size in ["\n1\n", "\n2\n"] {
+        factory.product().await;
+        let signed = eventually("a checkpoint is stored", Duration::from_secs(20), || {
+            let mut direct = direct.clone();
+            async move { notes(&mut direct).await.get(&1).is_some_and(|note| note.contains(size)) }
+        });
+        signed.await;
+    }
+    assert_eq!(notes(&mut direct).await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chain_that_was_written_anew_is_broken_and_no_new_signature_hides_it() {
+    let redis = RedisServer::start().await;
+    let factory = Factory::start(&redis.url(), &[SIGNS, SELDOM]).await;
+    for _ in 0..3 {
+        factory.product().await;
+    }
+    assert_eq!(factory.get("/v1/audit/checkpoint").await.status, 200);
+    // One that nobody has signed yet, so that whoever can sign is asked to.
+    factory.product().await;
+    drop(factory);
+    let mut direct = redis.connection().await;
+    let genuine = notes(&mut direct).await;
+    rewrite(&mut direct).await;
+    let operator = Operator { redis_url: redis.url() };
+    let range: Vec<u8> = direct.get(keys::RANGE).await.unwrap();
+    for stored in [Some(range), None] {
+        match stored {
+            Some(range) => direct.set::<_, _, ()>(keys::RANGE, range).await.unwrap(),
+            None => direct.del::<_, ()>(keys::RANGE).await.unwrap(),
+        }
+        let output = operator.run(&["audit", "verify"]).await;
+        let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((output.status.code(), &said["state"]), (Some(1), &json!("broken")), "{said}");
+        assert!(said["checkpoints"][0]["why"].as_str().unwrap().contains("another root"), "{said}");
+        assert_eq!(notes(&mut direct).await, genuine, "the evidence stands");
+    }
+    // Neither on request nor by itself is anything signed in its place.
+    let factory = Factory::start(&redis.url(), &[SIGNS, ("AUDIT_CHECKPOINT_SECS", "1")]).await;
+    let why = factory.get("/v1/audit/checkpoint").await.refused(409, "conflict");
+    assert!(why.contains("contradicts"), "{why}");
+    assert_eq!(factory.post("/v1/audit/verify", &json!({})).await.expect(200)["state"], "broken");
+    assert_eq!(notes(&mut direct).await, genuine);
+}
