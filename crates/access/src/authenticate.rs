@@ -21,6 +21,7 @@ const VERIFIED: i64 = 0;
 const INVALID: i64 = 1;
 const SUSPENDED: i64 = 2;
 const LOST: i64 = 3;
+const DAMAGED: i64 = 4;
 
 /// A verified key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +50,7 @@ pub enum Authenticated {
 /// Whose `key` it is; `deployment_prefix` is what the deployment record must begin with.
 ///
 /// # Errors
-/// See [`Error`]; [`Error::Reply`] when what is stored names no tenant.
+/// See [`Error`]; [`Error::Reply`] when what is stored names no tenant, or the tenant's record cannot be read.
 pub async fn authenticate(
     pool: &RedisPool,
     deployment_prefix: &str,
@@ -88,6 +89,7 @@ pub async fn authenticate_holding(
         INVALID => Ok(Authenticated::Invalid),
         SUSPENDED => Ok(Authenticated::Suspended),
         LOST => Ok(Authenticated::StateLost),
+        DAMAGED => Err(misshapen("the tenant's record cannot be read".to_owned())),
         other => Err(misshapen(format!("status {other}"))),
     }
 }

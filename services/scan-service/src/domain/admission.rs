@@ -7,6 +7,8 @@
 //! | a key in force without that scope | the address | 403 |
 //! | a key that is unknown, revoked, expired, of a suspended tenant, or no key at all | the address | 401 |
 //!
+//! An id that proves itself and was never minted is the 404 of a forged one whatever is shown, with the alarm of a leaked tag secret.
+//!
 //! Whoever guesses keys spends its address's quota with each guess, and is told 429 once that is used up. Where limit and scan
 //! are one call, that call does all of this too (`lua/limited_scan.lua`); elsewhere the key is looked up first, then the
 //! limiters are asked, and only then is anything done.
@@ -42,7 +44,6 @@ pub(crate) enum KeyRefusal {
 /// Why a request is not admitted.
 #[derive(Debug)]
 pub(crate) enum NotAdmitted {
-    Key(KeyRefusal),
     Denied {
         retry_after: Duration,
     },
@@ -65,14 +66,15 @@ impl Admission {
     }
 
     /// Verifies what is shown, then spends one request's worth of the quota that it is counted by. `slot` is one of the durable Redis: who
-    /// has none yet is told "busy" or "away" before anything is spent.
+    /// has none yet is told "busy" or "away" before anything is spent. The inner result is of the key: whoever shows a wrong one has spent its
+    /// address's quota, and what it is told the caller decides.
     pub(crate) async fn admit(
         &self,
         slot: &Slot,
         address: &str,
         credential: &Credential,
         quotas: &mut Quotas,
-    ) -> Result<(), NotAdmitted> {
+    ) -> Result<Result<(), KeyRefusal>, NotAdmitted> {
         let partner = match credential {
             Credential::None => Ok(None),
             Credential::Unusable => Err(KeyRefusal::Invalid),
@@ -89,7 +91,7 @@ impl Admission {
                 return Err(NotAdmitted::Denied { retry_after });
             }
         }
-        partner.map(|_| ()).map_err(NotAdmitted::Key)
+        Ok(partner.map(|_| ()))
     }
 
     /// Notes that a partner's key was verified.

@@ -4,6 +4,7 @@ pub(crate) mod admission;
 pub(crate) mod facts;
 pub(crate) mod group;
 pub(crate) mod limits;
+pub(crate) mod minted;
 pub(crate) mod report;
 pub(crate) mod risk;
 pub(crate) mod scan;

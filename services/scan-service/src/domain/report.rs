@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 
 use crate::domain::admission::{Admission, KeyRefusal, NotAdmitted};
 use crate::domain::limits::Quotas;
+use crate::domain::minted::minted_in;
 use crate::domain::scan::Caller;
 
 /// The most characters of [`Report::details`].
@@ -69,7 +70,6 @@ pub(crate) enum ReportRefusal {
 impl From<NotAdmitted> for ReportRefusal {
     fn from(why: NotAdmitted) -> Self {
         match why {
-            NotAdmitted::Key(refusal) => Self::Key(refusal),
             NotAdmitted::Denied { retry_after } => Self::Denied { retry_after },
             NotAdmitted::NotOpen(error) => Self::Store(error),
             NotAdmitted::StateLost => Self::Store(service_kit::errors::state_lost()),
@@ -108,13 +108,12 @@ impl Reporter {
             Err(Unbelieved::Destroyed) => return Err(ReportRefusal::Forged),
         }
         let slot = self.durable.pool().slot().await.map_err(ReportRefusal::Redis)?;
-        self.admission.admit(&slot, caller.address, caller.credential, quotas).await?;
+        let key = self.admission.admit(&slot, caller.address, caller.credential, quotas).await?;
         drop(slot);
-        let found = self.durable.catalog().batch_by_no(opened.batch).await;
-        let batch = found.map_err(|error| ReportRefusal::Store(service_kit::errors::from_catalog(error)))?;
-        let Some(batch) = batch.filter(|batch| batch.value.holds(opened.epoch, opened.index)) else {
-            return self.not_minted().await;
-        };
+        let batch = minted_in(&self.durable, &opened).await.map_err(ReportRefusal::Store)?;
+        let batch = batch.ok_or(ReportRefusal::NotMinted)?;
+        // Whoever shows a wrong key is told so, unless the id gives away that a tag secret is in wrong hands.
+        key.map_err(ReportRefusal::Key)?;
         let mut details = Details::default().with("reason", report.reason.as_str());
         if let Some(text) = report.details {
             details.insert("details", text);
@@ -130,13 +129,5 @@ impl Reporter {
         };
         let appended = self.durable.append(event, Effect::default()).await;
         appended.map(|_| ()).map_err(|failure: AppendFailure| ReportRefusal::Store(failure.into()))
-    }
-
-    /// A batch that is not there is a key-leak alarm only while the deployment is: a wiped Redis has no batches either.
-    async fn not_minted(&self) -> Result<(), ReportRefusal> {
-        match self.durable.look().await {
-            Ok(_) => Err(ReportRefusal::NotMinted),
-            Err(error) => Err(ReportRefusal::Store(service_kit::errors::from_deployment(error))),
-        }
     }
 }

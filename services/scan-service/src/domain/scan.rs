@@ -19,6 +19,7 @@ use crate::domain::admission::{Admission, Credential, KeyRefusal, NotAdmitted};
 use crate::domain::facts::{Facts, FactsCache, fresher};
 use crate::domain::group::{Grouped, Request, Shown, glimpse, least_size, push_scan_args, push_scan_keys};
 use crate::domain::limits::{Limits, Quotas, Subject};
+use crate::domain::minted::minted_in;
 use crate::domain::risk::{Frequency, assess};
 use crate::domain::verdict::Verdict;
 
@@ -55,8 +56,8 @@ pub(crate) enum Refusal {
         retry_after: Duration,
     },
     Key(KeyRefusal),
-    /// The durable Redis has not been seen, or its state is lost.
-    NotOpen(ApiError),
+    /// The durable Redis has not been seen, its state is lost, or it could not be asked.
+    Store(ApiError),
     StateLost,
     Redis(Error),
     Record(RecordError),
@@ -74,9 +75,8 @@ impl From<Unbelieved> for Refusal {
 impl From<NotAdmitted> for Refusal {
     fn from(why: NotAdmitted) -> Self {
         match why {
-            NotAdmitted::Key(refusal) => Self::Key(refusal),
             NotAdmitted::Denied { retry_after } => Self::Denied { retry_after },
-            NotAdmitted::NotOpen(error) => Self::NotOpen(error),
+            NotAdmitted::NotOpen(error) => Self::Store(error),
             NotAdmitted::StateLost => Self::StateLost,
             NotAdmitted::Redis(error) => Self::Redis(error),
         }
@@ -144,24 +144,37 @@ impl Scanner {
         quotas: &mut Quotas,
     ) -> Result<Verdict, Refusal> {
         let Some(opened) = self.keyring.open(&tag) else {
-            self.durable.can_tell_forged().map_err(Refusal::NotOpen)?;
+            self.durable.can_tell_forged().map_err(Refusal::Store)?;
             return Err(Refusal::Forged);
         };
-        let deployment = self.durable.deployment().map_err(Refusal::NotOpen)?;
-        let key = KeyStanding::of(&self.durable, opened.epoch).await.map_err(Refusal::NotOpen)?;
+        let deployment = self.durable.deployment().map_err(Refusal::Store)?;
+        let key = KeyStanding::of(&self.durable, opened.epoch).await.map_err(Refusal::Store)?;
         let key = key?;
         let kept = self.facts.get(opened.batch);
         let counted = match &self.grouped {
             Some(grouped) => self.limited_scan(grouped, opened, caller, kept.clone(), quotas).await?,
             None => {
                 let slot = self.durable.pool().slot().await.map_err(Refusal::Redis)?;
-                self.admission.admit(&slot, caller.address, caller.credential, quotas).await?;
+                let key = self.admission.admit(&slot, caller.address, caller.credential, quotas).await?;
+                if let Err(refusal) = key {
+                    drop(slot);
+                    return Err(self.refused_key(&opened, refusal).await);
+                }
                 self.bare_scan(&slot, &opened, deployment.prefix(), kept.as_deref()).await?
             }
         };
         let facts = self.facts_of(kept, &counted).await?;
         debug_assert!(facts.batch.value.holds(opened.epoch, opened.index));
         Ok(judged(tag, key, caller.user_agent, facts, &counted))
+    }
+
+    /// Whoever shows a wrong key is told so, unless the id gives away that a tag secret is in wrong hands.
+    async fn refused_key(&self, opened: &Opened, refusal: KeyRefusal) -> Refusal {
+        match minted_in(&self.durable, opened).await {
+            Ok(Some(_)) => Refusal::Key(refusal),
+            Ok(None) => Refusal::NotMinted,
+            Err(error) => Refusal::Store(error),
+        }
     }
 
     async fn limited_scan(
@@ -354,7 +367,7 @@ fn judged(
 }
 
 fn damaged() -> Refusal {
-    misshapen("the stored record of a tag, its batch or its product has a length that none has")
+    misshapen("the stored record of a tag, its batch, its product or a tenant is none that can be")
 }
 
 fn misshapen(what: &str) -> Refusal {

@@ -20,7 +20,7 @@ pub(crate) fn of_scan(refusal: Refusal, durable: &Durable, request_id: &RequestI
         Refusal::NotMinted => alarm(durable, request_id),
         Refusal::Denied { retry_after } => ApiError::RateLimited { retry_after },
         Refusal::Key(refusal) => of_key(refusal),
-        Refusal::NotOpen(error) => error,
+        Refusal::Store(error) => error,
         Refusal::StateLost => errors::state_lost(),
         Refusal::Redis(error) => errors::from_pool(error),
         Refusal::Record(error) => ApiError::internal(error),

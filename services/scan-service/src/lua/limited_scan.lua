@@ -12,8 +12,8 @@
 -- Reply  an array: empty when the deployment is gone or another, or the audit head is lower; else one element for each scan, in order: a packed
 --        string, or an array of it, the batch record and the product record where the caller does not hold both ('' for the one it holds);
 --        and after them, where the chain has more entries than ARGV says, its head
---        packed: B status: 0 counted, 2 never minted, 3 denied by the limiter, 4 what is shown is no key in force, 5 the key lacks the scope of
---        partners, 6 what is stored of the tag, its batch or its product cannot be read · B what the scan was limited by: 0 the address, 1 the
+--        packed: B status: 0 counted, 2 never minted, whatever is shown, 3 denied by the limiter, 4 what is shown is no key in force, 5 the key lacks
+--        the scope of partners, 6 what is stored of the tag, its batch, its product or the key's tenant cannot be read · B what the scan was limited by: 0 the address, 1 the
 --        key · the limiter's 6 + 5 integers as i8 · when the status is 0: I6 now (ms since 1970), I4 count, I6 first_at (ms), B scans in 30 s, B in 60 s, B revoked 0|1 (all big-endian; packed, because turning twenty
 --        integers into a reply costs as much as all of the limiter's arithmetic)
 -- Worked: one scan without a key, tag 3 of batch 17, never scanned:
@@ -49,7 +49,13 @@ while key_at <= #KEYS do
     local verdict = judged[shown]
     if not verdict then
       local status, _, scopes = access_verify(now, values[KEYS[key_at]], shown)
-      verdict = status ~= ACCESS_OK and '\4' or access_has(scopes, ACCESS_SCAN_PARTNER) and '\0' or '\5'
+      if status == ACCESS_DAMAGED then
+        verdict = '\6'
+      elseif status ~= ACCESS_OK then
+        verdict = '\4'
+      else
+        verdict = access_has(scopes, ACCESS_SCAN_PARTNER) and '\0' or '\5'
+      end
       judged[shown] = verdict
     end
     if verdict == '\0' then
@@ -68,7 +74,7 @@ while key_at <= #KEYS do
   local reply
   if not decision.allowed then
     reply = '\3' .. packed
-  elseif refused then
+  elseif refused and held ~= SCAN_NOT_MINTED then
     reply = refused .. packed
   elseif held ~= SCAN_MINTED then
     reply = string.char(held) .. packed

@@ -6,6 +6,7 @@ use redis::AsyncCommands;
 use test_support::RedisServer;
 
 use crate::app::{App, open};
+use crate::partners::{Partner, both};
 use crate::shop::{SIZE, Shop};
 
 async fn assert_opaque(app: &App, shop: &Shop) {
@@ -68,6 +69,30 @@ async fn a_damaged_batch_fails_no_scan_of_another() {
             let expected = if number % 3 == 0 { 500 } else { 200 };
             assert_eq!(answer.status, expected, "{}", answer.text);
             assert!(answer.has_rate(), "both were limited");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_tenant_record_fails_no_scan_of_anybody_else() {
+    let shop = Shop::open().await;
+    let settings = [("RATE_LIMIT_IP_PER_MINUTE", "1000000"), ("RATE_LIMIT_KEY_PER_MINUTE", "1000000")];
+    let (together, apart, _limiter) = both(&shop, &settings).await;
+    let partner = Partner::of(&shop).await;
+    let tenant = access::keys::tenant(&partner.record.tenant);
+    let mut link = shop.redis.connection().await;
+    let () = link.del(&tenant).await.unwrap();
+    let () = link.lpush(&tenant, "of another type").await.unwrap();
+    for app in [&together, &apart] {
+        // Many at once, so that both kinds travel in the same calls.
+        for _ in 0..10 {
+            let scans = (0..60).map(async |number| {
+                let tag = shop.tag(number % SIZE);
+                if number % 3 == 0 { partner.scan(app, tag).await } else { app.scan(tag).await }
+            });
+            for (number, answer) in join_all(scans).await.into_iter().enumerate() {
+                assert_eq!(answer.status, if number % 3 == 0 { 500 } else { 200 }, "{}", answer.text);
+            }
         }
     }
 }
