@@ -224,6 +224,7 @@ mod tests {
             connections: NonZeroUsize::MIN,
             wait: Duration::from_secs(5),
             command_timeout: Duration::from_secs(5),
+            open_for: redis_pool::OPEN_FOR,
         };
         RedisPool::new(config, Arc::new(SystemClock::new()), &PoolMetrics::default())
     }

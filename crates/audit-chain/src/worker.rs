@@ -329,6 +329,7 @@ mod tests {
                 connections: NonZeroUsize::MIN,
                 wait: Duration::from_millis(1),
                 command_timeout: Duration::from_millis(1),
+                open_for: redis_pool::OPEN_FOR,
             },
             Arc::new(ManualClock::new()),
             &PoolMetrics::default(),

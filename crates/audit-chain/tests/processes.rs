@@ -43,6 +43,7 @@ fn pool(url: &str) -> RedisPool {
         connections: NonZeroUsize::new(1).unwrap(),
         wait: Duration::from_secs(5),
         command_timeout: Duration::from_secs(5),
+        open_for: redis_pool::OPEN_FOR,
     };
     RedisPool::new(config, Arc::new(SystemClock::new()), &PoolMetrics::default())
 }

@@ -20,7 +20,7 @@ mod url;
 
 pub use error::{Error, Reason};
 pub use metrics::PoolMetrics;
-pub use pool::{Config, RedisPool, Slot, Stats};
+pub use pool::{Config, OPEN_FOR, RedisPool, Slot, Stats};
 pub use script::{Invocation, Script};
 pub use url::{RedisUrl, UrlError};
 

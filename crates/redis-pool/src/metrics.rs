@@ -172,6 +172,7 @@ mod tests {
                 connections: NonZeroUsize::MIN,
                 wait: Duration::from_millis(1),
                 command_timeout: Duration::from_millis(1),
+                open_for: crate::OPEN_FOR,
             };
             RedisPool::new(config, Arc::new(SystemClock::new()), &metrics)
         };

@@ -41,7 +41,12 @@ pub struct Config {
     pub wait: Duration,
     /// Connecting, sending and the reply together.
     pub command_timeout: Duration,
+    /// How long its breaker stays open at a time, before jitter: [`OPEN_FOR`], unless something has to be heard sooner.
+    pub open_for: Duration,
 }
+
+/// How long a breaker stays open, by the public contract (docs/CONTRACT.md §7).
+pub const OPEN_FOR: Duration = Duration::from_secs(10);
 
 /// A pool's condition at one moment.
 #[derive(Debug, Clone)]
@@ -116,6 +121,10 @@ impl RedisPool {
                 Arc::clone(&came_up),
             )
         };
+        let breaker = circuit_breaker::Config {
+            open_for: config.open_for,
+            ..circuit_breaker::Config::new(config.command_timeout * 2)
+        };
         let inner = Arc::new(Inner {
             slots: Arc::new(Semaphore::new(config.slots.get())),
             waiting: AtomicUsize::new(0),
@@ -123,10 +132,7 @@ impl RedisPool {
             links: (0..config.connections.get()).map(start).collect(),
             next_link: AtomicUsize::new(0),
             came_up,
-            breaker: Breaker::new(
-                circuit_breaker::Config::new(config.command_timeout * 2),
-                entropy::random_u64(),
-            ),
+            breaker: Breaker::new(breaker, entropy::random_u64()),
             durations: metrics.durations_of(config.name),
             config,
             clock,

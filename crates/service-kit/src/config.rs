@@ -95,11 +95,13 @@ impl RedisSettings {
     }
 
     /// The configuration of the durable Redis's second pool, by which a process beats for the keyring and hears of it, however busy
-    /// the first one is.
+    /// the first one is. Its breaker lets something through after a second: a change of the keyring must be heard within two, also after a
+    /// stall, and one question each half second tramples nobody.
     #[must_use]
     pub fn beats(&self) -> redis_pool::Config {
         let one = NonZeroUsize::MIN;
-        redis_pool::Config { slots: one, connections: one, ..self.pool("keyring", &self.url) }
+        let open_for = Duration::from_secs(1);
+        redis_pool::Config { slots: one, connections: one, open_for, ..self.pool("keyring", &self.url) }
     }
 
     /// The configuration of one pool.
@@ -112,6 +114,7 @@ impl RedisSettings {
             connections: CONNECTIONS,
             wait: self.wait,
             command_timeout: self.command_timeout,
+            open_for: redis_pool::OPEN_FOR,
         }
     }
 }

@@ -55,6 +55,7 @@ pub(crate) fn pool(
         connections: CONNECTIONS,
         wait: PATIENCE,
         command_timeout: PATIENCE,
+        open_for: redis_pool::OPEN_FOR,
     };
     RedisPool::new(config, Arc::clone(clock), metrics)
 }

@@ -82,6 +82,7 @@ pub(crate) fn pool(url: &str) -> RedisPool {
         connections: NonZeroUsize::MIN,
         wait: Duration::from_secs(10),
         command_timeout: Duration::from_secs(10),
+        open_for: redis_pool::OPEN_FOR,
     };
     RedisPool::new(config, Arc::new(SystemClock::new()), &PoolMetrics::default())
 }

@@ -23,6 +23,7 @@ pub(crate) fn pool(url: &str, command_timeout: Duration) -> RedisPool {
         connections: NonZeroUsize::new(1).unwrap(),
         wait: Duration::from_secs(5),
         command_timeout,
+        open_for: redis_pool::OPEN_FOR,
     };
     RedisPool::new(config, Arc::new(SystemClock::new()), &PoolMetrics::default())
 }

@@ -41,6 +41,7 @@ pub(crate) fn pool(url: &str, command_timeout: Duration) -> RedisPool {
         connections: NonZeroUsize::new(2).unwrap(),
         wait: PATIENT,
         command_timeout,
+        open_for: redis_pool::OPEN_FOR,
     };
     RedisPool::new(config, Arc::new(SystemClock::new()), &PoolMetrics::default())
 }

@@ -48,6 +48,7 @@ pub(crate) fn pool_within(url: &str, command_timeout: Duration) -> RedisPool {
         connections: NonZeroUsize::MIN,
         wait: PATIENCE,
         command_timeout,
+        open_for: redis_pool::OPEN_FOR,
     };
     RedisPool::new(config, Arc::new(SystemClock::new()), &PoolMetrics::default())
 }

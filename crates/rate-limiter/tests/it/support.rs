@@ -35,6 +35,7 @@ pub(crate) fn pool_within(server: &RedisServer, command_timeout: Duration) -> Re
         connections: NonZeroUsize::new(2).expect("not zero"),
         wait: Duration::from_secs(20),
         command_timeout,
+        open_for: redis_pool::OPEN_FOR,
     };
     RedisPool::new(config, clock(), &PoolMetrics::default())
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ambient::SystemClock;
-use redis_pool::{Config, PoolMetrics, RedisPool};
+use redis_pool::{Config, OPEN_FOR, PoolMetrics, RedisPool};
 
 /// A pool on `url` with the given number of slots, 100 ms for a slot and `command_ms` for a command.
 fn pool(url: &str, slots: usize, command_ms: u64) -> RedisPool {
@@ -22,6 +22,7 @@ fn pool(url: &str, slots: usize, command_ms: u64) -> RedisPool {
         connections: NonZeroUsize::new(2).expect("not zero"),
         wait: Duration::from_millis(100),
         command_timeout: Duration::from_millis(command_ms),
+        open_for: OPEN_FOR,
     };
     RedisPool::new(config, Arc::new(SystemClock::new()), &PoolMetrics::default())
 }

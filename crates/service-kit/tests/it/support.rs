@@ -46,6 +46,7 @@ fn service_as(url: &str, init: Init, command_timeout: Duration, keyring: Keyring
         connections: NonZeroUsize::MIN,
         wait: PATIENCE,
         command_timeout,
+        open_for: redis_pool::OPEN_FOR,
     };
     let pool = |config| RedisPool::new(config, clock.clone(), &PoolMetrics::default());
     let pools =

@@ -1,6 +1,6 @@
 //! What becomes of tags when the key they were minted under goes from state to state.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use catalog::Withdrawal;
 use keyring::{Move, keys::KEYRING};
@@ -43,6 +43,20 @@ async fn a_tag_of_a_key_that_only_verifies_is_plainly_valid() {
     let verdict = app.scan(shop.tag(0)).await.verdict();
     assert_eq!((&verdict["valid"], &verdict["lifecycle"]), (&json!(true), &json!("active")));
     assert_eq!(verdict["risk"], json!({"score": 0, "level": "low", "factors": []}));
+}
+
+#[tokio::test]
+async fn after_a_stall_of_redis_a_change_is_heard_as_soon_as_ever() {
+    let shop = Shop::open().await;
+    let app = open(&shop, &[("REDIS_COMMAND_TIMEOUT_MS", "250")]).await;
+    shop.redis.pause();
+    let open = "voketag_circuit_breaker_state{pool=\"keyring\"}";
+    eventually("the breaker is open", PATIENCE, async || app.metric(open).await == 2).await;
+    shop.redis.resume();
+    let revision = shop.rotate_to(2).await;
+    let changed = Instant::now();
+    app.until_heard(revision).await;
+    assert!(changed.elapsed() < Duration::from_secs(5), "{:?}", changed.elapsed());
 }
 
 #[tokio::test]
