@@ -19,8 +19,10 @@ pub enum TagState {
     VerifyOnly,
     /// Its secret is, or may be, known to others.
     Revoked(Revocation),
-    /// Nobody holds its secret any more, or it was revoked before it was ever active: nothing under it is believed.
+    /// It was in use, and nobody holds its secret any more: nothing under it is believed.
     Destroyed,
+    /// It was revoked before it was ever active: nothing was minted under it, and nothing will be.
+    NeverInUse,
 }
 
 /// The keyring at one revision. Cheap to share, never changed.
@@ -104,8 +106,7 @@ fn tag_state(entry: &KeyEntry) -> TagState {
         (KeyState::Pending, _) => TagState::Pending,
         (KeyState::Active, _) => TagState::Active,
         (KeyState::VerifyOnly, _) => TagState::VerifyOnly,
-        // Revoked before it was ever active: nothing was minted under it that could be believed.
-        (KeyState::Revoked, _) if entry.activated_at.is_none() => TagState::Destroyed,
+        (KeyState::Revoked | KeyState::Destroyed, _) if entry.activated_at.is_none() => TagState::NeverInUse,
         (KeyState::Revoked, Some(revocation)) => TagState::Revoked(revocation.clone()),
         // A record that was decoded has dates with every revoked key; without them nothing of the key would be believed.
         (KeyState::Revoked, None) => TagState::Revoked(Revocation {

@@ -65,7 +65,7 @@ impl KeyStanding {
                 Ok(Self::Revoked { compromised_since: revocation.compromised_since })
             }
             Some(TagState::Destroyed) => Err(Unbelieved::Destroyed),
-            Some(TagState::Pending) | None => Err(Unbelieved::NeverInUse),
+            Some(TagState::Pending | TagState::NeverInUse) | None => Err(Unbelieved::NeverInUse),
         }
     }
 
