@@ -79,7 +79,7 @@ pub(crate) struct Worker {
     stale: bool,
     /// Races lost in a row.
     losses: u32,
-    /// Calls written since a race was lost.
+    /// Calls written since a race was lost, or one had no reply.
     calm: u32,
     /// Whether the last answer was that the state is lost; said in the log once, not once per call.
     state_lost: bool,
@@ -208,6 +208,10 @@ impl Worker {
         let count = sent.count;
         if matches!(reply, Ok(Reply::Written)) {
             return self.written(&sent);
+        }
+        if reply.is_err() {
+            // A breaker that lets through one probe at a time would refuse the call behind it.
+            self.calm = 0;
         }
         if self.take_back(&sent, calls).await {
             return;
@@ -383,8 +387,10 @@ mod tests {
     #[tokio::test]
     async fn calls_without_a_reply_wait_once_and_are_then_told_that_it_is_not_known() {
         let (mut worker, mut callers) = with_two_calls();
+        worker.calm = CALM;
         let sent = worker.sent.clone();
         worker.settle(no_reply(), &mut calls([no_reply()])).await;
+        assert_eq!(worker.calm, 0, "one at a time until Redis answers again");
         assert_eq!((worker.waiting.len(), worker.sent.len(), worker.stale), (2, 0, true));
         worker.sent = sent;
         worker.settle(no_reply(), &mut calls([no_reply()])).await;

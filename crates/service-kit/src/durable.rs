@@ -352,10 +352,11 @@ impl Durable {
         checks
     }
 
-    /// Every dependency named, though Redis told nothing of the others this time.
-    fn unread(redis: Check, other: fn(&'static str, &'static str) -> Check) -> Vec<Check> {
-        let others = ["deployment", "audit", "keyring", "storage"].map(|name| other(name, UNREAD));
-        [redis].into_iter().chain(others).collect()
+    /// Every dependency named, though Redis told nothing of the others this time; the keyring's own silence may say more.
+    fn unread(&self, redis: Check, other: fn(&'static str, &'static str) -> Check) -> Vec<Check> {
+        let keyring = if self.keyring.is_stale() { self.keyring_check() } else { other("keyring", UNREAD) };
+        let [deployment, audit, storage] = ["deployment", "audit", "storage"].map(|name| other(name, UNREAD));
+        vec![redis, deployment, audit, keyring, storage]
     }
 
     async fn look_for_readiness(&self) -> Vec<Check> {
@@ -368,13 +369,7 @@ impl Durable {
             Err(DeploymentError::Redis(busy @ redis_pool::Error::Overloaded { .. }))
                 if self.deployment().is_ok() && self.gate.trouble().is_none() =>
             {
-                let mut checks = Self::unread(Check::warning("redis", busy.to_string()), Check::warning);
-                // Beats have a slot of their own, so that this says nothing about them.
-                if self.keyring.is_stale() {
-                    checks.retain(|check| check.name != "keyring");
-                    checks.push(self.keyring_check());
-                }
-                return checks;
+                return self.unread(Check::warning("redis", busy.to_string()), Check::warning);
             }
             Err(DeploymentError::Redis(error)) => {
                 let mut detail = error.to_string();
@@ -382,7 +377,7 @@ impl Durable {
                 if let Some(trouble) = trouble.filter(|trouble| !detail.contains(trouble.as_str())) {
                     detail = format!("{detail} ({trouble})");
                 }
-                return Self::unread(Check::failed("redis", detail), Check::failed);
+                return self.unread(Check::failed("redis", detail), Check::failed);
             }
         };
         // Behind a deployment that is not ours nothing is looked at.

@@ -10,21 +10,26 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ambient::SystemClock;
+use ambient::{Clock, SystemClock};
 use redis_pool::{Config, OPEN_FOR, PoolMetrics, RedisPool};
 
 /// A pool on `url` with the given number of slots, 100 ms for a slot and `command_ms` for a command.
 fn pool(url: &str, slots: usize, command_ms: u64) -> RedisPool {
+    patient(url, slots, command_ms, Duration::from_millis(100), Arc::new(SystemClock::new()))
+}
+
+/// The same with another wait for a slot and another clock.
+fn patient(url: &str, slots: usize, command_ms: u64, wait: Duration, clock: Arc<dyn Clock>) -> RedisPool {
     let config = Config {
         name: "test",
         url: url.parse().expect("a test's address is well-formed"),
         slots: NonZeroUsize::new(slots).expect("not zero"),
         connections: NonZeroUsize::new(2).expect("not zero"),
-        wait: Duration::from_millis(100),
+        wait,
         command_timeout: Duration::from_millis(command_ms),
         open_for: OPEN_FOR,
     };
-    RedisPool::new(config, Arc::new(SystemClock::new()), &PoolMetrics::default())
+    RedisPool::new(config, clock, &PoolMetrics::default())
 }
 
 fn echo(text: &str) -> redis::Cmd {

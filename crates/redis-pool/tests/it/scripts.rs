@@ -1,11 +1,13 @@
 //! Scripts by digest.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use ambient::{Clock, ManualClock};
 use redis_pool::{BreakerState, Error, Reason, Script};
-use test_support::{FaultProxy, RedisServer, eventually};
+use test_support::{RedisServer, eventually};
 
-use crate::pool;
+use crate::{patient, pool};
 
 #[tokio::test]
 async fn a_script_survives_script_flush_in_mid_run() {
@@ -45,20 +47,16 @@ async fn a_fault_of_the_script_and_a_reply_of_another_shape_are_told_apart() {
 #[tokio::test]
 async fn a_wait_for_a_slot_takes_nothing_from_the_deadline_of_a_forgotten_script() {
     let redis = RedisServer::start().await;
-    let proxy = FaultProxy::start(redis.addr()).await;
-    // One slot, 100 ms to wait for it, 300 ms for the call.
-    let pool = pool(&proxy.url(), 1, 300);
-    pool.command(redis::cmd("PING")).await.unwrap();
-    // Four ways of 60 ms: the call by digest and the one with the source.
-    proxy.delay(Duration::from_millis(60));
+    let clock = Arc::new(ManualClock::new());
+    let pool = patient(&redis.url(), 1, 5_000, Duration::from_secs(30), Arc::clone(&clock) as Arc<dyn Clock>);
     let slot = pool.slot().await.unwrap();
     let call = tokio::spawn({
         let pool = pool.clone();
         async move { Script::new("one", "return 1").invoke().run::<i64>(&pool).await }
     });
     eventually("the call waits", Duration::from_secs(5), || async { pool.stats().waiting == 1 }).await;
-    // What the call spends waiting: with it, 300 ms would not do.
-    tokio::time::sleep(Duration::from_millis(75)).await;
+    // What the call spends waiting: counted from there, nothing would be left for the call with the source.
+    clock.advance(Duration::from_secs(10));
     drop(slot);
     assert_eq!(call.await.unwrap().unwrap(), 1);
     assert_eq!(pool.stats().slots_in_use, 0);

@@ -108,6 +108,8 @@ async fn while_redis_is_away_the_last_keyring_stays_known() {
     assert_eq!(slug(scans.durable.refresh_keys().await), "redis-unavailable");
     assert!(scans.durable.keys().is_ok());
     assert!(!scans.check("keyring").await.unwrap().ok, "nothing was read this time");
+    let silence = async || scans.check("keyring").await.unwrap().detail.unwrap_or_default();
+    eventually("it says for how long", PATIENCE, async || silence().await.contains("not heard for")).await;
 }
 
 #[tokio::test]
