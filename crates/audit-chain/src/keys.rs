@@ -8,7 +8,7 @@
 //! | `vt1:{audit}:ids:<g>` | hash | event id (16 bytes) → seq | 72 h, or until two generations later |
 //! | `vt1:{audit}:range` | string | `u64be(size) ‖ hashes`: the Merkle tree at the last checkpoint | for ever |
 //! | `vt1:{audit}:notes` | hash | number of a signing key → its latest signed checkpoint | for ever |
-//! | `vt1:{audit}:probe:<type>` | any | nothing | never longer than one script call |
+//! | `vt1:{audit}:probe:<type>` | any | nothing | one script call; a second where Redis refuses `DEL` |
 
 /// Where the chain ends.
 pub const HEAD: &str = "vt1:{audit}:head";
