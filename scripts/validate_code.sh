@@ -12,6 +12,7 @@ Runs all checks, or those named, to the end, and sums up:
   format         cargo fmt --check
   lints          clippy over all targets, warnings denied
   imports        who may know whom (scripts/check_imports.sh)
+  sizes          no room too large: a service's main under 60 lines, a handler under 200, a module under 400 before its tests
   shell          shellcheck over every script
   dependencies   licences, sources and bans by cargo-deny, and known vulnerabilities where their database can be reached
   links          what the documents point at (scripts/check_links.sh)
@@ -33,6 +34,23 @@ check_lints() {
 }
 
 check_imports() { ./scripts/check_imports.sh; }
+
+check_sizes() {
+  local file lines most failures=0
+  while IFS= read -r file; do
+    case "$file" in
+      services/*/main.rs) most=60 ;;
+      */handlers/*) most=200 ;;
+      *) most=400 ;;
+    esac
+    lines="$(awk '/^#\[cfg\(test\)\]/ { exit } { n++ } END { print n + 0 }' "$file")"
+    if ((lines >= most)); then
+      say "$file: $lines lines; it takes fewer than $most"
+      failures=$((failures + 1))
+    fi
+  done < <(find crates/*/src services/*/src scripts/bench/src -name '*.rs' | sort)
+  ((failures == 0)) || die "$failures files are too large"
+}
 
 check_shell() {
   need_shellcheck
@@ -81,11 +99,11 @@ CHECKS=()
 for argument in "$@"; do
   case "$argument" in
     -h | --help) usage && exit 0 ;;
-    format | lints | imports | shell | dependencies | links) CHECKS+=("$argument") ;;
+    format | lints | imports | sizes | shell | dependencies | links) CHECKS+=("$argument") ;;
     *) usage >&2 && die "unknown check: $argument" ;;
   esac
 done
-if ((${#CHECKS[@]} == 0)); then CHECKS=(format lints imports shell dependencies links); fi
+if ((${#CHECKS[@]} == 0)); then CHECKS=(format lints imports sizes shell dependencies links); fi
 
 need_rust
 for check in "${CHECKS[@]}"; do

@@ -22,17 +22,17 @@ use redis_pool::RedisPool;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-pub use crate::durable_keys::KeyringSetup;
-pub use crate::durable_metrics::DurableMetrics;
+mod keys;
+mod metrics;
+mod readiness;
+
+pub use self::keys::KeyringSetup;
+pub use self::metrics::DurableMetrics;
 use crate::errors;
 use crate::storage::StorageWatch;
 
 /// Pause between two looks at the deployment record: before the first was seen or while it is lost, and else.
 const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
-/// How long an answer of the readiness probe stands, so that asking for it often costs Redis nothing.
-const READINESS_STANDS: Duration = Duration::from_millis(200);
-/// What readiness says of what it could not look at.
-const UNREAD: &str = "not read this time";
 /// When to ask again where the next second may do.
 pub(crate) const RETRY_SOON: Duration = Duration::from_secs(1);
 
@@ -59,8 +59,8 @@ enum Permission {
 pub struct Durable {
     pool: RedisPool,
     catalog: Catalog,
-    pub(crate) gate: DeploymentGate,
-    pub(crate) keyring: KeyringWatch,
+    gate: DeploymentGate,
+    keyring: KeyringWatch,
     audit_origin: String,
     audit_metrics: AuditMetrics,
     metrics: DurableMetrics,
@@ -334,72 +334,6 @@ impl Durable {
             self.report_lost(&why.to_string());
         }
         appended.map_err(AppendFailure::Append)
-    }
-
-    /// What the readiness probe says of the durable Redis: `redis`, `deployment`, `audit`, `keyring`,
-    /// `storage`.
-    pub async fn checks(&self) -> Vec<Check> {
-        let mut latest = self.readiness.lock().await;
-        let now = self.clock.monotonic();
-        if let Some((at, checks)) = &*latest
-            && now.saturating_sub(*at) < READINESS_STANDS
-            && (!self.is_lost() || checks.iter().any(|check| !check.ok))
-        {
-            return checks.clone();
-        }
-        let checks = self.look_for_readiness().await;
-        *latest = Some((self.clock.monotonic(), checks.clone()));
-        checks
-    }
-
-    /// Every dependency named, though Redis told nothing of the others this time; the keyring's own silence may say more.
-    fn unread(&self, redis: Check, other: fn(&'static str, &'static str) -> Check) -> Vec<Check> {
-        let keyring = if self.keyring.is_stale() { self.keyring_check() } else { other("keyring", UNREAD) };
-        let [deployment, audit, storage] = ["deployment", "audit", "storage"].map(|name| other(name, UNREAD));
-        vec![redis, deployment, audit, keyring, storage]
-    }
-
-    async fn look_for_readiness(&self) -> Vec<Check> {
-        let (deployment, looked_on) = match self.look().await {
-            Ok(_) => (Check::ok("deployment"), true),
-            Err(DeploymentError::Lost(why)) => {
-                (Check::failed("deployment", format!("state lost: {why}")), false)
-            }
-            // Busy is not away: taking busy instances out of service would make the others busier.
-            Err(DeploymentError::Redis(busy @ redis_pool::Error::Overloaded { .. }))
-                if self.deployment().is_ok() && self.gate.trouble().is_none() =>
-            {
-                return self.unread(Check::warning("redis", busy.to_string()), Check::warning);
-            }
-            Err(DeploymentError::Redis(error)) => {
-                let mut detail = error.to_string();
-                let trouble = self.pool.stats().trouble;
-                if let Some(trouble) = trouble.filter(|trouble| !detail.contains(trouble.as_str())) {
-                    detail = format!("{detail} ({trouble})");
-                }
-                return self.unread(Check::failed("redis", detail), Check::failed);
-            }
-        };
-        // Behind a deployment that is not ours nothing is looked at.
-        let storage = match self.storage.warning() {
-            Some(warning) => Check::warning("storage", warning),
-            None if self.storage.is_read() => Check::ok("storage"),
-            None => Check::warning("storage", UNREAD),
-        };
-        vec![Check::ok("redis"), deployment, self.audit_check(looked_on), self.keyring_check(), storage]
-    }
-
-    fn audit_check(&self, looked_on: bool) -> Check {
-        if self.head_lost.load(Ordering::Acquire) {
-            return Check::failed("audit", "the audit head is not one that this process can go on from");
-        }
-        match &*self.permission.lock() {
-            Permission::Refused(why) => {
-                Check::failed("audit", format!("Redis does not let us append: {why}"))
-            }
-            _ if !looked_on => Check::failed("audit", UNREAD),
-            _ => Check::ok("audit"),
-        }
     }
 }
 

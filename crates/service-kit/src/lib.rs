@@ -4,8 +4,6 @@
 
 pub mod config;
 pub mod durable;
-mod durable_keys;
-mod durable_metrics;
 pub mod errors;
 mod farewell;
 mod healthcheck;

@@ -10,8 +10,8 @@ use utoipa_axum::routes;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::guarded::needing;
-use crate::handlers::admin::{api_keys, audit as admin_audit, keyring, tenants};
-use crate::handlers::{audit, batch, batches, export, ops, product, products, tag};
+use crate::handlers::admin::{api_key, api_keys, audit as admin_audit, keyring, tenants};
+use crate::handlers::{audit, batch, batches, export, ops, product, products, tag, verify};
 use crate::state::AppState;
 
 #[derive(OpenApi)]
@@ -29,7 +29,7 @@ use crate::state::AppState;
         (name = "admin", description = "Tenants and keys; for operators"),
         (name = "operation", description = "Running the service"),
     ),
-    components(schemas(ProblemBody, audit::VerifyRequest)),
+    components(schemas(ProblemBody, verify::VerifyRequest)),
     security(("bearer" = []), ("api_key" = [])),
     modifiers(&Common)
 )]
@@ -62,7 +62,7 @@ fn api(state: &AppState) -> OpenApiRouter<AppState> {
         .routes(write(routes!(tag::revoke)))
         .routes(audit(routes!(audit::events)))
         .routes(audit(routes!(audit::head)))
-        .routes(audit(routes!(audit::verify)))
+        .routes(audit(routes!(verify::verify)))
         .routes(audit(routes!(audit::checkpoint)))
         .merge(admin(state))
         .routes(routes!(ops::health))
@@ -78,9 +78,9 @@ fn admin(state: &AppState) -> OpenApiRouter<AppState> {
         .routes(admin(routes!(tenants::suspend)))
         .routes(admin(routes!(tenants::resume)))
         .routes(noted(admin(routes!(api_keys::create, api_keys::list)), "GET, POST"))
-        .routes(noted(admin(routes!(api_keys::show)), "GET"))
-        .routes(admin(routes!(api_keys::rotate)))
-        .routes(admin(routes!(api_keys::revoke)))
+        .routes(noted(admin(routes!(api_key::show)), "GET"))
+        .routes(admin(routes!(api_key::rotate)))
+        .routes(admin(routes!(api_key::revoke)))
         .routes(noted(admin(routes!(keyring::list)), "GET"))
         .routes(admin(routes!(keyring::add)))
         .routes(admin(routes!(keyring::activate)))

@@ -8,21 +8,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ambient::crash_point;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, MatchedPath, RawPathParams, Request};
-use axum::http::header::{CONTENT_TYPE, ETAG, LOCATION};
+use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_edge::{ApiBytes, ApiError};
-use idempotency::{Answer, Claim, Claimed, Fingerprint, IdempotencyKey, MAX_BODY, Namespace, Origin};
+use idempotency::{Answer, Claim, Claimed, Fingerprint, IdempotencyKey, Namespace, Origin};
 use service_kit::errors;
 
 use crate::domain::identity::Caller;
 use crate::domain::once::Once;
 use crate::domain::refusal::Refusal;
 use crate::handlers::reply::Reply;
+use crate::handlers::settle::{Settled, give_back, settle};
 use crate::state::AppState;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -151,49 +152,6 @@ async fn path_of(parts: &mut Parts, state: &AppState) -> Result<(String, Vec<(St
     let params = RawPathParams::from_request_parts(parts, state).await;
     let params = params.map_err(|_| ApiError::invalid_request("the path cannot be read"))?;
     Ok((template, params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()))
-}
-
-/// Who has the answer.
-enum Settled {
-    /// This try: a success is stored, and after a refusal the claim was given back.
-    Here(Response),
-    /// The claim is no longer this try's: another one took the request over, or its answer was stored after all.
-    Elsewhere,
-}
-
-/// Stores the answer of what had no effect, and gives back the claim of what was refused.
-async fn settle(once: &Once, response: Response) -> Result<Settled, ApiError> {
-    if once.is_done() {
-        return Ok(Settled::Here(response));
-    }
-    if response.status().is_success() {
-        return store(once, response).await;
-    }
-    Ok(if give_back(once.claim()).await { Settled::Here(response) } else { Settled::Elsewhere })
-}
-
-/// False where the claim was another's by then. Where Redis did not say, it counts as given back.
-async fn give_back(claim: &Claim) -> bool {
-    claim.release().await.unwrap_or_else(|error| {
-        tracing::warn!(%error, "the claim of a refused request stays until its lease ends");
-        true
-    })
-}
-
-async fn store(once: &Once, response: Response) -> Result<Settled, ApiError> {
-    let (parts, body) = response.into_parts();
-    let body = to_bytes(body, MAX_BODY).await.map_err(ApiError::internal)?;
-    let text =
-        |name: HeaderName| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let answer = Answer {
-        status: parts.status.as_u16(),
-        content_type: text(CONTENT_TYPE),
-        location: text(LOCATION),
-        etag: text(ETAG),
-        body: body.to_vec(),
-    };
-    let stored = once.claim().complete(&answer).await.map_err(Refusal::from)?;
-    Ok(if stored { Settled::Here(Response::from_parts(parts, Body::from(body))) } else { Settled::Elsewhere })
 }
 
 fn replay(state: &AppState, answer: Answer) -> Response {

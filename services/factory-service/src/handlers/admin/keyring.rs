@@ -4,8 +4,8 @@ use axum::Json;
 use axum::extract::State;
 use http_edge::{ApiError, ApiJson, ApiPath};
 use idempotency::Answer;
-use keyring::{Family, KeyEntry, KeyNumber, KeyRef, Move, Public};
-use serde::{Deserialize, Serialize};
+use keyring::{Family, KeyNumber, KeyRef, Move};
+use serde::Deserialize;
 use time::OffsetDateTime;
 use time::serde::rfc3339;
 use utoipa::ToSchema;
@@ -13,7 +13,8 @@ use utoipa::ToSchema;
 use crate::domain::identity::Caller;
 use crate::domain::input::{Label, instant};
 use crate::domain::keyring::KeyringView;
-use crate::handlers::problems::{Appends, Body, Contended, Guarded, Named, Read};
+use crate::handlers::admin::keyring_answer::KeyringAnswer;
+use crate::handlers::problems::{Appends, Body, Contended, Guarded, Judged, Named, Read};
 use crate::handlers::refusal::of_field;
 use crate::handlers::reply::{self, Reply};
 use crate::state::AppState;
@@ -37,94 +38,6 @@ pub(crate) struct RevokeRequest {
     /// Not in the future. It can be moved earlier by revoking again, never later.
     #[serde(with = "rfc3339")]
     compromised_since: OffsetDateTime,
-}
-
-/// That a key is revoked.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct RevocationAnswer {
-    /// When it was said.
-    #[serde(with = "rfc3339")]
-    at: OffsetDateTime,
-    /// The operator's words.
-    reason: String,
-    /// From when on it may have been misused.
-    #[serde(with = "rfc3339")]
-    compromised_since: OffsetDateTime,
-}
-
-/// One key.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct KeyringKeyAnswer {
-    /// Its number within the family.
-    #[schema(example = 1)]
-    number: u16,
-    /// `pending`, `active`, `verify_only`, `revoked` or `destroyed`.
-    #[schema(example = "active")]
-    state: &'static str,
-    /// Of a tag epoch the check value of its secret, hex; of a signing key the verifier key (C2SP signed-note).
-    public: String,
-    /// Other tag epochs that derive from the same master secret: who has got hold of one of them has all of them. Left out where there are
-    /// none.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schema(required = false)]
-    shares_secret_with: Vec<u16>,
-    /// When it was made known.
-    #[serde(with = "rfc3339")]
-    added_at: OffsetDateTime,
-    /// When it became the active one.
-    #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
-    activated_at: Option<OffsetDateTime>,
-    /// When another took over.
-    #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
-    retired_at: Option<OffsetDateTime>,
-    /// Set once it is revoked.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    revoked: Option<RevocationAnswer>,
-    /// When its secret was gone for good.
-    #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
-    destroyed_at: Option<OffsetDateTime>,
-}
-
-/// All keys. `audit verify --keyring` takes this document.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct KeyringAnswer {
-    /// Tag epochs, ascending.
-    tag: Vec<KeyringKeyAnswer>,
-    /// Audit signing keys, ascending.
-    audit: Vec<KeyringKeyAnswer>,
-}
-
-impl KeyringKeyAnswer {
-    fn of(entry: &KeyEntry, sharing: &[KeyNumber]) -> Self {
-        Self {
-            number: entry.number.get(),
-            state: entry.state.as_str(),
-            public: match &entry.public {
-                Public::Check(check) => check.clone(),
-                Public::Vkey(key) => key.to_string(),
-            },
-            shares_secret_with: sharing.iter().map(|number| number.get()).collect(),
-            added_at: entry.added_at,
-            activated_at: entry.activated_at,
-            retired_at: entry.retired_at,
-            revoked: entry.revoked.as_ref().map(|revocation| RevocationAnswer {
-                at: revocation.at,
-                reason: revocation.reason.clone(),
-                compromised_since: revocation.compromised_since,
-            }),
-            destroyed_at: entry.destroyed_at,
-        }
-    }
-}
-
-impl From<&KeyringView> for KeyringAnswer {
-    fn from(KeyringView { record, sharing }: &KeyringView) -> Self {
-        let sharing = |entry: &KeyEntry| sharing.get(&entry.number).map_or(&[][..], Vec::as_slice);
-        Self {
-            tag: record.tag.iter().map(|entry| KeyringKeyAnswer::of(entry, sharing(entry))).collect(),
-            audit: record.audit.iter().map(|entry| KeyringKeyAnswer::of(entry, &[])).collect(),
-        }
-    }
 }
 
 /// `{family}/{number}` of the path; what names no key that could be is not there.
@@ -205,7 +118,7 @@ pub(crate) async fn retire(
 #[utoipa::path(
     post, path = "/v1/admin/keyring/{family}/{number}/revoke", tag = "admin", operation_id = "revoke_keyring_key", request_body = RevokeRequest,
     params(("family" = String, Path, description = "`tag` or `audit`"), ("number" = u16, Path, description = "Its number")),
-    responses((status = 200, description = "The keyring as it is now", body = KeyringAnswer), Guarded, Body, Named, Contended, Appends)
+    responses((status = 200, description = "The keyring as it is now", body = KeyringAnswer), Guarded, Body, Named, Judged, Contended, Appends)
 )]
 pub(crate) async fn revoke(
     caller: Caller,

@@ -1,6 +1,9 @@
 //! What operators do: tenants, API keys, the keyring, the whole audit trail. All of it needs the scope `admin`.
 
+pub(crate) mod api_key;
+mod api_key_answer;
 pub(crate) mod api_keys;
 pub(crate) mod audit;
 pub(crate) mod keyring;
+mod keyring_answer;
 pub(crate) mod tenants;

@@ -8,7 +8,7 @@ use http_edge::{ApiError, Check};
 use keyring::{KeyringWatch, SigningKeys, Snapshot, Standing};
 use tag_id::Epoch;
 
-use crate::durable::{Durable, RETRY_SOON};
+use super::{Durable, RETRY_SOON};
 use crate::errors;
 
 /// How often it is looked whether the deployment was seen, so that the first beat follows soon.

@@ -1,0 +1,90 @@
+//! `GET /v1/admin/keys/{id}`, `POST /v1/admin/keys/{id}/rotate`, `…/revoke`.
+
+use std::time::Duration;
+
+use access::KeyId;
+use axum::Json;
+use axum::extract::State;
+use http_edge::{ApiError, ApiJson, ApiPath};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use crate::domain::api_keys::KeyView;
+use crate::domain::identity::Caller;
+use crate::handlers::admin::api_key_answer::{KeyAnswer, made};
+use crate::handlers::or_default::OrDefault;
+use crate::handlers::problems::{Appends, Body, Contended, Guarded, Judged, Named, Read};
+use crate::handlers::reply::{self, Reply};
+use crate::handlers::withdrawal::WithdrawRequest;
+use crate::state::AppState;
+
+/// How long a rotated key goes on, unless asked otherwise and at most, seconds.
+const OVERLAP_S: (u64, u64) = (86_400, 90 * 86_400);
+
+/// How a key is replaced.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RotateRequest {
+    /// Seconds for which the old key goes on: 0 to 7,776,000; a day unless given.
+    #[schema(example = 86400, minimum = 0, maximum = 7_776_000)]
+    overlap_s: Option<u64>,
+}
+
+/// A path that names no key that could be is one that is not there.
+fn in_path(text: &str) -> Result<KeyId, ApiError> {
+    text.parse().map_err(|_| ApiError::NotFound("there is no such key".into()))
+}
+
+/// Shows a key, without its secret.
+#[utoipa::path(
+    get, path = "/v1/admin/keys/{id}", tag = "admin", operation_id = "show_key",
+    params(("id" = String, Path, description = "The 8 characters after vk_")),
+    responses((status = 200, description = "The key", body = KeyAnswer), Guarded, Read, Named, Appends)
+)]
+pub(crate) async fn show(
+    caller: Caller,
+    State(state): State<AppState>,
+    ApiPath(id): ApiPath<String>,
+) -> Result<Json<KeyAnswer>, ApiError> {
+    Ok(Json(KeyAnswer::of(state.api_keys.show(&caller, &in_path(&id)?).await?, None)))
+}
+
+/// Makes a successor with the same tenant, scopes and end, and shows it, once; the key itself goes on for the overlap.
+#[utoipa::path(
+    post, path = "/v1/admin/keys/{id}/rotate", tag = "admin", operation_id = "rotate_key", request_body = Option<RotateRequest>,
+    params(("id" = String, Path, description = "The 8 characters after vk_")),
+    responses(
+        (status = 201, description = "The successor; the only answer that holds its `key`", body = KeyAnswer, headers(("Location" = String, description = "Its path"))),
+        Guarded, Body, Named, Judged, Contended, Appends,
+    )
+)]
+pub(crate) async fn rotate(
+    caller: Caller,
+    State(state): State<AppState>,
+    ApiPath(id): ApiPath<String>,
+    OrDefault(request): OrDefault<RotateRequest>,
+) -> Result<Reply, ApiError> {
+    let id = in_path(&id)?;
+    let seconds = request.overlap_s.unwrap_or(OVERLAP_S.0);
+    if seconds > OVERLAP_S.1 {
+        let why = format!("overlap_s is {seconds}; it takes 0 to {}", OVERLAP_S.1);
+        return Err(ApiError::invalid_request(why));
+    }
+    Ok(Reply(state.api_keys.rotate(&caller, &id, Duration::from_secs(seconds), made).await?))
+}
+
+/// Ends a key: the next request that shows it is refused, on every instance. Repeating it changes nothing.
+#[utoipa::path(
+    post, path = "/v1/admin/keys/{id}/revoke", tag = "admin", operation_id = "revoke_key", request_body = WithdrawRequest,
+    params(("id" = String, Path, description = "The 8 characters after vk_")),
+    responses((status = 200, description = "Revoked", body = KeyAnswer), Guarded, Body, Named, Contended, Appends)
+)]
+pub(crate) async fn revoke(
+    caller: Caller,
+    State(state): State<AppState>,
+    ApiPath(id): ApiPath<String>,
+    ApiJson(request): ApiJson<WithdrawRequest>,
+) -> Result<Reply, ApiError> {
+    let done = |view: &KeyView| reply::ok(&KeyAnswer::of(view.clone(), None));
+    Ok(Reply(state.api_keys.revoke(&caller, &in_path(&id)?, request.read()?, done).await?))
+}

@@ -1,0 +1,97 @@
+//! How the keyring is shown.
+
+use keyring::{KeyEntry, KeyNumber, Public};
+use serde::Serialize;
+use time::OffsetDateTime;
+use time::serde::rfc3339;
+use utoipa::ToSchema;
+
+use crate::domain::keyring::KeyringView;
+
+/// That a key is revoked.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RevocationAnswer {
+    /// When it was said.
+    #[serde(with = "rfc3339")]
+    at: OffsetDateTime,
+    /// The operator's words.
+    reason: String,
+    /// From when on it may have been misused.
+    #[serde(with = "rfc3339")]
+    compromised_since: OffsetDateTime,
+}
+
+/// One key.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct KeyringKeyAnswer {
+    /// Its number within the family.
+    #[schema(example = 1)]
+    number: u16,
+    /// `pending`, `active`, `verify_only`, `revoked` or `destroyed`.
+    #[schema(example = "active")]
+    state: &'static str,
+    /// Of a tag epoch the check value of its secret, hex; of a signing key the verifier key (C2SP signed-note).
+    public: String,
+    /// Other tag epochs that derive from the same master secret: who has got hold of one of them has all of them. Left out where there are
+    /// none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    shares_secret_with: Vec<u16>,
+    /// When it was made known.
+    #[serde(with = "rfc3339")]
+    added_at: OffsetDateTime,
+    /// When it became the active one.
+    #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    activated_at: Option<OffsetDateTime>,
+    /// When another took over.
+    #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    retired_at: Option<OffsetDateTime>,
+    /// Set once it is revoked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revoked: Option<RevocationAnswer>,
+    /// When its secret was gone for good.
+    #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    destroyed_at: Option<OffsetDateTime>,
+}
+
+/// All keys. `audit verify --keyring` takes this document.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct KeyringAnswer {
+    /// Tag epochs, ascending.
+    tag: Vec<KeyringKeyAnswer>,
+    /// Audit signing keys, ascending.
+    audit: Vec<KeyringKeyAnswer>,
+}
+
+impl KeyringKeyAnswer {
+    fn of(entry: &KeyEntry, sharing: &[KeyNumber]) -> Self {
+        Self {
+            number: entry.number.get(),
+            state: entry.state.as_str(),
+            public: match &entry.public {
+                Public::Check(check) => check.clone(),
+                Public::Vkey(key) => key.to_string(),
+            },
+            shares_secret_with: sharing.iter().map(|number| number.get()).collect(),
+            added_at: entry.added_at,
+            activated_at: entry.activated_at,
+            retired_at: entry.retired_at,
+            revoked: entry.revoked.as_ref().map(|revocation| RevocationAnswer {
+                at: revocation.at,
+                reason: revocation.reason.clone(),
+                compromised_since: revocation.compromised_since,
+            }),
+            destroyed_at: entry.destroyed_at,
+        }
+    }
+}
+
+impl From<&KeyringView> for KeyringAnswer {
+    fn from(KeyringView { record, sharing }: &KeyringView) -> Self {
+        let sharing = |entry: &KeyEntry| sharing.get(&entry.number).map_or(&[][..], Vec::as_slice);
+        Self {
+            tag: record.tag.iter().map(|entry| KeyringKeyAnswer::of(entry, sharing(entry))).collect(),
+            audit: record.audit.iter().map(|entry| KeyringKeyAnswer::of(entry, &[])).collect(),
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! A body that may be left out.
+
+use axum::body::Body;
+use axum::extract::{FromRequest, Request};
+use axum::http::header::CONTENT_TYPE;
+use http_edge::{ApiBytes, ApiError, ApiJson};
+use serde::Deserialize;
+
+/// A JSON body, or the default where there is none.
+pub(crate) struct OrDefault<T>(pub(crate) T);
+
+impl<T: for<'de> Deserialize<'de> + Default, S: Send + Sync> FromRequest<S> for OrDefault<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let (parts, body) = request.into_parts();
+        let whole = Request::from_parts(parts.clone(), body);
+        let ApiBytes(bytes) = ApiBytes::from_request(whole, state).await?;
+        if bytes.is_empty() && !parts.headers.contains_key(CONTENT_TYPE) {
+            return Ok(Self(T::default()));
+        }
+        let ApiJson(value) =
+            ApiJson::from_request(Request::from_parts(parts, Body::from(bytes)), state).await?;
+        Ok(Self(value))
+    }
+}

@@ -1,0 +1,152 @@
+//! `POST /v1/audit/verify`.
+
+use axum::Json;
+use axum::extract::State;
+use http_edge::ApiError;
+use keyring::NoteStanding;
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use time::serde::rfc3339;
+use utoipa::ToSchema;
+
+use crate::domain::identity::Caller;
+use crate::domain::verified::{Judged, Outcome, Verified};
+use crate::handlers::or_default::OrDefault;
+use crate::handlers::problems::{Body, Contended, Guarded};
+use crate::state::AppState;
+
+/// What to verify; everything unless given.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct VerifyRequest {
+    /// The first entry.
+    from: Option<u64>,
+    /// The entry to stop before.
+    to: Option<u64>,
+    /// Signed checkpoints that were kept elsewhere, at most 20, where the whole chain is verified: it must be the one that they speak of.
+    #[serde(default)]
+    #[schema(max_items = 20)]
+    checkpoints: Vec<String>,
+}
+
+/// Checkpoints that can be brought along at most.
+const MOST_KEPT: usize = 20;
+
+/// What verifying found.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct VerifyAnswer {
+    /// Whether everything asked for is as it was written, and nothing that was signed contradicts it.
+    ok: bool,
+    /// `valid`: and a key that is not revoked has signed where it stood. `unsigned_tail`: the same of the first `signed_size` entries, and this process
+    /// cannot sign the rest. `never_signed`: no signing key was ever active. `unsigned`: one was, and no checkpoint is there, or only a part was asked for. `signed_by_revoked_key`: only a revoked key has signed, neither yes nor no. `broken`: it is not right.
+    #[schema(value_type = String, example = "valid")]
+    state: Outcome,
+    /// Entries found right.
+    checked: u64,
+    /// Entries in the chain that was verified against.
+    size: u64,
+    /// Its head, lower-case hex.
+    head: String,
+    /// Entries that a key which is not revoked has signed.
+    signed_size: u64,
+    /// The first entry that is not right.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_error: Option<FirstErrorAnswer>,
+    /// The latest checkpoint of each signing key, then those that were brought along; empty where only a part was asked for.
+    checkpoints: Vec<CheckpointAnswer>,
+}
+
+/// A signed checkpoint.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct CheckpointAnswer {
+    /// The number of the signing key; left out of one that was brought along.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<u16>,
+    /// Entries it speaks of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<u64>,
+    /// `valid`, `signed_by_revoked_key`, `broken` or `unknown_key`.
+    #[schema(example = "valid")]
+    state: &'static str,
+    /// What is wrong with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'static str>,
+    /// When the key was revoked.
+    #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    revoked_at: Option<OffsetDateTime>,
+    /// From when on the key may have been misused.
+    #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    compromised_since: Option<OffsetDateTime>,
+}
+
+impl From<Judged> for CheckpointAnswer {
+    fn from(judged: Judged) -> Self {
+        let (state, why, dates) = match (judged.contradicted, judged.standing) {
+            (Some(why), _) => ("broken", Some(why), None),
+            (None, NoteStanding::Broken { why, .. }) => ("broken", Some(why), None),
+            (None, NoteStanding::Valid { .. }) => ("valid", None, None),
+            (None, NoteStanding::UnknownKey) => ("unknown_key", None, None),
+            (None, NoteStanding::SignedByRevokedKey { revoked_at, compromised_since, .. }) => {
+                ("signed_by_revoked_key", None, Some((revoked_at, compromised_since)))
+            }
+        };
+        Self {
+            key: judged.number,
+            size: judged.size,
+            state,
+            why,
+            revoked_at: dates.map(|(revoked_at, _)| revoked_at),
+            compromised_since: dates.map(|(_, since)| since),
+        }
+    }
+}
+
+/// An entry that does not verify.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct FirstErrorAnswer {
+    /// Its place in the chain.
+    seq: u64,
+    /// What is wrong with it.
+    why: String,
+}
+
+/// Verifies the chain or a range of it, of the whole also the signed checkpoints, one request of a tenant at a time. The body may be left out.
+#[utoipa::path(
+    post, path = "/v1/audit/verify", tag = "audit", operation_id = "verify_audit", request_body = Option<VerifyRequest>,
+    responses((status = 200, description = "Verified; `ok` tells how it ended", body = VerifyAnswer), Guarded, Body, Contended)
+)]
+pub(crate) async fn verify(
+    caller: Caller,
+    State(state): State<AppState>,
+    OrDefault(request): OrDefault<VerifyRequest>,
+) -> Result<Json<VerifyAnswer>, ApiError> {
+    let (from, to) = (request.from.unwrap_or(0), request.to.unwrap_or(u64::MAX));
+    if from > to {
+        return Err(ApiError::invalid_request(format!("from is {from}; it takes at most to, which is {to}")));
+    }
+    if request.checkpoints.len() > MOST_KEPT {
+        let count = request.checkpoints.len();
+        return Err(ApiError::invalid_request(format!(
+            "checkpoints holds {count}; it takes at most {MOST_KEPT}"
+        )));
+    }
+    if !request.checkpoints.is_empty() && (from, to) != (0, u64::MAX) {
+        let why = "checkpoints goes with the whole chain; leave from and to out";
+        return Err(ApiError::invalid_request(why.to_owned()));
+    }
+    let verified = state.audit.verify(&caller, from..to, request.checkpoints).await?;
+    let (outcome, signed_size) = (verified.outcome(), verified.signed_size());
+    let Verified { report, checkpoints, .. } = verified;
+    Ok(Json(VerifyAnswer {
+        ok: outcome != Outcome::Broken,
+        state: outcome,
+        checked: report.checked,
+        size: report.head.size,
+        head: report.head.hash.to_string(),
+        signed_size,
+        first_error: report
+            .first_error
+            .map(|error| FirstErrorAnswer { seq: error.seq, why: error.why.to_string() }),
+        checkpoints: checkpoints.into_iter().map(Into::into).collect(),
+    }))
+}
