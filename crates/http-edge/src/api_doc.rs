@@ -59,7 +59,9 @@ pub fn problems(rows: &[(&str, &str)]) -> BTreeMap<String, RefOr<Response>> {
     rows.iter().map(|(status, text)| ((*status).to_owned(), RefOr::T(response(status, text)))).collect()
 }
 
-fn whole_seconds() -> Header {
+/// `Retry-After`, where an answer has it.
+#[must_use]
+pub fn whole_seconds() -> Header {
     let number = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).build();
     HeaderBuilder::new().schema(Some(number)).description(Some("When to try again, whole seconds")).build()
 }

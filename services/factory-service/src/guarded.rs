@@ -14,14 +14,14 @@ use crate::handlers::guard::guard;
 use crate::state::AppState;
 
 const FORBIDDEN: &str = "`forbidden`: the key has not the scope";
-const IN_FLIGHT: &str = "`idempotency-in-flight`: the same request is under way; `Retry-After`";
+const IN_FLIGHT: &str = "`idempotency-in-flight`: the same request is under way, with `Retry-After`";
 const REUSED: &str = "`idempotency-key-reused`: the Idempotency-Key was used with another request";
 const TOO_MANY: &str =
     "`rate-limited`: the tenant has 100,000 live Idempotency-Keys; send without one, or after `Retry-After`";
 const UNREADABLE: &str = "`invalid-request`: an Idempotency-Key that cannot be read";
 const KEY_IS: &str = "Sent again with the same key, the request is carried out once and answered as the first time, with \
-                      `Idempotent-Replayed: true`, for 24 h (`Idempotency-TTL`). 1 to 255 printable ASCII characters, as a quoted string \
-                      or bare (draft-ietf-httpapi-idempotency-key-header-07). Refusals are not kept.";
+                      `Idempotent-Replayed: true`, for 24 h (`Idempotency-TTL`). 1 to 255 printable ASCII characters, as a quoted string, \
+                      or bare where it holds no space, comma, semicolon, quotation mark or backslash (draft-ietf-httpapi-idempotency-key-header-07). Refusals are not kept.";
 
 /// `routes` behind the guard: open to keys that have `scope`.
 pub(crate) fn needing(

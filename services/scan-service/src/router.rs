@@ -10,7 +10,7 @@ use http_edge::api_doc::{Common, ProblemBody, tells_of_quota};
 use http_edge::without_head;
 use utoipa::OpenApi;
 use utoipa::openapi::RefOr;
-use utoipa::openapi::path::PathItem;
+use utoipa::openapi::path::{Operation, PathItem};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 use utoipa_swagger_ui::{Config, SwaggerUi};
@@ -40,12 +40,17 @@ pub(crate) fn router(state: AppState) -> Router {
     api.merge(docs.url("/openapi.json", document)).with_state(state)
 }
 
-/// A scan or report is told of its quotas once a limit was asked, however it ends.
+/// A scan or report is told of its quotas once a limit was asked, however it ends. Asking for the form costs nothing.
 fn document_quotas(path: &mut PathItem) {
-    let operations = [&mut path.get, &mut path.post].into_iter().flatten();
-    for operation in operations.filter(|operation| operation.tags.iter().flatten().any(|tag| tag == "scan")) {
+    let spends = |operation: &&mut Operation| {
+        let scans = operation.tags.iter().flatten().any(|tag| tag == "scan");
+        scans && operation.operation_id.as_deref() != Some("find_report_page")
+    };
+    for operation in [&mut path.get, &mut path.post].into_iter().flatten().filter(spends) {
         for (status, response) in &mut operation.responses.responses {
-            if let ("200" | "202" | "404" | "429" | "4XX", RefOr::T(response)) = (status.as_str(), response) {
+            let (status, RefOr::T(response)) = (status.as_str(), response) else { continue };
+            if matches!(status, "200" | "202" | "401" | "403" | "404" | "429" | "500" | "503" | "4XX" | "5XX")
+            {
                 tells_of_quota(response);
             }
         }

@@ -19,7 +19,7 @@ pub(crate) struct Appends;
 pub(crate) struct Named;
 /// For routes that name a tag.
 pub(crate) struct NamedTag;
-/// For routes that can be overtaken.
+/// For routes that can be overtaken, or come at the wrong time.
 pub(crate) struct Contended;
 /// For routes that make a batch's tags.
 pub(crate) struct MakesTags;
@@ -32,7 +32,7 @@ impl IntoResponses for Guarded {
             ("401", "`unauthenticated`: no key, an unknown one, or two that differ"),
             ("429", "`service-overloaded`: no Redis slot came free in time; `Retry-After`"),
             ("500", "`internal`: a fault of our own; the log has it under the `request_id`"),
-            ("503", "`redis-unavailable` or `state-lost`; `Retry-After`"),
+            ("503", "`redis-unavailable`, `state-lost` or `server-timeout`; `Retry-After`"),
         ])
     }
 }
@@ -59,7 +59,10 @@ impl IntoResponses for Body {
 
 impl IntoResponses for Appends {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems(&[("503", "`redis-unavailable`, `state-lost` or `audit-contention`; `Retry-After`")])
+        problems(&[(
+            "503",
+            "`redis-unavailable`, `state-lost`, `audit-contention` or `server-timeout`; `Retry-After`",
+        )])
     }
 }
 
@@ -83,7 +86,10 @@ impl IntoResponses for NamedTag {
 
 impl IntoResponses for Contended {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems(&[("409", "`conflict`: others did the same at the same time; try again")])
+        problems(&[(
+            "409",
+            "`conflict`: it is not in a state for this, or others changed it meanwhile; `detail` says which",
+        )])
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use http_edge::api_doc::problems;
+use http_edge::api_doc::{problems, whole_seconds};
 use utoipa::IntoResponses;
-use utoipa::openapi::RefOr;
-use utoipa::openapi::response::Response;
+use utoipa::openapi::response::{Response, ResponseBuilder};
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::openapi::{Content, RefOr};
 
 /// What every route that takes a tag may answer.
 pub(crate) struct Refused;
@@ -16,6 +17,9 @@ pub(crate) struct Appends;
 /// For routes that ask the limiter's Redis, and take no tag.
 pub(crate) struct Asks;
 
+/// What every page that takes a tag may answer: the same as below `/v1`, as a page.
+pub(crate) struct Pages;
+
 impl IntoResponses for Refused {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         problems(&[
@@ -25,7 +29,7 @@ impl IntoResponses for Refused {
             ("404", "`tag-not-found`: forged, or never made"),
             ("429", "`rate-limited` or `service-overloaded`; `Retry-After`"),
             ("500", "`internal`: a fault of our own; the log has it under the `request_id`"),
-            ("503", "`redis-unavailable` or `state-lost`; `Retry-After`"),
+            ("503", "`redis-unavailable`, `state-lost` or `server-timeout`; `Retry-After`"),
         ])
     }
 }
@@ -45,13 +49,31 @@ impl IntoResponses for Asks {
         problems(&[
             ("429", "`service-overloaded`: no Redis slot came free in time; `Retry-After`"),
             ("500", "`internal`: a fault of our own; the log has it under the `request_id`"),
-            ("503", "`redis-unavailable`; `Retry-After`"),
+            ("503", "`redis-unavailable` or `server-timeout`; `Retry-After`"),
         ])
+    }
+}
+
+impl IntoResponses for Pages {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let page = || {
+            let text = ObjectBuilder::new().schema_type(Type::String).build();
+            let page = Content::new(Some(RefOr::T(Schema::from(text))));
+            ResponseBuilder::new()
+                .description("What the same request below `/v1` is refused for, as a page")
+                .content("text/html", page)
+                .header("Retry-After", whole_seconds())
+                .build()
+        };
+        ["4XX", "5XX"].map(|status| (status.to_owned(), RefOr::T(page()))).into()
     }
 }
 
 impl IntoResponses for Appends {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems(&[("503", "`redis-unavailable`, `state-lost` or `audit-contention`; `Retry-After`")])
+        problems(&[(
+            "503",
+            "`redis-unavailable`, `state-lost`, `audit-contention` or `server-timeout`; `Retry-After`",
+        )])
     }
 }

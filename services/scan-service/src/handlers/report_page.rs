@@ -12,6 +12,7 @@ use crate::domain::limits::Quotas;
 use crate::domain::report::Reason;
 use crate::handlers::caller::Client;
 use crate::handlers::page::{NoticePage, Tone, html};
+use crate::handlers::problems::Pages;
 use crate::handlers::refusal::with_quotas;
 use crate::handlers::report::take;
 use crate::state::AppState;
@@ -34,8 +35,7 @@ pub(crate) struct ReportForm {
     request_body(content = ReportForm, content_type = "application/x-www-form-urlencoded"),
     responses(
         (status = 202, description = "Taken, as a page", content_type = "text/html", body = String),
-        (status = "4XX", description = "As `/v1/report`, as a page", content_type = "text/html", body = String),
-        (status = "5XX", description = "As `/v1/report`, as a page", content_type = "text/html", body = String),
+        Pages,
     )
 )]
 pub(crate) async fn report(

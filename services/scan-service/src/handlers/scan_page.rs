@@ -13,6 +13,7 @@ use crate::domain::scan::Scanned;
 use crate::domain::verdict::Verdict;
 use crate::handlers::caller::Client;
 use crate::handlers::page::{Tone, html};
+use crate::handlers::problems::Pages;
 use crate::handlers::refusal::{of_scan, with_quotas};
 use crate::handlers::scan::{read_tag, scanned};
 use crate::state::AppState;
@@ -43,8 +44,7 @@ struct VerdictPage<'a> {
     params(("tag_id" = String, Path, description = "The tag, in any accepted form")),
     responses(
         (status = 200, description = "The verdict as a page", content_type = "text/html", body = String),
-        (status = "4XX", description = "As `/v1/scan/{tag_id}`, as a page", content_type = "text/html", body = String),
-        (status = "5XX", description = "As `/v1/scan/{tag_id}`, as a page", content_type = "text/html", body = String),
+        Pages,
     )
 )]
 pub(crate) async fn show(

@@ -226,10 +226,17 @@ async fn the_api_describes_exactly_its_routes() {
         "the description is of what is answered"
     );
     test_support::assert_sound_document(&document);
+    for page in [&document["paths"]["/t/{tag_id}"]["get"], &document["paths"]["/t/{tag_id}/report"]["post"]] {
+        for header in ["RateLimit", "RateLimit-Policy", "Retry-After"] {
+            assert!(page["responses"]["4XX"]["headers"][header].is_object(), "{header}");
+        }
+    }
+    let form = &document["paths"]["/t/{tag_id}/report"]["get"]["responses"];
+    assert!(form["4XX"].is_object() && form["4XX"]["headers"].is_null(), "asking for the form costs nothing");
     for (path, method) in [("/v1/scan/{tag_id}", "get"), ("/v1/scan", "post"), ("/v1/report", "post")] {
         let responses = &document["paths"][path][method]["responses"];
         let good = if path == "/v1/report" { "202" } else { "200" };
-        for status in [good, "404", "429"] {
+        for status in [good, "401", "403", "404", "429", "500", "503"] {
             for header in ["RateLimit", "RateLimit-Policy"] {
                 assert!(responses[status]["headers"][header].is_object(), "{method} {path}: {status}");
             }
