@@ -320,7 +320,10 @@ unset "${!TAG_MASTER_SECRET@}" "${!FACTORY_API_KEY@}" "${!AUDIT_SIGNING_KEY@}" M
 
 step "Secrets"
 make_secrets
-if [[ "$SECRETS_ONLY" == yes ]]; then exit 0; fi
+if [[ "$SECRETS_ONLY" == yes ]]; then
+  step "Summary: the secrets are in .dev/env; nothing was started"
+  exit 0
+fi
 need_curl
 
 step "Redis"

@@ -9,6 +9,7 @@ mod openapi;
 mod port;
 mod process;
 mod redis_server;
+mod rights;
 
 use std::future::Future;
 use std::time::Duration;

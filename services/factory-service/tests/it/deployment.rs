@@ -1,10 +1,11 @@
 //! Lost state is never mistaken for an empty shop, and nothing is lost by a restart.
 
 use redis::AsyncCommands;
+use reqwest::Method;
 use serde_json::{Value, json};
 use test_support::{RedisServer, eventually};
 
-use crate::support::{Factory, SOON, answer, start, stored_keys, text};
+use crate::support::{Factory, SECRET, SOON, answer, start, stored_keys, text};
 
 /// What readiness says of one dependency.
 fn check(readiness: &Value, name: &str) -> Value {
@@ -154,4 +155,48 @@ async fn a_weak_storage_policy_is_a_warning_and_still_ready() {
     let metrics = answer(factory.client.get(format!("{}/metrics", factory.base))).await.text;
     assert!(metrics.contains("voketag_redis_storage_warnings{pool=\"durable\",concern=\"eviction\"} 1"));
     assert!(metrics.contains("voketag_redis_storage_warnings{pool=\"durable\",concern=\"fsync\"} 1"));
+}
+
+#[tokio::test]
+async fn the_rights_that_the_manual_names_are_enough() {
+    let redis = RedisServer::start().await;
+    let url = redis.with_documented_rights().await;
+    let keys = [("AUDIT_SIGNING_KEY", SECRET), ("TAG_MASTER_SECRET_2", SECRET)];
+    let factory = Factory::start(&url, &keys).await;
+    let batch = factory.batch(2).await;
+    let batch_path = format!("/v1/batches/{}", text(&batch["id"]));
+    let tag = text(&factory.tags(&batch, "").await[0]["tag_id"]);
+    let product = format!("/v1/products/{}", text(&batch["product_id"]));
+    factory.patch(&product, &json!({"name": "Rain jacket, red"})).await.expect(200);
+    let why = json!({"reason": "test"});
+    factory.post(&format!("/v1/tags/{tag}/revoke"), &why).await.expect(200);
+    factory.post(&format!("{batch_path}/recall"), &why).await.expect(200);
+    factory.post("/v1/admin/tenants", &json!({"id": "acme"})).await.expect(201);
+    let key = json!({"tenant": "acme", "scopes": ["audit:read"]});
+    let made = factory.post("/v1/admin/keys", &key).await.expect(201);
+    let whole = text(&made["key"]);
+    let key_path = format!("/v1/admin/keys/{}", text(&made["id"]));
+    factory.post(&format!("{key_path}/rotate"), &json!({})).await.expect(201);
+    let once = factory.request(Method::POST, &format!("{key_path}/revoke")).json(&why);
+    answer(once.header("Idempotency-Key", "once")).await.expect(200);
+    answer(factory.client.get(format!("{}/v1/audit/head", factory.base)).bearer_auth(whole))
+        .await
+        .refused(401, "unauthenticated");
+    factory.post("/v1/admin/tenants/acme/suspend", &why).await.expect(200);
+    factory.post("/v1/admin/keyring/tag", &json!({"number": 2})).await.expect(200);
+    factory.post("/v1/admin/keyring/tag/2/activate", &json!({})).await.expect(200);
+    for path in [
+        "/v1/products",
+        "/v1/batches",
+        "/v1/admin/tenants",
+        "/v1/admin/keys?tenant=acme",
+        "/v1/admin/keyring",
+        "/v1/audit/events",
+    ] {
+        factory.get(path).await.expect(200);
+    }
+    assert_eq!(factory.get("/v1/admin/audit/export").await.status, 200);
+    assert_eq!(factory.get("/v1/audit/checkpoint").await.status, 200);
+    assert_eq!(factory.post("/v1/audit/verify", &json!({})).await.expect(200)["state"], "valid");
+    assert_eq!(redis.refused_for_want_of_rights().await, []);
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use test_support::RedisServer;
 
 use crate::app::{App, open, open_at, send, spawn};
+use crate::partners::Partner;
 use crate::shop::{SECRET, SIZE, Shop};
 
 /// The names of docs/CONTRACT.md §10.
@@ -274,4 +275,27 @@ async fn docs_are_served_with_a_policy_that_lets_their_own_scripts_run() {
     let start = app.get("/docs/swagger-initializer.js").await;
     assert!(start.text.contains("/openapi.json"), "{}", start.text);
     app.get("/docs/no-such-file").await.assert_problem(404, "not-found");
+}
+
+#[tokio::test]
+async fn the_rights_that_the_manual_names_are_enough() {
+    let (shop, limiter, global) =
+        (Shop::open().await, RedisServer::start().await, RedisServer::start().await);
+    let partner = Partner::of(&shop).await;
+    let url = shop.redis.with_documented_rights().await;
+    let (apart, above) = (limiter.with_documented_rights().await, global.with_documented_rights().await);
+    let of_their_own = [("RATE_LIMIT_REDIS_URL", apart.as_str()), ("GLOBAL_REDIS_URL", above.as_str())];
+    for settings in [&[][..], &of_their_own] {
+        let app = open_at(&url, settings).await;
+        for _ in 0..2 {
+            assert_eq!(app.scan(shop.tag(0)).await.status, 200);
+            assert_eq!(partner.scan(&app, shop.tag(1)).await.status, 200);
+        }
+        let report = json!({"tag_id": shop.tag(0).to_string(), "reason": "other"});
+        assert_eq!(app.post_json("/v1/report", &report).await.status, 202);
+        assert_eq!(app.get("/v1/region").await.status, 200);
+    }
+    for redis in [&shop.redis, &limiter, &global] {
+        assert_eq!(redis.refused_for_want_of_rights().await, []);
+    }
 }
