@@ -27,6 +27,17 @@ async fn a_key_is_shown_once_and_does_what_its_scopes_say() {
     let listed = factory.get(&location).await.expect(200);
     assert!(listed.get("key").is_none_or(Value::is_null), "{listed}");
     assert_eq!((&listed["tenant"], &listed["label"]), (&json!("acme"), &json!("reader")));
+    let events = factory.events().await;
+    let said = events.iter().find(|event| event["action"] == "key.created").unwrap();
+    assert_eq!(
+        (&said["tenant"], &said["resource"]),
+        (&json!("acme"), &json!(format!("key/{}", text(&made["id"]))))
+    );
+    assert_eq!(
+        said["details"],
+        json!({"scopes": "factory:read", "label": "reader"}),
+        "and nothing of the secret"
+    );
 
     send(&factory, &shown, Method::GET, PRODUCT, None).await.expect(200);
     let refused = send(&factory, &shown, Method::POST, PRODUCT, Some(&product())).await;
@@ -98,14 +109,17 @@ async fn a_rotated_key_goes_on_for_its_overlap() {
     let (_redis, factory) = start().await;
     let old = brand(&factory, "acme").await;
     let path = format!("/v1/admin/keys/{}/rotate", &old[3..11]);
-    let rotated = factory.post(&path, &json!({"overlap_s": 3600})).await.expect(201);
+    let admin = key(&factory, "default", &["admin"]).await;
+    let rotated =
+        send(&factory, &admin, Method::POST, &path, Some(&json!({"overlap_s": 3600}))).await.expect(201);
     let new = text(&rotated["key"]);
+    assert_eq!(rotated["created_by"], json!(format!("key/{}", &admin[3..11])), "not who made the old one");
     assert_eq!(rotated["replaces"], json!(&old[3..11]));
     for valid in [&old, &new] {
         send(&factory, valid, Method::GET, PRODUCT, None).await.expect(200);
     }
     let was = factory.get(&format!("/v1/admin/keys/{}", &old[3..11])).await.expect(200);
-    assert_eq!(was["rotated"]["to"], rotated["id"]);
+    assert_eq!((&was["rotated"]["to"], &was["created_by"]), (&rotated["id"], &json!("key/bootstrap")));
     // A key is rotated once; its successor can be.
     factory.post(&path, &json!({})).await.refused(409, "conflict");
     let path = format!("/v1/admin/keys/{}/rotate", text(&rotated["id"]));
