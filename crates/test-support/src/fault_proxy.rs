@@ -11,6 +11,7 @@ use std::future::poll_fn;
 use std::io;
 use std::mem::take;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Poll;
@@ -126,7 +127,10 @@ struct State {
 
 impl State {
     fn cut(&mut self) {
-        self.listener = None;
+        // Dropping alone would not do while a child that another test has forked holds a copy.
+        if let Some(listener) = self.listener.take() {
+            shut(&listener, Shutdown::Both);
+        }
         for socket in self.links.drain().flat_map(|(_, sockets)| sockets) {
             shut(&socket, Shutdown::Both);
         }
@@ -164,7 +168,7 @@ impl Shared {
 }
 
 /// An error means that the socket is no longer connected, which is what was asked for.
-fn shut(socket: &TcpStream, how: Shutdown) {
+fn shut(socket: &impl AsFd, how: Shutdown) {
     let _ = rustix::net::shutdown(socket, how);
 }
 
