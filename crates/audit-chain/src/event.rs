@@ -389,14 +389,10 @@ fn parse_time(text: &str) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const ID: Uuid = Uuid::from_u128(0x019c6652_5e00_7000_8000_000000000001);
-
-    fn plain() -> NewEvent {
-        NewEvent {
+impl NewEvent {
+    /// One in which a test changes what it is about.
+    pub(crate) fn sample() -> Self {
+        Self {
             tenant: "default".into(),
             actor: "key/bootstrap".into(),
             action: "product.created".into(),
@@ -406,6 +402,14 @@ mod tests {
             details: Details::new(),
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const ID: Uuid = Uuid::from_u128(0x019c6652_5e00_7000_8000_000000000001);
 
     fn from_json(event: &serde_json::Value) -> Event {
         let text = |name: &str| event[name].as_str().unwrap().to_owned();
@@ -451,7 +455,7 @@ mod tests {
     fn an_event_may_have_16_kib_and_not_a_byte_more() {
         let with = |letters: usize| {
             let details = Details::new().with("text", "x".repeat(letters));
-            Event::new(0, ID, [0; 16], NewEvent { details, ..plain() })
+            Event::new(0, ID, [0; 16], NewEvent { details, ..NewEvent::sample() })
         };
         let overhead = with(0).unwrap().payload().len();
         assert_eq!(with(MAX_EVENT_BYTES - overhead).unwrap().payload().len(), MAX_EVENT_BYTES);
@@ -464,17 +468,17 @@ mod tests {
         let v4 = Uuid::from_u128(0x019c6652_5e00_4000_8000_000000000001);
         let odd_variant = Uuid::from_u128(0x019c6652_5e00_7000_c000_000000000001);
         for id in [v4, odd_variant, Uuid::nil()] {
-            assert_eq!(Event::new(0, id, [0; 16], plain()).unwrap_err(), EventError::IdVersion);
+            assert_eq!(Event::new(0, id, [0; 16], NewEvent::sample()).unwrap_err(), EventError::IdVersion);
         }
     }
 
     #[test]
     fn time_is_bounded_by_the_year_9999() {
-        let last = Event::new(MAX_UNIX_MILLIS, ID, [0; 16], plain()).unwrap();
+        let last = Event::new(MAX_UNIX_MILLIS, ID, [0; 16], NewEvent::sample()).unwrap();
         assert!(last.payload().ends_with(b"\"ts\":\"9999-12-31T23:59:59.999Z\"}"));
         let unix_millis = MAX_UNIX_MILLIS + 1;
         assert_eq!(
-            Event::new(unix_millis, ID, [0; 16], plain()).unwrap_err(),
+            Event::new(unix_millis, ID, [0; 16], NewEvent::sample()).unwrap_err(),
             EventError::Time { unix_millis }
         );
     }
@@ -492,7 +496,7 @@ mod tests {
             1_771_243_200_000,
             ID,
             [0; 16],
-            NewEvent { ip: Some([192, 0, 2, 1].into()), ..plain() },
+            NewEvent { ip: Some([192, 0, 2, 1].into()), ..NewEvent::sample() },
         );
         let good = String::from_utf8(good.unwrap().payload).unwrap();
         for (from, to) in [

@@ -204,7 +204,7 @@ fn strange(reply: &Value) -> Error {
 mod tests {
     use super::*;
     use crate::effect::Write;
-    use crate::event::{Details, NewEvent};
+    use crate::event::NewEvent;
     use crate::hash::{entry_hash, genesis_prev};
     use ambient::{SystemClock, entropy};
     use redis::AsyncCommands;
@@ -230,15 +230,7 @@ mod tests {
     }
 
     fn prepared(effect: Effect) -> Prepared {
-        let what = NewEvent {
-            tenant: "default".into(),
-            actor: "key/1".into(),
-            action: "tag.revoked".into(),
-            resource: "tag/1".into(),
-            request_id: "r".into(),
-            ip: None,
-            details: Details::new(),
-        };
+        let what = NewEvent::sample();
         let event = Event::new(0, ambient::uuid_v7(0), entropy::random_bytes(), what).unwrap();
         Prepared::new(&event, effect)
     }

@@ -181,7 +181,7 @@ pub fn verify_elements<E: AsRef<[u8]>>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Details, Event, NewEvent};
+    use crate::event::{Event, NewEvent};
     use uuid::Uuid;
 
     const ORIGIN: &str = "voketag.local/audit";
@@ -191,15 +191,7 @@ mod tests {
         let mut prev = genesis_prev(ORIGIN);
         let mut elements = Vec::new();
         for seq in 0..length {
-            let what = NewEvent {
-                tenant: "default".into(),
-                actor: "key/1".into(),
-                action: "tag.revoked".into(),
-                resource: format!("tag/{seq}"),
-                request_id: "r".into(),
-                ip: None,
-                details: Details::new(),
-            };
+            let what = NewEvent { resource: format!("tag/{seq}"), ..NewEvent::sample() };
             let id = Uuid::from_u128(0x019c6652_5e00_7000_8000_000000000000 + u128::from(seq));
             let event = Event::new(1_771_243_200_000 + seq, id, [0; 16], what).unwrap();
             prev = entry_hash(seq, &prev, &payload_hash(event.payload()));

@@ -218,15 +218,7 @@ mod tests {
 
     /// One that waits, whose event has about so many bytes.
     fn waiter(bytes: usize) -> (Waiter, oneshot::Receiver<Answer>) {
-        let what = NewEvent {
-            tenant: "default".into(),
-            actor: "key/1".into(),
-            action: "tag.revoked".into(),
-            resource: "tag/1".into(),
-            request_id: "r".into(),
-            ip: None,
-            details: Details::new().with("text", "x".repeat(bytes)),
-        };
+        let what = NewEvent { details: Details::new().with("text", "x".repeat(bytes)), ..NewEvent::sample() };
         let event = Event::new(0, ambient::uuid_v7(0), [0; 16], what).unwrap();
         let (answer, answered) = oneshot::channel();
         (Waiter::new(Prepared::new(&event, Effect::none()), answer, Duration::ZERO), answered)

@@ -313,7 +313,7 @@ impl Worker {
 mod tests {
     use super::*;
     use crate::effect::Effect;
-    use crate::event::{Details, Event, NewEvent};
+    use crate::event::{Event, NewEvent};
     use crate::hash::genesis_prev;
     use crate::script::Prepared;
     use ambient::ManualClock;
@@ -345,15 +345,7 @@ mod tests {
         let mut worker = Worker::new(log, queue, config, clock, AuditMetrics::default());
         let mut head = Head { size: 0, hash: genesis_prev("test") };
         let callers = std::array::from_fn(|number| {
-            let what = NewEvent {
-                tenant: "default".into(),
-                actor: "key/1".into(),
-                action: "tag.revoked".into(),
-                resource: format!("tag/{number}"),
-                request_id: "r".into(),
-                ip: None,
-                details: Details::new(),
-            };
+            let what = NewEvent { resource: format!("tag/{number}"), ..NewEvent::sample() };
             let event = Event::new(0, ambient::uuid_v7(0), [0; 16], what).unwrap();
             let (answer, answered) = oneshot::channel();
             worker.waiting.push(Waiter::new(Prepared::new(&event, Effect::none()), answer, Duration::ZERO));
