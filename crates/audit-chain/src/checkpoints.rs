@@ -1,8 +1,9 @@
 //! The Merkle tree over the stored chain, and the signed notes about it.
 //!
-//! What is stored is the compact range at the size of the last note, so that the next one reads only the entries since, and
-//! of those only the hashes. The range is a convenience: one that is lost, cannot be read, or is not what a note commits to that the signer
-//! believes is computed anew from the first entry, and then has to agree with all those notes. A note goes into the store by one script
+//! What is stored is the tree's edge at the size of the last note, so that the next one reads only the entries since, and of those only
+//! the hashes. It is a convenience, and believed only where it is tied to both: with the hash that the chain has in its last place it
+//! must give the root that a note commits to which the signer believes, and each entry's hash covers all before it. Else the tree is computed
+//! anew from the first entry. Either way it has to agree with all such notes that are larger. A note goes into the store by one script
 //! call that looks once more at everything the signer relied on.
 
 use crate::error::ReadError;
@@ -51,28 +52,69 @@ pub enum NoteStored {
         /// Which, from 0.
         record: usize,
     },
-    /// A larger range stands, since somebody signed further; nothing was stored.
+    /// A larger edge stands, since somebody signed further; nothing was stored.
     Behind,
 }
 
-/// The tree's right edge, from which the next note is computed.
+/// The tree's right edge, from which the next note is computed: all leaves but the last, and the last as the chain has it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Edge {
-    /// The tree so far.
-    pub range: CompactRange,
-    /// What was signed before and the tree has to agree with: nothing where a note commits to the stored range.
-    pub signed: Vec<Checkpoint>,
+    behind: CompactRange,
+    last: Option<Hash>,
+    /// What was signed and the tree has to agree with when it is extended, ascending.
+    signed: Vec<Checkpoint>,
     /// What is stored in its place and is not believed: it is replaced, whatever size it claims.
     distrusted: Vec<u8>,
 }
 
-impl From<CompactRange> for Edge {
-    fn from(range: CompactRange) -> Self {
-        Self { range, signed: Vec::new(), distrusted: Vec::new() }
+impl Edge {
+    /// Leaves so far.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.behind.size() + u64::from(self.last.is_some())
+    }
+
+    /// The root over all leaves so far.
+    #[must_use]
+    pub fn root(&self) -> Hash {
+        let mut whole = self.behind.clone();
+        self.last.iter().for_each(|leaf| whole.push(*leaf));
+        whole.root()
+    }
+
+    fn push(&mut self, leaf: Hash) {
+        if let Some(before) = self.last.replace(leaf) {
+            self.behind.push(before);
+        }
+    }
+
+    /// `u64be(size)`, then all leaves but the last as a compact range.
+    fn to_bytes(&self) -> Vec<u8> {
+        [&self.size().to_be_bytes()[..], &self.behind.to_bytes()].concat()
+    }
+
+    /// From [`Self::to_bytes`]: how many leaves there are, and the edge without the last one.
+    fn from_bytes(bytes: &[u8]) -> Option<(u64, Self)> {
+        let (size, behind) = bytes.split_first_chunk::<8>()?;
+        let (size, behind) = (u64::from_be_bytes(*size), CompactRange::from_bytes(behind)?);
+        let fits = behind.size() == size.saturating_sub(1);
+        fits.then(|| (size, Self { behind, ..Self::default() }))
     }
 }
 
-/// The compact range and the notes of one chain.
+/// How an edge was extended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extended {
+    /// It reaches the head.
+    Yes,
+    /// What was signed of `size` entries is not what the chain has there.
+    Contradicted {
+        /// Of how many entries it speaks.
+        size: u64,
+    },
+}
+
+/// The edge and the notes of one chain.
 #[derive(Debug, Clone)]
 pub struct CheckpointStore {
     log: AuditLog,
@@ -91,30 +133,52 @@ impl CheckpointStore {
         &self.log
     }
 
-    /// The stored edge, if a note commits to it that is `believed`; else that of the empty tree, and what those notes commit to.
+    /// The stored edge, where it is tied to the chain and to a note that is `believed`; else that of the empty tree. And the latest note of each
+    /// key, as of the same moment.
     ///
     /// # Errors
     /// [`ReadError::Redis`].
-    pub async fn edge(&self, believed: impl Fn(&SignedNote) -> bool) -> Result<Edge, ReadError> {
+    pub async fn edge(
+        &self,
+        believed: impl Fn(&SignedNote) -> bool,
+    ) -> Result<(Edge, BTreeMap<u16, String>), ReadError> {
         let call = READ.invoke().key(keys::RANGE).key(keys::NOTES);
         let (stored, notes): (Option<Vec<u8>>, BTreeMap<u16, String>) = call.run(self.log.pool()).await?;
         let read = |text: &String| {
             let note = SignedNote::parse(text.as_bytes()).ok().filter(&believed)?;
             note.checkpoint().ok()
         };
-        let signed: Vec<Checkpoint> = notes.values().filter_map(read).collect();
-        let distrusted = stored.unwrap_or_default();
-        let commits_to = |range: &CompactRange| {
-            signed.iter().any(|note| note.size == range.size() && note.root == range.root())
-        };
-        if let Some(range) = CompactRange::from_bytes(&distrusted).filter(commits_to) {
-            return Ok(range.into());
+        let mut signed: Vec<Checkpoint> = notes.values().filter_map(read).collect();
+        signed.sort_by_key(|checkpoint| checkpoint.size);
+        let stored = stored.unwrap_or_default();
+        if let Some(mut edge) = self.tied(&stored, &signed).await? {
+            edge.signed = signed.into_iter().filter(|checkpoint| checkpoint.size > edge.size()).collect();
+            return Ok((edge, notes));
         }
-        if !distrusted.is_empty() {
-            let length = distrusted.len();
-            tracing::warn!(length, "the stored Merkle range is not what was signed last; computing it anew");
+        if !stored.is_empty() {
+            let length = stored.len();
+            tracing::warn!(
+                length,
+                "the stored edge of the Merkle tree is not what was signed; computing it anew"
+            );
         }
-        Ok(Edge { range: CompactRange::new(), signed, distrusted })
+        Ok((Edge { signed, distrusted: stored, ..Edge::default() }, notes))
+    }
+
+    /// The stored edge with its last leaf from the chain, if one of the notes commits to that.
+    async fn tied(&self, stored: &[u8], signed: &[Checkpoint]) -> Result<Option<Edge>, ReadError> {
+        let Some((size, mut edge)) = Edge::from_bytes(stored) else { return Ok(None) };
+        if !signed.iter().any(|checkpoint| checkpoint.size == size) {
+            return Ok(None);
+        }
+        match self.read_to(&mut edge, size).await {
+            Ok(()) => {}
+            Err(ReadError::Damaged { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        let root = edge.root();
+        let commits = |checkpoint: &Checkpoint| checkpoint.size == size && checkpoint.root == root;
+        Ok(signed.iter().any(commits).then_some(edge))
     }
 
     /// The latest signed note of each key, by number.
@@ -133,18 +197,29 @@ impl CheckpointStore {
         self.ask(redis::cmd("HGET").arg(keys::NOTES).arg(number)).await
     }
 
-    /// Takes the hashes of the entries after `range` into it, up to `head`.
+    /// Takes the hashes of the entries after `edge` into it, up to `head`, and holds it against what was signed on the way.
     ///
     /// # Errors
     /// [`ReadError::Damaged`] when an entry is not there, or the last one is not the head's; [`ReadError::StateLost`] when the
-    /// range is larger than the chain; else as reading fails.
-    pub async fn extend(&self, range: &mut CompactRange, head: Head) -> Result<(), ReadError> {
-        if range.size() > head.size {
-            return Err(StateLoss::HeadLower { seen: range.size(), found: head.size }.into());
+    /// edge is larger than the chain; else as reading fails.
+    pub async fn extend(&self, edge: &mut Edge, head: Head) -> Result<Extended, ReadError> {
+        if edge.size() > head.size {
+            return Err(StateLoss::HeadLower { seen: edge.size(), found: head.size }.into());
         }
-        match self.read_to(range, head.size).await? {
-            Some(hash) if hash != head.hash => Err(ReadError::Damaged { seq: head.size - 1 }),
-            _ => Ok(()),
+        for checkpoint in std::mem::take(&mut edge.signed) {
+            let size = checkpoint.size;
+            if size > head.size {
+                return Ok(Extended::Contradicted { size });
+            }
+            self.read_to(edge, size).await?;
+            if edge.root() != checkpoint.root {
+                return Ok(Extended::Contradicted { size });
+            }
+        }
+        self.read_to(edge, head.size).await?;
+        match edge.last {
+            Some(last) if last != head.hash => Err(ReadError::Damaged { seq: head.size - 1 }),
+            _ => Ok(Extended::Yes),
         }
     }
 
@@ -158,34 +233,30 @@ impl CheckpointStore {
         sizes: impl IntoIterator<Item = u64>,
     ) -> Result<BTreeMap<u64, Hash>, ReadError> {
         let sizes: BTreeSet<u64> = sizes.into_iter().collect();
-        let (mut range, mut roots) = (CompactRange::new(), BTreeMap::new());
+        let (mut edge, mut roots) = (Edge::default(), BTreeMap::new());
         for size in sizes {
-            self.read_to(&mut range, size).await?;
-            roots.insert(size, range.root());
+            self.read_to(&mut edge, size).await?;
+            roots.insert(size, edge.root());
         }
         Ok(roots)
     }
 
-    /// Takes the hashes of the entries after `range` into it, up to `size`; gives the last one, if any was read.
-    async fn read_to(&self, range: &mut CompactRange, size: u64) -> Result<Option<Hash>, ReadError> {
-        let mut last = None;
-        while range.size() < size {
-            let at = range.size();
+    /// Takes the hashes of the entries after `edge` into it, up to `size`.
+    async fn read_to(&self, edge: &mut Edge, size: u64) -> Result<(), ReadError> {
+        while edge.size() < size {
+            let at = edge.size();
             let segment_end = (at / SEGMENT_ENTRIES + 1) * SEGMENT_ENTRIES;
             let end = (at + PAGE).min(segment_end).min(size);
             let (first, beyond) = (keys::place_in_segment(at), keys::place_in_segment(end - 1));
             let call = LEAF_HASHES.invoke().key(keys::segment_of(at)).arg(first).arg(beyond);
             let hashes: Vec<u8> = call.run_within(self.log.pool(), PAGE_DEADLINE).await?;
             let (hashes, _cut_short) = hashes.as_chunks::<32>();
-            for hash in hashes {
-                last = Some(Hash::from_bytes(*hash));
-                range.push(Hash::from_bytes(*hash));
-            }
-            if range.size() != end {
-                return Err(ReadError::Damaged { seq: range.size().min(end) });
+            hashes.iter().for_each(|hash| edge.push(Hash::from_bytes(*hash)));
+            if edge.size() != end {
+                return Err(ReadError::Damaged { seq: edge.size().min(end) });
             }
         }
-        Ok(last)
+        Ok(())
     }
 
     /// Stores the edge, and `note` as the latest of key `number`, provided that each of `standing` still stands.
@@ -201,8 +272,8 @@ impl CheckpointStore {
     ) -> Result<NoteStored, redis_pool::Error> {
         let mut call = STORE.invoke().key(keys::RANGE).key(keys::NOTES);
         standing.iter().for_each(|record| call.push_key(&record.key[..]));
-        call.push_arg(edge.range.size());
-        call.push_arg(edge.range.to_bytes());
+        call.push_arg(edge.size());
+        call.push_arg(edge.to_bytes());
         call.push_arg(number);
         call.push_arg(note);
         call.push_arg(&edge.distrusted[..]);

@@ -6,7 +6,7 @@
 //! | `vt1:{audit}:seg:<n>` | list | entries `n × 4096 ..`, each `hash(32) ‖ payload` | for ever |
 //! | `vt1:{audit}:gen` | string | `u64be(generation) ‖ u64be(born, Unix ms)` of the ids written now | for ever |
 //! | `vt1:{audit}:ids:<g>` | hash | event id (16 bytes) → seq | 72 h, or until two generations later |
-//! | `vt1:{audit}:range` | string | `u64be(size) ‖ hashes`: the Merkle tree at the last checkpoint | for ever |
+//! | `vt1:{audit}:range` | string | `u64be(size)`, then all leaves but the last as a compact range: the Merkle tree at the last checkpoint | for ever |
 //! | `vt1:{audit}:notes` | hash | number of a signing key → its latest signed checkpoint | for ever |
 //! | `vt1:{audit}:probe:<type>` | any | nothing | one script call; a second where Redis refuses `DEL` |
 

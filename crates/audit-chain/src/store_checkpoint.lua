@@ -1,6 +1,6 @@
--- Stores how far the Merkle tree was computed, and a signed note of that size, if all that the signer relied on still stands.
+-- Stores the Merkle tree's edge, and a signed note of that size, if all that the signer relied on still stands.
 -- KEYS: 1 range  2 notes  3.. records that must begin as the signer saw them
--- ARGV: 1 size (integer, decimal)  2 the range, u64be(size) and its hashes  3 number of the key  4 the signed note
+-- ARGV: 1 size (integer, decimal)  2 the edge, u64be(size) and more  3 number of the key  4 the signed note
 --       5 a stored range that is replaced whatever size it claims, or ''  6.. what the record with that place begins with
 -- Reply: 0 stored; n > 0 the nth of those records begins otherwise, nothing was stored; -1 the stored range is larger, since
 --        somebody signed further meanwhile: nothing was stored.

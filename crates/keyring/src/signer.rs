@@ -3,9 +3,9 @@
 //! A key that was revoked cannot sign: whoever is not the active key in the snapshot is not asked, and the script that stores
 //! the note compares the keyring's revision with the one that the signer saw. A note that was not stored was never shown.
 
-use audit_chain::checkpoints::{CheckpointStore, NoteStored, Standing};
+use audit_chain::checkpoints::{CheckpointStore, Extended, NoteStored, Standing};
 use audit_chain::note::{Checkpoint, SignedNote};
-use audit_chain::{AuditLog, Head, ReadError};
+use audit_chain::{AuditLog, ReadError};
 use catalog::Deployment;
 use std::sync::Arc;
 
@@ -40,7 +40,7 @@ pub enum SignError {
     /// The keyring or the deployment has changed since it was looked at; look again.
     #[error("the keyring has changed since it was looked at")]
     Overtaken,
-    /// The chain is not the one that was signed before.
+    /// The chain is not the one that was signed before. A new note would take the place of the one that shows it.
     #[error("a signed checkpoint of {size} entries contradicts the chain; nothing more is signed")]
     Contradicted {
         /// Of how many entries it speaks.
@@ -68,7 +68,7 @@ impl CheckpointSigner {
         Self { store: CheckpointStore::new(log), keys }
     }
 
-    /// The notes and the range.
+    /// The notes and the edge.
     #[must_use]
     pub fn store(&self) -> &CheckpointStore {
         &self.store
@@ -93,15 +93,18 @@ impl CheckpointSigner {
         let judges = AuditKeys::of(snapshot.record());
         let believed = |note: &SignedNote| matches!(judges.judge(note), NoteStanding::Valid { .. });
         // Before the head: what others sign meanwhile is of a larger size.
-        let mut edge = self.store.edge(believed).await?;
+        let (mut edge, notes) = self.store.edge(believed).await?;
         let head = self.store.log().head().await?;
-        if let Some(standing) = self.standing(key, head.size).await? {
-            return Ok(standing);
+        if let Extended::Contradicted { size } = self.store.extend(&mut edge, head).await? {
+            return Err(SignError::Contradicted { size });
         }
-        self.agrees(&edge.signed, head).await?;
-        self.store.extend(&mut edge.range, head).await?;
-        let (size, root) = (edge.range.size(), edge.range.root());
+        let (size, root) = (edge.size(), edge.root());
         let checkpoint = Checkpoint { origin: self.keys.origin().to_owned(), size, root };
+        if let Some(note) =
+            notes.get(&key.get()).filter(|text| self.read_own(key, text).as_ref() == Some(&checkpoint))
+        {
+            return Ok(SignedCheckpoint { checkpoint, key, note: note.clone(), fresh: false });
+        }
         let note = self.keys.sign(key, &checkpoint).ok_or(SignError::NotHeld(key))?.to_string();
         let seen = [
             Standing { key: catalog::keys::DEPLOYMENT.into(), prefix: deployment.prefix().into() },
@@ -115,26 +118,18 @@ impl CheckpointSigner {
         }
     }
 
-    /// Whether the chain is still the one that was signed before. One that is not must not be signed: the note that shows it
-    /// would be replaced.
-    async fn agrees(&self, signed: &[Checkpoint], head: Head) -> Result<(), SignError> {
-        let sizes = signed.iter().map(|checkpoint| checkpoint.size).filter(|size| *size <= head.size);
-        let roots = self.store.roots_at(sizes).await?;
-        match signed.iter().find(|checkpoint| roots.get(&checkpoint.size) != Some(&checkpoint.root)) {
-            Some(other) => Err(SignError::Contradicted { size: other.size }),
-            None => Ok(()),
-        }
-    }
-
     /// The standing note of that key, if it covers at least `size` entries and is what this process would have signed.
     async fn standing(&self, key: KeyNumber, size: u64) -> Result<Option<SignedCheckpoint>, SignError> {
-        let Some(text) = self.store.note(key.get()).await? else { return Ok(None) };
-        let ours = |note: &SignedNote| {
-            let line = note.signatures().first()?;
-            self.keys.vkey(key)?.verifies(note.text(), line).then(|| note.checkpoint().ok()).flatten()
-        };
-        let checkpoint = SignedNote::parse(text.as_bytes()).ok().as_ref().and_then(ours);
-        let checkpoint = checkpoint.filter(|read| read.origin == self.keys.origin() && read.size >= size);
-        Ok(checkpoint.map(|checkpoint| SignedCheckpoint { checkpoint, key, note: text, fresh: false }))
+        let Some(note) = self.store.note(key.get()).await? else { return Ok(None) };
+        let checkpoint = self.read_own(key, &note).filter(|read| read.size >= size);
+        Ok(checkpoint.map(|checkpoint| SignedCheckpoint { checkpoint, key, note, fresh: false }))
+    }
+
+    /// What a note commits to that the key signed, for this chain.
+    fn read_own(&self, key: KeyNumber, text: &str) -> Option<Checkpoint> {
+        let note = SignedNote::parse(text.as_bytes()).ok()?;
+        let line = note.signatures().first()?;
+        let own = self.keys.vkey(key)?.verifies(note.text(), line);
+        note.checkpoint().ok().filter(|read| own && read.origin == self.keys.origin())
     }
 }

@@ -1,9 +1,9 @@
 //! The Merkle tree over the stored chain, and notes that are stored only while what their signer relied on stands.
 
-use audit_chain::checkpoints::{CheckpointStore, Edge, NoteStored, Standing};
+use audit_chain::checkpoints::{CheckpointStore, Edge, Extended, NoteStored, Standing};
 use audit_chain::merkle::CompactRange;
 use audit_chain::note::{Checkpoint, SignatureLine, SignedNote};
-use audit_chain::{Effect, Head, ReadError, keys};
+use audit_chain::{Appender, Effect, Hash, Head, ReadError, keys};
 use redis::AsyncCommands;
 use test_support::RedisServer;
 
@@ -21,8 +21,8 @@ async fn append(appender: &audit_chain::Appender, count: usize) -> Head {
     appender.log().head().await.unwrap()
 }
 
-/// The range over all hashes, taken from the pages that everybody can read.
-async fn range_of_pages(appender: &audit_chain::Appender) -> CompactRange {
+/// The tree over all hashes, taken from the pages that everybody can read.
+async fn tree_of_pages(appender: &Appender) -> CompactRange {
     let mut range = CompactRange::new();
     let mut after = None;
     loop {
@@ -36,10 +36,27 @@ async fn range_of_pages(appender: &audit_chain::Appender) -> CompactRange {
 }
 
 /// A note that commits to a tree; who signed it nobody here asks.
-fn note_of(range: &CompactRange) -> String {
-    let checkpoint = Checkpoint { origin: "o".to_owned(), size: range.size(), root: range.root() };
+fn note_of(size: u64, root: Hash) -> String {
+    let checkpoint = Checkpoint { origin: "o".to_owned(), size, root };
     let line = SignatureLine::new("o", [1, 2, 3, 4], vec![0; 64]).unwrap();
     SignedNote::new(checkpoint.to_text(), vec![line]).unwrap().to_string()
+}
+
+/// The edge at the head.
+async fn edge_at(store: &CheckpointStore, head: Head) -> Edge {
+    let mut edge = Edge::default();
+    assert_eq!(store.extend(&mut edge, head).await.unwrap(), Extended::Yes);
+    edge
+}
+
+async fn stored_edge(store: &CheckpointStore) -> Edge {
+    store.edge(|_| true).await.unwrap().0
+}
+
+/// Stores the edge, and a note of it as that of key `number`.
+async fn sign(store: &CheckpointStore, edge: &Edge, number: u16) {
+    let note = note_of(edge.size(), edge.root());
+    assert_eq!(store.store(&[], edge, number, &note).await.unwrap(), NoteStored::Yes);
 }
 
 #[tokio::test]
@@ -48,80 +65,119 @@ async fn an_edge_that_no_note_commits_to_is_computed_anew_and_replaced_whatever_
     let appender = appender(&redis.url());
     let store = CheckpointStore::new(appender.log().clone());
     let head = append(&appender, 5).await;
-    let mut true_range = CompactRange::new();
-    store.extend(&mut true_range, head).await.unwrap();
-    let note = note_of(&true_range);
+    let edge = edge_at(&store, head).await;
     let mut direct = redis.connection().await;
-    let mut other_peaks = true_range.to_bytes();
-    other_peaks[12] ^= 1;
-    let mut much_larger = CompactRange::new();
-    (0..300).for_each(|_| much_larger.push(head.hash));
-    for damaged in [other_peaks, much_larger.to_bytes()] {
-        assert_eq!(store.store(&[], &true_range.clone().into(), 1, &note).await.unwrap(), NoteStored::Yes);
+    sign(&store, &edge, 1).await;
+    let good: Vec<u8> = direct.get(keys::RANGE).await.unwrap();
+    assert_eq!(stored_edge(&store).await, edge);
+    let (mut other_peaks, mut other_size, mut much_larger) = (good.clone(), good.clone(), good.clone());
+    other_peaks[20] ^= 1;
+    other_size[7] -= 1;
+    much_larger[0] = 1;
+    for damaged in [other_peaks, other_size, much_larger, b"rubbish".to_vec(), Vec::new()] {
         let _: () = direct.set(keys::RANGE, &damaged).await.unwrap();
-        let mut edge = store.edge(|_| true).await.unwrap();
-        assert_eq!(edge.range.size(), 0);
-        store.extend(&mut edge.range, head).await.unwrap();
-        assert_eq!(edge.range, true_range);
-        assert_eq!(store.store(&[], &edge, 1, &note).await.unwrap(), NoteStored::Yes);
-        assert_eq!(store.edge(|_| true).await.unwrap(), Edge::from(true_range.clone()));
+        let mut anew = stored_edge(&store).await;
+        assert_eq!(anew.size(), 0, "{damaged:?}");
+        assert_eq!(store.extend(&mut anew, head).await.unwrap(), Extended::Yes);
+        sign(&store, &anew, 1).await;
+        assert_eq!(stored_edge(&store).await, edge);
     }
-    let unbelieved = store.edge(|_| false).await.unwrap();
-    assert_eq!((unbelieved.range.size(), unbelieved.signed), (0, Vec::new()));
+    assert_eq!(store.edge(|_| false).await.unwrap().0.size(), 0, "nobody believes the note");
 }
 
 #[tokio::test]
-async fn without_a_range_the_tree_has_to_agree_with_all_that_believed_notes_commit_to() {
+async fn an_edge_is_not_believed_where_the_chain_has_another_entry_in_its_last_place() {
     let redis = RedisServer::start().await;
     let appender = appender(&redis.url());
     let store = CheckpointStore::new(appender.log().clone());
-    let (mut small, mut large) = (CompactRange::new(), CompactRange::new());
-    store.extend(&mut small, append(&appender, 2).await).await.unwrap();
-    store.extend(&mut large, append(&appender, 3).await).await.unwrap();
-    for (number, range) in [(1, small), (2, large)] {
-        let note = note_of(&range);
-        assert_eq!(store.store(&[], &range.into(), number, &note).await.unwrap(), NoteStored::Yes);
+    let head = append(&appender, 6).await;
+    let edge = edge_at(&store, head).await;
+    sign(&store, &edge, 1).await;
+    let mut direct = redis.connection().await;
+    let elements: Vec<Vec<u8>> = direct.lrange(keys::segment(0), 0, -1).await.unwrap();
+    let _: () = direct.lset(keys::segment(0), 5, &elements[4]).await.unwrap();
+    let mut other = stored_edge(&store).await;
+    assert_eq!(other.size(), 0);
+    assert_eq!(store.extend(&mut other, head).await.unwrap(), Extended::Contradicted { size: 6 });
+    // A chain that was cut back contradicts what was signed of it too, whatever edge is left.
+    let _: () = direct.ltrim(keys::segment(0), 0, 3).await.unwrap();
+    let cut = Head { size: 4, hash: Hash::from_bytes(elements[3][..32].try_into().unwrap()) };
+    for left in [true, false] {
+        if !left {
+            let _: () = direct.del(keys::RANGE).await.unwrap();
+        }
+        let mut other = stored_edge(&store).await;
+        assert_eq!(store.extend(&mut other, cut).await.unwrap(), Extended::Contradicted { size: 6 });
     }
-    let _: () = redis.connection().await.del(keys::RANGE).await.unwrap();
-    let edge = store.edge(|_| true).await.unwrap();
-    let sizes: Vec<u64> = edge.signed.iter().map(|checkpoint| checkpoint.size).collect();
-    assert_eq!((edge.range.size(), sizes), (0, vec![2, 5]));
-    let roots = store.roots_at([2, 5]).await.unwrap();
-    assert!(edge.signed.iter().all(|checkpoint| roots[&checkpoint.size] == checkpoint.root));
 }
 
 #[tokio::test]
-async fn a_range_is_extended_by_what_was_appended_since_across_segments() {
+async fn the_tree_has_to_agree_with_all_larger_notes_that_are_believed() {
     let redis = RedisServer::start().await;
     let appender = appender(&redis.url());
     let store = CheckpointStore::new(appender.log().clone());
-    let mut range = store.edge(|_| true).await.unwrap().range;
-    assert_eq!(range, CompactRange::new());
-    for more in [1, 511, 2, 3_700, 0] {
+    let mut edges = Vec::new();
+    for (number, more) in [(1, 2), (2, 3), (3, 2)] {
+        let edge = edge_at(&store, append(&appender, more).await).await;
+        sign(&store, &edge, number).await;
+        edges.push(edge);
+    }
+    let head = append(&appender, 1).await;
+    let mut direct = redis.connection().await;
+    let mut agrees = stored_edge(&store).await;
+    assert_eq!((agrees.size(), store.extend(&mut agrees, head).await.unwrap()), (7, Extended::Yes));
+    // From an older edge, as from none, the newer notes are held against the chain.
+    let newest: Vec<u8> = direct.get(keys::RANGE).await.unwrap();
+    let lying = note_of(5, head.hash);
+    for from in [2, 0] {
+        let _: () = direct.del(keys::RANGE).await.unwrap();
+        if from == 2 {
+            sign(&store, &edges[0], 1).await;
+        }
+        let _: () = direct.hset(keys::NOTES, 2, note_of(5, edges[1].root())).await.unwrap();
+        let mut edge = stored_edge(&store).await;
+        assert_eq!((edge.size(), store.extend(&mut edge, head).await.unwrap()), (from, Extended::Yes));
+        assert_eq!(edge.root(), agrees.root());
+        let _: () = direct.hset(keys::NOTES, 2, &lying).await.unwrap();
+        let mut edge = stored_edge(&store).await;
+        let found = store.extend(&mut edge, head).await.unwrap();
+        assert_eq!((from, found), (from, Extended::Contradicted { size: 5 }));
+        let (mut edge, notes) = store.edge(|note| note.to_string() != lying).await.unwrap();
+        assert_eq!((store.extend(&mut edge, head).await.unwrap(), notes.len()), (Extended::Yes, 3));
+    }
+    // Behind the newest edge lies only what was agreed on when it was stored.
+    let _: () = direct.set(keys::RANGE, newest).await.unwrap();
+    assert_eq!(store.extend(&mut stored_edge(&store).await, head).await.unwrap(), Extended::Yes);
+}
+
+#[tokio::test]
+async fn an_edge_is_extended_by_what_was_appended_since_across_segments() {
+    let redis = RedisServer::start().await;
+    let appender = appender(&redis.url());
+    let store = CheckpointStore::new(appender.log().clone());
+    let mut edge = stored_edge(&store).await;
+    assert_eq!(edge, Edge::default());
+    sign(&store, &edge, 1).await;
+    for more in [0, 1, 511, 2, 3_700, 0] {
         let head = append(&appender, more).await;
-        store.extend(&mut range, head).await.unwrap();
-        assert_eq!(range, range_of_pages(&appender).await, "size {}", head.size);
+        assert_eq!(store.extend(&mut edge, head).await.unwrap(), Extended::Yes);
+        let tree = tree_of_pages(&appender).await;
+        assert_eq!((edge.size(), edge.root()), (tree.size(), tree.root()));
+        sign(&store, &edge, 1).await;
+        assert_eq!(stored_edge(&store).await, edge, "size {}", head.size);
     }
-    assert!(range.size() > keys::SEGMENT_ENTRIES, "more than one segment");
-    let edge = Edge::from(range.clone());
-    assert_eq!(store.store(&[], &edge, 1, &note_of(&range)).await.unwrap(), NoteStored::Yes);
-    assert_eq!(store.edge(|_| true).await.unwrap(), edge);
-    assert_eq!(verified_events(&appender).await.len() as u64, range.size());
+    assert!(edge.size() > keys::SEGMENT_ENTRIES, "more than one segment");
+    assert_eq!(verified_events(&appender).await.len() as u64, edge.size());
 }
 
 #[tokio::test]
-async fn a_range_that_cannot_be_read_is_computed_anew_and_one_beyond_the_chain_is_state_lost() {
+async fn an_edge_beyond_the_chain_is_state_lost() {
     let redis = RedisServer::start().await;
     let appender = appender(&redis.url());
     let store = CheckpointStore::new(appender.log().clone());
-    let head = append(&appender, 3).await;
-    let _: () = redis.connection().await.set(keys::RANGE, b"rubbish").await.unwrap();
-    let mut range = store.edge(|_| true).await.unwrap().range;
-    assert_eq!(range.size(), 0);
-    store.extend(&mut range, head).await.unwrap();
-    let mut beyond = range.clone();
-    beyond.push(head.hash);
-    assert!(matches!(store.extend(&mut beyond, head).await, Err(ReadError::StateLost(_))));
+    let short = append(&appender, 3).await;
+    let mut edge = edge_at(&store, append(&appender, 1).await).await;
+    assert!(matches!(store.extend(&mut edge, short).await, Err(ReadError::StateLost(_))));
 }
 
 #[tokio::test]
@@ -133,10 +189,10 @@ async fn a_missing_entry_or_a_last_one_that_is_not_the_heads_is_damage_and_nothi
     let mut direct = redis.connection().await;
     let last: Vec<u8> = direct.lindex(keys::segment(0), -1).await.unwrap();
     let _: () = direct.lset(keys::segment(0), -1, [&[7; 32], &last[32..]].concat()).await.unwrap();
-    let damaged = store.extend(&mut CompactRange::new(), head).await;
+    let damaged = store.extend(&mut Edge::default(), head).await;
     assert!(matches!(damaged, Err(ReadError::Damaged { seq: 4 })), "{damaged:?}");
     let _: () = direct.ltrim(keys::segment(0), 0, 3).await.unwrap();
-    let missing = store.extend(&mut CompactRange::new(), head).await;
+    let missing = store.extend(&mut Edge::default(), head).await;
     assert!(matches!(missing, Err(ReadError::Damaged { seq: 4 })), "{missing:?}");
 }
 
@@ -145,10 +201,7 @@ async fn a_note_is_stored_only_while_every_record_begins_as_the_signer_saw_it() 
     let redis = RedisServer::start().await;
     let appender = appender(&redis.url());
     let store = CheckpointStore::new(appender.log().clone());
-    let head = append(&appender, 2).await;
-    let mut range = CompactRange::new();
-    store.extend(&mut range, head).await.unwrap();
-    let range = Edge::from(range);
+    let range = edge_at(&store, append(&appender, 2).await).await;
     let mut direct = redis.connection().await;
     let _: () = direct.set("first", "abc").await.unwrap();
     let _: () = direct.set("second", b"\x00\x00\x00\x07{}").await.unwrap();
@@ -162,7 +215,7 @@ async fn a_note_is_stored_only_while_every_record_begins_as_the_signer_saw_it() 
     }
     let missing = [Standing { key: b"nowhere".to_vec(), prefix: Vec::new() }];
     assert_eq!(store.store(&missing, &range, 1, "note").await.unwrap(), NoteStored::Overtaken { record: 0 });
-    assert!(store.notes().await.unwrap().is_empty() && store.edge(|_| true).await.unwrap().range.size() == 0);
+    assert!(store.notes().await.unwrap().is_empty() && stored_edge(&store).await.size() == 0);
     let seen = standing("ab", b"\x00\x00\x00\x07");
     assert_eq!(store.store(&seen, &range, 1, "note").await.unwrap(), NoteStored::Yes);
     assert_eq!(store.note(1).await.unwrap().as_deref(), Some("note"));
@@ -176,14 +229,13 @@ async fn a_note_of_a_smaller_size_does_not_replace_a_larger_one() {
     let redis = RedisServer::start().await;
     let appender = appender(&redis.url());
     let store = CheckpointStore::new(appender.log().clone());
-    let (mut small, mut large) = (CompactRange::new(), CompactRange::new());
-    store.extend(&mut small, append(&appender, 2).await).await.unwrap();
-    store.extend(&mut large, append(&appender, 300).await).await.unwrap();
-    let (small, large_note, large) = (Edge::from(small), note_of(&large), Edge::from(large));
-    assert_eq!(store.store(&[], &large, 1, &large_note).await.unwrap(), NoteStored::Yes);
+    let small = edge_at(&store, append(&appender, 2).await).await;
+    let large = edge_at(&store, append(&appender, 300).await).await;
+    let of_large = note_of(large.size(), large.root());
+    assert_eq!(store.store(&[], &large, 1, &of_large).await.unwrap(), NoteStored::Yes);
     assert_eq!(store.store(&[], &small, 1, "small").await.unwrap(), NoteStored::Behind);
     assert_eq!(store.store(&[], &large, 2, "by another key").await.unwrap(), NoteStored::Yes);
     let notes = store.notes().await.unwrap();
-    assert_eq!((notes[&1].as_str(), notes[&2].as_str(), notes.len()), (&*large_note, "by another key", 2));
-    assert_eq!(store.edge(|_| true).await.unwrap(), large);
+    assert_eq!((notes[&1].as_str(), notes[&2].as_str(), notes.len()), (&*of_large, "by another key", 2));
+    assert_eq!(stored_edge(&store).await, large);
 }

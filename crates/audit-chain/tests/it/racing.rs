@@ -38,7 +38,7 @@ async fn losing_every_race_ends_in_contention_with_nothing_written() {
     let redis = RedisServer::start().await;
     let rival = appender(&redis.url());
     let url = rival_in_front_of(redis.addr(), rival.clone()).await;
-    let deadline = Duration::from_millis(500);
+    let deadline = Duration::from_secs(2);
     let loser = appender_with(&url, PATIENT, AppenderConfig { deadline, ..config() });
     let events = [event("tag/1"), event("tag/2")];
     let (one, two) = tokio::join!(
@@ -48,8 +48,8 @@ async fn losing_every_race_ends_in_contention_with_nothing_written() {
     assert!(matches!(one, Err(AppendError::Contention)), "{one:?}");
     assert!(matches!(two, Err(AppendError::Contention)), "{two:?}");
     let written = verified_events(&rival).await;
-    // Without the pauses between tries it would be hundreds.
-    assert!((10..100).contains(&written.len()), "it tried {} times", written.len());
+    // Without the pauses between tries it would be thousands.
+    assert!((5..400).contains(&written.len()), "it tried {} times", written.len());
     assert!(written.iter().all(|event| event.what().resource == "rival"));
     let mut direct = redis.connection().await;
     for event in &events {

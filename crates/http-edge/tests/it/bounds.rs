@@ -128,7 +128,7 @@ async fn a_head_that_dribbles_gets_no_more_time_by_dribbling() {
 
 #[tokio::test]
 async fn an_idle_connection_outlives_the_header_timeout_and_ends_at_its_own() {
-    let config = ServeConfig { header_timeout: SHORT, idle_timeout: 4 * SHORT, ..ServeConfig::default() };
+    let config = ServeConfig { header_timeout: SHORT, idle_timeout: 15 * SHORT, ..ServeConfig::default() };
     let app = server(config).await;
     let mut stream = app.sent(b"GET /ok HTTP/1.1\r\nhost: a\r\n\r\n").await;
     one_response(&mut stream).await;

@@ -100,6 +100,7 @@ fn checked(
         match (by_hand, by_list) {
             (NoteStanding::UnknownKey, Some(by_list)) => by_list,
             // Of two words about a key the worse one counts.
+            (_, Some(worse @ NoteStanding::Broken { .. })) => worse,
             (NoteStanding::Valid { .. }, Some(worse @ NoteStanding::SignedByRevokedKey { .. })) => worse,
             (by_hand, _) => by_hand,
         }

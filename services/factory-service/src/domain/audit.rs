@@ -26,7 +26,7 @@ use crate::domain::checkpoints::Checkpoints;
 use crate::domain::identity::Caller;
 use crate::domain::refusal::Refusal;
 use crate::domain::store::Store;
-use crate::domain::verified::{Judged, Outcome, Verified};
+use crate::domain::verified::{Judged, Outcome, Verified, signed_size};
 
 const BUSY: &str = "a verification for this tenant is under way in this process; try again when it has ended";
 const SLOW: &str = "other verifications are under way in this process; try again later";
@@ -130,12 +130,19 @@ impl Audit {
         let signer = self.checkpoints.signer().map_err(Refusal::Store)?;
         let store = signer.store().clone();
         // Signed first, where there is a key, and exported as far as that: no entry of the file is one that nobody signed.
-        let head = match self.checkpoints.sign().await {
-            Ok(signed) => self.head_at(signed.checkpoint.size).await?,
-            Err(Refusal::Conflict(_)) => store.log().head().await?,
+        let signed = match self.checkpoints.sign().await {
+            Ok(signed) => Some(signed),
+            Err(Refusal::Conflict(_)) => None,
             Err(refusal) => return Err(refusal),
         };
-        let notes: Vec<String> = store.notes().await?.into_values().collect();
+        let head = match &signed {
+            Some(signed) => self.head_at(signed.checkpoint.size).await?,
+            None => store.log().head().await?,
+        };
+        let mut notes = store.notes().await?;
+        // Another process may have signed further since: its note speaks of more than is exported.
+        notes.extend(signed.map(|signed| (signed.key.get(), signed.note)));
+        let notes: Vec<String> = notes.into_values().collect();
         let keys = self.store.keys()?;
         let keys = keys.record().family(Family::Audit).iter().map(serde_json::to_value);
         let keys = keys.collect::<Result<Vec<_>, _>>();
@@ -184,6 +191,8 @@ impl Audit {
         } else {
             Vec::new()
         };
+        let revoked = |judged: &&Judged| matches!(judged.standing, NoteStanding::SignedByRevokedKey { .. });
+        self.checkpoints.count_revoked(checkpoints.iter().filter(revoked).count() as u64);
         let keys = self.store.keys()?;
         let was_active = keys.record().family(Family::Audit).iter().any(|key| key.activated_at.is_some());
         Ok(Verified { report, checkpoints, never_signed: whole && !was_active })
@@ -195,10 +204,16 @@ impl Audit {
         if found.iter().any(|judged| judged.outcome() == Outcome::Broken) {
             return Ok(found);
         }
-        match self.checkpoints.sign().await {
-            Ok(signed) if signed.fresh => self.judge(kept).await,
-            Ok(_) | Err(Refusal::Conflict(_)) => Ok(found),
-            Err(refusal) => Err(refusal),
+        let signed = match self.checkpoints.sign().await {
+            Ok(signed) => signed,
+            Err(Refusal::Conflict(_)) => return Ok(found),
+            Err(refusal) => return Err(refusal),
+        };
+        // Another process may have signed since they were judged.
+        if signed.fresh || signed_size(&found) < signed.checkpoint.size {
+            self.judge(kept).await
+        } else {
+            Ok(found)
         }
     }
 
@@ -234,9 +249,6 @@ impl Audit {
             };
             Judged { number, size: Some(checkpoint.size), standing: keys.judge(&note), contradicted }
         });
-        let judged: Vec<Judged> = judged.collect();
-        let revoked = |judged: &&Judged| matches!(judged.standing, NoteStanding::SignedByRevokedKey { .. });
-        self.checkpoints.count_revoked(judged.iter().filter(revoked).count() as u64);
-        Ok(judged)
+        Ok(judged.collect())
     }
 }

@@ -21,24 +21,49 @@ const CONTRADICTED: &str = "a signed checkpoint contradicts the chain: it was ch
                             that is settled";
 const OVERTAKEN: &str = "the keyring was changed meanwhile; try again";
 
-/// Signs for this process.
+/// How long a found contradiction is answered for without a look: a look may read the whole chain.
+const CONTRADICTED_STANDS: Duration = Duration::from_secs(10);
+
+/// Signs for this process, one call at a time.
 pub(crate) struct Checkpoints {
     durable: Arc<Durable>,
     keys: Arc<SigningKeys>,
+    /// Until when, by the monotonic clock, the chain counts as contradicted.
+    turn: tokio::sync::Mutex<Option<Duration>>,
     revoked_key_usage: Counter,
+    contradictions: Counter,
 }
 
 impl Checkpoints {
-    /// Registers the counter `audit_revoked_key_usage`.
+    /// Registers the counters `audit_revoked_key_usage` and `audit_contradictions`.
     pub(crate) fn new(durable: Arc<Durable>, keys: Arc<SigningKeys>, registry: &mut Registry) -> Self {
         let revoked_key_usage = Counter::default();
         let help = "Checkpoints that were verified and found signed by a revoked key";
         registry.register("audit_revoked_key_usage", help, revoked_key_usage.clone());
-        Self { durable, keys, revoked_key_usage }
+        let contradictions = Counter::default();
+        let help = "Times that nothing was signed because a signed checkpoint contradicts the chain";
+        registry.register("audit_contradictions", help, contradictions.clone());
+        Self { durable, keys, turn: tokio::sync::Mutex::default(), revoked_key_usage, contradictions }
     }
 
-    /// Signs where the chain stands now.
+    /// Signs where the chain stands now. A chain that contradicts what was signed is an alarm.
     pub(crate) async fn sign(&self) -> Result<SignedCheckpoint, Refusal> {
+        let mut contradicted = self.turn.lock().await;
+        let now = || self.durable.clock().monotonic();
+        if contradicted.is_some_and(|until| now() < until) {
+            return Err(Refusal::Conflict(CONTRADICTED));
+        }
+        let signed = self.sign_or_look_again().await;
+        *contradicted = None;
+        if let Err(Refusal::Conflict(CONTRADICTED)) = signed {
+            self.contradictions.inc();
+            tracing::error!(alarm = "chain_contradicted", "{CONTRADICTED}");
+            *contradicted = Some(now() + CONTRADICTED_STANDS);
+        }
+        signed
+    }
+
+    async fn sign_or_look_again(&self) -> Result<SignedCheckpoint, Refusal> {
         match self.sign_once().await {
             Err(SignRefusal::Sign(SignError::Overtaken)) => {
                 self.durable.refresh_keys().await.map_err(Refusal::Store)?;
@@ -80,10 +105,6 @@ impl Checkpoints {
                 // A deployment that signs nothing is no fault, and one that is not ready says so elsewhere.
                 Err(Refusal::Conflict(NO_KEY) | Refusal::Store(_)) => {}
                 Err(Refusal::Conflict(why)) if said == Some(why) => {}
-                Err(Refusal::Conflict(CONTRADICTED)) => {
-                    tracing::error!(alarm = "chain_contradicted", "{CONTRADICTED}");
-                    said = Some(CONTRADICTED);
-                }
                 Err(Refusal::Conflict(why)) => {
                     tracing::warn!(why, "no checkpoint of the audit chain is signed by this process");
                     said = Some(why);

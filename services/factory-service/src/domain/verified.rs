@@ -47,9 +47,14 @@ pub(crate) struct Verified {
 impl Verified {
     /// Entries that a trusted key has signed.
     pub(crate) fn signed_size(&self) -> u64 {
-        let trusted = self.checkpoints.iter().filter(|judged| judged.is_trusted());
-        trusted.filter_map(|judged| judged.size).max().unwrap_or(0)
+        signed_size(&self.checkpoints)
     }
+}
+
+/// Entries that a trusted key has signed.
+pub(crate) fn signed_size(checkpoints: &[Judged]) -> u64 {
+    let trusted = checkpoints.iter().filter(|judged| judged.is_trusted());
+    trusted.filter_map(|judged| judged.size).max().unwrap_or(0)
 }
 
 /// What a verification comes to.

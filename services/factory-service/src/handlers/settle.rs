@@ -39,7 +39,13 @@ pub(crate) async fn give_back(claim: &Claim) -> bool {
 
 async fn store(once: &Once, response: Response) -> Result<Settled, ApiError> {
     let (parts, body) = response.into_parts();
-    let body = to_bytes(body, MAX_BODY).await.map_err(ApiError::internal)?;
+    let body = match to_bytes(body, MAX_BODY).await {
+        Ok(body) => body,
+        Err(too_large) => {
+            give_back(once.claim()).await;
+            return Err(ApiError::internal(too_large));
+        }
+    };
     let text =
         |name: HeaderName| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let answer = Answer {

@@ -80,12 +80,65 @@ async fn a_chain_that_was_written_anew_is_broken_and_no_new_signature_hides_it()
         let said: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!((output.status.code(), &said["state"]), (Some(1), &json!("broken")), "{said}");
         assert!(said["checkpoints"][0]["why"].as_str().unwrap().contains("another root"), "{said}");
-        assert_eq!(notes(&mut direct).await, genuine, "the evidence stands");
+        assert_nothing_is_signed(&redis, &genuine).await;
     }
-    // Neither on request nor by itself is anything signed in its place.
+}
+
+/// Neither by itself nor on request is anything signed in the place of the notes that stand.
+async fn assert_nothing_is_signed(redis: &RedisServer, genuine: &BTreeMap<u16, String>) {
     let factory = Factory::start(&redis.url(), &[SIGNS, ("AUDIT_CHECKPOINT_SECS", "1")]).await;
+    factory.product().await;
+    let alarm = async || factory.metric("voketag_audit_contradictions_total").await != "0";
+    eventually("it is found without a request", Duration::from_secs(20), alarm).await;
     let why = factory.get("/v1/audit/checkpoint").await.refused(409, "conflict");
     assert!(why.contains("contradicts"), "{why}");
     assert_eq!(factory.post("/v1/audit/verify", &json!({})).await.expect(200)["state"], "broken");
-    assert_eq!(notes(&mut direct).await, genuine);
+    assert_eq!(notes(&mut redis.connection().await).await, *genuine, "the evidence stands");
+}
+
+#[tokio::test]
+async fn a_chain_that_was_cut_back_is_not_signed_over_what_was_signed_of_it() {
+    let redis = RedisServer::start().await;
+    let factory = Factory::start(&redis.url(), &[SIGNS, SELDOM]).await;
+    for _ in 0..4 {
+        factory.product().await;
+    }
+    assert_eq!(factory.get("/v1/audit/checkpoint").await.status, 200);
+    drop(factory);
+    let mut direct = redis.connection().await;
+    let genuine = notes(&mut direct).await;
+    let _: () = direct.ltrim(keys::segment(0), 0, 1).await.unwrap();
+    let last: Vec<u8> = direct.lindex(keys::segment(0), 1).await.unwrap();
+    let _: () = direct.set(keys::HEAD, [&2_u64.to_be_bytes()[..], &last[..32]].concat()).await.unwrap();
+    assert_nothing_is_signed(&redis, &genuine).await;
+}
+
+/// Another factory signs all the time; a chain that is right is `valid` to its end nevertheless, and exported with a signature.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_signs_meanwhile_a_verification_and_an_export_are_of_what_is_signed() {
+    let redis = RedisServer::start().await;
+    let verifies = Factory::start(&redis.url(), &[SIGNS, SELDOM]).await;
+    let signs = Factory::start(&redis.url(), &[SIGNS, SELDOM]).await;
+    let empty = verifies.post("/v1/audit/verify", &json!({})).await.expect(200);
+    assert_eq!((&empty["state"], &empty["size"]), (&json!("valid"), &json!(0)));
+    let busy = async {
+        loop {
+            signs.product().await;
+            signs.get("/v1/audit/checkpoint").await;
+        }
+    };
+    let quiet = async {
+        for _ in 0..100 {
+            let report = verifies.post("/v1/audit/verify", &json!({})).await.expect(200);
+            assert!(report["signed_size"].as_u64() >= report["size"].as_u64(), "{report}");
+            assert_eq!(report["state"], "valid", "{report}");
+            let export = verifies.get("/v1/admin/audit/export").await.text;
+            let header: Value = serde_json::from_str(export.lines().next().unwrap()).unwrap();
+            assert_eq!(header["checkpoints"].as_array().map(Vec::len), Some(1), "{header}");
+        }
+    };
+    tokio::select! {
+        () = quiet => {}
+        () = busy => unreachable!("it never ends"),
+    }
 }

@@ -3,7 +3,6 @@
 use axum::Json;
 use axum::extract::State;
 use http_edge::{ApiError, ApiJson, ApiPath};
-use idempotency::Answer;
 use keyring::{Family, KeyNumber, KeyRef, Move};
 use serde::Deserialize;
 use time::OffsetDateTime;
@@ -13,7 +12,7 @@ use utoipa::ToSchema;
 use crate::domain::identity::Caller;
 use crate::domain::input::{Label, instant};
 use crate::domain::keyring::KeyringView;
-use crate::handlers::admin::keyring_answer::KeyringAnswer;
+use crate::handlers::admin::keyring_answer::{self, KeyringAnswer, KeyringKeyAnswer};
 use crate::handlers::problems::{Appends, Body, Contended, Guarded, Judged, Named, Read};
 use crate::handlers::refusal::of_field;
 use crate::handlers::reply::{self, Reply};
@@ -49,8 +48,10 @@ fn in_path(family: &str, number: &str) -> Result<KeyRef, ApiError> {
     Ok(KeyRef { family: family.parse().map_err(|_| no_such())?, number })
 }
 
-fn done(keyring: &KeyringView) -> Answer {
-    reply::ok(&KeyringAnswer::from(keyring))
+async fn make(state: &AppState, caller: &Caller, key: KeyRef, what: &Move) -> Result<Reply, ApiError> {
+    // Not the whole keyring: what is answered is kept beside the move for a repeat, and has to fit there.
+    let answer = |keyring: &KeyringView| reply::ok(&keyring_answer::one(keyring, key));
+    Ok(Reply(state.key_moves.make(caller, key, what, answer).await?))
 }
 
 /// Lists all keys. Looking is an audit event.
@@ -62,14 +63,14 @@ pub(crate) async fn list(
     caller: Caller,
     State(state): State<AppState>,
 ) -> Result<Json<KeyringAnswer>, ApiError> {
-    Ok(Json(KeyringAnswer::from(&state.key_moves.list(&caller).await?)))
+    Ok(Json(KeyringAnswer::of(&state.key_moves.list(&caller).await?)))
 }
 
 /// Makes a key known, as `pending`.
 #[utoipa::path(
     post, path = "/v1/admin/keyring/{family}", tag = "admin", operation_id = "add_keyring_key", request_body = AddRequest,
     params(("family" = String, Path, description = "`tag` or `audit`")),
-    responses((status = 200, description = "The keyring as it is now", body = KeyringAnswer), Guarded, Body, Named, Contended, Appends)
+    responses((status = 200, description = "The key as it is now", body = KeyringKeyAnswer), Guarded, Body, Named, Contended, Appends)
 )]
 pub(crate) async fn add(
     caller: Caller,
@@ -83,42 +84,42 @@ pub(crate) async fn add(
     let family: Family = family
         .parse()
         .map_err(|_| ApiError::NotFound("there is no such family; it takes tag or audit".into()))?;
-    Ok(Reply(state.key_moves.make(&caller, KeyRef { family, number }, &Move::Add, done).await?))
+    make(&state, &caller, KeyRef { family, number }, &Move::Add).await
 }
 
 /// Makes a pending key the active one; the one before it goes on verifying. Refused while a live instance lacks the secret.
 #[utoipa::path(
     post, path = "/v1/admin/keyring/{family}/{number}/activate", tag = "admin", operation_id = "activate_keyring_key",
     params(("family" = String, Path, description = "`tag` or `audit`"), ("number" = u16, Path, description = "Its number")),
-    responses((status = 200, description = "The keyring as it is now", body = KeyringAnswer), Guarded, Read, Named, Contended, Appends)
+    responses((status = 200, description = "The key as it is now", body = KeyringKeyAnswer), Guarded, Read, Named, Contended, Appends)
 )]
 pub(crate) async fn activate(
     caller: Caller,
     State(state): State<AppState>,
     ApiPath((family, number)): ApiPath<(String, String)>,
 ) -> Result<Reply, ApiError> {
-    Ok(Reply(state.key_moves.make(&caller, in_path(&family, &number)?, &Move::Activate, done).await?))
+    make(&state, &caller, in_path(&family, &number)?, &Move::Activate).await
 }
 
 /// Takes the active key out of use in favour of the one pending key.
 #[utoipa::path(
     post, path = "/v1/admin/keyring/{family}/{number}/retire", tag = "admin", operation_id = "retire_keyring_key",
     params(("family" = String, Path, description = "`tag` or `audit`"), ("number" = u16, Path, description = "Its number")),
-    responses((status = 200, description = "The keyring as it is now", body = KeyringAnswer), Guarded, Read, Named, Contended, Appends)
+    responses((status = 200, description = "The key as it is now", body = KeyringKeyAnswer), Guarded, Read, Named, Contended, Appends)
 )]
 pub(crate) async fn retire(
     caller: Caller,
     State(state): State<AppState>,
     ApiPath((family, number)): ApiPath<(String, String)>,
 ) -> Result<Reply, ApiError> {
-    Ok(Reply(state.key_moves.make(&caller, in_path(&family, &number)?, &Move::Retire, done).await?))
+    make(&state, &caller, in_path(&family, &number)?, &Move::Retire).await
 }
 
 /// Says that a key is in wrong hands, and since when.
 #[utoipa::path(
     post, path = "/v1/admin/keyring/{family}/{number}/revoke", tag = "admin", operation_id = "revoke_keyring_key", request_body = RevokeRequest,
     params(("family" = String, Path, description = "`tag` or `audit`"), ("number" = u16, Path, description = "Its number")),
-    responses((status = 200, description = "The keyring as it is now", body = KeyringAnswer), Guarded, Body, Named, Judged, Contended, Appends)
+    responses((status = 200, description = "The key as it is now", body = KeyringKeyAnswer), Guarded, Body, Named, Judged, Contended, Appends)
 )]
 pub(crate) async fn revoke(
     caller: Caller,
@@ -129,19 +130,19 @@ pub(crate) async fn revoke(
     let reason = Label::parse("reason", request.reason).map_err(of_field)?.into_string();
     let compromised_since = instant("compromised_since", request.compromised_since).map_err(of_field)?;
     let what = Move::Revoke { reason, compromised_since };
-    Ok(Reply(state.key_moves.make(&caller, in_path(&family, &number)?, &what, done).await?))
+    make(&state, &caller, in_path(&family, &number)?, &what).await
 }
 
 /// Says that the secret of a revoked or never used key is gone for good. What is known of the key stays.
 #[utoipa::path(
     post, path = "/v1/admin/keyring/{family}/{number}/destroy", tag = "admin", operation_id = "destroy_keyring_key",
     params(("family" = String, Path, description = "`tag` or `audit`"), ("number" = u16, Path, description = "Its number")),
-    responses((status = 200, description = "The keyring as it is now", body = KeyringAnswer), Guarded, Read, Named, Contended, Appends)
+    responses((status = 200, description = "The key as it is now", body = KeyringKeyAnswer), Guarded, Read, Named, Contended, Appends)
 )]
 pub(crate) async fn destroy(
     caller: Caller,
     State(state): State<AppState>,
     ApiPath((family, number)): ApiPath<(String, String)>,
 ) -> Result<Reply, ApiError> {
-    Ok(Reply(state.key_moves.make(&caller, in_path(&family, &number)?, &Move::Destroy, done).await?))
+    make(&state, &caller, in_path(&family, &number)?, &Move::Destroy).await
 }

@@ -1,6 +1,6 @@
 //! How the keyring is shown.
 
-use keyring::{KeyEntry, KeyNumber, Public};
+use keyring::{Family, KeyEntry, KeyNumber, KeyRef, Public};
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::serde::rfc3339;
@@ -86,12 +86,20 @@ impl KeyringKeyAnswer {
     }
 }
 
-impl From<&KeyringView> for KeyringAnswer {
-    fn from(KeyringView { record, sharing }: &KeyringView) -> Self {
-        let sharing = |entry: &KeyEntry| sharing.get(&entry.number).map_or(&[][..], Vec::as_slice);
-        Self {
-            tag: record.tag.iter().map(|entry| KeyringKeyAnswer::of(entry, sharing(entry))).collect(),
-            audit: record.audit.iter().map(|entry| KeyringKeyAnswer::of(entry, &[])).collect(),
-        }
+impl KeyringAnswer {
+    pub(crate) fn of(view: &KeyringView) -> Self {
+        let all =
+            |family| view.record.family(family).iter().map(|entry| in_view(view, family, entry)).collect();
+        Self { tag: all(Family::Tag), audit: all(Family::Audit) }
     }
+}
+
+/// One key of a view; `None` of one that is not there.
+pub(crate) fn one(view: &KeyringView, key: KeyRef) -> Option<KeyringKeyAnswer> {
+    view.record.entry(key).map(|entry| in_view(view, key.family, entry))
+}
+
+fn in_view(view: &KeyringView, family: Family, entry: &KeyEntry) -> KeyringKeyAnswer {
+    let sharing = view.sharing.get(&entry.number).filter(|_| family == Family::Tag);
+    KeyringKeyAnswer::of(entry, sharing.map_or(&[], Vec::as_slice))
 }
