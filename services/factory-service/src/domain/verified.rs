@@ -19,7 +19,7 @@ pub(crate) struct Judged {
 impl Judged {
     /// Whether it speaks of this chain, and a key that is not revoked signed it.
     pub(crate) fn is_trusted(&self) -> bool {
-        self.contradicted.is_none() && matches!(self.standing, NoteStanding::Valid { .. })
+        self.outcome() == Outcome::Valid
     }
 
     /// What it alone says of the chain.

@@ -256,6 +256,13 @@ async fn the_chain_is_verified_from_a_file_and_keys_alone() {
         let (found, said) = offline(arguments).await;
         assert_eq!(found, code, "{arguments:?}: {said}");
     }
+    // Of two words about a key the worse one counts: the list says that it was never active.
+    let mut doubted = operator.told(&["keyring", "list"]).await;
+    doubted["audit"][0]["state"] = json!("pending");
+    doubted["audit"][0].as_object_mut().unwrap().remove("activated_at");
+    let doubted = folder.write("doubted.json", &doubted.to_string());
+    let (code, said) = offline(&[&path, "--key", &vkey, "--keyring", &doubted]).await;
+    assert!(code == 1 && said.contains("never active"), "{code}: {said}");
     let whole = std::fs::read_to_string(&path).unwrap();
     let tampered = folder.write("tampered.ndjson", &whole.replacen("Rain jacket", "Rain jackal", 7));
     let (code, said) = offline(&[&tampered, "--key", &vkey]).await;

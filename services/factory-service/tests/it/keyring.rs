@@ -253,3 +253,25 @@ async fn a_key_that_was_revoked_before_it_was_ever_active_is_needed_by_nobody() 
     lacking.batch(1).await;
     assert_eq!(lacking.get("/v1/ready").await.status, 200);
 }
+
+/// What a move is answered is kept beside it for a repeat, however much there is to tell of the other keys.
+#[tokio::test]
+async fn a_move_in_a_full_keyring_is_made_and_repeated() {
+    let (_redis, factory) = start().await;
+    let revoke = json!({"reason": "\u{4e2d}".repeat(200), "compromised_since": "2026-01-01T00:00:00Z"});
+    for number in 2..=99 {
+        factory.post("/v1/admin/keyring/tag", &json!({"number": number})).await.expect(200);
+        factory.post(&path(number, "revoke"), &revoke).await.expect(200);
+    }
+    assert!(factory.get("/v1/admin/keyring").await.text.len() > 64 * 1024, "more than an answer may have");
+    let mut answers = Vec::new();
+    for _ in 0..2 {
+        let add =
+            factory.request(reqwest::Method::POST, "/v1/admin/keyring/tag").json(&json!({"number": 100}));
+        answers.push(crate::support::answer(add.header("Idempotency-Key", "add-100")).await);
+    }
+    assert_eq!(answers[1].header("idempotent-replayed"), "true");
+    let [first, again] = <[_; 2]>::try_from(answers).unwrap().map(|answer| answer.expect(200));
+    assert_eq!((&first["number"], &first["state"]), (&json!(100), &json!("pending")));
+    assert_eq!(first, again);
+}
