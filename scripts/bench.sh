@@ -6,6 +6,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 usage() {
   cat <<'HELP'
 Usage: ./scripts/bench.sh [--rounds N] [--quick] [--strict]
+       ./scripts/bench.sh --against REV [--rounds N] [--strict]
 
 Builds everything optimised, starts its own Redis and services on free ports and prints one Markdown table: medians over several alternating rounds, the
 yardstick of each, the ratio, the bar and whether it is met. Nothing else should run on the machine meanwhile.
@@ -13,30 +14,66 @@ yardstick of each, the ratio, the bar and whether it is met. Nothing else should
   --rounds N   how many rounds the medians are over, 1 to 255 (default 5, with --quick 3)
   --quick      shorter rounds and a smaller chain: that it runs, not what it measures
   --strict     fail when a bar is missed
+  --against REV
+               build that revision too and measure both builds in alternation (default 9 rounds): scans and appends must
+               reach 0.97 of the other build's rate. Its build is kept in the target directory
   --help       this text
 HELP
 }
 
-ARGUMENTS=("$@")
+ARGUMENTS=()
+REVISION=''
 while (($# > 0)); do
   case "$1" in
+    --against)
+      REVISION="$(git rev-parse --verify --quiet "${2:-}^{commit}")" || die "--against takes a revision, not '${2:-}'"
+      shift 2
+      continue
+      ;;
     --rounds)
       [[ "${2:-}" =~ ^([1-9][0-9]?|1[0-9]{2}|2[0-4][0-9]|25[0-5])$ ]] || die "--rounds takes a number from 1 to 255, not '${2:-}'"
+      ARGUMENTS+=("$1")
       shift
       ;;
     --quick | --strict) ;;
     -h | --help) usage && exit 0 ;;
     *) usage >&2 && die "unknown argument: $1" ;;
   esac
+  ARGUMENTS+=("$1")
   shift
 done
+
+# Builds another revision from its own checkout, with a target directory that later comparisons share.
+build_revision() { # revision
+  local against="$TARGET_DIR/against" source
+  source="$against/source"
+  OTHER_BUILD="$against/$1"
+  [[ -x "$OTHER_BUILD/bench" ]] && return 0
+  mkdir -p "$against"
+  if [[ -d "$source" ]]; then
+    git -C "$source" checkout --quiet --detach "$1"
+  else
+    git worktree prune
+    git worktree add --quiet --detach "$source" "$1"
+  fi
+  (cd "$source" && CARGO_TARGET_DIR="$against/target" cargo build --release --locked --bin scan-service --bin factory-service --bin bench)
+  mkdir -p "$OTHER_BUILD"
+  cp "$against/target/release/"{scan-service,factory-service,bench} "$OTHER_BUILD/"
+}
 
 need_rust
 need_redis_server
 step "Building, optimised"
 build_optimised
-step "Measuring"
 STATUS=0
-"$TARGET_DIR/release/bench" table "${ARGUMENTS[@]}" || STATUS=$?
+if [[ -n "$REVISION" ]]; then
+  step "Building revision ${REVISION:0:12}, optimised"
+  build_revision "$REVISION"
+  step "Measuring this build against ${REVISION:0:12}"
+  "$TARGET_DIR/release/bench" against "$OTHER_BUILD" "${ARGUMENTS[@]}" || STATUS=$?
+else
+  step "Measuring"
+  "$TARGET_DIR/release/bench" table "${ARGUMENTS[@]}" || STATUS=$?
+fi
 step "Summary of bench.sh: $SECONDS s, exit status $STATUS"
 exit "$STATUS"

@@ -42,6 +42,8 @@ enum Command {
     Verify(audit::VerifyArgs),
     /// Measures everything and prints one table.
     Table(table::TableArgs),
+    /// Measures another build beside this one, in alternation.
+    Against(table::AgainstArgs),
 }
 
 fn main() -> ExitCode {
@@ -85,5 +87,6 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Audit(args) => audit::run(args).await.map(|()| ExitCode::SUCCESS),
         Command::Verify(args) => audit::verify(args).await.map(|()| ExitCode::SUCCESS),
         Command::Table(args) => table::run(args).await,
+        Command::Against(args) => table::against(args).await,
     }
 }

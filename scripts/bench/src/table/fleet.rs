@@ -55,13 +55,22 @@ impl Fleet {
     /// # Errors
     /// When a program is not built, or does not become ready.
     pub(super) async fn start() -> Result<Self, Failure> {
+        Self::start_from(&own_directory()?).await
+    }
+
+    /// As [`Self::start`], with the services that lie in `programs`, e.g. those of another revision.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub(super) async fn start_from(programs: &Path) -> Result<Self, Failure> {
         let redis = RedisServer::start().await;
         let dir = tempfile::tempdir().map_err(Failure::io("cannot make a directory"))?;
         let secret = entropy::random_bytes::<32>();
         let (secret_hex, key) = (hex(&secret), hex(&entropy::random_bytes::<32>()));
         let url = redis.url();
         let common = [("REDIS_URL", url.as_str()), ("TAG_MASTER_SECRET", secret_hex.as_str())];
-        let start = |name, env: &[(&str, &str)]| start_service(name, &[&common, env].concat(), dir.path());
+        let start =
+            |name, env: &[(&str, &str)]| start_service(programs, name, &[&common, env].concat(), dir.path());
         let mut factory = start("factory-service", &[("FACTORY_API_KEY", key.as_str())])?;
         // It makes the deployment that the others look for.
         factory.ready().await?;
@@ -212,24 +221,34 @@ impl Server {
     }
 }
 
-fn start_service(name: &'static str, env: &[(&str, &str)], dir: &Path) -> Result<Server, Failure> {
+fn start_service(
+    programs: &Path,
+    name: &'static str,
+    env: &[(&str, &str)],
+    dir: &Path,
+) -> Result<Server, Failure> {
     let address = free_address()?;
     let bind = address.to_string();
     let env = [env, &[("BIND_ADDR", bind.as_str())]].concat();
-    let process = Running::start(name, &beside_this_program(name)?, &["serve"], &env, dir)?;
+    let process = Running::start(name, &program_in(programs, name)?, &["serve"], &env, dir)?;
     Ok(Server { address, process })
 }
 
-/// The services lie where this program was built.
-fn beside_this_program(name: &str) -> Result<PathBuf, Failure> {
+/// Where this program was built: the services of the same build are there too.
+fn own_directory() -> Result<PathBuf, Failure> {
     let own = std::env::current_exe().map_err(Failure::io("cannot find this program"))?;
-    let program = own.with_file_name(name);
+    Ok(own.parent().map_or_else(PathBuf::new, Path::to_owned))
+}
+
+/// A program of `directory`.
+pub(super) fn program_in(directory: &Path, name: &str) -> Result<PathBuf, Failure> {
+    let program = directory.join(name);
     if program.is_file() {
         return Ok(program);
     }
     let path = program.display();
     let how = "cargo build --release --bin scan-service --bin factory-service --bin bench";
-    Err(Failure::Usage(format!("{path} is not there; build all three first: {how}")))
+    Err(Failure::Usage(format!("{path} is missing; build all three first: {how}")))
 }
 
 /// An address of this machine that nobody listens on.

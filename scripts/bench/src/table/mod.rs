@@ -4,6 +4,7 @@
 //! table shows medians. Everything is started here and gone at the end. A missed bar is said and is no failure unless
 //! asked for; a run whose answers are not what they must be is one, and prints no table.
 
+mod against;
 mod auditing;
 mod figures;
 mod fleet;
@@ -15,6 +16,7 @@ use std::num::NonZeroU8;
 use std::process::ExitCode;
 use std::time::Duration;
 
+pub(crate) use against::{AgainstArgs, run as against};
 use figures::{Bar, Figure, Unit};
 
 use crate::breaker::{self, Costs};
@@ -88,9 +90,14 @@ pub(crate) async fn run(args: TableArgs) -> Result<ExitCode, Failure> {
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     println!("Medians of {} rounds on {cores} cores, lowest and highest in brackets.\n", pace.rounds);
-    print!("{}", figures::markdown(&figures));
+    Ok(print(&figures, &doubts, args.strict))
+}
+
+/// Prints the table, what was odd, and the bars that were missed; a missed bar fails a strict run.
+fn print(figures: &[Figure], doubts: &[String], strict: bool) -> ExitCode {
+    print!("{}", figures::markdown(figures));
     println!();
-    for doubt in &doubts {
+    for doubt in doubts {
         println!("doubt: {doubt}");
     }
     let missed: Vec<String> = figures.iter().filter_map(Figure::missed).collect();
@@ -100,7 +107,7 @@ pub(crate) async fn run(args: TableArgs) -> Result<ExitCode, Failure> {
     if missed.is_empty() {
         println!("no bar was missed");
     }
-    Ok(if args.strict && !missed.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    if strict && !missed.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 async fn http(pace: &Pace, doubts: &mut Vec<String>) -> Result<Vec<Figure>, Failure> {

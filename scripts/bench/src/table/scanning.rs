@@ -14,13 +14,13 @@ use crate::http::{self, Request};
 use crate::load::{self, Plan, Report, Stop};
 
 /// As the bars say.
-const CONNECTIONS: NonZeroUsize = NonZeroUsize::new(64).expect("not zero");
+pub(super) const CONNECTIONS: NonZeroUsize = NonZeroUsize::new(64).expect("not zero");
 const MANY_CONNECTIONS: NonZeroUsize = NonZeroUsize::new(150).expect("not zero");
 /// Tags that are scanned in turn.
-const TAGS: u32 = 100_000;
+pub(super) const TAGS: u32 = 100_000;
 /// Callers: of admitted scans many, of denied ones few, so that nearly every request finds its quota spent.
 const CALLERS: u32 = 10_000;
-const DENIED_CALLERS: u32 = 4;
+pub(super) const DENIED_CALLERS: u32 = 4;
 /// Before each figure, not counted.
 const WARM_UP: Duration = Duration::from_millis(250);
 /// The share of answers with another status that does not spoil a figure; each is told.
@@ -30,7 +30,7 @@ const RECOVERS_WITHIN: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// One thing that is pressed, and what it gave so far.
-struct Press {
+pub(super) struct Press {
     name: &'static str,
     plan: Plan,
     status: u16,
@@ -38,7 +38,7 @@ struct Press {
 }
 
 impl Press {
-    fn new(
+    pub(super) fn new(
         name: &'static str,
         address: SocketAddr,
         path: &str,
@@ -48,7 +48,7 @@ impl Press {
         Self::with_headers(name, address, path, connections, status, &[])
     }
 
-    fn with_headers(
+    pub(super) fn with_headers(
         name: &'static str,
         address: SocketAddr,
         path: &str,
@@ -61,13 +61,19 @@ impl Press {
         Ok(Self { name, plan, status, reports: Vec::new() })
     }
 
-    fn of(mut self, tags: &[String]) -> Result<Self, Failure> {
+    pub(super) fn of(mut self, tags: &[String]) -> Result<Self, Failure> {
         self.plan = self.plan.with_segments(tags)?;
         Ok(self)
     }
 
+    /// Sends as that many callers in turn.
+    pub(super) fn from(mut self, callers: u32) -> Result<Self, Failure> {
+        self.plan = self.plan.with_addresses(callers)?;
+        Ok(self)
+    }
+
     /// Presses for that long. A run that was spoiled is told and made once more; twice is no accident.
-    async fn round(&mut self, time: Duration, doubts: &mut Vec<String>) -> Result<(), Failure> {
+    pub(super) async fn round(&mut self, time: Duration, doubts: &mut Vec<String>) -> Result<(), Failure> {
         if let Err(spoiled) = self.once(time, doubts).await {
             doubts.push(format!("{spoiled}\n  pressed once more"));
             self.recovered().await?;
@@ -121,7 +127,11 @@ impl Press {
         Ok(report)
     }
 
-    fn rates(&self) -> Vec<f64> {
+    pub(super) fn name(&self) -> &str {
+        self.name
+    }
+
+    pub(super) fn rates(&self) -> Vec<f64> {
         self.reports.iter().map(|report| report.rps).collect()
     }
 
@@ -159,8 +169,7 @@ impl Scanning {
         let floor = |name, connections| Press::new(name, yardstick.address, "/ping", connections, 200);
         let scans =
             |name, address, connections, status| Press::new(name, address, "/v1/scan", connections, status);
-        let mut denied = scans("denied scan", limited, CONNECTIONS, 429)?.of(&tags)?;
-        denied.plan = denied.plan.with_addresses(DENIED_CALLERS)?;
+        let denied = scans("denied scan", limited, CONNECTIONS, 429)?.of(&tags)?;
         let shown = [format!("Authorization: Bearer {}", fleet.partner_key().await?.reveal())];
         let partner =
             Press::with_headers("scan with a partner key", scan, "/v1/scan", CONNECTIONS, 200, &shown)?;
@@ -170,7 +179,7 @@ impl Scanning {
             floor: floor("floor", CONNECTIONS)?,
             scan: scans("scan", scan, CONNECTIONS, 200)?.of(&tags)?,
             partner: partner.of(&tags)?,
-            denied,
+            denied: denied.from(DENIED_CALLERS)?,
             floor_of_many: floor("floor, 150 connections", MANY_CONNECTIONS)?,
             scan_of_many: scans("scan, 150 connections", scan, MANY_CONNECTIONS, 200)?.of(&tags)?,
             _yardstick: yardstick,
@@ -222,7 +231,7 @@ impl Scanning {
 }
 
 /// The same id with another last digit: well-formed, and not authentic.
-fn forgery(tag: &str) -> String {
+pub(super) fn forgery(tag: &str) -> String {
     let (rest, last) = tag.split_at(tag.len() - 1);
     format!("{rest}{}", if last == "0" { "1" } else { "0" })
 }
