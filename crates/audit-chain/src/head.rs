@@ -94,6 +94,8 @@ pub(crate) fn not_below(least: u64, found: Option<Head>) -> Result<(), StateLoss
 pub(crate) struct HeadMemory {
     highest: Mutex<Option<Head>>,
     glimpsed: AtomicU64,
+    /// The head of that size, where its hash was in the reply too.
+    glimpsed_head: Mutex<Option<Head>>,
 }
 
 impl HeadMemory {
@@ -110,6 +112,22 @@ impl HeadMemory {
     /// Remembers the size of a head whose chain was not looked at.
     pub(crate) fn glimpse(&self, size: u64) {
         self.glimpsed.fetch_max(size, Ordering::AcqRel);
+    }
+
+    /// Remembers a head whose chain was not looked at.
+    pub(crate) fn glimpse_head(&self, head: Head) {
+        let mut highest = self.glimpsed_head.lock();
+        if highest.is_none_or(|highest| highest.size < head.size) {
+            *highest = Some(head);
+        }
+        drop(highest);
+        self.glimpse(head.size);
+    }
+
+    /// The highest head whose hash is known, looked at or only glimpsed.
+    pub(crate) fn highest(&self) -> Option<Head> {
+        let (seen, glimpsed) = (self.seen(), *self.glimpsed_head.lock());
+        [seen, glimpsed].into_iter().flatten().max_by_key(|head| head.size)
     }
 
     /// Whether a higher head was glimpsed than the one seen.
@@ -210,6 +228,21 @@ mod tests {
         assert_eq!(not_below(0, None), Ok(()));
         memory.raise(head(9, 2));
         assert_eq!((memory.least(), memory.is_behind()), (9, false));
+    }
+
+    #[test]
+    fn the_highest_head_is_known_with_its_hash_whether_looked_at_or_glimpsed() {
+        let memory = HeadMemory::default();
+        assert_eq!(memory.highest(), None);
+        memory.raise(head(7, 1));
+        assert_eq!(memory.highest(), Some(head(7, 1)));
+        memory.glimpse_head(head(9, 2));
+        memory.glimpse_head(head(8, 3));
+        assert_eq!((memory.highest(), memory.least()), (Some(head(9, 2)), 9));
+        memory.glimpse(20);
+        assert_eq!(memory.highest(), Some(head(9, 2)), "a size without a hash is no head");
+        memory.raise(head(10, 4));
+        assert_eq!(memory.highest(), Some(head(10, 4)));
     }
 
     #[test]

@@ -123,8 +123,20 @@ impl AuditLog {
     /// Remembers the stored head as such a script found it: from now on nothing below it is accepted.
     pub fn glimpse(&self, head: &[u8]) {
         if let Some(head) = Head::from_bytes(head) {
-            self.memory.glimpse(head.size);
+            self.memory.glimpse_head(head);
         }
+    }
+
+    /// Remembers from elsewhere, e.g. a file, a head that the chain has had: from now on the chain must be at least as long and hold
+    /// that entry.
+    pub fn remember(&self, head: Head) {
+        self.memory.raise(head);
+    }
+
+    /// The highest head that is known with its hash, to be remembered elsewhere.
+    #[must_use]
+    pub fn highest(&self) -> Option<Head> {
+        self.memory.highest()
     }
 
     /// The stored head, judged and remembered.

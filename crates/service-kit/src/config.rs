@@ -14,6 +14,8 @@ use keyring::{KeyNumber, SigningKeys, SigningSeed};
 use redis_pool::RedisUrl;
 use tag_id::{Epoch, Keyring, MasterSecret};
 
+use crate::state_dir::{StateDir, state_dir};
+
 const TAG_SECRET: &str = "TAG_MASTER_SECRET";
 const TAG_EPOCH: &str = "TAG_KEY_EPOCH";
 const SIGNING_KEY: &str = "AUDIT_SIGNING_KEY";
@@ -252,18 +254,21 @@ pub struct DeploymentSettings {
     pub init: Init,
     /// `AUDIT_ORIGIN`.
     pub audit_origin: String,
+    /// `STATE_DIR`: where the highest audit head that was seen is kept outside Redis.
+    pub state_dir: Option<StateDir>,
 }
 
 impl DeploymentSettings {
     /// Reads the section.
     ///
     /// # Errors
-    /// When a variable cannot be parsed.
+    /// When a variable cannot be parsed, and when the directory cannot be read and written.
     pub fn from_env(env: &Env) -> Result<Self, EnvError> {
         let inits = choice(&[("auto", Init::Auto), ("never", Init::Never)]);
         Ok(Self {
             init: env.get("DEPLOYMENT_INIT", Init::Auto, &inits)?,
             audit_origin: env.get("AUDIT_ORIGIN", "voketag.local/audit".to_owned(), &text(1..=200))?,
+            state_dir: env.optional("STATE_DIR", &state_dir())?,
         })
     }
 }
@@ -366,6 +371,21 @@ mod tests {
             assert!(matches!(error, EnvError::Contradiction { .. }), "{error}");
             assert!(error.to_string().contains("AUDIT_ORIGIN"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_state_dir_that_cannot_be_used_stops_the_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, "x").unwrap();
+        let settings = |path: &std::path::Path| {
+            DeploymentSettings::from_env(&env([("STATE_DIR", path.to_str().unwrap())]))
+        };
+        assert!(settings(&folder.path().join("state")).unwrap().state_dir.is_some());
+        assert!(DeploymentSettings::from_env(&env([])).unwrap().state_dir.is_none());
+        let error = settings(&file).unwrap_err().to_string();
+        assert!(error.contains("STATE_DIR") && error.contains("cannot make the directory"), "{error}");
+        assert!(error.contains("/var/lib/voketag"), "{error}");
     }
 
     #[test]

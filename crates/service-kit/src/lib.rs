@@ -8,6 +8,7 @@ pub mod errors;
 mod farewell;
 mod healthcheck;
 mod key_standing;
+pub mod state_dir;
 pub mod storage;
 mod tag;
 
