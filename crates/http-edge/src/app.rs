@@ -3,6 +3,7 @@
 use crate::error::ApiError;
 use crate::layer::{Area, Edge};
 use crate::metrics::metrics_route;
+use crate::parameters::QueryParameters;
 use crate::serve::{ServeConfig, serve, shutdown_signal};
 use axum::Router;
 use axum::routing::MethodRouter;
@@ -62,12 +63,12 @@ impl fmt::Debug for App {
 }
 
 impl App {
-    /// Puts `routes` behind `edge`, with problem documents for what is not there. `/metrics` is among them unless
-    /// `metrics_apart`. `background` is ended when the app is dropped.
+    /// Puts `routes` behind `edge`, with problem documents for what is not there. A query that is not among `parameters` is
+    /// refused on every route. `/metrics` is among the routes unless `metrics_apart`. `background` is ended when the app is dropped.
     #[must_use]
     pub fn new(
         edge: &Edge,
-        routes: Router,
+        (routes, parameters): (Router, QueryParameters),
         registry: Registry,
         metrics_apart: bool,
         background: AbortHandle,
@@ -75,6 +76,7 @@ impl App {
         let metrics = Router::new().route("/metrics", metrics_route(Arc::new(registry)));
         let (routes, metrics) =
             if metrics_apart { (routes, Some(metrics)) } else { (routes.merge(metrics), None) };
+        let edge = edge.taking(Arc::new(parameters));
         let wrapped = |router: Router| edge.wrap(router.method_not_allowed_fallback(not_allowed));
         let router = wrapped(routes.fallback(not_found));
         let metrics = metrics.map(|metrics| wrapped(metrics.fallback(not_metrics)));

@@ -197,29 +197,36 @@ fn body_error(rejection: &BytesRejection) -> ApiError {
 
 /// Refuses a query or form (`what`) with text that is not UTF-8, with a field given twice, or with too many.
 fn check_fields(encoded: &[u8], what: &str) -> Result<(), ApiError> {
-    let mut names: Vec<Vec<u8>> = Vec::new();
+    field_names(encoded, what).map(drop)
+}
+
+/// The names of the fields of a query or form (`what`), in their order.
+///
+/// # Errors
+///
+/// `invalid-request` for text that is not UTF-8, a field given twice, and too many fields.
+pub(crate) fn field_names(encoded: &[u8], what: &str) -> Result<Vec<String>, ApiError> {
+    let mut names: Vec<String> = Vec::new();
     for pair in encoded.split(|&byte| byte == b'&').filter(|pair| !pair.is_empty()) {
         let (name, value) = match pair.iter().position(|&byte| byte == b'=') {
             Some(at) => (&pair[..at], &pair[at + 1..]),
             None => (pair, &[][..]),
         };
-        let name = decoded(name);
-        if std::str::from_utf8(&name).is_err() {
+        let Ok(name) = String::from_utf8(decoded(name)) else {
             return Err(ApiError::invalid_request(format!("{what} has a field name that is not UTF-8")));
-        }
-        let shown = String::from_utf8_lossy(&name);
+        };
         if std::str::from_utf8(&decoded(value)).is_err() {
-            return Err(ApiError::invalid_request(format!("{shown} in {what} takes UTF-8 text")));
+            return Err(ApiError::invalid_request(format!("{name} in {what} takes UTF-8 text")));
         }
         if names.contains(&name) {
-            return Err(ApiError::invalid_request(format!("{what} has {shown} more than once")));
+            return Err(ApiError::invalid_request(format!("{what} has {name} more than once")));
         }
         if names.len() == MAX_FIELDS {
             return Err(ApiError::invalid_request(format!("{what} takes at most {MAX_FIELDS} fields")));
         }
         names.push(name);
     }
-    Ok(())
+    Ok(names)
 }
 
 /// `application/x-www-form-urlencoded` text as bytes. An escape that is none stands for itself, as in the WHATWG

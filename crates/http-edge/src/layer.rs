@@ -17,6 +17,7 @@ use crate::error::ApiError;
 use crate::host::UnfitHost;
 use crate::http_metrics::{HttpMetrics, RouteMetrics, UNMATCHED, method_label};
 use crate::panics;
+use crate::parameters::QueryParameters;
 use crate::problem::{Problem, put_in_place};
 use crate::request_id::{RequestId, X_REQUEST_ID};
 use ambient::Clock;
@@ -123,6 +124,7 @@ impl fmt::Debug for Area {
 #[derive(Clone)]
 pub struct Edge {
     shared: Arc<Shared>,
+    parameters: Option<Arc<QueryParameters>>,
 }
 
 struct Shared {
@@ -136,7 +138,13 @@ impl Edge {
     /// An edge with these limits, whose metrics go to `registry`. Of several areas that hold a path the first counts.
     pub fn new(config: EdgeConfig, areas: Vec<Area>, clock: Arc<dyn Clock>, registry: &mut Registry) -> Self {
         let metrics = HttpMetrics::new(registry);
-        Self { shared: Arc::new(Shared { config, areas, clock, metrics }) }
+        Self { shared: Arc::new(Shared { config, areas, clock, metrics }), parameters: None }
+    }
+
+    /// The same edge, which refuses a query that a route does not take before anything else of the request is looked at.
+    #[must_use]
+    pub(crate) fn taking(&self, parameters: Arc<QueryParameters>) -> Self {
+        Self { shared: Arc::clone(&self.shared), parameters: Some(parameters) }
     }
 
     /// `router` behind the edge. To be called once, on the finished router, after all routes and other layers.
@@ -155,7 +163,8 @@ impl<S> Layer<S> for Edge {
     type Service = EdgeService<S>;
 
     fn layer(&self, inner: S) -> EdgeService<S> {
-        EdgeService { inner, shared: Arc::clone(&self.shared), route: Arc::default() }
+        let (shared, parameters) = (Arc::clone(&self.shared), self.parameters.clone());
+        EdgeService { inner, shared, parameters, route: Arc::default() }
     }
 }
 
@@ -164,6 +173,7 @@ impl<S> Layer<S> for Edge {
 pub struct EdgeService<S> {
     inner: S,
     shared: Arc<Shared>,
+    parameters: Option<Arc<QueryParameters>>,
     /// The handles of the route served last; axum layers each route by itself, so it is nearly always the same.
     route: Arc<OnceLock<Arc<RouteMetrics>>>,
 }
@@ -209,6 +219,10 @@ where
         request.extensions_mut().insert(exchange.request_id.clone());
         if let Some(UnfitHost(why)) = request.extensions().get() {
             let refused = exchange.answer(ApiError::invalid_request(*why).into_response());
+            return Box::pin(std::future::ready(Ok(refused)));
+        }
+        if let Some(Err(refusal)) = self.parameters.as_ref().map(|taken| taken.check(&request)) {
+            let refused = exchange.answer(refusal.into_response());
             return Box::pin(std::future::ready(Ok(refused)));
         }
         let config = &exchange.shared.config;

@@ -15,7 +15,7 @@ use std::future::Future;
 use std::time::Duration;
 
 pub use fault_proxy::FaultProxy;
-pub use openapi::assert_sound_document;
+pub use openapi::{Operation, assert_sound_document, operations};
 pub use redis_server::RedisServer;
 
 const POLL_EVERY: Duration = Duration::from_millis(5);

@@ -4,6 +4,42 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+/// One operation of a document.
+#[derive(Debug, Clone)]
+pub struct Operation<'a> {
+    /// In upper case.
+    pub method: String,
+    /// The template, with its parameters in braces.
+    pub path: &'a str,
+    /// What the document says of it.
+    pub document: &'a Value,
+}
+
+impl Operation<'_> {
+    /// The names of the query parameters that it declares.
+    #[must_use]
+    pub fn query_parameters(&self) -> Vec<&str> {
+        let declared = self.document["parameters"].as_array().into_iter().flatten();
+        declared.filter(|one| one["in"] == "query").filter_map(|one| one["name"].as_str()).collect()
+    }
+}
+
+/// Every operation of a document, so that a test holds for routes that are yet to come.
+///
+/// # Panics
+///
+/// When it is no document.
+#[must_use]
+pub fn operations(document: &Value) -> Vec<Operation<'_>> {
+    let paths = document["paths"].as_object().expect("there are paths");
+    paths.iter().flat_map(|(path, item)| of_path(path, item)).collect()
+}
+
+fn of_path<'a>(path: &'a str, item: &'a Value) -> Vec<Operation<'a>> {
+    let methods = item.as_object().expect("a path has operations").iter();
+    methods.map(|(name, document)| Operation { method: name.to_uppercase(), path, document }).collect()
+}
+
 /// Looks at a whole document: it is of version 3.1, no reference leads nowhere, every operation has an id of its own, whatever asks to
 /// wait tells for how long, and nothing names a licence that nobody gave.
 ///

@@ -3,7 +3,7 @@
 use access::Scope;
 use axum::Router;
 use http_edge::api_doc::{Common, ProblemBody};
-use http_edge::without_head;
+use http_edge::{QueryParameters, without_head};
 use utoipa::OpenApi;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
@@ -35,11 +35,12 @@ use crate::state::AppState;
 )]
 struct ApiDoc;
 
-/// All routes.
-pub(crate) fn router(state: AppState) -> Router {
+/// All routes, and the query parameters that they declare.
+pub(crate) fn router(state: AppState) -> (Router, QueryParameters) {
     let (api, document) = api(&state).split_for_parts();
+    let parameters = QueryParameters::declared_in(&document);
     let docs = SwaggerUi::new("/docs").config(Config::default().validator_url("none"));
-    api.merge(docs.url("/openapi.json", document)).with_state(state)
+    (api.merge(docs.url("/openapi.json", document)).with_state(state), parameters)
 }
 
 fn api(state: &AppState) -> OpenApiRouter<AppState> {

@@ -7,7 +7,7 @@ use axum::http::header::{
 };
 use axum::response::IntoResponse;
 use http_edge::api_doc::{Common, ProblemBody, tells_of_quota};
-use http_edge::without_head;
+use http_edge::{QueryParameters, without_head};
 use utoipa::OpenApi;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::path::{Operation, PathItem};
@@ -32,12 +32,13 @@ use crate::state::AppState;
 )]
 struct ApiDoc;
 
-/// All routes.
-pub(crate) fn router(state: AppState) -> Router {
+/// All routes, and the query parameters that they declare.
+pub(crate) fn router(state: AppState) -> (Router, QueryParameters) {
     let (api, mut document) = api().split_for_parts();
     document.paths.paths.values_mut().for_each(document_quotas);
+    let parameters = QueryParameters::declared_in(&document);
     let docs = SwaggerUi::new("/docs").config(Config::default().validator_url("none"));
-    api.merge(docs.url("/openapi.json", document)).with_state(state)
+    (api.merge(docs.url("/openapi.json", document)).with_state(state), parameters)
 }
 
 /// A scan or report is told of its quotas once a limit was asked, however it ends. Asking for the form costs nothing.

@@ -93,7 +93,7 @@ async fn the_same_key_with_another_request_is_refused() {
     let other = json!({"name": "n", "brand": "c"});
     post(&factory, "/v1/products", "k", &other).await.refused(422, "idempotency-key-reused");
     // The query and the content type are part of the request.
-    post(&factory, "/v1/products?x=1", "k", &body).await.refused(422, "idempotency-key-reused");
+    post(&factory, "/v1/products?", "k", &body).await.refused(422, "idempotency-key-reused");
     let typed = factory
         .request(Method::POST, "/v1/products")
         .header("Idempotency-Key", "k")

@@ -19,6 +19,7 @@ mod openapi;
 mod outages;
 mod process;
 mod products;
+mod query_parameters;
 mod slow_handler;
 mod support;
 mod tags;

@@ -31,6 +31,7 @@ pub(crate) struct ReportForm {
 /// Takes the page's report.
 #[utoipa::path(
     post, path = "/t/{tag_id}/report", tag = "scan", operation_id = "report_by_page",
+    extensions(("x-ignores-unknown-query" = json!(true))),
     params(("tag_id" = String, Path, description = "The tag, in any accepted form")),
     request_body(content = ReportForm, content_type = "application/x-www-form-urlencoded"),
     responses(
@@ -66,6 +67,7 @@ pub(crate) async fn report(
 /// Leads to the tag's page, on which the form is.
 #[utoipa::path(
     get, path = "/t/{tag_id}/report", tag = "scan", operation_id = "find_report_page",
+    extensions(("x-ignores-unknown-query" = json!(true))),
     params(("tag_id" = String, Path, description = "The tag, in any accepted form")),
     responses(
         (status = 303, description = "To the tag's page", headers(("Location" = String, description = "Its path"))),

@@ -30,6 +30,7 @@ pub(crate) struct ScanRequest {
 /// Scans the tag in the path.
 #[utoipa::path(
     get, path = "/v1/scan/{tag_id}", tag = "scan", operation_id = "scan_by_path",
+    extensions(("x-ignores-unknown-query" = json!(true))),
     params(("tag_id" = String, Path, description = "A hyphenated UUID or 26 characters of Crockford base32, in either case")),
     responses(
         (status = 200, description = "An authentic tag; `valid` tells whether it is in order", body = ScanAnswer),

@@ -41,6 +41,7 @@ struct VerdictPage<'a> {
 /// Shows a tag as a page.
 #[utoipa::path(
     get, path = "/t/{tag_id}", tag = "scan", operation_id = "scan_by_page",
+    extensions(("x-ignores-unknown-query" = json!(true))),
     params(("tag_id" = String, Path, description = "The tag, in any accepted form")),
     responses(
         (status = 200, description = "The verdict as a page", content_type = "text/html", body = String),

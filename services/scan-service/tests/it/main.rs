@@ -19,6 +19,7 @@ mod partner_quotas;
 mod partners;
 mod process;
 mod proxies;
+mod query_parameters;
 mod quota;
 mod reports;
 mod saturation;
