@@ -3,10 +3,10 @@
 //! A note that a now revoked key signed is neither plainly good nor plainly bad: the signature is right, and others may have
 //! been able to make it. It has a state of its own, with the dates that a reader needs to judge.
 
+use ambient::rfc3339;
 use audit_chain::note::SignedNote;
 use serde::Serialize;
 use time::OffsetDateTime;
-use time::serde::rfc3339;
 
 use crate::number::KeyNumber;
 use crate::record::{KeyEntry, KeyState, KeyringRecord, Revocation};

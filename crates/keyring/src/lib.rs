@@ -12,6 +12,7 @@
 
 mod admin;
 mod error;
+mod exported;
 mod judge;
 pub mod keys;
 mod metrics;
@@ -28,6 +29,7 @@ mod watch;
 
 pub use admin::{HEARD_WITHIN, KeyringAdmin, Plan, Planned};
 pub use error::KeyringError;
+pub use exported::ExportedKey;
 pub use judge::{AuditKeys, NoteStanding};
 pub use metrics::KeyringMetrics;
 pub use moves::{MAX_REASON, Move, MoveRefusal};

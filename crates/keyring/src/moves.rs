@@ -10,9 +10,9 @@
 //!
 //! Nothing leads back. A move that was made already changes nothing, so an operator who got no answer may repeat it.
 
+use ambient::rfc3339;
 use audit_chain::Details;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::number::{Family, KeyRef};
 use crate::record::{KeyEntry, KeyState, KeyringRecord, MAX_KEYS, Public, Revocation};
@@ -291,7 +291,8 @@ impl KeyringRecord {
         if !(1..=MAX_REASON).contains(&reason.chars().count()) {
             return Err(MoveRefusal::Reason);
         }
-        let mut details = Details::new().with("reason", reason).with("compromised_since", rfc3339(since));
+        let mut details =
+            Details::new().with("reason", reason).with("compromised_since", rfc3339::format(since));
         match (entry.state, &mut entry.revoked) {
             (KeyState::Active, _) => return Err(MoveRefusal::RevokeActive(key)),
             (KeyState::Revoked, Some(standing)) => {
@@ -299,9 +300,12 @@ impl KeyringRecord {
                     return Ok(None);
                 }
                 if since > standing.compromised_since {
-                    return Err(MoveRefusal::Later { key, stands: rfc3339(standing.compromised_since) });
+                    return Err(MoveRefusal::Later {
+                        key,
+                        stands: rfc3339::format(standing.compromised_since),
+                    });
                 }
-                details = details.with("moved_from", rfc3339(standing.compromised_since));
+                details = details.with("moved_from", rfc3339::format(standing.compromised_since));
                 standing.compromised_since = since;
             }
             (KeyState::Pending | KeyState::VerifyOnly, _) => {
@@ -349,10 +353,6 @@ impl KeyringRecord {
         }
         record
     }
-}
-
-fn rfc3339(at: OffsetDateTime) -> String {
-    at.format(&Rfc3339).unwrap_or_else(|_| at.to_string())
 }
 
 #[cfg(test)]
@@ -462,7 +462,7 @@ mod tests {
         assert_eq!(refused(&record, tag(1), &revoke(NOW + Duration::milliseconds(1))), MoveRefusal::Future);
         let record = made(&record, tag(1), &revoke(NOW - Duration::hours(2)), NOW);
         let later = refused(&record, tag(1), &revoke(NOW - Duration::hours(1)));
-        assert_eq!(later, MoveRefusal::Later { key: tag(1), stands: "2026-02-16T10:00:00Z".to_owned() });
+        assert_eq!(later, MoveRefusal::Later { key: tag(1), stands: "2026-02-16T10:00:00.000Z".to_owned() });
         let earlier = made(&record, tag(1), &revoke(NOW - Duration::hours(3)), NOW + Duration::hours(1));
         let revoked = earlier.tag[0].revoked.as_ref().unwrap();
         assert_eq!((revoked.compromised_since, revoked.at), (NOW - Duration::hours(3), NOW));

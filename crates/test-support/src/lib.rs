@@ -10,6 +10,7 @@ mod port;
 mod process;
 mod redis_server;
 mod rights;
+mod timestamps;
 
 use std::future::Future;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use std::time::Duration;
 pub use fault_proxy::FaultProxy;
 pub use openapi::{Operation, assert_sound_document, operations};
 pub use redis_server::RedisServer;
+pub use timestamps::assert_uniform_timestamps;
 
 const POLL_EVERY: Duration = Duration::from_millis(5);
 

@@ -9,17 +9,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use access::Scope;
+use ambient::rfc3339;
 use audit_chain::export::{ExportHeader, ExportPages};
 use audit_chain::note::SignedNote;
 use audit_chain::{Details, Head, Page};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use http_edge::ApiError;
-use keyring::{AuditKeys, Family, NoteStanding};
+use keyring::{AuditKeys, ExportedKey, Family, NoteStanding};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use time::format_description::well_known::Rfc3339;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::domain::checkpoints::Checkpoints;
@@ -144,11 +144,11 @@ impl Audit {
         notes.extend(signed.map(|signed| (signed.key.get(), signed.note)));
         let notes: Vec<String> = notes.into_values().collect();
         let keys = self.store.keys()?;
-        let keys = keys.record().family(Family::Audit).iter().map(serde_json::to_value);
+        let keys =
+            keys.record().family(Family::Audit).iter().map(ExportedKey::from).map(serde_json::to_value);
         let keys = keys.collect::<Result<Vec<_>, _>>();
         let keys = keys.map_err(|error| Refusal::Store(ApiError::internal(error)))?;
-        let exported_at = self.store.now().format(&Rfc3339);
-        let exported_at = exported_at.map_err(|error| Refusal::Store(ApiError::internal(error)))?;
+        let exported_at = rfc3339::format(self.store.now());
         let header = ExportHeader::new(self.checkpoints.origin(), head, exported_at, notes, keys);
         let first = stream::once(std::future::ready(Ok(Bytes::from(header.to_line()))));
         let pages = ExportPages::new(store.log().clone(), head);

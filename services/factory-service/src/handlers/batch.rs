@@ -1,5 +1,6 @@
 //! `GET /v1/batches/{id}`, `POST /v1/batches/{id}/revoke`, `POST /v1/batches/{id}/recall`.
 
+use ambient::rfc3339;
 use axum::Json;
 use axum::extract::State;
 use catalog::Lifecycle;
@@ -7,7 +8,6 @@ use http_edge::{ApiError, ApiJson, ApiPath};
 use idempotency::Answer;
 use serde::Serialize;
 use time::OffsetDateTime;
-use time::serde::rfc3339;
 use utoipa::ToSchema;
 use uuid::Uuid;
 

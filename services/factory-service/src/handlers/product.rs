@@ -1,12 +1,12 @@
 //! `GET /v1/products/{id}`, `PATCH /v1/products/{id}`.
 
+use ambient::rfc3339;
 use axum::Json;
 use axum::extract::State;
 use catalog::Product;
 use http_edge::{ApiError, ApiJson, ApiPath};
 use serde::{Deserialize, Deserializer, Serialize};
 use time::OffsetDateTime;
-use time::serde::rfc3339;
 use utoipa::ToSchema;
 use uuid::Uuid;
 

@@ -1,5 +1,6 @@
 //! `GET /v1/tags/{tag_id}`, `GET /v1/tags/{tag_id}/qr.svg`, `POST /v1/tags/{tag_id}/revoke`.
 
+use ambient::rfc3339;
 use axum::Json;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
@@ -11,7 +12,6 @@ use qrcode::{EcLevel, QrCode};
 use serde::Serialize;
 use service_kit::parse_tag;
 use time::OffsetDateTime;
-use time::serde::rfc3339;
 use utoipa::ToSchema;
 use uuid::Uuid;
 

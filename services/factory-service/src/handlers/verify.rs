@@ -1,12 +1,12 @@
 //! `POST /v1/audit/verify`.
 
+use ambient::rfc3339;
 use axum::Json;
 use axum::extract::State;
 use http_edge::ApiError;
 use keyring::NoteStanding;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
-use time::serde::rfc3339;
 use utoipa::ToSchema;
 
 use crate::domain::identity::Caller;

@@ -1,10 +1,10 @@
 //! Taking something back: `{"reason": …}` in, when and why out.
 
+use ambient::rfc3339;
 use catalog::Withdrawal;
 use http_edge::ApiError;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
-use time::serde::rfc3339;
 use utoipa::ToSchema;
 
 use crate::domain::input::Reason;

@@ -18,7 +18,7 @@ async fn a_batch_is_minted_shown_and_listed() {
     assert_eq!(batch["size"], 16_777_216);
     assert_eq!(batch["epoch"], 1);
     assert_eq!(batch["state"], "active");
-    assert_eq!(batch["manufactured_at"], "2026-03-01T12:00:00+02:00", "its offset is kept");
+    assert_eq!(batch["manufactured_at"], "2026-03-01T12:00:00.000+02:00", "its offset is kept");
     assert!(batch["batch_no"].as_u64().unwrap() < 1 << 24);
     assert_eq!(factory.get(&location).await.expect(200), batch);
     assert_eq!(factory.get("/v1/batches").await.expect(200), json!({"items": [batch]}));

@@ -221,7 +221,7 @@ async fn a_pending_or_revoked_signing_key_signs_nothing() {
         .map(|note| note["state"].as_str().unwrap())
         .collect();
     assert_eq!(states, ["signed_by_revoked_key", "valid"], "{report}");
-    assert_eq!(report["checkpoints"][0]["compromised_since"], "2026-01-01T00:00:00Z");
+    assert_eq!(report["checkpoints"][0]["compromised_since"], "2026-01-01T00:00:00.000Z");
     assert_eq!(factory.metric("voketag_audit_revoked_key_usage_total").await, "1", "counted once");
 }
 

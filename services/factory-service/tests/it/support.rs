@@ -53,8 +53,11 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// The answer's JSON; no instant in it but has three decimals.
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+        let answer = serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"));
+        test_support::assert_uniform_timestamps(&answer);
+        answer
     }
 
     pub(crate) fn header(&self, name: &str) -> &str {

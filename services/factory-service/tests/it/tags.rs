@@ -48,8 +48,8 @@ async fn scans_are_shown_and_survive_a_revocation() {
     let _: () = connection.set(&key, &state).await.unwrap();
     let tag = factory.get(&format!("/v1/tags/{id}")).await.expect(200);
     assert_eq!(tag["scan_count"], 7);
-    assert_eq!(tag["first_scan_at"], "1970-01-01T00:00:01Z");
-    assert_eq!(tag["last_scan_at"], "1970-01-01T00:01:01.5Z");
+    assert_eq!(tag["first_scan_at"], "1970-01-01T00:00:01.000Z");
+    assert_eq!(tag["last_scan_at"], "1970-01-01T00:01:01.500Z");
     let revoked =
         factory.post(&format!("/v1/tags/{id}/revoke"), &json!({"reason": "stolen"})).await.expect(200);
     assert_eq!((&revoked["scan_count"], &revoked["lifecycle"]), (&json!(7), &json!("revoked")));

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use ambient::rfc3339;
 use catalog::Lifecycle;
 use serde::Serialize;
 use tag_id::TagId;
 use time::OffsetDateTime;
-use time::serde::rfc3339;
 use utoipa::ToSchema;
 use uuid::Uuid;
 

@@ -1,5 +1,6 @@
 //! `GET /v1/region`: how the region's limits stand.
 
+use ambient::rfc3339;
 use axum::Json;
 use axum::extract::State;
 use http_edge::ApiError;
@@ -7,7 +8,6 @@ use serde::Serialize;
 use service_kit::durable::from_unix_millis;
 use service_kit::errors;
 use time::OffsetDateTime;
-use time::serde::rfc3339;
 use utoipa::ToSchema;
 
 use crate::handlers::problems::Asks;

@@ -153,8 +153,12 @@ pub(crate) async fn send(request: RequestBuilder) -> Answer {
 }
 
 impl Answer {
+    /// The answer's JSON; no instant in it but has three decimals.
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+        let answer =
+            serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text));
+        test_support::assert_uniform_timestamps(&answer);
+        answer
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {

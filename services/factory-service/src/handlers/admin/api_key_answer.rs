@@ -1,10 +1,10 @@
 //! How an API key is shown.
 
 use access::{ApiKey, KeyStatus, Scope};
+use ambient::rfc3339;
 use idempotency::Answer;
 use serde::Serialize;
 use time::OffsetDateTime;
-use time::serde::rfc3339;
 use utoipa::ToSchema;
 
 use crate::domain::api_keys::KeyView;

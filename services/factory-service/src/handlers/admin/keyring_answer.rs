@@ -1,9 +1,9 @@
 //! How the keyring is shown.
 
+use ambient::rfc3339;
 use keyring::{Family, KeyEntry, KeyNumber, KeyRef, Public};
 use serde::Serialize;
 use time::OffsetDateTime;
-use time::serde::rfc3339;
 use utoipa::ToSchema;
 
 use crate::domain::keyring::KeyringView;

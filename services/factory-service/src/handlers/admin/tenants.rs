@@ -1,13 +1,13 @@
 //! `POST /v1/admin/tenants`, `GET /v1/admin/tenants[/{id}]`, `POST /v1/admin/tenants/{id}/suspend`, `…/resume`.
 
 use access::TenantId;
+use ambient::rfc3339;
 use axum::Json;
 use axum::extract::State;
 use http_edge::{ApiError, ApiJson, ApiPath, ApiQuery};
 use idempotency::Answer;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
-use time::serde::rfc3339;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::domain::identity::Caller;

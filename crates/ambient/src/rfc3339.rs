@@ -1,0 +1,70 @@
+//! How every instant leaves a service: RFC 3339 with three decimals, always, e.g. `2026-02-16T12:00:00.000Z`.
+//!
+//! Use it as `#[serde(with = "rfc3339")]` in an answer; a fixed width keeps texts comparable and needs one pattern in a
+//! client. Stored records keep the format that they were written in. What is below a millisecond is cut off.
+
+use serde::Serializer;
+use time::OffsetDateTime;
+
+/// The instant as text. A date that was given with an offset keeps it; all others are UTC.
+#[must_use]
+pub fn format(at: OffsetDateTime) -> String {
+    let ((year, month, day), (hour, minute, second, milli)) = (at.to_calendar_date(), at.to_hms_milli());
+    let month = u8::from(month);
+    let local = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}");
+    if at.offset().is_utc() {
+        return local + "Z";
+    }
+    let (hours, minutes, _) = at.offset().as_hms();
+    let sign = if at.offset().is_negative() { '-' } else { '+' };
+    format!("{local}{sign}{:02}:{:02}", hours.unsigned_abs(), minutes.unsigned_abs())
+}
+
+/// Serializes an instant.
+///
+/// # Errors
+/// Those of the serializer.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's `with` passes a reference")]
+pub fn serialize<S: Serializer>(at: &OffsetDateTime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&format(*at))
+}
+
+/// The same for an instant that may be missing.
+pub mod option {
+    use serde::Serializer;
+    use time::OffsetDateTime;
+
+    /// Serializes an instant, or null.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    #[allow(clippy::ref_option, reason = "serde's `with` passes a reference")]
+    pub fn serialize<S: Serializer>(at: &Option<OffsetDateTime>, serializer: S) -> Result<S::Ok, S::Error> {
+        match at {
+            Some(at) => super::serialize(at, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::format;
+
+    #[test]
+    fn three_decimals_always() {
+        for (at, text) in [
+            (datetime!(2026-02-16 12:00 UTC), "2026-02-16T12:00:00.000Z"),
+            (datetime!(2026-02-16 12:00:00.1 UTC), "2026-02-16T12:00:00.100Z"),
+            (datetime!(2026-02-16 12:00:00.123_999 UTC), "2026-02-16T12:00:00.123Z"),
+            (datetime!(2026-03-01 00:30 +02:00), "2026-03-01T00:30:00.000+02:00"),
+            (datetime!(2026-03-01 00:30:00.5 -09:30), "2026-03-01T00:30:00.500-09:30"),
+            (datetime!(0001-01-01 00:00 UTC), "0001-01-01T00:00:00.000Z"),
+            (datetime!(1969-12-31 23:59:59.5 UTC), "1969-12-31T23:59:59.500Z"),
+        ] {
+            assert_eq!(format(at), text);
+        }
+    }
+}
