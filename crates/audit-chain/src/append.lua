@@ -1,4 +1,5 @@
--- append.lua: writes a group of entries, each with its effect, and the new head. All of it, or nothing.
+-- append.lua: writes a group of entries, each with its effect, and the new head. All of it, or nothing. Runs behind head.lua and
+-- chain_end.lua.
 --
 -- KEYS[1]  head              string, u64be(size) .. hash(32)
 -- KEYS[2]  generation        string, u64be(generation) .. u64be(born, Unix ms)
@@ -29,14 +30,15 @@
 --
 -- Reply: {0}                                             written
 --        {1, check}                                      the guard's check (from 0) fails, nothing written
---        {2, head, hash}                                 another head (empty: none), and the first 32 bytes of the element at
---                                                        the expected head's last entry (empty: none); nothing written
+--        {2, head, hash, kind, number}                   another head (empty: none), the hash stored with the expected head's
+--                                                        last entry (empty: none), and what chain_end_fault says; nothing written
 --        {3, index, kind, value, hash, ...}              these entries cannot be written, so nothing was; four words for each:
 --            kind 0  the id is there with the same payload, value its seq, hash the entry's
 --            kind 1  the id is there with another payload, value its seq, hash the entry's
 --            kind 2  a check fails, value which (from 0), hash empty
 --            kind 3  a write would meet a key of another type, value which (from 0), hash empty
---        {4, length}                                     the segment has this length, not the one the head says
+--        {4, kind, number}                               the chain does not end as its head says: see chain_end_fault; nothing
+--                                                        written
 --
 -- A call: the first entry of a chain, no guard, no effect:
 --   EVALSHA .. 3 vt1:{audit}:head vt1:{audit}:gen vt1:{audit}:seg:0 "" <40 bytes> 0 1 1 4096 vt1:{audit}:seg: vt1:{audit}:ids:
@@ -57,6 +59,9 @@ local guards, effects = tonumber(ARGV[11]), tonumber(ARGV[12])
 local has_numbers = size and n and split and segment_entries and ids_limit and ids_life and guards and effects
 if not has_numbers or n < 1 or n > 2048 or split < 1 or split > n or (split < n) ~= (#KEYS == 4) then
   return redis.error_reply('ERR append: counts that contradict each other')
+end
+if size + n > 9007199254740991 then
+  return redis.error_reply('ERR append: a chain has at most 2^53 - 1 entries')
 end
 if (#ARGV[1] ~= 40 and #ARGV[1] ~= 0) or #ARGV[2] ~= 40 or #ARGV < 12 + 2 * n then
   return redis.error_reply('ERR append: heads or entries of the wrong length')
@@ -135,23 +140,13 @@ for i = 1, guards do
   end
 end
 
--- The head.
-local head = redis.call('GET', KEYS[1]) or ''
+-- The head, and whether the chain ends as it says.
+local head = stored_head(KEYS[1])
+local fault, number = chain_end_fault(head, segment_prefix, segment_entries)
 if head ~= ARGV[1] then
-  local last = false
-  if size > 0 then
-    local segment = segment_prefix .. math.floor((size - 1) / segment_entries)
-    last = redis.pcall('LINDEX', segment, (size - 1) % segment_entries)
-  end
-  return { 2, head, type(last) == 'string' and string.sub(last, 1, 32) or '' }
-end
-local length = redis.call('LLEN', KEYS[3])
-if length ~= size % segment_entries then
-  return { 4, length }
-end
-length = KEYS[4] and redis.call('LLEN', KEYS[4]) or 0
-if length ~= 0 then
-  return { 4, length }
+  return { 2, head, size > 0 and hash_of_entry(size - 1, segment_prefix, segment_entries) or '', fault, number }
+elseif fault >= 0 then
+  return { 4, fault, number }
 end
 
 -- Ids that are there already.
@@ -164,7 +159,7 @@ if stored and #stored == 16 then
 end
 local ids_key = ids_prefix .. generation
 local before_key = ids_prefix .. generation - 1
-local refused, known = { 3 }, {}
+local refused, known, missing = { 3 }, {}, nil
 
 local function refuse(entry, kind, value, hash)
   local last = #refused
@@ -178,9 +173,13 @@ local function look_up(key)
     -- An id behind the head is of a call that Redis broke off: its entry is not in the chain.
     if seq and seq < size then
       local segment = segment_prefix .. math.floor(seq / segment_entries)
-      local element = redis.call('LINDEX', segment, seq % segment_entries) or ''
-      local same = string.sub(element, 33) == string.sub(ARGV[elements_at + i - 1], 33)
-      refuse(i - 1, same and 0 or 1, seq, string.sub(element, 1, 32))
+      local element = redis.pcall('LINDEX', segment, seq % segment_entries)
+      if type(element) == 'string' then
+        local same = string.sub(element, 33) == string.sub(ARGV[elements_at + i - 1], 33)
+        refuse(i - 1, same and 0 or 1, seq, string.sub(element, 1, 32))
+      else
+        missing = seq
+      end
       known[i - 1] = true
     end
   end
@@ -191,6 +190,9 @@ if stored then
   if redis.call('EXISTS', before_key) == 1 then
     look_up(before_key)
   end
+end
+if missing then
+  return { 4, 2, missing }
 end
 
 -- What each entry asks for itself.

@@ -3,11 +3,11 @@
 //! One failure may answer hundreds of callers whose events were in the same call, so errors can be cloned.
 
 use crate::effect::EffectError;
-use crate::head::StateLoss;
+use crate::head::{EndFault, StateLoss};
 use std::time::Duration;
 
 /// Why an append was not acknowledged. Nothing was written, except where `maybe_written` says that this is not known;
-/// [`Self::StateLost`] and [`Self::Internal`] say nothing of a first try whose reply was lost before.
+/// [`Self::StateLost`], [`Self::EndFault`] and [`Self::Internal`] say nothing of a first try whose reply was lost before.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum AppendError {
     /// A check of the event's own effect does not hold.
@@ -31,6 +31,9 @@ pub enum AppendError {
     /// The durable state is not the one this process has been working on.
     #[error("the durable state was lost")]
     StateLost(#[from] StateLoss),
+    /// The chain does not end as its head says, and nothing is appended until an operator has settled that. Reading goes on.
+    #[error("the audit chain cannot be appended to: {0}")]
+    EndFault(#[from] EndFault),
     /// The queue was full, the event's turn did not come in time, or Redis had no slot free.
     #[error("too many appends are under way (waited {} ms)", waited.as_millis())]
     Overloaded {
@@ -68,6 +71,9 @@ pub enum Fault {
     /// Redis refused our script or command, or its reply has another shape.
     #[error(transparent)]
     Redis(#[from] redis_pool::Error),
+    /// The chain has 2^53 - 1 entries.
+    #[error("the audit chain is full")]
+    Full,
     /// The appender's task has ended.
     #[error("the appender has ended")]
     AppenderGone,

@@ -9,6 +9,9 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// Most entries of a chain: Lua's numbers, and those of many JSON readers, are exact up to there.
+pub(crate) const MAX_SIZE: u64 = (1 << 53) - 1;
+
 /// The length of a stored head: `u64be(size) ‖ hash(32)`.
 pub(crate) const HEAD_BYTES: usize = 40;
 
@@ -33,7 +36,14 @@ impl Head {
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (size, hash) = bytes.split_first_chunk::<8>()?;
         let size = u64::from_be_bytes(*size);
-        Some(Self { size, hash: Hash::from_bytes(hash.try_into().ok()?) }).filter(|head| head.size > 0)
+        Some(Self { size, hash: Hash::from_bytes(hash.try_into().ok()?) })
+            .filter(|head| (1..=MAX_SIZE).contains(&head.size))
+    }
+
+    /// The head once one more entry, with this hash, stands behind the last; `None` where a chain can have no more.
+    pub(crate) fn followed_by(self, hash: Hash) -> Option<Self> {
+        let size = self.size.checked_add(1).filter(|size| *size <= MAX_SIZE)?;
+        Some(Self { size, hash })
     }
 }
 
@@ -66,12 +76,60 @@ pub enum StateLoss {
         /// The seq of that entry.
         seq: u64,
     },
-    /// The head's bytes are no head, or the last segment does not hold what the head says.
-    #[error("the audit chain is damaged at entry {seq}")]
-    Damaged {
-        /// The first seq that does not fit.
+    /// The stored head is none: not 40 bytes, of no entries, or of more than 2^53 - 1.
+    #[error("what is stored in the place of the audit head is no head")]
+    NoHead,
+}
+
+/// Why nothing can be appended, though no state is known to be lost: the chain does not end as its head says. Reading goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum EndFault {
+    /// A write was broken off before it moved the head, or somebody pushed entries.
+    #[error("{entries} entries stand behind the audit head; factory-service audit repair takes them away")]
+    Surplus {
+        /// How many.
+        entries: u64,
+    },
+    /// The head counts an entry that is not there.
+    #[error("entry {seq} of the audit chain is missing, and its head counts it")]
+    Missing {
+        /// Which.
         seq: u64,
     },
+    /// The last entry is not the one that the head was written for.
+    #[error("entry {seq}, the last of the audit chain, has another hash than its head")]
+    OtherHash {
+        /// Which.
+        seq: u64,
+    },
+    /// A key of another type stands where a segment belongs.
+    #[error("segment {number} of the audit chain is not a list")]
+    WrongType {
+        /// Which segment.
+        number: u64,
+    },
+}
+
+impl EndFault {
+    /// From what `chain_end_fault` says; `None` of a kind that is not known, and of a head that is none.
+    pub(crate) fn of(kind: i64, number: u64) -> Option<Self> {
+        Some(match kind {
+            1 => Self::Surplus { entries: number },
+            2 => Self::Missing { seq: number },
+            3 => Self::OtherHash { seq: number },
+            4 => Self::WrongType { number },
+            _ => return None,
+        })
+    }
+}
+
+/// Where the chain ends, and whether it ends as its head says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChainEnd {
+    /// The head; of a chain without entries its genesis.
+    pub head: Head,
+    /// Why nothing can be appended.
+    pub fault: Option<EndFault>,
 }
 
 /// Lua functions for scripts of other crates: see `head.lua`.
@@ -136,12 +194,14 @@ impl HeadMemory {
     }
 
     /// Judges `found` (the stored head, none if absent) against `seen`, which must have been taken before `found` was
-    /// read: others move the head meanwhile, but never back. `at_seen` is the hash stored at `seen`'s last entry.
+    /// read: others move the head meanwhile, but never back. `at_seen` is the hash stored at `seen`'s last entry. A head at which
+    /// the chain does not end is not remembered: it may be a forged one, and the true one lower.
     pub(crate) fn accept(
         &self,
         seen: Option<Head>,
         found: Option<Head>,
         at_seen: Option<Hash>,
+        fault: Option<EndFault>,
     ) -> Result<(), StateLoss> {
         if let Some(seen) = seen {
             let found = found.ok_or(StateLoss::HeadAbsent { size: seen.size })?;
@@ -153,7 +213,7 @@ impl HeadMemory {
                 return Err(StateLoss::Forked { seq: seen.size - 1 });
             }
         }
-        if let Some(found) = found {
+        if let (Some(found), None) = (found, fault) {
             self.raise(found);
         }
         Ok(())
@@ -183,13 +243,36 @@ mod tests {
         assert_eq!(Head::from_bytes(&bytes), Some(head(0x0102, 9)));
         assert_eq!(Head::from_bytes(&bytes[..39]), None);
         assert_eq!(Head::from_bytes(&head(0, 9).to_bytes()), None, "an empty chain has no stored head");
+        assert_eq!(Head::from_bytes(&head(MAX_SIZE, 9).to_bytes()), Some(head(MAX_SIZE, 9)));
+        for size in [MAX_SIZE + 1, MAX_SIZE + 2, u64::MAX] {
+            assert_eq!(Head::from_bytes(&head(size, 9).to_bytes()), None, "{size}");
+        }
+    }
+
+    #[test]
+    fn a_chain_has_no_more_entries_than_can_be_counted_exactly() {
+        let hash = Hash::from_bytes([1; 32]);
+        assert_eq!(head(0, 9).followed_by(hash), Some(head(1, 1)));
+        assert_eq!(head(MAX_SIZE - 1, 9).followed_by(hash), Some(head(MAX_SIZE, 1)));
+        assert_eq!(head(MAX_SIZE, 9).followed_by(hash), None);
+        assert_eq!(head(u64::MAX, 9).followed_by(hash), None);
+    }
+
+    #[test]
+    fn a_head_at_which_the_chain_does_not_end_is_not_remembered() {
+        let memory = HeadMemory::default();
+        let fault = EndFault::Missing { seq: 5 };
+        assert_eq!(memory.accept(None, Some(head(12_288, 1)), None, Some(fault)), Ok(()));
+        assert_eq!(memory.seen(), None);
+        assert_eq!(memory.accept(None, Some(head(5, 1)), None, None), Ok(()));
+        assert_eq!(memory.seen(), Some(head(5, 1)));
     }
 
     #[test]
     fn a_process_that_has_seen_nothing_takes_any_head_and_none() {
         let memory = HeadMemory::default();
-        assert_eq!(memory.accept(None, None, None), Ok(()));
-        assert_eq!(memory.accept(None, Some(head(7, 1)), None), Ok(()));
+        assert_eq!(memory.accept(None, None, None, None), Ok(()));
+        assert_eq!(memory.accept(None, Some(head(7, 1)), None, None), Ok(()));
         assert_eq!(memory.seen(), Some(head(7, 1)));
     }
 
@@ -198,15 +281,15 @@ mod tests {
         let memory = HeadMemory::default();
         memory.raise(head(7, 1));
         let seen = memory.seen();
-        assert_eq!(memory.accept(seen, None, None), Err(StateLoss::HeadAbsent { size: 7 }));
+        assert_eq!(memory.accept(seen, None, None, None), Err(StateLoss::HeadAbsent { size: 7 }));
         assert_eq!(
-            memory.accept(seen, Some(head(6, 1)), None),
+            memory.accept(seen, Some(head(6, 1)), None, None),
             Err(StateLoss::HeadLower { seen: 7, found: 6 })
         );
-        assert_eq!(memory.accept(seen, Some(head(7, 2)), None), Err(StateLoss::Forked { seq: 6 }));
+        assert_eq!(memory.accept(seen, Some(head(7, 2)), None, None), Err(StateLoss::Forked { seq: 6 }));
         let other = Some(Hash::from_bytes([2; 32]));
-        assert_eq!(memory.accept(seen, Some(head(9, 1)), other), Err(StateLoss::Forked { seq: 6 }));
-        assert_eq!(memory.accept(seen, Some(head(9, 1)), None), Err(StateLoss::Forked { seq: 6 }));
+        assert_eq!(memory.accept(seen, Some(head(9, 1)), other, None), Err(StateLoss::Forked { seq: 6 }));
+        assert_eq!(memory.accept(seen, Some(head(9, 1)), None, None), Err(StateLoss::Forked { seq: 6 }));
         assert_eq!(memory.seen(), seen);
     }
 
@@ -250,10 +333,10 @@ mod tests {
         let memory = HeadMemory::default();
         memory.raise(head(7, 1));
         let ours = Some(Hash::from_bytes([1; 32]));
-        assert_eq!(memory.accept(memory.seen(), Some(head(9, 5)), ours), Ok(()));
+        assert_eq!(memory.accept(memory.seen(), Some(head(9, 5)), ours, None), Ok(()));
         assert_eq!(memory.seen(), Some(head(9, 5)));
         assert_eq!(
-            memory.accept(Some(head(7, 1)), Some(head(8, 3)), ours),
+            memory.accept(Some(head(7, 1)), Some(head(8, 3)), ours, None),
             Ok(()),
             "judged by the earlier look"
         );

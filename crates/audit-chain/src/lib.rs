@@ -40,7 +40,7 @@ pub use event::{
     DetailValue, Details, Event, EventError, MAX_EVENT_BYTES, MAX_SAFE_INTEGER, NewEvent, SafeInt,
 };
 pub use hash::{ENTRY_BYTES, Hash, entry_bytes, entry_hash, genesis_prev, payload_hash};
-pub use head::{HEAD_LUA, Head, StateLoss};
+pub use head::{ChainEnd, EndFault, HEAD_LUA, Head, StateLoss};
 pub use log::{AuditLog, EntryView, Page};
 pub use metrics::AuditMetrics;
 pub use verify::{FirstError, Flaw, Verifier, VerifyReport, verify_elements};

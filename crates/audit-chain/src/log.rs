@@ -5,9 +5,9 @@
 
 use crate::error::ReadError;
 use crate::hash::{Hash, genesis_prev, payload_hash};
-use crate::head::{Head, HeadMemory, StateLoss, not_below};
+use crate::head::{ChainEnd, HEAD_LUA, Head, HeadMemory, StateLoss, not_below};
 use crate::keys::{self, SEGMENT_ENTRIES};
-use crate::script::HASH_BYTES;
+use crate::script::{CHAIN_END_LUA, Found, HASH_BYTES};
 use crate::verify::{FirstError, Flaw, Verifier, VerifyReport};
 use redis::{Cmd, FromRedisValue, Value};
 use redis_pool::{RedisPool, Script};
@@ -31,6 +31,10 @@ const PAGE_BYTES: u64 = 1024 * 1024;
 /// The deadline of one page: it may weigh 8 MiB, so the pool's own, meant for small commands, would be too short.
 const PAGE_DEADLINE: Duration = Duration::from_secs(1);
 
+static READ_END: LazyLock<Script> = LazyLock::new(|| {
+    let functions = [HEAD_LUA, CHAIN_END_LUA];
+    Script::new("audit-read-end", functions.concat() + include_str!("read_end.lua"))
+});
 static PROBE: LazyLock<Script> = LazyLock::new(|| Script::new("audit-probe", include_str!("probe.lua")));
 
 /// The chain as it can be read. Cheap to clone; clones share what they have seen.
@@ -92,7 +96,24 @@ impl AuditLog {
     /// # Errors
     /// [`ReadError::StateLost`] when it is not at least the highest one seen, [`ReadError::Redis`] when it cannot be read.
     pub async fn head(&self) -> Result<Head, ReadError> {
-        Ok(self.read_head().await?.unwrap_or(self.genesis()))
+        Ok(self.end().await?.head)
+    }
+
+    /// The head now, and whether the chain ends as it says. Of a chain that does not, what stands before its end can still be read.
+    ///
+    /// # Errors
+    /// As [`Self::head`].
+    pub async fn end(&self) -> Result<ChainEnd, ReadError> {
+        let (seen, least) = (self.memory.seen(), self.memory.least());
+        let seen_size = seen.map_or(0, |head| head.size);
+        let call =
+            READ_END.invoke().key(keys::HEAD).arg(keys::SEGMENT_PREFIX).arg(SEGMENT_ENTRIES).arg(seen_size);
+        let reply: Vec<Value> = call.run(&self.pool).await?;
+        let found = Found::read(&reply).ok_or_else(|| unexpected(&Value::Array(reply)))?;
+        let head = found.head.ok_or(StateLoss::NoHead)?;
+        not_below(least, head)?;
+        self.memory.accept(seen, head, found.at_expected, found.fault)?;
+        Ok(ChainEnd { head: head.unwrap_or(self.genesis()), fault: found.fault })
     }
 
     /// The fewest entries that the chain can have: as many as this process has seen. For scripts that do not append, with
@@ -137,30 +158,6 @@ impl AuditLog {
     #[must_use]
     pub fn highest(&self) -> Option<Head> {
         self.memory.highest()
-    }
-
-    /// The stored head, judged and remembered.
-    pub(crate) async fn read_head(&self) -> Result<Option<Head>, ReadError> {
-        let (seen, least) = (self.memory.seen(), self.memory.least());
-        let at_seen = async {
-            match seen {
-                Some(head) => self.stored_hash(head.size - 1).await,
-                None => Ok(None),
-            }
-        };
-        let (stored, at_seen) = tokio::join!(self.stored_head(), at_seen);
-        let stored = stored?;
-        not_below(least, stored)?;
-        self.memory.accept(seen, stored, at_seen?)?;
-        Ok(stored)
-    }
-
-    async fn stored_head(&self) -> Result<Option<Head>, ReadError> {
-        let mut get = redis::cmd("GET");
-        get.arg(keys::HEAD);
-        let stored: Option<Vec<u8>> = parse(self.pool.command(get).await?)?;
-        let damaged = StateLoss::Damaged { seq: 0 };
-        Ok(stored.map(|bytes| Head::from_bytes(&bytes).ok_or(damaged)).transpose()?)
     }
 
     /// The hash stored with entry `seq`; `None` where there is no such entry.
@@ -353,5 +350,5 @@ fn parse<T: FromRedisValue>(value: Value) -> Result<T, ReadError> {
 }
 
 fn unexpected(value: &Value) -> ReadError {
-    redis_pool::Error::Reply { what: format!("a list was expected, not {value:?}") }.into()
+    redis_pool::Error::Reply { what: format!("the reply was not expected: {value:?}") }.into()
 }

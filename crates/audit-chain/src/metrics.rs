@@ -13,7 +13,7 @@ use prometheus_client::registry::Registry;
 const BUCKETS: [f64; 11] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 2.0];
 
 /// The values of the label `result`, in the order of [`place_of`].
-const RESULTS: [&str; 10] = [
+const RESULTS: [&str; 11] = [
     "ok",
     "duplicate",
     "precondition",
@@ -24,6 +24,7 @@ const RESULTS: [&str; 10] = [
     "overloaded",
     "unavailable",
     "internal",
+    "end_fault",
 ];
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -92,6 +93,7 @@ fn place_of(result: &Result<Appended, AppendError>) -> usize {
         Err(AppendError::Overloaded { .. }) => 7,
         Err(AppendError::Unavailable { .. }) => 8,
         Err(AppendError::Internal(_)) => 9,
+        Err(AppendError::EndFault(_)) => 10,
     }
 }
 

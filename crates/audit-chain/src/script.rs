@@ -3,7 +3,7 @@
 use crate::effect::{Check, Effect};
 use crate::event::Event;
 use crate::hash::{Hash, payload_hash};
-use crate::head::Head;
+use crate::head::{EndFault, HEAD_LUA, Head};
 use crate::keys;
 use redis::Value;
 use redis_pool::{Error, Invocation, RedisPool, Script};
@@ -16,7 +16,13 @@ pub(crate) const MAX_ENTRIES: usize = 2048;
 /// The length of a hash at the front of a stored element.
 pub(crate) const HASH_BYTES: usize = 32;
 
-static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new("audit-append", include_str!("append.lua")));
+static SCRIPT: LazyLock<Script> = LazyLock::new(|| {
+    let functions = [HEAD_LUA, CHAIN_END_LUA];
+    Script::new("audit-append", functions.concat() + include_str!("append.lua"))
+});
+
+/// Lua functions that compare the end of the chain with its head; they need [`HEAD_LUA`].
+pub(crate) const CHAIN_END_LUA: &str = include_str!("chain_end.lua");
 
 /// How long ids are remembered: at least this many events or this time, whichever is less.
 #[derive(Debug, Clone, Copy)]
@@ -80,18 +86,32 @@ impl Prepared {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Reply {
     Written,
-    GuardFails {
-        check: usize,
-    },
-    /// `head` is `None` where the stored bytes are no head; `Some(None)` where there is none.
-    HeadMoved {
-        head: Option<Option<Head>>,
-        at_expected: Option<Hash>,
-    },
+    GuardFails { check: usize },
+    HeadMoved(Found),
     Refused(Vec<Refusal>),
-    SegmentDamaged {
-        length: u64,
-    },
+    EndFault(EndFault),
+}
+
+/// The head as a script found it, and what stands at the one that was expected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// `None` where the stored bytes are no head; `Some(None)` where there is none.
+    pub(crate) head: Option<Option<Head>>,
+    pub(crate) at_expected: Option<Hash>,
+    /// Why the chain does not end there.
+    pub(crate) fault: Option<EndFault>,
+}
+
+impl Found {
+    /// From `head, hash, kind, number` as the scripts give them.
+    pub(crate) fn read(parts: &[Value]) -> Option<Self> {
+        let [Value::BulkString(head), Value::BulkString(hash), Value::Int(kind), end] = parts else {
+            return None;
+        };
+        let head = if head.is_empty() { Some(None) } else { Head::from_bytes(head).map(Some) };
+        let at_expected = <[u8; HASH_BYTES]>::try_from(hash.as_slice()).ok().map(Hash::from_bytes);
+        Some(Self { head, at_expected, fault: EndFault::of(*kind, number(end)?) })
+    }
 }
 
 /// Why one entry of a call cannot be written.
@@ -163,15 +183,13 @@ fn read(reply: Value) -> Result<Reply, Error> {
     let understood = match parts.as_slice() {
         [Value::Int(0)] => Some(Reply::Written),
         [Value::Int(1), check] => number(check).map(|check| Reply::GuardFails { check }),
-        [Value::Int(2), Value::BulkString(head), Value::BulkString(hash)] => {
-            let head = if head.is_empty() { Some(None) } else { Head::from_bytes(head).map(Some) };
-            let at_expected = <[u8; HASH_BYTES]>::try_from(hash.as_slice()).ok().map(Hash::from_bytes);
-            Some(Reply::HeadMoved { head, at_expected })
-        }
+        [Value::Int(2), found @ ..] => Found::read(found).map(Reply::HeadMoved),
         [Value::Int(3), refusals @ ..] => {
             refusals.chunks(4).map(refusal).collect::<Option<_>>().map(Reply::Refused)
         }
-        [Value::Int(4), length] => number(length).map(|length| Reply::SegmentDamaged { length }),
+        [Value::Int(4), Value::Int(kind), at] => {
+            number(at).and_then(|at| EndFault::of(*kind, at)).map(Reply::EndFault)
+        }
         _ => None,
     };
     understood.ok_or_else(|| strange(&Value::Array(parts)))
@@ -381,10 +399,10 @@ mod tests {
         call(&pool, &[], FEW, &mut head, &mut prepared(Effect::none())).await;
         let mut late = behind;
         let reply = call(&pool, &[], FEW, &mut late, &mut prepared(Effect::none())).await;
-        assert_eq!(reply, Reply::HeadMoved { head: Some(head), at_expected: Some(first.hash()) });
+        assert_eq!(reply, moved(Some(head), Some(first.hash())));
         let mut new = None;
         let reply = call(&pool, &[], FEW, &mut new, &mut prepared(Effect::none())).await;
-        assert_eq!(reply, Reply::HeadMoved { head: Some(head), at_expected: None });
+        assert_eq!(reply, moved(Some(head), None));
     }
 
     #[tokio::test]
@@ -455,6 +473,10 @@ mod tests {
         assert_eq!(written, 1);
     }
 
+    fn moved(head: Option<Option<Head>>, at_expected: Option<Hash>) -> Reply {
+        Reply::HeadMoved(Found { head, at_expected, fault: None })
+    }
+
     fn ints(values: &[i64]) -> Value {
         Value::Array(values.iter().copied().map(Value::Int).collect())
     }
@@ -463,7 +485,14 @@ mod tests {
     fn replies_are_read_as_the_script_documents_them() {
         assert_eq!(read(ints(&[0])).unwrap(), Reply::Written);
         assert_eq!(read(ints(&[1, 2])).unwrap(), Reply::GuardFails { check: 2 });
-        assert_eq!(read(ints(&[4, 9])).unwrap(), Reply::SegmentDamaged { length: 9 });
+        for (kind, fault) in [
+            (1, EndFault::Surplus { entries: 9 }),
+            (2, EndFault::Missing { seq: 9 }),
+            (3, EndFault::OtherHash { seq: 9 }),
+            (4, EndFault::WrongType { number: 9 }),
+        ] {
+            assert_eq!(read(ints(&[4, kind, 9])).unwrap(), Reply::EndFault(fault));
+        }
         let bulk = |bytes: &[u8]| Value::BulkString(bytes.to_vec());
         let hash = Hash::from_bytes([8; 32]);
         let refused = [
@@ -473,18 +502,27 @@ mod tests {
         let int = Value::Int;
         let parts = [int(3), int(5), int(0), int(70), bulk(&[8; 32]), int(6), int(2), int(1), bulk(b"")];
         assert_eq!(read(Value::Array(parts.to_vec())).unwrap(), Reply::Refused(refused.to_vec()));
-        let moved = Value::Array(vec![Value::Int(2), bulk(b""), bulk(b"")]);
-        assert_eq!(read(moved).unwrap(), Reply::HeadMoved { head: Some(None), at_expected: None });
-        let rubbish = Value::Array(vec![Value::Int(2), bulk(b"rubbish"), bulk(&[7; 32])]);
-        let at_expected = Some(Hash::from_bytes([7; 32]));
-        assert_eq!(read(rubbish).unwrap(), Reply::HeadMoved { head: None, at_expected });
+        let absent = Value::Array(vec![int(2), bulk(b""), bulk(b""), int(-1), int(0)]);
+        assert_eq!(read(absent).unwrap(), moved(Some(None), None));
+        let rubbish = Value::Array(vec![int(2), bulk(b"rubbish"), bulk(&[7; 32]), int(0), int(0)]);
+        assert_eq!(read(rubbish).unwrap(), moved(None, Some(Hash::from_bytes([7; 32]))));
+        let surplus = Value::Array(vec![int(2), bulk(b""), bulk(b""), int(1), int(3)]);
+        let fault = Some(EndFault::Surplus { entries: 3 });
+        let found = Found { head: Some(None), at_expected: None, fault };
+        assert_eq!(read(surplus).unwrap(), Reply::HeadMoved(found));
     }
 
     #[test]
     fn any_other_reply_is_an_error_and_not_a_guess() {
-        for strange in
-            [ints(&[]), ints(&[0, 0]), ints(&[3, 1, 0]), ints(&[3, 1, 2, 0, 0]), ints(&[1, -1]), Value::Okay]
-        {
+        for strange in [
+            ints(&[]),
+            ints(&[0, 0]),
+            ints(&[3, 1, 0]),
+            ints(&[3, 1, 2, 0, 0]),
+            ints(&[1, -1]),
+            ints(&[4, 0, 1]),
+            Value::Okay,
+        ] {
             assert!(matches!(read(strange), Err(Error::Reply { .. })));
         }
     }

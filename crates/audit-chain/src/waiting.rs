@@ -6,7 +6,7 @@ use crate::appender::{Appended, AppenderConfig};
 use crate::conflict::Written;
 use crate::error::{AppendError, Fault, ReadError};
 use crate::hash::entry_hash;
-use crate::head::{Head, StateLoss};
+use crate::head::{EndFault, Head};
 use crate::metrics::AuditMetrics;
 use crate::script::{Objection, Prepared, Refusal};
 use std::collections::{HashSet, VecDeque};
@@ -88,12 +88,12 @@ impl Waiting {
         most
     }
 
-    /// Chains `count`, from place `first` on, to `head`; gives the head that follows.
-    pub(crate) fn chain(&mut self, first: usize, count: usize, head: Head) -> Head {
-        self.line.iter_mut().skip(first).take(count).fold(head, |head, waiter| {
+    /// Chains `count`, from place `first` on, to `head`; gives the head that follows, or `None` where a chain can have no more.
+    pub(crate) fn chain(&mut self, first: usize, count: usize, head: Head) -> Option<Head> {
+        self.line.iter_mut().skip(first).take(count).try_fold(head, |head, waiter| {
             let hash = entry_hash(head.size, &head.hash, &waiter.entry.payload_hash);
             waiter.entry.set_hash(&hash);
-            Head { size: head.size + 1, hash }
+            head.followed_by(hash)
         })
     }
 
@@ -166,7 +166,12 @@ impl Waiting {
 
     /// The first `count` are told the same.
     pub(crate) fn refuse_all(&mut self, count: usize, error: &AppendError) {
-        let group: Vec<Waiter> = self.line.drain(..count).collect();
+        self.refuse_behind(0, count, error);
+    }
+
+    /// As [`Self::refuse_all`], from place `first` on.
+    pub(crate) fn refuse_behind(&mut self, first: usize, count: usize, error: &AppendError) {
+        let group: Vec<Waiter> = self.line.drain(first..first + count).collect();
         group.into_iter().for_each(|waiter| self.refuse(waiter, error.clone()));
     }
 
@@ -206,7 +211,7 @@ pub(crate) fn from_read(error: ReadError) -> AppendError {
     match error {
         ReadError::StateLost(loss) => loss.into(),
         ReadError::Redis(error) => from_redis(error),
-        ReadError::Damaged { seq } => StateLoss::Damaged { seq }.into(),
+        ReadError::Damaged { seq } => EndFault::Missing { seq }.into(),
     }
 }
 

@@ -16,12 +16,11 @@
 //! - **state lost, or Redis away**: the call's callers are told; the next ones are tried afresh.
 
 use crate::appender::AppenderConfig;
-use crate::error::AppendError;
-use crate::hash::Hash;
-use crate::head::{Head, StateLoss};
+use crate::error::{AppendError, Fault};
+use crate::head::{EndFault, Head, StateLoss};
 use crate::log::AuditLog;
 use crate::metrics::AuditMetrics;
-use crate::script::{self, IdMemory, Reply};
+use crate::script::{self, Found, IdMemory, Reply};
 use crate::waiting::{Waiter, Waiting, from_read, from_redis};
 use ambient::{Clock, entropy};
 use futures_util::StreamExt as _;
@@ -83,6 +82,8 @@ pub(crate) struct Worker {
     calm: u32,
     /// Whether the last answer was that the state is lost; said in the log once, not once per call.
     state_lost: bool,
+    /// Why the last answer was that the chain does not end as its head says; said in the log once.
+    end_fault: Option<EndFault>,
 }
 
 impl Worker {
@@ -107,6 +108,7 @@ impl Worker {
             losses: 0,
             calm: 0,
             state_lost: false,
+            end_fault: None,
         }
     }
 
@@ -186,19 +188,30 @@ impl Worker {
         // A head that was only glimpsed is looked at before anything is chained to it.
         if before.is_none()
             && (std::mem::take(&mut self.stale) || self.log.memory().is_behind())
-            && let Err(error) = self.log.read_head().await
+            && let Some(why) = self.why_not().await
         {
             self.stale = true;
-            self.refuse_front(count, &from_read(error));
+            self.refuse_front(count, &why);
             return None;
         }
         let expected = before.or_else(|| self.log.memory().seen());
-        let new_head = self.waiting.chain(first, count, expected.unwrap_or(self.log.genesis()));
+        let Some(new_head) = self.waiting.chain(first, count, expected.unwrap_or(self.log.genesis())) else {
+            self.waiting.refuse_behind(first, count, &Fault::Full.into());
+            return None;
+        };
         let entries = self.waiting.entries(first, count);
         let call = script::call(&self.config.guard, IdMemory::PUBLIC, expected, new_head, &entries);
         self.sent.push_back(Sent { count, expected, new_head, ahead: before.is_some() });
         let pool = self.pool.clone();
         Some(Box::pin(async move { script::send(call, &pool).await }))
+    }
+
+    /// Looks at the end of the chain: why nothing can be appended there.
+    async fn why_not(&self) -> Option<AppendError> {
+        match self.log.end().await {
+            Ok(end) => end.fault.map(Into::into),
+            Err(error) => Some(from_read(error)),
+        }
     }
 
     /// Answers the callers of the first call under way, or lets them wait on. What was sent behind a call that was not written is
@@ -222,15 +235,11 @@ impl Worker {
                 self.losses = 0;
                 self.waiting.refused(count, &refusals);
             }
-            Ok(Reply::HeadMoved { head, at_expected }) => {
-                self.lost_race(&sent, head, at_expected).await;
-            }
+            Ok(Reply::HeadMoved(found)) => self.lost_race(&sent, found).await,
             Ok(Reply::GuardFails { check }) => self.refuse_front(count, &StateLoss::Guard { check }.into()),
-            Ok(Reply::SegmentDamaged { length }) => {
-                let seq = sent.new_head.size - count as u64;
-                tracing::warn!(seq, length, "the last segment of the audit chain does not fit its head");
+            Ok(Reply::EndFault(fault)) => {
                 self.stale = true;
-                self.refuse_front(count, &StateLoss::Damaged { seq }.into());
+                self.refuse_front(count, &fault.into());
             }
             Err(error) if error.maybe_applied() => {
                 self.stale = true;
@@ -266,7 +275,8 @@ impl Worker {
         self.log.memory().raise(sent.new_head);
         self.losses = 0;
         self.calm = self.calm.saturating_add(1);
-        if std::mem::take(&mut self.state_lost) {
+        let had_fault = self.end_fault.take().is_some();
+        if std::mem::take(&mut self.state_lost) || had_fault {
             tracing::info!(
                 size = sent.new_head.size,
                 "the audit chain is the one seen before again, appending goes on"
@@ -275,19 +285,19 @@ impl Worker {
         self.waiting.written(sent.count, sent.new_head);
     }
 
-    async fn lost_race(&mut self, sent: &Sent, found: Option<Option<Head>>, at_expected: Option<Hash>) {
+    async fn lost_race(&mut self, sent: &Sent, found: Found) {
         self.metrics.conflict();
         self.calm = 0;
         if sent.ahead {
             // It may have been looked at before the call that it followed: what it found says nothing of the head now.
             self.stale = true;
         } else {
-            let expected = sent.expected;
-            let damaged = StateLoss::Damaged { seq: expected.map_or(0, |head| head.size) };
-            let judged =
-                found.ok_or(damaged).and_then(|found| self.log.memory().accept(expected, found, at_expected));
-            if let Err(loss) = judged {
-                return self.refuse_front(sent.count, &loss.into());
+            let judge = |head| self.log.memory().accept(sent.expected, head, found.at_expected, found.fault);
+            let judged = found.head.ok_or(StateLoss::NoHead).and_then(judge);
+            let why = judged.map_err(AppendError::from).err().or(found.fault.map(Into::into));
+            if let Some(why) = why {
+                self.stale = true;
+                return self.refuse_front(sent.count, &why);
             }
         }
         self.waiting.overtaken(sent.count);
@@ -304,6 +314,11 @@ impl Worker {
             && !std::mem::replace(&mut self.state_lost, true)
         {
             tracing::error!(%why, "the durable state is not the one seen before, refusing all appends");
+        }
+        if let AppendError::EndFault(why) = error
+            && self.end_fault.replace(*why) != Some(*why)
+        {
+            tracing::error!(%why, "the audit chain does not end as its head says, refusing all appends");
         }
         self.waiting.refuse_all(count, error);
     }
@@ -350,7 +365,7 @@ mod tests {
             let (answer, answered) = oneshot::channel();
             worker.waiting.push(Waiter::new(Prepared::new(&event, Effect::none()), answer, Duration::ZERO));
             let (expected, ahead) = ((number > 0).then_some(head), number > 0);
-            head = worker.waiting.chain(number, 1, head);
+            head = worker.waiting.chain(number, 1, head).unwrap();
             worker.sent.push_back(Sent { count: 1, expected, new_head: head, ahead });
             answered
         });
@@ -398,7 +413,7 @@ mod tests {
         let (mut worker, mut callers) = with_two_calls();
         worker.settle(Ok(Reply::Written), &mut Calls::new()).await;
         // As if it had been read before the first call was: then there was no head yet.
-        let moved = Reply::HeadMoved { head: Some(None), at_expected: None };
+        let moved = Reply::HeadMoved(Found { head: Some(None), at_expected: None, fault: None });
         worker.settle(Ok(moved), &mut Calls::new()).await;
         assert_eq!(callers[0].try_recv().unwrap().unwrap().seq, 0);
         assert!(callers[1].try_recv().is_err(), "it goes again");

@@ -124,6 +124,8 @@ pub struct ReadinessCheck {
     name: String,
     /// Whether requests can be served as far as it goes.
     ok: bool,
+    /// `false` where the instance is ready although this does not work; left out otherwise.
+    required: Option<bool>,
     /// It works, and an operator should look at it.
     warn: Option<bool>,
     /// One sentence, where there is something to say.

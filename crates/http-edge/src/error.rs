@@ -89,6 +89,13 @@ pub enum ApiError {
         /// When asking again makes sense.
         retry_after: Duration,
     },
+    /// 503: what is stored of the audit trail is damaged, and nothing can be recorded, or this part of it not be read, until an
+    /// operator has settled that. Nothing was written.
+    #[error("the stored audit trail is damaged, and nothing was written; an operator is needed")]
+    AuditDamaged {
+        /// When asking again makes sense.
+        retry_after: Duration,
+    },
     /// 503: too many writers at once; nothing was written.
     #[error("too many writers at once; nothing was written")]
     AuditContention {
@@ -167,6 +174,7 @@ impl ApiError {
                 (S::SERVICE_UNAVAILABLE, "redis-unavailable", "The data store is away")
             }
             Self::StateLost { .. } => (S::SERVICE_UNAVAILABLE, "state-lost", "The durable state is lost"),
+            Self::AuditDamaged { .. } => (S::SERVICE_UNAVAILABLE, "state-lost", "The audit trail is damaged"),
             Self::AuditContention { .. } => {
                 (S::SERVICE_UNAVAILABLE, "audit-contention", "Too many writers at once")
             }
@@ -181,6 +189,7 @@ impl ApiError {
             Self::RateLimited { retry_after }
             | Self::RedisUnavailable { retry_after }
             | Self::StateLost { retry_after }
+            | Self::AuditDamaged { retry_after }
             | Self::IdempotencyInFlight { retry_after }
             | Self::AuditContention { retry_after } => Some(whole_seconds(*retry_after)),
             Self::ServiceOverloaded { retry_after } => Some(whole_seconds(*retry_after).min(5)),
@@ -217,6 +226,7 @@ impl ApiError {
             | Self::ServiceOverloaded { .. }
             | Self::RedisUnavailable { .. }
             | Self::StateLost { .. }
+            | Self::AuditDamaged { .. }
             | Self::AuditContention { .. }
             | Self::ServerTimeout) => Problem::new(status, slug, title, fixed.to_string()),
         }

@@ -1,7 +1,8 @@
 //! The answer of a readiness probe: 200 while every check holds, else a 503 problem that lists them.
 //!
 //! A warning (an eviction policy, a weak `appendfsync`) is shown and stays 200: taking the instance out of service
-//! would not mend it.
+//! would not mend it. The same holds for a failed check that is not required: it names what does not work, and what the
+//! instance is there for goes on.
 
 use crate::problem::Problem;
 use axum::Json;
@@ -20,6 +21,9 @@ pub struct Check {
     pub name: Cow<'static, str>,
     /// Whether requests can be served as far as it goes.
     pub ok: bool,
+    /// Whether the instance is unready when this fails; shown only where it is not.
+    #[serde(skip_serializing_if = "Clone::clone")]
+    pub required: bool,
     /// It works, and an operator should look at it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub warn: bool,
@@ -31,17 +35,23 @@ pub struct Check {
 impl Check {
     /// All is well.
     pub fn ok(name: impl Into<Cow<'static, str>>) -> Self {
-        Self { name: name.into(), ok: true, warn: false, detail: None }
+        Self { name: name.into(), ok: true, required: true, warn: false, detail: None }
     }
 
     /// It works, but `detail`.
     pub fn warning(name: impl Into<Cow<'static, str>>, detail: impl Into<String>) -> Self {
-        Self { name: name.into(), ok: true, warn: true, detail: Some(detail.into()) }
+        Self { name: name.into(), ok: true, required: true, warn: true, detail: Some(detail.into()) }
     }
 
     /// It does not work: `detail`.
     pub fn failed(name: impl Into<Cow<'static, str>>, detail: impl Into<String>) -> Self {
-        Self { name: name.into(), ok: false, warn: false, detail: Some(detail.into()) }
+        Self { name: name.into(), ok: false, required: true, warn: false, detail: Some(detail.into()) }
+    }
+
+    /// The same check for an instance that goes on without what it names.
+    #[must_use]
+    pub fn not_required(self) -> Self {
+        Self { required: self.ok, ..self }
     }
 }
 
@@ -53,10 +63,10 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// The verdict over `checks`: ready when each of them is ok.
+    /// The verdict over `checks`: ready when each of them that is required is ok.
     #[must_use]
     pub fn of(checks: Vec<Check>) -> Self {
-        let status = if checks.iter().all(|check| check.ok) { "ready" } else { "unready" };
+        let status = if checks.iter().all(|check| check.ok || !check.required) { "ready" } else { "unready" };
         Self { status, checks }
     }
 
@@ -73,13 +83,41 @@ impl IntoResponse for Readiness {
         if self.is_ready() {
             return Json(self).into_response();
         }
-        let failed: Vec<&str> =
-            self.checks.iter().filter(|check| !check.ok).map(|check| check.name.as_ref()).collect();
+        let failed: Vec<&str> = self
+            .checks
+            .iter()
+            .filter(|check| !check.ok && check.required)
+            .map(|check| check.name.as_ref())
+            .collect();
         let detail = format!("not ready: {}", failed.join(", "));
         let checks = serde_json::to_value(&self.checks).expect("strings and booleans serialize");
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "Not ready", detail)
             .with_member("checks", checks)
             .with_retry_after(Some(RETRY_AFTER_S))
             .into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_check_that_is_not_required_is_named_and_changes_nothing() {
+        let impaired = || Check::failed("audit_chain", "2 entries stand behind the head").not_required();
+        let ready = Readiness::of(vec![Check::ok("redis"), impaired()]);
+        assert!(ready.is_ready());
+        let shown = serde_json::to_value(&ready).unwrap();
+        let wanted = serde_json::json!([
+            {"name": "redis", "ok": true},
+            {"name": "audit_chain", "ok": false, "required": false, "detail": "2 entries stand behind the head"},
+        ]);
+        assert_eq!(shown["checks"], wanted);
+        let unready = Readiness::of(vec![Check::failed("redis", "away"), impaired()]);
+        assert!(!unready.is_ready());
+        assert_eq!(
+            serde_json::to_value(Check::ok("x").not_required()).unwrap()["required"],
+            serde_json::Value::Null
+        );
     }
 }

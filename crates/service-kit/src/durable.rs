@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use ambient::{Clock, entropy};
 use audit_chain::{
-    AppendError, Appended, Appender, AppenderConfig, AuditLog, AuditMetrics, Effect, Event, NewEvent,
-    ReadError,
+    AppendError, Appended, Appender, AppenderConfig, AuditLog, AuditMetrics, Effect, EndFault, Event,
+    NewEvent, ReadError,
 };
 use catalog::{Catalog, Deployment, DeploymentError, DeploymentGate, Expectation, Init};
 use http_edge::{ApiError, Check};
@@ -28,6 +28,7 @@ mod readiness;
 
 pub use self::keys::KeyringSetup;
 pub use self::metrics::DurableMetrics;
+pub use self::readiness::AUDIT_CHAIN;
 use crate::errors;
 use crate::storage::StorageWatch;
 
@@ -69,6 +70,8 @@ pub struct Durable {
     head_lost: AtomicBool,
     /// Whether the last look, or a script since, found the state lost; only a look that finds all of it there clears it.
     lost: AtomicBool,
+    /// Why nothing can be appended, as the last look or append found it. No state is lost then: everything else goes on.
+    chain_fault: Mutex<Option<EndFault>>,
     /// Whether this connection may run what appending takes.
     permission: Mutex<Permission>,
     clock: Arc<dyn Clock>,
@@ -104,6 +107,7 @@ impl Durable {
             appender: OnceLock::new(),
             head_lost: AtomicBool::new(false),
             lost: AtomicBool::new(false),
+            chain_fault: Mutex::default(),
             permission: Mutex::new(Permission::NotTried),
             clock,
             storage,
@@ -151,9 +155,10 @@ impl Durable {
         let deployment = self.gate.look(self.now()).await?;
         let appender = self.appender.get_or_init(|| self.start_appender(deployment));
         self.ask_permission(appender).await?;
-        match appender.log().head().await {
-            Ok(head) => {
-                if head.size > 0 && !self.gate.audit_begun() {
+        match appender.log().end().await {
+            Ok(end) => {
+                self.note_chain_fault(end.fault);
+                if end.head.size > 0 && !self.gate.audit_begun() {
                     self.gate.note_audit_begun().await?;
                 }
                 if self.head_lost.swap(false, Ordering::AcqRel) {
@@ -169,8 +174,7 @@ impl Durable {
                 Err(DeploymentError::Lost(why.to_string()))
             }
             Err(ReadError::Redis(error)) => Err(DeploymentError::Redis(error)),
-            // What is damaged inside the chain is for verification to tell; scans do not depend on it.
-            Err(ReadError::Damaged { .. }) if !self.head_lost.load(Ordering::Acquire) => Ok(deployment),
+            // The head is read without its entries.
             Err(damaged @ ReadError::Damaged { .. }) => Err(DeploymentError::Lost(damaged.to_string())),
         }
     }
@@ -183,6 +187,19 @@ impl Durable {
             appender.log().has_begun();
         }
         appender
+    }
+
+    /// Says once in the log that the chain cannot be appended to, and once that it can be again.
+    fn note_chain_fault(&self, fault: Option<EndFault>) {
+        let before = std::mem::replace(&mut *self.chain_fault.lock(), fault);
+        self.metrics.chain_damaged(fault.is_some());
+        match fault {
+            Some(why) if before != Some(why) => {
+                tracing::error!(%why, "nothing can be appended to the audit chain until that is settled");
+            }
+            None if before.is_some() => tracing::info!("the audit chain can be appended to again"),
+            _ => {}
+        }
     }
 
     /// Tries what appending takes, until it is granted.
@@ -330,8 +347,10 @@ impl Durable {
         let event = Event::new(stamp.unix_millis, stamp.id, stamp.nonce, what)
             .map_err(|error| AppendFailure::Closed(ApiError::internal(error)))?;
         let appended = appender.append(&event, effect).await;
-        if let Err(AppendError::StateLost(why)) = &appended {
-            self.report_lost(&why.to_string());
+        match &appended {
+            Err(AppendError::StateLost(why)) => self.report_lost(&why.to_string()),
+            Err(AppendError::EndFault(fault)) => self.note_chain_fault(Some(*fault)),
+            _ => {}
         }
         appended.map_err(AppendFailure::Append)
     }

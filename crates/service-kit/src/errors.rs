@@ -55,6 +55,7 @@ pub fn from_append(error: AppendError) -> ApiError {
     match error {
         AppendError::Contention => ApiError::AuditContention { retry_after: RETRY_SOON },
         AppendError::StateLost(_) => state_lost(),
+        AppendError::EndFault(_) => ApiError::AuditDamaged { retry_after: RETRY_LOST },
         AppendError::Overloaded { .. } => ApiError::service_overloaded(entropy::random_u64()),
         AppendError::Unavailable { retry_after, .. } => ApiError::RedisUnavailable { retry_after },
         AppendError::Precondition { .. } => {
@@ -72,7 +73,7 @@ pub fn from_read(error: ReadError) -> ApiError {
     match error {
         ReadError::StateLost(_) => state_lost(),
         ReadError::Redis(error) => from_pool(error),
-        fault @ ReadError::Damaged { .. } => ApiError::internal(fault),
+        ReadError::Damaged { .. } => ApiError::AuditDamaged { retry_after: RETRY_LOST },
     }
 }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test says no")]
 
 mod appending;
+mod chain_end;
 mod checkpoints;
 mod effects;
 mod export;

@@ -10,17 +10,20 @@ use super::{Durable, Permission};
 
 /// How long an answer of the readiness probe stands, so that asking for it often costs Redis nothing.
 const READINESS_STANDS: Duration = Duration::from_millis(200);
+/// The check that says whether the chain can be appended to.
+pub const AUDIT_CHAIN: &str = "audit_chain";
 /// What is said of what could not be looked at.
 const UNREAD: &str = "not read this time";
 
 impl Durable {
-    /// The checks `redis`, `deployment`, `audit`, `keyring` and `storage`.
+    /// The checks `redis`, `deployment`, `audit`, `audit_chain`, `keyring` and `storage`. `audit_chain` fails where nothing can be
+    /// appended to the chain although no state is lost; whether that makes the instance unready is for the service to say.
     pub async fn checks(&self) -> Vec<Check> {
         let mut latest = self.readiness.lock().await;
         let now = self.clock.monotonic();
         if let Some((at, checks)) = &*latest
             && now.saturating_sub(*at) < READINESS_STANDS
-            && (!self.is_lost() || checks.iter().any(|check| !check.ok))
+            && (!self.is_lost() || checks.iter().any(|check| !check.ok && check.name != AUDIT_CHAIN))
         {
             return checks.clone();
         }
@@ -33,7 +36,9 @@ impl Durable {
     fn unread(&self, redis: Check, other: fn(&'static str, &'static str) -> Check) -> Vec<Check> {
         let keyring = if self.keyring.is_stale() { self.keyring_check() } else { other("keyring", UNREAD) };
         let [deployment, audit, storage] = ["deployment", "audit", "storage"].map(|name| other(name, UNREAD));
-        vec![redis, deployment, audit, keyring, storage]
+        let chain =
+            if self.chain_fault.lock().is_some() { self.chain_check() } else { other(AUDIT_CHAIN, UNREAD) };
+        vec![redis, deployment, audit, chain, keyring, storage]
     }
 
     async fn look_for_readiness(&self) -> Vec<Check> {
@@ -63,7 +68,16 @@ impl Durable {
             None if self.storage.is_read() => Check::ok("storage"),
             None => Check::warning("storage", UNREAD),
         };
-        vec![Check::ok("redis"), deployment, self.audit_check(looked_on), self.keyring_check(), storage]
+        let chain = if looked_on { self.chain_check() } else { Check::failed(AUDIT_CHAIN, UNREAD) };
+        let (audit, keyring) = (self.audit_check(looked_on), self.keyring_check());
+        vec![Check::ok("redis"), deployment, audit, chain, keyring, storage]
+    }
+
+    fn chain_check(&self) -> Check {
+        match &*self.chain_fault.lock() {
+            Some(fault) => Check::failed(AUDIT_CHAIN, fault.to_string()),
+            None => Check::ok(AUDIT_CHAIN),
+        }
     }
 
     fn audit_check(&self, looked_on: bool) -> Check {
