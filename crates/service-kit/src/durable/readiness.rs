@@ -23,13 +23,21 @@ impl Durable {
         let now = self.clock.monotonic();
         if let Some((at, checks)) = &*latest
             && now.saturating_sub(*at) < READINESS_STANDS
-            && (!self.is_lost() || checks.iter().any(|check| !check.ok && check.name != AUDIT_CHAIN))
+            && self.agrees_with(checks)
         {
             return checks.clone();
         }
         let checks = self.look_for_readiness().await;
         *latest = Some((self.clock.monotonic(), checks.clone()));
         checks
+    }
+
+    /// Whether an earlier answer names what a request has found lost or damaged since.
+    fn agrees_with(&self, checks: &[Check]) -> bool {
+        let failed =
+            |wanted: &dyn Fn(&str) -> bool| checks.iter().any(|check| !check.ok && wanted(&check.name));
+        (!self.is_lost() || failed(&|name| name != AUDIT_CHAIN))
+            && (self.chain_fault.lock().is_none() || failed(&|name| name == AUDIT_CHAIN))
     }
 
     /// Every dependency named, though Redis told nothing of the others this time; the keyring's own silence may say more.

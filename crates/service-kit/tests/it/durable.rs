@@ -27,7 +27,7 @@ async fn before_redis_has_answered_it_is_away_and_not_lost() {
     let shown: Vec<(&str, bool)> = checks.iter().map(|check| (check.name.as_ref(), check.ok)).collect();
     assert_eq!(
         shown,
-        [("redis", false), ("deployment", false), ("audit", false), ("keyring", false), ("storage", false)]
+        ["redis", "deployment", "audit", "audit_chain", "keyring", "storage"].map(|name| (name, false))
     );
 }
 
@@ -54,7 +54,7 @@ async fn with_a_deployment_it_appends_and_all_checks_hold() {
     assert_eq!(service.durable.gate().seen().unwrap().id(), id);
     assert_eq!(service.append().await.unwrap(), 0);
     assert_eq!(service.append().await.unwrap(), 1);
-    let names = ["redis", "deployment", "audit", "keyring", "storage"];
+    let names = ["redis", "deployment", "audit", "audit_chain", "keyring", "storage"];
     assert_eq!(service.durable.checks().await, names.map(Check::ok));
     assert!(service.shows("voketag_durable_state_lost 0"));
     for concern in ["eviction", "fsync", "unknown"] {
@@ -242,8 +242,8 @@ async fn behind_a_deployment_that_is_not_ours_nothing_is_called_right() {
     let checks = service.durable.checks().await;
     let right = |name: &str| checks.iter().any(|check| check.name == name && check.ok && !check.warn);
     assert_eq!(
-        ["redis", "deployment", "audit", "keyring", "storage"].map(right),
-        [true, false, false, false, false]
+        ["redis", "deployment", "audit", "audit_chain", "keyring", "storage"].map(right),
+        [true, false, false, false, false, false]
     );
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use audit_chain::{AppendError, Fault, ReadError, StateLoss};
+use audit_chain::{AppendError, EndFault, Fault, ReadError, StateLoss};
 use catalog::{CatalogError, DeploymentError, Product, Record, TagState};
 use http_edge::ApiError;
 use redis_pool::{Error, Reason};
@@ -71,6 +71,7 @@ fn an_event_that_was_not_acknowledged() {
     for (error, status, slug) in [
         (AppendError::Contention, 503, "audit-contention"),
         (AppendError::StateLost(StateLoss::HeadAbsent { size: 3 }), 503, "state-lost"),
+        (AppendError::EndFault(EndFault::Surplus { entries: 3 }), 503, "state-lost"),
         (AppendError::Overloaded { waited: AWAY }, 429, "service-overloaded"),
         (away, 503, "redis-unavailable"),
         (AppendError::Precondition { check: 0 }, 409, "conflict"),
@@ -88,5 +89,5 @@ fn an_event_that_was_not_acknowledged() {
 fn a_chain_that_could_not_be_read() {
     assert_is(from_read(ReadError::StateLost(StateLoss::Forked { seq: 1 })), 503, "state-lost");
     assert_is(from_read(ReadError::Redis(overloaded())), 429, "service-overloaded");
-    assert_is(from_read(ReadError::Damaged { seq: 1 }), 500, "internal");
+    assert_is(from_read(ReadError::Damaged { seq: 1 }), 503, "state-lost");
 }

@@ -6,6 +6,7 @@ mod api_keys;
 mod audit;
 mod auth;
 mod batches;
+mod chain_damage;
 mod checkpoints;
 mod cli;
 mod crashes;

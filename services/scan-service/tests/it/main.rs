@@ -4,6 +4,7 @@
 
 mod app;
 mod bad_input;
+mod chain_damage;
 mod cold_start;
 mod damage;
 mod forged;

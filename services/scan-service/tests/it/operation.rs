@@ -53,7 +53,16 @@ async fn readiness_names_each_dependency() {
     assert_eq!(status, 200);
     assert_eq!(
         names(&rows),
-        ["redis", "deployment", "audit", "keyring", "storage", "limiter_redis", "global_redis"]
+        [
+            "redis",
+            "deployment",
+            "audit",
+            "audit_chain",
+            "keyring",
+            "storage",
+            "limiter_redis",
+            "global_redis"
+        ]
     );
     assert!(rows.iter().all(|row| *row == json!({"name": row["name"], "ok": true})), "{rows:?}");
 }
