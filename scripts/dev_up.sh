@@ -15,7 +15,7 @@ demo batch and scans one of its tags. Safe to run twice: what runs is kept, unle
 
   --release        build and run the optimised binaries (slower to build; the default is the debug build)
   --no-demo        mint and scan nothing
-  --secrets-only   make .dev/env and stop, e.g. for `docker compose --env-file .dev/env --profile app up`
+  --secrets-only   make .dev/env and stop, e.g. for Compose (see docker-compose.yml)
   --help           this text
 
 Ports: 6379, 8080 and 8081, or the next ones that nobody listens on; REDIS_PORT, SCAN_PORT and FACTORY_PORT choose others.

@@ -6,6 +6,7 @@
 
 use http::{HeaderMap, HeaderName};
 use ipnet::{IpNet, Ipv4Net};
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
@@ -27,6 +28,14 @@ pub enum ProxyListError {
     /// It would trust everybody.
     #[error("{0:?} covers every address")]
     Everybody(String),
+}
+
+/// As [`FromStr`] reads it.
+impl fmt::Display for TrustedProxies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nets: Vec<String> = self.0.iter().map(IpNet::to_string).collect();
+        f.write_str(&nets.join(","))
+    }
 }
 
 impl FromStr for TrustedProxies {

@@ -4,20 +4,27 @@
 //! what the variable takes and says so in the error. A variable that is set but empty is not the same as one that is
 //! not set: a secret or URL that a deployment failed to fill in must not turn into the default.
 //!
-//! Secrets may come from a file (`NAME_FILE`); what they hold is never shown, nor is the password in a URL.
+//! Secrets, and URLs that may hold a password, may come from a file (`NAME_FILE`); what they hold is never shown.
+//!
+//! Every name that is asked for is recorded with what it came to: [`Env::effective`] is the table of a process's settings, and
+//! [`Env::misspelt`] compares the variables that are set with it.
 
 mod kind;
+mod record;
 
 pub use kind::{
-    Kind, base_url, bind_address, choice, factor, millis, non_zero_u32, non_zero_usize, redis_url, seconds,
-    switch, text, trusted_proxies, whole,
+    Kind, base_url, bind_address, choice, factor, millis, non_zero_u32, non_zero_usize, seconds, switch,
+    text, trusted_proxies, whole,
 };
+pub use record::{Effective, Misspelt};
 
+use record::Record;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Read};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Longest file a secret is read from, in bytes.
 const MAX_FILE: u64 = 64 * 1024;
@@ -86,10 +93,11 @@ fn because(why: &str) -> String {
     if why.is_empty() { String::new() } else { format!(" ({why})") }
 }
 
-/// A snapshot of the environment. Its `Debug` shows names only.
+/// A snapshot of the environment. Its `Debug` shows names only. Clones share the record of what was asked for.
 #[derive(Clone, Default)]
 pub struct Env {
     values: BTreeMap<String, OsString>,
+    record: Arc<Record>,
 }
 
 impl fmt::Debug for Env {
@@ -100,7 +108,8 @@ impl fmt::Debug for Env {
 
 impl<N: Into<String>, V: Into<OsString>> FromIterator<(N, V)> for Env {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> Self {
-        Self { values: pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect() }
+        let values = pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        Self { values, record: Arc::default() }
     }
 }
 
@@ -111,9 +120,11 @@ impl Env {
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value))).collect()
     }
 
-    /// The names that are set and begin with `prefix`, in order.
-    pub fn names_with_prefix<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> {
-        self.values.keys().map(String::as_str).filter(move |name| name.starts_with(prefix))
+    /// The names that are set and begin with `stem` and `_`, in order: settings of which there may be several, told apart by a number.
+    pub fn names_numbered<'a>(&'a self, stem: &'a str) -> impl Iterator<Item = &'a str> {
+        self.record.note_numbered(stem);
+        let follows = move |name: &&str| name.strip_prefix(stem).is_some_and(|rest| rest.starts_with('_'));
+        self.values.keys().map(String::as_str).filter(follows)
     }
 
     /// The setting `name`, or `default` when it is not set.
@@ -121,8 +132,9 @@ impl Env {
     /// # Errors
     ///
     /// When it is set to something `kind` does not take.
-    pub fn get<T>(&self, name: &str, default: T, kind: &Kind<T>) -> Result<T, EnvError> {
-        Ok(self.optional(name, kind)?.unwrap_or(default))
+    pub fn get<T: fmt::Debug>(&self, name: &str, default: T, kind: &Kind<T>) -> Result<T, EnvError> {
+        let value = self.optional(name, kind)?;
+        Ok(value.unwrap_or_else(|| self.or_default(name, default, kind)))
     }
 
     /// The setting `name`, or `None` when it is not set.
@@ -130,13 +142,12 @@ impl Env {
     /// # Errors
     ///
     /// When it is set to something `kind` does not take.
-    pub fn optional<T>(&self, name: &str, kind: &Kind<T>) -> Result<Option<T>, EnvError> {
-        let Some(text) = self.text_of(name, kind.takes())? else { return Ok(None) };
-        kind.read(text).map(Some).map_err(|why| EnvError::Invalid {
-            name: name.to_owned(),
-            held: kind.shown(text),
-            why: why.replace(char::is_control, " ").chars().take(MAX_WHY).collect(),
-            takes: kind.takes().to_owned(),
+    pub fn optional<T: fmt::Debug>(&self, name: &str, kind: &Kind<T>) -> Result<Option<T>, EnvError> {
+        let given = self.text_of(name, kind.takes())?;
+        given.map(|text| self.read(name, name, text, kind)).transpose().inspect(|value| {
+            if value.is_none() {
+                self.record.note(name, NOT_SET.to_owned());
+            }
         })
     }
 
@@ -145,8 +156,38 @@ impl Env {
     /// # Errors
     ///
     /// When it is not set, or set to something `kind` does not take.
-    pub fn required<T>(&self, name: &str, kind: &Kind<T>) -> Result<T, EnvError> {
+    pub fn required<T: fmt::Debug>(&self, name: &str, kind: &Kind<T>) -> Result<T, EnvError> {
         self.optional(name, kind)?.ok_or_else(|| missing(name, kind))
+    }
+
+    /// The setting `name`, a part of which may be secret: from the variable or from the file named by `NAME_FILE`, less one trailing
+    /// line break. Its kind decides what is shown of it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Env::secret`].
+    pub fn partly_secret<T: fmt::Debug>(&self, name: &str, kind: &Kind<T>) -> Result<Option<T>, EnvError> {
+        let given = self.variable_or_file(name, kind.takes())?;
+        given.map(|(from, text)| self.read(name, &from, &text, kind)).transpose().inspect(|value| {
+            if value.is_none() {
+                self.record.note(name, NOT_SET.to_owned());
+            }
+        })
+    }
+
+    /// As [`Self::partly_secret`], or `default` when neither is set.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Env::secret`].
+    pub fn partly_secret_or<T: fmt::Debug>(
+        &self,
+        name: &str,
+        default: T,
+        kind: &Kind<T>,
+    ) -> Result<T, EnvError> {
+        let value = self.partly_secret(name, kind)?;
+        Ok(value.unwrap_or_else(|| self.or_default(name, default, kind)))
     }
 
     /// The secret `name`, from the variable or from the file named by `NAME_FILE`, less one trailing line break.
@@ -155,19 +196,13 @@ impl Env {
     ///
     /// When both are set, the file cannot be read (or is over 64 KiB), or `kind` does not take what is there.
     pub fn secret<T>(&self, name: &str, kind: &Kind<T>) -> Result<Option<T>, EnvError> {
-        let file_name = format!("{name}_FILE");
-        match (self.text_of(name, kind.takes())?, self.values.get(&file_name)) {
-            (Some(_), Some(_)) => Err(EnvError::Both { name: name.to_owned() }),
-            (Some(text), None) => read_secret(name, text, kind).map(Some),
-            (None, Some(path)) => {
-                let path = PathBuf::from(path);
-                match contents(&path) {
-                    Ok(text) => read_secret(&file_name, without_line_break(&text), kind).map(Some),
-                    Err(source) => Err(EnvError::File { name: name.to_owned(), path, source }),
-                }
-            }
-            (None, None) => Ok(None),
-        }
+        let given = self.variable_or_file(name, kind.takes())?;
+        let shown = given.as_ref().map_or_else(
+            || NOT_SET.to_owned(),
+            |(from, _)| if from == name { "(secret)".to_owned() } else { format!("(secret, from {from})") },
+        );
+        self.record.note(name, shown);
+        given.map(|(from, text)| read_secret(&from, &text, kind)).transpose()
     }
 
     /// The secret `name`, without which there is no start.
@@ -179,12 +214,63 @@ impl Env {
         self.secret(name, kind)?.ok_or_else(|| missing(&format!("{name} (or {name}_FILE)"), kind))
     }
 
+    /// Every setting that was asked for so far, with what it came to.
+    #[must_use]
+    pub fn effective(&self) -> Effective {
+        self.record.effective()
+    }
+
+    /// The variables that are set, were not asked for so far, and look like a setting that was.
+    #[must_use]
+    pub fn misspelt(&self) -> Vec<Misspelt> {
+        self.record.misspelt(self.values.keys())
+    }
+
+    fn or_default<T: fmt::Debug>(&self, name: &str, default: T, kind: &Kind<T>) -> T {
+        self.record.note(name, format!("{} (default)", kind.show(&default)));
+        default
+    }
+
+    /// Reads `text`, which the variable `from` gave for the setting `name`.
+    fn read<T: fmt::Debug>(&self, name: &str, from: &str, text: &str, kind: &Kind<T>) -> Result<T, EnvError> {
+        let value = kind.read(text).map_err(|why| EnvError::Invalid {
+            name: from.to_owned(),
+            held: kind.shown(text),
+            why: why.replace(char::is_control, " ").chars().take(MAX_WHY).collect(),
+            takes: kind.takes().to_owned(),
+        })?;
+        let source = if from == name { String::new() } else { format!(" (from {from})") };
+        self.record.note(name, format!("{}{source}", kind.show(&value)));
+        Ok(value)
+    }
+
     fn text_of(&self, name: &str, takes: &str) -> Result<Option<&str>, EnvError> {
         let Some(value) = self.values.get(name) else { return Ok(None) };
         let not_utf8 = || EnvError::NotUtf8 { name: name.to_owned(), takes: takes.to_owned() };
         value.to_str().map(Some).ok_or_else(not_utf8)
     }
+
+    /// What `name`, or the file that `NAME_FILE` names, holds, and which of the two variables gave it.
+    fn variable_or_file(&self, name: &str, takes: &str) -> Result<Option<(String, String)>, EnvError> {
+        self.record.note_file(name);
+        let file_name = format!("{name}_FILE");
+        match (self.text_of(name, takes)?, self.values.get(&file_name)) {
+            (Some(_), Some(_)) => Err(EnvError::Both { name: name.to_owned() }),
+            (Some(text), None) => Ok(Some((name.to_owned(), text.to_owned()))),
+            (None, Some(path)) => {
+                let path = PathBuf::from(path);
+                match contents(&path) {
+                    Ok(text) => Ok(Some((file_name, without_line_break(&text).to_owned()))),
+                    Err(source) => Err(EnvError::File { name: name.to_owned(), path, source }),
+                }
+            }
+            (None, None) => Ok(None),
+        }
+    }
 }
+
+/// What is shown of a setting that has no value.
+const NOT_SET: &str = "(not set)";
 
 fn missing<T>(name: &str, kind: &Kind<T>) -> EnvError {
     EnvError::Missing { name: name.to_owned(), takes: kind.takes().to_owned() }
@@ -335,13 +421,102 @@ mod tests {
     }
 
     #[test]
-    fn names_are_found_by_prefix() {
+    fn the_record_shows_every_setting_that_was_asked_for_and_no_secret() {
+        let path = file("record", b"hunter2\n");
+        let env = env(&[
+            ("WAIT_MS", "7"),
+            ("KEY_FILE", path.to_str().unwrap()),
+            ("OTHER_KEY", "hunter2"),
+            ("NOT_OURS", "x"),
+        ]);
+        env.get("WAIT_MS", Duration::ZERO, &millis(0..=9)).unwrap();
+        env.get("PAUSE_MS", Duration::from_secs(2), &millis(0..=9_000)).unwrap();
+        env.get("MODE", 2, &choice(&[("one", 1), ("two", 2)])).unwrap();
+        env.optional("AREA", &text(1..=9)).unwrap();
+        env.secret("KEY", &text(1..=9)).unwrap();
+        env.secret("OTHER_KEY", &text(1..=9)).unwrap();
+        env.secret("THIRD_KEY", &text(1..=9)).unwrap();
+        let expected = "AREA=(not set)\nKEY=(secret, from KEY_FILE)\nMODE=two (default)\nOTHER_KEY=(secret)\n\
+            PAUSE_MS=2000 (default)\nTHIRD_KEY=(not set)\nWAIT_MS=7\n";
+        assert_eq!(env.effective().to_string(), expected);
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_setting_that_is_secret_in_part_may_come_from_a_file_and_is_shown_by_its_kind() {
+        let kind = || {
+            Kind::new("an address", |text| {
+                if text.contains("bad") { Err("it is bad".to_owned()) } else { Ok(text.len()) }
+            })
+            .shown_as(|length| format!("an address of {length}"))
+            .redacted_by(|_| "***".to_owned())
+        };
+        let path = file("partly", b"user:hunter2@host\n");
+        let from_file = env(&[("URL_FILE", path.to_str().unwrap())]);
+        assert_eq!(from_file.partly_secret("URL", &kind()).unwrap(), Some(17));
+        assert_eq!(from_file.effective().to_string(), "URL=an address of 17 (from URL_FILE)\n");
+        let both = env(&[("URL_FILE", path.to_str().unwrap()), ("URL", "x")]);
+        assert!(matches!(both.partly_secret("URL", &kind()), Err(EnvError::Both { .. })));
+        std::fs::write(&path, "bad hunter2").unwrap();
+        let error = from_file.partly_secret("URL", &kind()).unwrap_err().to_string();
+        assert_eq!(error, "URL_FILE is *** (it is bad); it takes an address");
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_misspelt_name_is_found_with_the_one_that_was_meant() {
+        let asked = |name: &str| {
+            let env = env(&[(name, "/dev/null"), ("PATH", "/bin"), ("REDIS_PORT", "tcp://10.0.0.1:6379")]);
+            for known in [
+                "REDIS_URL",
+                "REDIS_POOL_SIZE",
+                "RATE_LIMIT_IP_PER_MINUTE",
+                "REGION",
+                "BIND_ADDR",
+                "RUST_LOG",
+            ] {
+                env.optional(known, &text(0..=99)).unwrap();
+            }
+            env.secret("TAG_SECRET", &text(0..=99)).unwrap();
+            let _ = env.names_numbered("TAG_SECRET").count();
+            env.misspelt().into_iter().map(|found| found.meant).collect::<Vec<_>>()
+        };
+        for (name, meant) in [
+            ("REDIS_POOL_SZIE", "REDIS_POOL_SIZE"),
+            ("REDIS_POOLSIZE", "REDIS_POOL_SIZE"),
+            ("redis_pool_size", "REDIS_POOL_SIZE"),
+            ("RATE_LIMIT_PER_MINUTE", "RATE_LIMIT_IP_PER_MINUTE"),
+            ("REDSI_URL", "REDIS_URL"),
+            ("BIND_ADDRESS", "BIND_ADDR"),
+            ("TAG_SECERT", "TAG_SECRET"),
+            ("TAG_SECRET_FIEL", "TAG_SECRET_FILE"),
+            ("TAG_SECERT_12", "TAG_SECRET_12"),
+            ("TAG_SECERT_12_FILE", "TAG_SECRET_12_FILE"),
+        ] {
+            assert_eq!(asked(name), [meant], "{name}");
+        }
+        for right in [
+            "REDIS_URL",
+            "TAG_SECRET_FILE",
+            "RUST_BACKTRACE",
+            "HOME",
+            "AWS_REGION",
+            "REDIS_SERVICE_HOST",
+            "LEGION",
+        ] {
+            assert!(asked(right).is_empty(), "{right}: {:?}", asked(right));
+        }
+    }
+
+    #[test]
+    fn numbered_names_are_found() {
         let env = env(&[
             ("TAG_MASTER_SECRET", "a"),
             ("TAG_MASTER_SECRET_2", "b"),
             ("TAG_MASTER_SECRET_3_FILE", "c"),
+            ("TAG_MASTER_SECRETS", "d"),
         ]);
-        let found: Vec<&str> = env.names_with_prefix("TAG_MASTER_SECRET_").collect();
+        let found: Vec<&str> = env.names_numbered("TAG_MASTER_SECRET").collect();
         assert_eq!(found, ["TAG_MASTER_SECRET_2", "TAG_MASTER_SECRET_3_FILE"]);
     }
 }

@@ -53,7 +53,8 @@ impl LogConfig {
         let formats = choice(&[("json", LogFormat::Json), ("text", LogFormat::Text)]);
         let filters = Kind::new("log directives, e.g. info,access=debug", |text| {
             EnvFilter::builder().parse(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
-        });
+        })
+        .shown_as(String::clone);
         Ok(Self {
             format: env.get("LOG_FORMAT", default, &formats)?,
             filter: env.get("RUST_LOG", "info".to_owned(), &filters)?,

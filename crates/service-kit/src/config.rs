@@ -22,6 +22,10 @@ const SIGNING_KEY: &str = "AUDIT_SIGNING_KEY";
 /// Shared connections of each pool: two keep one Redis thread busy.
 const CONNECTIONS: NonZeroUsize = NonZeroUsize::new(2).expect("not zero");
 
+mod serve;
+
+pub use self::serve::Serve;
+
 /// Where the service listens and is found.
 #[derive(Debug, Clone)]
 pub struct WebSettings {
@@ -29,8 +33,9 @@ pub struct WebSettings {
     pub bind: SocketAddr,
     /// `METRICS_BIND_ADDR`: where `/metrics` is served instead of on `bind`.
     pub metrics_bind: Option<SocketAddr>,
-    /// `PUBLIC_BASE_URL`, without a slash at its end: what the URL in a tag's QR code begins with.
-    pub public_base_url: String,
+    /// `PUBLIC_BASE_URL`, without a slash at its end: what the URL in a tag's QR code begins with. It has no default: labels would
+    /// be printed with it.
+    pub public_base_url: Option<String>,
     /// `TRUSTED_PROXIES`.
     pub proxies: TrustedProxies,
 }
@@ -44,7 +49,7 @@ impl WebSettings {
         let settings = Self {
             bind: env.get("BIND_ADDR", default_bind, &bind_address())?,
             metrics_bind: env.optional("METRICS_BIND_ADDR", &bind_address())?,
-            public_base_url: env.get("PUBLIC_BASE_URL", "http://127.0.0.1:8080".to_owned(), &base_url())?,
+            public_base_url: env.optional("PUBLIC_BASE_URL", &base_url())?,
             proxies: env.optional("TRUSTED_PROXIES", &trusted_proxies())?.unwrap_or_default(),
         };
         if settings.bind.port() != 0 && settings.metrics_bind == Some(settings.bind) {
@@ -63,7 +68,7 @@ impl WebSettings {
 /// How the pools behave.
 #[derive(Debug, Clone)]
 pub struct RedisSettings {
-    /// `REDIS_URL`: the durable Redis.
+    /// `REDIS_URL[_FILE]`: the durable Redis.
     pub url: RedisUrl,
     /// `REDIS_POOL_SIZE`: concurrent operations per pool.
     pub slots: NonZeroUsize,
@@ -81,7 +86,7 @@ impl RedisSettings {
     pub fn from_env(env: &Env) -> Result<Self, EnvError> {
         let default: RedisUrl = "redis://127.0.0.1:6379".parse().expect("the default is well-formed");
         Ok(Self {
-            url: env.get("REDIS_URL", default, &redis_address())?,
+            url: env.partly_secret_or("REDIS_URL", default, &redis_address())?,
             slots: env.get(
                 "REDIS_POOL_SIZE",
                 NonZeroUsize::new(100).expect("not zero"),
@@ -121,12 +126,10 @@ impl RedisSettings {
     }
 }
 
-/// A Redis address as a setting.
+/// A Redis address as a setting, to be read by [`Env::partly_secret`]: its password is never shown.
 #[must_use]
 pub fn redis_address() -> Kind<RedisUrl> {
-    Kind::new("redis://, rediss:// or redis+unix:// and an address, e.g. redis://127.0.0.1:6379/0", |text| {
-        text.parse().map_err(|_: redis_pool::UrlError| String::new())
-    })
+    Kind::parsed(RedisUrl::TAKES).shown_as(RedisUrl::to_string).redacted_by(RedisUrl::redacted)
 }
 
 /// The tag secrets.
@@ -145,9 +148,11 @@ impl TagSettings {
     /// When a variable cannot be parsed, one has a name that is no epoch's, or the active epoch has no secret.
     pub fn from_env(env: &Env) -> Result<Self, EnvError> {
         let epochs = || {
-            whole(1..=u64::from(Epoch::MAX.get())).map(|number| {
-                u16::try_from(number).ok().and_then(Epoch::new).expect("the range is that of epochs")
-            })
+            whole(1..=u64::from(Epoch::MAX.get()))
+                .map(|number| {
+                    u16::try_from(number).ok().and_then(Epoch::new).expect("the range is that of epochs")
+                })
+                .shown_as(|epoch| epoch.get().to_string())
         };
         let active_epoch = env.get(TAG_EPOCH, Epoch::MIN, &epochs())?;
         let default = env.secret(TAG_SECRET, &master_secret())?;
@@ -181,10 +186,9 @@ fn epochs_named(env: &Env) -> Result<Vec<Epoch>, EnvError> {
 
 /// The numbers n of all `<stem>_<n>` and `<stem>_<n>_FILE` that are set, each once.
 fn numbers_named(env: &Env, stem: &str, what: &str) -> Result<Vec<KeyNumber>, EnvError> {
-    let prefix = format!("{stem}_");
     let mut numbers = Vec::new();
-    for name in env.names_with_prefix(&prefix) {
-        let suffix = &name[prefix.len()..];
+    for name in env.names_numbered(stem) {
+        let suffix = &name[stem.len() + 1..];
         let number = suffix.strip_suffix("_FILE").unwrap_or(suffix);
         if number == "FILE" {
             continue;
@@ -400,5 +404,26 @@ mod tests {
         let error =
             RedisSettings::from_env(&env([("REDIS_URL", "redis://:hunter2@h:x")])).unwrap_err().to_string();
         assert!(error.contains("REDIS_URL") && !error.contains("hunter2"), "{error}");
+        assert!(error.contains("its port is no number"), "{error}");
+        for url in ["redis://u:hunter2@h:1/2", "redis+unix:///run/s?user=u&pass=hunter2"] {
+            let env = env([("REDIS_URL", url)]);
+            let settings = RedisSettings::from_env(&env).unwrap();
+            let shown = format!("{settings:?} {:?} {}", settings.beats(), env.effective());
+            assert!(!shown.contains("hunter2"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_redis_url_may_come_from_a_file_and_a_wrong_one_is_told_by_the_files_variable() {
+        let file = std::env::temp_dir().join(format!("service-kit-redis-url-{}", std::process::id()));
+        let from_file = env([("REDIS_URL_FILE", file.to_str().unwrap())]);
+        std::fs::write(&file, "redis://:p%40ss@h:7/3\n").unwrap();
+        assert_eq!(RedisSettings::from_env(&from_file).unwrap().url.to_string(), "h:7 db 3");
+        assert!(from_file.effective().to_string().contains("REDIS_URL=h:7 db 3 (from REDIS_URL_FILE)\n"));
+        std::fs::write(&file, "redis://:hun@ter2@h:7/3\n").unwrap();
+        let error = RedisSettings::from_env(&from_file).unwrap_err().to_string();
+        assert!(error.starts_with("REDIS_URL_FILE is ") && error.contains("percent-encoded"), "{error}");
+        assert!(!error.contains("hun") && !error.contains("ter2") && !error.contains('\n'), "{error}");
+        std::fs::remove_file(file).unwrap();
     }
 }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use http_edge::env::{Env, EnvError, Kind, millis, seconds};
+use http_edge::env::{Env, EnvError, Kind, base_url, millis, seconds};
 use http_edge::telemetry::LogConfig;
 use service_kit::config::{DeploymentSettings, RedisSettings, SigningSettings, TagSettings, WebSettings};
 
@@ -47,7 +47,16 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads all sections.
+    /// Reads all sections, for serving: labels are exported with `PUBLIC_BASE_URL`, so it has to be set.
+    ///
+    /// # Errors
+    /// As [`Self::from_env`], and where `PUBLIC_BASE_URL` is not set.
+    pub fn for_serving(env: &Env) -> Result<Self, EnvError> {
+        env.required("PUBLIC_BASE_URL", &base_url())?;
+        Self::from_env(env)
+    }
+
+    /// Reads all sections, for a command that ends with its answer.
     ///
     /// # Errors
     /// The first variable that cannot be parsed, or that contradicts another, in one line.
@@ -64,7 +73,7 @@ impl Settings {
             idempotency_lease: env.get("IDEMPOTENCY_LEASE_MS", LEASE, &millis(LEASES_MS))?,
             log: LogConfig::from_env(env)?,
         };
-        let length = settings.web.public_base_url.len();
+        let length = settings.web.public_base_url.as_ref().map_or(0, String::len);
         if length > LONGEST_BASE_URL {
             return Err(EnvError::Invalid {
                 name: "PUBLIC_BASE_URL".to_owned(),
@@ -108,7 +117,7 @@ mod tests {
     fn the_defaults_are_those_of_the_contract() {
         let settings = settings(&[]).unwrap();
         assert_eq!(settings.web.bind.to_string(), "127.0.0.1:8081");
-        assert_eq!(settings.web.public_base_url, "http://127.0.0.1:8080");
+        assert_eq!(settings.web.public_base_url, None);
         assert_eq!(settings.redis.slots.get(), 100);
         assert_eq!(settings.tags.active_epoch.get(), 1);
         assert_eq!(settings.deployment.init, Init::Auto);
@@ -143,6 +152,17 @@ mod tests {
     fn settings_shown_for_debugging_hold_no_secret() {
         let shown = format!("{:?}", settings(&[]).unwrap());
         assert!(!shown.contains(KEY) && !shown.contains(SECRET), "{shown}");
+    }
+
+    #[test]
+    fn serving_takes_a_base_url_and_other_commands_do_without() {
+        let all = [("TAG_MASTER_SECRET", SECRET), ("FACTORY_API_KEY", KEY)];
+        let error = Settings::for_serving(&all.into_iter().collect()).unwrap_err().to_string();
+        assert!(error.starts_with("PUBLIC_BASE_URL is not set; it takes a URL"), "{error}");
+        assert!(Settings::from_env(&all.into_iter().collect()).is_ok());
+        let set = all.into_iter().chain([("PUBLIC_BASE_URL", "https://tags.example/")]);
+        let settings = Settings::for_serving(&set.collect()).unwrap();
+        assert_eq!(settings.web.public_base_url.as_deref(), Some("https://tags.example"));
     }
 
     #[test]

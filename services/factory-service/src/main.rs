@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use factory_service::cli::Operation;
 use factory_service::config::Settings;
 use http_edge::env::Env;
-use http_edge::telemetry;
+use service_kit::config::Serve;
 
 /// With the system's allocator a process appends an eighth fewer events (docs/adr/0008-allocator.md).
 #[global_allocator]
@@ -24,7 +24,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serves until SIGTERM or SIGINT (the default).
-    Serve,
+    Serve(Serve),
     /// Asks the service on BIND_ADDR whether it is ready; exits 0 if so, else 1.
     Healthcheck,
     #[command(flatten)]
@@ -32,26 +32,27 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let settings = || Settings::from_env(&Env::of_process());
-    let ended = match Cli::parse().command {
-        Some(Command::Operation(operation)) => return operation.run(settings),
-        Some(Command::Healthcheck) => settings().map_err(Into::into).and_then(ask_health),
-        Some(Command::Serve) | None => settings().map_err(Into::into).and_then(serve),
+    let env = Env::of_process();
+    let settings = || Settings::from_env(&env);
+    let ended = match Cli::parse().command.unwrap_or(Command::Serve(Serve::default())) {
+        Command::Operation(operation) => return operation.run(settings),
+        Command::Healthcheck => settings()
+            .map_err(Into::into)
+            .and_then(|settings| Ok(service_kit::healthcheck(settings.web.bind)?)),
+        Command::Serve(how) => serve(&env, &how),
     };
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("factory-service: {error}");
-            ExitCode::FAILURE
-        }
+    ended.map_or_else(failed, |()| ExitCode::SUCCESS)
+}
+
+fn serve(env: &Env, how: &Serve) -> Result<(), Box<dyn Error>> {
+    let settings = Settings::for_serving(env)?;
+    if how.may_start(env, &settings.log)? {
+        factory_service::startup::run(settings)?;
     }
+    Ok(())
 }
 
-fn ask_health(settings: Settings) -> Result<(), Box<dyn Error>> {
-    Ok(service_kit::healthcheck(settings.web.bind)?)
-}
-
-fn serve(settings: Settings) -> Result<(), Box<dyn Error>> {
-    telemetry::init(&settings.log)?;
-    Ok(factory_service::startup::run(settings)?)
+fn failed(error: Box<dyn Error>) -> ExitCode {
+    eprintln!("factory-service: {error}");
+    ExitCode::FAILURE
 }

@@ -118,7 +118,7 @@ fn state(settings: &Settings, durable: Arc<Durable>, last_use: LastUse, registry
     let signing = Arc::clone(&settings.signing.keys);
     let store = Store::new(Arc::clone(&durable));
     let access = Access::new(durable.pool().clone());
-    let urls = TagUrls::below(&settings.web.public_base_url);
+    let urls = TagUrls::below(settings.web.public_base_url.as_deref());
     // Half of the cores stay for everything that is not an export.
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let minting = Arc::new(Semaphore::new((cores / 2).max(1)));

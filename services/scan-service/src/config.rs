@@ -32,9 +32,9 @@ pub struct Settings {
 /// How callers are limited.
 #[derive(Debug, Clone)]
 pub struct LimitSettings {
-    /// `RATE_LIMIT_REDIS_URL`; the durable Redis unless set.
+    /// `RATE_LIMIT_REDIS_URL[_FILE]`; the durable Redis unless set.
     pub redis_url: RedisUrl,
-    /// `GLOBAL_REDIS_URL`; no global limit unless set.
+    /// `GLOBAL_REDIS_URL[_FILE]`; no global limit unless set.
     pub global_redis_url: Option<RedisUrl>,
     /// `REGION`.
     pub region: Region,
@@ -77,8 +77,8 @@ impl LimitSettings {
         let share = Factor::new(share).expect("the setting's range is within the factor's");
         let default_region = Region::new("default").expect("the default is well-formed");
         let settings = Self {
-            redis_url: env.get("RATE_LIMIT_REDIS_URL", redis.url.clone(), &redis_address())?,
-            global_redis_url: env.optional("GLOBAL_REDIS_URL", &redis_address())?,
+            redis_url: env.partly_secret_or("RATE_LIMIT_REDIS_URL", redis.url.clone(), &redis_address())?,
+            global_redis_url: env.partly_secret("GLOBAL_REDIS_URL", &redis_address())?,
             region: env.get("REGION", default_region, &region())?,
             per_ip: env.get("RATE_LIMIT_IP_PER_MINUTE", per_minute(100), &quota())?,
             per_key: env.get("RATE_LIMIT_KEY_PER_MINUTE", per_minute(1_000), &quota())?,
@@ -120,18 +120,21 @@ fn per_minute(number: u32) -> Quota {
 }
 
 fn quota() -> Kind<Quota> {
-    whole(1..=u64::from(Quota::MAX)).map(|number| {
-        u32::try_from(number)
-            .ok()
-            .and_then(|number| Quota::new(number).ok())
-            .expect("the range is that of quotas")
-    })
+    whole(1..=u64::from(Quota::MAX))
+        .map(|number| {
+            u32::try_from(number)
+                .ok()
+                .and_then(|number| Quota::new(number).ok())
+                .expect("the range is that of quotas")
+        })
+        .shown_as(|quota| quota.get().to_string())
 }
 
 fn region() -> Kind<Region> {
     Kind::new("1 to 64 of the characters A-Z a-z 0-9 . _ -", |text| {
         Region::new(text).map_err(|_| String::new())
     })
+    .shown_as(|region| region.as_str().to_owned())
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! The public service that answers scans. See `scan-service --help`.
 
+use std::error::Error;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use http_edge::env::Env;
-use http_edge::telemetry;
 use scan_service::config::Settings;
+use service_kit::config::Serve;
 
 /// Under a load of scans the system's allocator took 16 % of the CPU time (docs/adr/0008-allocator.md).
 #[global_allocator]
@@ -22,35 +23,36 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serves until SIGTERM or SIGINT (the default).
-    Serve,
+    Serve(Serve),
     /// Asks the service on BIND_ADDR whether it is ready; exits 0 if so, else 1.
     Healthcheck,
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let settings = match Settings::from_env(&Env::of_process()) {
+    let env = Env::of_process();
+    let settings = match Settings::from_env(&env) {
         Ok(settings) => settings,
         Err(error) => return failed(&error),
     };
-    match cli.command {
-        Some(Command::Healthcheck) => match service_kit::healthcheck(settings.web.bind) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => failed(&error),
-        },
-        Some(Command::Serve) | None => {
-            if let Err(error) = telemetry::init(&settings.log) {
-                return failed(&error);
-            }
-            match scan_service::startup::run(settings) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => failed(&error),
-            }
-        }
+    let ended = match cli.command.unwrap_or(Command::Serve(Serve::default())) {
+        Command::Healthcheck => service_kit::healthcheck(settings.web.bind).map_err(Into::into),
+        Command::Serve(how) => serve(&env, &how, settings),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&*error),
     }
 }
 
-fn failed(error: &dyn std::error::Error) -> ExitCode {
+fn serve(env: &Env, how: &Serve, settings: Settings) -> Result<(), Box<dyn Error>> {
+    if how.may_start(env, &settings.log)? {
+        scan_service::startup::run(settings)?;
+    }
+    Ok(())
+}
+
+fn failed(error: &dyn Error) -> ExitCode {
     eprintln!("scan-service: {error}");
     ExitCode::FAILURE
 }

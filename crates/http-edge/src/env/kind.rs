@@ -12,11 +12,16 @@ use std::time::Duration;
 const MAX_SHOWN: usize = 80;
 
 type Reader<T> = Box<dyn Fn(&str) -> Result<T, String> + Send + Sync>;
+type Show<T> = Box<dyn Fn(&T) -> String + Send + Sync>;
 
 /// What a setting takes, in words and in code.
 pub struct Kind<T> {
     takes: String,
     reader: Reader<T>,
+    /// How a value is shown among the effective settings; its `Debug` form unless given.
+    show: Option<Show<T>>,
+    /// What an error shows of a text that is wrong.
+    redact: fn(&str) -> String,
 }
 
 impl<T> fmt::Debug for Kind<T> {
@@ -32,7 +37,19 @@ impl<T: 'static> Kind<T> {
         takes: impl Into<String>,
         reader: impl Fn(&str) -> Result<T, String> + Send + Sync + 'static,
     ) -> Self {
-        Self { takes: takes.into(), reader: Box::new(reader) }
+        Self { takes: takes.into(), reader: Box::new(reader), show: None, redact: without_login }
+    }
+
+    /// Shows values, among the effective settings, as `show` says: as they are set, and without what is secret.
+    #[must_use]
+    pub fn shown_as(self, show: impl Fn(&T) -> String + Send + Sync + 'static) -> Self {
+        Self { show: Some(Box::new(show)), ..self }
+    }
+
+    /// Shows a text that is wrong as `redact` says, which leaves out what may be secret; on one line.
+    #[must_use]
+    pub fn redacted_by(self, redact: fn(&str) -> String) -> Self {
+        Self { redact, ..self }
     }
 
     /// A setting read by the type's own `FromStr`, whose error is told.
@@ -44,10 +61,11 @@ impl<T: 'static> Kind<T> {
         Self::new(takes, |text| text.parse().map_err(|error: T::Err| error.to_string()))
     }
 
-    /// The same setting as another type.
+    /// The same setting as another type, whose values are shown by `Debug` unless [`Self::shown_as`] follows.
     pub fn map<U: 'static>(self, convert: impl Fn(T) -> U + Send + Sync + 'static) -> Kind<U> {
         let reader = self.reader;
-        Kind { takes: self.takes, reader: Box::new(move |text| reader(text).map(&convert)) }
+        let reader = Box::new(move |text: &str| reader(text).map(&convert));
+        Kind { takes: self.takes, reader, show: None, redact: self.redact }
     }
 }
 
@@ -60,20 +78,32 @@ impl<T> Kind<T> {
         (self.reader)(text)
     }
 
-    /// The value as an error may show it: quoted, on one line, cut, and without what stands before an `@`, which in
-    /// a URL is a password.
-    pub(super) fn shown(&self, text: &str) -> String {
-        let redacted = match text.rsplit_once('@') {
-            Some((before, after)) => {
-                let scheme = before.find("://").map_or("", |at| &before[..at + 3]);
-                format!("{scheme}***@{after}")
-            }
-            None => text.to_owned(),
-        };
-        let cut: String = redacted.chars().take(MAX_SHOWN).collect();
-        let more = if cut.len() < redacted.len() { "…" } else { "" };
-        format!("\"{}\"{more}", cut.escape_debug())
+    /// The value as the list of effective settings shows it.
+    pub(super) fn show(&self, value: &T) -> String
+    where
+        T: fmt::Debug,
+    {
+        self.show.as_ref().map_or_else(|| format!("{value:?}"), |show| show(value))
     }
+
+    /// The text as an error may show it.
+    pub(super) fn shown(&self, text: &str) -> String {
+        (self.redact)(text)
+    }
+}
+
+/// A text as an error may show it: quoted, on one line, cut, and without what stands before an `@`, which in a URL is a password.
+fn without_login(text: &str) -> String {
+    let redacted = match text.rsplit_once('@') {
+        Some((before, after)) => {
+            let scheme = before.find("://").map_or("", |at| &before[..at + 3]);
+            format!("{scheme}***@{after}")
+        }
+        None => text.to_owned(),
+    };
+    let cut: String = redacted.chars().take(MAX_SHOWN).collect();
+    let more = if cut.len() < redacted.len() { "…" } else { "" };
+    format!("\"{}\"{more}", cut.escape_debug())
 }
 
 /// A whole number within `range`.
@@ -105,13 +135,13 @@ pub fn non_zero_usize(max: u32) -> Kind<NonZeroUsize> {
 /// A span in milliseconds within `range`.
 #[must_use]
 pub fn millis(range: RangeInclusive<u64>) -> Kind<Duration> {
-    in_unit("milliseconds", range, Duration::from_millis)
+    in_unit("milliseconds", range, Duration::from_millis).shown_as(|span| span.as_millis().to_string())
 }
 
 /// A span in seconds within `range`.
 #[must_use]
 pub fn seconds(range: RangeInclusive<u64>) -> Kind<Duration> {
-    in_unit("seconds", range, Duration::from_secs)
+    in_unit("seconds", range, Duration::from_secs).shown_as(|span| span.as_secs().to_string())
 }
 
 fn in_unit(unit: &str, range: RangeInclusive<u64>, convert: fn(u64) -> Duration) -> Kind<Duration> {
@@ -136,12 +166,18 @@ pub fn switch() -> Kind<bool> {
 
 /// One of a few words.
 #[must_use]
-pub fn choice<T: Clone + Send + Sync + 'static>(words: &[(&'static str, T)]) -> Kind<T> {
+pub fn choice<T: Clone + fmt::Debug + Send + Sync + 'static>(words: &[(&'static str, T)]) -> Kind<T> {
     let takes = words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(" or ");
     let words = words.to_vec();
+    let shown: Vec<(String, &str)> =
+        words.iter().map(|(word, value)| (format!("{value:?}"), *word)).collect();
     Kind::new(takes, move |text| {
         let chosen = words.iter().find(|(word, _)| *word == text);
         chosen.map(|(_, value)| value.clone()).ok_or_else(String::new)
+    })
+    .shown_as(move |value| {
+        let value = format!("{value:?}");
+        shown.iter().find(|(known, _)| *known == value).map_or(value, |(_, word)| (*word).to_owned())
     })
 }
 
@@ -153,24 +189,13 @@ pub fn text(length: RangeInclusive<usize>) -> Kind<String> {
         let good = length.contains(&text.chars().count()) && !text.chars().any(char::is_control);
         if good { Ok(text.to_owned()) } else { Err(String::new()) }
     })
+    .shown_as(String::clone)
 }
 
 /// An IP address and a port to listen on.
 #[must_use]
 pub fn bind_address() -> Kind<SocketAddr> {
     Kind::new("an IP address and a port, e.g. 127.0.0.1:8080", |text| text.parse().map_err(|_| String::new()))
-}
-
-/// The URL of a Redis, as text: `redis://`, `rediss://` or `redis+unix://` and something after it.
-#[must_use]
-pub fn redis_url() -> Kind<String> {
-    let takes = "a URL beginning with redis://, rediss:// or redis+unix://";
-    Kind::new(takes, |text| {
-        let rest =
-            ["redis://", "rediss://", "redis+unix://"].iter().find_map(|scheme| text.strip_prefix(scheme));
-        let good = rest.is_some_and(|rest| !rest.is_empty()) && is_one_word(text);
-        if good { Ok(text.to_owned()) } else { Err(String::new()) }
-    })
 }
 
 /// The beginning of a URL that paths are appended to: `http://` or `https://`, a host, perhaps a path; no query, no
@@ -184,12 +209,13 @@ pub fn base_url() -> Kind<String> {
         let plain = uri.query().is_none() && !text.contains('#') && text.is_ascii() && is_one_word(text);
         if web && host && plain { Ok(text.trim_end_matches('/').to_owned()) } else { Err(String::new()) }
     })
+    .shown_as(String::clone)
 }
 
 /// The proxies in front, as addresses and CIDRs.
 #[must_use]
 pub fn trusted_proxies() -> Kind<TrustedProxies> {
-    Kind::parsed("IP addresses and CIDRs separated by commas, none of them /0")
+    Kind::parsed("IP addresses and CIDRs separated by commas, none of them /0").shown_as(ToString::to_string)
 }
 
 fn is_one_word(text: &str) -> bool {
@@ -223,11 +249,6 @@ mod tests {
         taken(&text(1..=3), &["a", "é€x"], &["", "abcd", "a\nb"]);
         taken(&bind_address(), &["127.0.0.1:0", "[::1]:8080"], &["localhost:80", "127.0.0.1", ":8080", ""]);
         taken(
-            &redis_url(),
-            &["redis://127.0.0.1:6379", "rediss://u:p@h/1", "redis+unix:///run/redis.sock"],
-            &["", "redis://", "http://h", "redis://a b"],
-        );
-        taken(
             &base_url(),
             &["http://127.0.0.1:8080", "https://tags.example/a/"],
             &["", "tags.example", "ftp://h", "http://", "https://h/?q", "https://h/#f", "https://u@h/"],
@@ -244,7 +265,7 @@ mod tests {
 
     #[test]
     fn a_password_in_a_url_is_not_shown() {
-        let kind = redis_url();
+        let kind = text(0..=99);
         for url in ["http://user:hunter2@host", "user:hunter2@host", "redis://:hunter2@a@host b", "hunter2@"]
         {
             assert!(!kind.shown(url).contains("hunter2"), "{}", kind.shown(url));

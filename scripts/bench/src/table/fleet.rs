@@ -71,7 +71,10 @@ impl Fleet {
         let common = [("REDIS_URL", url.as_str()), ("TAG_MASTER_SECRET", secret_hex.as_str())];
         let start =
             |name, env: &[(&str, &str)]| start_service(programs, name, &[&common, env].concat(), dir.path());
-        let mut factory = start("factory-service", &[("FACTORY_API_KEY", key.as_str())])?;
+        let mut factory = start(
+            "factory-service",
+            &[("FACTORY_API_KEY", key.as_str()), ("PUBLIC_BASE_URL", "http://127.0.0.1:8080")],
+        )?;
         // It makes the deployment that the others look for.
         factory.ready().await?;
         let believed = ("TRUSTED_PROXIES", "127.0.0.0/8");

@@ -21,9 +21,10 @@ use crate::domain::store::{Store, Written};
 pub(crate) struct TagUrls(Arc<str>);
 
 impl TagUrls {
-    /// Below `base`, which has no slash at its end.
-    pub(crate) fn below(base: &str) -> Self {
-        Self(format!("{base}/t/").into())
+    /// Below `base`, which has no slash at its end. Without one, as a command of the operator may be, a URL is a path alone: it
+    /// names no host that would be wrong.
+    pub(crate) fn below(base: Option<&str>) -> Self {
+        Self(format!("{}/t/", base.unwrap_or_default()).into())
     }
 
     /// Everything before the Crockford form.

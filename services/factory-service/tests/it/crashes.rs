@@ -33,6 +33,7 @@ impl Doomed {
         let child = Command::new(env!("CARGO_BIN_EXE_factory-service"))
             .env_clear()
             .env("FACTORY_API_KEY", KEY)
+            .env("PUBLIC_BASE_URL", "https://v.example")
             .env("TAG_MASTER_SECRET", SECRET)
             .env("AUDIT_SIGNING_KEY", SECRET)
             .env("REDIS_URL", redis.url())

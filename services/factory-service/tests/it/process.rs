@@ -9,6 +9,7 @@ use crate::support::{KEY, SECRET, SOON};
 fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_factory-service"));
     command.env_clear().env("FACTORY_API_KEY", KEY).env("TAG_MASTER_SECRET", SECRET);
+    command.env("PUBLIC_BASE_URL", "https://v.example");
     command
 }
 
@@ -48,6 +49,65 @@ fn a_setting_that_cannot_be_read_stops_the_start_with_one_line() {
         let secret = name.contains("KEY") && name != "TAG_KEY_EPOCH" || name.contains("SECRET");
         assert_eq!(said.contains(wrong), !secret, "{said}");
     }
+}
+
+#[test]
+fn serving_without_a_public_base_url_is_refused_and_a_health_check_does_without() {
+    let output = program().env_remove("PUBLIC_BASE_URL").output().unwrap();
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said.starts_with("factory-service: PUBLIC_BASE_URL is not set; it takes a URL"), "{said}");
+    let address = free_address();
+    let output = program()
+        .env_remove("PUBLIC_BASE_URL")
+        .env("BIND_ADDR", address)
+        .arg("healthcheck")
+        .output()
+        .unwrap();
+    assert!(!stderr(&output).contains("PUBLIC_BASE_URL"), "{output:?}");
+}
+
+#[test]
+fn check_config_prints_the_effective_settings_without_secrets_and_exits() {
+    let check = |more: &[(&str, &str)]| {
+        program().envs(more.iter().copied()).args(["serve", "--check-config"]).output().unwrap()
+    };
+    let output = check(&[
+        ("REDIS_URL", "redis://u:hunter2@redis.example:7000/3"),
+        ("AUDIT_SIGNING_KEY_2", SECRET),
+        ("IDEMPOTENCY_LEASE_SM", "5000"),
+    ]);
+    let shown = String::from_utf8(output.stdout.clone()).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    for line in [
+        "REDIS_URL=redis.example:7000 db 3",
+        "REDIS_POOL_SIZE=100 (default)",
+        "BIND_ADDR=127.0.0.1:8081 (default)",
+        "PUBLIC_BASE_URL=https://v.example",
+        "TRUSTED_PROXIES=(not set)",
+        "DEPLOYMENT_INIT=auto (default)",
+        "FACTORY_API_KEY=(secret)",
+        "TAG_MASTER_SECRET=(secret)",
+        "AUDIT_SIGNING_KEY=(not set)",
+        "AUDIT_SIGNING_KEY_2=(secret)",
+        "IDEMPOTENCY_LEASE_MS=10000 (default)",
+        "LOG_FORMAT=json (default)",
+        "RUST_LOG=info (default)",
+    ] {
+        assert!(shown.lines().any(|shown| shown == line), "{line} is not in\n{shown}");
+    }
+    let all = format!("{shown}{}", stderr(&output));
+    assert!(!all.contains(KEY) && !all.contains(SECRET) && !all.contains("hunter2"), "{all}");
+    assert!(
+        stderr(&output).contains("IDEMPOTENCY_LEASE_SM") && stderr(&output).contains("IDEMPOTENCY_LEASE_MS?")
+    );
+    let output = check(&[("REDIS_URL", "redis://h/?db=3")]);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
+    let said = stderr(&output);
+    assert!(
+        said.contains("REDIS_URL is") && said.contains("query parameter db") && said.contains("takes"),
+        "{said}"
+    );
 }
 
 #[test]

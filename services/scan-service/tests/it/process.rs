@@ -94,6 +94,74 @@ fn wrong_settings_stop_the_start_with_one_line() {
 }
 
 #[test]
+fn check_config_prints_the_effective_settings_without_secrets_and_exits() {
+    let secret = ("TAG_MASTER_SECRET", SECRET);
+    let with_password = "redis+unix:///run/limits.sock?pass=hunter2";
+    let output = run(
+        &["serve", "--check-config"],
+        &[secret, ("RATE_LIMIT_REDIS_URL", with_password), ("TRUSTED_PROXIES", "10.0.0.0/8, ::1")],
+    );
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0), "{shown}");
+    for line in [
+        "RATE_LIMIT_REDIS_URL=/run/limits.sock db 0",
+        "REDIS_URL=127.0.0.1:6379 db 0 (default)",
+        "GLOBAL_REDIS_URL=(not set)",
+        "RATE_LIMIT_IP_PER_MINUTE=100 (default)",
+        "RATE_LIMIT_ON_REDIS_DOWN=closed (default)",
+        "REGION=default (default)",
+        "COLD_START_SECS=300 (default)",
+        "COLD_START_FACTOR=0.5 (default)",
+        "TRUSTED_PROXIES=10.0.0.0/8,::1/128",
+        "TAG_MASTER_SECRET=(secret)",
+        "TAG_KEY_EPOCH=1 (default)",
+    ] {
+        assert!(shown.lines().any(|shown| shown == line), "{line} is not in\n{shown}");
+    }
+    assert!(!shown.contains(SECRET) && !shown.contains("hunter2"), "{shown}");
+    for name in ["REDIS_URL", "RATE_LIMIT_REDIS_URL", "GLOBAL_REDIS_URL"] {
+        let output = run(&["serve", "--check-config"], &[secret, (name, "redis://:hunter2@h/0?db=3")]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{said}");
+        assert!(said.contains(&format!("{name} is")) && said.contains("query parameter db"), "{said}");
+        assert!(!said.contains("hunter2"), "{said}");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "redis://:hunter2@from.file/3\n").unwrap();
+        let (variable, path) = (format!("{name}_FILE"), file.path().to_str().unwrap());
+        let output = run(&["serve", "--check-config"], &[secret, (variable.as_str(), path)]);
+        let shown = String::from_utf8(output.stdout).unwrap();
+        assert!(shown.contains(&format!("{name}=from.file:6379 db 3 (from {name}_FILE)\n")), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn a_misspelt_setting_is_a_warning_at_the_start_that_suggests_the_right_name() {
+    let settings = [
+        ("TAG_MASTER_SECRET", SECRET),
+        ("REDIS_URL", "redis://127.0.0.1:1"),
+        ("RATE_LIMIT_IP_PERMINUTE", "5"),
+        ("TAG_MASTER_SECERT_2", "hunter2"),
+        ("RUST_BACKTRACE", "1"),
+        ("REDIS_PORT", "6379"),
+    ];
+    let mut program = Program::start(&settings).await;
+    let log = program.stop().await;
+    for (wrong, right) in [
+        ("RATE_LIMIT_IP_PERMINUTE", "RATE_LIMIT_IP_PER_MINUTE"),
+        ("TAG_MASTER_SECERT_2", "TAG_MASTER_SECRET_2"),
+    ] {
+        let told = log.lines().filter(|line| line.contains(wrong));
+        let told: Vec<&str> = told.collect();
+        assert_eq!(told.len(), 1, "{log}");
+        assert!(told[0].contains("WARN") && told[0].contains(&format!("\"{right}\"")), "{told:?}");
+    }
+    assert!(
+        !log.contains("hunter2") && !log.contains("RUST_BACKTRACE") && !log.contains("REDIS_PORT"),
+        "{log}"
+    );
+}
+
+#[test]
 fn an_address_that_is_taken_stops_the_start_and_is_named_by_its_variable() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
