@@ -4,12 +4,15 @@
 use audit_chain::{Check, Effect, Write};
 use time::OffsetDateTime;
 
+use crate::brand::BrandName;
+use crate::claims::{Claims, keys_of};
+use crate::gtin::GtinPrefix;
 use crate::keys;
 use crate::records::{ACTIVE, Cause, KeyRecord, Rotation, Stored, Tenant, unix_millis};
 use crate::tenant_id::TenantId;
 
-/// A new tenant. Check 0: there is none of this id. Tenant `default` is there without a record and must not be given one:
-/// a record of it would never be looked at.
+/// A new tenant. Check 0: there is none of this id. Tenant `default` is there without a record; [`update_tenant`] gives it one, which says
+/// nothing of its keys.
 #[must_use]
 pub fn create_tenant(tenant: &Tenant) -> Effect {
     let (key, id) = (keys::tenant(&tenant.id), tenant.id.as_str());
@@ -17,6 +20,30 @@ pub fn create_tenant(tenant: &Tenant) -> Effect {
         .check(Check::Absent { key: key.clone().into() })
         .write(Write::Set { key: key.into(), value: tenant.encode(1) })
         .write(Write::SortedAdd { key: keys::TENANTS.into(), score: 0, member: id.into() })
+}
+
+/// A tenant with another name, other brands, prefixes or bounds. `before` is the record as it was read; tenant `default` may have none
+/// and then gets one. `claims` are those that the new brands and prefixes were found free under. Check 0: the record is as it was read;
+/// check 1, where brands or prefixes change: nothing was claimed since.
+#[must_use]
+pub fn update_tenant(before: Option<&Stored<Tenant>>, changed: &Tenant, claims: &Claims) -> Effect {
+    let key: Vec<u8> = keys::tenant(&changed.id).into();
+    let (check, revision) = match before {
+        Some(stored) => {
+            let value = stored.bytes.clone();
+            (Check::Equals { key: key.clone(), value }, stored.revision.wrapping_add(1))
+        }
+        None => (Check::Absent { key: key.clone() }, 1),
+    };
+    let effect = Effect::none().check(check).write(Write::Set { key, value: changed.encode(revision) });
+    let before = before.map(|stored| &stored.value);
+    let (brands, prefixes): (&[BrandName], &[GtinPrefix]) =
+        before.map_or((&[], &[]), |before| (&before.brands, &before.gtin_prefixes));
+    if brands == changed.brands && prefixes == changed.gtin_prefixes {
+        effect
+    } else {
+        claims.moved(effect, before, changed)
+    }
 }
 
 /// The tenant suspended: from the next request on none of its keys is accepted. Check 0: it is as it was read.
@@ -59,6 +86,12 @@ pub fn revoke(stored: &Stored<KeyRecord>, at: OffsetDateTime, reason: &str) -> E
 }
 
 impl Tenant {
+    /// This tenant with these brands instead of its own.
+    #[must_use]
+    pub fn with_brands(&self, brands: Vec<BrandName>) -> Self {
+        Self { brand_keys: keys_of(&brands), brands, ..self.clone() }
+    }
+
     /// This tenant as [`suspend`] leaves it.
     #[must_use]
     pub fn suspended(&self, at: OffsetDateTime, reason: &str) -> Self {

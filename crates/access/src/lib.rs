@@ -9,7 +9,11 @@
 //! Nothing is cached: what was revoked or suspended is refused by the next request, on every instance.
 
 mod authenticate;
+mod brand;
 mod change;
+mod claims;
+mod gtin;
+mod issuer;
 mod key;
 pub mod keys;
 mod last_use;
@@ -19,10 +23,16 @@ mod store;
 mod tenant_id;
 
 pub use authenticate::{ACCESS_LUA, Authenticated, KeyPrincipal, authenticate, authenticate_holding};
-pub use change::{create_key, create_tenant, resume, revoke, rotate, suspend};
+pub use brand::{BrandKeys, BrandName, NotABrand};
+pub use change::{create_key, create_tenant, resume, revoke, rotate, suspend, update_tenant};
+pub use claims::{Claims, MAX_CLAIMS};
+pub use gtin::{GtinPrefix, GtinRange, NotAGtinPrefix, gtin_number};
+pub use issuer::Issuer;
 pub use key::{ApiKey, KeyDigest, KeyId, NotAKey, NotAKeyId};
 pub use last_use::{LastUse, MOST_KEYS};
-pub use records::{Cause, FOR_EVER, KeyRecord, KeyStatus, RecordError, Rotation, Stored, Tenant};
+pub use records::{
+    Cause, DEFAULT_MAX_BATCHES, FOR_EVER, KeyRecord, KeyStatus, RecordError, Rotation, Stored, Tenant,
+};
 pub use scope::{NotAScope, Scope, Scopes};
 pub use store::{Access, AccessError, KeyEntry, Page};
 pub use tenant_id::{NotATenantId, TenantId};

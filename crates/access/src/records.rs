@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::serde::rfc3339;
 
+use crate::brand::BrandName;
+use crate::gtin::GtinPrefix;
 use crate::key::{KeyDigest, KeyId};
 use crate::scope::Scopes;
 use crate::tenant_id::TenantId;
@@ -29,6 +31,9 @@ pub struct RecordError {
     kind: &'static str,
     why: String,
 }
+
+/// How many batches a tenant may have unless an operator has said otherwise.
+pub const DEFAULT_MAX_BATCHES: u32 = 100_000;
 
 /// A record as read, with the exact bytes that a change must find unchanged.
 #[derive(Debug, Clone)]
@@ -65,6 +70,18 @@ pub struct Tenant {
     /// Set while none of its keys is accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspended: Option<Cause>,
+    /// The brands that an operator has verified to be its own. No other tenant has one that could be taken for one of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub brands: Vec<BrandName>,
+    /// What the brands are compared by, as it was claimed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub brand_keys: Vec<String>,
+    /// The GTIN company prefixes that an operator has verified to be its own. They overlap with no other tenant's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gtin_prefixes: Vec<GtinPrefix>,
+    /// How many batches it may have, [`DEFAULT_MAX_BATCHES`] unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_batches: Option<u32>,
 }
 
 /// That a key has a successor.
@@ -207,6 +224,27 @@ impl Tenant {
         bytes
     }
 
+    /// A tenant of which nothing more is known.
+    #[must_use]
+    pub fn new(id: TenantId, name: Option<String>, created_at: OffsetDateTime) -> Self {
+        Self {
+            id,
+            name,
+            created_at,
+            suspended: None,
+            brands: Vec::new(),
+            brand_keys: Vec::new(),
+            gtin_prefixes: Vec::new(),
+            max_batches: None,
+        }
+    }
+
+    /// How many batches it may have.
+    #[must_use]
+    pub fn max_batches(&self) -> u32 {
+        self.max_batches.unwrap_or(DEFAULT_MAX_BATCHES)
+    }
+
     fn state(&self) -> u8 {
         if self.suspended.is_some() { SUSPENDED } else { ACTIVE }
     }
@@ -258,7 +296,7 @@ mod tests {
     }
 
     fn tenant() -> Tenant {
-        Tenant { id: "acme".parse().unwrap(), name: None, created_at: NOW, suspended: None }
+        Tenant::new("acme".parse().unwrap(), None, NOW)
     }
 
     #[test]

@@ -4,6 +4,9 @@ use redis::{Cmd, FromRedisValue, ToRedisArgs, Value};
 use redis_pool::RedisPool;
 use time::OffsetDateTime;
 
+use crate::brand::BrandKeys;
+use crate::claims::Claims;
+use crate::gtin::GtinRange;
 use crate::key::KeyId;
 use crate::keys;
 use crate::records::{KeyRecord, RecordError, Stored, Tenant};
@@ -54,13 +57,21 @@ impl Access {
         Self { pool }
     }
 
-    /// A tenant's record. Tenant `default` has none.
+    /// A tenant's record. Tenant `default` has one only once something was said of it.
     ///
     /// # Errors
     /// See [`AccessError`].
     pub async fn tenant(&self, id: &TenantId) -> Result<Option<Stored<Tenant>>, AccessError> {
         let bytes: Option<Vec<u8>> = self.ask("GET", keys::tenant(id)).await?;
         Ok(bytes.map(Tenant::decode).transpose()?)
+    }
+
+    /// Who has brands that look like these, and GTIN prefixes that overlap these ranges.
+    ///
+    /// # Errors
+    /// See [`AccessError`].
+    pub async fn claims(&self, brands: &[BrandKeys], ranges: &[GtinRange]) -> Result<Claims, AccessError> {
+        Ok(Claims::read(&self.pool, brands, ranges).await?)
     }
 
     /// Up to `limit` of the tenants that have a record, in the order of their ids, after `after`.

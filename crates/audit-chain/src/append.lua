@@ -23,7 +23,7 @@
 --          n elements        hash(32) .. payload, each
 --          m effects         entry index from 0, c, w, c checks, w writes
 --   check  absent key | equals key bytes | prefix key bytes | byte_not key offset byte
---          hfield_equals key field bytes | hfield_absent key field
+--          hfield_equals key field bytes | hfield_absent key field | zcard_below key members (those that entries before it in this call add are counted)
 --   write  number of words, then a command: SET SETRANGE ZADD ZREM HSET HDEL DEL PEXPIRE
 -- The keys of guard and effects stand in ARGV, and segments and generations of ids are reached by their prefix: which ones
 -- is known only here. All of them live on one node.
@@ -68,12 +68,15 @@ if (#ARGV[1] ~= 40 and #ARGV[1] ~= 0) or #ARGV[2] ~= 40 or #ARGV < 12 + 2 * n th
 end
 
 -- How many words each check has.
-local check_words = { absent = 2, equals = 3, prefix = 3, byte_not = 4, hfield_equals = 4, hfield_absent = 3 }
+local check_words = { absent = 2, equals = 3, prefix = 3, byte_not = 4, hfield_equals = 4, hfield_absent = 3, zcard_below = 3 }
 -- The type that a command needs; the others take a key of any.
 local type_for = { SETRANGE = 'string', ZADD = 'zset', ZREM = 'zset', HSET = 'hash', HDEL = 'hash' }
 local is_write = {
   SET = true, SETRANGE = true, ZADD = true, ZREM = true, HSET = true, HDEL = true, DEL = true, PEXPIRE = true,
 }
+
+-- Members that entries of this call add to sorted sets, by key; an entry that is refused adds none.
+local added = {}
 
 -- Whether the check at ARGV[at] holds. An error of the command (another type) makes it fail: a table equals nothing.
 local function holds(at)
@@ -94,6 +97,9 @@ local function holds(at)
     return type(byte) == 'string' and byte ~= ARGV[at + 3]
   elseif name == 'hfield_equals' then
     return redis.pcall('HGET', key, ARGV[at + 2]) == ARGV[at + 3]
+  elseif name == 'zcard_below' then
+    local members = redis.pcall('ZCARD', key)
+    return type(members) == 'number' and members + (added[key] or 0) < tonumber(ARGV[at + 2])
   end
   return redis.pcall('HEXISTS', key, ARGV[at + 2]) == 0
 end
@@ -220,6 +226,13 @@ for e = 1, effects do
     local kind, which = objection(step)
     if kind then
       refuse(step.entry, kind, which, '')
+    else
+      for w = 1, #step.writes do
+        local first = step.writes[w] + 1
+        if ARGV[first] == 'ZADD' then
+          added[ARGV[first + 1]] = (added[ARGV[first + 1]] or 0) + 1
+        end
+      end
     end
   end
 end

@@ -9,8 +9,15 @@ use std::collections::HashMap;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part<'a> {
     Whole,
-    Bytes { from: u64, to: u64 },
+    Bytes {
+        from: u64,
+        to: u64,
+    },
     Field(&'a [u8]),
+    /// That a sorted set gets one more member.
+    OneMore,
+    /// How many members a sorted set has: the script counts what entries before it in the same call add.
+    Count,
 }
 
 impl Part<'_> {
@@ -20,6 +27,7 @@ impl Part<'_> {
                 from < other_to && other_from < to
             }
             (Part::Field(field), Part::Field(other)) => field == other,
+            (Part::OneMore, Part::Count) => false,
             _ => true,
         }
     }
@@ -33,6 +41,7 @@ impl Check {
             }
             Self::FieldEquals { field, .. } | Self::FieldAbsent { field, .. } => Part::Field(field),
             Self::Absent { .. } | Self::Equals { .. } => Part::Whole,
+            Self::FewerThan { .. } => Part::Count,
             Self::Prefix { prefix, .. } => Part::Bytes { from: 0, to: prefix.len() as u64 },
         }
     }
@@ -54,6 +63,7 @@ impl Write {
                 Part::Bytes { from: u64::from(*offset), to: u64::from(*offset) + bytes.len() as u64 }
             }
             Self::FieldSet { field, .. } | Self::FieldDelete { field, .. } => Part::Field(field),
+            Self::SortedAdd { .. } => Part::OneMore,
             _ => Part::Whole,
         }
     }
@@ -129,6 +139,18 @@ mod tests {
         let mut written = Written::default();
         assert!(written.admit(&a) && written.admit(&absent_b) && written.admit(&b));
         assert!(!written.admit(&absent_a) && !written.admit(&absent_b));
+    }
+
+    #[test]
+    fn members_added_before_hold_a_count_up_only_where_they_are_taken_away() {
+        let key = || b"k".to_vec();
+        let added = Effect::none().write(Write::SortedAdd { key: key(), score: 0, member: b"m".to_vec() });
+        let removed = Effect::none().write(Write::SortedRemove { key: key(), member: b"m".to_vec() });
+        let counted = Effect::none().check(Check::FewerThan { key: key(), members: 2 });
+        let absent = Effect::none().check(Check::Absent { key: key() });
+        let mut written = Written::default();
+        assert!(written.admit(&added) && written.admit(&counted) && !written.admit(&absent));
+        assert!(written.admit(&removed) && !written.admit(&counted));
     }
 
     #[test]

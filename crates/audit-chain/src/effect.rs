@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 /// Most checks and writes of one effect together.
-pub const MAX_EFFECT_STEPS: usize = 64;
+pub const MAX_EFFECT_STEPS: usize = 512;
 
 /// Most bytes of keys and values of one effect together.
 pub const MAX_EFFECT_BYTES: usize = 256 * 1024;
@@ -70,6 +70,14 @@ pub enum Check {
         key: Vec<u8>,
         /// The field.
         field: Vec<u8>,
+    },
+    /// The sorted set at the key has fewer members than this, those counted that entries before this one in the same call add. The
+    /// key not being there is a set without members.
+    FewerThan {
+        /// The key.
+        key: Vec<u8>,
+        /// The least number of members not wanted.
+        members: u32,
     },
 }
 
@@ -179,7 +187,8 @@ impl Check {
             | Self::Prefix { key, .. }
             | Self::ByteNot { key, .. }
             | Self::FieldEquals { key, .. }
-            | Self::FieldAbsent { key, .. } => key,
+            | Self::FieldAbsent { key, .. }
+            | Self::FewerThan { key, .. } => key,
         }
     }
 
@@ -192,6 +201,7 @@ impl Check {
             Self::ByteNot { key, .. } => (b"byte_not", key),
             Self::FieldEquals { key, .. } => (b"hfield_equals", key),
             Self::FieldAbsent { key, .. } => (b"hfield_absent", key),
+            Self::FewerThan { key, .. } => (b"zcard_below", key),
         };
         push(name);
         push(key);
@@ -208,6 +218,7 @@ impl Check {
                 push(value);
             }
             Self::FieldAbsent { field, .. } => push(field),
+            Self::FewerThan { members, .. } => push(members.to_string().as_bytes()),
         }
     }
 

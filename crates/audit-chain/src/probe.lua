@@ -12,7 +12,7 @@ local steps = {
   { 'SET', text, 'x' }, { 'SETRANGE', text, 0, 'x' }, { 'GET', text }, { 'GETRANGE', text, 0, 0 }, { 'EXISTS', text },
   { 'TYPE', text }, { 'PEXPIRE', text, 1000 }, { 'RPUSH', list, 'x' }, { 'PEXPIRE', list, 1000 }, { 'LLEN', list }, { 'LINDEX', list, 0 },
   { 'HSET', hash, 'f', 'x' }, { 'PEXPIRE', hash, 1000 }, { 'HMGET', hash, 'f' }, { 'HGET', hash, 'f' }, { 'HEXISTS', hash, 'f' }, { 'HLEN', hash },
-  { 'HDEL', hash, 'f' }, { 'ZADD', zset, 0, 'x' }, { 'PEXPIRE', zset, 1000 }, { 'ZREM', zset, 'x' }, { 'TIME' }, { 'DEL', text, list, hash, zset },
+  { 'HDEL', hash, 'f' }, { 'ZADD', zset, 0, 'x' }, { 'PEXPIRE', zset, 1000 }, { 'ZCARD', zset }, { 'ZREM', zset, 'x' }, { 'TIME' }, { 'DEL', text, list, hash, zset },
   { 'UNLINK', text, list, hash, zset },
 }
 local refused = ''

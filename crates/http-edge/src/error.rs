@@ -48,6 +48,12 @@ pub enum ApiError {
     /// 409: it contradicts what is already there.
     #[error("{0}")]
     Conflict(Cow<'static, str>),
+    /// 409: the tenant has as many of this kind as it may have.
+    #[error("{0}")]
+    QuotaExceeded(Cow<'static, str>),
+    /// 412: the resource is not in the version that `If-Match` names, or is in one that `If-None-Match` excludes.
+    #[error("{0}")]
+    PreconditionFailed(Cow<'static, str>),
     /// 409: a request with the same idempotency key is still under way.
     #[error(
         "a request with this Idempotency-Key is still under way; its answer will be given to a later repeat"
@@ -158,6 +164,10 @@ impl ApiError {
                 (S::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported media type")
             }
             Self::Conflict(_) => (S::CONFLICT, "conflict", "Conflict"),
+            Self::QuotaExceeded(_) => (S::CONFLICT, "quota-exceeded", "The quota is used up"),
+            Self::PreconditionFailed(_) => {
+                (S::PRECONDITION_FAILED, "precondition-failed", "Another version is current")
+            }
             Self::IdempotencyInFlight { .. } => {
                 (S::CONFLICT, "idempotency-in-flight", "The same request is under way")
             }
@@ -211,6 +221,8 @@ impl ApiError {
             | Self::NotFound(detail)
             | Self::UnsupportedMediaType(detail)
             | Self::Conflict(detail)
+            | Self::QuotaExceeded(detail)
+            | Self::PreconditionFailed(detail)
             | Self::Unprocessable(detail) => Problem::new(status, slug, title, detail),
             Self::Internal { source } => {
                 let detail = "an unexpected fault; quote the request_id when reporting it";

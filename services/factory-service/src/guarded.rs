@@ -5,7 +5,7 @@ use access::Scope;
 use axum::middleware::from_fn_with_state;
 use http_edge::api_doc::problems;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
-use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{RefOr, Required};
 use utoipa_axum::router::UtoipaMethodRouter;
@@ -19,6 +19,9 @@ const REUSED: &str = "`idempotency-key-reused`: the Idempotency-Key was used wit
 const TOO_MANY: &str =
     "`rate-limited`: the tenant has 100,000 live Idempotency-Keys; send without one, or after `Retry-After`";
 const UNREADABLE: &str = "`invalid-request`: an Idempotency-Key that cannot be read";
+const IF_MATCH_IS: &str = "`*` or a list of `ETag`s: only in one of these versions, else 412 (RFC 9110, section 13.1.1). Weak tags never match.";
+const IF_NONE_MATCH_IS: &str =
+    "`*` or a list of `ETag`s that the client holds: 304 where one of them is current.";
 const KEY_IS: &str = "Sent again with the same key, the request is carried out once and answered as the first time, with \
                       `Idempotent-Replayed: true`, for 24 h (`Idempotency-TTL`). 1 to 255 printable ASCII characters, as a quoted string, \
                       or bare where it holds no space, comma, semicolon, quotation mark or backslash (draft-ietf-httpapi-idempotency-key-header-07). Refusals are not kept.";
@@ -33,6 +36,9 @@ pub(crate) fn needing(
     for item in paths.paths.values_mut() {
         for operation in operations(item) {
             document(operation, scope);
+        }
+        for operation in operations(item) {
+            document_conditions(operation);
         }
         if let Some(post) = &mut item.post {
             document_repeats(post);
@@ -51,17 +57,32 @@ fn document(operation: &mut Operation, scope: Scope) {
     add_refusals(operation, &[("403", FORBIDDEN)]);
 }
 
+/// The headers of conditional requests, where the route answers 412 and 304.
+fn document_conditions(operation: &mut Operation) {
+    for (status, name, text) in [("412", "If-Match", IF_MATCH_IS), ("304", "If-None-Match", IF_NONE_MATCH_IS)]
+    {
+        if operation.responses.responses.contains_key(status) {
+            let text_of = ObjectBuilder::new().schema_type(Type::String).build();
+            operation.parameters.get_or_insert_default().push(RefOr::T(header(name, text, text_of)));
+        }
+    }
+}
+
+fn header(name: &str, description: &str, schema: Object) -> Parameter {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some(description))
+        .schema(Some(schema))
+        .build()
+}
+
 fn document_repeats(post: &mut Operation) {
     add_refusals(post, &[("400", UNREADABLE), ("409", IN_FLIGHT), ("422", REUSED), ("429", TOO_MANY)]);
     let text =
         ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(257)).build();
-    let header: Parameter = ParameterBuilder::new()
-        .name("Idempotency-Key")
-        .parameter_in(ParameterIn::Header)
-        .required(Required::False)
-        .description(Some(KEY_IS))
-        .schema(Some(text))
-        .build();
+    let header = header("Idempotency-Key", KEY_IS, text);
     post.parameters.get_or_insert_default().push(RefOr::T(header));
 }
 

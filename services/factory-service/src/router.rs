@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::guarded::needing;
-use crate::handlers::admin::{api_key, api_keys, audit as admin_audit, keyring, tenants};
+use crate::handlers::admin::{api_key, api_keys, audit as admin_audit, keyring, tenant, tenants};
 use crate::handlers::{audit, batch, batches, export, ops, product, products, tag, verify};
 use crate::state::AppState;
 
@@ -75,9 +75,9 @@ fn admin(state: &AppState) -> OpenApiRouter<AppState> {
     let admin = |routes| needing(state, Scope::Admin, routes);
     OpenApiRouter::new()
         .routes(noted(admin(routes!(tenants::create, tenants::list)), "GET, POST"))
-        .routes(noted(admin(routes!(tenants::show)), "GET"))
-        .routes(admin(routes!(tenants::suspend)))
-        .routes(admin(routes!(tenants::resume)))
+        .routes(noted(admin(routes!(tenant::show, tenant::change)), "GET, PATCH"))
+        .routes(admin(routes!(tenant::suspend)))
+        .routes(admin(routes!(tenant::resume)))
         .routes(noted(admin(routes!(api_keys::create, api_keys::list)), "GET, POST"))
         .routes(noted(admin(routes!(api_key::show)), "GET"))
         .routes(admin(routes!(api_key::rotate)))

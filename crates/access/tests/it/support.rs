@@ -88,7 +88,7 @@ pub(crate) fn pool(url: &str) -> RedisPool {
 }
 
 pub(crate) fn tenant(id: &str) -> Tenant {
-    Tenant { id: id.parse().unwrap(), name: Some(format!("{id} Ltd")), created_at: NOW, suspended: None }
+    Tenant::new(id.parse().unwrap(), Some(format!("{id} Ltd")), NOW)
 }
 
 pub(crate) fn key_of(tenant: &str) -> (ApiKey, KeyRecord) {

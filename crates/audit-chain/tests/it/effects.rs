@@ -111,6 +111,39 @@ async fn of_two_that_want_the_same_key_at_once_the_later_sees_the_earlier() {
     assert_eq!(verified_events(&appender).await, [one]);
 }
 
+/// The appends are made together, so that they travel in as few calls as can be.
+#[tokio::test]
+async fn a_sorted_set_never_gets_more_members_than_its_check_allows() {
+    let redis = RedisServer::start().await;
+    let appender = appender(&redis.url());
+    let _: () = redis.connection().await.zadd("z", "there", 0).await.unwrap();
+    let events: Vec<_> = (0..30).map(|i| event(&format!("tag/{i}"))).collect();
+    let appends = events.iter().enumerate().map(|(i, event)| {
+        let (free, member) = (b"free".to_vec(), i.to_string().into_bytes());
+        let counted = Check::FewerThan { key: b"z".to_vec(), members: 10 };
+        let write = Write::SortedAdd { key: b"z".to_vec(), score: 0, member };
+        // Every third is refused for another reason, and takes no place.
+        let other = if i % 3 == 0 {
+            Check::Equals { key: free, value: vec![1] }
+        } else {
+            Check::Absent { key: free }
+        };
+        appender.append(event, Effect::none().check(other).check(counted).write(write))
+    });
+    let answers = futures_util::future::join_all(appends).await;
+    let count = |wanted: fn(&AppendError) -> bool| {
+        answers.iter().filter(|answer| answer.as_ref().err().is_some_and(wanted)).count()
+    };
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 9);
+    assert_eq!(count(|error| matches!(error, AppendError::Precondition { check: 0 })), 10);
+    assert_eq!(count(|error| matches!(error, AppendError::Precondition { check: 1 })), 11);
+    assert_eq!(redis.connection().await.zcard::<_, u32>("z").await.unwrap(), 10);
+    let of_another_type = Check::FewerThan { key: b"text".to_vec(), members: 10 };
+    let _: () = redis.connection().await.set("text", "x").await.unwrap();
+    let refused = appender.append(&event("tag/x"), Effect::none().check(of_another_type)).await;
+    assert!(matches!(refused, Err(AppendError::Precondition { check: 0 })));
+}
+
 #[tokio::test]
 async fn a_repeated_event_does_not_repeat_its_effect_even_if_its_checks_fail_now() {
     let redis = RedisServer::start().await;

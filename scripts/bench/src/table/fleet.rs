@@ -128,7 +128,7 @@ impl Fleet {
         let now = i64::try_from(SystemClock::new().unix_millis() / 1_000).unwrap_or_default();
         let created_at = OffsetDateTime::from_unix_timestamp(now).unwrap_or(OffsetDateTime::UNIX_EPOCH);
         let id: TenantId = "bench".parse().map_err(Failure::unexpected("a tenant's id"))?;
-        let tenant = Tenant { id: id.clone(), name: None, created_at, suspended: None };
+        let tenant = Tenant::new(id.clone(), None, created_at);
         let key = ApiKey::generate();
         let record = KeyRecord {
             id: *key.id(),

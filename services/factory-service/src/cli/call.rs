@@ -51,6 +51,10 @@ impl Call {
         Self { method: Method::POST, path: path.to_owned(), body, is_list: false }
     }
 
+    pub(crate) fn patch(path: &str, body: Option<Value>) -> Self {
+        Self { method: Method::PATCH, ..Self::post(path, body) }
+    }
+
     fn request(&self, path: &str) -> Result<Request<Body>, Failure> {
         let mut request = Request::builder().method(&self.method).uri(path).extension(Operator);
         if self.body.is_some() {

@@ -53,6 +53,8 @@ pub enum TenantCommand {
     },
     /// Lists all tenants.
     List,
+    /// Changes what is known of a tenant; what is not given stays.
+    Update(TenantUpdate),
     /// Refuses all keys of a tenant from now on. Its tags stay what they are.
     Suspend {
         /// The tenant.
@@ -66,6 +68,49 @@ pub enum TenantCommand {
         /// The tenant.
         id: TenantId,
     },
+}
+
+/// What is to change of a tenant.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("change").required(true).multiple(true))]
+pub struct TenantUpdate {
+    /// The tenant; default is the operator's own.
+    id: TenantId,
+    /// What people call it, also on the pages of its tags.
+    #[arg(long, group = "change")]
+    name: Option<String>,
+    /// Takes its name away.
+    #[arg(long, group = "change", conflicts_with = "name")]
+    no_name: bool,
+    /// A brand that is verified to be its own; give all of them, each with --brand.
+    #[arg(long = "brand", group = "change")]
+    brands: Vec<String>,
+    /// Takes all its brands away.
+    #[arg(long, group = "change", conflicts_with = "brands")]
+    no_brands: bool,
+    /// A GTIN company prefix that is verified to be its own, e.g. 4006381; give all of them.
+    #[arg(long = "gtin-prefix", group = "change")]
+    gtin_prefixes: Vec<String>,
+    /// Takes all its GTIN prefixes away.
+    #[arg(long, group = "change", conflicts_with = "gtin_prefixes")]
+    no_gtin_prefixes: bool,
+    /// How many batches it may have in all.
+    #[arg(long, group = "change")]
+    max_batches: Option<u32>,
+}
+
+impl TenantUpdate {
+    fn call(self) -> Call {
+        let list = |given: Vec<String>, none: bool| (none || !given.is_empty()).then(|| json!(given));
+        let name = if self.no_name { Some(Value::Null) } else { self.name.map(Value::from) };
+        let patch = body([
+            ("name", name),
+            ("brands", list(self.brands, self.no_brands)),
+            ("gtin_prefixes", list(self.gtin_prefixes, self.no_gtin_prefixes)),
+            ("max_batches", self.max_batches.map(Value::from)),
+        ]);
+        Call::patch(&format!("/v1/admin/tenants/{}", self.id), patch)
+    }
 }
 
 /// `key …`.
@@ -298,6 +343,7 @@ impl TenantCommand {
                 body([("id", Some(json!(id.as_str()))), ("name", name.map(Value::from))]),
             ),
             Self::List => Call::list("/v1/admin/tenants"),
+            Self::Update(update) => update.call(),
             Self::Suspend { id, reason } => Call::post(
                 &format!("/v1/admin/tenants/{id}/suspend"),
                 body([("reason", Some(json!(reason)))]),

@@ -3,6 +3,7 @@
 //! Minting writes one record; the tags follow from the secret, the number and the index, so that a batch of sixteen million
 //! costs as little as one of ten.
 
+use access::{Access, DEFAULT_MAX_BATCHES};
 use audit_chain::{Check, Details, Effect, Write};
 use catalog::{Batch, Lifecycle, Page, Record, Stored, Withdrawal, keys};
 use idempotency::Answer;
@@ -64,11 +65,12 @@ pub(crate) struct BatchView {
 /// The batches of all tenants.
 pub(crate) struct Batches {
     store: Store,
+    access: Access,
 }
 
 impl Batches {
-    pub(crate) fn new(store: Store) -> Self {
-        Self { store }
+    pub(crate) fn new(store: Store, access: Access) -> Self {
+        Self { store, access }
     }
 
     /// Mints a batch; `answer` is what the client is told.
@@ -84,6 +86,7 @@ impl Batches {
             let why = "is not after manufactured_at".to_owned();
             return Err(FieldError::Unacceptable { field: "expires_at", why }.into());
         }
+        let most = self.most_of(caller).await?;
         let product = self.store.read(self.store.catalog().product(&new.product_id)).await?;
         if !product.is_some_and(|product| caller.owns(&product.value.tenant)) {
             let why = "names no product that exists".to_owned();
@@ -111,15 +114,25 @@ impl Batches {
             };
             let event = caller.event("batch.created", resource(&id), details_of(&batch));
             let (effect, batch_no) = (creation_of(&batch).check(keys.guard()), batch.batch_no.get());
+            let quota_check = effect.checks.len();
+            let effect = effect.check(below_quota(&batch.tenant, most));
             let answer = answer(self.view(batch));
-            if self.store.write_once(caller, event, effect, &answer).await? == Written::Yes {
-                return Ok(answer);
+            match self.store.write_once(caller, event, effect, &answer).await? {
+                Written::Yes => return Ok(answer),
+                Written::Overtaken { check } if check == quota_check => return Err(quota_exceeded(most)),
+                Written::Overtaken { .. } => {}
             }
             // Its number was in use, or the keyring has moved on: nothing may be minted under a key that was retired meanwhile.
             tracing::warn!(batch_no, "a batch was not written as it was to be; minting it anew");
             self.store.refresh_keys().await;
         }
         Err(Refusal::Conflict(NO_NUMBER))
+    }
+
+    /// How many batches the caller's tenant may have.
+    async fn most_of(&self, caller: &Caller) -> Result<u32, Refusal> {
+        let tenant = self.store.read(self.access.tenant(caller.tenant())).await?;
+        Ok(tenant.map_or(DEFAULT_MAX_BATCHES, |tenant| tenant.value.max_batches()))
     }
 
     pub(crate) async fn show(&self, caller: &Caller, id: &Uuid) -> Result<BatchView, Refusal> {
@@ -179,6 +192,17 @@ impl Batches {
         });
         BatchView { state: batch.lifecycle_under(disowned, false, self.store.now()), batch }
     }
+}
+
+/// That a tenant has fewer batches than it may have. Its list of batches never shrinks.
+fn below_quota(tenant: &str, most: u32) -> Check {
+    Check::FewerThan { key: keys::batches_of(tenant).into(), members: most }
+}
+
+fn quota_exceeded(most: u32) -> Refusal {
+    Refusal::QuotaExceeded(format!(
+        "the tenant has {most} batches, as many as its max_batches allows; an operator can raise that: PATCH /v1/admin/tenants/{{id}}"
+    ))
 }
 
 /// A batch of the caller's tenant.

@@ -4,6 +4,7 @@ pub(crate) mod api_keys;
 pub(crate) mod audit;
 pub(crate) mod batches;
 pub(crate) mod checkpoints;
+pub(crate) mod claims;
 pub(crate) mod export;
 pub(crate) mod identity;
 pub(crate) mod input;

@@ -1,15 +1,17 @@
 //! Products: what tags are on.
 
+use access::{Access, BrandKeys, gtin_number};
 use audit_chain::{Check, Details, Effect, Write};
 use catalog::{Page, Product, Record, Stored, keys};
 use idempotency::Answer;
 use uuid::Uuid;
 
 use crate::domain::identity::Caller;
-use crate::domain::input::{Gtin, Label};
+use crate::domain::input::{FieldError, Gtin, Label};
 use crate::domain::refusal::Refusal;
 use crate::domain::store::{Store, TRIES, Written, pause_before};
 
+const ID_TAKEN: &str = "the new product's id is taken; try again";
 const OVERTAKEN: &str = "the product was changed by others at the same time, again and again; try again";
 
 /// A product that is to be.
@@ -58,11 +60,12 @@ impl ProductPatch {
 /// The products of all tenants.
 pub(crate) struct Products {
     store: Store,
+    access: Access,
 }
 
 impl Products {
-    pub(crate) fn new(store: Store) -> Self {
-        Self { store }
+    pub(crate) fn new(store: Store, access: Access) -> Self {
+        Self { store, access }
     }
 
     /// Makes a product; `answer` is what the client is told, stored together with the product where the request is to be
@@ -71,7 +74,7 @@ impl Products {
         &self,
         caller: &Caller,
         new: NewProduct,
-        answer: impl FnOnce(Product) -> Answer,
+        answer: impl Fn(Product) -> Answer,
     ) -> Result<Answer, Refusal> {
         let (now, id) = self.store.stamp(caller, "product");
         let product = Product {
@@ -97,11 +100,39 @@ impl Products {
                 Write::SortedAdd { key: index.into(), score: 0, member: id.to_string().into() },
             ],
         };
-        let (event, answer) = (caller.event("product.created", resource(&id), details), answer(product));
-        match self.store.write_once(caller, event, effect, &answer).await? {
-            Written::Yes => Ok(answer),
-            Written::Overtaken => Err(Refusal::Conflict("the new product's id is taken; try again")),
+        let answer = answer(product.clone());
+        for attempt in 0..TRIES {
+            pause_before(attempt).await;
+            let effect = effect.clone().check(self.unclaimed(caller, &product).await?);
+            let event = caller.event("product.created", resource(&id), details.clone());
+            match self.store.write_once(caller, event, effect, &answer).await? {
+                Written::Yes => return Ok(answer),
+                Written::Overtaken { check: 0 } => return Err(Refusal::Conflict(ID_TAKEN)),
+                Written::Overtaken { .. } => {}
+            }
         }
+        Err(Refusal::Conflict(OVERTAKEN))
+    }
+
+    /// That brand and GTIN are no other tenant's; nothing of that was claimed since, as long as the check holds.
+    async fn unclaimed(&self, caller: &Caller, product: &Product) -> Result<Check, Refusal> {
+        let brand = BrandKeys::of(&product.brand);
+        let range = product.gtin.as_deref().and_then(gtin_number).map(|number| number..=number);
+        let (brands, ranges) = (std::slice::from_ref(&brand), range.as_slice());
+        let claims = self.store.read(self.access.claims(brands, ranges)).await?;
+        let own = caller.tenant();
+        if claims.brand_of_another(&brand, own).is_some() {
+            let why = format!(
+                "is {:?}, which is, or looks like, a verified brand of another tenant",
+                product.brand
+            );
+            return Err(FieldError::Unacceptable { field: "brand", why }.into());
+        }
+        if range.is_some_and(|range| claims.gtin_of_another(&range, own).is_some()) {
+            let why = "falls under a GTIN company prefix of another tenant".to_owned();
+            return Err(FieldError::Unacceptable { field: "gtin", why }.into());
+        }
+        Ok(claims.guard())
     }
 
     pub(crate) async fn show(&self, caller: &Caller, id: &Uuid) -> Result<Product, Refusal> {
@@ -117,16 +148,20 @@ impl Products {
         self.store.read(self.store.catalog().products(caller.tenant().as_str(), after, limit)).await
     }
 
-    /// Changes a product; a patch that changes nothing leaves no event.
+    /// Changes a product that `is_wanted` in the very version that is changed; a patch that changes nothing leaves no event.
     pub(crate) async fn change(
         &self,
         caller: &Caller,
         id: &Uuid,
         patch: ProductPatch,
+        is_wanted: impl Fn(&Product) -> bool,
     ) -> Result<Product, Refusal> {
         for attempt in 0..TRIES {
             pause_before(attempt).await;
             let Stored { value, revision, bytes } = self.stored(caller, id).await?;
+            if !is_wanted(&value) {
+                return Err(Refusal::OtherVersion);
+            }
             let (mut changed, details) = patch.clone().applied_to(&value);
             if changed == value {
                 return Ok(value);
@@ -134,7 +169,10 @@ impl Products {
             changed.updated_at = self.store.now();
             let key = keys::product(id);
             let effect = Effect {
-                checks: vec![Check::Equals { key: key.clone().into(), value: bytes }],
+                checks: vec![
+                    Check::Equals { key: key.clone().into(), value: bytes },
+                    self.unclaimed(caller, &changed).await?,
+                ],
                 writes: vec![Write::Set { key: key.into(), value: changed.encode(revision.wrapping_add(1)) }],
             };
             let event = caller.event("product.updated", resource(id), details);

@@ -21,6 +21,10 @@ pub(crate) enum Refusal {
     NoSuchTag,
     /// Others were faster each time, or the same work is under way.
     Conflict(&'static str),
+    /// The tenant has as many as it may have; says of what.
+    QuotaExceeded(String),
+    /// It is in another version than the client asks for.
+    OtherVersion,
     /// The key is none, or no longer one.
     UnknownKey,
     /// The key's tenant is suspended.

@@ -31,7 +31,10 @@ pub(crate) enum Written {
     /// It is in the chain, and done.
     Yes,
     /// What it expected was no longer so; nothing was written.
-    Overtaken,
+    Overtaken {
+        /// The first check of the effect that did not hold, from 0.
+        check: usize,
+    },
 }
 
 /// Before the first try (0) nothing; before each one after it a pause, so that those who change the same thing part.
@@ -125,7 +128,9 @@ impl Store {
         crash_point("after-write");
         match appended {
             Ok(_) => Ok(Written::Yes),
-            Err(AppendFailure::Append(AppendError::Precondition { .. })) => Ok(Written::Overtaken),
+            Err(AppendFailure::Append(AppendError::Precondition { check })) => {
+                Ok(Written::Overtaken { check })
+            }
             Err(failure) => Err(failure.into()),
         }
     }
@@ -134,7 +139,7 @@ impl Store {
     pub(crate) async fn note(&self, event: NewEvent) -> Result<(), Refusal> {
         match self.write(event, Effect::none()).await? {
             Written::Yes => Ok(()),
-            Written::Overtaken => {
+            Written::Overtaken { .. } => {
                 Err(Refusal::Store(ApiError::internal("an event without checks was overtaken")))
             }
         }
@@ -184,7 +189,9 @@ impl Store {
             Err(AppendFailure::Append(AppendError::Precondition { check })) if check >= own_checks => {
                 Err(Refusal::ClaimLost)
             }
-            Err(AppendFailure::Append(AppendError::Precondition { .. })) => Ok(Written::Overtaken),
+            Err(AppendFailure::Append(AppendError::Precondition { check })) => {
+                Ok(Written::Overtaken { check })
+            }
             Err(failure) => Err(failure.into()),
         }
     }

@@ -118,7 +118,7 @@ impl Tags {
         let done = answer(self.view(minted.clone(), revoked, Some(revocation)));
         match self.store.write_once(caller, event, effect, &done).await? {
             Written::Yes => Ok(done),
-            Written::Overtaken => {
+            Written::Overtaken { .. } => {
                 let (state, standing) = self.store.read(self.store.catalog().tag(serial)).await?;
                 Ok(answer(self.view(minted, state, standing)))
             }

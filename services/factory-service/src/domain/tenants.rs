@@ -1,25 +1,67 @@
-//! Tenants: made, listed, suspended and resumed by operators.
+//! Tenants: made, listed, changed, suspended and resumed by operators.
 //!
-//! Tenant `default` is there without a record, since it holds the bootstrap key: it is always active.
+//! Tenant `default` is there from the start, since it holds the bootstrap key: it is always active, and has a record only once something
+//! was said of it.
 
-use access::{Access, Page, Stored, Tenant, TenantId};
+use access::{
+    Access, BrandKeys, BrandName, Claims, DEFAULT_MAX_BATCHES, GtinPrefix, GtinRange, Page, Stored, Tenant,
+    TenantId,
+};
 use audit_chain::{Details, Effect};
 use idempotency::Answer;
+use time::OffsetDateTime;
 
 use crate::domain::identity::Caller;
-use crate::domain::input::Reason;
+use crate::domain::input::{FieldError, Reason};
 use crate::domain::refusal::Refusal;
-use crate::domain::store::{Store, TRIES, Written};
+use crate::domain::store::{Store, TRIES, Written, pause_before};
 
 const EXISTS: &str = "there is a tenant of this id already";
 const IS_DEFAULT: &str = "tenant default holds the bootstrap key and can be neither made nor suspended";
 const OVERTAKEN: &str = "the tenant was changed by others at the same time, again and again; try again";
 
-/// A tenant as it is shown; `default` was never made.
+/// What is to change; `Some(None)` removes.
 #[derive(Debug, Clone)]
-pub(crate) enum TenantView {
-    Default,
-    Made(Tenant),
+pub(crate) struct TenantPatch {
+    pub(crate) name: Option<Option<String>>,
+    pub(crate) brands: Option<Vec<BrandName>>,
+    pub(crate) gtin_prefixes: Option<Vec<GtinPrefix>>,
+    pub(crate) max_batches: Option<Option<u32>>,
+}
+
+impl TenantPatch {
+    /// Whether it asks for nothing at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.name.is_none()
+            && self.brands.is_none()
+            && self.gtin_prefixes.is_none()
+            && self.max_batches.is_none()
+    }
+
+    /// `tenant` with this patch, and what became different.
+    fn applied_to(self, tenant: &Tenant) -> (Tenant, Details) {
+        let (mut changed, mut details) = (tenant.clone(), Details::new());
+        if let Some(name) = self.name.filter(|name| *name != tenant.name) {
+            details.insert("name", name.clone());
+            changed.name = name;
+        }
+        if let Some(brands) = self.brands.filter(|brands| *brands != tenant.brands) {
+            let names: Vec<&str> = brands.iter().map(BrandName::as_str).collect();
+            details.insert("brands", serde_json::Value::from(names).to_string());
+            changed = changed.with_brands(brands);
+        }
+        if let Some(prefixes) = self.gtin_prefixes.filter(|prefixes| *prefixes != tenant.gtin_prefixes) {
+            let digits: Vec<&str> = prefixes.iter().map(GtinPrefix::as_str).collect();
+            details.insert("gtin_prefixes", serde_json::Value::from(digits).to_string());
+            changed.gtin_prefixes = prefixes;
+        }
+        let most = self.max_batches.filter(|most| *most != tenant.max_batches);
+        if let Some(most) = most {
+            details.insert("max_batches", most.unwrap_or(DEFAULT_MAX_BATCHES));
+            changed.max_batches = most;
+        }
+        (changed, details)
+    }
 }
 
 /// All tenants.
@@ -38,23 +80,23 @@ impl Tenants {
         caller: &Caller,
         id: TenantId,
         name: Option<String>,
-        answer: impl FnOnce(TenantView) -> Answer,
+        answer: impl FnOnce(Tenant) -> Answer,
     ) -> Result<Answer, Refusal> {
         if id.is_default() {
             return Err(Refusal::Conflict(IS_DEFAULT));
         }
         let (created_at, _) = self.store.stamp(caller, "tenant");
-        let tenant = Tenant { id, name, created_at, suspended: None };
+        let tenant = Tenant::new(id, name, created_at);
         let mut details = Details::new();
         if let Some(name) = &tenant.name {
             details.insert("name", name.as_str());
         }
         let event = caller.event_for(&tenant.id, "tenant.created", resource(&tenant.id), details);
         let effect = access::create_tenant(&tenant);
-        let answer = answer(TenantView::Made(tenant));
+        let answer = answer(tenant);
         match self.store.write_once(caller, event, effect, &answer).await? {
             Written::Yes => Ok(answer),
-            Written::Overtaken => Err(Refusal::Conflict(EXISTS)),
+            Written::Overtaken { .. } => Err(Refusal::Conflict(EXISTS)),
         }
     }
 
@@ -64,10 +106,10 @@ impl Tenants {
         caller: &Caller,
         after: Option<TenantId>,
         limit: usize,
-    ) -> Result<Page<TenantView, TenantId>, Refusal> {
+    ) -> Result<Page<Tenant, TenantId>, Refusal> {
         let default = TenantId::default_tenant();
         let (first, made_after) = match after {
-            None => (Some(TenantView::Default), None),
+            None => (Some(self.default_tenant().await?), None),
             Some(after) => (None, (after != default).then_some(after)),
         };
         // A cursor that is `default` comes from a page that held nothing else.
@@ -77,20 +119,73 @@ impl Tenants {
         if room == 0 {
             page = Page { next: (!page.items.is_empty()).then_some(default), items: Vec::new() };
         }
-        let items = first.into_iter().chain(page.items.into_iter().map(TenantView::Made)).collect();
+        let items = first.into_iter().chain(page.items).collect();
         self.store.note(caller.event("tenant.listed", "tenant/*".to_owned(), Details::new())).await?;
         Ok(Page { items, next: page.next })
     }
 
     /// One tenant. Looking is an event.
-    pub(crate) async fn show(&self, caller: &Caller, id: &TenantId) -> Result<TenantView, Refusal> {
-        let view = if id.is_default() {
-            TenantView::Default
-        } else {
-            TenantView::Made(self.stored(id).await?.value)
+    pub(crate) async fn show(&self, caller: &Caller, id: &TenantId) -> Result<Tenant, Refusal> {
+        let tenant = match self.found(id).await? {
+            Some(stored) => stored.value,
+            None => unrecorded(id)?,
         };
         self.store.note(caller.event_for(id, "tenant.shown", resource(id), Details::new())).await?;
-        Ok(view)
+        Ok(tenant)
+    }
+
+    /// Changes a tenant that `is_wanted` in the very version that is changed. Brands and prefixes of another tenant are refused, also
+    /// where both are claimed at the same time.
+    pub(crate) async fn update(
+        &self,
+        caller: &Caller,
+        id: &TenantId,
+        patch: TenantPatch,
+        is_wanted: impl Fn(&Tenant) -> bool,
+    ) -> Result<Tenant, Refusal> {
+        for attempt in 0..TRIES {
+            pause_before(attempt).await;
+            let stored = self.found(id).await?;
+            let tenant = match &stored {
+                Some(stored) => stored.value.clone(),
+                None => Tenant { created_at: self.store.now(), ..unrecorded(id)? },
+            };
+            if !is_wanted(&tenant) {
+                return Err(Refusal::OtherVersion);
+            }
+            let (changed, details) = patch.clone().applied_to(&tenant);
+            if changed == tenant {
+                return Ok(tenant);
+            }
+            let claims = self.free_claims(&changed).await?;
+            let effect = access::update_tenant(stored.as_ref(), &changed, &claims);
+            let event = caller.event_for(id, "tenant.updated", resource(id), details);
+            if self.store.write(event, effect).await? == Written::Yes {
+                return Ok(changed);
+            }
+        }
+        Err(Refusal::Conflict(OVERTAKEN))
+    }
+
+    /// The claims under which a tenant's brands and prefixes are no other tenant's.
+    async fn free_claims(&self, tenant: &Tenant) -> Result<Claims, Refusal> {
+        let brands: Vec<BrandKeys> = tenant.brands.iter().map(BrandName::keys).collect();
+        let ranges: Vec<GtinRange> = tenant.gtin_prefixes.iter().map(GtinPrefix::range).collect();
+        let claims = self.store.read(self.access.claims(&brands, &ranges)).await?;
+        for (brand, keys) in tenant.brands.iter().zip(&brands) {
+            if let Some(other) = claims.brand_of_another(keys, &tenant.id) {
+                let why =
+                    format!("holds {:?}, which is, or looks like, a brand of tenant {other}", brand.as_str());
+                return Err(FieldError::Unacceptable { field: "brands", why }.into());
+            }
+        }
+        for (prefix, range) in tenant.gtin_prefixes.iter().zip(&ranges) {
+            if let Some(other) = claims.gtin_of_another(range, &tenant.id) {
+                let why = format!("holds {prefix}, which overlaps a prefix of tenant {other}");
+                return Err(FieldError::Unacceptable { field: "gtin_prefixes", why }.into());
+            }
+        }
+        Ok(claims)
     }
 
     /// Refuses all keys of a tenant from the next request on; one that is suspended keeps its first time and reason.
@@ -99,7 +194,7 @@ impl Tenants {
         caller: &Caller,
         id: &TenantId,
         reason: Reason,
-        answer: impl Fn(TenantView) -> Answer,
+        answer: impl Fn(Tenant) -> Answer,
     ) -> Result<Answer, Refusal> {
         if id.is_default() {
             return Err(Refusal::Conflict(IS_DEFAULT));
@@ -119,10 +214,10 @@ impl Tenants {
         &self,
         caller: &Caller,
         id: &TenantId,
-        answer: impl Fn(TenantView) -> Answer,
+        answer: impl Fn(Tenant) -> Answer,
     ) -> Result<Answer, Refusal> {
         if id.is_default() {
-            return Ok(answer(TenantView::Default));
+            return Ok(answer(self.default_tenant().await?));
         }
         let change = |stored: &Stored<Tenant>| {
             let resumed = || (access::resume(stored), stored.value.resumed());
@@ -138,15 +233,15 @@ impl Tenants {
         id: &TenantId,
         (action, details): (&str, Details),
         change: impl Fn(&Stored<Tenant>) -> Option<(Effect, Tenant)>,
-        answer: impl Fn(TenantView) -> Answer,
+        answer: impl Fn(Tenant) -> Answer,
     ) -> Result<Answer, Refusal> {
         for _ in 0..TRIES {
             let stored = self.stored(id).await?;
             let Some((effect, changed)) = change(&stored) else {
-                return Ok(answer(TenantView::Made(stored.value)));
+                return Ok(answer(stored.value));
             };
             let event = caller.event_for(id, action, resource(id), details.clone());
-            let answer = answer(TenantView::Made(changed));
+            let answer = answer(changed);
             if self.store.write_once(caller, event, effect, &answer).await? == Written::Yes {
                 return Ok(answer);
             }
@@ -155,8 +250,23 @@ impl Tenants {
     }
 
     async fn stored(&self, id: &TenantId) -> Result<Stored<Tenant>, Refusal> {
-        self.store.read(self.access.tenant(id)).await?.ok_or(Refusal::NoSuch("tenant"))
+        self.found(id).await?.ok_or(Refusal::NoSuch("tenant"))
     }
+
+    async fn found(&self, id: &TenantId) -> Result<Option<Stored<Tenant>>, Refusal> {
+        self.store.read(self.access.tenant(id)).await
+    }
+
+    async fn default_tenant(&self) -> Result<Tenant, Refusal> {
+        let id = TenantId::default_tenant();
+        self.found(&id).await?.map_or_else(|| unrecorded(&id), |stored| Ok(stored.value))
+    }
+}
+
+/// Tenant `default` is there without a record; no other is. Nobody is shown when it was made.
+fn unrecorded(id: &TenantId) -> Result<Tenant, Refusal> {
+    let is_there = id.is_default().then(|| Tenant::new(id.clone(), None, OffsetDateTime::UNIX_EPOCH));
+    is_there.ok_or(Refusal::NoSuch("tenant"))
 }
 
 fn resource(id: &TenantId) -> String {

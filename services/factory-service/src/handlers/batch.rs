@@ -1,8 +1,8 @@
 //! `GET /v1/batches/{id}`, `POST /v1/batches/{id}/revoke`, `POST /v1/batches/{id}/recall`.
 
 use ambient::rfc3339;
-use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
 use catalog::Lifecycle;
 use http_edge::{ApiError, ApiJson, ApiPath};
 use idempotency::Answer;
@@ -13,8 +13,9 @@ use uuid::Uuid;
 
 use crate::domain::batches::{BatchView, Withdraw};
 use crate::domain::identity::Caller;
-use crate::handlers::problems::{Appends, Body, Contended, Guarded, Named, Read};
+use crate::handlers::problems::{Appends, Body, Contended, Guarded, Named, Read, Versioned};
 use crate::handlers::reply::{self, Reply};
+use crate::handlers::version::Conditions;
 use crate::handlers::withdrawal::{WithdrawRequest, WithdrawalAnswer};
 use crate::state::AppState;
 
@@ -78,14 +79,15 @@ impl From<BatchView> for BatchAnswer {
 /// Shows a batch.
 #[utoipa::path(
     get, path = "/v1/batches/{id}", tag = "batches", operation_id = "show_batch", params(("id" = Uuid, Path, description = "The batch's id")),
-    responses((status = 200, description = "The batch", body = BatchAnswer), Guarded, Read, Named)
+    responses((status = 200, description = "The batch", body = BatchAnswer, headers(("ETag" = String, description = "Its version"))), Guarded, Read, Named, Versioned)
 )]
 pub(crate) async fn show(
     caller: Caller,
     State(state): State<AppState>,
     ApiPath(id): ApiPath<Uuid>,
-) -> Result<Json<BatchAnswer>, ApiError> {
-    Ok(Json(state.batches.show(&caller, &id).await?.into()))
+    conditions: Conditions,
+) -> Result<Response, ApiError> {
+    conditions.show(&BatchAnswer::from(state.batches.show(&caller, &id).await?))
 }
 
 /// Revokes a batch for good. Repeating it changes nothing.
@@ -127,5 +129,5 @@ pub(crate) async fn recall(
 }
 
 fn done(view: BatchView) -> Answer {
-    reply::ok(&BatchAnswer::from(view))
+    reply::shown(&BatchAnswer::from(view))
 }

@@ -67,7 +67,7 @@ pub(crate) struct BatchesAnswer {
 #[utoipa::path(
     post, path = "/v1/batches", tag = "batches", operation_id = "create_batch", request_body = BatchRequest,
     responses(
-        (status = 201, description = "Minted", body = BatchAnswer, headers(("Location" = String, description = "Its path"))),
+        (status = 201, description = "Minted", body = BatchAnswer, headers(("Location" = String, description = "Its path"), ("ETag" = String, description = "Its version"))),
         Guarded, Body, Judged, Contended, Appends,
     )
 )]
@@ -77,8 +77,9 @@ pub(crate) async fn create(
     ApiJson(request): ApiJson<BatchRequest>,
 ) -> Result<Reply, ApiError> {
     let new = request.read().map_err(of_field)?;
-    let made =
-        |view: BatchView| reply::created(format!("/v1/batches/{}", view.batch.id), &BatchAnswer::from(view));
+    let made = |view: BatchView| {
+        reply::created_and_shown(format!("/v1/batches/{}", view.batch.id), &BatchAnswer::from(view))
+    };
     Ok(Reply(state.batches.create(&caller, new, made).await?))
 }
 

@@ -19,4 +19,5 @@ mod reply;
 mod settle;
 pub(crate) mod tag;
 pub(crate) mod verify;
+pub(crate) mod version;
 mod withdrawal;

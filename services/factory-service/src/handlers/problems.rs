@@ -23,6 +23,10 @@ pub(crate) struct NamedTag;
 pub(crate) struct Contended;
 /// For routes that make a batch's tags.
 pub(crate) struct MakesTags;
+/// For routes that show something in a version.
+pub(crate) struct Versioned;
+/// For routes that change something in the version that is asked for.
+pub(crate) struct Conditional;
 /// For routes whose input may read well and be wrong.
 pub(crate) struct Judged;
 
@@ -96,6 +100,21 @@ impl IntoResponses for Contended {
 impl IntoResponses for MakesTags {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         problems(&[("409", "`conflict`: the key that these tags were minted under is destroyed")])
+    }
+}
+
+impl IntoResponses for Versioned {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let mut responses = Conditional::responses();
+        let held = Response::new("The version that `If-None-Match` names is current; no body");
+        responses.insert("304".to_owned(), RefOr::T(held));
+        responses
+    }
+}
+
+impl IntoResponses for Conditional {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[("412", "`precondition-failed`: it is in another version than `If-Match` names")])
     }
 }
 

@@ -1,8 +1,8 @@
 //! `GET /v1/products/{id}`, `PATCH /v1/products/{id}`.
 
 use ambient::rfc3339;
-use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
 use catalog::Product;
 use http_edge::{ApiError, ApiJson, ApiPath};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -13,8 +13,12 @@ use uuid::Uuid;
 use crate::domain::identity::Caller;
 use crate::domain::input::{FieldError, Gtin, Label};
 use crate::domain::products::ProductPatch;
-use crate::handlers::problems::{Appends, Body, Contended, Guarded, Judged, Named, Read};
+use crate::handlers::problems::{
+    Appends, Body, Conditional, Contended, Guarded, Judged, Named, Read, Versioned,
+};
 use crate::handlers::refusal::of_field;
+use crate::handlers::reply::{self, Reply};
+use crate::handlers::version::Conditions;
 use crate::state::AppState;
 
 /// A product.
@@ -66,7 +70,9 @@ pub(crate) struct ProductPatchRequest {
 }
 
 /// Tells a member that is null from one that is not there.
-fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+pub(crate) fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
@@ -84,36 +90,40 @@ impl ProductPatchRequest {
 /// Shows a product.
 #[utoipa::path(
     get, path = "/v1/products/{id}", tag = "products", operation_id = "show_product", params(("id" = Uuid, Path, description = "The product's id")),
-    responses((status = 200, description = "The product", body = ProductAnswer), Guarded, Read, Named)
+    responses((status = 200, description = "The product", body = ProductAnswer, headers(("ETag" = String, description = "Its version"))), Guarded, Read, Named, Versioned)
 )]
 pub(crate) async fn show(
     caller: Caller,
     State(state): State<AppState>,
     ApiPath(id): ApiPath<Uuid>,
-) -> Result<Json<ProductAnswer>, ApiError> {
-    Ok(Json(state.products.show(&caller, &id).await?.into()))
+    conditions: Conditions,
+) -> Result<Response, ApiError> {
+    conditions.show(&ProductAnswer::from(state.products.show(&caller, &id).await?))
 }
 
-/// Changes a product. A patch that changes nothing is answered with the product as it is, and leaves no event.
+/// Changes a product, with `If-Match` only in the version that it names. A patch that changes nothing is answered with the product as it is, and leaves no event.
 #[utoipa::path(
     patch, path = "/v1/products/{id}", tag = "products", operation_id = "change_product", request_body = ProductPatchRequest,
     params(("id" = Uuid, Path, description = "The product's id")),
     responses(
-        (status = 200, description = "The product as it is now", body = ProductAnswer),
-        Guarded, Body, Named, Judged, Contended, Appends,
+        (status = 200, description = "The product as it is now", body = ProductAnswer, headers(("ETag" = String, description = "Its version"))),
+        Guarded, Body, Named, Judged, Contended, Conditional, Appends,
     )
 )]
 pub(crate) async fn change(
     caller: Caller,
     State(state): State<AppState>,
     ApiPath(id): ApiPath<Uuid>,
+    conditions: Conditions,
     ApiJson(request): ApiJson<ProductPatchRequest>,
-) -> Result<Json<ProductAnswer>, ApiError> {
+) -> Result<Reply, ApiError> {
     let patch = request.read().map_err(of_field)?;
     if patch.is_empty() {
         return Err(ApiError::invalid_request(
             "the patch is empty; it takes one or more of name, brand, gtin",
         ));
     }
-    Ok(Json(state.products.change(&caller, &id, patch).await?.into()))
+    let wanted = |product: &Product| conditions.allow_change_of(&ProductAnswer::from(product.clone()));
+    let changed = state.products.change(&caller, &id, patch, wanted).await?;
+    Ok(Reply(reply::shown(&ProductAnswer::from(changed))))
 }

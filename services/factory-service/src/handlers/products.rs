@@ -57,7 +57,7 @@ pub(crate) struct ProductsAnswer {
 #[utoipa::path(
     post, path = "/v1/products", tag = "products", operation_id = "create_product", request_body = ProductRequest,
     responses(
-        (status = 201, description = "Made", body = ProductAnswer, headers(("Location" = String, description = "Its path"))),
+        (status = 201, description = "Made", body = ProductAnswer, headers(("Location" = String, description = "Its path"), ("ETag" = String, description = "Its version"))),
         Guarded, Body, Judged, Contended, Appends,
     )
 )]
@@ -68,7 +68,7 @@ pub(crate) async fn create(
 ) -> Result<Reply, ApiError> {
     let new = request.read().map_err(of_field)?;
     let made = |product: Product| {
-        reply::created(format!("/v1/products/{}", product.id), &ProductAnswer::from(product))
+        reply::created_and_shown(format!("/v1/products/{}", product.id), &ProductAnswer::from(product))
     };
     Ok(Reply(state.products.create(&caller, new, made).await?))
 }

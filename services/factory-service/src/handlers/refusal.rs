@@ -6,6 +6,7 @@ use http_edge::ApiError;
 
 use crate::domain::input::FieldError;
 use crate::domain::refusal::Refusal;
+use crate::handlers::version::other_version;
 
 const UNKNOWN: &str = "this API key is not known, or is no longer valid";
 const SUSPENDED: &str = "the tenant of this API key is suspended";
@@ -17,6 +18,8 @@ impl From<Refusal> for ApiError {
             Refusal::NoSuch(what) => Self::NotFound(format!("there is no such {what}").into()),
             Refusal::NoSuchTag => Self::TagNotFound,
             Refusal::Conflict(why) => Self::Conflict(why.into()),
+            Refusal::QuotaExceeded(why) => Self::QuotaExceeded(why.into()),
+            Refusal::OtherVersion => other_version(),
             Refusal::UnknownKey => Self::Unauthenticated(UNKNOWN.into()),
             Refusal::Suspended => Self::Unauthenticated(SUSPENDED.into()),
             Refusal::ClaimLost => Self::IdempotencyInFlight { retry_after: Duration::from_secs(1) },

@@ -6,9 +6,21 @@ use axum::response::{IntoResponse, Response};
 use idempotency::Answer;
 use serde::Serialize;
 
+use crate::handlers::version::version_of;
+
 /// An answer on its way to the client.
 #[derive(Debug)]
 pub(crate) struct Reply(pub(crate) Answer);
+
+/// 200 with a representation: a JSON body and the version that it is of.
+pub(crate) fn shown(body: &impl Serialize) -> Answer {
+    versioned(json(StatusCode::OK, None, body))
+}
+
+/// 201 with `Location` and the representation that is there.
+pub(crate) fn created_and_shown(location: String, body: &impl Serialize) -> Answer {
+    versioned(json(StatusCode::CREATED, Some(location), body))
+}
 
 /// 200 with a JSON body.
 pub(crate) fn ok(body: &impl Serialize) -> Answer {
@@ -26,8 +38,17 @@ fn json(status: StatusCode, location: Option<String>, body: &impl Serialize) -> 
         content_type: Some("application/json".to_owned()),
         location,
         etag: None,
-        body: serde_json::to_vec(body).expect("plain data is always serialisable into memory"),
+        body: bytes(body),
     }
+}
+
+fn versioned(answer: Answer) -> Answer {
+    Answer { etag: Some(version_of(&answer.body)), ..answer }
+}
+
+/// The bytes of a JSON body.
+pub(crate) fn bytes(body: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(body).expect("plain data is always serialisable into memory")
 }
 
 impl IntoResponse for Reply {

@@ -5,7 +5,7 @@ use reqwest::Method;
 use crate::support::{answer, start};
 
 /// The routes of the public contract, and those for operators.
-const ROUTES: [(&str, &str); 36] = [
+const ROUTES: [(&str, &str); 37] = [
     ("post", "/v1/products"),
     ("get", "/v1/products"),
     ("get", "/v1/products/{id}"),
@@ -25,6 +25,7 @@ const ROUTES: [(&str, &str); 36] = [
     ("get", "/v1/audit/checkpoint"),
     ("post", "/v1/admin/tenants"),
     ("get", "/v1/admin/tenants"),
+    ("patch", "/v1/admin/tenants/{id}"),
     ("get", "/v1/admin/tenants/{id}"),
     ("post", "/v1/admin/tenants/{id}/suspend"),
     ("post", "/v1/admin/tenants/{id}/resume"),

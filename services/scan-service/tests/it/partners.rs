@@ -73,7 +73,7 @@ impl Partner {
 pub(crate) async fn put_tenant(shop: &Shop, suspended: bool) {
     let id: TenantId = BRAND.parse().unwrap();
     let suspended = suspended.then(|| Cause { at: now(), reason: "unpaid".to_owned() });
-    let tenant = Tenant { id: id.clone(), name: None, created_at: now(), suspended };
+    let tenant = Tenant { suspended, ..Tenant::new(id.clone(), None, now()) };
     let mut link = shop.redis.connection().await;
     let () = link.set(keys::tenant(&id), tenant.encode(1)).await.unwrap();
 }

@@ -1,23 +1,19 @@
-//! `POST /v1/admin/tenants`, `GET /v1/admin/tenants[/{id}]`, `POST /v1/admin/tenants/{id}/suspend`, `…/resume`.
+//! `POST /v1/admin/tenants`, `GET /v1/admin/tenants`.
 
-use access::TenantId;
-use ambient::rfc3339;
+use access::{Tenant, TenantId};
 use axum::Json;
 use axum::extract::State;
-use http_edge::{ApiError, ApiJson, ApiPath, ApiQuery};
-use idempotency::Answer;
+use http_edge::{ApiError, ApiJson, ApiQuery};
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::domain::identity::Caller;
 use crate::domain::input::{FieldError, Label};
-use crate::domain::tenants::TenantView;
+use crate::handlers::admin::tenant::TenantAnswer;
 use crate::handlers::list::limit;
-use crate::handlers::problems::{Appends, Body, Contended, Guarded, Named, Read};
+use crate::handlers::problems::{Appends, Body, Contended, Guarded, Read};
 use crate::handlers::refusal::of_field;
 use crate::handlers::reply::{self, Reply};
-use crate::handlers::withdrawal::{WithdrawRequest, WithdrawalAnswer};
 use crate::state::AppState;
 
 /// Items of a page, unless asked otherwise and at most.
@@ -33,26 +29,6 @@ pub(crate) struct TenantRequest {
     /// What people call it: 1 to 200 characters.
     #[schema(example = "Acme Ltd", min_length = 1, max_length = 200)]
     name: Option<String>,
-}
-
-/// A tenant.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct TenantAnswer {
-    /// Its id.
-    #[schema(example = "acme")]
-    id: String,
-    /// What people call it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<String>,
-    /// `active` or `suspended`.
-    #[schema(example = "active")]
-    state: &'static str,
-    /// When it was made; tenant `default` was there from the start.
-    #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
-    created_at: Option<OffsetDateTime>,
-    /// Set while it is suspended.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    suspended: Option<WithdrawalAnswer>,
 }
 
 /// A page of tenants, by id.
@@ -77,27 +53,6 @@ pub(crate) struct TenantsQuery {
     limit: Option<u64>,
 }
 
-impl From<TenantView> for TenantAnswer {
-    fn from(view: TenantView) -> Self {
-        match view {
-            TenantView::Default => Self {
-                id: TenantId::default_tenant().to_string(),
-                name: None,
-                state: "active",
-                created_at: None,
-                suspended: None,
-            },
-            TenantView::Made(tenant) => Self {
-                id: tenant.id.to_string(),
-                name: tenant.name,
-                state: if tenant.suspended.is_some() { "suspended" } else { "active" },
-                created_at: Some(tenant.created_at),
-                suspended: tenant.suspended.map(|cause| WithdrawalAnswer::of(cause.at, cause.reason)),
-            },
-        }
-    }
-}
-
 /// Reads a tenant's id.
 pub(crate) fn tenant_id(field: &'static str, text: &str) -> Result<TenantId, ApiError> {
     text.parse().map_err(|_| {
@@ -108,20 +63,11 @@ pub(crate) fn tenant_id(field: &'static str, text: &str) -> Result<TenantId, Api
     })
 }
 
-/// A path that names no tenant that could be is one that is not there.
-fn in_path(text: &str) -> Result<TenantId, ApiError> {
-    text.parse().map_err(|_| ApiError::NotFound("there is no such tenant".into()))
-}
-
-fn done(tenant: TenantView) -> Answer {
-    reply::ok(&TenantAnswer::from(tenant))
-}
-
 /// Makes a tenant.
 #[utoipa::path(
     post, path = "/v1/admin/tenants", tag = "admin", operation_id = "create_tenant", request_body = TenantRequest,
     responses(
-        (status = 201, description = "Made", body = TenantAnswer, headers(("Location" = String, description = "Its path"))),
+        (status = 201, description = "Made", body = TenantAnswer, headers(("Location" = String, description = "Its path"), ("ETag" = String, description = "Its version"))),
         Guarded, Body, Contended, Appends,
     )
 )]
@@ -133,7 +79,7 @@ pub(crate) async fn create(
     let id = tenant_id("id", &request.id)?;
     let name = request.name.map(|name| Label::parse("name", name)).transpose().map_err(of_field)?;
     let location = format!("/v1/admin/tenants/{id}");
-    let made = |tenant: TenantView| reply::created(location, &TenantAnswer::from(tenant));
+    let made = |tenant: Tenant| reply::created_and_shown(location, &TenantAnswer::from(tenant));
     Ok(Reply(state.tenants.create(&caller, id, name.map(Label::into_string), made).await?))
 }
 
@@ -152,47 +98,4 @@ pub(crate) async fn list(
     let page = state.tenants.list(&caller, after, limit).await?;
     let items = page.items.into_iter().map(TenantAnswer::from).collect();
     Ok(Json(TenantsAnswer { items, next_cursor: page.next.map(|id| id.to_string()) }))
-}
-
-/// Shows a tenant.
-#[utoipa::path(
-    get, path = "/v1/admin/tenants/{id}", tag = "admin", operation_id = "show_tenant",
-    params(("id" = String, Path, description = "The tenant's id")),
-    responses((status = 200, description = "The tenant", body = TenantAnswer), Guarded, Read, Named, Appends)
-)]
-pub(crate) async fn show(
-    caller: Caller,
-    State(state): State<AppState>,
-    ApiPath(id): ApiPath<String>,
-) -> Result<Json<TenantAnswer>, ApiError> {
-    Ok(Json(state.tenants.show(&caller, &in_path(&id)?).await?.into()))
-}
-
-/// Refuses all keys of a tenant from the next request on. Its tags stay what they are. Repeating it changes nothing.
-#[utoipa::path(
-    post, path = "/v1/admin/tenants/{id}/suspend", tag = "admin", operation_id = "suspend_tenant", request_body = WithdrawRequest,
-    params(("id" = String, Path, description = "The tenant's id")),
-    responses((status = 200, description = "Suspended", body = TenantAnswer), Guarded, Body, Named, Contended, Appends)
-)]
-pub(crate) async fn suspend(
-    caller: Caller,
-    State(state): State<AppState>,
-    ApiPath(id): ApiPath<String>,
-    ApiJson(request): ApiJson<WithdrawRequest>,
-) -> Result<Reply, ApiError> {
-    Ok(Reply(state.tenants.suspend(&caller, &in_path(&id)?, request.read()?, done).await?))
-}
-
-/// Takes a suspension back. Repeating it changes nothing.
-#[utoipa::path(
-    post, path = "/v1/admin/tenants/{id}/resume", tag = "admin", operation_id = "resume_tenant",
-    params(("id" = String, Path, description = "The tenant's id")),
-    responses((status = 200, description = "Active", body = TenantAnswer), Guarded, Named, Contended, Appends)
-)]
-pub(crate) async fn resume(
-    caller: Caller,
-    State(state): State<AppState>,
-    ApiPath(id): ApiPath<String>,
-) -> Result<Reply, ApiError> {
-    Ok(Reply(state.tenants.resume(&caller, &in_path(&id)?, done).await?))
 }

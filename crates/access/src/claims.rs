@@ -1,0 +1,141 @@
+//! Which tenant has which brand and which GTIN prefix, so that no two have one that could be taken for the other's.
+//!
+//! Claims are kept beside the tenants' records and change together with them. Every change of any claim raises one revision;
+//! [`Claims::guard`] is the check that nothing was claimed since they were read, so that a product and a claim of its brand, or two
+//! claims, never pass each other.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use audit_chain::{Check, Effect, Write};
+use redis_pool::{Error, RedisPool, Script};
+
+use crate::brand::{BrandKeys, BrandName};
+use crate::gtin::{GtinPrefix, GtinRange};
+use crate::keys;
+use crate::records::Tenant;
+use crate::tenant_id::TenantId;
+
+/// Most brands, and most GTIN prefixes, of one tenant. The script counts on it.
+pub const MAX_CLAIMS: usize = 50;
+
+static CLAIMS: LazyLock<Script> = LazyLock::new(|| Script::new("claims", include_str!("lua/claims.lua")));
+
+/// What is claimed of that which was asked about, in one revision.
+#[derive(Debug, Clone)]
+pub struct Claims {
+    revision: Vec<u8>,
+    brands: HashMap<String, TenantId>,
+    prefixes: Vec<(GtinPrefix, TenantId)>,
+}
+
+impl Claims {
+    /// Asks who has brands that look like these, and prefixes that overlap these ranges. One round trip.
+    pub(crate) async fn read(
+        pool: &RedisPool,
+        brands: &[BrandKeys],
+        ranges: &[GtinRange],
+    ) -> Result<Self, Error> {
+        let looks: Vec<&str> = brands.iter().flat_map(BrandKeys::lookalikes).collect();
+        let mut call = CLAIMS.invoke().key(keys::CLAIMS).key(keys::BRANDS).key(keys::GTIN_PREFIXES);
+        call.push_arg(looks.len());
+        looks.iter().for_each(|look| call.push_arg(look));
+        for range in ranges {
+            call.push_arg(range.start());
+            call.push_arg(range.end());
+        }
+        let (revision, owners, members): (Vec<u8>, Vec<String>, Vec<String>) = call.run(pool).await?;
+        let held = looks.into_iter().zip(owners).filter(|(_, owner)| !owner.is_empty());
+        let held = held.map(|(look, owner)| Ok((look.to_owned(), tenant(&owner)?)));
+        Ok(Self {
+            revision,
+            brands: held.collect::<Result<_, Error>>()?,
+            prefixes: members.iter().map(|member| prefix_of(member)).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// That nothing was claimed or given up since.
+    #[must_use]
+    pub fn guard(&self) -> Check {
+        let key = keys::CLAIMS.into();
+        if self.revision.is_empty() {
+            Check::Absent { key }
+        } else {
+            Check::Equals { key, value: self.revision.clone() }
+        }
+    }
+
+    /// Another tenant than `own` that has a brand which looks like this one.
+    #[must_use]
+    pub fn brand_of_another(&self, brand: &BrandKeys, own: &TenantId) -> Option<&TenantId> {
+        brand.lookalikes().filter_map(|look| self.brands.get(look)).find(|owner| *owner != own)
+    }
+
+    /// Another tenant than `own` that has a prefix which overlaps this range.
+    #[must_use]
+    pub fn gtin_of_another(&self, range: &GtinRange, own: &TenantId) -> Option<&TenantId> {
+        let overlaps = |prefix: &GtinPrefix| {
+            let theirs = prefix.range();
+            theirs.start() <= range.end() && range.start() <= theirs.end()
+        };
+        let found = self.prefixes.iter().find(|(prefix, owner)| owner != own && overlaps(prefix));
+        found.map(|(_, owner)| owner)
+    }
+
+    /// `effect` with what `before` claimed given up and what `after` has claimed in its place.
+    pub(crate) fn moved(&self, effect: Effect, before: Option<&Tenant>, after: &Tenant) -> Effect {
+        let owner = after.id.as_str();
+        let (brands, prefixes): (&[String], &[GtinPrefix]) =
+            before.map_or((&[], &[]), |before| (&before.brand_keys, &before.gtin_prefixes));
+        let mut effect = effect
+            .check(self.guard())
+            .write(Write::Set { key: keys::CLAIMS.into(), value: next(&self.revision).into_bytes() });
+        let key = || keys::BRANDS.into();
+        for look in brands.iter().filter(|look| !after.brand_keys.contains(look)) {
+            effect.writes.push(Write::FieldDelete { key: key(), field: look.as_str().into() });
+        }
+        for look in after.brand_keys.iter().filter(|look| !brands.contains(look)) {
+            let (field, value) = (look.as_str().into(), owner.into());
+            effect.writes.push(Write::FieldSet { key: key(), field, value });
+        }
+        let key = || keys::GTIN_PREFIXES.into();
+        for prefix in prefixes.iter().filter(|prefix| !after.gtin_prefixes.contains(prefix)) {
+            effect.writes.push(Write::SortedRemove { key: key(), member: member(prefix, owner) });
+        }
+        for prefix in after.gtin_prefixes.iter().filter(|prefix| !prefixes.contains(prefix)) {
+            let score = i64::try_from(*prefix.range().start()).expect("twelve digits");
+            effect.writes.push(Write::SortedAdd { key: key(), score, member: member(prefix, owner) });
+        }
+        effect
+    }
+}
+
+/// What a tenant with these brands holds, so that it is given up even where a later Unicode would make other keys of them.
+pub(crate) fn keys_of(brands: &[BrandName]) -> Vec<String> {
+    let mut looks: Vec<String> = Vec::new();
+    for brand in brands {
+        looks.extend(brand.keys().lookalikes().map(str::to_owned));
+    }
+    looks.sort_unstable();
+    looks.dedup();
+    looks
+}
+
+fn member(prefix: &GtinPrefix, owner: &str) -> Vec<u8> {
+    format!("{prefix}:{owner}").into_bytes()
+}
+
+fn prefix_of(member: &str) -> Result<(GtinPrefix, TenantId), Error> {
+    let parts =
+        member.split_once(':').and_then(|(prefix, owner)| Some((prefix.parse().ok()?, tenant(owner).ok()?)));
+    parts.ok_or_else(|| Error::Reply { what: format!("claims: {member:?} is no prefix and tenant") })
+}
+
+fn tenant(text: &str) -> Result<TenantId, Error> {
+    text.parse().map_err(|_| Error::Reply { what: format!("claims: {text:?} is no tenant") })
+}
+
+fn next(revision: &[u8]) -> String {
+    let number = std::str::from_utf8(revision).ok().and_then(|text| text.parse::<u64>().ok());
+    number.unwrap_or(0).wrapping_add(1).to_string()
+}

@@ -1,0 +1,143 @@
+//! GTIN company prefixes (GS1 General Specifications, section 1.4), and which GTINs fall under one.
+//!
+//! GTINs of all lengths are compared as GTIN-14: zeros in front. The first of its 14 digits says how goods are packed and the last is
+//! the check digit; the twelve between begin with the company prefix. A prefix therefore is a range of twelve-digit numbers.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// Digits of a GTIN-14 between the first and the last.
+const PLACES: usize = 12;
+/// How long GS1's company prefixes are.
+const LENGTHS: RangeInclusive<usize> = 4..=PLACES;
+
+/// A text that is no company prefix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "it takes 4 to 12 digits as GS1 assigned them, e.g. 4006381; a U.P.C. company prefix takes a 0 in front"
+)]
+pub struct NotAGtinPrefix;
+
+/// A company prefix: 4 to 12 digits.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct GtinPrefix(String);
+
+/// Twelve-digit numbers that GTINs are compared by.
+pub type GtinRange = RangeInclusive<u64>;
+
+impl GtinPrefix {
+    /// The digits.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The numbers that begin with it.
+    #[must_use]
+    pub fn range(&self) -> GtinRange {
+        let first = number(&self.0) * 10_u64.pow(u32::try_from(PLACES - self.0.len()).unwrap_or_default());
+        let last = number(&format!("{:9<PLACES$}", self.0));
+        first..=last
+    }
+
+    /// Whether a GTIN falls under it.
+    #[must_use]
+    pub fn covers(&self, gtin: &str) -> bool {
+        gtin_number(gtin).is_some_and(|number| self.range().contains(&number))
+    }
+
+    /// Whether some GTIN falls under both.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.0.starts_with(&other.0) || other.0.starts_with(&self.0)
+    }
+}
+
+/// The number that a GTIN of 8, 12, 13 or 14 digits is compared by.
+#[must_use]
+pub fn gtin_number(gtin: &str) -> Option<u64> {
+    let sound = matches!(gtin.len(), 8 | 12..=14) && gtin.bytes().all(|byte| byte.is_ascii_digit());
+    let padded = format!("{gtin:0>width$}", width = PLACES + 2);
+    padded.get(1..=PLACES).filter(|_| sound).map(number)
+}
+
+/// At most twelve digits, so it fits.
+fn number(digits: &str) -> u64 {
+    digits.bytes().fold(0, |number, digit| number * 10 + u64::from(digit.wrapping_sub(b'0')))
+}
+
+impl FromStr for GtinPrefix {
+    type Err = NotAGtinPrefix;
+
+    fn from_str(text: &str) -> Result<Self, NotAGtinPrefix> {
+        let sound = LENGTHS.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+        if sound { Ok(Self(text.to_owned())) } else { Err(NotAGtinPrefix) }
+    }
+}
+
+impl fmt::Display for GtinPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for GtinPrefix {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn prefix(text: &str) -> GtinPrefix {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_gtin_of_any_length_falls_under_its_companys_prefix() {
+        let table = [
+            ("4006381", "4006381333931", true),
+            ("4006381", "04006381333931", true),
+            ("4006381", "14006381333938", true),
+            ("4006382", "4006381333931", false),
+            ("0012345", "012345678905", true),
+            ("012345", "012345678905", false),
+            ("400638133393", "4006381333931", true),
+            ("0000096", "96385074", true),
+            ("9638", "96385074", false),
+            ("4006381", "400638133393", false),
+        ];
+        for (company, gtin, under) in table {
+            assert_eq!(prefix(company).covers(gtin), under, "{company} {gtin}");
+        }
+        assert!(!prefix("4006381").covers("4006381") && !prefix("4006381").covers("400638133393x"));
+    }
+
+    #[test]
+    fn prefixes_are_4_to_12_digits() {
+        for wrong in ["", "400", "4006381333931", "40063 1", "400x", "٤٠٠٦", "-4006"] {
+            assert_eq!(wrong.parse::<GtinPrefix>(), Err(NotAGtinPrefix), "{wrong:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn prefixes_overlap_exactly_where_their_ranges_do(one in "[01]{4,12}", other in "[01]{4,12}") {
+            let (one, other) = (prefix(&one), prefix(&other));
+            let (a, b) = (one.range(), other.range());
+            prop_assert_eq!(one.overlaps(&other), a.start() <= b.end() && b.start() <= a.end());
+        }
+
+        #[test]
+        fn a_range_holds_what_begins_with_its_prefix(one in "[0-2]{4,12}", gtin in "[0-2]{14}") {
+            prop_assert_eq!(prefix(&one).covers(&gtin), gtin[1..13].starts_with(&one));
+        }
+    }
+}
