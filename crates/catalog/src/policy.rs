@@ -1,6 +1,7 @@
 //! Whether a Redis is set up to keep what it is given: no eviction, and a strong `appendfsync`.
 
-use redis::Value;
+use std::collections::HashMap;
+
 use redis_pool::{Error, RedisPool};
 
 const PAUSES_FSYNC: &str = "no-appendfsync-on-rewrite";
@@ -34,13 +35,10 @@ impl StoragePolicy {
                 Err(Error::Server { .. }) => continue,
                 reply => reply?,
             };
-            let value = match reply {
-                Value::Array(pair) => pair.into_iter().nth(1),
-                _ => None,
-            };
-            let Some(value) = value.and_then(|value| redis::from_redis_value::<String>(value).ok()) else {
+            let Ok(mut settings) = redis::from_redis_value::<HashMap<String, String>>(reply) else {
                 continue;
             };
+            let Some(value) = settings.remove(name) else { continue };
             match name {
                 "maxmemory" => policy.maxmemory = value.parse().ok(),
                 "maxmemory-policy" => policy.eviction = Some(value),

@@ -9,10 +9,9 @@
 //!
 //! Every pool has a circuit breaker of its own. Failures are types, not texts: see [`Error`].
 
-mod connect;
+mod connections;
 mod error;
-mod exchange;
-mod link;
+mod in_flight;
 mod metrics;
 mod pool;
 mod script;

@@ -8,21 +8,22 @@ use std::time::Duration;
 
 use ambient::{Clock, entropy};
 use circuit_breaker::{Breaker, Permit, Transitions};
+use deadpool::Runtime;
+use deadpool::managed::{Object, PoolError, TimeoutType, Timeouts};
 use prometheus_client::metrics::histogram::Histogram;
 use redis::{Cmd, RedisError, Value};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
+use crate::connections::{Connections, Handle, HandleManager, Objects};
 use crate::error::{Error, Reason};
-use crate::exchange::Exchange;
-use crate::link::{Link, Live};
+use crate::in_flight::InFlight;
 use crate::metrics::PoolMetrics;
 use crate::url::RedisUrl;
 
 /// Callers that may queue for each slot; one more is refused at once.
 const WAITERS_PER_SLOT: usize = 32;
-/// How long a connection may owe a reply after its caller gave up, in command timeouts (and no less than [`MIN_PATIENCE`]).
-const PATIENCE: u32 = 4;
-const MIN_PATIENCE: Duration = Duration::from_millis(250);
+/// How long a connection may owe a reply after its caller gave up, in command timeouts (and no less than [`MIN_DRAIN_TIMEOUT`]).
+const DRAIN_TIMEOUTS: u32 = 4;
+const MIN_DRAIN_TIMEOUT: Duration = Duration::from_millis(250);
 /// What `retry_after` says where nothing better is known.
 const RETRY_SOON: Duration = Duration::from_secs(1);
 
@@ -78,7 +79,21 @@ pub struct RedisPool {
 /// A slot that is taken, or several joined. It is given back when it was dropped and every command sent with it is over.
 #[derive(Debug)]
 #[must_use]
-pub struct Slot(Arc<OwnedSemaphorePermit>);
+pub struct Slot(Arc<Held>);
+
+/// The permits of one slot.
+struct Held {
+    first: Object<HandleManager>,
+    joined: Vec<Object<HandleManager>>,
+    /// Which pool they are of.
+    pool: usize,
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held").field("permits", &(1 + self.joined.len())).finish_non_exhaustive()
+    }
+}
 
 impl Slot {
     /// Joins another slot of the same pool to this one.
@@ -87,20 +102,20 @@ impl Slot {
     /// When one of them was used already, or is of another pool.
     pub fn join(&mut self, other: Self) {
         let used = "a slot is joined before it is used";
-        Arc::get_mut(&mut self.0).expect(used).merge(Arc::into_inner(other.0).expect(used));
+        assert_eq!(self.0.pool, other.0.pool, "slots of one pool are joined");
+        let Held { first, joined, .. } = Arc::into_inner(other.0).expect(used);
+        let own = Arc::get_mut(&mut self.0).expect(used);
+        own.joined.push(first);
+        own.joined.extend(joined);
     }
 }
 
 pub(crate) struct Inner {
     config: Config,
     clock: Arc<dyn Clock>,
-    slots: Arc<Semaphore>,
+    objects: Objects,
     waiting: AtomicUsize,
     exhausted: AtomicU64,
-    links: Vec<Link>,
-    next_link: AtomicUsize,
-    /// Told whenever one of the links comes up.
-    came_up: Arc<Notify>,
     breaker: Breaker,
     durations: Histogram,
 }
@@ -111,27 +126,26 @@ impl RedisPool {
     /// Must be called inside a tokio runtime.
     #[must_use]
     pub fn new(config: Config, clock: Arc<dyn Clock>, metrics: &PoolMetrics) -> Self {
-        let came_up = Arc::new(Notify::new());
-        let start = |_| {
-            Link::start(
-                config.name,
-                config.url.clone(),
-                config.command_timeout.max(MIN_PATIENCE),
-                config.slots.get(),
-                Arc::clone(&came_up),
-            )
-        };
+        let connections = Connections::start(
+            config.name,
+            config.url.clone(),
+            config.command_timeout.max(MIN_DRAIN_TIMEOUT),
+            config.slots.get(),
+            config.connections.get(),
+        );
+        let objects = Objects::builder(HandleManager(connections))
+            .max_size(config.slots.get())
+            .runtime(Runtime::Tokio1)
+            .build()
+            .expect("a pool with timeouts has a runtime");
         let breaker = circuit_breaker::Config {
             open_for: config.open_for,
             ..circuit_breaker::Config::new(config.command_timeout * 2)
         };
         let inner = Arc::new(Inner {
-            slots: Arc::new(Semaphore::new(config.slots.get())),
+            objects,
             waiting: AtomicUsize::new(0),
             exhausted: AtomicU64::new(0),
-            links: (0..config.connections.get()).map(start).collect(),
-            next_link: AtomicUsize::new(0),
-            came_up,
             breaker: Breaker::new(breaker, entropy::random_u64()),
             durations: metrics.durations_of(config.name),
             config,
@@ -162,8 +176,19 @@ impl RedisPool {
     /// See [`Error`].
     pub async fn command_within(&self, cmd: Cmd, within: Duration) -> Result<Value, Error> {
         let permit = self.inner.ask_breaker()?;
-        let slot = self.inner.slot().await?;
-        self.inner.carry(permit, cmd, slot, within, self.link).await
+        let started = self.inner.clock.monotonic();
+        let slot = match self.inner.slot(within).await {
+            Ok(slot) => slot,
+            Err(error) => return self.inner.judge(permit, started, Err(error)),
+        };
+        // What connecting took is part of the deadline.
+        let left = if Object::metrics(&slot).recycle_count == 0 {
+            within.saturating_sub(self.inner.clock.monotonic().saturating_sub(started))
+        } else {
+            within
+        };
+        let handle = slot.clone();
+        self.inner.carry(permit, cmd, handle, slot, left, self.link).await
     }
 
     /// Whether Redis is asked at all at present: an open breaker says no. For whoever has something to do first.
@@ -181,7 +206,9 @@ impl RedisPool {
     /// [`Error::Overloaded`], or as [`Self::check_breaker`].
     pub async fn slot(&self) -> Result<Slot, Error> {
         self.check_breaker()?;
-        self.inner.slot().await.map(|permit| Slot(Arc::new(permit)))
+        let slot = self.inner.slot(self.inner.config.command_timeout).await;
+        let first = slot.inspect_err(|error| self.inner.note_failure(error))?;
+        Ok(Slot(Arc::new(Held { first, joined: Vec::new(), pool: self.inner.identity() })))
     }
 
     /// Sends one command on behalf of all who took the joined `slot`, and reads its reply within `within`. The slots are
@@ -191,13 +218,14 @@ impl RedisPool {
     /// See [`Error`].
     pub async fn command_holding(&self, cmd: Cmd, slot: &Slot, within: Duration) -> Result<Value, Error> {
         let permit = self.inner.ask_breaker()?;
-        self.inner.carry(permit, cmd, Arc::clone(&slot.0), within, self.link).await
+        let handle = slot.0.first.clone();
+        self.inner.carry(permit, cmd, handle, Arc::clone(&slot.0), within, self.link).await
     }
 
     /// Whether `slot` is one of this pool's.
     #[must_use]
     pub fn owns(&self, slot: &Slot) -> bool {
-        Arc::ptr_eq(slot.0.semaphore(), &self.inner.slots)
+        slot.0.pool == self.inner.identity()
     }
 
     /// The condition at this moment.
@@ -238,14 +266,24 @@ impl Inner {
         self.breaker.transitions()
     }
 
+    /// Tells this pool from others of the process.
+    fn identity(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    fn connections(&self) -> &Arc<Connections> {
+        &self.objects.manager().0
+    }
+
     pub(crate) fn stats(&self) -> Stats {
+        let (status, connections) = (self.objects.status(), self.connections());
         Stats {
-            slots: self.config.slots.get(),
-            slots_in_use: self.config.slots.get() - self.slots.available_permits(),
+            slots: status.max_size,
+            slots_in_use: status.size - status.available,
             waiting: self.waiting.load(Ordering::Relaxed),
             exhausted: self.exhausted.load(Ordering::Relaxed),
-            connected: self.links.iter().filter(|link| link.live().is_some()).count(),
-            trouble: self.links.iter().find_map(Link::trouble).map(|why| why.to_string()),
+            connected: connections.connected(),
+            trouble: connections.last_error().map(|why| why.to_string()),
             breaker: self.breaker.state(),
         }
     }
@@ -258,38 +296,72 @@ impl Inner {
         &self,
         permit: Permit<'_>,
         cmd: Cmd,
+        handle: Handle,
         slot: S,
         within: Duration,
         link: Option<usize>,
     ) -> Result<Value, Error> {
         let started = self.clock.monotonic();
-        let outcome = self.exchange(cmd, slot, within, link).await;
+        let outcome = self.exchange(cmd, handle, slot, within, link).await;
+        self.judge(permit, started, outcome)
+    }
+
+    /// Counts an outcome, and tells the breaker.
+    fn judge(
+        &self,
+        permit: Permit<'_>,
+        started: Duration,
+        outcome: Result<Value, Error>,
+    ) -> Result<Value, Error> {
         let now = self.clock.monotonic();
-        self.durations.observe(now.saturating_sub(started).as_secs_f64());
         match &outcome {
+            // Running out of permits tells nothing of Redis.
+            Err(Error::Overloaded { .. }) => return outcome,
             Err(error) if error.is_redis_failing() => permit.failure(now),
             // What counts is what becomes of it with the source.
             Err(error) if error.is_unknown_script() => drop(permit),
             _ => permit.success(now),
         }
+        self.durations.observe(now.saturating_sub(started).as_secs_f64());
         outcome
     }
 
-    async fn slot(&self) -> Result<OwnedSemaphorePermit, Error> {
-        match Arc::clone(&self.slots).try_acquire_owned() {
-            Ok(slot) => return Ok(slot),
-            Err(TryAcquireError::NoPermits) => {}
-            Err(TryAcquireError::Closed) => unreachable!("the semaphore is never closed"),
+    /// Tells the breaker of a connection that could not be had for a slot.
+    fn note_failure(&self, error: &Error) {
+        if error.is_redis_failing()
+            && let Ok(permit) = self.ask_breaker()
+        {
+            permit.failure(self.clock.monotonic());
+        }
+    }
+
+    /// A permit with a handle on a connection: at most the configured wait for the permit, and `within` for a connection.
+    async fn slot(&self, within: Duration) -> Result<Object<HandleManager>, Error> {
+        let timeouts = |wait| Timeouts { wait: Some(wait), create: Some(within), recycle: None };
+        match self.objects.timeout_get(&timeouts(Duration::ZERO)).await {
+            Err(PoolError::Timeout(TimeoutType::Wait)) => {}
+            other => return other.map_err(|error| self.no_slot(&error, within)),
         }
         let queue = Waiting::join(&self.waiting, self.config.slots.get().saturating_mul(WAITERS_PER_SLOT));
         let Some(_queued) = queue else {
             return Err(self.overloaded(Duration::ZERO));
         };
-        match tokio::time::timeout(self.config.wait, Arc::clone(&self.slots).acquire_owned()).await {
-            Ok(Ok(slot)) => Ok(slot),
-            Ok(Err(_closed)) => unreachable!("the semaphore is never closed"),
-            Err(_) => Err(self.overloaded(self.config.wait)),
+        let slot = self.objects.timeout_get(&timeouts(self.config.wait)).await;
+        slot.map_err(|error| self.no_slot(&error, within))
+    }
+
+    fn no_slot(&self, error: &PoolError<crate::connections::NotConnected>, within: Duration) -> Error {
+        match error {
+            PoolError::Timeout(TimeoutType::Wait) => self.overloaded(self.config.wait),
+            _ => self.not_connected(within),
         }
+    }
+
+    fn not_connected(&self, within: Duration) -> Error {
+        let last_error = self.connections().last_error();
+        let why =
+            last_error.map_or_else(|| format!("within {} ms", within.as_millis()), |why| why.to_string());
+        unavailable(Reason::NotConnected(why))
     }
 
     fn overloaded(&self, waited: Duration) -> Error {
@@ -304,46 +376,27 @@ impl Inner {
     async fn exchange<S: Send + Unpin + 'static>(
         &self,
         cmd: Cmd,
+        handle: Handle,
         slot: S,
         within: Duration,
         link: Option<usize>,
     ) -> Result<Value, Error> {
         let deadline = tokio::time::Instant::now() + within;
-        let live = self.live(deadline, within, link).await?;
-        let patience = (self.config.command_timeout * PATIENCE).max(MIN_PATIENCE);
-        let exchange = Exchange::start(live, cmd, slot, patience);
-        let reply = tokio::time::timeout_at(deadline, exchange)
+        let preferred = link.and_then(|link| self.connections().live(link));
+        let handle = match preferred.unwrap_or(handle) {
+            live if live.is_live() => live,
+            _ => {
+                let live = self.connections().wait_for_live(link.unwrap_or_default());
+                let live = tokio::time::timeout_at(deadline, live).await;
+                live.map_err(|_| self.not_connected(within))?
+            }
+        };
+        let drain_timeout = (self.config.command_timeout * DRAIN_TIMEOUTS).max(MIN_DRAIN_TIMEOUT);
+        let in_flight = InFlight::send(handle, self.objects.clone(), cmd, slot, drain_timeout);
+        let reply = tokio::time::timeout_at(deadline, in_flight)
             .await
             .map_err(|_| unavailable(Reason::Timeout(within)))?;
         reply.and_then(Value::extract_error).map_err(|error| classify(&error))
-    }
-
-    /// The preferred connection or else the next, whichever is up, or the first to come up before the deadline.
-    async fn live(
-        &self,
-        deadline: tokio::time::Instant,
-        within: Duration,
-        preferred: Option<usize>,
-    ) -> Result<Live, Error> {
-        let first = preferred.unwrap_or_else(|| self.next_link.fetch_add(1, Ordering::Relaxed));
-        let count = self.links.len();
-        let found = || (0..count).find_map(|offset| self.links[first.wrapping_add(offset) % count].live());
-        if let Some(live) = found() {
-            return Ok(live);
-        }
-        loop {
-            // Listening begins before the look, so that none is missed that comes up in between.
-            let came_up = self.came_up.notified();
-            if let Some(live) = found() {
-                return Ok(live);
-            }
-            if tokio::time::timeout_at(deadline, came_up).await.is_err() {
-                let trouble = self.links.iter().find_map(Link::trouble);
-                let why = trouble
-                    .map_or_else(|| format!("within {} ms", within.as_millis()), |why| why.to_string());
-                return Err(unavailable(Reason::NotConnected(why)));
-            }
-        }
     }
 }
 

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
 
 /// What an address looks like, for error messages: the end of the sentence "it takes …".
 const TAKES: &str = "redis://[user:password@]host[:port][/database], rediss:// likewise, or \
@@ -46,20 +46,16 @@ impl FromStr for RedisUrl {
             "redis+unix" => check_unix(rest)?,
             _ => return Err(UrlError::new("its scheme is another")),
         }
-        // The client library parses `rediss` only together with a TLS stack of its own; ours is in `connect`.
-        let tls = scheme == "rediss";
-        let plain = if tls { format!("redis://{rest}") } else { text.to_owned() };
-        let info = plain.into_connection_info().map_err(|error| {
+        let info = text.into_connection_info().map_err(|error| {
             UrlError(error.detail().map_or_else(|| error.category().to_owned(), str::to_owned))
         })?;
-        match (info.addr().clone(), tls) {
-            (ConnectionAddr::Tcp(host, port), true) => {
-                let addr = ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None };
-                Ok(Self(info.set_addr(addr)))
-            }
-            (ConnectionAddr::Tcp(..) | ConnectionAddr::Unix(_), false) => Ok(Self(info)),
-            _ => Err(UrlError::new("this kind of address is not supported")),
+        match info.addr() {
+            ConnectionAddr::Tcp(..) | ConnectionAddr::Unix(_) | ConnectionAddr::TcpTls { .. } => {}
+            _ => return Err(UrlError::new("this kind of address is not supported")),
         }
+        // With RESP3 the client library reports the end of a connection at once.
+        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        Ok(Self(info.set_redis_settings(settings)))
     }
 }
 

@@ -127,6 +127,11 @@ async fn replies_that_are_lost_to_both_are_made_good() {
     proxy.stall_replies();
     let first = calm.hand_in(&one, trace_of(&one), 1).await;
     let second = calm.hand_in(&two, trace_of(&two), 2).await;
+    let direct = appender(&redis.url());
+    eventually("both are carried out", Duration::from_secs(10), || async {
+        direct.log().head().await.is_ok_and(|head| head.size == calm.written + 2)
+    })
+    .await;
     proxy.cut();
     proxy.heal();
     let (first, second) = (first.await.unwrap().unwrap(), second.await.unwrap().unwrap());

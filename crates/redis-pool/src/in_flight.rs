@@ -1,0 +1,63 @@
+//! One command in flight. If its caller leaves before the reply, a task goes on with it: the permit stays taken until the
+//! reply has been read and thrown away, or the connection is given up.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use redis::{Cmd, RedisResult, Value};
+
+use crate::connections::{Handle, Objects, retire};
+
+type Reply = Pin<Box<dyn Future<Output = RedisResult<Value>> + Send>>;
+
+/// A future of the raw reply that never gives its permit, a `P`, back early.
+pub(crate) struct InFlight<P: Send + Unpin + 'static> {
+    under_way: Option<(Reply, P)>,
+    handle: Handle,
+    objects: Objects,
+    /// How long the connection may owe the reply after the caller left.
+    drain_timeout: Duration,
+}
+
+impl<P: Send + Unpin + 'static> InFlight<P> {
+    pub(crate) fn send(
+        handle: Handle,
+        objects: Objects,
+        cmd: Cmd,
+        permit: P,
+        drain_timeout: Duration,
+    ) -> Self {
+        let mut connection = handle.connection.clone();
+        let reply: Reply = Box::pin(async move { connection.send_packed_command(&cmd).await });
+        Self { under_way: Some((reply, permit)), handle, objects, drain_timeout }
+    }
+}
+
+impl<P: Send + Unpin + 'static> Future for InFlight<P> {
+    type Output = RedisResult<Value>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some((reply, _permit)) = &mut self.under_way else {
+            return Poll::Pending;
+        };
+        let reply = std::task::ready!(reply.as_mut().poll(cx));
+        self.under_way = None;
+        Poll::Ready(reply)
+    }
+}
+
+impl<P: Send + Unpin + 'static> Drop for InFlight<P> {
+    fn drop(&mut self) {
+        let Some((reply, permit)) = self.under_way.take() else { return };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let (handle, objects, drain_timeout) =
+            (self.handle.clone(), self.objects.clone(), self.drain_timeout);
+        runtime.spawn(async move {
+            if tokio::time::timeout(drain_timeout, reply).await.is_err() {
+                retire(&objects, &handle, "it owed a reply for too long");
+            }
+            drop(permit);
+        });
+    }
+}
