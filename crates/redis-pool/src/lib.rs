@@ -9,18 +9,22 @@
 //!
 //! Every pool has a circuit breaker of its own. Failures are types, not texts: see [`Error`].
 
+mod config;
 mod connections;
 mod error;
 mod in_flight;
 mod metrics;
 mod pool;
 mod script;
+mod slot;
 mod url;
 
+pub use config::{Config, OPEN_FOR, Stats};
 pub use error::{Error, Reason};
 pub use metrics::PoolMetrics;
-pub use pool::{Config, OPEN_FOR, RedisPool, Slot, Stats};
+pub use pool::RedisPool;
 pub use script::{Invocation, Script};
+pub use slot::Slot;
 pub use url::{RedisUrl, UrlError};
 
 pub use circuit_breaker::State as BreakerState;

@@ -1,7 +1,6 @@
 //! The pool: slots, the deadline of an operation, and its outcome for the circuit breaker.
 
 use std::fmt;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -13,11 +12,12 @@ use deadpool::managed::{Object, PoolError, TimeoutType, Timeouts};
 use prometheus_client::metrics::histogram::Histogram;
 use redis::{Cmd, RedisError, Value};
 
+use crate::config::{Config, Stats};
 use crate::connections::{Connections, Handle, HandleManager, Objects};
 use crate::error::{Error, Reason};
 use crate::in_flight::InFlight;
 use crate::metrics::PoolMetrics;
-use crate::url::RedisUrl;
+use crate::slot::{Held, Slot};
 
 /// Callers that may queue for each slot; one more is refused at once.
 const WAITERS_PER_SLOT: usize = 32;
@@ -27,87 +27,12 @@ const MIN_DRAIN_TIMEOUT: Duration = Duration::from_millis(250);
 /// What `retry_after` says where nothing better is known.
 const RETRY_SOON: Duration = Duration::from_secs(1);
 
-/// How a pool behaves. Every limit is required.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// For logs and the label `pool` of metrics.
-    pub name: &'static str,
-    /// Which Redis.
-    pub url: RedisUrl,
-    /// Operations under way at once.
-    pub slots: NonZeroUsize,
-    /// Shared connections that carry them; two are enough for one Redis thread.
-    pub connections: NonZeroUsize,
-    /// The longest wait for a slot.
-    pub wait: Duration,
-    /// Connecting, sending and the reply together.
-    pub command_timeout: Duration,
-    /// How long its breaker stays open at a time, before jitter: [`OPEN_FOR`], unless something has to be heard sooner.
-    pub open_for: Duration,
-}
-
-/// How long a breaker stays open, by the public contract (docs/CONTRACT.md §7).
-pub const OPEN_FOR: Duration = Duration::from_secs(10);
-
-/// A pool's condition at one moment.
-#[derive(Debug, Clone)]
-pub struct Stats {
-    /// Configured slots.
-    pub slots: usize,
-    /// Slots taken, those of callers that left included.
-    pub slots_in_use: usize,
-    /// Callers waiting for a slot.
-    pub waiting: usize,
-    /// Operations refused so far because no slot came free.
-    pub exhausted: u64,
-    /// Connections that are up.
-    pub connected: usize,
-    /// Why a connection is down, if one is.
-    pub trouble: Option<String>,
-    /// The breaker's state.
-    pub breaker: crate::BreakerState,
-}
-
 /// A bounded, breaker-guarded way to one Redis. Cheap to clone; all clones share the slots.
 #[derive(Clone)]
 pub struct RedisPool {
     inner: Arc<Inner>,
     /// The connection that this handle's commands prefer; none: each in turn.
     link: Option<usize>,
-}
-
-/// A slot that is taken, or several joined. It is given back when it was dropped and every command sent with it is over.
-#[derive(Debug)]
-#[must_use]
-pub struct Slot(Arc<Held>);
-
-/// The permits of one slot.
-struct Held {
-    first: Object<HandleManager>,
-    joined: Vec<Object<HandleManager>>,
-    /// Which pool they are of.
-    pool: usize,
-}
-
-impl fmt::Debug for Held {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Held").field("permits", &(1 + self.joined.len())).finish_non_exhaustive()
-    }
-}
-
-impl Slot {
-    /// Joins another slot of the same pool to this one.
-    ///
-    /// # Panics
-    /// When one of them was used already, or is of another pool.
-    pub fn join(&mut self, other: Self) {
-        let used = "a slot is joined before it is used";
-        assert_eq!(self.0.pool, other.0.pool, "slots of one pool are joined");
-        let Held { first, joined, .. } = Arc::into_inner(other.0).expect(used);
-        let own = Arc::get_mut(&mut self.0).expect(used);
-        own.joined.push(first);
-        own.joined.extend(joined);
-    }
 }
 
 pub(crate) struct Inner {

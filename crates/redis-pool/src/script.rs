@@ -6,7 +6,8 @@ use std::time::Duration;
 use redis::{Cmd, FromRedisValue, ToRedisArgs, Value};
 
 use crate::error::Error;
-use crate::pool::{RedisPool, Slot};
+use crate::pool::RedisPool;
+use crate::slot::Slot;
 
 /// A script and its digest. Build it once.
 #[derive(Debug)]

@@ -1,0 +1,47 @@
+//! How a pool is set up, and its condition at one moment.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use crate::url::RedisUrl;
+
+/// How a pool behaves. Every limit is required.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// For logs and the label `pool` of metrics.
+    pub name: &'static str,
+    /// Which Redis.
+    pub url: RedisUrl,
+    /// Operations under way at once.
+    pub slots: NonZeroUsize,
+    /// Shared connections that carry them; two are enough for one Redis thread.
+    pub connections: NonZeroUsize,
+    /// The longest wait for a slot.
+    pub wait: Duration,
+    /// Connecting, sending and the reply together.
+    pub command_timeout: Duration,
+    /// How long its breaker stays open at a time, before jitter: [`OPEN_FOR`], unless something has to be heard sooner.
+    pub open_for: Duration,
+}
+
+/// How long a breaker stays open, by the public contract (docs/CONTRACT.md §7).
+pub const OPEN_FOR: Duration = Duration::from_secs(10);
+
+/// A pool's condition at one moment.
+#[derive(Debug, Clone)]
+pub struct Stats {
+    /// Configured slots.
+    pub slots: usize,
+    /// Slots taken, those of callers that left included.
+    pub slots_in_use: usize,
+    /// Callers waiting for a slot.
+    pub waiting: usize,
+    /// Operations refused so far because no slot came free.
+    pub exhausted: u64,
+    /// Connections that are up.
+    pub connected: usize,
+    /// Why a connection is down, if one is.
+    pub trouble: Option<String>,
+    /// The breaker's state.
+    pub breaker: crate::BreakerState,
+}
