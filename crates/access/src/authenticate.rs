@@ -45,12 +45,14 @@ pub enum Authenticated {
     Suspended,
     /// The deployment record is gone or another one.
     StateLost,
+    /// The key is right, and its tenant's record is gone or cannot be read.
+    TenantLost,
 }
 
 /// Whose `key` it is; `deployment_prefix` is what the deployment record must begin with.
 ///
 /// # Errors
-/// See [`Error`]; [`Error::Reply`] when what is stored names no tenant, or the tenant's record cannot be read.
+/// See [`Error`]; [`Error::Reply`] when what is stored names no tenant.
 pub async fn authenticate(
     pool: &RedisPool,
     deployment_prefix: &str,
@@ -89,7 +91,7 @@ pub async fn authenticate_holding(
         INVALID => Ok(Authenticated::Invalid),
         SUSPENDED => Ok(Authenticated::Suspended),
         LOST => Ok(Authenticated::StateLost),
-        DAMAGED => Err(misshapen("the tenant's record cannot be read".to_owned())),
+        DAMAGED => Ok(Authenticated::TenantLost),
         other => Err(misshapen(format!("status {other}"))),
     }
 }

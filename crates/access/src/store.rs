@@ -1,6 +1,6 @@
 //! Reading tenants and keys: one, or pages of them.
 
-use redis::{Cmd, FromRedisValue, ToRedisArgs, Value};
+use redis::{Cmd, FromRedisValue, ToRedisArgs};
 use redis_pool::RedisPool;
 use time::OffsetDateTime;
 
@@ -21,6 +21,12 @@ pub enum AccessError {
     /// What is stored cannot be read.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// Something was written, as other keys show, and is gone or of another type.
+    #[error("the stored {what} was written and is not there any more, or cannot be read")]
+    Lost {
+        /// What it was, for people: its kind and its id.
+        what: String,
+    },
     /// A page was asked for after a key that the tenant does not have.
     #[error("the page begins after a key that is not in the list")]
     UnknownCursor,
@@ -63,6 +69,12 @@ impl Access {
     /// See [`AccessError`].
     pub async fn tenant(&self, id: &TenantId) -> Result<Option<Stored<Tenant>>, AccessError> {
         let bytes: Option<Vec<u8>> = self.ask("GET", keys::tenant(id)).await?;
+        if bytes.is_none() {
+            let listed: Option<f64> = self.ask("ZSCORE", (keys::TENANTS, id.as_str())).await?;
+            if listed.is_some() {
+                return Err(AccessError::Lost { what: format!("record of tenant {id}") });
+            }
+        }
         Ok(bytes.map(Tenant::decode).transpose()?)
     }
 
@@ -86,8 +98,8 @@ impl Access {
         let from = after.map_or_else(|| "-".to_owned(), |id| format!("({id}"));
         let mut range = Cmd::new();
         range.arg("ZRANGEBYLEX").arg(keys::TENANTS).arg(from).arg("+").arg("LIMIT").arg(0).arg(limit + 1);
-        let (ids, next) = page::<TenantId>(read(self.pool.command(range).await?)?, limit);
-        let stored = self.all(ids.iter().map(keys::tenant).collect()).await?;
+        let (ids, next) = page::<TenantId>(self.read(range).await?, limit);
+        let stored = self.all(ids.iter().map(keys::tenant).collect(), "tenant").await?;
         let items = stored.map(|bytes| Tenant::decode(bytes).map(|stored| stored.value));
         Ok(Page { items: items.collect::<Result<_, _>>()?, next })
     }
@@ -129,7 +141,7 @@ impl Access {
         };
         let found: Vec<String> = self.ask("ZRANGE", (&list, from, from + limit)).await?;
         let (ids, next) = page::<KeyId>(found, limit);
-        let stored = self.all(ids.iter().map(keys::key).collect()).await?;
+        let stored = self.all(ids.iter().map(keys::key).collect(), "API key").await?;
         let records = stored.map(|bytes| KeyRecord::decode(bytes).map(|stored| stored.value));
         let records: Vec<KeyRecord> = records.collect::<Result<_, _>>()?;
         let used = self.last_uses(&records.iter().map(|record| record.id).collect::<Vec<_>>()).await?;
@@ -148,16 +160,36 @@ impl Access {
         Ok(minutes.into_iter().map(|minutes| minutes.and_then(time)).collect())
     }
 
-    async fn all(&self, wanted: Vec<String>) -> Result<impl Iterator<Item = Vec<u8>>, AccessError> {
+    /// The records of a list, of which each must be there.
+    async fn all(
+        &self,
+        wanted: Vec<String>,
+        kind: &str,
+    ) -> Result<impl Iterator<Item = Vec<u8>> + use<>, AccessError> {
         let found: Vec<Option<Vec<u8>>> =
-            if wanted.is_empty() { Vec::new() } else { self.ask("MGET", wanted).await? };
+            if wanted.is_empty() { Vec::new() } else { self.ask("MGET", &wanted).await? };
+        if let Some(place) = found.iter().position(Option::is_none) {
+            return Err(AccessError::Lost { what: format!("record of {kind} {}", wanted[place]) });
+        }
         Ok(found.into_iter().flatten())
     }
 
     async fn ask<T: FromRedisValue>(&self, verb: &str, words: impl ToRedisArgs) -> Result<T, AccessError> {
         let mut cmd = Cmd::new();
         cmd.arg(verb).arg(words);
-        read(self.pool.command(cmd).await?)
+        self.read(cmd).await
+    }
+
+    /// The reply to one command. A key of another type is one that was written over.
+    async fn read<T: FromRedisValue>(&self, cmd: Cmd) -> Result<T, AccessError> {
+        let reply = self.pool.command(cmd).await.map_err(|error| match error {
+            redis_pool::Error::Server { code, .. } if code == "WRONGTYPE" => {
+                AccessError::Lost { what: "record of a tenant or an API key".to_owned() }
+            }
+            error => error.into(),
+        })?;
+        let parsed = redis::from_redis_value(reply);
+        parsed.map_err(|error| redis_pool::Error::Reply { what: error.to_string() }.into())
     }
 }
 
@@ -167,9 +199,4 @@ fn page<C: Clone + std::str::FromStr>(found: Vec<String>, limit: usize) -> (Vec<
     let ids: Vec<C> = found.iter().take(limit).filter_map(|id| id.parse().ok()).collect();
     let next = ids.last().cloned().filter(|_| more);
     (ids, next)
-}
-
-fn read<T: FromRedisValue>(reply: Value) -> Result<T, AccessError> {
-    let parsed = redis::from_redis_value(reply);
-    parsed.map_err(|error| redis_pool::Error::Reply { what: error.to_string() }.into())
 }

@@ -13,6 +13,7 @@ use redis_pool::{RedisPool, Script};
 use tag_id::{BatchNo, Epoch, Keyring};
 use time::OffsetDateTime;
 
+use crate::batch_no::{self, Drawn};
 use crate::deployment_record::{DeploymentRecord, StoredDeployment};
 use crate::keys;
 
@@ -44,7 +45,7 @@ pub struct Deployment {
 }
 
 impl Deployment {
-    fn of(record: &DeploymentRecord) -> Self {
+    pub(crate) fn of(record: &DeploymentRecord) -> Self {
         Self { prefix: format!("{{\"id\":\"{}\"", record.id), id: record.id.clone() }
     }
 
@@ -95,9 +96,6 @@ static CREATE: LazyLock<Script> =
     LazyLock::new(|| Script::new("create_deployment", include_str!("lua/create_deployment.lua")));
 static AMEND: LazyLock<Script> =
     LazyLock::new(|| Script::new("amend_deployment", include_str!("lua/amend_deployment.lua")));
-static TAKE_BATCH_NO: LazyLock<Script> =
-    LazyLock::new(|| Script::new("take_batch_no", include_str!("lua/take_batch_no.lua")));
-
 impl DeploymentGate {
     /// A gate that has seen nothing yet.
     #[must_use]
@@ -190,16 +188,25 @@ impl DeploymentGate {
     /// # Errors
     /// See [`DeploymentError`].
     pub async fn note_audit_begun(&self) -> Result<(), DeploymentError> {
-        let Some(stored) = StoredDeployment::read(&self.pool).await? else { return Ok(()) };
-        if self.seen().is_none_or(|seen| seen.id() != stored.id()) {
-            return Ok(());
-        }
-        let call = AMEND.invoke().key(keys::DEPLOYMENT).arg(stored.bytes());
-        let amended: i64 = call.arg(stored.clone().with_audit().bytes()).run(&self.pool).await?;
-        if amended == 1 {
+        if self.note_in_record(StoredDeployment::with_audit).await? {
             self.audit_begun.store(true, Ordering::Release);
         }
         Ok(())
+    }
+
+    /// Puts a changed record in the place of the one that stands; says whether that was done. Not where others change it at the same
+    /// time, or where it is not this process's deployment.
+    pub(crate) async fn note_in_record(
+        &self,
+        change: impl FnOnce(StoredDeployment) -> StoredDeployment,
+    ) -> Result<bool, DeploymentError> {
+        let Some(stored) = StoredDeployment::read(&self.pool).await? else { return Ok(false) };
+        if self.seen().is_none_or(|seen| !stored.bytes().starts_with(seen.prefix().as_bytes())) {
+            return Ok(false);
+        }
+        let call = AMEND.invoke().key(keys::DEPLOYMENT).arg(stored.bytes());
+        let amended: i64 = call.arg(change(stored.clone()).bytes()).run(&self.pool).await?;
+        Ok(amended == 1)
     }
 
     async fn make(&self, now: OffsetDateTime) -> Result<StoredDeployment, DeploymentError> {
@@ -229,12 +236,11 @@ impl DeploymentGate {
                 .collect(),
             keyring_made: false,
             audit_begun: false,
+            minted_noted: true,
         };
-        let first_batch = ambient::entropy::random_u64() % (u64::from(BatchNo::MAX.get()) + 1);
         let made =
             CREATE.invoke().key(keys::DEPLOYMENT).key(keys::NEXT_BATCH_NO).key(audit_chain::keys::HEAD);
-        let (outcome, standing): (i64, Vec<u8>) =
-            made.arg(record.encode()).arg(first_batch).run(&self.pool).await?;
+        let (outcome, standing): (i64, Vec<u8>) = made.arg(record.encode()).run(&self.pool).await?;
         match outcome {
             1 => tracing::info!(deployment = %record.id, "made the deployment record in an empty Redis"),
             0 => tracing::info!("another process made the deployment record first"),
@@ -296,20 +302,21 @@ impl DeploymentGate {
         Ok(record)
     }
 
-    /// Takes the next batch number of the deployment.
+    /// Draws a batch number at random among the unused ones; `None` when nearly all are used. Nothing is written: whoever writes the batch
+    /// checks that the number is still unused, and draws again if not.
     ///
     /// # Errors
-    /// [`DeploymentError::Lost`] when the deployment or its counter is not there.
-    pub async fn take_batch_no(&self) -> Result<BatchNo, DeploymentError> {
+    /// [`DeploymentError::Lost`] when the deployment is not there, or what was minted cannot be read.
+    pub async fn draw_batch_no(&self) -> Result<Option<BatchNo>, DeploymentError> {
         let lost = |why: &str| {
             self.report_lost(why);
             DeploymentError::Lost(why.to_owned())
         };
         let deployment = self.seen().ok_or_else(|| lost("no deployment record has been seen yet"))?;
-        let call =
-            TAKE_BATCH_NO.invoke().key(keys::DEPLOYMENT).key(keys::NEXT_BATCH_NO).arg(deployment.prefix());
-        let number: i64 = call.run(&self.pool).await?;
-        let number = u32::try_from(number).ok().and_then(BatchNo::new);
-        number.ok_or_else(|| lost("the deployment record or its batch counter is gone"))
+        match batch_no::draw(&self.pool, deployment, batch_no::NUMBERS).await? {
+            Drawn::Number(number) => Ok(Some(number)),
+            Drawn::NearlyAllUsed => Ok(None),
+            Drawn::OtherDeployment => Err(lost("the deployment record is gone or another")),
+        }
     }
 }

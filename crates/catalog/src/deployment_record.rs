@@ -27,6 +27,9 @@ pub(crate) struct DeploymentRecord {
     /// Whether the audit chain has an entry: then a head that is not there is a loss, and nobody begins another chain.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) audit_begun: bool,
+    /// Whether what was minted is noted beside every batch record: see [`crate::minted`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) minted_noted: bool,
 }
 
 impl DeploymentRecord {
@@ -121,6 +124,19 @@ impl StoredDeployment {
     #[must_use]
     pub(crate) fn with_audit(mut self) -> Self {
         self.record.audit_begun = true;
+        self.written()
+    }
+
+    /// Whether what was minted is noted beside every batch record.
+    #[must_use]
+    pub fn minted_noted(&self) -> bool {
+        self.record.minted_noted
+    }
+
+    /// The same record, which says that what was minted is noted.
+    #[must_use]
+    pub(crate) fn with_minted_noted(mut self) -> Self {
+        self.record.minted_noted = true;
         self.written()
     }
 

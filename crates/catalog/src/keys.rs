@@ -14,8 +14,15 @@ pub const DURABLE_PREFIX: &str = "vt1:";
 /// The deployment record.
 pub const DEPLOYMENT: &str = "vt1:deployment";
 
-/// The number the next batch gets.
+/// The number the next batch got while numbers followed each other. Nobody reads or writes it any more; where it stands, it shows that
+/// a Redis is not empty.
 pub const NEXT_BATCH_NO: &str = "vt1:next-batch";
+
+/// What was minted: a hash with one field per batch, its number in decimal, whose value is `u32be size ‖ u16be epoch`.
+pub const MINTED: &str = "vt1:bn";
+
+/// What a batch record's key begins with.
+pub(crate) const BATCH_PREFIX: &str = "vt1:b:";
 
 /// A product's record.
 #[must_use]
@@ -32,7 +39,7 @@ pub fn products_of(tenant: &str) -> String {
 /// A batch's record.
 #[must_use]
 pub fn batch(no: BatchNo) -> String {
-    format!("vt1:b:{}", no.get())
+    format!("{BATCH_PREFIX}{}", no.get())
 }
 
 /// From a batch's public id to its number.
@@ -71,6 +78,7 @@ mod tests {
         let id: Uuid = "019c6652-5e00-7000-8000-0000000000aa".parse().unwrap();
         assert_eq!(product(&id), "vt1:p:019c6652-5e00-7000-8000-0000000000aa");
         assert_eq!(products_of("default"), "vt1:px:default");
+        assert_eq!((DEPLOYMENT, NEXT_BATCH_NO, MINTED), ("vt1:deployment", "vt1:next-batch", "vt1:bn"));
         assert_eq!(batch(BatchNo::new(12_345).unwrap()), "vt1:b:12345");
         assert_eq!(batch_no(&id), "vt1:bi:019c6652-5e00-7000-8000-0000000000aa");
         assert_eq!(batches_of("default"), "vt1:bx:default");

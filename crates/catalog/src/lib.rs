@@ -3,9 +3,11 @@
 //! Keys are in [`keys`], stored bytes in [`records`] and [`tag_state`], the Lua that counts a scan in `lua/tag_scan.lua`.
 //! Reading goes through [`store`]; changes are effects that travel with their audit event (see the `audit-chain` crate).
 
+mod batch_no;
 pub mod deployment;
 mod deployment_record;
 pub mod keys;
+pub mod minted;
 pub mod policy;
 pub mod records;
 pub mod store;
@@ -13,6 +15,7 @@ pub mod tag_state;
 
 pub use deployment::{Deployment, DeploymentError, DeploymentGate, Expectation, Init};
 pub use deployment_record::StoredDeployment;
+pub use minted::Minted;
 pub use policy::StoragePolicy;
 pub use records::{Batch, Lifecycle, Product, Record, RecordError, Stored, Withdrawal};
 pub use store::{Catalog, CatalogError, Page};

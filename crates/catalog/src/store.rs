@@ -1,12 +1,13 @@
 //! Reading the catalogue: one product, one batch, pages of a tenant's, a tag's state.
 
-use redis::{Cmd, FromRedisValue, ToRedisArgs, Value};
+use redis::{Cmd, FromRedisValue, ToRedisArgs};
 use redis_pool::RedisPool;
 use serde::{Deserialize, Serialize};
-use tag_id::BatchNo;
+use tag_id::{BatchNo, Opened};
 use uuid::Uuid;
 
 use crate::keys;
+use crate::minted::Minted;
 use crate::records::{Batch, Product, Record, RecordError, Stored, Withdrawal};
 use crate::tag_state::{NoTagState, TagState};
 
@@ -22,6 +23,16 @@ pub enum CatalogError {
     /// A tag's stored state cannot be read.
     #[error(transparent)]
     TagState(#[from] NoTagState),
+    /// Something was written, as other keys show, and is gone or of another type.
+    #[error("the stored {what} was written and is not there any more, or cannot be read")]
+    Lost {
+        /// What it was, for people: its kind and its id.
+        what: String,
+    },
+}
+
+fn lost(what: impl std::fmt::Display) -> CatalogError {
+    CatalogError::Lost { what: what.to_string() }
 }
 
 /// One page of a list, in the order of creation.
@@ -71,7 +82,19 @@ impl Catalog {
     /// # Errors
     /// See [`CatalogError`].
     pub async fn product(&self, id: &Uuid) -> Result<Option<Stored<Product>>, CatalogError> {
-        self.record(keys::product(id)).await
+        self.record(keys::product(id), || format!("record of product {id}")).await
+    }
+
+    /// A product, whoever it belongs to. `tenant` is whose list is looked at where nothing else is left of it.
+    ///
+    /// # Errors
+    /// [`CatalogError::Lost`] when the product was made and cannot be read; else see [`CatalogError`].
+    pub async fn product_of(&self, id: &Uuid, tenant: &str) -> Result<Option<Stored<Product>>, CatalogError> {
+        let found = self.product(id).await?;
+        if found.is_none() && self.is_listed(keys::products_of(tenant), id).await? {
+            return Err(lost(format!("record of product {id}")));
+        }
+        Ok(found)
     }
 
     /// A batch by its number.
@@ -79,18 +102,57 @@ impl Catalog {
     /// # Errors
     /// See [`CatalogError`].
     pub async fn batch_by_no(&self, no: BatchNo) -> Result<Option<Stored<Batch>>, CatalogError> {
-        self.record(keys::batch(no)).await
+        self.record(keys::batch(no), || format!("record of batch number {no}")).await
     }
 
-    /// A batch by its public id, whoever it belongs to.
+    /// What was minted under a batch number, whether or not the batch's record can be read; `None` where nothing was, or where the
+    /// batch is older than these notes and [`crate::minted::note_all`] has not come to it.
     ///
     /// # Errors
     /// See [`CatalogError`].
-    pub async fn batch(&self, id: &Uuid) -> Result<Option<Stored<Batch>>, CatalogError> {
-        let no: Option<u32> = self.ask("GET", &[keys::batch_no(id)]).await?;
-        match no.and_then(BatchNo::new) {
-            Some(no) => self.batch_by_no(no).await,
-            None => Ok(None),
+    pub async fn minted(&self, no: BatchNo) -> Result<Option<Minted>, CatalogError> {
+        let mut get = Cmd::new();
+        get.arg("HGET").arg(keys::MINTED).arg(no.get());
+        let noted: Option<Vec<u8>> = self.read(get, || "hash of what was minted".to_owned()).await?;
+        let damaged = || lost(format!("note of what was minted as batch number {no}"));
+        noted.map(|bytes| Minted::parse(&bytes).ok_or_else(damaged)).transpose()
+    }
+
+    /// The batch that a tag of this number, epoch and index was minted in; `None` where there was never such a tag.
+    ///
+    /// # Errors
+    /// [`CatalogError::Lost`] when the tag was minted and its batch cannot be read; else see [`CatalogError`].
+    pub async fn batch_of_tag(&self, tag: &Opened) -> Result<Option<Stored<Batch>>, CatalogError> {
+        if let Some(batch) = self.batch_by_no(tag.batch).await? {
+            return Ok(Some(batch).filter(|batch| batch.value.holds(tag.epoch, tag.index)));
+        }
+        match self.minted(tag.batch).await? {
+            Some(minted) if minted.holds(tag.epoch, tag.index) => {
+                Err(lost(format!("record of batch number {}", tag.batch)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// A batch by its public id, whoever it belongs to. `tenant` is whose list is looked at where nothing else is left of it.
+    ///
+    /// # Errors
+    /// [`CatalogError::Lost`] when the batch was minted and cannot be read; else see [`CatalogError`].
+    pub async fn batch(&self, id: &Uuid, tenant: &str) -> Result<Option<Stored<Batch>>, CatalogError> {
+        let what = || format!("record of batch {id}");
+        let number: Option<Vec<u8>> = self.ask("GET", &[keys::batch_no(id)], what).await?;
+        let Some(number) = number else {
+            return match self.is_listed(keys::batches_of(tenant), id).await? {
+                true => Err(lost(what())),
+                false => Ok(None),
+            };
+        };
+        let number =
+            std::str::from_utf8(&number).ok().and_then(|text| text.parse().ok()).and_then(BatchNo::new);
+        let stored = self.batch_by_no(number.ok_or_else(|| lost(what()))?).await?;
+        match stored.filter(|stored| stored.value.id == *id) {
+            Some(stored) => Ok(Some(stored)),
+            None => Err(lost(what())),
         }
     }
 
@@ -105,7 +167,7 @@ impl Catalog {
         limit: usize,
     ) -> Result<Page<Product>, CatalogError> {
         let (ids, next) = self.ids(keys::products_of(tenant), after, limit).await?;
-        let items = self.records(ids.iter().map(keys::product).collect()).await?;
+        let items = self.records(ids.iter().map(keys::product).collect(), &ids).await?;
         Ok(Page { items, next })
     }
 
@@ -123,10 +185,15 @@ impl Catalog {
         if ids.is_empty() {
             return Ok(Page { items: Vec::new(), next });
         }
-        let numbers: Vec<Option<u32>> =
-            self.ask("MGET", &ids.iter().map(keys::batch_no).collect::<Vec<_>>()).await?;
-        let numbers = numbers.into_iter().flatten().filter_map(BatchNo::new);
-        let items = self.records(numbers.map(keys::batch).collect()).await?;
+        let wanted: Vec<_> = ids.iter().map(keys::batch_no).collect();
+        let numbers: Vec<Option<Vec<u8>>> =
+            self.ask("MGET", &wanted, || "numbers of batches".to_owned()).await?;
+        let number = |(bytes, id): (Option<Vec<u8>>, &Uuid)| {
+            let number = bytes.and_then(|bytes| String::from_utf8(bytes).ok()?.parse().ok());
+            number.and_then(BatchNo::new).ok_or_else(|| lost(format!("record of batch {id}")))
+        };
+        let numbers = numbers.into_iter().zip(&ids).map(number).collect::<Result<Vec<_>, _>>()?;
+        let items = self.records(numbers.into_iter().map(keys::batch).collect(), &ids).await?;
         Ok(Page { items, next })
     }
 
@@ -136,7 +203,8 @@ impl Catalog {
     /// See [`CatalogError`].
     pub async fn tag(&self, serial: [u8; 6]) -> Result<(TagState, Option<TagRevocation>), CatalogError> {
         let wanted = [keys::tag(serial), keys::tag_revocation(serial)];
-        let (state, revocation): (Option<Vec<u8>>, Option<Vec<u8>>) = self.ask("MGET", &wanted).await?;
+        let what = || "state of a tag".to_owned();
+        let (state, revocation): (Option<Vec<u8>>, Option<Vec<u8>>) = self.ask("MGET", &wanted, what).await?;
         let revocation = revocation.map(|bytes| TagRevocation::decode(&bytes)).transpose()?;
         Ok((TagState::parse(state.as_deref())?, revocation))
     }
@@ -150,7 +218,7 @@ impl Catalog {
         let from = after.map_or_else(|| "-".to_owned(), |id| format!("({id}"));
         let mut range = Cmd::new();
         range.arg("ZRANGEBYLEX").arg(key).arg(from).arg("+").arg("LIMIT").arg(0).arg(limit + 1);
-        let found: Vec<String> = read(self.pool.command(range).await?)?;
+        let found: Vec<String> = self.read(range, || "list of a tenant".to_owned()).await?;
         let mut ids: Vec<Uuid> = found.iter().filter_map(|id| id.parse().ok()).collect();
         let more = ids.len() > limit;
         ids.truncate(limit);
@@ -158,28 +226,54 @@ impl Catalog {
         Ok((ids, next))
     }
 
-    async fn record<R: Record>(&self, key: String) -> Result<Option<Stored<R>>, CatalogError> {
-        let bytes: Option<Vec<u8>> = self.ask("GET", &[key]).await?;
+    /// Whether a tenant's list has that id.
+    async fn is_listed(&self, list: String, id: &Uuid) -> Result<bool, CatalogError> {
+        let mut score = Cmd::new();
+        score.arg("ZSCORE").arg(list).arg(id.to_string());
+        Ok(self.read::<Option<f64>>(score, || "list of a tenant".to_owned()).await?.is_some())
+    }
+
+    async fn record<R: Record>(
+        &self,
+        key: String,
+        what: impl Fn() -> String,
+    ) -> Result<Option<Stored<R>>, CatalogError> {
+        let bytes: Option<Vec<u8>> = self.ask("GET", &[key], what).await?;
         Ok(bytes.map(R::decode).transpose()?)
     }
 
-    async fn records<R: Record>(&self, wanted: Vec<String>) -> Result<Vec<R>, CatalogError> {
+    /// The records of a list, of which each must be there; `ids` are their names.
+    async fn records<R: Record>(&self, wanted: Vec<String>, ids: &[Uuid]) -> Result<Vec<R>, CatalogError> {
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
-        let found: Vec<Option<Vec<u8>>> = self.ask("MGET", &wanted).await?;
-        let records = found.into_iter().flatten().map(|bytes| R::decode(bytes).map(|stored| stored.value));
-        Ok(records.collect::<Result<_, _>>()?)
+        let found: Vec<Option<Vec<u8>>> =
+            self.ask("MGET", &wanted, || "records of a list".to_owned()).await?;
+        let record = |(bytes, id): (Option<Vec<u8>>, &Uuid)| {
+            let bytes = bytes.ok_or_else(|| lost(format!("record of {} {id}", R::KIND)))?;
+            Ok(R::decode(bytes)?.value)
+        };
+        found.into_iter().zip(ids).map(record).collect()
     }
 
-    async fn ask<T: FromRedisValue>(&self, verb: &str, keys: &[impl ToRedisArgs]) -> Result<T, CatalogError> {
+    async fn ask<T: FromRedisValue>(
+        &self,
+        verb: &str,
+        keys: &[impl ToRedisArgs],
+        what: impl Fn() -> String,
+    ) -> Result<T, CatalogError> {
         let mut cmd = Cmd::new();
         cmd.arg(verb).arg(keys);
-        read(self.pool.command(cmd).await?)
+        self.read(cmd, what).await
     }
-}
 
-fn read<T: FromRedisValue>(reply: Value) -> Result<T, CatalogError> {
-    let parsed = redis::from_redis_value(reply);
-    parsed.map_err(|error| redis_pool::Error::Reply { what: error.to_string() }.into())
+    /// The reply to one command. A key of another type is one that was written over; `what` says of what.
+    async fn read<T: FromRedisValue>(&self, cmd: Cmd, what: impl Fn() -> String) -> Result<T, CatalogError> {
+        let reply = self.pool.command(cmd).await.map_err(|error| match error {
+            redis_pool::Error::Server { code, .. } if code == "WRONGTYPE" => lost(what()),
+            error => error.into(),
+        })?;
+        let parsed = redis::from_redis_value(reply);
+        parsed.map_err(|error| redis_pool::Error::Reply { what: error.to_string() }.into())
+    }
 }

@@ -90,8 +90,10 @@ pub enum ApiError {
         retry_after: Duration,
     },
     /// 503: the durable state is missing or another one.
-    #[error("the durable state of this deployment is missing or not the expected one; an operator is needed")]
+    #[error("{detail}")]
     StateLost {
+        /// What is lost.
+        detail: Cow<'static, str>,
         /// When asking again makes sense.
         retry_after: Duration,
     },
@@ -198,7 +200,7 @@ impl ApiError {
         match self {
             Self::RateLimited { retry_after }
             | Self::RedisUnavailable { retry_after }
-            | Self::StateLost { retry_after }
+            | Self::StateLost { retry_after, .. }
             | Self::AuditDamaged { retry_after }
             | Self::IdempotencyInFlight { retry_after }
             | Self::AuditContention { retry_after } => Some(whole_seconds(*retry_after)),
@@ -285,7 +287,10 @@ mod tests {
         for (millis, seconds) in [(0, "1"), (1, "1"), (1_000, "1"), (1_001, "2"), (59_999, "60")] {
             let retry = Duration::from_millis(millis);
             assert_eq!(retry_after(ApiError::RateLimited { retry_after: retry }).as_deref(), Some(seconds));
-            assert_eq!(retry_after(ApiError::StateLost { retry_after: retry }).as_deref(), Some(seconds));
+            assert_eq!(
+                retry_after(ApiError::StateLost { detail: "x".into(), retry_after: retry }).as_deref(),
+                Some(seconds)
+            );
         }
         assert_eq!(retry_after(ApiError::TagNotFound), None);
         let forever = ApiError::RateLimited { retry_after: Duration::MAX };

@@ -1,5 +1,6 @@
 //! What a failure of a domain crate becomes for the client. Every mapping is written out once, here, for both services.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use ambient::entropy;
@@ -13,10 +14,25 @@ const RETRY_LOST: Duration = Duration::from_secs(30);
 /// When to ask again where the next second may do.
 const RETRY_SOON: Duration = Duration::from_secs(1);
 
-/// 503 `state-lost`.
+/// 503 `state-lost` of the whole deployment.
 #[must_use]
 pub fn state_lost() -> ApiError {
-    ApiError::StateLost { retry_after: RETRY_LOST }
+    state_lost_because(
+        "the durable state of this deployment is missing or not the expected one; an operator is needed",
+    )
+}
+
+/// 503 `state-lost` that says what is lost.
+#[must_use]
+pub fn state_lost_because(detail: impl Into<Cow<'static, str>>) -> ApiError {
+    ApiError::StateLost { detail: detail.into(), retry_after: RETRY_LOST }
+}
+
+/// 503 `state-lost` of one stored record that was written and cannot be read. The others are served.
+#[must_use]
+pub fn record_lost(fault: &impl std::fmt::Display) -> ApiError {
+    tracing::error!(%fault, "a stored record is lost");
+    state_lost_because(format!("{fault}; an operator is needed"))
 }
 
 /// A pool that gave no reply: 429 when it was busy, 503 when Redis is away, 500 when the fault is ours.
@@ -36,7 +52,9 @@ pub fn from_pool(error: redis_pool::Error) -> ApiError {
 pub fn from_catalog(error: CatalogError) -> ApiError {
     match error {
         CatalogError::Redis(error) => from_pool(error),
-        fault @ (CatalogError::Record(_) | CatalogError::TagState(_)) => ApiError::internal(fault),
+        fault @ (CatalogError::Record(_) | CatalogError::TagState(_) | CatalogError::Lost { .. }) => {
+            record_lost(&fault)
+        }
     }
 }
 

@@ -27,6 +27,7 @@ use crate::domain::checkpoints::Checkpoints;
 use crate::domain::export::Exporter;
 use crate::domain::identity::Authenticator;
 use crate::domain::keyring::KeyMoves;
+use crate::domain::minted_notes;
 use crate::domain::products::Products;
 use crate::domain::store::Store;
 use crate::domain::tags::{TagUrls, Tags};
@@ -78,7 +79,8 @@ fn put_together(settings: &Settings, clock: Arc<dyn Clock>, setup: &Setup) -> Ap
         let deployment = || durable.deployment().ok().map(|deployment| deployment.prefix().to_owned());
         let noting = last_use.keep_flushing(durable.pool(), deployment);
         if serves {
-            tokio::join!(durable.keep_looking(), noting, signing.keep_signing(every));
+            let notes = minted_notes::note_all(&durable);
+            tokio::join!(durable.keep_looking(), noting, signing.keep_signing(every), notes);
         } else {
             durable.keep_looking().await;
         }

@@ -22,8 +22,8 @@ end
 --   now      ms by Redis's clock
 --   record   the key's stored string, or false
 --   digest   SHA-256 of the key that was shown, 32 bytes
--- status 0: verified; 1: unknown, another secret, expired, revoked, or its tenant has no record; 2: its tenant is suspended; 4: the
--- tenant's record cannot be read, which must not fail what else the script was asked. The tenant's id and the scopes (bits) are ''
+-- status 0: verified; 1: unknown, another secret, expired or revoked; 2: its tenant is suspended; 4: the record of its tenant, which was
+-- written before the key's, is gone or cannot be read, which must not fail what else the script was asked. The tenant's id and the scopes (bits) are ''
 -- and 0 but for status 0.
 -- Worked: access_verify(1771243200000, <record of tenant acme, scope scan:partner>, <its digest>) -> 0, 'acme', 8
 -- Redis calls: GETRANGE, none for tenant "default". The tenant's key follows from the record, so it is not among KEYS. Complexity: O(1).
@@ -38,12 +38,10 @@ local function access_verify(now, record, digest)
   local tenant = string.sub(record, 45, 44 + length)
   if tenant ~= 'default' then
     local state = redis.pcall('GETRANGE', 'vt1:tn:' .. tenant, 0, 0)
-    if type(state) == 'table' then
-      return ACCESS_DAMAGED, '', 0
-    elseif state == '\0' then
+    if state == '\0' then
       return ACCESS_SUSPENDED, '', 0
     elseif state ~= '\1' then
-      return ACCESS_INVALID, '', 0
+      return ACCESS_DAMAGED, '', 0
     end
   end
   return ACCESS_OK, tenant, scopes

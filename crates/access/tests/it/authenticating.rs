@@ -74,12 +74,16 @@ async fn all_keys_of_a_suspended_tenant_stop_and_come_back() {
 }
 
 #[tokio::test]
-async fn a_key_whose_tenant_has_no_record_is_refused() {
+async fn a_key_whose_tenant_has_no_readable_record_is_told_apart_from_an_unknown_one() {
     let place = Place::start().await;
     place.tenant("acme").await;
     let (key, _) = place.key("acme").await;
-    let () = place.redis.connection().await.del("vt1:tn:acme").await.unwrap();
-    assert_eq!(ask(&place, &key).await, Authenticated::Invalid);
+    let mut link = place.redis.connection().await;
+    let () = link.del("vt1:tn:acme").await.unwrap();
+    assert_eq!(ask(&place, &key).await, Authenticated::TenantLost);
+    let () = link.rpush("vt1:tn:acme", "of another type").await.unwrap();
+    assert_eq!(ask(&place, &key).await, Authenticated::TenantLost);
+    assert_eq!(ask(&place, &ApiKey::generate()).await, Authenticated::Invalid);
 }
 
 #[tokio::test]

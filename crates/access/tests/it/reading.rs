@@ -94,4 +94,9 @@ async fn a_damaged_record_is_an_error_not_a_key() {
     let (_, record) = place.key("default").await;
     let () = place.redis.connection().await.set(access::keys::key(&record.id), "x").await.unwrap();
     assert!(matches!(access.key(&record.id).await, Err(AccessError::Record(_))));
+    let tenant = place.tenant("acme").await;
+    let () = place.redis.connection().await.del(access::keys::tenant(&tenant.id)).await.unwrap();
+    assert!(matches!(access.tenant(&tenant.id).await, Err(AccessError::Lost { .. })));
+    assert!(matches!(access.tenants(None, 10).await, Err(AccessError::Lost { .. })));
+    assert!(access.tenant(&"nobody".parse().unwrap()).await.unwrap().is_none());
 }

@@ -1,13 +1,12 @@
 -- Makes the deployment record of an empty durable Redis, once.
--- KEYS: 1 deployment record  2 number of the next batch  3 audit head
--- ARGV: 1 the record (JSON)  2 first batch number (integer, 0..2^24-1)
+-- KEYS: 1 deployment record  2 number of the next batch, which earlier versions made  3 audit head
+-- ARGV: 1 the record (JSON)
 -- Reply: {1, record} made; {0, record} one was there already; {-1, ''} other state of VokeTag's is there without a record.
--- Worked: EVAL … 3 vt1:deployment vt1:next-batch vt1:{audit}:head '{"id":"…"}' 4711 -> {1, '{"id":"…"}'}
+-- Worked: EVAL … 3 vt1:deployment vt1:next-batch vt1:{audit}:head '{"id":"…"}' -> {1, '{"id":"…"}'}
 -- Complexity: O(1).
-assert(#KEYS == 3 and #ARGV == 2, 'create_deployment takes 3 keys and 2 arguments')
+assert(#KEYS == 3 and #ARGV == 1, 'create_deployment takes 3 keys and 1 argument')
 local standing = redis.call('GET', KEYS[1])
 if standing then return {0, standing} end
 if redis.call('EXISTS', KEYS[2], KEYS[3]) > 0 then return {-1, ''} end
 redis.call('SET', KEYS[1], ARGV[1])
-redis.call('SET', KEYS[2], ARGV[2])
 return {1, ARGV[1]}

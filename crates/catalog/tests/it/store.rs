@@ -28,12 +28,12 @@ async fn one_record_is_found_by_its_id_and_by_its_number() {
     let redis = RedisServer::start().await;
     let catalog = Catalog::new(pool(&redis));
     assert!(catalog.product(&id(1)).await.unwrap().is_none());
-    assert!(catalog.batch(&id(7)).await.unwrap().is_none());
+    assert!(catalog.batch(&id(7), "acme").await.unwrap().is_none());
     put_product(&redis, 1).await;
     put_batch(&redis, 7).await;
     let stored = catalog.product(&id(1)).await.unwrap().unwrap();
     assert_eq!((stored.value, stored.revision), (product(1), 1));
-    let stored = catalog.batch(&id(7)).await.unwrap().unwrap();
+    let stored = catalog.batch(&id(7), "acme").await.unwrap().unwrap();
     assert_eq!((&stored.value, stored.revision), (&batch(7), 4));
     assert_eq!(stored.bytes, batch(7).encode(4), "a change must find these bytes unchanged");
     let by_no = catalog.batch_by_no(BatchNo::new(7).unwrap()).await.unwrap().unwrap();
@@ -107,7 +107,7 @@ async fn what_is_damaged_is_an_error_and_never_nothing() {
         matches!(damaged, CatalogError::TagState(_)) && damaged.to_string().contains("not 2"),
         "{damaged}"
     );
-    assert!(matches!(catalog.batch(&id(9)).await, Err(CatalogError::Redis(_))));
+    assert!(matches!(catalog.batch(&id(9), "acme").await, Err(CatalogError::Lost { .. })));
     let () = link.hset(keys::product(&id(2)), "a", "b").await.unwrap();
-    assert!(matches!(catalog.product(&id(2)).await, Err(CatalogError::Redis(_))), "of another type");
+    assert!(matches!(catalog.product(&id(2)).await, Err(CatalogError::Lost { .. })), "of another type");
 }

@@ -54,8 +54,8 @@ fn a_pool_that_gave_no_reply() {
 fn a_read_of_the_catalogue() {
     assert_is(from_catalog(CatalogError::Redis(overloaded())), 429, "service-overloaded");
     assert_is(from_catalog(CatalogError::Redis(unavailable())), 503, "redis-unavailable");
-    assert_is(from_catalog(Product::decode(Vec::new()).unwrap_err().into()), 500, "internal");
-    assert_is(from_catalog(TagState::parse(Some(b"ab")).unwrap_err().into()), 500, "internal");
+    assert_is(from_catalog(Product::decode(Vec::new()).unwrap_err().into()), 503, "state-lost");
+    assert_is(from_catalog(TagState::parse(Some(b"ab")).unwrap_err().into()), 503, "state-lost");
 }
 
 #[test]

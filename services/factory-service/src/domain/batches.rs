@@ -1,4 +1,4 @@
-//! Batches: minted at once by taking a number, and taken back by revoking or recalling.
+//! Batches: minted at once by drawing a number, and taken back by revoking or recalling.
 //!
 //! Minting writes one record; the tags follow from the secret, the number and the index, so that a batch of sixteen million
 //! costs as little as one of ten.
@@ -16,7 +16,7 @@ use crate::domain::input::{BatchSize, FieldError, Label, Reason};
 use crate::domain::refusal::Refusal;
 use crate::domain::store::{Store, TRIES, Written};
 
-const NO_NUMBER: &str = "the next batch numbers are all in use; try again";
+const NO_NUMBER: &str = "the batch number was taken by others at the same time, again and again; try again";
 const OVERTAKEN: &str = "the batch was changed by others at the same time, again and again; try again";
 
 /// A batch that is to be.
@@ -87,7 +87,8 @@ impl Batches {
             return Err(FieldError::Unacceptable { field: "expires_at", why }.into());
         }
         let most = self.most_of(caller).await?;
-        let product = self.store.read(self.store.catalog().product(&new.product_id)).await?;
+        let product = self.store.catalog().product_of(&new.product_id, caller.tenant().as_str());
+        let product = self.store.read(product).await?;
         if !product.is_some_and(|product| caller.owns(&product.value.tenant)) {
             let why = "names no product that exists".to_owned();
             return Err(FieldError::Unacceptable { field: "product_id", why }.into());
@@ -101,7 +102,7 @@ impl Batches {
             let batch = Batch {
                 id,
                 tenant: caller.tenant().as_str().to_owned(),
-                batch_no: self.store.take_batch_no().await?,
+                batch_no: self.store.draw_batch_no().await?,
                 epoch: keys.active_epoch(),
                 size: new.size.get(),
                 product_id: new.product_id,
@@ -122,7 +123,7 @@ impl Batches {
                 Written::Overtaken { check } if check == quota_check => return Err(quota_exceeded(most)),
                 Written::Overtaken { .. } => {}
             }
-            // Its number was in use, or the keyring has moved on: nothing may be minted under a key that was retired meanwhile.
+            // Its number was taken meanwhile, or the keyring has moved on: nothing may be minted under a key that was retired meanwhile.
             tracing::warn!(batch_no, "a batch was not written as it was to be; minting it anew");
             self.store.refresh_keys().await;
         }
@@ -207,7 +208,7 @@ fn quota_exceeded(most: u32) -> Refusal {
 
 /// A batch of the caller's tenant.
 pub(crate) async fn owned(store: &Store, caller: &Caller, id: &Uuid) -> Result<Stored<Batch>, Refusal> {
-    let found = store.read(store.catalog().batch(id)).await?;
+    let found = store.read(store.catalog().batch(id, caller.tenant().as_str())).await?;
     found.filter(|batch| caller.owns(&batch.value.tenant)).ok_or(Refusal::NoSuch("batch"))
 }
 
@@ -231,9 +232,10 @@ fn details_of(batch: &Batch) -> Details {
 fn creation_of(batch: &Batch) -> Effect {
     let (key, id) = (keys::batch(batch.batch_no), batch.id);
     Effect {
-        checks: vec![Check::Absent { key: key.clone().into() }],
+        checks: batch.number_is_unused().into(),
         writes: vec![
             Write::Set { key: key.into(), value: batch.encode(1) },
+            batch.note_of_minting(),
             Write::Set { key: keys::batch_no(&id).into(), value: batch.batch_no.get().to_string().into() },
             Write::SortedAdd {
                 key: keys::batches_of(&batch.tenant).into(),

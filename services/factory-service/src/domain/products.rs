@@ -184,7 +184,7 @@ impl Products {
     }
 
     async fn stored(&self, caller: &Caller, id: &Uuid) -> Result<Stored<Product>, Refusal> {
-        let found = self.store.read(self.store.catalog().product(id)).await?;
+        let found = self.store.read(self.store.catalog().product_of(id, caller.tenant().as_str())).await?;
         found.filter(|product| caller.owns(&product.value.tenant)).ok_or(Refusal::NoSuch("product"))
     }
 }

@@ -57,7 +57,9 @@ impl From<AccessError> for Refusal {
                 why: "is no next_cursor of a page before".to_owned(),
             }
             .into(),
-            fault @ AccessError::Record(_) => Self::Store(ApiError::internal(fault)),
+            fault @ (AccessError::Record(_) | AccessError::Lost { .. }) => {
+                Self::Store(errors::record_lost(&fault))
+            }
         }
     }
 }

@@ -19,6 +19,8 @@ use uuid::Uuid;
 use crate::domain::identity::Caller;
 use crate::domain::refusal::Refusal;
 
+const NUMBERS_USED_UP: &str = "nearly all of the 16,777,216 batch numbers of this deployment are in use, so no further batch can be minted";
+
 /// How often a change is tried anew when others change the same thing at the same time.
 pub(crate) const TRIES: usize = 5;
 /// The pause before the second try; each one after it is as much longer. An append under way takes about as long.
@@ -196,9 +198,9 @@ impl Store {
         }
     }
 
-    /// The number for a batch that is about to be made.
-    pub(crate) async fn take_batch_no(&self) -> Result<BatchNo, Refusal> {
+    /// A number for a batch that is about to be made, unused when it was drawn.
+    pub(crate) async fn draw_batch_no(&self) -> Result<BatchNo, Refusal> {
         self.durable.deployment().map_err(Refusal::Store)?;
-        Ok(self.durable.gate().take_batch_no().await?)
+        self.durable.gate().draw_batch_no().await?.ok_or(Refusal::Conflict(NUMBERS_USED_UP))
     }
 }

@@ -139,9 +139,8 @@ impl Tags {
             Err(Unbelieved::NeverInUse) => return Err(never_minted()),
             Err(Unbelieved::Destroyed) => return Err(Refusal::NoSuchTag),
         };
-        let found = self.store.read(self.store.catalog().batch_by_no(opened.batch)).await?;
-        let batch = found.map(|found| found.value).filter(|batch| batch.holds(opened.epoch, opened.index));
-        let batch = batch.ok_or_else(never_minted)?;
+        let found = self.store.read(self.store.catalog().batch_of_tag(&opened)).await?;
+        let batch = found.ok_or_else(never_minted)?.value;
         if !caller.owns(&batch.tenant) {
             return Err(Refusal::NoSuchTag);
         }

@@ -150,7 +150,7 @@ async fn a_tenant_that_verifies_without_end_keeps_no_other_from_it() {
 }
 
 #[tokio::test]
-async fn two_factories_at_once_keep_one_chain_and_one_row_of_numbers() {
+async fn two_factories_at_once_keep_one_chain_and_give_each_batch_a_number_of_its_own() {
     let redis = RedisServer::start().await;
     let url = redis.url();
     let (a, b) = tokio::join!(Factory::start(&url, &[]), Factory::start(&url, &[]));

@@ -16,6 +16,7 @@ mod export;
 mod idempotency;
 mod isolation;
 mod keyring;
+mod lost_records;
 mod malformed;
 mod openapi;
 mod outages;

@@ -77,10 +77,10 @@ async fn an_event_whose_reply_was_lost_is_in_the_chain_once() {
 #[tokio::test]
 async fn a_fault_of_what_is_stored_is_an_opaque_500() {
     let (redis, factory) = start().await;
-    let product = factory.product().await;
+    factory.product().await;
     let mut connection = redis.connection().await;
-    let damage = redis::cmd("SET").arg(format!("vt1:p:{product}")).arg("\0\0\0\x01secret").to_owned();
+    let damage = redis::cmd("LSET").arg("vt1:{audit}:seg:0").arg(0).arg("secret").to_owned();
     let _: () = damage.query_async(&mut connection).await.unwrap();
-    let detail = factory.get(&format!("/v1/products/{product}")).await.refused(500, "internal");
-    assert!(!detail.contains("secret") && !detail.contains("record"), "{detail}");
+    let detail = factory.get("/v1/audit/events").await.refused(500, "internal");
+    assert!(!detail.contains("secret") && !detail.contains("entry"), "{detail}");
 }

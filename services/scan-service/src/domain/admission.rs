@@ -118,6 +118,10 @@ impl Admission {
                     .report_lost("a partner key was looked up and the deployment record was gone or another");
                 Err(NotAdmitted::StateLost)
             }
+            Authenticated::TenantLost => {
+                let lost = format_args!("the record of the tenant of API key {}", key.id());
+                Err(NotAdmitted::NotOpen(service_kit::errors::record_lost(&lost)))
+            }
         }
     }
 }

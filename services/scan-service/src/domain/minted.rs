@@ -9,8 +9,7 @@ use tag_id::Opened;
 /// The batch that an id was minted in. None is a key-leak alarm, and is said only while the deployment is there: a wiped Redis has no
 /// batches either.
 pub(crate) async fn minted_in(durable: &Durable, opened: &Opened) -> Result<Option<Stored<Batch>>, ApiError> {
-    let found = durable.catalog().batch_by_no(opened.batch).await.map_err(errors::from_catalog)?;
-    let held = found.filter(|batch| batch.value.holds(opened.epoch, opened.index));
+    let held = durable.catalog().batch_of_tag(opened).await.map_err(errors::from_catalog)?;
     if held.is_none() {
         durable.look().await.map_err(errors::from_deployment)?;
     }

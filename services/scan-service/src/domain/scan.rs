@@ -12,7 +12,7 @@ use http_edge::ApiError;
 use rate_limiter::Decision;
 use redis_pool::{Error, Script, Slot};
 use service_kit::durable::{Durable, from_unix_millis};
-use service_kit::{KeyStanding, Unbelieved};
+use service_kit::{KeyStanding, Unbelieved, errors};
 use tag_id::{Keyring, Opened, TagId};
 
 use crate::domain::admission::{Admission, Credential, KeyRefusal, NotAdmitted};
@@ -282,6 +282,7 @@ impl Scanner {
             catalog::CatalogError::Redis(error) => Refusal::Redis(error),
             catalog::CatalogError::Record(error) => Refusal::Record(error),
             catalog::CatalogError::TagState(error) => misshapen(&error.to_string()),
+            lost @ catalog::CatalogError::Lost { .. } => Refusal::Store(errors::from_catalog(lost)),
         })
     }
 }

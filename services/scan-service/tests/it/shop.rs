@@ -93,7 +93,7 @@ impl Shop {
         let batch = Batch {
             id: new_id(),
             tenant: TENANT.to_owned(),
-            batch_no: gate.take_batch_no().await.unwrap(),
+            batch_no: gate.draw_batch_no().await.unwrap().unwrap(),
             epoch: Epoch::MIN,
             size: SIZE,
             product_id: product.id,

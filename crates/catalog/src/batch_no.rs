@@ -1,0 +1,109 @@
+//! Drawing batch numbers: at random among the unused ones, so that a deployment that was restored from a backup, or made again by
+//! mistake, does not give printed tags a second product.
+
+use std::sync::LazyLock;
+
+use redis_pool::{RedisPool, Script};
+use tag_id::BatchNo;
+
+use crate::deployment::{Deployment, DeploymentError};
+use crate::keys;
+
+/// How many numbers there are.
+pub(crate) const NUMBERS: u64 = BatchNo::MAX.get() as u64 + 1;
+/// Numbers that are drawn for one look at which are unused, and how often: so many that one is found unless 99 in 100 are used.
+const DRAWN_AT_ONCE: usize = 250;
+const DRAWS: usize = 4;
+
+/// What the script says where it gives no number.
+const OTHER_DEPLOYMENT: i64 = -1;
+const NO_HASH: i64 = -3;
+
+static DRAW_BATCH_NO: LazyLock<Script> =
+    LazyLock::new(|| Script::new("draw_batch_no", include_str!("lua/draw_batch_no.lua")));
+
+/// What a draw brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Drawn {
+    Number(BatchNo),
+    /// None of those drawn is unused.
+    NearlyAllUsed,
+    /// The deployment record is gone or another.
+    OtherDeployment,
+}
+
+/// Draws among the numbers below `numbers`. Writes nothing.
+pub(crate) async fn draw(
+    pool: &RedisPool,
+    deployment: &Deployment,
+    numbers: u64,
+) -> Result<Drawn, DeploymentError> {
+    for _ in 0..DRAWS {
+        let mut call = DRAW_BATCH_NO.invoke().key(keys::DEPLOYMENT).key(keys::MINTED);
+        call.push_arg(deployment.prefix());
+        call.push_arg(keys::BATCH_PREFIX);
+        for _ in 0..DRAWN_AT_ONCE {
+            call.push_arg(ambient::entropy::random_u64() % numbers);
+        }
+        match call.run::<i64>(pool).await? {
+            OTHER_DEPLOYMENT => return Ok(Drawn::OtherDeployment),
+            // Not a loss of the whole deployment: what is there can still be scanned.
+            NO_HASH => return Err(DeploymentError::Lost("the hash of what was minted is none".to_owned())),
+            number => {
+                if let Some(number) = u32::try_from(number).ok().and_then(BatchNo::new) {
+                    return Ok(Drawn::Number(number));
+                }
+            }
+        }
+    }
+    Ok(Drawn::NearlyAllUsed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use redis::AsyncCommands;
+    use redis_pool::{Config, PoolMetrics};
+    use std::collections::BTreeSet;
+    use std::num::NonZeroUsize;
+    use std::sync::Arc;
+    use std::time::Duration;
+    use test_support::RedisServer;
+
+    const RECORD: &str =
+        r#"{"id":"ab","audit_origin":"o","created_at":"2026-02-16T12:00:00Z","tag_checks":{}}"#;
+
+    #[tokio::test]
+    async fn a_nearly_full_number_space_gives_each_unused_number_and_a_full_one_none() {
+        let redis = RedisServer::start().await;
+        let wait = Duration::from_secs(10);
+        let config = Config {
+            name: "test",
+            url: redis.url().parse().unwrap(),
+            slots: NonZeroUsize::MIN,
+            connections: NonZeroUsize::MIN,
+            wait,
+            command_timeout: wait,
+            open_for: redis_pool::OPEN_FOR,
+        };
+        let pool = RedisPool::new(config, Arc::new(ambient::SystemClock::new()), &PoolMetrics::default());
+        let mut link = redis.connection().await;
+        let () = link.set(keys::DEPLOYMENT, RECORD).await.unwrap();
+        let stored = crate::StoredDeployment::parse(RECORD.into()).unwrap();
+        let deployment = Deployment::of(&stored.into_record());
+        // All but the last two of 256: of 1,000 that are drawn, neither is among them once in 2,500 runs.
+        for number in 0..254 {
+            let () = link.hset(keys::MINTED, number, "012345").await.unwrap();
+        }
+        let mut drawn = BTreeSet::new();
+        for _ in 0..40 {
+            if let Drawn::Number(number) = draw(&pool, &deployment, 256).await.unwrap() {
+                drawn.insert(number.get());
+            }
+        }
+        assert_eq!(drawn.into_iter().collect::<Vec<_>>(), [254, 255]);
+        let () = link.hset(keys::MINTED, 254, "012345").await.unwrap();
+        let () = link.set("vt1:b:255", "a record without a note").await.unwrap();
+        assert_eq!(draw(&pool, &deployment, 256).await.unwrap(), Drawn::NearlyAllUsed);
+    }
+}

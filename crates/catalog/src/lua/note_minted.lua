@@ -1,0 +1,20 @@
+-- Notes of batches that were minted before there was such a hash what was minted under their numbers. What is noted already stays.
+-- KEYS: 1 deployment record  2 what was minted, by batch number (hash)  then batch records
+-- ARGV: 1 the beginning of the deployment record this process has seen  then for each record its batch number (decimal)
+-- Reply: how many were noted now, or -1 when the deployment is not that one, -3 when KEYS[2] is no hash.
+-- Worked: EVAL … 3 vt1:deployment vt1:bn vt1:b:4711 '{"id":"ab",' 4711 -> 1, then 0
+-- Complexity: O(records).
+assert(#KEYS >= 2 and #ARGV == #KEYS - 1, 'note_minted takes a number for each record')
+local standing = redis.call('GET', KEYS[1])
+if not standing or string.sub(standing, 1, #ARGV[1]) ~= ARGV[1] then return -1 end
+local kind = redis.call('TYPE', KEYS[2]).ok
+if kind ~= 'none' and kind ~= 'hash' then return -3 end
+local noted = 0
+for i = 3, #KEYS do
+  -- A record of another type is a fault that readers tell; here it says nothing.
+  local facts = redis.pcall('GETRANGE', KEYS[i], 4, 9)
+  if type(facts) == 'string' and #facts == 6 then
+    noted = noted + redis.call('HSETNX', KEYS[2], ARGV[i - 1], facts)
+  end
+end
+return noted

@@ -1,0 +1,131 @@
+//! What was minted, kept beside the batch records: `vt1:bn` holds for each batch number the size and the epoch of its batch.
+//!
+//! It is written in the same append as the batch record, and tells a batch whose record was lost from one that was never minted.
+//! Batches from before there was such a hash are noted once, by [`note_all`].
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use audit_chain::{Check, Write};
+use redis_pool::{RedisPool, Script};
+use tag_id::{BatchNo, Epoch, TagIndex};
+
+use crate::deployment::{Deployment, DeploymentError, DeploymentGate};
+use crate::deployment_record::StoredDeployment;
+use crate::keys;
+use crate::records::Batch;
+
+/// Keys that one step of the walk looks at.
+const KEYS_PER_STEP: u32 = 1_000;
+/// Pause between two steps, so that other work goes on in between.
+const BETWEEN_STEPS: Duration = Duration::from_millis(2);
+/// Bytes of a field's value: `u32be size ‖ u16be epoch`.
+const FACT_BYTES: usize = 6;
+
+static NOTE_MINTED: LazyLock<Script> =
+    LazyLock::new(|| Script::new("note_minted", include_str!("lua/note_minted.lua")));
+
+/// What was minted under one batch number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Minted {
+    /// How many tags: indexes 0 to `size − 1`.
+    pub size: u32,
+    /// Under which epoch.
+    pub epoch: Epoch,
+}
+
+impl Minted {
+    /// Reads a field's value; `None` where it is none.
+    #[must_use]
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let bytes: &[u8; FACT_BYTES] = bytes.try_into().ok()?;
+        let [a, b, c, d, epoch @ ..] = *bytes;
+        Some(Self { size: u32::from_be_bytes([a, b, c, d]), epoch: Epoch::new(u16::from_be_bytes(epoch))? })
+    }
+
+    /// Whether a tag of this index and epoch was minted.
+    #[must_use]
+    pub fn holds(&self, epoch: Epoch, index: TagIndex) -> bool {
+        self.epoch == epoch && index.get() < self.size
+    }
+}
+
+impl Batch {
+    /// What must hold for this batch to be written as a new one: its number is unused.
+    #[must_use]
+    pub fn number_is_unused(&self) -> [Check; 2] {
+        [
+            Check::Absent { key: keys::batch(self.batch_no).into() },
+            Check::FieldAbsent { key: keys::MINTED.into(), field: self.batch_no.to_string().into() },
+        ]
+    }
+
+    /// The write that notes what is minted with it.
+    #[must_use]
+    pub fn note_of_minting(&self) -> Write {
+        let facts = [&self.size.to_be_bytes()[..], &self.epoch.get().to_be_bytes()].concat();
+        Write::FieldSet { key: keys::MINTED.into(), field: self.batch_no.to_string().into(), value: facts }
+    }
+}
+
+/// Notes every batch that was minted before there was such a hash, and writes down in the deployment record that this was done; `None`
+/// where it was done before. Memory is bounded, and other work goes on meanwhile. A pass that was interrupted is made again from its
+/// beginning, which changes nothing of what was noted.
+///
+/// # Errors
+/// See [`DeploymentError`].
+pub async fn note_all(pool: &RedisPool, gate: &DeploymentGate) -> Result<Option<u64>, DeploymentError> {
+    let lost = |why: &str| DeploymentError::Lost(why.to_owned());
+    let deployment = gate.seen().ok_or_else(|| lost("no deployment record has been seen yet"))?;
+    let stored = StoredDeployment::read(pool).await?.ok_or_else(|| lost("the deployment record is gone"))?;
+    if stored.minted_noted() && exists(pool).await? {
+        return Ok(None);
+    }
+    let (mut cursor, mut noted) = (0_u64, 0);
+    loop {
+        let (next, numbers) = step(pool, cursor).await?;
+        noted += note(pool, deployment, &numbers).await?;
+        if next == 0 {
+            break;
+        }
+        cursor = next;
+        tokio::time::sleep(BETWEEN_STEPS).await;
+    }
+    gate.note_in_record(StoredDeployment::with_minted_noted).await?;
+    Ok(Some(noted))
+}
+
+async fn exists(pool: &RedisPool) -> Result<bool, DeploymentError> {
+    let mut exists = redis::cmd("EXISTS");
+    exists.arg(keys::MINTED);
+    Ok(matches!(pool.command(exists).await?, redis::Value::Int(1)))
+}
+
+/// The batch numbers that one step of the walk over all keys meets, and where the next step begins; 0 at the end.
+async fn step(pool: &RedisPool, cursor: u64) -> Result<(u64, Vec<BatchNo>), DeploymentError> {
+    let mut scan = redis::cmd("SCAN");
+    let pattern = format!("{}*", keys::BATCH_PREFIX);
+    scan.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(KEYS_PER_STEP);
+    let (next, found): (u64, Vec<String>) = redis::from_redis_value(pool.command(scan).await?)
+        .map_err(|error| redis_pool::Error::Reply { what: format!("SCAN: {error}") })?;
+    let number = |key: &String| key.strip_prefix(keys::BATCH_PREFIX)?.parse().ok().and_then(BatchNo::new);
+    Ok((next, found.iter().filter_map(number).collect()))
+}
+
+async fn note(
+    pool: &RedisPool,
+    deployment: &Deployment,
+    numbers: &[BatchNo],
+) -> Result<u64, DeploymentError> {
+    let mut noted = 0;
+    for some in numbers.chunks(KEYS_PER_STEP as usize) {
+        let mut call = NOTE_MINTED.invoke().key(keys::DEPLOYMENT).key(keys::MINTED);
+        some.iter().for_each(|number| call.push_key(keys::batch(*number)));
+        call.push_arg(deployment.prefix());
+        some.iter().for_each(|number| call.push_arg(number.get()));
+        let now: i64 = call.run(pool).await?;
+        let unreadable = || "the deployment record is another, or the hash of what was minted is none";
+        noted += u64::try_from(now).map_err(|_| DeploymentError::Lost(unreadable().to_owned()))?;
+    }
+    Ok(noted)
+}
