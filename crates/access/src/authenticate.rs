@@ -22,6 +22,7 @@ const INVALID: i64 = 1;
 const SUSPENDED: i64 = 2;
 const LOST: i64 = 3;
 const DAMAGED: i64 = 4;
+const TENANT_GONE: i64 = 5;
 
 /// A verified key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,8 +46,10 @@ pub enum Authenticated {
     Suspended,
     /// The deployment record is gone or another one.
     StateLost,
-    /// The key is right, and its tenant's record is gone or cannot be read.
-    TenantLost,
+    /// The key is right, and its tenant's record is of another type.
+    Damaged,
+    /// The key is right, and its tenant's record is gone.
+    TenantGone,
 }
 
 /// Whose `key` it is; `deployment_prefix` is what the deployment record must begin with.
@@ -91,7 +94,8 @@ pub async fn authenticate_holding(
         INVALID => Ok(Authenticated::Invalid),
         SUSPENDED => Ok(Authenticated::Suspended),
         LOST => Ok(Authenticated::StateLost),
-        DAMAGED => Ok(Authenticated::TenantLost),
+        DAMAGED => Ok(Authenticated::Damaged),
+        TENANT_GONE => Ok(Authenticated::TenantGone),
         other => Err(misshapen(format!("status {other}"))),
     }
 }

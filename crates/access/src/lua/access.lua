@@ -8,7 +8,7 @@
 -- Comparing digests with == tells an attacker nothing: they are SHA-256 of a whole key, which nobody can steer towards another's,
 -- and Lua compares interned strings by their address.
 
-local ACCESS_OK, ACCESS_INVALID, ACCESS_SUSPENDED, ACCESS_DAMAGED = 0, 1, 2, 4
+local ACCESS_OK, ACCESS_INVALID, ACCESS_SUSPENDED, ACCESS_DAMAGED, ACCESS_TENANT_GONE = 0, 1, 2, 4, 5
 -- The bit of the scope scan:partner.
 local ACCESS_SCAN_PARTNER = 8
 
@@ -22,8 +22,9 @@ end
 --   now      ms by Redis's clock
 --   record   the key's stored string, or false
 --   digest   SHA-256 of the key that was shown, 32 bytes
--- status 0: verified; 1: unknown, another secret, expired or revoked; 2: its tenant is suspended; 4: the record of its tenant, which was
--- written before the key's, is gone or cannot be read, which must not fail what else the script was asked. The tenant's id and the scopes (bits) are ''
+-- status 0: verified; 1: unknown, another secret, expired or revoked; 2: its tenant is suspended; 4: the tenant's record is of another
+-- type; 5: the tenant's record, which was written before the key's, is gone or says neither. Neither of these must fail what else the
+-- script was asked. The tenant's id and the scopes (bits) are ''
 -- and 0 but for status 0.
 -- Worked: access_verify(1771243200000, <record of tenant acme, scope scan:partner>, <its digest>) -> 0, 'acme', 8
 -- Redis calls: GETRANGE, none for tenant "default". The tenant's key follows from the record, so it is not among KEYS. Complexity: O(1).
@@ -38,10 +39,12 @@ local function access_verify(now, record, digest)
   local tenant = string.sub(record, 45, 44 + length)
   if tenant ~= 'default' then
     local state = redis.pcall('GETRANGE', 'vt1:tn:' .. tenant, 0, 0)
-    if state == '\0' then
+    if type(state) == 'table' then
+      return ACCESS_DAMAGED, '', 0
+    elseif state == '\0' then
       return ACCESS_SUSPENDED, '', 0
     elseif state ~= '\1' then
-      return ACCESS_DAMAGED, '', 0
+      return ACCESS_TENANT_GONE, '', 0
     end
   end
   return ACCESS_OK, tenant, scopes

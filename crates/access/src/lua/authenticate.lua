@@ -3,7 +3,7 @@
 -- KEYS   1 the key's record · 2 deployment record
 -- ARGV   1 digest, SHA-256 of the key that was shown (32 bytes) · 2 beginning of the deployment record this process has seen
 -- Reply  { status, scopes, tenant }: status 0 verified, 1 invalid, 2 its tenant is suspended, 3 the deployment is gone or another,
---        4 the tenant's record cannot be read · scopes (bits, integer) · the tenant's id; 0 and '' but for status 0
+--        4 the tenant's record is of another type, 5 it is gone · scopes (bits, integer) · the tenant's id; 0 and '' but for status 0
 -- Worked: EVALSHA <sha> 2 vt1:k:0123abcd vt1:deployment  <32 bytes> '{"id":"ab"'  -> { 0, 8, 'acme' }
 -- Redis calls: TIME, MGET, GETRANGE. Complexity: O(1).
 assert(#KEYS == 2 and #ARGV == 2, 'authenticate takes 2 keys and 2 arguments')

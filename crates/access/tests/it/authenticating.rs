@@ -80,9 +80,9 @@ async fn a_key_whose_tenant_has_no_readable_record_is_told_apart_from_an_unknown
     let (key, _) = place.key("acme").await;
     let mut link = place.redis.connection().await;
     let () = link.del("vt1:tn:acme").await.unwrap();
-    assert_eq!(ask(&place, &key).await, Authenticated::TenantLost);
+    assert_eq!(ask(&place, &key).await, Authenticated::TenantGone);
     let () = link.rpush("vt1:tn:acme", "of another type").await.unwrap();
-    assert_eq!(ask(&place, &key).await, Authenticated::TenantLost);
+    assert_eq!(ask(&place, &key).await, Authenticated::Damaged);
     assert_eq!(ask(&place, &ApiKey::generate()).await, Authenticated::Invalid);
 }
 

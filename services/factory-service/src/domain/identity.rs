@@ -94,10 +94,9 @@ impl Authenticator {
                     .report_lost("an API key was looked up and the deployment record was gone or another");
                 Err(Refusal::Store(errors::state_lost()))
             }
-            Authenticated::TenantLost => Err(Refusal::Store(errors::record_lost(&format_args!(
-                "the record of the tenant of API key {}",
-                key.id()
-            )))),
+            Authenticated::Damaged | Authenticated::TenantGone => Err(Refusal::Store(errors::record_lost(
+                &format_args!("the record of the tenant of API key {}", key.id()),
+            ))),
         }
     }
 }

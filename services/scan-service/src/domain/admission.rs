@@ -112,15 +112,17 @@ impl Admission {
                 Ok(Ok(key.id()))
             }
             Authenticated::Principal(_) => Ok(Err(KeyRefusal::Forbidden)),
-            Authenticated::Invalid | Authenticated::Suspended => Ok(Err(KeyRefusal::Invalid)),
+            Authenticated::Invalid | Authenticated::Suspended | Authenticated::TenantGone => {
+                Ok(Err(KeyRefusal::Invalid))
+            }
             Authenticated::StateLost => {
                 self.durable
                     .report_lost("a partner key was looked up and the deployment record was gone or another");
                 Err(NotAdmitted::StateLost)
             }
-            Authenticated::TenantLost => {
-                let lost = format_args!("the record of the tenant of API key {}", key.id());
-                Err(NotAdmitted::NotOpen(service_kit::errors::record_lost(&lost)))
+            Authenticated::Damaged => {
+                let what = "authenticate: the tenant's record cannot be read".to_owned();
+                Err(NotAdmitted::Redis(redis_pool::Error::Reply { what }))
             }
         }
     }
