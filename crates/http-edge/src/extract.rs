@@ -7,7 +7,7 @@
 //! serde would read for something else is refused: an array for an object, and where a field asks for it with
 //! [`as_name`], an object for a name.
 
-use crate::body::TooSlow;
+use crate::body::{TooManyBodies, TooSlow};
 use crate::error::ApiError;
 use axum::Json;
 use axum::body::{Body, Bytes};
@@ -189,6 +189,9 @@ fn body_error(rejection: &BytesRejection) -> ApiError {
     while let Some(error) = cause {
         if error.is::<TooSlow>() {
             return ApiError::RequestTimeout;
+        }
+        if error.is::<TooManyBodies>() {
+            return ApiError::service_overloaded(ambient::entropy::random_u64());
         }
         cause = error.source();
     }

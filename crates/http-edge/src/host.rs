@@ -1,13 +1,22 @@
-//! What `Host` must be (RFC 9112 §3.2): a proxy in front may route by one that we would not have read.
+//! What the request target and `Host` must be (RFC 9112 §3.2): a proxy in front may route by one that we would not have read.
 
 use http::header::HOST;
 use http::uri::Authority;
-use http::{HeaderMap, Version};
+use http::{HeaderMap, Method, Uri, Version};
 use std::net::Ipv6Addr;
 
 /// Why a request's `Host` is refused. The connection notes it on the request, and the edge answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct UnfitHost(pub(crate) &'static str);
+
+/// Looks at the target: a path, an absolute URI or `*`; the authority form is for `CONNECT` alone.
+pub(crate) fn check_target(method: &Method, target: &Uri) -> Result<(), UnfitHost> {
+    let only_authority = target.scheme().is_none() && target.authority().is_some();
+    if only_authority && method != Method::CONNECT {
+        return Err(UnfitHost("the request target takes a path, e.g. /v1/health"));
+    }
+    Ok(())
+}
 
 /// Looks at `Host`: HTTP/1.1 takes it once, HTTP/1.0 at most once, and both as a host with or without a port.
 pub(crate) fn check(version: Version, headers: &HeaderMap) -> Result<(), UnfitHost> {

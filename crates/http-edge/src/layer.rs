@@ -12,7 +12,7 @@
 //! The time limit ends when the response's head is there; a streamed body may take as long as its reader keeps
 //! reading (see [`crate::ServeConfig::write_timeout`]).
 
-use crate::body::{self, TooLarge};
+use crate::body::{self, BodyBounds, Budget, TooLarge};
 use crate::error::ApiError;
 use crate::host::UnfitHost;
 use crate::http_metrics::{HttpMetrics, RouteMetrics, UNMATCHED, method_label};
@@ -61,11 +61,18 @@ pub struct EdgeConfig {
     pub body_limit: usize,
     /// Longest time a handler waits for the whole body, else 408; shorter than `timeout`. Default 5 s.
     pub body_timeout: Duration,
+    /// What the bodies of all requests may take in memory together, bytes, else 429 `service-overloaded`. Default 16 MiB.
+    pub bodies_limit: usize,
 }
 
 impl Default for EdgeConfig {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(10), body_limit: 64 * 1024, body_timeout: Duration::from_secs(5) }
+        Self {
+            timeout: Duration::from_secs(10),
+            body_limit: 64 * 1024,
+            body_timeout: Duration::from_secs(5),
+            bodies_limit: 16 * 1024 * 1024,
+        }
     }
 }
 
@@ -129,6 +136,7 @@ pub struct Edge {
 
 struct Shared {
     config: EdgeConfig,
+    bodies: BodyBounds,
     areas: Vec<Area>,
     clock: Arc<dyn Clock>,
     metrics: HttpMetrics,
@@ -138,7 +146,9 @@ impl Edge {
     /// An edge with these limits, whose metrics go to `registry`. Of several areas that hold a path the first counts.
     pub fn new(config: EdgeConfig, areas: Vec<Area>, clock: Arc<dyn Clock>, registry: &mut Registry) -> Self {
         let metrics = HttpMetrics::new(registry);
-        Self { shared: Arc::new(Shared { config, areas, clock, metrics }), parameters: None }
+        let budget = Arc::new(Budget::new(config.bodies_limit));
+        let bodies = BodyBounds { limit: config.body_limit, within: config.body_timeout, budget };
+        Self { shared: Arc::new(Shared { config, bodies, areas, clock, metrics }), parameters: None }
     }
 
     /// The same edge, which refuses a query that a route does not take before anything else of the request is looked at.
@@ -225,8 +235,7 @@ where
             let refused = exchange.answer(refusal.into_response());
             return Box::pin(std::future::ready(Ok(refused)));
         }
-        let config = &exchange.shared.config;
-        if let Err(TooLarge) = body::bound(&mut request, config.body_limit, config.body_timeout) {
+        if let Err(TooLarge) = body::bound(&mut request, &exchange.shared.bodies) {
             let refused = exchange.answer(ApiError::ContentTooLarge.into_response());
             return Box::pin(std::future::ready(Ok(refused)));
         }

@@ -5,44 +5,46 @@
 //! has passed and the rest was cut. Failing to accept one connection is never fatal: a client that gave up is
 //! nothing, and running out of file descriptors is logged and waited out.
 
+use crate::client_ip::TrustedProxies;
+use crate::connection::Server;
+use crate::connections::{Connection, ConnectionMetrics, Connections};
 use crate::error::ApiError;
-use crate::host;
-use crate::stream::{BoundedStream, Bounds, Handling, Phase};
 use axum::Router;
-use axum::body::{Body, HttpBody};
-use axum::extract::{FromRequestParts, Request};
-use axum::response::Response;
-use axum::routing::future::RouteFuture;
-use bytes::Bytes;
+use axum::extract::FromRequestParts;
 use http::request::Parts;
-use http_body::{Frame, SizeHint};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::Service;
+
+/// Connections that the kernel keeps while they wait to be accepted.
+const BACKLOG: u32 = 1_024;
 
 /// Pause after a failed accept, in which file descriptors may come free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// The answer to a client that has as many connections as it may have.
+const TOO_MANY: &[u8] =
+    b"HTTP/1.1 429 Too Many Requests\r\nconnection: close\r\ncontent-length: 0\r\nretry-after: 1\r\n\r\n";
+
 /// The bounds of a server.
 #[derive(Debug, Clone)]
 pub struct ServeConfig {
-    /// Most connections at once; further ones wait unaccepted. Default 10,000.
+    /// Most connections at once. For a further one the connection that is idle for longest is closed; if none is idle, it
+    /// waits. Default 10,000.
     pub max_connections: NonZeroUsize,
+    /// Most connections of one client, by IPv4 address or IPv6 /64; a further one gets a bare 429. Default 256.
+    pub max_connections_per_client: NonZeroUsize,
+    /// Proxies, which have no bound of their own: their connections are those of many clients. Default none.
+    pub proxies: TrustedProxies,
+    /// Where connections are counted.
+    pub metrics: ConnectionMetrics,
     /// Longest time for a request's head, else the connection is dropped. Default 5 s.
     pub header_timeout: Duration,
     /// Longest time a connection may idle between requests: longer than a load balancer's in front. Default 75 s.
@@ -61,6 +63,9 @@ impl Default for ServeConfig {
     fn default() -> Self {
         Self {
             max_connections: NonZeroUsize::new(10_000).expect("10,000 is not zero"),
+            max_connections_per_client: NonZeroUsize::new(256).expect("256 is not zero"),
+            proxies: TrustedProxies::default(),
+            metrics: ConnectionMetrics::default(),
             header_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(75),
             write_timeout: Duration::from_secs(30),
@@ -100,16 +105,16 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Drained {
     let server = Server::new(app.with_state(()), &config);
-    let slots = Arc::new(Semaphore::new(config.max_connections.get().min(Semaphore::MAX_PERMITS)));
+    let table = Connections::new(&config);
     let connections = TaskTracker::new();
     let mut shutdown = pin!(shutdown);
     loop {
-        let (tcp, peer, slot) = tokio::select! {
+        let (tcp, peer, admitted) = tokio::select! {
             biased;
             () = &mut shutdown => break,
-            accepted = accept(&listener, &slots) => accepted,
+            admitted = admit(&listener, &table) => admitted,
         };
-        connections.spawn(server.clone().connection(tcp, peer, slot));
+        connections.spawn(server.clone().connection(tcp, peer, admitted));
     }
     drop(listener);
     connections.close();
@@ -123,6 +128,18 @@ pub async fn serve(
         tracing::warn!(connections = cut, "shut down: requests were cut at the drain's limit");
     }
     Drained { cut }
+}
+
+/// Listens on `bind`. A port that was just left can be listened on again at once.
+///
+/// # Errors
+///
+/// The operating system's, e.g. that the address is in use.
+pub fn listen(bind: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if bind.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(bind)?;
+    socket.listen(BACKLOG)
 }
 
 /// Done at the first `SIGTERM` or `SIGINT` after this call.
@@ -142,17 +159,27 @@ pub fn shutdown_signal() -> io::Result<impl Future<Output = ()> + Send + 'static
     })
 }
 
-async fn accept(
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
-    let slot = Arc::clone(slots).acquire_owned().await.expect("the semaphore is never closed");
+/// The next connection that there is room for.
+async fn admit(listener: &TcpListener, table: &Arc<Connections>) -> (TcpStream, SocketAddr, Connection) {
+    loop {
+        let (tcp, peer) = accept(listener).await;
+        match table.admit(peer.ip()).await {
+            Some(admitted) => return (tcp, peer, admitted),
+            None => {
+                // all or nothing, and never waited for
+                let _ = tcp.try_write(TOO_MANY);
+            }
+        }
+    }
+}
+
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok((tcp, peer)) => {
                 // a refusal costs latency, not correctness
                 let _ = tcp.set_nodelay(true);
-                return (tcp, peer, slot);
+                return (tcp, peer);
             }
             Err(error) if is_the_clients(&error) => {}
             Err(error) => {
@@ -166,108 +193,4 @@ async fn accept(
 fn is_the_clients(error: &io::Error) -> bool {
     use io::ErrorKind as K;
     matches!(error.kind(), K::ConnectionAborted | K::ConnectionReset | K::ConnectionRefused | K::Interrupted)
-}
-
-#[derive(Clone)]
-struct Server {
-    app: Router,
-    http: http1::Builder,
-    bounds: Bounds,
-    finish: CancellationToken,
-    cut: CancellationToken,
-}
-
-impl Server {
-    fn new(app: Router, config: &ServeConfig) -> Self {
-        let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new())
-            .header_read_timeout(None)
-            .max_header_size(config.max_header_bytes)
-            .max_buf_size(config.max_header_bytes.saturating_mul(2).max(32 * 1024));
-        let bounds =
-            Bounds { idle: config.idle_timeout, head: config.header_timeout, write: config.write_timeout };
-        Self { app, http, bounds, finish: CancellationToken::new(), cut: CancellationToken::new() }
-    }
-
-    /// One connection from its first byte to its last; an error is the client's affair and ends it.
-    async fn connection(self, tcp: TcpStream, peer: SocketAddr, slot: OwnedSemaphorePermit) {
-        let phase = Phase::default();
-        let io = TokioIo::new(BoundedStream::new(tcp, self.bounds, phase.clone()));
-        let service = ConnectionService { app: self.app, peer: PeerAddr(peer), phase };
-        let mut connection = pin!(self.http.serve_connection(io, service));
-        tokio::select! {
-            biased;
-            _ = connection.as_mut() => return drop(slot),
-            () = self.finish.cancelled() => connection.as_mut().graceful_shutdown(),
-        }
-        tokio::select! {
-            biased;
-            _ = connection => {}
-            () = self.cut.cancelled() => {}
-        }
-    }
-}
-
-/// The app as seen by one connection.
-struct ConnectionService {
-    app: Router,
-    peer: PeerAddr,
-    phase: Phase,
-}
-
-impl hyper::service::Service<Request<Incoming>> for ConnectionService {
-    type Response = Response<HeldBody>;
-    type Error = Infallible;
-    type Future = Handled;
-
-    fn call(&self, mut request: Request<Incoming>) -> Handled {
-        let handling = self.phase.begin();
-        request.extensions_mut().insert(self.peer);
-        if let Err(unfit) = host::check(request.version(), request.headers()) {
-            request.extensions_mut().insert(unfit);
-        }
-        Handled { future: self.app.clone().call(request.map(Body::new)), handling: Some(handling) }
-    }
-}
-
-/// The answer to one request, and the mark that it is being worked on.
-struct Handled {
-    future: RouteFuture<Infallible>,
-    handling: Option<Handling>,
-}
-
-impl Future for Handled {
-    type Output = Result<Response<HeldBody>, Infallible>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let response = ready!(Pin::new(&mut self.future).poll(cx))?;
-        let handling = self.handling.take();
-        Poll::Ready(Ok(response.map(|body| HeldBody { body, _handling: handling })))
-    }
-}
-
-/// A response's body that holds the mark until it is sent: a long export is no idle connection.
-struct HeldBody {
-    body: Body,
-    _handling: Option<Handling>,
-}
-
-impl HttpBody for HeldBody {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }

@@ -6,16 +6,18 @@
 //! While a request is being handled nothing is bounded here: the edge holds the handler and the body to time.
 //!
 //! hyper has one timer for idle and head together, which would make slow heads as cheap as idle connections; so it
-//! is switched off in favour of these two. Where a request begins and ends the stream learns from [`Phase`].
+//! is switched off in favour of these two. Whether a request is being handled the stream learns from [`Phase`], and
+//! whether a head has begun from [`Framing`], also behind a request that is still being handled.
 //!
 //! Closing lingers: after our side is shut, what the client is still sending is read and dropped for a moment.
 //! Otherwise the kernel would answer it with a reset, which may destroy the refusal before the client has read it.
+//! Only a connection that ends in the middle of a response is reset, so that no client takes the part for the whole.
 
+use crate::framing::Framing;
+use crate::phase::Phase;
 use std::future::Future;
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -27,32 +29,6 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// Most bytes that are read and dropped while closing lingers.
 const LINGER_BYTES: usize = 256 * 1024;
-
-/// Whether a request is being handled on this connection: odd while it is, and another number for each change.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Phase(Arc<AtomicU32>);
-
-impl Phase {
-    /// A request's head is complete; it is being handled until the returned mark is dropped.
-    pub(crate) fn begin(&self) -> Handling {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Handling(self.clone())
-    }
-
-    fn get(&self) -> u32 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// A request is being handled.
-#[derive(Debug)]
-pub(crate) struct Handling(Phase);
-
-impl Drop for Handling {
-    fn drop(&mut self) {
-        self.0.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
 
 /// The bounds of one connection.
 #[derive(Debug, Clone, Copy)]
@@ -68,63 +44,72 @@ pub(crate) struct BoundedStream {
     tcp: TcpStream,
     bounds: Bounds,
     phase: Phase,
-    /// The phase at the last read, and whether bytes came since.
-    seen: u32,
-    head_began: bool,
+    framing: Framing,
+    /// What the wait that `read` bounds is for.
+    wait: Wait,
     read: Timer,
     write: Timer,
+    /// The socket did not take all that hyper offered last.
+    unsent: bool,
     lingered: Option<usize>,
+}
+
+/// A wait for bytes: between which requests, and whether for the rest of a head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Wait {
+    changes: u32,
+    in_head: bool,
 }
 
 impl BoundedStream {
     pub(crate) fn new(tcp: TcpStream, bounds: Bounds, phase: Phase) -> Self {
-        let seen = phase.get();
+        let wait = Wait { changes: phase.changes(), in_head: true };
         Self {
             tcp,
             bounds,
             phase,
-            seen,
-            head_began: true,
+            framing: Framing::default(),
+            wait,
             read: Timer::default(),
             write: Timer::default(),
+            unsent: false,
             lingered: None,
         }
     }
 
     /// The read that found nothing: an error once the bound of this wait is passed.
     fn wait_for_bytes(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let phase = self.phase.get();
-        if phase != self.seen {
-            self.seen = phase;
-            self.head_began = false;
+        let changes = self.phase.changes();
+        // The first head is waited for from the connection's opening.
+        let wait = Wait { changes, in_head: changes == 0 || self.framing.in_head() };
+        if wait != self.wait {
+            self.wait = wait;
             self.read.stop();
         }
-        if phase % 2 == 1 {
+        if self.phase.is_busy() {
             return Poll::Pending;
         }
-        let bound = if self.head_began { self.bounds.head } else { self.bounds.idle };
+        let bound = if wait.in_head { self.bounds.head } else { self.bounds.idle };
         self.read.poll(bound, cx)
     }
 
-    /// Starts the idle wait at the flush that ends a response: a read that was pending while the request was handled
-    /// is not tried again by hyper until bytes come, so nothing else would.
+    /// Starts the wait for the next request at the flush that ends a response: a read that was pending while the request
+    /// was handled is not tried again by hyper until bytes come, so nothing else would.
     fn response_may_be_over(&mut self, cx: &mut Context<'_>) {
-        if self.phase.get() != self.seen {
+        if self.phase.changes() != self.wait.changes {
             // it begins here and cannot have run out
             let _ = self.wait_for_bytes(cx);
         }
     }
 
-    fn bytes_came(&mut self) {
-        let phase = self.phase.get();
-        if !self.head_began || phase != self.seen {
-            self.seen = phase;
-            self.head_began = true;
-            self.read.stop();
-        }
-    }
-
-    fn written<T>(&mut self, outcome: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+    /// Notes a write of `offered` bytes.
+    fn wrote(
+        &mut self,
+        outcome: Poll<io::Result<usize>>,
+        offered: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        self.unsent = !matches!(outcome, Poll::Ready(Ok(taken)) if taken >= offered);
         if outcome.is_ready() {
             self.write.stop();
             return outcome;
@@ -142,9 +127,10 @@ impl AsyncRead for BoundedStream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
         match Pin::new(&mut self.tcp).poll_read(cx, buf) {
             Poll::Ready(outcome) => {
-                self.bytes_came();
+                self.framing.follow(&mut buf.filled_mut()[before..]);
                 Poll::Ready(outcome)
             }
             Poll::Pending => self.wait_for_bytes(cx),
@@ -155,7 +141,7 @@ impl AsyncRead for BoundedStream {
 impl AsyncWrite for BoundedStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.tcp).poll_write(cx, buf);
-        self.written(outcome, cx)
+        self.wrote(outcome, buf.len(), cx)
     }
 
     fn poll_write_vectored(
@@ -164,7 +150,7 @@ impl AsyncWrite for BoundedStream {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs);
-        self.written(outcome, cx)
+        self.wrote(outcome, bufs.iter().map(|buf| buf.len()).sum(), cx)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -193,6 +179,17 @@ impl AsyncWrite for BoundedStream {
             if outcome.is_err() || buf.filled().is_empty() || lingered > LINGER_BYTES {
                 return Poll::Ready(Ok(()));
             }
+        }
+    }
+}
+
+impl Drop for BoundedStream {
+    /// Resets the connection if the client has got a part of a response: of a response without a length, HTTP/1.0 has no
+    /// other sign that it was cut, and a proxy that speaks it would pass the part on as the whole.
+    fn drop(&mut self) {
+        if self.unsent || self.phase.is_response_incomplete() {
+            // without it the close is an ordinary one, which other clients notice too
+            let _ = self.tcp.set_zero_linger();
         }
     }
 }

@@ -4,7 +4,6 @@ use crate::app::{App, SHORT, endless, one_response, problem, routes, to_end, wit
 use axum::routing::get;
 use http_edge::{Area, EdgeConfig, ServeConfig};
 use parking_lot::Mutex;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -190,15 +189,74 @@ async fn an_oversized_head_is_431_and_a_long_path_no_harm() {
 }
 
 #[tokio::test]
-async fn connections_over_the_maximum_wait_until_one_is_free() {
-    let one = ServeConfig { max_connections: NonZeroUsize::MIN, ..ServeConfig::default() };
-    let app = server(one).await;
-    let request = b"GET /ok HTTP/1.1\r\nhost: a\r\n\r\n";
-    let mut first = app.sent(request).await;
-    one_response(&mut first).await;
-    let mut second = app.sent(request).await;
-    let too_soon = tokio::time::timeout(SHORT, second.read_u8()).await;
-    assert!(too_soon.is_err(), "the second connection was served beside the first");
-    drop(first);
-    assert!(one_response(&mut second).await.starts_with("HTTP/1.1 200"));
+async fn a_partial_head_behind_a_pipelined_request_meets_the_heads_deadline() {
+    let app = server(ServeConfig { header_timeout: SHORT, ..ServeConfig::default() }).await;
+    for behind in ["GET /ok HT", "POST /echo HTTP/1.1\r\nhost: a\r\ncontent-le"] {
+        for first in [
+            "GET /ok HTTP/1.1\r\nhost: a\r\n\r\n",
+            "POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nabc",
+            "POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        ] {
+            let answer = app.raw(format!("{first}{behind}").as_bytes()).await;
+            assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_empty_line_behind_a_request_begins_no_head() {
+    let config = ServeConfig { header_timeout: SHORT, ..ServeConfig::default() };
+    let app = server(config).await;
+    let mut stream = app.sent(b"GET /ok HTTP/1.1\r\nhost: a\r\n\r\n\r\n").await;
+    one_response(&mut stream).await;
+    tokio::time::sleep(3 * SHORT).await;
+    stream.write_all(b"GET /ok HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    assert!(one_response(&mut stream).await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn the_handler_gets_a_body_as_one_piece_that_holds_no_more_than_it_must() {
+    let pieces = axum::routing::post(|body: axum::body::Body| async move {
+        let mut body = std::pin::pin!(body);
+        let mut sizes = Vec::new();
+        while let Some(frame) = http_body_util::BodyExt::frame(&mut body).await {
+            sizes.push(frame.unwrap().into_data().unwrap().len());
+        }
+        format!("{sizes:?}")
+    });
+    let app =
+        App::spawn_with(routes().route("/pieces", pieces), EdgeConfig::default(), ServeConfig::default())
+            .await;
+    let chunks = (0..1_000).map(|_| Ok::<_, std::io::Error>("x"));
+    let chunked = reqwest::Body::wrap_stream(futures_util::stream::iter(chunks));
+    assert_eq!(app.post("/pieces", "text/plain", chunked).await.text().await.unwrap(), "[1000]");
+    assert_eq!(app.post("/pieces", "text/plain", vec![b'x'; 65_536]).await.text().await.unwrap(), "[65536]");
+    assert_eq!(app.post("/pieces", "text/plain", "").await.text().await.unwrap(), "[]");
+}
+
+#[tokio::test]
+async fn bodies_that_would_take_more_memory_together_than_they_may_are_429_and_the_memory_comes_back() {
+    let limits = EdgeConfig { bodies_limit: 150_000, ..EdgeConfig::default() };
+    let app = edge(limits).await;
+    let begin = async || {
+        let head = "POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 60000\r\n\r\n";
+        app.sent(&[head.as_bytes(), &[b'x'; 59_999]].concat()).await
+    };
+    let mut two = [begin().await, begin().await];
+    let refused = async || app.post("/echo", "text/plain", vec![b'x'; 60_000]).await;
+    test_support::eventually("a third body is turned away", crate::app::PATIENCE, async || {
+        refused().await.status() == 429
+    })
+    .await;
+    let third = refused().await;
+    let seconds: u64 = third.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=5).contains(&seconds));
+    problem(third, 429, "service-overloaded").await;
+    assert_eq!(app.get("/ok").await.status(), 200, "a request without a body is served");
+    for stream in &mut two {
+        stream.write_all(b"x").await.unwrap();
+        assert!(one_response(stream).await.starts_with("HTTP/1.1 200"));
+    }
+    assert_eq!(refused().await.status(), 200);
 }

@@ -1,6 +1,6 @@
 //! From the first request to the last: keep-alive, the drain, and what is cut at its limit.
 
-use crate::app::{App, SHORT, one_response, routes, to_end, within};
+use crate::app::{App, SHORT, endless, one_response, routes, to_end, within};
 use axum::routing::get;
 use http_edge::{Drained, EdgeConfig, ServeConfig};
 use std::sync::Arc;
@@ -75,23 +75,15 @@ async fn an_unused_server_stops_at_once() {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_takes_its_handler_with_it() {
-    struct Left(Option<tokio::sync::oneshot::Sender<()>>);
-    let (left, gone) = tokio::sync::oneshot::channel::<()>();
-    let held = Arc::new(parking_lot::Mutex::new(Left(Some(left))));
-    let entered = Arc::new(Notify::new());
-    let inside = Arc::clone(&entered);
-    let router = routes().route(
-        "/held",
-        get(move || async move {
-            let _left = held.lock().0.take();
-            inside.notify_one();
-            std::future::pending::<()>().await;
-        }),
-    );
+async fn a_client_that_goes_away_takes_its_response_with_it() {
+    let (held, mut dropped) = tokio::sync::oneshot::channel();
+    let held = Arc::new(parking_lot::Mutex::new(Some(held)));
+    let route = get(move || {
+        let held = held.lock().take().unwrap();
+        async move { endless(&[b'x'; 1_024], held) }
+    });
+    let router = routes().route("/endless", route);
     let app = App::spawn_with(router, EdgeConfig::default(), ServeConfig::default()).await;
-    let stream = app.sent(b"GET /held HTTP/1.1\r\nhost: a\r\n\r\n").await;
-    within(entered.notified()).await;
-    drop(stream);
-    assert!(within(gone).await.is_err(), "the handler should be dropped");
+    drop(app.sent(b"GET /endless HTTP/1.1\r\nhost: a\r\n\r\n").await);
+    assert!(within(&mut dropped).await.is_err(), "the body should be dropped");
 }

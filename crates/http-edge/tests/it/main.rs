@@ -4,6 +4,9 @@
 
 mod app;
 mod bounds;
+mod connections;
+mod cut;
+mod framing;
 mod headers;
 mod lifecycle;
 mod log;

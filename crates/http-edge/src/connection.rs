@@ -1,0 +1,158 @@
+//! One connection: HTTP/1.1 on hyper, each request handed to the app, until the client, the drain or a bound ends it.
+
+use crate::connections::Connection;
+use crate::host;
+use crate::phase::{Handling, Phase};
+use crate::serve::{PeerAddr, ServeConfig};
+use crate::stream::{BoundedStream, Bounds};
+use axum::Router;
+use axum::body::{Body, HttpBody};
+use axum::extract::Request;
+use axum::response::Response;
+use axum::routing::future::RouteFuture;
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+use tower::Service;
+
+/// What all connections share.
+#[derive(Clone)]
+pub(crate) struct Server {
+    app: Router,
+    http: http1::Builder,
+    bounds: Bounds,
+    /// Told when no further request is to be begun.
+    pub(crate) finish: CancellationToken,
+    /// Told when nothing is waited for any more.
+    pub(crate) cut: CancellationToken,
+}
+
+impl Server {
+    pub(crate) fn new(app: Router, config: &ServeConfig) -> Self {
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new())
+            .header_read_timeout(None)
+            // A client that has sent its last request and said so still gets the answer.
+            .half_close(true)
+            .max_header_size(config.max_header_bytes)
+            .max_buf_size(config.max_header_bytes.saturating_mul(2).max(32 * 1024));
+        let bounds =
+            Bounds { idle: config.idle_timeout, head: config.header_timeout, write: config.write_timeout };
+        Self { app, http, bounds, finish: CancellationToken::new(), cut: CancellationToken::new() }
+    }
+
+    /// One connection from its first byte to its last; an error is the client's affair and ends it.
+    pub(crate) async fn connection(self, tcp: TcpStream, peer: SocketAddr, admitted: Connection) {
+        let phase = admitted.phase().clone();
+        let io = TokioIo::new(BoundedStream::new(tcp, self.bounds, phase.clone()));
+        let service = ConnectionService { app: self.app, peer: PeerAddr(peer), phase: phase.clone() };
+        let mut connection = pin!(self.http.serve_connection(io, service));
+        tokio::select! {
+            biased;
+            _ = connection.as_mut() => return,
+            () = self.finish.cancelled() => {}
+            // A request that came in this very moment is still answered.
+            () = admitted.displaced() => if !phase.is_busy() { return },
+        }
+        connection.as_mut().graceful_shutdown();
+        tokio::select! {
+            biased;
+            _ = connection => {}
+            () = self.cut.cancelled() => {}
+        }
+    }
+}
+
+/// The app as seen by one connection.
+struct ConnectionService {
+    app: Router,
+    peer: PeerAddr,
+    phase: Phase,
+}
+
+impl hyper::service::Service<Request<Incoming>> for ConnectionService {
+    type Response = Response<HeldBody>;
+    type Error = Infallible;
+    type Future = Handled;
+
+    fn call(&self, mut request: Request<Incoming>) -> Handled {
+        let handling = self.phase.begin();
+        request.extensions_mut().insert(self.peer);
+        let target = host::check_target(request.method(), request.uri());
+        if let Err(unfit) = target.and_then(|()| host::check(request.version(), request.headers())) {
+            request.extensions_mut().insert(unfit);
+        }
+        Handled { future: self.app.clone().call(request.map(Body::new)), handling: Some(handling) }
+    }
+}
+
+/// The answer to one request, and the mark that it is being worked on.
+struct Handled {
+    future: RouteFuture<Infallible>,
+    handling: Option<Handling>,
+}
+
+impl Future for Handled {
+    type Output = Result<Response<HeldBody>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let response = ready!(Pin::new(&mut self.future).poll(cx))?;
+        let handling = self.handling.take();
+        Poll::Ready(Ok(response.map(|body| HeldBody::new(body, handling))))
+    }
+}
+
+/// A response's body that holds the mark until it is sent: a long export is no idle connection.
+struct HeldBody {
+    body: Body,
+    handling: Option<Handling>,
+}
+
+impl HeldBody {
+    fn new(body: Body, handling: Option<Handling>) -> Self {
+        let held = Self { body, handling };
+        held.set_incomplete(!held.body.is_end_stream());
+        held
+    }
+
+    fn set_incomplete(&self, incomplete: bool) {
+        if let Some(handling) = &self.handling {
+            handling.phase().set_response_incomplete(incomplete);
+        }
+    }
+}
+
+impl HttpBody for HeldBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        match &frame {
+            Some(Err(error)) => tracing::error!(%error, "a response was cut: its body could not be made"),
+            Some(Ok(_)) if !self.body.is_end_stream() => {}
+            Some(Ok(_)) | None => self.set_incomplete(false),
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,169 @@
+//! Who may open a connection, and which one is closed for another.
+
+use crate::app::{App, PATIENCE, SHORT, one_response, routes, to_end, within};
+use axum::routing::get;
+use http_edge::{ConnectionMetrics, EdgeConfig, ServeConfig, metrics_registry};
+use prometheus_client::registry::Registry;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use test_support::eventually;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::Notify;
+
+const REQUEST: &[u8] = b"GET /ok HTTP/1.1\r\nhost: a\r\n\r\n";
+
+fn limits(total: usize, per_client: usize) -> (ServeConfig, Registry) {
+    let number = |number| NonZeroUsize::new(number).unwrap();
+    let mut registry = metrics_registry();
+    let config = ServeConfig {
+        max_connections: number(total),
+        max_connections_per_client: number(per_client),
+        metrics: ConnectionMetrics::register(&mut registry),
+        ..ServeConfig::default()
+    };
+    (config, registry)
+}
+
+async fn server(config: ServeConfig) -> App {
+    App::spawn_with(routes(), EdgeConfig::default(), config).await
+}
+
+/// A connection from `127.0.0.<host>` on which a request was answered.
+async fn used(app: &App, host: u8) -> TcpStream {
+    let mut stream = from(app.addr, host).await;
+    stream.write_all(REQUEST).await.unwrap();
+    assert!(one_response(&mut stream).await.starts_with("HTTP/1.1 200"));
+    stream
+}
+
+async fn from(server: SocketAddr, host: u8) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from(([127, 0, 0, host], 0))).unwrap();
+    within(socket.connect(server)).await.unwrap()
+}
+
+fn shown(registry: &Registry, series: &str) -> String {
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, registry).unwrap();
+    let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    value.unwrap_or_else(|| panic!("no {series} in\n{text}")).to_owned()
+}
+
+#[tokio::test]
+async fn a_client_at_its_bound_is_turned_away_with_429_and_others_are_not() {
+    let (config, registry) = limits(100, 3);
+    let app = server(config).await;
+    let mut own = Vec::new();
+    for _ in 0..3 {
+        own.push(used(&app, 2).await);
+    }
+    let answer = to_end(&mut from(app.addr, 2).await).await;
+    assert!(answer.starts_with("HTTP/1.1 429") && answer.contains("retry-after: 1"), "{answer}");
+    let other = used(&app, 3).await;
+    assert_eq!(shown(&registry, "voketag_http_connections"), "4");
+    assert_eq!(shown(&registry, "voketag_http_connections_shed_total{limit=\"client\"}"), "1");
+    assert_eq!(shown(&registry, "voketag_http_connections_shed_total{limit=\"total\"}"), "0");
+    for stream in &mut own {
+        stream.write_all(REQUEST).await.unwrap();
+        assert!(one_response(stream).await.starts_with("HTTP/1.1 200"), "the first ones stay");
+    }
+    drop(own.pop());
+    eventually("there is room again", PATIENCE, async || {
+        let mut stream = from(app.addr, 2).await;
+        stream.write_all(REQUEST).await.is_ok() && {
+            let mut status = [0; 12];
+            stream.read_exact(&mut status).await.is_ok() && &status == b"HTTP/1.1 200"
+        }
+    })
+    .await;
+    drop((own, other));
+    eventually("all are gone", PATIENCE, async || shown(&registry, "voketag_http_connections") == "0").await;
+}
+
+#[tokio::test]
+async fn a_trusted_proxy_has_no_bound_of_its_own() {
+    let (config, _registry) = limits(100, 2);
+    let app = server(ServeConfig { proxies: "127.0.0.2".parse().unwrap(), ..config }).await;
+    let mut proxys = Vec::new();
+    for _ in 0..10 {
+        proxys.push(used(&app, 2).await);
+    }
+}
+
+#[tokio::test]
+async fn a_clients_bound_above_the_total_is_lowered_to_it() {
+    let (config, registry) = limits(2, 256);
+    let app = server(config).await;
+    let own = [used(&app, 2).await, used(&app, 2).await];
+    assert!(to_end(&mut from(app.addr, 2).await).await.starts_with("HTTP/1.1 429"));
+    assert_eq!(shown(&registry, "voketag_http_connections_limit"), "2");
+    drop(own);
+}
+
+#[tokio::test]
+async fn at_the_total_the_connection_that_is_idle_for_longest_is_closed_for_a_new_one() {
+    let (config, registry) = limits(3, 3);
+    let app = server(config).await;
+    let mut first = used(&app, 2).await;
+    let mut second = used(&app, 3).await;
+    let mut third = used(&app, 4).await;
+    // The first is used again, so that the second is idle for longest.
+    first.write_all(REQUEST).await.unwrap();
+    one_response(&mut first).await;
+    let _fourth = used(&app, 5).await;
+    assert_eq!(to_end(&mut second).await, "");
+    let _fifth = used(&app, 6).await;
+    assert_eq!(to_end(&mut third).await, "");
+    first.write_all(REQUEST).await.unwrap();
+    assert!(one_response(&mut first).await.starts_with("HTTP/1.1 200"));
+    assert_eq!(shown(&registry, "voketag_http_connections_shed_total{limit=\"total\"}"), "2");
+    assert_eq!(shown(&registry, "voketag_http_connections"), "3");
+}
+
+#[tokio::test]
+async fn connections_that_never_send_a_byte_lock_nobody_out() {
+    let (config, _registry) = limits(50, 50);
+    let app = server(config).await;
+    let mut silent = Vec::new();
+    for n in 0..200_u8 {
+        silent.push(from(app.addr, 2 + n % 4).await);
+    }
+    let _served = used(&app, 9).await;
+}
+
+#[tokio::test]
+async fn a_request_that_is_being_handled_is_never_closed_for_another_connection() {
+    let (entered, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let inside = (Arc::clone(&entered), Arc::clone(&release));
+    let gate = get(move || async move {
+        inside.0.notify_one();
+        inside.1.notified().await;
+        "through"
+    });
+    let (config, _registry) = limits(1, 1);
+    let app = App::spawn_with(routes().route("/gate", gate), EdgeConfig::default(), config).await;
+    let mut busy = app.sent(b"GET /gate HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    within(entered.notified()).await;
+    let mut waiting = from(app.addr, 2).await;
+    waiting.write_all(REQUEST).await.unwrap();
+    let too_soon = tokio::time::timeout(SHORT, waiting.read_u8()).await;
+    assert!(too_soon.is_err(), "the second connection was served beside the first");
+    release.notify_one();
+    assert!(one_response(&mut busy).await.ends_with("through"));
+    // Now the first is idle, and makes room.
+    assert!(one_response(&mut waiting).await.starts_with("HTTP/1.1 200"));
+    assert_eq!(to_end(&mut busy).await, "");
+}
+
+#[tokio::test]
+async fn a_thousand_connections_wait_to_be_accepted() {
+    let listener = http_edge::listen("127.0.0.1:0".parse().unwrap()).unwrap();
+    let addr = listener.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    for n in 0..1_000 {
+        let connected = within(TcpStream::connect(addr)).await;
+        waiting.push(connected.unwrap_or_else(|error| panic!("connection {n}: {error}")));
+    }
+}
