@@ -1,10 +1,12 @@
 //! A service, assembled: its routes behind the edge, its metrics beside or among them, and what works in the background.
 
+use crate::connections::ConnectionMetrics;
+use crate::descriptors::fit_connections;
 use crate::error::ApiError;
 use crate::layer::{Area, Edge};
 use crate::metrics::metrics_route;
 use crate::parameters::QueryParameters;
-use crate::serve::{ServeConfig, serve, shutdown_signal};
+use crate::serve::{ServeConfig, listen, serve, shutdown_signal};
 use axum::Router;
 use axum::routing::MethodRouter;
 use http::HeaderValue;
@@ -46,12 +48,39 @@ const FAREWELL_WITHIN: Duration = Duration::from_secs(1);
 
 type Farewell = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
+/// Most scrapers of `/metrics` at once, where they have an address of their own.
+const MAX_SCRAPERS: NonZeroUsize = NonZeroUsize::new(16).expect("not zero");
+
+/// Where a service listens, and how.
+#[derive(Debug, Clone)]
+pub struct Listening {
+    /// `BIND_ADDR`.
+    pub bind: SocketAddr,
+    /// `METRICS_BIND_ADDR`.
+    pub metrics_bind: Option<SocketAddr>,
+    /// The bounds of connections; the metrics in it are replaced by the service's own.
+    pub server: ServeConfig,
+}
+
+/// Where `/metrics` is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricsPlace {
+    /// Among the other routes.
+    Here,
+    /// On an address of its own.
+    Apart,
+    /// Nowhere: the service's address may be reached by others than its operator.
+    Nowhere,
+}
+
 /// A service that is not listening yet.
 pub struct App {
     /// Everything that is served on the service's own address.
     pub router: Router,
     /// What is served on the address of the metrics, where they have one.
     pub metrics: Option<Router>,
+    metrics_place: MetricsPlace,
+    connections: ConnectionMetrics,
     background: AbortHandle,
     farewell: Option<Farewell>,
 }
@@ -63,24 +92,28 @@ impl fmt::Debug for App {
 }
 
 impl App {
-    /// Puts `routes` behind `edge`, with problem documents for what is not there. A query that is not among `parameters` is
-    /// refused on every route. `/metrics` is among the routes unless `metrics_apart`. `background` is ended when the app is dropped.
+    /// Puts `routes` behind `edge`, with problem documents for what is not there, and `/metrics` where it belongs. A query that is
+    /// not among `parameters` is refused on every route. `background` is ended when the app is dropped.
     #[must_use]
     pub fn new(
         edge: &Edge,
         (routes, parameters): (Router, QueryParameters),
-        registry: Registry,
-        metrics_apart: bool,
+        mut registry: Registry,
+        metrics_place: MetricsPlace,
         background: AbortHandle,
     ) -> Self {
+        let connections = ConnectionMetrics::register(&mut registry);
         let metrics = Router::new().route("/metrics", metrics_route(Arc::new(registry)));
-        let (routes, metrics) =
-            if metrics_apart { (routes, Some(metrics)) } else { (routes.merge(metrics), None) };
+        let (routes, metrics) = match metrics_place {
+            MetricsPlace::Here => (routes.merge(metrics), None),
+            MetricsPlace::Apart => (routes, Some(metrics)),
+            MetricsPlace::Nowhere => (routes, None),
+        };
         let edge = edge.taking(Arc::new(parameters));
         let wrapped = |router: Router| edge.wrap(router.method_not_allowed_fallback(not_allowed));
         let router = wrapped(routes.fallback(not_found));
         let metrics = metrics.map(|metrics| wrapped(metrics.fallback(not_metrics)));
-        Self { router, metrics, background, farewell: None }
+        Self { router, metrics, metrics_place, connections, background, farewell: None }
     }
 
     /// The same service, which does `farewell` once it has answered everybody and what worked in the background has ended. It gets a
@@ -122,25 +155,37 @@ async fn not_allowed() -> ApiError {
 pub fn run(
     service: &'static str,
     version: &'static str,
-    bind: SocketAddr,
-    metrics_bind: Option<SocketAddr>,
+    listening: &Listening,
     assemble: impl FnOnce() -> App,
 ) -> io::Result<()> {
     let workers = std::thread::available_parallelism().map_or(2, NonZeroUsize::get);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
     runtime.block_on(async {
         let shutdown = shutdown_signal()?;
-        let listener = listen("BIND_ADDR", bind).await?;
-        let metrics_listener = match metrics_bind {
-            Some(bind) => Some(listen("METRICS_BIND_ADDR", bind).await?),
-            None => None,
-        };
+        let listener = listen_at("BIND_ADDR", listening.bind)?;
+        let metrics_listener =
+            listening.metrics_bind.map(|bind| listen_at("METRICS_BIND_ADDR", bind)).transpose()?;
         let mut app = assemble();
-        tracing::info!(version, bind = %listener.local_addr()?, "{service} is listening");
-        if let (Some(listener), Some(metrics)) = (metrics_listener, app.metrics.take()) {
-            tokio::spawn(serve(listener, metrics, ServeConfig::default(), std::future::pending()));
+        let mut server = ServeConfig { metrics: app.connections.clone(), ..listening.server.clone() };
+        server.max_connections = fit_connections(server.max_connections);
+        let max_connections = server.max_connections.get();
+        tracing::info!(version, bind = %listener.local_addr()?, max_connections, "{service} is listening");
+        if app.metrics_place == MetricsPlace::Nowhere {
+            tracing::warn!(
+                bind = %listening.bind,
+                "/metrics is not served, because BIND_ADDR is not a loopback address: set METRICS_BIND_ADDR to serve it on an \
+                 address of its own, or METRICS_PUBLIC=true to serve it to everybody"
+            );
         }
-        let drained = serve(listener, app.router.clone(), ServeConfig::default(), shutdown).await;
+        if let (Some(listener), Some(metrics)) = (metrics_listener, app.metrics.take()) {
+            let few = ServeConfig {
+                max_connections: MAX_SCRAPERS,
+                max_connections_per_client: MAX_SCRAPERS,
+                ..ServeConfig::default()
+            };
+            tokio::spawn(serve(listener, metrics, few, std::future::pending()));
+        }
+        let drained = serve(listener, app.router.clone(), server, shutdown).await;
         app.background.abort();
         if let Some(farewell) = app.farewell.take()
             && tokio::time::timeout(FAREWELL_WITHIN, farewell()).await.is_err()
@@ -153,9 +198,8 @@ pub fn run(
 }
 
 /// Listens on the address that the setting `name` holds.
-async fn listen(name: &str, bind: SocketAddr) -> io::Result<TcpListener> {
-    let listener = TcpListener::bind(bind).await;
-    listener.map_err(|error| {
+fn listen_at(name: &str, bind: SocketAddr) -> io::Result<TcpListener> {
+    listen(bind).map_err(|error| {
         io::Error::new(error.kind(), format!("{name} is {bind}, which cannot be listened on: {error}"))
     })
 }

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catalog::Init;
-use http_edge::TrustedProxies;
 use http_edge::env::{
-    Env, EnvError, Kind, base_url, bind_address, choice, millis, non_zero_usize, text, trusted_proxies, whole,
+    Env, EnvError, Kind, base_url, bind_address, choice, millis, non_zero_usize, seconds, switch, text,
+    trusted_proxies, whole,
 };
+use http_edge::{Listening, MetricsPlace, ServeConfig, TrustedProxies};
 use keyring::{KeyNumber, SigningKeys, SigningSeed};
 use redis_pool::RedisUrl;
 use tag_id::{Epoch, Keyring, MasterSecret};
@@ -21,6 +22,9 @@ const TAG_EPOCH: &str = "TAG_KEY_EPOCH";
 const SIGNING_KEY: &str = "AUDIT_SIGNING_KEY";
 /// Shared connections of each pool: two keep one Redis thread busy.
 const CONNECTIONS: NonZeroUsize = NonZeroUsize::new(2).expect("not zero");
+
+/// The highest bound of connections that makes sense.
+const MOST_CONNECTIONS: u32 = 1_000_000;
 
 mod serve;
 
@@ -38,6 +42,14 @@ pub struct WebSettings {
     pub public_base_url: Option<String>,
     /// `TRUSTED_PROXIES`.
     pub proxies: TrustedProxies,
+    /// `METRICS_PUBLIC`: whether `/metrics` may be served on an address that is not loopback.
+    pub metrics_public: bool,
+    /// `MAX_CONNECTIONS`.
+    pub max_connections: NonZeroUsize,
+    /// `MAX_CONNECTIONS_PER_CLIENT`.
+    pub max_connections_per_client: NonZeroUsize,
+    /// `KEEP_ALIVE_SECS`: how long a connection may idle between requests.
+    pub keep_alive: Duration,
 }
 
 impl WebSettings {
@@ -46,11 +58,24 @@ impl WebSettings {
     /// # Errors
     /// When a variable cannot be parsed, or both addresses are the same.
     pub fn from_env(env: &Env, default_bind: SocketAddr) -> Result<Self, EnvError> {
+        let defaults = ServeConfig::default();
         let settings = Self {
             bind: env.get("BIND_ADDR", default_bind, &bind_address())?,
             metrics_bind: env.optional("METRICS_BIND_ADDR", &bind_address())?,
             public_base_url: env.optional("PUBLIC_BASE_URL", &base_url())?,
             proxies: env.optional("TRUSTED_PROXIES", &trusted_proxies())?.unwrap_or_default(),
+            metrics_public: env.get("METRICS_PUBLIC", false, &switch())?,
+            max_connections: env.get(
+                "MAX_CONNECTIONS",
+                defaults.max_connections,
+                &non_zero_usize(MOST_CONNECTIONS),
+            )?,
+            max_connections_per_client: env.get(
+                "MAX_CONNECTIONS_PER_CLIENT",
+                defaults.max_connections_per_client,
+                &non_zero_usize(MOST_CONNECTIONS),
+            )?,
+            keep_alive: env.get("KEEP_ALIVE_SECS", defaults.idle_timeout, &seconds(1..=3_600))?,
         };
         if settings.bind.port() != 0 && settings.metrics_bind == Some(settings.bind) {
             return Err(EnvError::Contradiction {
@@ -62,6 +87,29 @@ impl WebSettings {
             });
         }
         Ok(settings)
+    }
+
+    /// Where the service listens, and its bounds.
+    #[must_use]
+    pub fn listening(&self) -> Listening {
+        let server = ServeConfig {
+            max_connections: self.max_connections,
+            max_connections_per_client: self.max_connections_per_client,
+            proxies: self.proxies.clone(),
+            idle_timeout: self.keep_alive,
+            ..ServeConfig::default()
+        };
+        Listening { bind: self.bind, metrics_bind: self.metrics_bind, server }
+    }
+
+    /// Where `/metrics` is served: on an address that others may reach only if the operator says so.
+    #[must_use]
+    pub fn metrics_place(&self) -> MetricsPlace {
+        match self.metrics_bind {
+            Some(_) => MetricsPlace::Apart,
+            None if self.metrics_public || self.bind.ip().to_canonical().is_loopback() => MetricsPlace::Here,
+            None => MetricsPlace::Nowhere,
+        }
     }
 }
 
@@ -397,6 +445,44 @@ mod tests {
         let both = env([("BIND_ADDR", "127.0.0.1:9"), ("METRICS_BIND_ADDR", "127.0.0.1:9")]);
         let error = WebSettings::from_env(&both, "127.0.0.1:8080".parse().unwrap()).unwrap_err().to_string();
         assert!(error.contains("BIND_ADDR and METRICS_BIND_ADDR"), "{error}");
+    }
+
+    #[test]
+    fn metrics_are_served_beyond_loopback_only_where_the_operator_says_so() {
+        let place = |pairs: &[(&str, &str)]| {
+            let env = pairs.iter().copied().collect();
+            WebSettings::from_env(&env, "127.0.0.1:8080".parse().unwrap()).unwrap().metrics_place()
+        };
+        assert_eq!(place(&[]), MetricsPlace::Here);
+        for loopback in ["127.0.0.2:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+            assert_eq!(place(&[("BIND_ADDR", loopback)]), MetricsPlace::Here, "{loopback}");
+        }
+        for reachable in ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "[::ffff:10.0.0.1]:1"] {
+            let bind = ("BIND_ADDR", reachable);
+            assert_eq!(place(&[bind]), MetricsPlace::Nowhere, "{reachable}");
+            assert_eq!(place(&[bind, ("METRICS_PUBLIC", "false")]), MetricsPlace::Nowhere);
+            assert_eq!(place(&[bind, ("METRICS_PUBLIC", "true")]), MetricsPlace::Here);
+            assert_eq!(place(&[bind, ("METRICS_BIND_ADDR", "0.0.0.0:2")]), MetricsPlace::Apart);
+        }
+    }
+
+    #[test]
+    fn the_bounds_of_connections_have_the_defaults_of_the_contract_and_name_a_wrong_value() {
+        let read = |pairs: &[(&str, &str)]| {
+            WebSettings::from_env(&pairs.iter().copied().collect(), "127.0.0.1:8080".parse().unwrap())
+        };
+        let server = read(&[]).unwrap().listening().server;
+        assert_eq!(server.max_connections.get(), 10_000);
+        assert_eq!(server.max_connections_per_client.get(), 256);
+        assert_eq!(server.idle_timeout, Duration::from_secs(75));
+        let set = [("MAX_CONNECTIONS", "7"), ("MAX_CONNECTIONS_PER_CLIENT", "3"), ("KEEP_ALIVE_SECS", "600")];
+        let server = read(&set).unwrap().listening().server;
+        assert_eq!((server.max_connections.get(), server.max_connections_per_client.get()), (7, 3));
+        assert_eq!(server.idle_timeout, Duration::from_secs(600));
+        for (name, wrong) in set.iter().map(|(name, _)| (*name, "0")).chain([("METRICS_PUBLIC", "maybe")]) {
+            let error = read(&[(name, wrong)]).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains(wrong) && error.contains("takes"), "{error}");
+        }
     }
 
     #[test]

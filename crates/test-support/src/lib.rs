@@ -4,6 +4,7 @@
 //! A development dependency only. Everything here panics rather than returning an error: a test that cannot
 //! have its Redis must be red, never skipped.
 
+mod exposition;
 mod fault_proxy;
 mod openapi;
 mod port;
@@ -15,6 +16,7 @@ mod timestamps;
 use std::future::Future;
 use std::time::Duration;
 
+pub use exposition::assert_sound_exposition;
 pub use fault_proxy::FaultProxy;
 pub use openapi::{Operation, assert_sound_document, operations};
 pub use redis_server::RedisServer;

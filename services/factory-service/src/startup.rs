@@ -40,9 +40,9 @@ use crate::state::{AppState, Inner};
 /// # Errors
 /// When an address cannot be listened on, or the process has no means to be told to stop.
 pub fn run(settings: Settings) -> io::Result<()> {
-    let (bind, metrics_bind) = (settings.web.bind, settings.web.metrics_bind);
+    let listening = settings.web.listening();
     let assemble = || assemble(&settings, Arc::new(SystemClock::new()));
-    http_edge::run("factory-service", env!("CARGO_PKG_VERSION"), bind, metrics_bind, assemble)
+    http_edge::run("factory-service", env!("CARGO_PKG_VERSION"), &listening, assemble)
 }
 
 /// Assembles the service. Must be called inside a tokio runtime: the pool begins to connect at once.
@@ -86,8 +86,8 @@ fn put_together(settings: &Settings, clock: Arc<dyn Clock>, setup: &Setup) -> Ap
         }
     });
     let edge = Edge::new(EdgeConfig::default(), areas(), clock, &mut registry);
-    let metrics_apart = settings.web.metrics_bind.is_some();
-    let app = App::new(&edge, router::router(state), registry, metrics_apart, background.abort_handle());
+    let metrics_place = settings.web.metrics_place();
+    let app = App::new(&edge, router::router(state), registry, metrics_place, background.abort_handle());
     app.with_farewell(|| service_kit::farewell(goodbye.0, goodbye.1))
 }
 

@@ -36,9 +36,9 @@ const EXPOSED: &str = "RateLimit, RateLimit-Policy, Retry-After, X-Request-Id";
 /// # Errors
 /// When an address cannot be listened on, or the process has no means to be told to stop.
 pub fn run(settings: Settings) -> io::Result<()> {
-    let (bind, metrics_bind) = (settings.web.bind, settings.web.metrics_bind);
+    let listening = settings.web.listening();
     let assemble = || assemble(&settings, Arc::new(SystemClock::new()));
-    http_edge::run("scan-service", env!("CARGO_PKG_VERSION"), bind, metrics_bind, assemble)
+    http_edge::run("scan-service", env!("CARGO_PKG_VERSION"), &listening, assemble)
 }
 
 /// Assembles the service. Must be called inside a tokio runtime: the pools begin to connect at once.
@@ -99,8 +99,8 @@ pub fn assemble(settings: &Settings, clock: Arc<dyn Clock>) -> App {
         other_pools,
     });
     let edge = Edge::new(EdgeConfig::default(), areas(), Arc::clone(&clock), &mut registry);
-    let metrics_apart = settings.web.metrics_bind.is_some();
-    let app = App::new(&edge, router::router(state), registry, metrics_apart, background);
+    let metrics_place = settings.web.metrics_place();
+    let app = App::new(&edge, router::router(state), registry, metrics_place, background);
     app.with_farewell(|| service_kit::farewell(goodbye.0, goodbye.1))
 }
 

@@ -4,11 +4,44 @@ use crate::app::App;
 
 async fn shown(app: &App) -> String {
     let answer = app.get("/metrics").await;
+    assert_eq!(answer.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    assert_eq!(answer.headers()["vary"], "accept");
+    let text = answer.text().await.unwrap();
+    test_support::assert_sound_exposition(&text);
+    text
+}
+
+#[tokio::test]
+async fn openmetrics_is_shown_to_who_asks_for_it() {
+    let app = App::spawn().await;
+    let request = reqwest::Client::new().get(app.url("/metrics"));
+    let asked = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+    let answer = request.header("accept", asked).send().await.unwrap();
     assert_eq!(
         answer.headers()["content-type"],
         "application/openmetrics-text; version=1.0.0; charset=utf-8"
     );
-    answer.text().await.unwrap()
+    let text = answer.text().await.unwrap();
+    assert!(text.ends_with("# EOF\n"));
+    assert!(text.contains("# TYPE voketag_http_requests counter\n"), "{text}");
+    assert_eq!(text.matches("# EOF").count(), 1);
+}
+
+#[tokio::test]
+async fn the_process_tells_of_itself() {
+    let app = App::spawn().await;
+    let text = shown(&app).await;
+    let value = |name: &str| -> f64 {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name} in\n{text}")).parse().unwrap()
+    };
+    assert!(value("process_cpu_seconds_total") >= 0.0);
+    assert!(value("process_resident_memory_bytes") > 1e6);
+    assert!(value("process_virtual_memory_bytes") > value("process_resident_memory_bytes"));
+    assert!((5.0..=value("process_max_fds")).contains(&value("process_open_fds")));
+    assert!(value("process_threads") >= 1.0);
+    let now = ambient::Clock::unix_millis(&ambient::SystemClock::new()) / 1_000;
+    assert!((now - 86_400..=now + 5).contains(&(value("process_start_time_seconds") as u64)), "{text}");
 }
 
 #[tokio::test]
@@ -34,7 +67,6 @@ async fn requests_are_counted_by_template_method_and_status() {
     ] {
         assert!(text.lines().any(|shown| shown == line), "{line} is not in\n{text}");
     }
-    assert!(text.ends_with("# EOF\n"));
     assert!(!text.contains("nowhere"));
 }
 

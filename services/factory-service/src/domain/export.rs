@@ -38,6 +38,12 @@ pub(crate) struct Wanted {
     pub(crate) limit: Option<u64>,
 }
 
+/// An export that has begun: its rows, and how many bytes they are.
+pub(crate) struct Export<S> {
+    pub(crate) length: u64,
+    pub(crate) rows: S,
+}
+
 /// Makes exports.
 pub(crate) struct Exporter {
     store: Store,
@@ -58,7 +64,7 @@ impl Exporter {
         caller: &Caller,
         id: &Uuid,
         wanted: Wanted,
-    ) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>, Refusal> {
+    ) -> Result<Export<impl Stream<Item = io::Result<Bytes>> + Send + use<>>, Refusal> {
         let malformed = |field, why: String| Err(FieldError::Malformed { field, why }.into());
         if wanted.limit == Some(0) {
             return malformed("limit", "is 0; it takes 1 or more".to_owned());
@@ -84,7 +90,7 @@ impl Exporter {
         let event = caller.event("batch.exported", resource(id), details);
         self.store.note(event).await?;
         let rows = Rows::new(minter, batch.batch_no, from..from + count, wanted.format, self.urls.prefix());
-        Ok(chunks(rows, Arc::clone(&self.minting)))
+        Ok(Export { length: rows.length(), rows: chunks(rows, Arc::clone(&self.minting)) })
     }
 }
 

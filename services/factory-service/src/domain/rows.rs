@@ -10,6 +10,7 @@ use tag_id::{BatchNo, Minter, TagIndex};
 const ROWS_PER_CHUNK: u32 = 1_000;
 /// Bytes of a row besides the URL's beginning: index, both forms of the id twice over, and the names.
 const ROW_BYTES: usize = 160;
+const CSV_HEADER: &str = "index,tag_id,crockford,url\r\n";
 
 /// How rows are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +66,20 @@ impl Rows {
         self.left.is_empty()
     }
 
+    /// Bytes that are still to be written: rows differ in the digits of their index alone.
+    pub(crate) fn length(&self) -> u64 {
+        let header = if self.header { CSV_HEADER.len() } else { 0 };
+        let Range { start, end } = self.left;
+        if start >= end {
+            return header as u64;
+        }
+        let mut first = String::new();
+        self.write_row(&mut first, start);
+        let rest = first.len() as u64 - digits(start);
+        let rows = u64::from(end - start);
+        header as u64 + rows * rest + digits_below(end) - digits_below(start)
+    }
+
     /// The next chunk; empty once all is written.
     pub(crate) fn next_chunk(&mut self) -> Bytes {
         let end = self.left.start.saturating_add(ROWS_PER_CHUNK).min(self.left.end);
@@ -72,7 +87,7 @@ impl Rows {
         self.left.start = end;
         let mut text = String::with_capacity(rows.len() * (ROW_BYTES + self.url.0.len()));
         if std::mem::take(&mut self.header) {
-            text.push_str("index,tag_id,crockford,url\r\n");
+            text.push_str(CSV_HEADER);
         }
         for index in rows {
             self.write_row(&mut text, index);
@@ -96,6 +111,22 @@ impl Rows {
         written.expect("a String takes everything");
         text.push_str(if self.format == Format::Csv { "\r\n" } else { "\n" });
     }
+}
+
+/// Decimal digits of `number`.
+fn digits(number: u32) -> u64 {
+    u64::from(number.checked_ilog10().unwrap_or(0)) + 1
+}
+
+/// Decimal digits of all numbers from 0 to `end` - 1.
+fn digits_below(end: u32) -> u64 {
+    let end = u64::from(end);
+    // Each number has one digit, and one more from each power of ten on.
+    std::iter::successors(Some(10_u64), |power| Some(power * 10))
+        .take_while(|power| *power < end)
+        .map(|power| end - power)
+        .sum::<u64>()
+        + end
 }
 
 /// A Crockford form needs neither quoting nor escaping, so what stands around it is the same in every row.
@@ -168,6 +199,35 @@ mod tests {
         let (text, _) = all(rows(0..1, Format::Ndjson, "https://v.example/a\"b\\/t/"));
         let row: serde_json::Value = serde_json::from_str(text.trim_end()).unwrap();
         assert_eq!(row["url"], "https://v.example/a\"b\\/t/45WJFC7QGJG00VSKRCWBK9GR0Q");
+    }
+
+    #[test]
+    fn the_length_is_known_beforehand() {
+        let ranges = [
+            0..1,
+            9..10,
+            10..11,
+            0..10,
+            0..11,
+            7..1_234,
+            99..101,
+            999_995..1_000_003,
+            16_777_210..16_777_216,
+        ];
+        for range in ranges {
+            for format in [Format::Ndjson, Format::Csv] {
+                for prefix in ["https://v.example/t/", "https://v.example/a,b\"c\\/t/"] {
+                    let known = rows(range.clone(), format, prefix).length();
+                    let (text, _) = all(rows(range.clone(), format, prefix));
+                    assert_eq!(known, text.len() as u64, "{range:?} {format:?} {prefix}");
+                }
+            }
+        }
+        let mut begun = rows(0..1_500, Format::Csv, "u/");
+        let (whole, first) = (begun.length(), begun.next_chunk().len() as u64);
+        assert_eq!(begun.length(), whole - first);
+        begun.next_chunk();
+        assert_eq!(begun.length(), 0);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use axum::body::Body as AxumBody;
 use axum::extract::State;
-use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use http_edge::{ApiError, ApiPath, ApiQuery};
 use serde::{Deserialize, Serialize};
@@ -74,7 +74,7 @@ pub(crate) struct TagRow {
     get, path = "/v1/batches/{id}/tags", tag = "batches", operation_id = "export_tags",
     params(("id" = Uuid, Path, description = "The batch's id"), ExportQuery),
     responses(
-        (status = 200, description = "The tags in the order of their index; a body cut short is no export", content(
+        (status = 200, description = "The tags in the order of their index; a body shorter than Content-Length is no export", content(
             (TagRow = "application/x-ndjson"),
             (String = "text/csv"),
         )),
@@ -89,8 +89,12 @@ pub(crate) async fn export(
 ) -> Result<Response, ApiError> {
     let format = Format::from(query.format);
     let wanted = Wanted { format, from: query.from, limit: query.limit };
-    let rows = state.exporter.export(&caller, &id, wanted).await?;
+    let export = state.exporter.export(&caller, &id, wanted).await?;
     let file = format!("attachment; filename=\"batch-{id}.{}\"", format.name());
-    let headers = [(CONTENT_TYPE, format.media_type().to_owned()), (CONTENT_DISPOSITION, file)];
-    Ok((headers, AxumBody::from_stream(rows)).into_response())
+    let headers = [
+        (CONTENT_TYPE, format.media_type().to_owned()),
+        (CONTENT_DISPOSITION, file),
+        (CONTENT_LENGTH, export.length.to_string()),
+    ];
+    Ok((headers, AxumBody::from_stream(export.rows)).into_response())
 }

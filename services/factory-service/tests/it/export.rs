@@ -45,7 +45,7 @@ async fn csv_is_a_file_with_a_header_and_quotes_where_it_must() {
     assert_eq!(csv.status, 200);
     assert!(csv.header("content-type").starts_with("text/csv"));
     assert_eq!(csv.header("content-disposition"), format!("attachment; filename=\"batch-{id}.csv\""));
-    assert!(csv.headers.get("content-length").is_none());
+    assert_eq!(csv.header("content-length"), csv.text.len().to_string());
     let mut expected = "index,tag_id,crockford,url\r\n".to_owned();
     for row in rows {
         let (tag, short) = (text(&row["tag_id"]), text(&row["crockford"]));
@@ -54,6 +54,7 @@ async fn csv_is_a_file_with_a_header_and_quotes_where_it_must() {
     assert_eq!(csv.text, expected);
     let ndjson = factory.get(&format!("/v1/batches/{id}/tags")).await;
     assert_eq!(ndjson.header("content-type"), "application/x-ndjson");
+    assert_eq!(ndjson.header("content-length"), ndjson.text.len().to_string());
     assert_eq!(ndjson.header("content-disposition"), format!("attachment; filename=\"batch-{id}.ndjson\""));
 }
 

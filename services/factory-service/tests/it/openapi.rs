@@ -140,6 +140,7 @@ async fn metrics_are_shown_here_or_on_their_own_address() {
     let (redis, factory) = start().await;
     factory.product().await;
     let metrics = answer(factory.client.get(format!("{}/metrics", factory.base))).await;
+    test_support::assert_sound_exposition(&metrics.text);
     for line in [
         "voketag_audit_appends_total{result=\"ok\"} 1",
         "voketag_durable_state_lost 0",

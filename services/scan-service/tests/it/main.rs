@@ -10,6 +10,7 @@ mod damage;
 mod forged;
 mod freshness;
 mod headers;
+mod hostile_clients;
 mod key_states;
 mod limiter_away;
 mod operation;

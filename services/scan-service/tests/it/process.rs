@@ -29,11 +29,19 @@ pub(crate) struct Program {
 impl Program {
     /// Waits until it says where it listens, in a log of JSON.
     pub(crate) async fn start(settings: &[(&str, &str)]) -> Self {
-        let mut command = tokio::process::Command::new(PROGRAM);
-        command
-            .env_clear()
-            .envs(settings.iter().copied())
-            .envs([("LOG_FORMAT", "json"), ("BIND_ADDR", "127.0.0.1:0")]);
+        Self::start_as(tokio::process::Command::new(PROGRAM), settings).await
+    }
+
+    /// The same with at most so many file descriptors.
+    pub(crate) async fn start_with_descriptors(most: u32, settings: &[(&str, &str)]) -> Self {
+        let mut command = tokio::process::Command::new("/bin/sh");
+        command.args(["-c", &format!("ulimit -n {most} && exec \"$0\""), PROGRAM]);
+        Self::start_as(command, settings).await
+    }
+
+    async fn start_as(mut command: tokio::process::Command, settings: &[(&str, &str)]) -> Self {
+        let bind = [("LOG_FORMAT", "json"), ("BIND_ADDR", "127.0.0.1:0")];
+        command.env_clear().envs(bind).envs(settings.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.kill_on_drop(true).spawn().unwrap();
         let out = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -58,8 +66,15 @@ impl Program {
         }
     }
 
+    /// What `/proc/<pid>/status` says under that name, KiB.
+    pub(crate) fn memory(&self, name: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id().unwrap())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// Asks it to end and waits until it has; gives back all it wrote.
-    async fn stop(&mut self) -> String {
+    pub(crate) async fn stop(&mut self) -> String {
         let pid = self.child.id().unwrap().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
         let status = tokio::time::timeout(PATIENCE, self.child.wait()).await.unwrap().unwrap();
