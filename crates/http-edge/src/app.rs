@@ -3,14 +3,13 @@
 use crate::connections::ConnectionMetrics;
 use crate::descriptors::fit_connections;
 use crate::error::ApiError;
-use crate::layer::{Area, Edge};
+use crate::layer::Edge;
 use crate::metrics::metrics_route;
 use crate::parameters::QueryParameters;
 use crate::serve::{ServeConfig, listen, serve, shutdown_signal};
 use axum::Router;
 use axum::routing::MethodRouter;
-use http::HeaderValue;
-use http::header::{ALLOW, CONTENT_SECURITY_POLICY};
+use http::header::ALLOW;
 use prometheus_client::registry::Registry;
 use std::fmt;
 use std::io;
@@ -21,17 +20,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
-
-/// What the pages below `/docs` may load: their own files; Swagger UI sets styles and shows images by itself.
-const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
-                           img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
-                           frame-ancestors 'none'";
-
-/// The area of Swagger UI.
-#[must_use]
-pub fn docs_area() -> Area {
-    Area::new("/docs").header(CONTENT_SECURITY_POLICY, HeaderValue::from_static(DOCS_POLICY))
-}
 
 /// A path's routes without `HEAD`, which axum would answer with the `GET` handler: for where a `GET` leaves something behind, such as a
 /// scan that is counted. `allow` names the methods that are left.

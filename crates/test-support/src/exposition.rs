@@ -13,7 +13,7 @@ pub fn assert_sound_exposition(text: &str) {
     assert!(text.ends_with('\n'), "the last line has no end");
     let mut families: BTreeMap<&str, &str> = BTreeMap::new();
     let (mut series, mut help, mut family) = (BTreeSet::new(), None, ("", ""));
-    let mut buckets: BTreeMap<String, f64> = BTreeMap::new();
+    let (mut buckets, mut counts) = (BTreeMap::new(), BTreeMap::new());
     for line in text.lines() {
         if let Some(rest) = line.strip_prefix("# HELP ") {
             let (name, said) = rest.split_once(' ').unwrap_or_else(|| panic!("no help: {line}"));
@@ -34,15 +34,16 @@ pub fn assert_sound_exposition(text: &str) {
             assert!(series.insert((name.to_owned(), labels.clone())), "twice: {line}");
             if ending == "_bucket" {
                 let of: Vec<_> = labels.iter().filter(|(name, _)| name != "le").collect();
-                let least = buckets.insert(format!("{} {of:?}", family.0), value);
+                let least: Option<f64> = buckets.insert(format!("{} {of:?}", family.0), value);
                 assert!(least.is_none_or(|least| least <= value), "it shrinks: {line}");
             } else if ending == "_count" {
                 let of: Vec<_> = labels.iter().collect();
-                assert_eq!(buckets.get(&format!("{} {of:?}", family.0)), Some(&value), "{line}");
+                counts.insert(format!("{} {of:?}", family.0), value);
             }
         }
     }
     assert!(!families.is_empty(), "there is nothing");
+    assert_eq!(buckets, counts, "the last bucket of a histogram holds all");
 }
 
 type Labels = BTreeSet<(String, String)>;

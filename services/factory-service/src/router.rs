@@ -3,11 +3,10 @@
 use access::Scope;
 use axum::Router;
 use http_edge::api_doc::{Common, ProblemBody};
-use http_edge::{QueryParameters, without_head};
+use http_edge::{QueryParameters, docs_routes, without_head};
 use utoipa::OpenApi;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
-use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::guarded::needing;
 use crate::handlers::admin::{api_key, api_keys, audit as admin_audit, keyring, tenant, tenants};
@@ -39,8 +38,7 @@ struct ApiDoc;
 pub(crate) fn router(state: AppState) -> (Router, QueryParameters) {
     let (api, document) = api(&state).split_for_parts();
     let parameters = QueryParameters::declared_in(&document);
-    let docs = SwaggerUi::new("/docs").config(Config::default().validator_url("none"));
-    (api.merge(docs.url("/openapi.json", document)).with_state(state), parameters)
+    (api.merge(docs_routes(document)).with_state(state), parameters)
 }
 
 fn api(state: &AppState) -> OpenApiRouter<AppState> {

@@ -7,13 +7,12 @@ use axum::http::header::{
 };
 use axum::response::IntoResponse;
 use http_edge::api_doc::{Common, ProblemBody, tells_of_quota};
-use http_edge::{QueryParameters, without_head};
+use http_edge::{QueryParameters, docs_routes, without_head};
 use utoipa::OpenApi;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
-use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::handlers::{ops, region, report, report_page, scan, scan_page};
 use crate::state::AppState;
@@ -37,8 +36,7 @@ pub(crate) fn router(state: AppState) -> (Router, QueryParameters) {
     let (api, mut document) = api().split_for_parts();
     document.paths.paths.values_mut().for_each(document_quotas);
     let parameters = QueryParameters::declared_in(&document);
-    let docs = SwaggerUi::new("/docs").config(Config::default().validator_url("none"));
-    (api.merge(docs.url("/openapi.json", document)).with_state(state), parameters)
+    (api.merge(docs_routes(document)).with_state(state), parameters)
 }
 
 /// A scan or report is told of its quotas once a limit was asked, however it ends. Asking for the form costs nothing.

@@ -6,6 +6,7 @@ mod app;
 mod bounds;
 mod connections;
 mod cut;
+mod docs;
 mod framing;
 mod headers;
 mod lifecycle;

@@ -23,7 +23,7 @@ async fn openmetrics_is_shown_to_who_asks_for_it() {
     );
     let text = answer.text().await.unwrap();
     assert!(text.ends_with("# EOF\n"));
-    assert!(text.contains("# TYPE voketag_http_requests counter\n"), "{text}");
+    assert!(text.contains("# TYPE process_cpu_seconds counter\n"), "{text}");
     assert_eq!(text.matches("# EOF").count(), 1);
 }
 

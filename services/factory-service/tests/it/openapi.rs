@@ -119,7 +119,7 @@ async fn the_docs_are_shown_under_a_policy_that_lets_them_work() {
     let fetch = async |path: &str| answer(factory.client.get(format!("{}{path}", factory.base))).await;
     assert_eq!(fetch("/docs").await.header("location"), "/docs/");
     let page = fetch("/docs/").await;
-    assert!(page.status == 200 && page.text.contains("swagger-ui-bundle.js"));
+    assert!(page.status == 200 && page.text.contains("swagger-ui-bundle."));
     assert!(!page.text.contains("<script>"), "the policy lets no inline script run");
     for (path, kind) in [
         ("/docs/swagger-ui-bundle.js", "javascript"),

@@ -298,10 +298,14 @@ async fn docs_are_served_with_a_policy_that_lets_their_own_scripts_run() {
             app.get(&format!("/docs/{}", source.trim_start_matches("./").trim_start_matches("/docs/"))).await;
         assert_eq!(script.status, 200, "{source}");
         assert!(script.header("content-type").unwrap().contains("javascript"), "{source}");
+        assert_eq!(script.header("cache-control"), Some("public, max-age=31536000, immutable"), "{source}");
         scripts += 1;
     }
     assert!(scripts >= 2, "{}", page.text);
+    assert_eq!(page.header("cache-control"), Some("public, max-age=60"));
+    assert!(page.text.len() < 2_000, "{}", page.text);
     let start = app.get("/docs/swagger-initializer.js").await;
+    assert_eq!(start.header("cache-control"), Some("public, max-age=60"), "its name has no hash");
     assert!(start.text.contains("/openapi.json"), "{}", start.text);
     app.get("/docs/no-such-file").await.assert_problem(404, "not-found");
 }
