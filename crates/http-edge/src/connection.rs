@@ -11,6 +11,7 @@ use axum::extract::Request;
 use axum::response::Response;
 use axum::routing::future::RouteFuture;
 use bytes::Bytes;
+use http::Method;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -61,7 +62,7 @@ impl Server {
             _ = connection.as_mut() => return,
             () = self.finish.cancelled() => {}
             // A request that came in this very moment is still answered.
-            () = admitted.displaced() => if !phase.is_busy() { return },
+            () = admitted.displaced() => if phase.idle_since().is_some() { return },
         }
         connection.as_mut().graceful_shutdown();
         tokio::select! {
@@ -91,13 +92,17 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
         if let Err(unfit) = target.and_then(|()| host::check(request.version(), request.headers())) {
             request.extensions_mut().insert(unfit);
         }
-        Handled { future: self.app.clone().call(request.map(Body::new)), handling: Some(handling) }
+        let has_body = request.method() != Method::HEAD;
+        let future = self.app.clone().call(request.map(Body::new));
+        Handled { future, has_body, handling: Some(handling) }
     }
 }
 
 /// The answer to one request, and the mark that it is being worked on.
 struct Handled {
     future: RouteFuture<Infallible>,
+    /// Whether the response's body is sent: that of an answer to `HEAD` is not.
+    has_body: bool,
     handling: Option<Handling>,
 }
 
@@ -107,7 +112,8 @@ impl Future for Handled {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let response = ready!(Pin::new(&mut self.future).poll(cx))?;
         let handling = self.handling.take();
-        Poll::Ready(Ok(response.map(|body| HeldBody::new(body, handling))))
+        let has_body = self.has_body;
+        Poll::Ready(Ok(response.map(|body| HeldBody::new(body, has_body, handling))))
     }
 }
 
@@ -118,9 +124,9 @@ struct HeldBody {
 }
 
 impl HeldBody {
-    fn new(body: Body, handling: Option<Handling>) -> Self {
+    fn new(body: Body, is_sent: bool, handling: Option<Handling>) -> Self {
         let held = Self { body, handling };
-        held.set_incomplete(!held.body.is_end_stream());
+        held.set_incomplete(is_sent && !held.body.is_end_stream());
         held
     }
 

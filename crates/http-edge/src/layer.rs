@@ -61,7 +61,7 @@ pub struct EdgeConfig {
     pub body_limit: usize,
     /// Longest time a handler waits for the whole body, else 408; shorter than `timeout`. Default 5 s.
     pub body_timeout: Duration,
-    /// What the bodies of all requests may take in memory together, bytes, else 429 `service-overloaded`. Default 16 MiB.
+    /// What the bodies of all requests may take in memory together, bytes, else 429 `service-overloaded`. Default 32 MiB.
     pub bodies_limit: usize,
 }
 
@@ -71,7 +71,7 @@ impl Default for EdgeConfig {
             timeout: Duration::from_secs(10),
             body_limit: 64 * 1024,
             body_timeout: Duration::from_secs(5),
-            bodies_limit: 16 * 1024 * 1024,
+            bodies_limit: 32 * 1024 * 1024,
         }
     }
 }

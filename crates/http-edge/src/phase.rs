@@ -12,6 +12,8 @@ struct Shared {
     idle_since: AtomicU64,
     /// A response has begun whose body is not complete.
     incomplete: AtomicBool,
+    /// The socket did not take all that was offered last.
+    unsent: AtomicBool,
     clock: Arc<SystemClock>,
 }
 
@@ -43,15 +45,26 @@ impl Phase {
         self.changes() % 2 == 1
     }
 
-    /// Since when the connection is idle, in microseconds; `None` while a request is being handled.
+    /// Since when the connection is idle, in microseconds; `None` while a request is being handled or its response is sent.
     pub(crate) fn idle_since(&self) -> Option<u64> {
         let since = self.0.idle_since.load(Ordering::Relaxed);
-        (!self.is_busy()).then_some(since)
+        (!self.is_busy() && !self.is_unsent()).then_some(since)
     }
 
     /// Whether closing now would leave the client with a part of a response.
     pub(crate) fn is_response_incomplete(&self) -> bool {
         self.0.incomplete.load(Ordering::Relaxed)
+    }
+
+    /// Whether the socket did not take all that was offered last.
+    pub(crate) fn is_unsent(&self) -> bool {
+        self.0.unsent.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_unsent(&self, unsent: bool) {
+        if self.is_unsent() != unsent {
+            self.0.unsent.store(unsent, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn set_response_incomplete(&self, incomplete: bool) {

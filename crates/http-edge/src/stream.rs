@@ -49,8 +49,6 @@ pub(crate) struct BoundedStream {
     wait: Wait,
     read: Timer,
     write: Timer,
-    /// The socket did not take all that hyper offered last.
-    unsent: bool,
     lingered: Option<usize>,
 }
 
@@ -72,7 +70,6 @@ impl BoundedStream {
             wait,
             read: Timer::default(),
             write: Timer::default(),
-            unsent: false,
             lingered: None,
         }
     }
@@ -109,7 +106,7 @@ impl BoundedStream {
         offered: usize,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        self.unsent = !matches!(outcome, Poll::Ready(Ok(taken)) if taken >= offered);
+        self.phase.set_unsent(!matches!(outcome, Poll::Ready(Ok(taken)) if taken >= offered));
         if outcome.is_ready() {
             self.write.stop();
             return outcome;
@@ -187,7 +184,7 @@ impl Drop for BoundedStream {
     /// Resets the connection if the client has got a part of a response: of a response without a length, HTTP/1.0 has no
     /// other sign that it was cut, and a proxy that speaks it would pass the part on as the whole.
     fn drop(&mut self) {
-        if self.unsent || self.phase.is_response_incomplete() {
+        if self.phase.is_unsent() || self.phase.is_response_incomplete() {
             // without it the close is an ordinary one, which other clients notice too
             let _ = self.tcp.set_zero_linger();
         }

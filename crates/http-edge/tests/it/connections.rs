@@ -167,3 +167,26 @@ async fn a_thousand_connections_wait_to_be_accepted() {
         waiting.push(connected.unwrap_or_else(|error| panic!("connection {n}: {error}")));
     }
 }
+
+#[tokio::test]
+async fn a_response_that_is_still_being_read_is_never_closed_for_another_connection() {
+    const BIG: usize = 32 * 1024 * 1024;
+    let (config, _registry) = limits(1, 1);
+    let big = routes().route("/big", get(|| async { vec![b'x'; BIG] }));
+    let app = App::spawn_with(big, EdgeConfig::default(), config).await;
+    let mut slow = app.sent(b"GET /big HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let mut first = [0; 4_096];
+    let mut read = within(slow.read(&mut first)).await.unwrap();
+    let head = first.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
+    let mut waiting = from(app.addr, 2).await;
+    waiting.write_all(REQUEST).await.unwrap();
+    let too_soon = tokio::time::timeout(SHORT, waiting.read_u8()).await;
+    assert!(too_soon.is_err(), "the second connection was served beside the first");
+    let mut part = vec![0; 65_536];
+    while read < head + BIG {
+        let more = within(slow.read(&mut part)).await.unwrap();
+        assert!(more > 0, "cut after {read} bytes");
+        read += more;
+    }
+    assert!(one_response(&mut waiting).await.starts_with("HTTP/1.1 200"));
+}

@@ -64,6 +64,8 @@ async fn a_body_that_ends_well_ends_without_a_reset() {
     assert!(ended.is_ok() && text.ends_with("\r\n\r\nfine"), "{text} {ended:?}");
     let head = app.raw(b"HEAD /whole HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    let refused = app.raw(b"HEAD /nowhere HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+    assert!(refused.starts_with("HTTP/1.1 404") && refused.ends_with("\r\n\r\n"), "{refused}");
 }
 
 #[tokio::test]
@@ -72,10 +74,7 @@ async fn a_response_that_is_cut_at_the_drains_limit_ends_in_a_reset() {
     let mut stream = app.sent(b"GET /endless HTTP/1.0\r\n\r\n").await;
     let mut first = [0; 100];
     within(stream.read_exact(&mut first)).await.unwrap();
-    let reading =
-        tokio::spawn(
-            async move { io::Result::Ok(tokio::io::copy(&mut stream, &mut tokio::io::sink()).await?) },
-        );
+    let reading = tokio::spawn(async move { tokio::io::copy(&mut stream, &mut tokio::io::sink()).await });
     assert_eq!(within(app.stop()).await.unwrap().cut, 1);
     let ended = within(reading).await.unwrap().map_err(|error| error.kind());
     assert_eq!(ended, Err(io::ErrorKind::ConnectionReset));
