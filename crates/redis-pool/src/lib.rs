@@ -17,6 +17,7 @@ mod metrics;
 mod pool;
 mod script;
 mod slot;
+mod tls;
 mod url;
 
 pub use config::{Config, OPEN_FOR, Stats};
@@ -25,6 +26,7 @@ pub use metrics::PoolMetrics;
 pub use pool::RedisPool;
 pub use script::{Invocation, Script};
 pub use slot::Slot;
+pub use tls::{TlsCertificates, TlsError};
 pub use url::{RedisUrl, UrlError};
 
 pub use circuit_breaker::State as BreakerState;

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::tls::TlsCertificates;
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
 
 /// What an address looks like, for error messages: the end of the sentence "it takes …".
@@ -196,6 +197,18 @@ impl RedisUrl {
             None if is_plain(text) => format!("{text:?}"),
             _ => "something that may hold a password (not shown)".to_owned(),
         }
+    }
+
+    /// Whether connections speak TLS.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        matches!(self.0.addr(), ConnectionAddr::TcpTls { .. })
+    }
+
+    /// The same address with these certificates; one without TLS stays as it is.
+    #[must_use]
+    pub fn with_certificates(self, certificates: &TlsCertificates) -> Self {
+        Self(certificates.apply(self.0))
     }
 
     /// Where to connect to and how to log in.

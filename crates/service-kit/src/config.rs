@@ -12,7 +12,7 @@ use http_edge::env::{
 };
 use http_edge::{Listening, MetricsPlace, ServeConfig, TrustedProxies};
 use keyring::{KeyNumber, SigningKeys, SigningSeed};
-use redis_pool::RedisUrl;
+use redis_pool::{RedisUrl, TlsCertificates};
 use tag_id::{Epoch, Keyring, MasterSecret};
 
 use crate::state_dir::{StateDir, state_dir};
@@ -124,6 +124,29 @@ pub struct RedisSettings {
     pub wait: Duration,
     /// `REDIS_COMMAND_TIMEOUT_MS`.
     pub command_timeout: Duration,
+    /// `REDIS_TLS_CERT_FILE`, `REDIS_TLS_KEY_FILE`, `REDIS_TLS_CA_FILE`: for every address that begins with `rediss://`.
+    pub certificates: Option<TlsCertificates>,
+}
+
+/// The certificates for TLS, if any is set.
+fn tls_certificates(env: &Env) -> Result<Option<TlsCertificates>, EnvError> {
+    let pem = || Kind::new("PEM text, or the name of a file that holds it", |text: &str| Ok(text.to_owned()));
+    let certificate = env.secret("REDIS_TLS_CERT", &pem())?;
+    let key = env.secret("REDIS_TLS_KEY", &pem())?;
+    let authority = env.secret("REDIS_TLS_CA", &pem())?;
+    let contradiction = |names: &str, why: String| EnvError::Contradiction { names: names.to_owned(), why };
+    let client = match (&certificate, &key) {
+        (Some(certificate), Some(key)) => Some((certificate.as_str(), key.as_str())),
+        (None, None) if authority.is_none() => return Ok(None),
+        (None, None) => None,
+        _ => {
+            let why = "one of the two is set; a client certificate takes both".to_owned();
+            return Err(contradiction("REDIS_TLS_CERT_FILE and REDIS_TLS_KEY_FILE", why));
+        }
+    };
+    let parsed = TlsCertificates::from_pem(client, authority.as_deref());
+    let names = "REDIS_TLS_CERT_FILE, REDIS_TLS_KEY_FILE and REDIS_TLS_CA_FILE";
+    parsed.map(Some).map_err(|error| contradiction(names, format!("they cannot be used: {error}")))
 }
 
 impl RedisSettings {
@@ -146,6 +169,7 @@ impl RedisSettings {
                 Duration::from_millis(100),
                 &millis(1..=60_000),
             )?,
+            certificates: tls_certificates(env)?,
         })
     }
 
@@ -159,12 +183,19 @@ impl RedisSettings {
         redis_pool::Config { slots: one, connections: one, open_for, ..self.pool("keyring", &self.url) }
     }
 
+    fn with_certificates(&self, url: &RedisUrl) -> RedisUrl {
+        match &self.certificates {
+            Some(certificates) => url.clone().with_certificates(certificates),
+            None => url.clone(),
+        }
+    }
+
     /// The configuration of one pool.
     #[must_use]
     pub fn pool(&self, name: &'static str, url: &RedisUrl) -> redis_pool::Config {
         redis_pool::Config {
             name,
-            url: url.clone(),
+            url: self.with_certificates(url),
             slots: self.slots,
             connections: CONNECTIONS,
             wait: self.wait,

@@ -4,6 +4,7 @@ mod cancellation;
 mod outage;
 mod saturation;
 mod scripts;
+mod tls;
 mod transports;
 
 use std::num::NonZeroUsize;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ambient::{Clock, SystemClock};
-use redis_pool::{Config, OPEN_FOR, PoolMetrics, RedisPool};
+use redis_pool::{Config, OPEN_FOR, PoolMetrics, RedisPool, RedisUrl};
 
 /// A pool on `url` with the given number of slots, 100 ms for a slot and `command_ms` for a command.
 fn pool(url: &str, slots: usize, command_ms: u64) -> RedisPool {
@@ -20,16 +21,24 @@ fn pool(url: &str, slots: usize, command_ms: u64) -> RedisPool {
 
 /// The same with another wait for a slot and another clock.
 fn patient(url: &str, slots: usize, command_ms: u64, wait: Duration, clock: Arc<dyn Clock>) -> RedisPool {
-    let config = Config {
+    let url = url.parse().expect("a test's address is well-formed");
+    RedisPool::new(Config { wait, ..config(url, slots, command_ms) }, clock, &PoolMetrics::default())
+}
+
+fn config(url: RedisUrl, slots: usize, command_ms: u64) -> Config {
+    Config {
         name: "test",
-        url: url.parse().expect("a test's address is well-formed"),
+        url,
         slots: NonZeroUsize::new(slots).expect("not zero"),
         connections: NonZeroUsize::new(2).expect("not zero"),
-        wait,
+        wait: Duration::from_millis(100),
         command_timeout: Duration::from_millis(command_ms),
         open_for: OPEN_FOR,
-    };
-    RedisPool::new(config, clock, &PoolMetrics::default())
+    }
+}
+
+fn pool_of(config: Config) -> RedisPool {
+    RedisPool::new(config, Arc::new(SystemClock::new()), &PoolMetrics::default())
 }
 
 fn echo(text: &str) -> redis::Cmd {
