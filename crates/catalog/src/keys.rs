@@ -1,7 +1,9 @@
-//! Every key of the catalogue. None has a time to live: all of this must last.
+//! Every key of the catalogue. All of this must last, and so has no time to live, but for the reports of a day.
 //!
 //! Per-tag state is the one place where the bytes of a key count: `vt1:t:` and eight characters are 14 bytes, the most
 //! that Redis keeps in its smallest allocation for such a key.
+
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -69,6 +71,15 @@ pub fn tag_revocation(serial: [u8; 6]) -> String {
     format!("vt1:tr:{}", URL_SAFE_NO_PAD.encode(serial))
 }
 
+/// The reports of one tag that were taken on one day, UTC, counted from 1970: a sorted set of their names, for [`TAG_REPORTS_KEPT`].
+#[must_use]
+pub fn tag_reports(serial: [u8; 6], day: u64) -> String {
+    format!("vt1:trr:{}:{day}", URL_SAFE_NO_PAD.encode(serial))
+}
+
+/// How long a day's reports are counted: until every clock agrees that the day is over.
+pub const TAG_REPORTS_KEPT: Duration = Duration::from_secs(2 * 86_400);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,6 +95,7 @@ mod tests {
         assert_eq!(batches_of("default"), "vt1:bx:default");
         assert_eq!(tag([0, 0x30, 0x39, 0x0a, 0x5b, 0xf5]), "vt1:t:ADA5Clv1");
         assert_eq!(tag_revocation([0xff; 6]), "vt1:tr:________");
+        assert_eq!(tag_reports([0xff; 6], 20_782), "vt1:trr:________:20782");
     }
 
     #[test]

@@ -77,6 +77,14 @@ pub enum ApiError {
         /// When the next request would pass.
         retry_after: Duration,
     },
+    /// 429: the tag was reported as often as is accepted in a day.
+    #[error(
+        "this tag was reported as often as is accepted in a day; the reports that came before were received"
+    )]
+    ReportsUsedUp {
+        /// When the next day begins.
+        retry_after: Duration,
+    },
     /// 429: the service is busy, whoever asks.
     #[error("the service is busy; nothing was done")]
     ServiceOverloaded {
@@ -179,6 +187,7 @@ impl ApiError {
             Self::Unprocessable(_) => (S::UNPROCESSABLE_ENTITY, "unprocessable", "Cannot be accepted"),
             Self::RequestTimeout => (S::REQUEST_TIMEOUT, "request-timeout", "The body came too slowly"),
             Self::RateLimited { .. } => (S::TOO_MANY_REQUESTS, "rate-limited", "Too many requests"),
+            Self::ReportsUsedUp { .. } => (S::TOO_MANY_REQUESTS, "rate-limited", "Too many reports"),
             Self::ServiceOverloaded { .. } => {
                 (S::TOO_MANY_REQUESTS, "service-overloaded", "The service is busy")
             }
@@ -199,6 +208,7 @@ impl ApiError {
     fn retry_after_s(&self) -> Option<u64> {
         match self {
             Self::RateLimited { retry_after }
+            | Self::ReportsUsedUp { retry_after }
             | Self::RedisUnavailable { retry_after }
             | Self::StateLost { retry_after, .. }
             | Self::AuditDamaged { retry_after }
@@ -237,6 +247,7 @@ impl ApiError {
             | Self::IdempotencyKeyReused
             | Self::RequestTimeout
             | Self::RateLimited { .. }
+            | Self::ReportsUsedUp { .. }
             | Self::ServiceOverloaded { .. }
             | Self::RedisUnavailable { .. }
             | Self::StateLost { .. }

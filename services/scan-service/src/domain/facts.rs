@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use access::BrandKeys;
 use catalog::{Batch, Product, Record, RecordError, Stored};
 use quick_cache::sync::Cache;
 use tag_id::BatchNo;
@@ -17,6 +18,15 @@ const CAPACITY: usize = 10_000;
 pub(crate) struct Facts {
     pub(crate) batch: Arc<Stored<Batch>>,
     pub(crate) product: Arc<Stored<Product>>,
+    /// What the product's brand is compared by.
+    pub(crate) brand: BrandKeys,
+}
+
+impl Facts {
+    pub(crate) fn new(batch: Arc<Stored<Batch>>, product: Arc<Stored<Product>>) -> Self {
+        let brand = BrandKeys::of(&product.value.brand);
+        Self { batch, product, brand }
+    }
 }
 
 /// Facts by batch number, bounded.

@@ -3,6 +3,7 @@
 pub(crate) mod admission;
 pub(crate) mod facts;
 pub(crate) mod group;
+pub(crate) mod issuers;
 pub(crate) mod limits;
 pub(crate) mod minted;
 pub(crate) mod report;

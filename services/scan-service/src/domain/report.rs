@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use audit_chain::{Details, Effect, NewEvent};
+use audit_chain::{AppendError, Check, Details, Effect, NewEvent, Write};
+use catalog::keys;
 use http_edge::ApiError;
 use redis_pool::Error;
 use serde::Deserialize;
@@ -19,6 +20,10 @@ use crate::domain::scan::Caller;
 
 /// The most characters of [`Report::details`].
 pub(crate) const MAX_DETAILS: usize = 1_000;
+
+/// How many reports of one tag are taken in a day, UTC: whoever owns it knows by then, and its audit trail cannot be flooded.
+const REPORTS_PER_DAY: u32 = 20;
+const MS_PER_DAY: u64 = 86_400_000;
 
 /// What is wrong with an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
@@ -61,7 +66,13 @@ pub(crate) struct Report {
 pub(crate) enum ReportRefusal {
     Forged,
     NotMinted,
-    Denied { retry_after: Duration },
+    Denied {
+        retry_after: Duration,
+    },
+    /// The tag was reported as often as is taken in a day.
+    UsedUp {
+        retry_after: Duration,
+    },
     Key(KeyRefusal),
     Redis(Error),
     Store(ApiError),
@@ -127,7 +138,24 @@ impl Reporter {
             ip: None,
             details,
         };
-        let appended = self.durable.append(event, Effect::default()).await;
-        appended.map(|_| ()).map_err(|failure: AppendFailure| ReportRefusal::Store(failure.into()))
+        let now = self.durable.clock().unix_millis();
+        match self.durable.append(event, counted(opened.serial(), now)).await {
+            Ok(_) => Ok(()),
+            Err(AppendFailure::Append(AppendError::Precondition { .. })) => {
+                let until_tomorrow = Duration::from_millis(MS_PER_DAY - now % MS_PER_DAY);
+                Err(ReportRefusal::UsedUp { retry_after: until_tomorrow })
+            }
+            Err(failure) => Err(ReportRefusal::Store(failure.into())),
+        }
     }
+}
+
+/// Counts one report of a tag on the day of `now` (Unix ms), unless there are enough.
+fn counted(serial: [u8; 6], now: u64) -> Effect {
+    let key: Vec<u8> = keys::tag_reports(serial, now / MS_PER_DAY).into();
+    let member = ambient::uuid_v7(now).into_bytes().to_vec();
+    Effect::none()
+        .check(Check::FewerThan { key: key.clone(), members: REPORTS_PER_DAY })
+        .write(Write::SortedAdd { key: key.clone(), score: 0, member })
+        .write(Write::Expire { key, ttl: keys::TAG_REPORTS_KEPT })
 }

@@ -18,6 +18,7 @@ use tag_id::{Keyring, Opened, TagId};
 use crate::domain::admission::{Admission, Credential, KeyRefusal, NotAdmitted};
 use crate::domain::facts::{Facts, FactsCache, fresher};
 use crate::domain::group::{Grouped, Request, Shown, glimpse, least_size, push_scan_args, push_scan_keys};
+use crate::domain::issuers::{IssuerAnswer, Issuers};
 use crate::domain::limits::{Limits, Quotas, Subject};
 use crate::domain::minted::minted_in;
 use crate::domain::risk::{Frequency, assess};
@@ -97,6 +98,7 @@ pub(crate) struct Scanner {
     limits: Arc<Limits>,
     admission: Arc<Admission>,
     facts: FactsCache,
+    issuers: Issuers,
     /// Where limit and scan can be one call.
     grouped: Option<Grouped>,
 }
@@ -123,7 +125,8 @@ impl Scanner {
     ) -> Self {
         let grouped =
             limits.one_round_trip().then(|| Grouped::start(Arc::clone(&durable), Arc::clone(&limits)));
-        Self { keyring, durable, limits, admission, facts: FactsCache::new(), grouped }
+        let issuers = Issuers::new(Arc::clone(&durable));
+        Self { keyring, durable, limits, admission, facts: FactsCache::new(), issuers, grouped }
     }
 
     /// Scans one tag.
@@ -165,7 +168,8 @@ impl Scanner {
         };
         let facts = self.facts_of(kept, &counted).await?;
         debug_assert!(facts.batch.value.holds(opened.epoch, opened.index));
-        Ok(judged(tag, key, caller.user_agent, facts, &counted))
+        let issuer = self.issuers.of(&facts).await.map_err(Refusal::Redis)?;
+        Ok(judged(tag, key, caller.user_agent, facts, issuer, &counted))
     }
 
     /// Whoever shows a wrong key is told so, unless the id gives away that a tag secret is in wrong hands.
@@ -272,7 +276,7 @@ impl Scanner {
             Some(product) => product,
             None => Arc::new(self.product(&batch.value.product_id).await?.ok_or_else(gone)?),
         };
-        let facts = Arc::new(Facts { batch, product });
+        let facts = Arc::new(Facts::new(batch, product));
         self.facts.put(&facts);
         Ok(facts)
     }
@@ -351,6 +355,7 @@ fn judged(
     key: KeyStanding,
     user_agent: Option<&[u8]>,
     facts: Arc<Facts>,
+    issuer: IssuerAnswer,
     counted: &Counted,
 ) -> Verdict {
     let batch = &facts.batch.value;
@@ -364,6 +369,7 @@ fn judged(
         risk: assess(frequency, user_agent, key.supersedes(batch)),
         verification_id: ambient::uuid_v7(counted.now_ms),
         facts,
+        issuer,
     }
 }
 

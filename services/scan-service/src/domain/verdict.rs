@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::domain::facts::Facts;
+use crate::domain::issuers::IssuerAnswer;
 use crate::domain::risk::Risk;
 
 /// The outcome of one counted scan.
@@ -18,6 +19,7 @@ use crate::domain::risk::Risk;
 pub(crate) struct Verdict {
     pub(crate) tag: TagId,
     pub(crate) facts: Arc<Facts>,
+    pub(crate) issuer: IssuerAnswer,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) first_scan_at: OffsetDateTime,
     pub(crate) scan_count: u32,
@@ -41,6 +43,8 @@ pub(crate) struct ScanAnswer<'a> {
     pub(crate) product_id: Uuid,
     /// What the product is called.
     pub(crate) product: ProductAnswer<'a>,
+    /// Who has made the tag, and whether the brand is verified to be theirs.
+    pub(crate) issuer: &'a IssuerAnswer,
     /// The batch.
     pub(crate) batch_id: Uuid,
     /// What is known of the batch.
@@ -99,6 +103,7 @@ impl Verdict {
                 brand: &product.brand,
                 gtin: product.gtin.as_deref(),
             },
+            issuer: &self.issuer,
             batch_id: batch.id,
             batch: BatchAnswer { label: batch.label.as_deref(), manufactured_at: batch.manufactured_at },
             first_scan_at: self.first_scan_at,

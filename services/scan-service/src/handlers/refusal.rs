@@ -33,6 +33,7 @@ pub(crate) fn of_report(refusal: ReportRefusal, durable: &Durable, request_id: &
         ReportRefusal::Forged => ApiError::TagNotFound,
         ReportRefusal::NotMinted => alarm(durable, request_id),
         ReportRefusal::Denied { retry_after } => ApiError::RateLimited { retry_after },
+        ReportRefusal::UsedUp { retry_after } => ApiError::ReportsUsedUp { retry_after },
         ReportRefusal::Key(refusal) => of_key(refusal),
         ReportRefusal::Redis(error) => errors::from_pool(error),
         ReportRefusal::Store(error) => error,

@@ -8,6 +8,7 @@ use catalog::Lifecycle;
 use http_edge::{ApiError, ApiPath};
 use time::OffsetDateTime;
 
+use crate::domain::issuers::IssuerAnswer;
 use crate::domain::risk::{RiskFactor, RiskLevel};
 use crate::domain::scan::Scanned;
 use crate::domain::verdict::Verdict;
@@ -23,8 +24,9 @@ use crate::state::AppState;
 struct VerdictPage<'a> {
     tone: Tone,
     headline: &'static str,
-    advice: &'static str,
+    advice: String,
     brand: &'a str,
+    issuer: &'a IssuerAnswer,
     name: &'a str,
     gtin: Option<&'a str>,
     label: Option<&'a str>,
@@ -68,12 +70,14 @@ pub(crate) async fn show(
 fn verdict_page(verdict: &Verdict) -> VerdictPage<'_> {
     let (batch, product) = (&verdict.facts.batch.value, &verdict.facts.product.value);
     let superseded = verdict.risk.factors.iter().any(|factor| factor.name == "superseded_key");
-    let (tone, headline, advice) = judged(verdict.lifecycle, verdict.risk.level, superseded);
+    let (tone, headline, advice) =
+        issued(&verdict.issuer, judged(verdict.lifecycle, verdict.risk.level, superseded));
     VerdictPage {
         tone,
         headline,
         advice,
         brand: &product.brand,
+        issuer: &verdict.issuer,
         name: &product.name,
         gtin: product.gtin.as_deref(),
         label: batch.label.as_deref(),
@@ -85,6 +89,22 @@ fn verdict_page(verdict: &Verdict) -> VerdictPage<'_> {
         reasons: verdict.risk.factors.iter().map(in_words).collect(),
         tag: verdict.tag.to_string(),
         verification: verdict.verification_id.to_string(),
+    }
+}
+
+/// The verdict of a tag whose brand may not be verified: then nothing is said in the brand's name, and nothing is green.
+fn issued(
+    issuer: &IssuerAnswer,
+    (tone, headline, advice): (Tone, &'static str, &'static str),
+) -> (Tone, &'static str, String) {
+    match tone {
+        _ if issuer.verified => (tone, headline, advice.to_owned()),
+        Tone::Good => (
+            Tone::Warn,
+            "Genuine code, brand not verified",
+            "The issuer named below made this code. Nobody has verified that the brand is theirs.".to_owned(),
+        ),
+        _ => (tone, headline, advice.replace("The brand", "The issuer").replace("the brand", "the issuer")),
     }
 }
 

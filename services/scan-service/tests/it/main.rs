@@ -11,6 +11,7 @@ mod forged;
 mod freshness;
 mod headers;
 mod hostile_clients;
+mod issuers;
 mod key_states;
 mod limiter_away;
 mod operation;

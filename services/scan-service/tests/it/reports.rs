@@ -105,9 +105,9 @@ async fn reports_of_two_instances_at_once_make_one_chain() {
     let shop = Shop::open().await;
     let apps: [App; 2] = [open(&shop, &[]).await, open(&shop, &[]).await];
     let mut running = tokio::task::JoinSet::new();
-    for app in &apps {
+    for (tag, app) in apps.iter().enumerate() {
         for _ in 0..EACH {
-            let sent = body(shop.tag(0), "other");
+            let sent = body(shop.tag(u32::try_from(tag).unwrap()), "other");
             running.spawn(send(app.request(Method::POST, "/v1/report").json(&sent)));
         }
     }
@@ -166,4 +166,29 @@ async fn who_comes_back_to_the_forms_address_is_sent_to_the_tag() {
         send(plain.get(app.url(&format!("/t/{odd}/report")))).await.assert_page(400);
     }
     assert_eq!(app.scan(shop.tag(0)).await.verdict()["scan_count"], 1, "being sent is no scan");
+}
+
+#[tokio::test]
+async fn a_tag_is_reported_twenty_times_a_day_and_no_more() {
+    let shop = Shop::open().await;
+    let app = open(&shop, &[]).await;
+    let (first, second) = (body(shop.tag(0), "other"), body(shop.tag(1), "other"));
+    let sent = futures_util::future::join_all((0..30).map(|_| app.post_json("/v1/report", &first))).await;
+    let taken = sent.iter().filter(|answer| answer.status == 202).count();
+    assert_eq!(taken, 20);
+    for refused in sent.iter().filter(|answer| answer.status != 202) {
+        refused.assert_problem(429, "rate-limited");
+        assert!((1..=86_400).contains(&refused.retry_after()), "{}", refused.retry_after());
+        assert!(refused.text.contains("this tag was reported"), "{}", refused.text);
+    }
+    app.post_form(&format!("/t/{}/report", shop.tag(0)), &[("reason", "other")]).await.assert_page(429);
+    assert_eq!(app.post_json("/v1/report", &second).await.status, 202, "of another tag");
+    assert_eq!(events(&shop).await.len(), 21);
+    let counters = crate::shop::keys(&shop.redis, "vt1:trr:*").await;
+    assert_eq!(counters.len(), 2);
+    for key in counters {
+        let ttl: i64 =
+            redis::cmd("TTL").arg(key).query_async(&mut shop.redis.connection().await).await.unwrap();
+        assert!((86_400..=172_800).contains(&ttl), "{ttl}");
+    }
 }

@@ -32,6 +32,7 @@ async fn a_verdict_holds_every_member_of_the_contract() {
         "lifecycle",
         "product_id",
         "product",
+        "issuer",
         "batch_id",
         "batch",
         "first_scan_at",

@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use access::{BrandName, Tenant};
 use ambient::{Clock, SystemClock};
 use audit_chain::{Appender, AppenderConfig, AuditMetrics, Event, NewEvent};
 use catalog::{Batch, DeploymentGate, Expectation, Init, Product, Record, keys as stored_at};
@@ -106,7 +107,20 @@ impl Shop {
         };
         let mut shop = Self { redis, product, batch, keyring: keyring(SECRET), revision: 0 };
         shop.save().await;
+        shop.save_tenant(&shop.tenant()).await;
         shop
+    }
+
+    /// The shop's tenant, whose brand and GTIN prefix are verified.
+    pub(crate) fn tenant(&self) -> Tenant {
+        let mut tenant = Tenant::new(TENANT.parse().unwrap(), Some("Acme Ltd".to_owned()), now());
+        tenant.gtin_prefixes = vec!["4006381".parse().unwrap()];
+        tenant.with_brands(vec![BrandName::new("Acme").unwrap()])
+    }
+
+    pub(crate) async fn save_tenant(&self, tenant: &Tenant) {
+        let mut link = self.redis.connection().await;
+        let () = link.set(access::keys::tenant(&tenant.id), tenant.encode(1)).await.unwrap();
     }
 
     /// Writes product and batch as they are now, as a change that others can see.
