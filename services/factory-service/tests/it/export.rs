@@ -2,8 +2,10 @@ use reqwest::Method;
 use serde_json::json;
 use tag_id::{Keyring, MasterSecret, TagId};
 use test_support::RedisServer;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
-use crate::support::{Factory, SECRET, answer, start, text};
+use crate::support::{Factory, KEY, SECRET, SLOWLY, answer, start, start_behind_proxy, text};
 
 #[tokio::test]
 async fn every_tag_of_a_batch_is_exported_once_and_proves_itself() {
@@ -116,4 +118,42 @@ async fn a_reader_that_leaves_an_export_of_millions_harms_nobody() {
     }
     assert_eq!(factory.get("/v1/health").await.status, 200);
     factory.assert_chain_of(5).await;
+}
+
+/// A connection on which that was asked for, in that version of HTTP.
+async fn asked(factory: &Factory, path: &str, version: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(factory.base.trim_start_matches("http://")).await.unwrap();
+    let head = format!("GET {path} HTTP/{version}\r\nhost: a\r\nauthorization: Bearer {KEY}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn a_client_of_http_1_0_is_told_the_length_of_an_export() {
+    let (_redis, factory) = start().await;
+    let path = format!("/v1/batches/{}/tags?format=csv", text(&factory.batch(1_500).await["id"]));
+    let mut whole = String::new();
+    asked(&factory, &path, "1.0").await.read_to_string(&mut whole).await.unwrap();
+    let (head, body) = whole.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{head}");
+    assert_eq!(body.lines().count(), 1_501);
+}
+
+#[tokio::test]
+async fn an_export_of_the_chain_that_loses_redis_is_reset_whatever_the_version() {
+    let (_redis, proxy, factory) = start_behind_proxy().await;
+    for version in ["1.0", "1.1"] {
+        factory.until_ready().await;
+        proxy.delay(SLOWLY);
+        let mut stream = asked(&factory, "/v1/admin/audit/export", version).await;
+        let mut got = Vec::new();
+        while !String::from_utf8_lossy(&got).contains("voketag-audit-export") {
+            assert!(stream.read_buf(&mut got).await.unwrap() > 0, "{version}");
+        }
+        // The first page of entries is still on its way.
+        proxy.cut();
+        let ended = stream.read_to_end(&mut got).await.map_err(|error| error.kind());
+        assert_eq!(ended, Err(std::io::ErrorKind::ConnectionReset), "{version}: {got:?}");
+        proxy.heal();
+    }
 }
