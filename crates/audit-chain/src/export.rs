@@ -1,17 +1,20 @@
 //! The chain as a file that can be verified anywhere, with public keys alone and in constant memory: lines of JSON.
 //!
 //! ```text
-//! {"format":"voketag-audit-export/v1","origin":…,"size":…,"head":…,"exported_at":…,"checkpoints":[…],"keys":[…]}
+//! {"format":"voketag-audit-export/v2","origin":…,"size":…,"head":…,"exported_at":…,"checkpoints":[…],"keys":[…]}
 //! {"seq":0,"prev":…,"payload_hash":…,"hash":…,"event":{…}}
 //! {"seq":1,"prev":…,"payload_hash":…,"hash":…,"event":null}
+//! {"end":true,"size":…,"head":…}
 //! ```
 //!
 //! Signed checkpoints stand in the first line, so that a reader knows at which sizes it will need a root and takes it while it
-//! streams. An entry whose event is `null` (another tenant's) verifies by its payload hash; only what it says is not known.
+//! streams. The last record says size and head once more: a file without it was cut, wherever that happened, and is not complete.
+//! An entry whose event is `null` (another tenant's) verifies by its payload hash; only what it says is not known.
 //!
-//! Two kinds of "no": what the file holds is not right (in the report, with the first seq), and the file could not be read
-//! ([`ExportError`]), of which nothing is said.
+//! Three kinds of "no": what the file holds is not right (in the report, with the first seq), the file was cut (in the report too:
+//! what it holds is right as far as it goes), and the file could not be read ([`ExportError`]), of which nothing is said.
 
+use crate::checkpoint_text::{Unreadable, read_checkpoint};
 use crate::error::ReadError;
 use crate::hash::Hash;
 use crate::head::Head;
@@ -25,7 +28,10 @@ use std::io::{self, BufRead, Read as _};
 use std::num::NonZeroUsize;
 
 /// What the first line says the file is.
-pub const FORMAT: &str = "voketag-audit-export/v1";
+pub const FORMAT: &str = "voketag-audit-export/v2";
+
+/// The format before, whose files have no last record: one that was cut behind an entry could not be told by its end.
+const FORMAT_WITHOUT_END: &str = "voketag-audit-export/v1";
 
 /// Longest line, bytes: an entry has at most 17 KiB, a first line with a hundred keys and their notes 200 KiB.
 pub const MAX_LINE_BYTES: u64 = 1024 * 1024;
@@ -63,8 +69,9 @@ impl ExportHeader {
         notes: Vec<String>,
         keys: Vec<serde_json::Value>,
     ) -> Self {
-        let speaks_of = |note: &String| SignedNote::parse(note.as_bytes()).ok()?.checkpoint().ok();
-        let within = |note: &String| speaks_of(note).is_none_or(|checkpoint| checkpoint.size <= head.size);
+        let within = |note: &String| {
+            read_checkpoint(note.as_bytes()).map_or(true, |(_, checkpoint)| checkpoint.size <= head.size)
+        };
         Self {
             format: FORMAT.to_owned(),
             origin: origin.to_owned(),
@@ -95,6 +102,21 @@ fn line(value: &impl Serialize) -> Vec<u8> {
     line
 }
 
+/// The last record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExportEnd {
+    end: bool,
+    size: u64,
+    head: Hash,
+}
+
+/// The line of the last record, its end included.
+#[must_use]
+pub fn end_line(head: Head) -> Vec<u8> {
+    line(&ExportEnd { end: true, size: head.size, head: head.hash })
+}
+
 #[derive(Serialize)]
 struct ShownEntry<'a> {
     seq: u64,
@@ -112,19 +134,20 @@ pub fn entry_line(entry: &EntryView, shown: bool) -> Vec<u8> {
     line(&ShownEntry { seq: *seq, prev: *prev, payload_hash: *payload_hash, hash: *hash, event })
 }
 
-/// Reads the lines of the entries, a page at a time.
+/// Reads the lines of the entries, a page at a time, and gives the last record behind them.
 #[derive(Debug)]
 pub struct ExportPages {
     log: AuditLog,
     next: u64,
-    size: u64,
+    head: Head,
+    has_ended: bool,
 }
 
 impl ExportPages {
     /// The entries from the first up to `head`, which the log must have.
     #[must_use]
     pub fn new(log: AuditLog, head: Head) -> Self {
-        Self { log, next: 0, size: head.size }
+        Self { log, next: 0, head, has_ended: false }
     }
 
     /// The next lines; `None` after the last. `shown` says of each event whether it may be seen.
@@ -132,9 +155,12 @@ impl ExportPages {
     /// # Errors
     /// See [`ReadError`].
     pub async fn next(&mut self, shown: impl Fn(&RawValue) -> bool) -> Result<Option<Vec<u8>>, ReadError> {
-        let left = self.size.saturating_sub(self.next);
+        let left = self.head.size.saturating_sub(self.next);
         let limit = usize::try_from(left).unwrap_or(usize::MAX).min(PAGE.get());
-        let Some(limit) = NonZeroUsize::new(limit) else { return Ok(None) };
+        let Some(limit) = NonZeroUsize::new(limit) else {
+            let has_ended = std::mem::replace(&mut self.has_ended, true);
+            return Ok((!has_ended).then(|| end_line(self.head)));
+        };
         let page = self.log.entries(self.next.checked_sub(1), limit).await?;
         if page.events.is_empty() {
             return Err(ReadError::Damaged { seq: self.next });
@@ -165,6 +191,9 @@ pub struct CheckedNote<S> {
     /// How many entries it speaks of, if it is a checkpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
+    /// Why it cannot be read as a signed checkpoint: it then speaks neither for nor against the entries.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "shown")]
+    pub unreadable: Option<Unreadable>,
     /// Why it does not speak of these entries, whoever signed it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub contradicted: Option<&'static str>,
@@ -176,8 +205,10 @@ pub struct CheckedNote<S> {
 /// What was found in an export.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ExportReport<S> {
-    /// Whether all entries are there and follow from each other, up to the head that the first line names.
+    /// Whether all entries are there and follow from each other, up to the head that first and last record name.
     pub ok: bool,
+    /// Whether nothing is wrong with what is there and the end is missing: the file was cut, and says nothing of what follows.
+    pub is_cut: bool,
     /// Entries found right, up to the first error.
     pub checked: u64,
     /// How many of them showed their event.
@@ -190,6 +221,13 @@ pub struct ExportReport<S> {
     pub first_error: Option<FirstError>,
     /// Each checkpoint of the first line, in its order.
     pub checkpoints: Vec<CheckedNote<S>>,
+}
+
+fn shown<S: serde::Serializer>(why: &Option<Unreadable>, serializer: S) -> Result<S::Ok, S::Error> {
+    match why {
+        Some(why) => serializer.collect_str(why),
+        None => serializer.serialize_none(),
+    }
 }
 
 #[derive(Deserialize)]
@@ -214,71 +252,140 @@ pub fn verify_export<R: BufRead, S>(
     let mut buffer = Vec::new();
     let header = read_header(&mut from, &mut buffer)?;
     let mut notes = Notes::of(&header, &mut judge);
-    let mut reading = Reading { verifier: Verifier::from_genesis(&header.origin), shown: 0 };
+    let mut reading =
+        Reading { verifier: Verifier::from_genesis(&header.origin), head: header.head(), shown: 0 };
     let mut range = CompactRange::new();
     notes.reached(&range);
-    let first_error = loop {
-        if !read_line(&mut from, &mut buffer)? {
-            break reading.ended(header.head()).err();
-        }
-        match reading.take(&buffer, header.size) {
-            Ok(hash) => range.push(hash),
-            Err(error) => break Some(error),
+    let ending = loop {
+        let read = read_line(&mut from, &mut buffer)?;
+        match reading.take(read, &buffer) {
+            Step::Entry(hash) => range.push(hash),
+            Step::End(ending) => break ending,
         }
         notes.reached(&range);
     };
-    let Reading { verifier, shown } = reading;
-    let (ok, checked) = (first_error.is_none(), verifier.next_seq());
-    Ok(ExportReport { ok, checked, shown, first_error, checkpoints: notes.done(), header })
+    let ending = match ending {
+        Ending::Complete if read_line(&mut from, &mut buffer)? != LineRead::Nothing => {
+            Ending::Wrong(FirstError { seq: header.size, why: Flaw::Surplus })
+        }
+        ending => ending,
+    };
+    let (checked, shown, is_cut) = (reading.verifier.next_seq(), reading.shown, ending == Ending::Cut);
+    let first_error = if let Ending::Wrong(error) = ending { Some(error) } else { None };
+    let checkpoints = notes.done(is_cut);
+    Ok(ExportReport {
+        ok: ending == Ending::Complete,
+        is_cut,
+        checked,
+        shown,
+        first_error,
+        checkpoints,
+        header,
+    })
 }
 
 fn read_header(from: &mut impl BufRead, buffer: &mut Vec<u8>) -> Result<ExportHeader, ExportError> {
     let not_one = |why: String| ExportError::NotAnExport(why);
-    if !read_line(from, buffer)? {
+    if read_line(from, buffer)? == LineRead::Nothing {
         return Err(not_one("it is empty".to_owned()));
     }
     let header: ExportHeader = serde_json::from_slice(buffer).map_err(|error| not_one(error.to_string()))?;
-    if header.format == FORMAT { Ok(header) } else { Err(not_one(format!("its format is not {FORMAT}"))) }
+    match header.format.as_str() {
+        FORMAT => Ok(header),
+        FORMAT_WITHOUT_END => Err(not_one(format!(
+            "its format is {FORMAT_WITHOUT_END}, which has no last record that shows that it is complete; export the chain again"
+        ))),
+        _ => Err(not_one(format!("its format is not {FORMAT}"))),
+    }
 }
 
-/// The next line without its end; false at the end of the file. A line that is too long is cut, and then is no JSON.
-fn read_line(from: &mut impl BufRead, buffer: &mut Vec<u8>) -> io::Result<bool> {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LineRead {
+    /// The end of the file.
+    Nothing,
+    /// Without a line feed: the file ends behind it, or it is longer than a line can be.
+    Unended,
+    Whole,
+}
+
+/// The next line without its end. A line that is too long is cut, and then is no JSON.
+fn read_line(from: &mut impl BufRead, buffer: &mut Vec<u8>) -> io::Result<LineRead> {
     buffer.clear();
     let read = from.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', buffer)?;
     if buffer.last() == Some(&b'\n') {
         buffer.pop();
+        return Ok(LineRead::Whole);
     }
-    Ok(read > 0)
+    Ok(if read > 0 { LineRead::Unended } else { LineRead::Nothing })
+}
+
+/// How the lines of a file end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Complete,
+    /// All lines so far are right, and the last record is not there.
+    Cut,
+    Wrong(FirstError),
+}
+
+enum Step {
+    Entry(Hash),
+    End(Ending),
 }
 
 struct Reading {
     verifier: Verifier,
+    /// What the first line says.
+    head: Head,
     shown: u64,
 }
 
 impl Reading {
-    fn take(&mut self, line: &[u8], size: u64) -> Result<Hash, FirstError> {
+    fn take(&mut self, read: LineRead, line: &[u8]) -> Step {
+        let fail = |seq, why| Step::End(Ending::Wrong(FirstError { seq, why }));
         let seq = self.verifier.next_seq();
-        let fail = |why| Err(FirstError { seq, why });
-        if seq >= size {
-            return fail(Flaw::Surplus);
+        if read == LineRead::Nothing {
+            return Step::End(Ending::Cut);
         }
-        let Ok(entry) = serde_json::from_slice::<ReadEntry<'_>>(line) else { return fail(Flaw::Unreadable) };
+        if let Ok(end) = serde_json::from_slice::<ExportEnd>(line) {
+            return match self.ended(end) {
+                Ok(()) => Step::End(Ending::Complete),
+                Err(error) => Step::End(Ending::Wrong(error)),
+            };
+        }
+        match self.entry(line) {
+            Ok(hash) => Step::Entry(hash),
+            // Half a line at the end of the file: that is where it was cut.
+            Err(Flaw::Unreadable) if read == LineRead::Unended && (line.len() as u64) < MAX_LINE_BYTES => {
+                Step::End(Ending::Cut)
+            }
+            Err(why) => fail(seq, why),
+        }
+    }
+
+    fn entry(&mut self, line: &[u8]) -> Result<Hash, Flaw> {
+        let entry: ReadEntry<'_> = serde_json::from_slice(line).map_err(|_| Flaw::Unreadable)?;
+        let seq = self.verifier.next_seq();
+        if seq >= self.head.size {
+            return Err(Flaw::Surplus);
+        }
         if entry.seq != seq || entry.prev != self.verifier.reached().hash {
-            return fail(Flaw::Hash);
+            return Err(Flaw::Hash);
         }
         let payload = entry.event.map(|event| event.get().as_bytes());
-        self.verifier.push_hashed(&entry.payload_hash, &entry.hash, payload)?;
+        self.verifier.push_hashed(&entry.payload_hash, &entry.hash, payload).map_err(|error| error.why)?;
         self.shown += u64::from(payload.is_some());
         Ok(entry.hash)
     }
 
-    fn ended(&self, head: Head) -> Result<(), FirstError> {
+    fn ended(&self, end: ExportEnd) -> Result<(), FirstError> {
         let seq = self.verifier.next_seq();
-        if seq < head.size {
+        if seq < self.head.size {
             return Err(FirstError { seq, why: Flaw::Missing });
         }
-        self.verifier.expect_head(head)
+        self.verifier.expect_head(self.head)?;
+        let agrees = end == ExportEnd { end: true, size: self.head.size, head: self.head.hash };
+        if agrees { Ok(()) } else { Err(FirstError { seq: seq.saturating_sub(1), why: Flaw::End }) }
     }
 }
 
@@ -293,20 +400,20 @@ impl<S> Notes<S> {
     fn of(header: &ExportHeader, judge: &mut impl FnMut(&ExportHeader, &SignedNote) -> S) -> Self {
         let (mut checked, mut waiting) = (Vec::new(), Vec::new());
         for (index, text) in header.checkpoints.iter().enumerate() {
-            let note = SignedNote::parse(text.as_bytes());
-            let read = note.as_ref().map_err(|error| *error).and_then(SignedNote::checkpoint);
+            let read = read_checkpoint(text.as_bytes());
             let contradicted = match &read {
-                Err(_) => Some("it cannot be read as a signed checkpoint"),
-                Ok(checkpoint) if checkpoint.origin != header.origin => Some("it is of another origin"),
-                Ok(checkpoint) if checkpoint.size > header.size => {
+                Err(_) => None,
+                Ok((_, checkpoint)) if checkpoint.origin != header.origin => Some("it is of another origin"),
+                Ok((_, checkpoint)) if checkpoint.size > header.size => {
                     Some("it is of more entries than the export has")
                 }
                 Ok(_) => None,
             };
-            let size = read.as_ref().ok().map(|checkpoint| checkpoint.size);
-            let signature = note.ok().map(|note| judge(header, &note));
-            checked.push(CheckedNote { size, contradicted, signature });
-            if let (Ok(checkpoint), None) = (read, contradicted) {
+            let unreadable = read.as_ref().err().copied();
+            let size = read.as_ref().ok().map(|(_, checkpoint)| checkpoint.size);
+            let signature = read.as_ref().ok().map(|(note, _)| judge(header, note));
+            checked.push(CheckedNote { size, unreadable, contradicted, signature });
+            if let (Ok((_, checkpoint)), None) = (read, contradicted) {
                 waiting.push((index, checkpoint));
             }
         }
@@ -324,9 +431,9 @@ impl<S> Notes<S> {
         }
     }
 
-    /// All of them; those whose size was never reached are not spoken for.
-    fn done(mut self) -> Vec<CheckedNote<S>> {
-        for (index, _) in self.waiting.drain(..) {
+    /// All of them; those whose size was never reached are not spoken for, and in a file that was cut not spoken against either.
+    fn done(mut self, is_cut: bool) -> Vec<CheckedNote<S>> {
+        for (index, _) in self.waiting.drain(..).filter(|_| !is_cut) {
             self.checked[index].contradicted = Some("the entries were not verified up to this size");
         }
         self.checked

@@ -14,6 +14,7 @@
 
 mod appender;
 mod canonical;
+mod checkpoint_text;
 pub mod checkpoints;
 mod conflict;
 mod effect;
@@ -34,6 +35,7 @@ mod worker;
 
 pub use appender::{Appended, Appender, AppenderConfig};
 pub use canonical::NotCanonical;
+pub use checkpoint_text::{Unreadable, read_checkpoint};
 pub use effect::{Check, Effect, EffectError, MAX_EFFECT_BYTES, MAX_EFFECT_STEPS, Write};
 pub use error::{AppendError, Fault, ReadError};
 pub use event::{

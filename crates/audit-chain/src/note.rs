@@ -45,10 +45,11 @@ pub enum NoteError {
     Checkpoint(&'static str),
 }
 
-/// Whether a text can be the name of a key: not empty, no white space, no `+`, no control characters.
+/// Whether a text can be the name of a key: not empty, no white space, no `+`, no control characters, no byte order mark.
 #[must_use]
 pub fn is_key_name(name: &str) -> bool {
-    !name.is_empty() && !name.contains(|char: char| char.is_whitespace() || char.is_control() || char == '+')
+    let odd = |char: char| char.is_whitespace() || char.is_control() || matches!(char, '+' | '\u{feff}');
+    !name.is_empty() && !name.contains(odd)
 }
 
 /// What a checkpoint commits to.
@@ -261,7 +262,7 @@ mod tests {
             for line in text[divider + 1..].split_inclusive('\n') {
                 let words: Vec<&str> = line.trim_end_matches('\n').split(' ').collect();
                 let [dash, name, encoded] = words[..] else { return None };
-                let odd = |char: char| char.is_whitespace() || char == '+';
+                let odd = |char: char| char.is_whitespace() || char == '+' || char == '\u{feff}';
                 let decoded = base64(encoded.as_bytes())?;
                 if dash.as_bytes() != [0xe2, 0x80, 0x94]
                     || name.is_empty()

@@ -31,6 +31,9 @@ pub enum Flaw {
     /// The line of an export is none of an entry.
     #[error("the line is no entry")]
     Unreadable,
+    /// The last record of an export does not agree with its first.
+    #[error("the export's last record does not say the size and head that its first line says")]
+    End,
     /// The last entry's hash is not the head.
     #[error("the head is not the hash of the last entry")]
     Head,

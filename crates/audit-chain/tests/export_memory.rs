@@ -5,8 +5,8 @@
 use std::fs;
 use std::io::{BufReader, Read};
 
-use audit_chain::export::{FORMAT, verify_export};
-use audit_chain::{Details, Event, Hash, NewEvent, entry_hash, genesis_prev, payload_hash};
+use audit_chain::export::{FORMAT, end_line, verify_export};
+use audit_chain::{Details, Event, Hash, Head, NewEvent, entry_hash, genesis_prev, payload_hash};
 use serde_json::json;
 
 const ORIGIN: &str = "voketag.local/audit";
@@ -24,6 +24,7 @@ struct Lines {
     seq: u64,
     prev: Hash,
     given: u64,
+    has_ended: bool,
 }
 
 fn event(seq: u64) -> Event {
@@ -51,7 +52,14 @@ impl Lines {
             "format": FORMAT, "origin": ORIGIN, "size": ENTRIES, "head": head, "exported_at": "2026-02-16T12:00:00Z",
             "checkpoints": [],
         });
-        Self { line: format!("{header}\n").into_bytes(), at: 0, seq: 0, prev: genesis_prev(ORIGIN), given: 0 }
+        Self {
+            line: format!("{header}\n").into_bytes(),
+            at: 0,
+            seq: 0,
+            prev: genesis_prev(ORIGIN),
+            given: 0,
+            has_ended: false,
+        }
     }
 
     fn step(&mut self) {
@@ -71,6 +79,8 @@ impl Read for Lines {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         if self.at == self.line.len() && self.seq < ENTRIES {
             self.step();
+        } else if self.at == self.line.len() && !std::mem::replace(&mut self.has_ended, true) {
+            (self.line, self.at) = (end_line(Head { size: ENTRIES, hash: self.prev }), 0);
         }
         let count = buffer.len().min(self.line.len() - self.at);
         buffer[..count].copy_from_slice(&self.line[self.at..self.at + count]);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use catalog::Init;
 use http_edge::env::{
-    Env, EnvError, Kind, base_url, bind_address, choice, millis, non_zero_usize, seconds, switch, text,
+    Env, EnvError, Kind, base_url, bind_address, choice, millis, non_zero_usize, seconds, switch,
     trusted_proxies, whole,
 };
 use http_edge::{Listening, MetricsPlace, ServeConfig, TrustedProxies};
@@ -350,10 +350,20 @@ impl DeploymentSettings {
         let inits = choice(&[("auto", Init::Auto), ("never", Init::Never)]);
         Ok(Self {
             init: env.get("DEPLOYMENT_INIT", Init::Auto, &inits)?,
-            audit_origin: env.get("AUDIT_ORIGIN", "voketag.local/audit".to_owned(), &text(1..=200))?,
+            audit_origin: env.get("AUDIT_ORIGIN", "voketag.local/audit".to_owned(), &origin())?,
             state_dir: env.optional("STATE_DIR", &state_dir())?,
         })
     }
+}
+
+/// The chain's name is the name of the keys that sign its checkpoints, too, and is fixed once a deployment was made: one that no
+/// signed note can carry would be found out only when a key is to be used.
+fn origin() -> Kind<String> {
+    let takes = "1 to 200 bytes without white space, '+', control characters or a byte order mark, e.g. acme.example/audit";
+    Kind::new(takes, |text| {
+        let good = text.len() <= 200 && SigningKeys::can_sign_as(text);
+        if good { Ok(text.to_owned()) } else { Err("no signed checkpoint could carry it".to_owned()) }
+    })
 }
 
 #[cfg(test)]
@@ -453,6 +463,23 @@ mod tests {
             let error = SigningSettings::from_env(&env([("AUDIT_SIGNING_KEY", SECRET)]), origin).unwrap_err();
             assert!(matches!(error, EnvError::Contradiction { .. }), "{error}");
             assert!(error.to_string().contains("AUDIT_ORIGIN"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_origin_that_no_note_can_carry_stops_the_start_without_a_signing_key() {
+        let long = "a".repeat(201);
+        for origin in
+            ["voketag audit", " a", "a ", "a+b", "a\u{a0}b", "a\tb", "a\nb", "a\u{7f}b", "\u{feff}a", &long]
+        {
+            let error =
+                DeploymentSettings::from_env(&env([("AUDIT_ORIGIN", origin)])).unwrap_err().to_string();
+            assert!(error.starts_with("AUDIT_ORIGIN") && error.contains("acme.example/audit"), "{error}");
+            assert!(!error.contains('\n'), "{error:?}");
+        }
+        for origin in ["voketag.local/audit", "a", "größe.example/prüfung", &"a".repeat(200)] {
+            let settings = DeploymentSettings::from_env(&env([("AUDIT_ORIGIN", origin)])).unwrap();
+            assert_eq!(settings.audit_origin, origin);
         }
     }
 

@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 
 use crate::guarded::needing;
 use crate::handlers::admin::{api_key, api_keys, audit as admin_audit, keyring, tenant, tenants};
-use crate::handlers::{audit, batch, batches, export, ops, product, products, tag, verify};
+use crate::handlers::{audit, audit_export, batch, batches, export, ops, product, products, tag, verify};
 use crate::state::AppState;
 
 #[derive(OpenApi)]
@@ -63,6 +63,8 @@ fn api(state: &AppState) -> OpenApiRouter<AppState> {
         .routes(audit(routes!(audit::head)))
         .routes(audit(routes!(verify::verify)))
         .routes(audit(routes!(audit::checkpoint)))
+        .routes(audit(routes!(audit_export::export)))
+        .routes(audit(routes!(audit_export::keys)))
         .merge(admin(state))
         .routes(routes!(ops::health))
         .routes(routes!(ops::ready))

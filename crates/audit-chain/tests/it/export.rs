@@ -108,11 +108,48 @@ async fn every_change_of_a_line_is_found_at_its_seq() {
         assert_eq!(spoil(&|lines| lines[at + 1] = "{}\n".to_owned()), (seq, Flaw::Unreadable));
         let removed = spoil(&|lines| drop(lines.remove(at + 1)));
         assert_eq!(removed, (seq, if at == 5 { Flaw::Missing } else { Flaw::Hash }));
+        let ended = spoil(&|lines| lines[at + 1] = lines[7].clone());
+        assert_eq!(ended, (seq, Flaw::Missing), "a last record in the place of an entry");
         assert_eq!(spoil(&|lines| lines.insert(at + 1, lines[(at + 3) % 6 + 1].clone())), (seq, Flaw::Hash));
     }
-    let mut more = lines.clone();
-    more.push(lines[6].clone());
-    assert_eq!(first_error(&more), (6, Flaw::Surplus));
+    let last =
+        |change: &dyn Fn(&str) -> Vec<String>| first_error(&[&lines[..7], &change(&lines[7])].concat());
+    assert_eq!(last(&|end| vec![lines[6].clone(), end.to_owned()]), (6, Flaw::Surplus));
+    assert_eq!(last(&|end| vec![end.to_owned(), lines[6].clone()]), (6, Flaw::Surplus));
+    assert_eq!(last(&|end| vec![end.to_owned(), end.to_owned()]), (6, Flaw::Surplus));
+    assert_eq!(last(&|end| vec![end.to_owned(), "\n".to_owned()]), (6, Flaw::Surplus));
+    assert_eq!(last(&|end| vec![end.replace("\"size\":6", "\"size\":5")]), (5, Flaw::End));
+    assert_eq!(last(&|end| vec![end.replace("true", "false")]), (5, Flaw::End));
+    assert_eq!(last(&|end| vec![end.replace(&head.hash.to_string(), &"ab".repeat(32))]), (5, Flaw::End));
+    assert_eq!(last(&|_| vec!["{\"end\":true}\n".to_owned()]), (6, Flaw::Unreadable));
+}
+
+/// Wherever it is cut, but for the line feed at its very end: cut, and not broken.
+#[tokio::test]
+async fn a_cut_export_is_told_from_a_whole_one_and_from_a_broken_one() {
+    let redis = RedisServer::start().await;
+    let (appender, head) = chain(&redis, 3).await;
+    let ranges = ranges(&appender, &[2, 3]).await;
+    let notes = ranges.iter().map(|range| note(ORIGIN, range)).collect();
+    let file = export(&appender, head, notes, |event| event.contains("tag/1")).await;
+    let header = file.iter().position(|byte| *byte == b'\n').unwrap();
+    for length in header..file.len() - 1 {
+        let report = verify(&file[..length]);
+        assert_eq!((report.ok, report.is_cut, report.first_error), (false, true, None), "at {length}");
+        assert!(report.checkpoints.iter().all(|note| note.contradicted.is_none()), "{report:?}");
+    }
+    for whole in [&file[..], &file[..file.len() - 1]] {
+        let report = verify(whole);
+        assert_eq!((report.ok, report.is_cut), (true, false));
+    }
+    let mut broken = file.clone();
+    let at = broken.windows(5).position(|bytes| bytes == b"tag/1").unwrap();
+    broken[at] = b'b';
+    let report = verify(&broken[..file.len() - 3]);
+    assert!(!report.is_cut && report.first_error.is_some(), "what is wrong comes first: {report:?}");
+    let older = String::from_utf8(file).unwrap().replacen("export/v2", "export/v1", 1);
+    let error = verify_export(older.as_bytes(), |_, _| ()).unwrap_err().to_string();
+    assert!(error.contains("no last record"), "{error}");
 }
 
 #[tokio::test]
@@ -156,13 +193,15 @@ async fn a_checkpoint_with_another_root_or_beyond_the_first_error_is_not_spoken_
         report.checkpoints.iter().map(|note| note.contradicted).collect()
     };
     let other_root = Some("the entries have another root at this size");
-    let unreadable = Some("it cannot be read as a signed checkpoint");
-    assert_eq!(flaws(verify(&file)), [None, None, other_root, unreadable]);
+    let report = verify(&file);
+    let unreadable: Vec<bool> = report.checkpoints.iter().map(|note| note.unreadable.is_some()).collect();
+    assert_eq!(unreadable, [false, false, false, true]);
+    assert_eq!(flaws(report), [None, None, other_root, None]);
     let broken = String::from_utf8(file).unwrap().replacen("tag/6", "bag/6", 1);
     let report = verify(broken.as_bytes());
     assert_eq!(report.first_error.map(|error| error.seq), Some(6));
     let not_reached = Some("the entries were not verified up to this size");
-    assert_eq!(flaws(report), [None, not_reached, other_root, unreadable]);
+    assert_eq!(flaws(report), [None, not_reached, other_root, None]);
 }
 
 #[tokio::test]

@@ -1,13 +1,14 @@
 //! Requests that the command line makes of the service's own routes, without a network between.
 
-use std::fs::OpenOptions;
-use std::io::{self, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ambient::{Clock, SystemClock};
+use audit_chain::note::MAX_NOTE_BYTES;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::header::CONTENT_TYPE;
@@ -175,9 +176,13 @@ impl Session {
     }
 }
 
-/// A file that an argument names.
-pub(crate) fn read_text(path: &Path) -> Result<String, Failure> {
-    std::fs::read_to_string(path).map_err(|source| Failure::Io { what: path.display().to_string(), source })
+/// A checkpoint that an argument names. What is not UTF-8 stays recognisable as such; more than a note can have is not read.
+pub(crate) fn read_note(path: &Path) -> Result<String, Failure> {
+    let failed = |source| Failure::Io { what: path.display().to_string(), source };
+    let file = File::open(path).map_err(failed)?;
+    let mut bytes = Vec::new();
+    file.take(MAX_NOTE_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 async fn read(answer: Response<Body>) -> Result<Value, Failure> {

@@ -218,7 +218,8 @@ pub enum KeyringCommand {
 /// `audit …`.
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
-    /// Verifies chain and signatures: exits 0 when all is well, 1 when it is broken, 2 when it could not be checked.
+    /// Verifies chain and signatures: exits 0 when all is well, 1 when it is broken, 2 when it could not be checked: an export that
+    /// was cut, a checkpoint that cannot be read, no signature by a key that is trusted.
     Verify(VerifyArgs),
     /// Tells where the chain ends.
     Head,
@@ -304,14 +305,16 @@ impl Operation {
             Self::Keyring(command) => session.print(&command.call()).await,
             Self::Audit(AuditCommand::Head) => session.print(&Call::get("/v1/audit/head")).await,
             Self::Audit(AuditCommand::Verify(VerifyArgs { checkpoints, .. })) => {
-                let kept = checkpoints.iter().map(|path| call::read_text(path));
+                let kept = checkpoints.iter().map(|path| call::read_note(path));
                 let kept = kept.collect::<Result<Vec<String>, Failure>>()?;
                 let body = body([("checkpoints", (!kept.is_empty()).then(|| json!(kept)))]);
                 let report = session.ask(&Call::post("/v1/audit/verify", body)).await?;
                 call::show(&report);
                 let code = match report["state"].as_str() {
                     Some("valid" | "never_signed") => 0,
-                    Some("signed_by_revoked_key" | "unsigned" | "unsigned_tail") => NOT_CHECKED,
+                    Some(
+                        "signed_by_revoked_key" | "unsigned" | "unsigned_tail" | "unreadable_checkpoint",
+                    ) => NOT_CHECKED,
                     _ => BROKEN,
                 };
                 return Ok(ExitCode::from(code));

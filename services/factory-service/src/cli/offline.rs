@@ -10,17 +10,22 @@ use keyring::{AuditKeys, KeyEntry, NoteStanding, VerifierKey};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::cli::call::show;
+use crate::cli::call::{Failure, read_note, show};
 use crate::cli::{BROKEN, NOT_CHECKED};
 
 /// What a chain, or something signed of it, is called that is not right.
 const BROKEN_STATE: &str = "broken";
+
+const CUT: &str = "the export was cut: its last record, with size and head, is missing; what is there is right as far as it goes. Export \
+                   the chain again";
 
 /// Why nothing was checked.
 #[derive(Debug, thiserror::Error)]
 enum NotChecked {
     #[error("{what}: {why}")]
     Input { what: String, why: String },
+    #[error(transparent)]
+    Note(#[from] Failure),
 }
 
 fn input(what: impl ToString, why: impl ToString) -> NotChecked {
@@ -61,12 +66,15 @@ pub(crate) fn verify(file: &Path, trust: &Trust<'_>, checkpoints: &[PathBuf]) ->
             let (state, code) = outcome(&report, nothing_to_check);
             let mut shown = serde_json::to_value(&report).unwrap_or_default();
             shown["state"] = json!(state);
-            shown["ok"] = json!(state != BROKEN_STATE);
+            shown["ok"] = json!(code == 0);
             shown["signed_size"] = json!(signed_size(&report));
             shown["size"] = json!(report.header.size);
             shown["head"] = json!(report.header.head);
             shown["origin"] = json!(report.header.origin);
             show(&shown);
+            if report.is_cut {
+                eprintln!("factory-service: {}: {CUT}", file.display());
+            }
             ExitCode::from(code)
         }
         Err(error) => {
@@ -86,11 +94,9 @@ fn checked(
     let trusted = AuditKeys::trusted(trusted.collect::<Result<Vec<_>, _>>()?);
     let listed = trust.keyring.map(listed).transpose()?;
     let opened = File::open(file).map_err(|error| input(file.display(), error))?;
-    let kept = checkpoints
-        .iter()
-        .map(|path| std::fs::read_to_string(path).map_err(|error| input(path.display(), error)));
-    let (first, rest) = with_checkpoints(BufReader::new(opened), kept.collect::<Result<_, _>>()?)
-        .map_err(|error| input(file.display(), error))?;
+    let kept = checkpoints.iter().map(|path| read_note(path)).collect::<Result<_, _>>()?;
+    let (first, rest) =
+        with_checkpoints(BufReader::new(opened), kept).map_err(|error| input(file.display(), error))?;
     let report = verify_export(first.chain(rest), |header, note| {
         // What the file itself says of its keys can only make a key less trusted.
         let word: Vec<KeyEntry> =
@@ -136,13 +142,16 @@ fn listed(path: &Path) -> Result<AuditKeys, NotChecked> {
 
 /// Entries that a key which is trusted has signed.
 fn signed_size(report: &ExportReport<NoteStanding>) -> u64 {
+    if report.is_cut {
+        return 0;
+    }
     let valid =
         report.checkpoints.iter().filter(|note| matches!(note.signature, Some(NoteStanding::Valid { .. })));
     valid.filter_map(|note| note.size).max().unwrap_or(0)
 }
 
 fn outcome(report: &ExportReport<NoteStanding>, nothing_to_check: bool) -> (&'static str, u8) {
-    let broken = !report.ok
+    let broken = report.first_error.is_some()
         || report.checkpoints.iter().any(|note| {
             note.contradicted.is_some() || matches!(note.signature, Some(NoteStanding::Broken { .. }))
         });
@@ -151,6 +160,10 @@ fn outcome(report: &ExportReport<NoteStanding>, nothing_to_check: bool) -> (&'st
     };
     if broken {
         (BROKEN_STATE, BROKEN)
+    } else if report.is_cut {
+        ("cut_export", NOT_CHECKED)
+    } else if report.checkpoints.iter().any(|note| note.unreadable.is_some()) {
+        ("unreadable_checkpoint", NOT_CHECKED)
     } else if any(|standing| matches!(standing, NoteStanding::Valid { .. })) {
         if signed_size(report) == report.header.size { ("valid", 0) } else { ("unsigned_tail", NOT_CHECKED) }
     } else if any(|standing| matches!(standing, NoteStanding::SignedByRevokedKey { .. })) {

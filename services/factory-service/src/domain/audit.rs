@@ -1,27 +1,21 @@
-//! Reading, exporting and verifying the audit chain.
+//! Reading and verifying the audit chain. Exporting it is in `audit_export`.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::io;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use access::Scope;
-use ambient::rfc3339;
-use audit_chain::export::{ExportHeader, ExportPages};
-use audit_chain::note::SignedNote;
-use audit_chain::{Details, Head, Page};
-use bytes::Bytes;
-use futures_util::{Stream, StreamExt, stream};
-use http_edge::ApiError;
-use keyring::{AuditKeys, ExportedKey, Family, NoteStanding};
+use audit_chain::{Head, Page, read_checkpoint};
+use keyring::{AuditKeys, Family, KeyringRecord, NoteStanding};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use crate::domain::audit_export::Exporting;
 use crate::domain::checkpoints::Checkpoints;
 use crate::domain::identity::Caller;
 use crate::domain::refusal::Refusal;
@@ -38,10 +32,9 @@ pub(crate) const VERIFY_WITHIN: Duration = Duration::from_secs(15 * 60);
 const OTHER_ROOT: &str = "the chain has another root at this size than was signed";
 const TOO_LARGE: &str = "it is of more entries than the chain has";
 const OTHER_ORIGIN: &str = "it is of another origin";
-const UNREADABLE: &str = "it cannot be read as a signed checkpoint";
 
 /// Whether an event is in the name of the caller's tenant. One that cannot be read is nobody's.
-fn is_of(caller: &Caller, event: &RawValue) -> bool {
+pub(crate) fn is_of(caller: &Caller, event: &RawValue) -> bool {
     #[derive(Deserialize)]
     struct Named<'a> {
         #[serde(borrow)]
@@ -52,8 +45,9 @@ fn is_of(caller: &Caller, event: &RawValue) -> bool {
 
 /// The chain, which all tenants share.
 pub(crate) struct Audit {
-    store: Store,
-    checkpoints: Arc<Checkpoints>,
+    pub(crate) store: Store,
+    pub(crate) checkpoints: Arc<Checkpoints>,
+    pub(crate) exporting: Exporting,
     turns: Turns,
 }
 
@@ -93,7 +87,13 @@ impl Turns {
 
 impl Audit {
     pub(crate) fn new(store: Store, checkpoints: Arc<Checkpoints>) -> Self {
-        Self { store, checkpoints, turns: Turns::new() }
+        Self { store, checkpoints, exporting: Exporting::default(), turns: Turns::new() }
+    }
+
+    /// The chain's name, and the keys that sign it, as this process knows them: what a verifier needs besides an export.
+    pub(crate) fn keys(&self) -> Result<(&str, KeyringRecord), Refusal> {
+        let keys = self.store.keys()?;
+        Ok((self.checkpoints.origin(), keys.record().clone()))
     }
 
     pub(crate) async fn head(&self) -> Result<Head, Refusal> {
@@ -117,56 +117,6 @@ impl Audit {
             }
         }
         Ok(page)
-    }
-
-    /// The whole chain as a file that can be verified anywhere, with the latest checkpoint of each key. One event says so
-    /// before the first byte leaves, and is the last that is exported.
-    pub(crate) async fn export(
-        &self,
-        caller: &Caller,
-    ) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>, Refusal> {
-        let event = caller.event("audit.exported", "audit/*".to_owned(), Details::new());
-        self.store.note(event).await?;
-        let signer = self.checkpoints.signer().map_err(Refusal::Store)?;
-        let store = signer.store().clone();
-        // Signed first, where there is a key, and exported as far as that: no entry of the file is one that nobody signed.
-        let signed = match self.checkpoints.sign().await {
-            Ok(signed) => Some(signed),
-            Err(Refusal::Conflict(_)) => None,
-            Err(refusal) => return Err(refusal),
-        };
-        let head = match &signed {
-            Some(signed) => self.head_at(signed.checkpoint.size).await?,
-            None => store.log().head().await?,
-        };
-        let mut notes = store.notes().await?;
-        // Another process may have signed further since: its note speaks of more than is exported.
-        notes.extend(signed.map(|signed| (signed.key.get(), signed.note)));
-        let notes: Vec<String> = notes.into_values().collect();
-        let keys = self.store.keys()?;
-        let keys =
-            keys.record().family(Family::Audit).iter().map(ExportedKey::from).map(serde_json::to_value);
-        let keys = keys.collect::<Result<Vec<_>, _>>();
-        let keys = keys.map_err(|error| Refusal::Store(ApiError::internal(error)))?;
-        let exported_at = rfc3339::format(self.store.now());
-        let header = ExportHeader::new(self.checkpoints.origin(), head, exported_at, notes, keys);
-        let first = stream::once(std::future::ready(Ok(Bytes::from(header.to_line()))));
-        let pages = ExportPages::new(store.log().clone(), head);
-        let rest = stream::try_unfold(pages, |mut pages| async move {
-            let lines = pages.next(|_| true).await.map_err(io::Error::other)?;
-            Ok(lines.map(|lines| (Bytes::from(lines), pages)))
-        });
-        Ok(first.chain(rest))
-    }
-
-    /// Where the chain stood when it had `size` entries.
-    async fn head_at(&self, size: u64) -> Result<Head, Refusal> {
-        let log = self.store.log()?;
-        let Some(last) = size.checked_sub(1) else { return Ok(log.head().await?) };
-        let page = log.entries(last.checked_sub(1), NonZeroUsize::MIN).await?;
-        let entry = page.events.first().filter(|entry| entry.seq == last);
-        let entry = entry.ok_or_else(|| Refusal::Store(ApiError::internal("a signed entry is not there")))?;
-        Ok(Head { size, hash: entry.hash })
     }
 
     /// Verifies a range. Of the whole chain also the signed checkpoints are verified, and those that were `kept` elsewhere.
@@ -201,7 +151,13 @@ impl Audit {
     /// Signs the chain, so that its youngest entries are spoken of too, if nothing that was signed before contradicts it: a note that
     /// does is evidence, and a new one would take its place. Who cannot sign goes by what others did.
     async fn sign_what_is_right(&self, kept: &[String], found: Vec<Judged>) -> Result<Vec<Judged>, Refusal> {
-        if found.iter().any(|judged| judged.outcome() == Outcome::Broken) {
+        // Neither over one that is stored and cannot be read: what it was is not known.
+        let stands = |judged: &Judged| match judged.outcome() {
+            Outcome::Broken => true,
+            Outcome::UnreadableCheckpoint => judged.number.is_some(),
+            _ => false,
+        };
+        if found.iter().any(stands) {
             return Ok(found);
         }
         let signed = match self.checkpoints.sign().await {
@@ -224,19 +180,16 @@ impl Audit {
         let keys = AuditKeys::of(snapshot.record());
         let stored = store.notes().await?.into_iter().map(|(number, text)| (Some(number), text));
         let texts = stored.chain(kept.iter().map(|text| (None, text.clone())));
-        let found: Vec<_> =
-            texts.map(|(number, text)| (number, SignedNote::parse(text.as_bytes()).ok())).collect();
-        let size_of = |note: &SignedNote| note.checkpoint().ok().map(|checkpoint| checkpoint.size);
-        let sizes = found.iter().filter_map(|(_, note)| size_of(note.as_ref()?));
+        let found: Vec<_> = texts.map(|(number, text)| (number, read_checkpoint(text.as_bytes()))).collect();
+        let sizes = found.iter().filter_map(|(_, read)| Some(read.as_ref().ok()?.1.size));
         // Read after the notes: what was signed meanwhile speaks of no more than the head is now.
         let head = store.log().head().await?;
         let roots = store.roots_at(sizes.filter(|size| *size <= head.size)).await?;
         let origin = self.checkpoints.origin();
-        let judged = found.into_iter().map(|(number, note)| {
-            let read = note.and_then(|note| Some((note.checkpoint().ok()?, note)));
-            let Some((checkpoint, note)) = read else {
-                let (standing, contradicted) = (NoteStanding::UnknownKey, Some(UNREADABLE));
-                return Judged { number, size: None, standing, contradicted };
+        let judged = found.into_iter().map(|(number, read)| {
+            let (note, checkpoint) = match read {
+                Ok(read) => read,
+                Err(why) => return Judged::unreadable(number, why),
             };
             let contradicted = if checkpoint.origin != origin {
                 Some(OTHER_ORIGIN)
@@ -247,7 +200,8 @@ impl Audit {
                     Some(_) => None,
                 }
             };
-            Judged { number, size: Some(checkpoint.size), standing: keys.judge(&note), contradicted }
+            let standing = keys.judge(&note);
+            Judged { number, size: Some(checkpoint.size), standing, contradicted, unreadable: None }
         });
         Ok(judged.collect())
     }

@@ -1,6 +1,6 @@
 //! What a verification of the audit chain comes to.
 
-use audit_chain::VerifyReport;
+use audit_chain::{Unreadable, VerifyReport};
 use keyring::NoteStanding;
 use serde::Serialize;
 
@@ -14,9 +14,16 @@ pub(crate) struct Judged {
     pub(crate) standing: NoteStanding,
     /// Why it does not speak of this chain, whoever signed it.
     pub(crate) contradicted: Option<&'static str>,
+    /// Why it cannot be read: it then speaks neither for nor against the chain.
+    pub(crate) unreadable: Option<Unreadable>,
 }
 
 impl Judged {
+    pub(crate) fn unreadable(number: Option<u16>, why: Unreadable) -> Self {
+        let (standing, contradicted) = (NoteStanding::UnknownKey, None);
+        Self { number, size: None, standing, contradicted, unreadable: Some(why) }
+    }
+
     /// Whether it speaks of this chain, and a key that is not revoked signed it.
     pub(crate) fn is_trusted(&self) -> bool {
         self.outcome() == Outcome::Valid
@@ -25,6 +32,7 @@ impl Judged {
     /// What it alone says of the chain.
     pub(crate) fn outcome(&self) -> Outcome {
         match self.standing {
+            _ if self.unreadable.is_some() => Outcome::UnreadableCheckpoint,
             _ if self.contradicted.is_some() => Outcome::Broken,
             NoteStanding::Broken { .. } => Outcome::Broken,
             NoteStanding::Valid { .. } => Outcome::Valid,
@@ -72,8 +80,17 @@ pub(crate) enum Outcome {
     NeverSigned,
     /// The chain is as it was written, and only a revoked key says where it stood: neither yes nor no.
     SignedByRevokedKey,
+    /// The chain is as it was written, and a checkpoint cannot be read: damaged in copying, so that it speaks neither for nor against it.
+    UnreadableCheckpoint,
     /// The chain, or what was signed of it, is not right.
     Broken,
+}
+
+impl Outcome {
+    /// Whether there is nothing left to find out, and all is well.
+    pub(crate) fn is_ok(self) -> bool {
+        matches!(self, Self::Valid | Self::NeverSigned)
+    }
 }
 
 impl Verified {
@@ -83,6 +100,8 @@ impl Verified {
         let any = |outcome| found.contains(&outcome);
         if !self.report.ok || any(Outcome::Broken) {
             Outcome::Broken
+        } else if any(Outcome::UnreadableCheckpoint) {
+            Outcome::UnreadableCheckpoint
         } else if any(Outcome::Valid) && self.signed_size() < self.report.head.size {
             Outcome::UnsignedTail
         } else if any(Outcome::Valid) {
@@ -110,6 +129,7 @@ mod tests {
             size: Some(size),
             standing: NoteStanding::Valid { key },
             contradicted: None,
+            unreadable: None,
         }
     }
 
@@ -127,6 +147,25 @@ mod tests {
     fn wrong(size: u64) -> Judged {
         let NoteStanding::Valid { key } = valid(size).standing else { unreachable!() };
         Judged { standing: NoteStanding::Broken { key, why: "test" }, ..valid(size) }
+    }
+
+    fn damaged() -> Judged {
+        Judged::unreadable(None, Unreadable::CarriageReturns)
+    }
+
+    #[test]
+    fn ok_is_said_of_what_is_valid_and_of_what_nobody_could_sign() {
+        for (outcome, ok) in [
+            (Outcome::Valid, true),
+            (Outcome::NeverSigned, true),
+            (Outcome::UnsignedTail, false),
+            (Outcome::Unsigned, false),
+            (Outcome::SignedByRevokedKey, false),
+            (Outcome::UnreadableCheckpoint, false),
+            (Outcome::Broken, false),
+        ] {
+            assert_eq!(outcome.is_ok(), ok, "{outcome:?}");
+        }
     }
 
     fn contradicted(judged: Judged) -> Judged {
@@ -166,6 +205,10 @@ mod tests {
             (vec![by_revoked(10), of_nobody(10)], Outcome::SignedByRevokedKey),
             (vec![of_nobody(10)], Outcome::Unsigned),
             (vec![], Outcome::Unsigned),
+            (vec![valid(10), damaged()], Outcome::UnreadableCheckpoint),
+            (vec![by_revoked(10), damaged()], Outcome::UnreadableCheckpoint),
+            (vec![damaged()], Outcome::UnreadableCheckpoint),
+            (vec![damaged(), wrong(2)], Outcome::Broken),
             (vec![valid(10), wrong(2)], Outcome::Broken),
             (vec![valid(10), contradicted(by_revoked(2))], Outcome::Broken),
             (vec![valid(10), contradicted(of_nobody(2))], Outcome::Broken),

@@ -2,6 +2,7 @@
 
 pub(crate) mod admin;
 pub(crate) mod audit;
+pub(crate) mod audit_export;
 pub(crate) mod batch;
 pub(crate) mod batches;
 pub(crate) mod caller;

@@ -35,10 +35,11 @@ const MOST_KEPT: usize = 20;
 /// What verifying found.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct VerifyAnswer {
-    /// Whether everything asked for is as it was written, and nothing that was signed contradicts it.
+    /// True of the states `valid` and `never_signed`, and of no other.
     ok: bool,
     /// `valid`: and a key that is not revoked has signed where it stood. `unsigned_tail`: the same of the first `signed_size` entries, and this process
-    /// cannot sign the rest. `never_signed`: no signing key was ever active. `unsigned`: one was, and no checkpoint is there, or only a part was asked for. `signed_by_revoked_key`: only a revoked key has signed, neither yes nor no. `broken`: it is not right.
+    /// cannot sign the rest. `never_signed`: no signing key was ever active. `unsigned`: one was, and no checkpoint is there, or only a part was asked for. `signed_by_revoked_key`: only a revoked key has signed, neither yes nor no.
+    /// `unreadable_checkpoint`: a checkpoint was damaged in copying, and says neither yes nor no; its `why` says how. `broken`: it is not right.
     #[schema(value_type = String, example = "valid")]
     state: Outcome,
     /// Entries found right.
@@ -65,12 +66,12 @@ pub(crate) struct CheckpointAnswer {
     /// Entries it speaks of.
     #[serde(skip_serializing_if = "Option::is_none")]
     size: Option<u64>,
-    /// `valid`, `signed_by_revoked_key`, `broken` or `unknown_key`.
+    /// `valid`, `signed_by_revoked_key`, `broken`, `unreadable` or `unknown_key`.
     #[schema(example = "valid")]
     state: &'static str,
     /// What is wrong with it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    why: Option<&'static str>,
+    why: Option<String>,
     /// When the key was revoked.
     #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
     revoked_at: Option<OffsetDateTime>,
@@ -82,6 +83,7 @@ pub(crate) struct CheckpointAnswer {
 impl From<Judged> for CheckpointAnswer {
     fn from(judged: Judged) -> Self {
         let (state, why, dates) = match (judged.contradicted, judged.standing) {
+            _ if judged.unreadable.is_some() => ("unreadable", None, None),
             (Some(why), _) => ("broken", Some(why), None),
             (None, NoteStanding::Broken { why, .. }) => ("broken", Some(why), None),
             (None, NoteStanding::Valid { .. }) => ("valid", None, None),
@@ -94,7 +96,7 @@ impl From<Judged> for CheckpointAnswer {
             key: judged.number,
             size: judged.size,
             state,
-            why,
+            why: judged.unreadable.map(|why| why.to_string()).or(why.map(str::to_owned)),
             revoked_at: dates.map(|(revoked_at, _)| revoked_at),
             compromised_since: dates.map(|(_, since)| since),
         }
@@ -138,7 +140,7 @@ pub(crate) async fn verify(
     let (outcome, signed_size) = (verified.outcome(), verified.signed_size());
     let Verified { report, checkpoints, .. } = verified;
     Ok(Json(VerifyAnswer {
-        ok: outcome != Outcome::Broken,
+        ok: outcome.is_ok(),
         state: outcome,
         checked: report.checked,
         size: report.head.size,

@@ -231,6 +231,23 @@ async fn the_chain_is_verified_online() {
         let output = operator.run(&["audit", "verify", "--checkpoint", note]).await;
         assert_eq!(output.status.code(), Some(code), "{output:?}");
     }
+    // Damaged in copying: neither yes nor no. A changed one is broken all the same.
+    let mut windows = kept.replace('\u{2014}', "\u{1}").into_bytes();
+    windows.iter_mut().filter(|byte| **byte == 1).for_each(|byte| *byte = 0x97);
+    std::fs::write(folder.path("windows.note"), windows).unwrap();
+    for damaged in [
+        folder.write("crlf.note", &kept.replace('\n', "\r\n")),
+        folder.write("cut.note", kept.trim_end()),
+        folder.path("windows.note"),
+    ] {
+        let output = operator.run(&["audit", "verify", "--checkpoint", &damaged]).await;
+        let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{damaged}: {said}");
+        assert_eq!((&said["state"], &said["ok"]), (&json!("unreadable_checkpoint"), &json!(false)), "{said}");
+        let both =
+            operator.run(&["audit", "verify", "--checkpoint", &damaged, "--checkpoint", &others]).await;
+        assert_eq!(both.status.code(), Some(1), "broken comes first");
+    }
     drop(redis);
     assert_eq!(operator.run(&["audit", "verify"]).await.status.code(), Some(2), "Redis is away");
 }
@@ -269,7 +286,27 @@ async fn the_chain_is_verified_from_a_file_and_keys_alone() {
     assert!(code == 1 && said.contains("\"seq\": 0") && said.contains("\"ok\": false"), "{said}");
     let lines: Vec<&str> = whole.lines().collect();
     let shorter = folder.write("shorter.ndjson", &(lines[..lines.len() - 1].join("\n") + "\n"));
-    assert_ne!(offline(&[&shorter, "--key", &vkey]).await.0, 0, "an entry is missing");
+    let (code, said) = offline(&[&shorter, "--key", &vkey]).await;
+    assert!(
+        code == 2 && said.contains("\"cut_export\"") && said.contains("the export was cut"),
+        "{code}: {said}"
+    );
+    assert!(said.contains("\"ok\": false") && said.contains("\"signed_size\": 0"), "{said}");
+    let missing = [&lines[..lines.len() - 2], &lines[lines.len() - 1..]].concat().join("\n") + "\n";
+    let missing = folder.write("missing.ndjson", &missing);
+    let (code, said) = offline(&[&missing, "--key", &vkey]).await;
+    assert!(code == 1 && said.contains("the entry is missing"), "{code}: {said}");
+    let kept: Value = serde_json::from_str(lines[0]).unwrap();
+    let kept = text(&kept["checkpoints"][0]);
+    for (name, damaged) in
+        [("crlf.note", kept.replace('\n', "\r\n")), ("cut.note", kept.trim_end().to_owned())]
+    {
+        let note = folder.write(name, &damaged);
+        let (code, said) = offline(&[&path, "--key", &vkey, "--checkpoint", &note]).await;
+        assert!(code == 2 && said.contains("\"unreadable_checkpoint\""), "{code}: {said}");
+        let (code, _) = offline(&[&missing, "--key", &vkey, "--checkpoint", &note]).await;
+        assert_eq!(code, 1, "broken comes first");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,6 +4,7 @@
 
 mod api_keys;
 mod audit;
+mod audit_export;
 mod auth;
 mod batches;
 mod brands;

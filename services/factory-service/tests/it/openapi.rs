@@ -5,7 +5,7 @@ use reqwest::Method;
 use crate::support::{answer, start};
 
 /// The routes of the public contract, and those for operators.
-const ROUTES: [(&str, &str); 37] = [
+const ROUTES: [(&str, &str); 39] = [
     ("post", "/v1/products"),
     ("get", "/v1/products"),
     ("get", "/v1/products/{id}"),
@@ -23,6 +23,8 @@ const ROUTES: [(&str, &str); 37] = [
     ("get", "/v1/audit/head"),
     ("post", "/v1/audit/verify"),
     ("get", "/v1/audit/checkpoint"),
+    ("get", "/v1/audit/export"),
+    ("get", "/v1/audit/keys"),
     ("post", "/v1/admin/tenants"),
     ("get", "/v1/admin/tenants"),
     ("patch", "/v1/admin/tenants/{id}"),

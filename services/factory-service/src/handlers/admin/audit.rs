@@ -1,12 +1,11 @@
 //! `GET /v1/admin/audit/export`: the whole chain as a file.
 
-use axum::body::Body as AxumBody;
 use axum::extract::State;
-use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use http_edge::ApiError;
 
 use crate::domain::identity::Caller;
+use crate::handlers::audit_export::as_file;
 use crate::handlers::problems::{Appends, Guarded};
 use crate::state::AppState;
 
@@ -15,15 +14,10 @@ use crate::state::AppState;
 #[utoipa::path(
     get, path = "/v1/admin/audit/export", tag = "admin", operation_id = "export_audit",
     responses(
-        (status = 200, description = "A header, then one line for each entry; a body cut short is no export", body = String, content_type = "application/x-ndjson"),
+        (status = 200, description = "A header, one line for each entry, and a last record with `end`, `size` and `head`; a body without that record was cut", body = String, content_type = "application/x-ndjson"),
         Guarded, Appends,
     )
 )]
 pub(crate) async fn export(caller: Caller, State(state): State<AppState>) -> Result<Response, ApiError> {
-    let lines = state.audit.export(&caller).await?;
-    let headers = [
-        (CONTENT_TYPE, "application/x-ndjson"),
-        (CONTENT_DISPOSITION, "attachment; filename=\"audit.ndjson\""),
-    ];
-    Ok((headers, AxumBody::from_stream(lines)).into_response())
+    Ok(as_file(state.audit.export(&caller).await?))
 }

@@ -64,7 +64,7 @@ pub(crate) struct KeyringAnswer {
 }
 
 impl KeyringKeyAnswer {
-    fn of(entry: &KeyEntry, sharing: &[KeyNumber]) -> Self {
+    pub(crate) fn of(entry: &KeyEntry, sharing: &[KeyNumber]) -> Self {
         Self {
             number: entry.number.get(),
             state: entry.state.as_str(),

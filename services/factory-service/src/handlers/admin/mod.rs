@@ -5,6 +5,6 @@ mod api_key_answer;
 pub(crate) mod api_keys;
 pub(crate) mod audit;
 pub(crate) mod keyring;
-mod keyring_answer;
+pub(crate) mod keyring_answer;
 pub(crate) mod tenant;
 pub(crate) mod tenants;

@@ -1,0 +1,184 @@
+//! Reading a signed checkpoint that somebody kept: what was damaged in copying is told from what was changed.
+//!
+//! Reading is as strict as the format, and nothing is mended silently: a text that is not read exactly as it was signed speaks neither
+//! for nor against a chain. What reads well and does not verify was not damaged by a copy.
+
+use crate::note::{Checkpoint, MAX_NOTE_BYTES, NoteError, SignedNote, is_key_name};
+
+/// The length of an Ed25519 signature, bytes.
+const SIGNATURE_BYTES: usize = 64;
+
+/// Why a text cannot be read as a signed checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// Longer than a note can be.
+    #[error("it has more than {MAX_NOTE_BYTES} bytes")]
+    TooLong,
+    /// Not UTF-8, or with characters that stand for bytes that were not.
+    #[error("it is not UTF-8 text: it was saved in another encoding; fetch it again as bytes")]
+    Encoding,
+    /// Lines end in CR LF, as editors of Windows write them.
+    #[error("its lines end in CR LF; they take LF alone")]
+    CarriageReturns,
+    /// It begins with U+FEFF.
+    #[error("it begins with a byte order mark; save it without one")]
+    ByteOrderMark,
+    /// Quoted by a mail program.
+    #[error("its lines begin with '>', as quoted mail does; take that away")]
+    Quoted,
+    /// The end of the last line is missing.
+    #[error("its last line does not end in a line feed")]
+    NoLastLineFeed,
+    /// Blanks or empty lines where none belong.
+    #[error("it holds blanks or empty lines that do not belong there")]
+    Blanks,
+    /// No empty line between the checkpoint and its signature.
+    #[error("no empty line stands between its text and its signature")]
+    NoEmptyLine,
+    /// A signature line begins with something else, such as a hyphen.
+    #[error("its signature line does not begin with an em dash (U+2014) and a space")]
+    Dash,
+    /// A signature of another length.
+    #[error("its signature is not 64 bytes long; it was cut short")]
+    CutSignature,
+    /// Anything else.
+    #[error("{0}")]
+    Note(#[from] NoteError),
+}
+
+/// Reads a signed checkpoint. Which key signed it is not looked at.
+///
+/// # Errors
+/// [`Unreadable`].
+pub fn read_checkpoint(bytes: &[u8]) -> Result<(SignedNote, Checkpoint), Unreadable> {
+    let read = || {
+        let note = SignedNote::parse(bytes)?;
+        let checkpoint = note.checkpoint()?;
+        Ok((note, checkpoint))
+    };
+    let (note, checkpoint) = read().map_err(|error| why_not(bytes, error))?;
+    // The format takes these, and no copy of ours holds them unless it was damaged: the signature would fail as if it were forged.
+    if checkpoint.origin.starts_with('\u{feff}') {
+        return Err(Unreadable::ByteOrderMark);
+    }
+    if !is_key_name(&checkpoint.origin) || note.text().lines().any(|line| line.trim() != line) {
+        return Err(Unreadable::Blanks);
+    }
+    let cut = |line: &crate::note::SignatureLine| {
+        line.name() == checkpoint.origin && line.signature().len() != SIGNATURE_BYTES
+    };
+    if note.signatures().iter().any(cut) {
+        return Err(Unreadable::CutSignature);
+    }
+    Ok((note, checkpoint))
+}
+
+/// What most likely happened to a text that the strict reading refuses, the cause before what follows from it.
+fn why_not(bytes: &[u8], error: NoteError) -> Unreadable {
+    if bytes.len() > MAX_NOTE_BYTES {
+        return Unreadable::TooLong;
+    }
+    let Some(text) = std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\u{fffd}')) else {
+        return Unreadable::Encoding;
+    };
+    if text.contains('\r') {
+        Unreadable::CarriageReturns
+    } else if text.starts_with('\u{feff}') {
+        Unreadable::ByteOrderMark
+    } else if !text.is_empty() && text.lines().all(|line| line.starts_with('>')) {
+        Unreadable::Quoted
+    } else if text.lines().any(|line| line.trim() != line)
+        || text.ends_with("\n\n")
+        || text.contains("\n\n\n")
+    {
+        Unreadable::Blanks
+    } else if !text.ends_with('\n') {
+        Unreadable::NoLastLineFeed
+    } else if !text.contains("\n\n") {
+        Unreadable::NoEmptyLine
+    } else if matches!(error, NoteError::Signature { line: 1 }) && !text.contains("\n\n\u{2014} ") {
+        Unreadable::Dash
+    } else {
+        Unreadable::Note(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hash::Hash;
+    use crate::note::SignatureLine;
+
+    fn good() -> String {
+        let text =
+            Checkpoint { origin: "o.example/log".to_owned(), size: 7, root: Hash::from_bytes([0xab; 32]) };
+        let line = SignatureLine::new("o.example/log", [1, 2, 3, 4], vec![0xcd; SIGNATURE_BYTES]).unwrap();
+        SignedNote::new(text.to_text(), vec![line]).unwrap().to_string()
+    }
+
+    #[test]
+    fn every_way_of_damaging_a_copy_is_named_and_none_is_mended() {
+        let good = good();
+        assert_eq!(read_checkpoint(good.as_bytes()).unwrap().1.size, 7);
+        let lines =
+            |change: &dyn Fn(&str) -> String| good.lines().map(change).collect::<Vec<_>>().join("\n") + "\n";
+        let signature = good.lines().last().unwrap();
+        let cases: Vec<(String, Unreadable)> = vec![
+            (good.trim_end().to_owned(), Unreadable::NoLastLineFeed),
+            (good.replace('\n', "\r\n"), Unreadable::CarriageReturns),
+            (good.replace('\n', "\r\n").trim_end().to_owned(), Unreadable::CarriageReturns),
+            (good.replace('\n', "\r"), Unreadable::CarriageReturns),
+            (format!("\u{feff}{good}"), Unreadable::ByteOrderMark),
+            (lines(&|line| format!("> {line}")), Unreadable::Quoted),
+            (lines(&|line| format!(">{line}")), Unreadable::Quoted),
+            (format!(" {good}"), Unreadable::Blanks),
+            (format!("\n{good}"), Unreadable::Note(NoteError::Checkpoint("one of its lines is empty"))),
+            (format!("{good}\n"), Unreadable::Blanks),
+            (format!("{good}  "), Unreadable::Blanks),
+            (lines(&|line| format!("{line} ")), Unreadable::Blanks),
+            (lines(&|line| format!("\t{line}")), Unreadable::Blanks),
+            (good.replacen("log\n", "log \n", 1), Unreadable::Blanks),
+            (good.replacen("7\n", "7 \n", 1), Unreadable::Blanks),
+            (good.replacen("\n\n", "\n \n", 1), Unreadable::Blanks),
+            (good.replacen("\n\n", "\n \n\n", 1), Unreadable::Blanks),
+            (good.replacen("\n\n", "\n\n\n", 1), Unreadable::Blanks),
+            (good.replace('\u{2014}', "\u{a0}\u{2014}"), Unreadable::Blanks),
+            (good.replacen("\n\n", "\n", 1), Unreadable::NoEmptyLine),
+            (good.replace('\u{2014}', "-"), Unreadable::Dash),
+            (good.replace('\u{2014}', "--"), Unreadable::Dash),
+            (good.replace('\u{2014}', "\u{2013}"), Unreadable::Dash),
+            (good.replace("\u{2014} ", "&mdash; "), Unreadable::Dash),
+            (good.replace('\u{2014}', "\u{fffd}"), Unreadable::Encoding),
+            (good.replace(signature, &signature[..signature.len() - 8]), Unreadable::CutSignature),
+            (good.replace("zc3N", "zc3N\n"), Unreadable::Note(NoteError::Signature { line: 2 })),
+            (good.replace('=', "=3D"), Unreadable::Note(NoteError::Signature { line: 1 })),
+            (good.replace("\u{2014} o", "\u{2014}o"), Unreadable::Dash),
+            (
+                good.replace("q6ur", "\"q6ur"),
+                Unreadable::Note(NoteError::Checkpoint("its third line is no root")),
+            ),
+            (
+                format!("Here it is:\n{good}"),
+                Unreadable::Note(NoteError::Checkpoint("its second line is no size")),
+            ),
+            (format!("{good}--\nSent from my phone\n"), Unreadable::Note(NoteError::Signature { line: 2 })),
+            (String::new(), Unreadable::NoLastLineFeed),
+            ("x".repeat(MAX_NOTE_BYTES + 1), Unreadable::TooLong),
+        ];
+        for (text, why) in cases {
+            assert_eq!(read_checkpoint(text.as_bytes()).unwrap_err(), why, "{text:?}");
+        }
+        let windows = good.replace('\u{2014}', "\u{1}").into_bytes();
+        let windows: Vec<u8> = windows.iter().map(|byte| if *byte == 1 { 0x97 } else { *byte }).collect();
+        assert_eq!(read_checkpoint(&windows).unwrap_err(), Unreadable::Encoding);
+        let utf16: Vec<u8> = good.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert_eq!(read_checkpoint(&utf16).unwrap_err(), Unreadable::Encoding);
+    }
+
+    #[test]
+    fn what_was_changed_reads_well() {
+        for changed in [good().replacen("7\n", "8\n", 1), good().replacen("q6ur", "q6us", 1)] {
+            read_checkpoint(changed.as_bytes()).unwrap();
+        }
+    }
+}
