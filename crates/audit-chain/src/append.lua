@@ -18,6 +18,7 @@
 -- ARGV[10] ids life          integer, ms after which a generation is old
 -- ARGV[11] g                 integer, checks of the guard
 -- ARGV[12] m                 integer, entries with an effect
+-- ARGV[13] tail              empty: nothing may stand behind the head; else tail_digest of what does, and is cut off in this call
 -- then     g checks
 --          n ids             16 bytes each
 --          n elements        hash(32) .. payload, each
@@ -37,18 +38,19 @@
 --            kind 1  the id is there with another payload, value its seq, hash the entry's
 --            kind 2  a check fails, value which (from 0), hash empty
 --            kind 3  a write would meet a key of another type, value which (from 0), hash empty
---        {4, kind, number}                               the chain does not end as its head says: see chain_end_fault; nothing
+--        {4, kind, number}                               the chain does not end as its head says: see chain_end_fault; {4, 1, 0}
+--                                                        where what stands behind the head is not what was to be cut off; nothing
 --                                                        written
 --
 -- A call: the first entry of a chain, no guard, no effect:
 --   EVALSHA .. 3 vt1:{audit}:head vt1:{audit}:gen vt1:{audit}:seg:0 "" <40 bytes> 0 1 1 4096 vt1:{audit}:seg: vt1:{audit}:ids:
---           1000000 86400000 0 0 <16 bytes> <hash .. payload>    ->  {0}
+--           1000000 86400000 0 0 '' <16 bytes> <hash .. payload>    ->  {0}
 --
 -- O(n + words of the effects), one HMGET for each of two generations, RPUSH per segment, one HSET: a few microseconds per entry.
 -- A generation is full or old after `ids limit` ids or `ids life` ms; the one before it is kept until the next change, so an id
 -- is known for at least that many events or that long, and at most twice as many are held.
 
-if #KEYS < 3 or #KEYS > 4 or #ARGV < 12 then
+if #KEYS < 3 or #KEYS > 4 or #ARGV < 13 then
   return redis.error_reply('ERR append: wrong number of keys or arguments')
 end
 
@@ -63,7 +65,7 @@ end
 if size + n > 9007199254740991 then
   return redis.error_reply('ERR append: a chain has at most 2^53 - 1 entries')
 end
-if (#ARGV[1] ~= 40 and #ARGV[1] ~= 0) or #ARGV[2] ~= 40 or #ARGV < 12 + 2 * n then
+if (#ARGV[1] ~= 40 and #ARGV[1] ~= 0) or #ARGV[2] ~= 40 or #ARGV < 13 + 2 * n then
   return redis.error_reply('ERR append: heads or entries of the wrong length')
 end
 
@@ -105,7 +107,7 @@ local function holds(at)
 end
 
 -- Arguments: where everything stands, before anything is read.
-local guard_at, at = {}, 13
+local guard_at, at = {}, 14
 for i = 1, guards do
   guard_at[i] = at
   at = at + (check_words[ARGV[at]] or #ARGV)
@@ -151,6 +153,10 @@ local head = stored_head(KEYS[1])
 local fault, number = chain_end_fault(head, segment_prefix, segment_entries)
 if head ~= ARGV[1] then
   return { 2, head, size > 0 and hash_of_entry(size - 1, segment_prefix, segment_entries) or '', fault, number }
+elseif ARGV[13] ~= '' then
+  if fault ~= 1 or tail_digest(size, segment_prefix, segment_entries) ~= ARGV[13] then
+    return { 4, 1, 0 }
+  end
 elseif fault >= 0 then
   return { 4, fault, number }
 end
@@ -243,7 +249,15 @@ end
 local fresh = not stored or now - born >= ids_life or redis.call('HLEN', ids_key) >= ids_limit
 
 -- From here on nothing can fail: types were looked at above, and what this connection may run was tried before the first call (probe.lua).
--- Ids first: those of a call that is broken off all the same are known to be of no entry, and what it pushed is not.
+-- What is to be cut first: a connection that may not run LTRIM then writes nothing.
+if ARGV[13] ~= '' then
+  local last = math.floor((size - 1) / segment_entries)
+  if size > 0 then
+    redis.call('LTRIM', segment_prefix .. last, 0, (size - 1) % segment_entries)
+  end
+  redis.call('DEL', segment_prefix .. last + 1)
+end
+-- Ids then: those of a call that is broken off all the same are known to be of no entry, and what it pushed is not.
 if fresh then
   generation = stored and generation + 1 or 0
   ids_key = ids_prefix .. generation

@@ -53,3 +53,24 @@ local function hash_of_entry(seq, prefix, entries)
   local element = redis.pcall('LINDEX', prefix .. math.floor(seq / entries), seq % entries)
   return type(element) == 'string' and string.sub(element, 1, 32) or ''
 end
+
+-- tail_digest(size, prefix, entries): of what stands behind the head of a chain of `size` entries, in its last segment and the one that
+-- follows: '' of nothing, else each element in turn makes sha1hex(digest .. sha1hex(element)).
+-- Complexity: O(bytes of the tail).
+local function tail_digest(size, prefix, entries)
+  local digest, last = '', math.floor((size - 1) / entries)
+  local function take(key, first)
+    repeat
+      local page = redis.call('LRANGE', key, first, first + 255)
+      for at = 1, #page do
+        digest = redis.sha1hex(digest .. redis.sha1hex(page[at]))
+      end
+      first = first + 256
+    until #page < 256
+  end
+  if size > 0 then
+    take(prefix .. last, (size - 1) % entries + 1)
+  end
+  take(prefix .. last + 1, 0)
+  return digest
+end

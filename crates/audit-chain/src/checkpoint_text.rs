@@ -78,7 +78,7 @@ fn why_not(bytes: &[u8], error: NoteError) -> Unreadable {
     if bytes.len() > MAX_NOTE_BYTES {
         return Unreadable::TooLong;
     }
-    let Some(text) = std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\u{fffd}')) else {
+    let Some(text) = std::str::from_utf8(bytes).ok().filter(|text| !text.contains(['\u{fffd}', '\0'])) else {
         return Unreadable::Encoding;
     };
     if text.contains('\r') {

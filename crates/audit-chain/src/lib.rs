@@ -29,6 +29,7 @@ pub mod merkle;
 mod metrics;
 pub mod note;
 mod script;
+mod tail;
 mod verify;
 mod waiting;
 mod worker;
@@ -45,4 +46,5 @@ pub use hash::{ENTRY_BYTES, Hash, entry_bytes, entry_hash, genesis_prev, payload
 pub use head::{ChainEnd, EndFault, HEAD_LUA, Head, StateLoss};
 pub use log::{AuditLog, EntryView, Page};
 pub use metrics::AuditMetrics;
+pub use tail::{MAX_TAIL, Tail, TailElement};
 pub use verify::{FirstError, Flaw, Verifier, VerifyReport, verify_elements};

@@ -129,13 +129,15 @@ pub(crate) enum Objection {
     WrongType { write: usize },
 }
 
-/// The call that writes `entries`, chained from `expected` to `new_head`, if the stored head is `expected`. Sent with [`send`].
+/// The call that writes `entries`, chained from `expected` to `new_head`, if the stored head is `expected`. Sent with [`send`]. `tail` is
+/// the digest of what stands behind the head and is to be cut off, empty where nothing may stand there.
 pub(crate) fn call(
     guard: &[Check],
     memory: IdMemory,
     expected: Option<Head>,
     new_head: Head,
     entries: &[&Prepared],
+    tail: &str,
 ) -> Invocation<'static> {
     let size = expected.map_or(0, |head| head.size);
     let room = keys::SEGMENT_ENTRIES - keys::place_in_segment(size);
@@ -152,6 +154,7 @@ pub(crate) fn call(
     let mut call = call.arg(keys::SEGMENT_PREFIX).arg(keys::IDS_PREFIX).arg(memory.events).arg(life);
     call.push_arg(guard.len());
     call.push_arg(entries.iter().filter(|entry| !entry.effect.is_empty()).count());
+    call.push_arg(tail);
     guard.iter().for_each(|check| check.encode(|word| call.push_arg(word)));
     entries.iter().for_each(|entry| call.push_arg(&entry.id[..]));
     entries.iter().for_each(|entry| call.push_arg(&entry.element[..]));
@@ -175,7 +178,7 @@ fn push_effect(call: &mut Invocation<'_>, index: usize, effect: &Effect) {
     }
 }
 
-fn read(reply: Value) -> Result<Reply, Error> {
+pub(crate) fn read(reply: Value) -> Result<Reply, Error> {
     let parts = match reply {
         Value::Array(parts) => parts,
         other => return Err(strange(&other)),
@@ -265,7 +268,7 @@ mod tests {
         let hash = entry_hash(at.size, &at.hash, &entry.payload_hash);
         entry.set_hash(&hash);
         let new_head = Head { size: at.size + 1, hash };
-        let reply = send(super::call(guard, ids, *head, new_head, &[entry]), pool).await.unwrap();
+        let reply = send(super::call(guard, ids, *head, new_head, &[entry], ""), pool).await.unwrap();
         if reply == Reply::Written {
             *head = Some(new_head);
         }
@@ -410,7 +413,7 @@ mod tests {
         let redis = RedisServer::start().await;
         let pool = pool(&redis);
         let good =
-            ["", &"h".repeat(40), "0", "1", "1", "4096", "s:", "i:", "9", "9", "0", "0", "id", "element"];
+            ["", &"h".repeat(40), "0", "1", "1", "4096", "s:", "i:", "9", "9", "0", "0", "", "id", "element"];
         let spoilt = [
             (1, "short"),
             (3, "0"),

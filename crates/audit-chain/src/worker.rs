@@ -200,7 +200,7 @@ impl Worker {
             return None;
         };
         let entries = self.waiting.entries(first, count);
-        let call = script::call(&self.config.guard, IdMemory::PUBLIC, expected, new_head, &entries);
+        let call = script::call(&self.config.guard, IdMemory::PUBLIC, expected, new_head, &entries, "");
         self.sent.push_back(Sent { count, expected, new_head, ahead: before.is_some() });
         let pool = self.pool.clone();
         Some(Box::pin(async move { script::send(call, &pool).await }))

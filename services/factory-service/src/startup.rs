@@ -50,12 +50,12 @@ pub fn run(settings: Settings) -> io::Result<()> {
 pub fn assemble(settings: &Settings, clock: Arc<dyn Clock>) -> App {
     let seeds = Some(settings.tags.active_epoch);
     let setup = Setup { announce: Some(SIGNING_SERVICE), seeds, init: settings.deployment.init };
-    put_together(settings, clock, &setup)
+    put_together(settings, clock, &setup).0
 }
 
 /// The same service for a command that ends with its answer: it makes no deployment and no keyring, and is no live instance.
 #[must_use]
-pub(crate) fn assemble_for_commands(settings: &Settings, clock: Arc<dyn Clock>) -> App {
+pub(crate) fn assemble_for_commands(settings: &Settings, clock: Arc<dyn Clock>) -> (App, Arc<Durable>) {
     put_together(settings, clock, &Setup { announce: None, seeds: None, init: Init::Never })
 }
 
@@ -66,7 +66,7 @@ struct Setup {
     init: Init,
 }
 
-fn put_together(settings: &Settings, clock: Arc<dyn Clock>, setup: &Setup) -> App {
+fn put_together(settings: &Settings, clock: Arc<dyn Clock>, setup: &Setup) -> (App, Arc<Durable>) {
     let mut registry = http_edge::metrics_registry();
     http_edge::register_build_info(&mut registry, "factory-service", env!("CARGO_PKG_VERSION"));
     let durable = durable(settings, setup, &clock, &mut registry);
@@ -74,7 +74,7 @@ fn put_together(settings: &Settings, clock: Arc<dyn Clock>, setup: &Setup) -> Ap
     let state = state(settings, Arc::clone(&durable), last_use.clone(), &mut registry);
     let serves = setup.announce.is_some();
     let (signing, every) = (Arc::clone(&state.checkpoints), settings.checkpoint_every);
-    let goodbye = (Arc::clone(&durable), last_use.clone());
+    let (goodbye, own) = ((Arc::clone(&durable), last_use.clone()), Arc::clone(&durable));
     let background = tokio::spawn(async move {
         let deployment = || durable.deployment().ok().map(|deployment| deployment.prefix().to_owned());
         let noting = last_use.keep_flushing(durable.pool(), deployment);
@@ -88,7 +88,7 @@ fn put_together(settings: &Settings, clock: Arc<dyn Clock>, setup: &Setup) -> Ap
     let edge = Edge::new(EdgeConfig::default(), areas(), clock, &mut registry);
     let metrics_place = settings.web.metrics_place();
     let app = App::new(&edge, router::router(state), registry, metrics_place, background.abort_handle());
-    app.with_farewell(|| service_kit::farewell(goodbye.0, goodbye.1))
+    (app.with_farewell(|| service_kit::farewell(goodbye.0, goodbye.1)), own)
 }
 
 fn durable(

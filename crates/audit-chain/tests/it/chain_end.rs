@@ -11,10 +11,10 @@ use redis::aio::MultiplexedConnection;
 use test_support::RedisServer;
 
 /// Around the ends of segments, and the empty chain.
-const SIZES: [u64; 7] = [0, 1, 4095, 4096, 4097, 8192, 12_288];
+pub(crate) const SIZES: [u64; 7] = [0, 1, 4095, 4096, 4097, 8192, 12_288];
 
 /// Lays down a chain of `size` entries that are all about the same event, and gives its head.
-async fn lay(direct: &mut MultiplexedConnection, size: u64) -> Head {
+pub(crate) async fn lay(direct: &mut MultiplexedConnection, size: u64) -> Head {
     redis::cmd("FLUSHALL").query_async::<()>(direct).await.unwrap();
     let payload = event("tag/laid").payload().to_vec();
     let mut head = Head { size: 0, hash: genesis_prev(ORIGIN) };
@@ -34,19 +34,19 @@ fn element(hash: &Hash, payload: &[u8]) -> Vec<u8> {
     [hash.as_bytes(), payload].concat()
 }
 
-async fn set_head(direct: &mut MultiplexedConnection, size: u64, hash: &Hash) {
+pub(crate) async fn set_head(direct: &mut MultiplexedConnection, size: u64, hash: &Hash) {
     let head = [&size.to_be_bytes()[..], hash.as_bytes()].concat();
     direct.set::<_, _, ()>(keys::HEAD, head).await.unwrap();
 }
 
 /// The segment that holds the last entry, and the one that follows.
-fn end_segments(size: u64) -> Vec<u64> {
+pub(crate) fn end_segments(size: u64) -> Vec<u64> {
     let following = size.div_ceil(keys::SEGMENT_ENTRIES);
     following.checked_sub(1).into_iter().chain([following]).collect()
 }
 
 /// What is stored of the chain: the head, and of each key that begins as a segment does its type and length.
-async fn stored(direct: &mut MultiplexedConnection) -> (Option<Vec<u8>>, Vec<String>) {
+pub(crate) async fn stored(direct: &mut MultiplexedConnection) -> (Option<Vec<u8>>, Vec<String>) {
     let head: Option<Vec<u8>> = direct.get(keys::HEAD).await.unwrap();
     let mut all: Vec<String> = direct.keys("vt1:*").await.unwrap();
     all.sort();

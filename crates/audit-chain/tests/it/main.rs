@@ -12,4 +12,5 @@ mod racing;
 mod reading;
 mod state_loss;
 mod support;
+mod tail;
 mod two_calls;

@@ -4,10 +4,11 @@
 //!
 //! What a command answers is JSON on standard output, what went wrong a line on standard error.
 
+mod audit;
 mod call;
 mod offline;
+mod repair;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use access::{ApiKey, KeyId, TenantId};
@@ -16,7 +17,9 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+pub use crate::cli::audit::{AuditCommand, VerifyArgs};
 use crate::cli::call::{Call, Failure, Session};
+pub use crate::cli::repair::RepairArgs;
 use crate::config::Settings;
 
 /// Exit codes of `audit verify`, also for what could not be asked at all.
@@ -215,43 +218,6 @@ pub enum KeyringCommand {
     Destroy(Named),
 }
 
-/// `audit …`.
-#[derive(Debug, Subcommand)]
-pub enum AuditCommand {
-    /// Verifies chain and signatures: exits 0 when all is well, 1 when it is broken, 2 when it could not be checked: an export that
-    /// was cut, a checkpoint that cannot be read, no signature by a key that is trusted.
-    Verify(VerifyArgs),
-    /// Tells where the chain ends.
-    Head,
-    /// Writes the whole chain as NDJSON, for `audit verify --file`.
-    Export {
-        /// Standard output unless given. The file must not exist.
-        #[arg(long)]
-        out: Option<PathBuf>,
-    },
-}
-
-/// What to verify.
-#[derive(Debug, Args)]
-pub struct VerifyArgs {
-    /// An exported file instead of the chain in Redis; then nothing else is asked, and no settings are needed.
-    #[arg(long)]
-    file: Option<PathBuf>,
-    /// A verifier key, `<origin>+<hash>+<base64>`; may be given several times.
-    #[arg(long = "key", requires = "file")]
-    keys: Vec<String>,
-    /// The output of `keyring list`: the public keys and which of them are revoked.
-    #[arg(long, requires = "file")]
-    keyring: Option<PathBuf>,
-    /// A checkpoint that was kept elsewhere (`GET /v1/audit/checkpoint`): the chain must be the one that it speaks of. Several may be given.
-    #[arg(long = "checkpoint")]
-    checkpoints: Vec<PathBuf>,
-    /// The chain of the file was never signed, and its entries are all there is to verify: without this word of yours a file that no
-    /// key of yours has signed is not verified (2), since whoever wrote it anew would leave the signatures out.
-    #[arg(long, requires = "file", conflicts_with_all = ["keys", "keyring"])]
-    never_signed: bool,
-}
-
 /// An instant as the routes take it. What is no instant is told by its name.
 fn instant(text: &str) -> Result<String, String> {
     match OffsetDateTime::parse(text, &Rfc3339) {
@@ -274,7 +240,7 @@ fn key_id(text: &str) -> Result<KeyId, Failure> {
 impl Operation {
     /// Carries the command out; `settings` are those of the service, and are not read by an offline command.
     pub fn run<E: std::error::Error>(self, settings: impl FnOnce() -> Result<Settings, E>) -> ExitCode {
-        let verifies = matches!(self, Self::Audit(AuditCommand::Verify(_)));
+        let verifies = matches!(self, Self::Audit(AuditCommand::Verify(_) | AuditCommand::Repair(_)));
         let failed = ExitCode::from(if verifies { NOT_CHECKED } else { 1 });
         if let Self::Audit(AuditCommand::Verify(VerifyArgs {
             file: Some(file),
@@ -303,25 +269,7 @@ impl Operation {
             Self::Tenant(command) => session.print(&command.call()).await,
             Self::Key(command) => session.print(&command.call()?).await,
             Self::Keyring(command) => session.print(&command.call()).await,
-            Self::Audit(AuditCommand::Head) => session.print(&Call::get("/v1/audit/head")).await,
-            Self::Audit(AuditCommand::Verify(VerifyArgs { checkpoints, .. })) => {
-                let kept = checkpoints.iter().map(|path| call::read_note(path));
-                let kept = kept.collect::<Result<Vec<String>, Failure>>()?;
-                let body = body([("checkpoints", (!kept.is_empty()).then(|| json!(kept)))]);
-                let report = session.ask(&Call::post("/v1/audit/verify", body)).await?;
-                call::show(&report);
-                let code = match report["state"].as_str() {
-                    Some("valid" | "never_signed") => 0,
-                    Some(
-                        "signed_by_revoked_key" | "unsigned" | "unsigned_tail" | "unreadable_checkpoint",
-                    ) => NOT_CHECKED,
-                    _ => BROKEN,
-                };
-                return Ok(ExitCode::from(code));
-            }
-            Self::Audit(AuditCommand::Export { out }) => {
-                session.save(&Call::get("/v1/admin/audit/export"), out.as_deref()).await
-            }
+            Self::Audit(command) => return command.ask(session).await,
         }?;
         Ok(ExitCode::SUCCESS)
     }

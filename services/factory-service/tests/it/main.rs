@@ -25,6 +25,7 @@ mod process;
 mod products;
 mod query_parameters;
 mod quotas;
+mod repair;
 mod slow_handler;
 mod support;
 mod tags;
