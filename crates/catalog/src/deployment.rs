@@ -42,17 +42,25 @@ pub enum DeploymentError {
 pub struct Deployment {
     id: String,
     prefix: String,
+    created_ms: u64,
 }
 
 impl Deployment {
     pub(crate) fn of(record: &DeploymentRecord) -> Self {
-        Self { prefix: format!("{{\"id\":\"{}\"", record.id), id: record.id.clone() }
+        let created_ms = u64::try_from(record.created_at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
+        Self { prefix: format!("{{\"id\":\"{}\"", record.id), id: record.id.clone(), created_ms }
     }
 
     /// The random id, 32 hex digits.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// When it was made, Unix milliseconds by the clock of the factory that made it.
+    #[must_use]
+    pub fn created_ms(&self) -> u64 {
+        self.created_ms
     }
 
     /// The bytes with which the stored record begins as long as it is this deployment's.

@@ -197,16 +197,19 @@ impl Catalog {
         Ok(Page { items, next })
     }
 
-    /// A tag's state, and why it is revoked if it is.
+    /// A tag's state, and why it is revoked if it is. The record decides whether it is, even where the state was lost.
     ///
     /// # Errors
     /// See [`CatalogError`].
     pub async fn tag(&self, serial: [u8; 6]) -> Result<(TagState, Option<TagRevocation>), CatalogError> {
-        let wanted = [keys::tag(serial), keys::tag_revocation(serial)];
         let what = || "state of a tag".to_owned();
-        let (state, revocation): (Option<Vec<u8>>, Option<Vec<u8>>) = self.ask("MGET", &wanted, what).await?;
+        // One by one: GET tells a value of another type from none.
+        let state: Option<Vec<u8>> = self.ask("GET", &[keys::tag(serial)], what).await?;
+        let revocation: Option<Vec<u8>> = self.ask("GET", &[keys::tag_revocation(serial)], what).await?;
         let revocation = revocation.map(|bytes| TagRevocation::decode(&bytes)).transpose()?;
-        Ok((TagState::parse(state.as_deref())?, revocation))
+        let mut state = TagState::parse(state.as_deref())?;
+        state.revoked |= revocation.is_some();
+        Ok((state, revocation))
     }
 
     async fn ids(

@@ -2,16 +2,19 @@
 
 use std::fmt;
 
-/// The Lua functions `tag_scan`, `batch_holds`, `record_if_changed` and `is_deployment`.
+/// The Lua functions `scan_judge`, `scan_records`, `tag_scan`, `batch_holds`, `batch_lost` and `is_deployment`.
 pub const SCAN_LUA: &str = include_str!("lua/tag_scan.lua");
 
 /// The first byte of a state whose tag is revoked. Written alone, it revokes a tag that nobody has scanned.
 pub const REVOKED_FLAG: u8 = 1;
 
+/// The lengths of a state that was ever scanned: without the mark of the caller, as it was written before, and with it.
+const SCANNED: [usize; 2] = [23, 28];
+
 /// A tag's state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TagState {
-    /// Whether this one tag is revoked.
+    /// Whether the state says that this one tag is revoked. The record that says why decides, where the two differ.
     pub revoked: bool,
     /// Scans so far; stays at 2³²−1 once there.
     pub scan_count: u32,
@@ -25,7 +28,7 @@ pub struct NoTagState(usize);
 
 impl fmt::Display for NoTagState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a tag's state has 0, 1 or 23 bytes, not {}", self.0)
+        write!(f, "a tag's state has 1, 23 or 28 bytes, not {}", self.0)
     }
 }
 
@@ -38,9 +41,9 @@ impl TagState {
     /// When the length is none that is ever written.
     pub fn parse(stored: Option<&[u8]>) -> Result<Self, NoTagState> {
         match stored {
-            None | Some([]) => Ok(Self::default()),
+            None => Ok(Self::default()),
             Some([flags]) => Ok(Self { revoked: flags & REVOKED_FLAG != 0, ..Self::default() }),
-            Some(bytes) if bytes.len() == 23 => Ok(Self {
+            Some(bytes) if SCANNED.contains(&bytes.len()) => Ok(Self {
                 revoked: bytes[0] & REVOKED_FLAG != 0,
                 scan_count: u32::from_be_bytes([bytes[1], bytes[2], bytes[3], bytes[4]]),
                 scanned_at: Some((u48(&bytes[5..11]), u48(&bytes[11..17]))),

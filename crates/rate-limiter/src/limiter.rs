@@ -5,6 +5,7 @@
 //! what it replied. Both ways every reply passes [`Limiter::read`], which counts it and watches the region's birth.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ambient::Clock;
@@ -28,6 +29,8 @@ pub struct Limiter {
     born_key: String,
     cold_start: ColdStart,
     births: BirthWatch,
+    /// When the deployment was created, ms since 1970; 0 until that is known.
+    created_ms: AtomicU64,
     metrics: LimiterMetrics,
     lost_gate: LogGate,
     clock: Arc<dyn Clock>,
@@ -70,7 +73,14 @@ impl Limiter {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let (births, lost_gate) = (BirthWatch::default(), LogGate::default());
-        Self { born_key: keys::born(&region), pool, region, cold_start, births, metrics, lost_gate, clock }
+        let (born_key, created_ms) = (keys::born(&region), AtomicU64::new(0));
+        Self { born_key, pool, region, cold_start, births, created_ms, metrics, lost_gate, clock }
+    }
+
+    /// Says when the deployment was created, ms since 1970, as soon as that is known. A region's birth more than 60 s before it was
+    /// stamped by a clock that had stepped back.
+    pub fn deployment_created(&self, unix_millis: u64) {
+        self.created_ms.store(unix_millis, Ordering::Relaxed);
     }
 
     /// Decides on one request, in one atomic call.
@@ -128,10 +138,11 @@ impl Limiter {
         }
     }
 
-    /// Adds the limiter's arguments for dimensions with these quotas, in their order: 2, and two for each. They say nothing of who asks.
+    /// Adds the limiter's arguments for dimensions with these quotas, in their order: 3, and two for each. They say nothing of who asks.
     pub fn push_args(&self, invocation: &mut Invocation<'_>, quotas: impl ExactSizeIterator<Item = Quota>) {
         invocation.push_arg(quotas.len());
         invocation.push_arg(self.cold_start.period_ms());
+        invocation.push_arg(self.created_ms.load(Ordering::Relaxed));
         for quota in quotas {
             invocation.push_arg(quota.get());
             invocation.push_arg(self.cold_start.factor().of(quota));
@@ -196,13 +207,17 @@ impl Limiter {
         invocation.run_beside(&self.pool, held).await
     }
 
-    /// Reads the region without making it: one that was never asked stays unborn.
+    /// Reads the region without making it: one that was never asked stays unborn, and so does one whose birth the next decision
+    /// gives up.
     ///
     /// # Errors
     /// See [`Error`].
     pub async fn region_info(&self, quotas: &[(DimensionName, Quota)]) -> Result<RegionInfo, Error> {
         let (now, born): (u64, i64) = script::REGION.invoke().key(&self.born_key).run(&self.pool).await?;
-        let born_at_ms = u64::try_from(born).ok().filter(|born| *born <= now + AHEAD_MS);
+        let oldest = self.created_ms.load(Ordering::Relaxed).saturating_sub(AHEAD_MS);
+        let oldest = if now < oldest { 0 } else { oldest };
+        let possible = oldest..=now + AHEAD_MS;
+        let born_at_ms = u64::try_from(born).ok().filter(|born| possible.contains(born));
         let cold = born_at_ms.is_none_or(|born| now < born + self.cold_start.period_ms());
         let factor = self.cold_start.factor();
         let in_force = |&(name, quota): &(DimensionName, Quota)| LimitInForce {

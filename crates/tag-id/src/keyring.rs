@@ -78,6 +78,14 @@ impl Keyring {
         Some(Opened { epoch, batch, index })
     }
 
+    /// The mark by which a caller of a tag is recognised within a day, without anybody being able to tell who it was: the first 40 bits,
+    /// the very first one cleared, of `HMAC-SHA256(key, u64be(day) ‖ serial(6) ‖ caller)`, `key` being HKDF-SHA256 of the secret with
+    /// info `"voketag/scan-caller/v1/" ‖ decimal(epoch)`, 32 bytes. `day` counts from 1970. `None` without a secret.
+    #[must_use]
+    pub fn caller_mark(&self, tag: &Opened, day: u64, caller: &str) -> Option<[u8; 5]> {
+        Some(self.keys(tag.epoch)?.caller_mark(tag.serial(), day, caller))
+    }
+
     /// A value by which two services see that they hold the same secret for an epoch, without telling it:
     /// HKDF-SHA256 of the secret with info `"voketag/tag-check/v1/" ‖ decimal(epoch)`, 16 bytes. `None` without
     /// a secret.

@@ -16,6 +16,7 @@ const MAC_DOMAIN: &[u8] = b"voketag/tag/v1";
 const MAC_KEY_INFO: &str = "voketag/tag-mac/v1/";
 const PERM_KEY_INFO: &str = "voketag/tag-perm/v1/";
 const CHECK_INFO: &str = "voketag/tag-check/v1/";
+const CALLER_KEY_INFO: &str = "voketag/scan-caller/v1/";
 const SAME_INFO: &str = "voketag/tag-same/v1";
 
 const ROUNDS: u8 = 4;
@@ -31,6 +32,7 @@ pub(crate) struct Keys {
     epoch: Epoch,
     mac: Hmac<Sha256>,
     perm: Hmac<Sha256>,
+    caller: Hmac<Sha256>,
     check: [u8; 16],
     /// The same for every epoch of one master secret. Never leaves the process.
     secret: [u8; 16],
@@ -42,6 +44,7 @@ impl Keys {
             epoch,
             mac: keyed(&*expand::<32>(secret, MAC_KEY_INFO, epoch)),
             perm: keyed(&*expand::<32>(secret, PERM_KEY_INFO, epoch)),
+            caller: keyed(&*expand::<32>(secret, CALLER_KEY_INFO, epoch)),
             check: *expand::<16>(secret, CHECK_INFO, epoch),
             secret: *expand_as::<16>(secret, SAME_INFO),
         }
@@ -53,6 +56,16 @@ impl Keys {
 
     pub(crate) fn check_value(&self) -> [u8; 16] {
         self.check
+    }
+
+    /// The mark of a caller on one tag and one day: 39 bits of HMAC, behind a bit that is 0.
+    pub(crate) fn caller_mark(&self, serial: Serial, day: u64, caller: &str) -> [u8; 5] {
+        let mut mac = self.caller.clone();
+        mac.update(&day.to_be_bytes());
+        mac.update(&serial);
+        mac.update(caller.as_bytes());
+        let [a, b, c, d, e, ..] = mac.finalize().into_bytes().0;
+        [a & 0x7f, b, c, d, e]
     }
 
     /// The whole id of a hidden serial, fixed bits and MAC included. One HMAC; hiding the serial is four more.

@@ -1,4 +1,4 @@
-//! `scans_total{outcome}`: how scans end.
+//! `scans_total{outcome,counted}`: how scans end, and whether they were counted as scans of their tag.
 
 use catalog::Lifecycle;
 use http_edge::ApiError;
@@ -13,9 +13,10 @@ use crate::domain::scan::{Refusal, Scanned};
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct OutcomeLabel {
     outcome: &'static str,
+    counted: &'static str,
 }
 
-/// The values of the label, in the order of [`place_of`].
+/// The values of `outcome`, in the order of [`place_of`].
 const OUTCOMES: [&str; 15] = [
     "active",
     "revoked",
@@ -38,23 +39,33 @@ const INVALID_ID: usize = 4;
 /// Counters of scans, each looked up once.
 #[derive(Debug, Clone)]
 pub(crate) struct ScanMetrics {
-    counters: [Counter; OUTCOMES.len()],
+    /// Of looks that were not counted: those of machines, and all that have no verdict.
+    uncounted: [Counter; OUTCOMES.len()],
+    counted: [Counter; OUTCOMES.len()],
 }
 
 impl ScanMetrics {
     pub(crate) fn register(registry: &mut Registry) -> Self {
         let family = Family::<OutcomeLabel, Counter>::default();
-        let counters = OUTCOMES.map(|outcome| family.get_or_create_owned(&OutcomeLabel { outcome }));
-        registry.register("scans", "Scans by how they ended; not_minted is a key-leak alarm", family);
-        Self { counters }
+        let of =
+            |counted| OUTCOMES.map(|outcome| family.get_or_create_owned(&OutcomeLabel { outcome, counted }));
+        let (uncounted, counted) = (of("false"), of("true"));
+        registry.register(
+            "scans",
+            "Scans by how they ended, and whether their tag's count grew; not_minted is a key-leak alarm",
+            family,
+        );
+        Self { uncounted, counted }
     }
 
     pub(crate) fn count(&self, scanned: &Scanned) {
-        self.counters[place_of(scanned)].inc();
+        let counted = scanned.outcome.as_ref().is_ok_and(|verdict| verdict.counted);
+        let counters = if counted { &self.counted } else { &self.uncounted };
+        counters[place_of(scanned)].inc();
     }
 
     pub(crate) fn count_invalid_id(&self) {
-        self.counters[INVALID_ID].inc();
+        self.uncounted[INVALID_ID].inc();
     }
 }
 
@@ -72,9 +83,9 @@ fn place_of(scanned: &Scanned) -> usize {
         Err(Refusal::Denied { .. }) => 7,
         Err(Refusal::Redis(redis_pool::Error::Overloaded { .. })) => 8,
         Err(Refusal::Redis(redis_pool::Error::Unavailable { .. })) => 9,
-        Err(Refusal::StateLost | Refusal::Store(ApiError::StateLost { .. })) => 10,
+        Err(Refusal::StateLost | Refusal::RecordLost | Refusal::Store(ApiError::StateLost { .. })) => 10,
         Err(Refusal::Store(_)) => 9,
-        Err(Refusal::Redis(_) | Refusal::Record(_)) => 11,
+        Err(Refusal::Redis(_)) => 11,
         Err(Refusal::Key(KeyRefusal::Invalid)) => 12,
         Err(Refusal::Key(KeyRefusal::Forbidden)) => 13,
     }

@@ -9,26 +9,34 @@ use test_support::RedisServer;
 
 use crate::support::{batch, product};
 
-/// KEYS 1 state · ARGV 1 now (ms): time is the caller's, so that a test can turn it.
+/// KEYS 1 state · ARGV 1 now (ms): time is the caller's, so that a test can turn it · 2 batch record · 3 whether it counts, '1' or '0' ·
+/// 4 the caller's mark of today · 5 of yesterday · 6 the tag's revocation ('' for none)
 const SCAN_AT: &str = "
-local state, count, first_at, in_30, in_60, revoked = tag_scan(tonumber(ARGV[1]), redis.call('GET', KEYS[1]))
-redis.call('SET', KEYS[1], state)
-return { state, count, first_at, in_30, in_60, revoked }";
+local state, count, first_at, in_30, in_60, bits = tag_scan(tonumber(ARGV[1]), redis.call('GET', KEYS[1]),
+  ARGV[6] ~= '' and ARGV[6], ARGV[2], ARGV[3] == '1', ARGV[4], ARGV[5])
+if state then redis.call('SET', KEYS[1], state) end
+return { state or '', count, first_at, in_30, in_60, bits }";
 
-/// ARGV 1 batch record, 2 tag state, 3 product record ('' for none) · 4 product revision the caller holds
+/// KEYS 1 batch record · 2 tag state · 3 revocation · 4 numbers of minted batches
 const JUDGED: &str = "
-local function stored(text) return text ~= '' and text end
-return scan_judge(stored(ARGV[1]), stored(ARGV[2]), stored(ARGV[3]), tonumber(ARGV[4]), 3, 9)";
+local found = redis.call('MGET', unpack(KEYS))
+local status, readable = scan_judge(found[1], found[2], found[3], 3, 9, KEYS[1], KEYS[2], KEYS[3], KEYS[4])
+return { status, readable and 1 or 0 }";
 
 /// ARGV 1 batch record ('' for none) · 2 epoch · 3 index · 4 revision the caller holds · 5 deployment record · 6 beginning expected
 const OTHERS: &str = "
 local record = ARGV[1] ~= '' and ARGV[1]
 return {
   batch_holds(record, tonumber(ARGV[2]), tonumber(ARGV[3])) and 1 or 0,
-  record_if_changed(record, tonumber(ARGV[4])),
+  record and record_if_changed(record, tonumber(ARGV[4])) or '',
   is_deployment(ARGV[5] ~= '' and ARGV[5], ARGV[6]) and 1 or 0,
 }";
 
+/// The callers of these tests: today's mark and yesterday's.
+const ME: [&str; 2] = ["aaaaa", "bbbbb"];
+const OTHER: [&str; 2] = ["ccccc", "ddddd"];
+
+/// When the batch of these tests was minted: the time in its id.
 const START: u64 = 1_771_243_200_000;
 /// What the risk factors look at; the script is exact up to here.
 const MOST: usize = 5;
@@ -52,12 +60,16 @@ impl Oracle {
     fn scan(&mut self, now: u64) -> (u32, u64, usize, usize, u8) {
         let mut now = now;
         match self.at.last() {
-            Some(last) if *last > now + AHEAD => {
+            Some(last) if *last > now + AHEAD && *last > now.max(START) + AHEAD => {
+                now = now.max(START);
                 self.at.clear();
                 self.first = self.first.min(now);
             }
             Some(last) => now = now.max(*last),
-            None => self.first = now,
+            None => {
+                now = now.max(START);
+                self.first = now;
+            }
         }
         self.at.push(now);
         self.count += 1;
@@ -67,7 +79,19 @@ impl Oracle {
 }
 
 async fn scan(link: &mut MultiplexedConnection, script: &Script, key: &str, now: u64) -> Reply {
-    script.key(key).arg(now).invoke_async(link).await.unwrap()
+    look(link, script, key, now, (true, ME, "")).await
+}
+
+async fn look(
+    link: &mut MultiplexedConnection,
+    script: &Script,
+    key: &str,
+    now: u64,
+    (counts, [today, yesterday], revocation): (bool, [&str; 2], &str),
+) -> Reply {
+    let mut call = script.key(key);
+    call.arg(now).arg(batch(7).encode(1)).arg(u8::from(counts)).arg(today).arg(yesterday).arg(revocation);
+    call.invoke_async(link).await.unwrap()
 }
 
 fn scan_at() -> Script {
@@ -153,7 +177,7 @@ async fn a_count_at_its_end_stays_there() {
     let () = redis::cmd("SET").arg("tag").arg(full).query_async(&mut link).await.unwrap();
     for _ in 0..2 {
         let (state, count, ..) = scan(&mut link, &script, "tag", START).await;
-        assert_eq!((count, state.len()), (u32::MAX, 23));
+        assert_eq!((count, state.len()), (u32::MAX, 28));
     }
 }
 
@@ -199,38 +223,171 @@ async fn a_batch_holds_what_the_record_says_for_lua_and_rust_alike() {
     assert!(!others(&mut link, None, (3, 0, -1), ("", "x")).await.0);
 }
 
+const MINTED: (u8, u8) = (0, 1);
+const NOT_MINTED: (u8, u8) = (2, 0);
+const LOST: (u8, u8) = (6, 0);
+/// Revoked by its record, whatever became of its state.
+const REVOKED: (u8, u8) = (0, 0);
+
+/// What a key holds.
+#[derive(Debug, Clone, Copy)]
+enum Held<'a> {
+    Nothing,
+    Text(&'a [u8]),
+    AList,
+}
+use Held::{AList, Nothing, Text};
+
+async fn hold(link: &mut MultiplexedConnection, key: &str, held: Held<'_>) {
+    let () = redis::cmd("DEL").arg(key).query_async(link).await.unwrap();
+    let () = match held {
+        Nothing => return,
+        Text(bytes) => redis::cmd("SET").arg(key).arg(bytes).query_async(link).await.unwrap(),
+        AList => redis::cmd("RPUSH").arg(key).arg("x").query_async(link).await.unwrap(),
+    };
+}
+
 #[tokio::test]
-async fn what_cannot_be_read_is_told_from_what_was_never_minted() {
+async fn what_is_lost_is_told_from_what_was_never_minted() {
     let redis = RedisServer::start().await;
     let mut link = redis.connection().await;
     let script = Script::new(&[SCAN_LUA, JUDGED].concat());
-    const MINTED: u8 = 0;
-    const NOT_MINTED: u8 = 2;
-    const DAMAGED: u8 = 6;
+    // Index 9 of epoch 3 is asked for.
     let (held, elsewhere) = (batch(7).encode(1), Batch { size: 9, ..batch(7) }.encode(1));
-    let product = product(1).encode(1);
-    let (held, elsewhere, product) = (&held[..], &elsewhere[..], &product[..]);
-    for (batch, state, product, revision, expected) in [
-        (held, &b""[..], product, 1, MINTED),
-        (held, &[1], b"", -2, MINTED),
-        (held, &[0; 23], product, -1, MINTED),
-        (elsewhere, b"", product, 1, NOT_MINTED),
-        (b"", b"", product, 1, NOT_MINTED),
-        (&held[..9], b"", product, 1, DAMAGED),
-        (&held[..10], b"", product, 1, MINTED),
-        (held, &[0; 2], product, 1, DAMAGED),
-        (held, &[0; 22], product, 1, DAMAGED),
-        (held, &[0; 24], product, 1, DAMAGED),
-        (held, b"", &product[..3], 1, DAMAGED),
-        (held, b"", b"", 1, DAMAGED),
-        // Which product it is the caller does not know yet: what stands in its place is the batch.
-        (held, b"", &product[..3], -2, MINTED),
+    let (held, elsewhere, large) = (Text(&held), Text(&elsewhere), vec![b'x'; 1 << 20]);
+    let minted = [0, 0, 0, 10, 0, 3];
+    let (minted, smaller, other_epoch) =
+        (Text(&minted), Text(&[0, 0, 0, 9, 0, 3]), Text(&[0, 0, 0, 10, 0, 2]));
+    let state = Text(&[0; 28]);
+    for (batch, state, revocation, numbers, expected) in [
+        (held, Nothing, Nothing, minted, MINTED),
+        (held, Nothing, Nothing, Nothing, MINTED),
+        (held, Text(&[1]), Nothing, minted, MINTED),
+        (held, Text(&[0; 23]), Nothing, minted, MINTED),
+        (held, state, Nothing, minted, MINTED),
+        (elsewhere, state, Nothing, smaller, NOT_MINTED),
+        (elsewhere, state, Nothing, Nothing, NOT_MINTED),
+        // The batch's record is gone, of another type, or damaged.
+        (Nothing, state, Nothing, Nothing, NOT_MINTED),
+        (Nothing, state, Nothing, smaller, NOT_MINTED),
+        (Nothing, state, Nothing, other_epoch, NOT_MINTED),
+        (Nothing, state, Nothing, minted, LOST),
+        (AList, state, Nothing, minted, LOST),
+        (AList, state, Nothing, Nothing, LOST),
+        (AList, state, Nothing, smaller, NOT_MINTED),
+        (Text(b""), state, Nothing, minted, LOST),
+        (Text(b"x"), state, Nothing, minted, LOST),
+        (Text(b"x"), state, Nothing, Nothing, LOST),
+        (Text(b"123456789"), state, Nothing, smaller, NOT_MINTED),
+        (Text(&large), state, Nothing, minted, LOST),
+        (Text(&large), state, Nothing, Nothing, LOST),
+        (elsewhere, state, Nothing, minted, LOST),
+        // So is what would tell.
+        (Nothing, state, Nothing, Text(b"x"), LOST),
+        // The tag's own state.
+        (held, Text(b""), Nothing, minted, LOST),
+        (held, Text(&[0; 2]), Nothing, minted, LOST),
+        (held, Text(&[0; 24]), Nothing, minted, LOST),
+        (held, Text(&large), Nothing, minted, LOST),
+        (held, AList, Nothing, minted, LOST),
+        // Its revocation.
+        (held, Nothing, Text(b"{}"), minted, MINTED),
+        (held, state, Text(b""), minted, MINTED),
+        (held, Nothing, AList, minted, LOST),
+        (held, AList, Text(b"{}"), minted, REVOKED),
+        (held, Text(&[0; 2]), Text(b"{}"), minted, REVOKED),
     ] {
+        hold(&mut link, "b:7", batch).await;
+        hold(&mut link, "t", state).await;
+        hold(&mut link, "tr", revocation).await;
+        let () = redis::cmd("DEL").arg("bn").query_async(&mut link).await.unwrap();
+        if let Text(numbers) = numbers {
+            let () = redis::cmd("HSET").arg("bn").arg("7").arg(numbers).query_async(&mut link).await.unwrap();
+        }
         let mut call = script.prepare_invoke();
-        let judged: u8 =
-            call.arg(batch).arg(state).arg(product).arg(revision).invoke_async(&mut link).await.unwrap();
-        assert_eq!(judged, expected, "{batch:?} {state:?} {product:?} {revision}");
+        let judged: (u8, u8) =
+            call.key("b:7").key("t").key("tr").key("bn").invoke_async(&mut link).await.unwrap();
+        let case = format!("{batch:.40?} {state:.40?} {revocation:?} {numbers:?}");
+        assert_eq!(judged, expected, "{case}");
     }
+    hold(&mut link, "b:7", Nothing).await;
+    hold(&mut link, "bn", AList).await;
+    let mut call = script.prepare_invoke();
+    let judged: (u8, u8) =
+        call.key("b:7").key("t").key("tr").key("bn").invoke_async(&mut link).await.unwrap();
+    assert_eq!(judged, LOST, "nobody can tell");
+}
+
+#[tokio::test]
+async fn no_time_from_before_the_mint_is_stored() {
+    let redis = RedisServer::start().await;
+    let (mut link, script) = (redis.connection().await, scan_at());
+    // Redis's clock is back in 1970 when the tag is first scanned, and again after a scan at the right time.
+    let (_, _, first, in_30, ..) = scan(&mut link, &script, "fresh", 5_000).await;
+    assert_eq!((first, in_30), (START, 1));
+    let (_, _, first, ..) = scan(&mut link, &script, "fresh", 6_000).await;
+    assert_eq!(first, START);
+    let day_after = START + 86_400_000;
+    let (_, _, first, ..) = scan(&mut link, &script, "known", day_after).await;
+    assert_eq!(first, day_after);
+    let (state, count, first, in_30, in_60, _) = scan(&mut link, &script, "known", 5_000).await;
+    assert_eq!((count, first, in_30, in_60), (2, START, 1, 1), "never from before the mint");
+    assert_eq!(TagState::parse(Some(&state)).unwrap().scanned_at, Some((START, START)));
+    let (_, count, first, in_30, ..) = scan(&mut link, &script, "known", day_after + 1_000).await;
+    assert_eq!((count, first, in_30), (3, START, 1), "the clock is mended");
+}
+
+#[tokio::test]
+async fn a_revocation_is_decided_by_its_record_and_mends_the_flag() {
+    let redis = RedisServer::start().await;
+    let (mut link, script) = (redis.connection().await, scan_at());
+    let (state, .., bits) = look(&mut link, &script, "tag", START, (true, ME, "{}")).await;
+    assert_eq!((bits, state[0]), (1, 1));
+    let (state, .., bits) = look(&mut link, &script, "tag", START, (true, ME, "")).await;
+    assert_eq!((bits, state[0]), (1, 1), "a flag without the record counts too");
+}
+
+#[tokio::test]
+async fn a_look_that_does_not_count_changes_nothing() {
+    let redis = RedisServer::start().await;
+    let (mut link, script) = (redis.connection().await, scan_at());
+    let machine = (false, OTHER, "");
+    let (state, count, first, in_30, in_60, bits) = look(&mut link, &script, "tag", START, machine).await;
+    assert_eq!((state.len(), count, first, in_30, in_60, bits), (0, 0, 0, 0, 0, 0), "never scanned");
+    let (before, ..) = scan(&mut link, &script, "tag", START).await;
+    let (state, count, first, in_30, in_60, bits) =
+        look(&mut link, &script, "tag", START + 40_000, machine).await;
+    assert_eq!((state.len(), count, first, in_30, in_60, bits), (0, 1, START, 0, 1, 2));
+    let stored: Vec<u8> = redis::cmd("GET").arg("tag").query_async(&mut link).await.unwrap();
+    assert_eq!(stored, before);
+    let (_, count, .., bits) = scan(&mut link, &script, "tag", START + 41_000).await;
+    assert_eq!((count, bits), (2, 0), "the caller is still the only one");
+}
+
+#[tokio::test]
+async fn a_caller_is_recognised_today_and_tomorrow_and_another_is_never_forgotten() {
+    let redis = RedisServer::start().await;
+    let (mut link, script) = (redis.connection().await, scan_at());
+    let mut others = async |key: &str, marks: [&str; 2]| {
+        look(&mut link, &script, key, START, (true, marks, "")).await.5 & 2 != 0
+    };
+    assert!(!others("tag", ME).await, "the first scan");
+    assert!(!others("tag", ME).await, "a reload");
+    assert!(!others("tag", ["eeeee", ME[0]]).await, "a reload after midnight");
+    assert!(!others("tag", ["fffff", "eeeee"]).await, "and after the next one");
+    assert!(others("tag", OTHER).await);
+    assert!(others("tag", ["fffff", "eeeee"]).await, "the first caller learns of the second");
+    assert!(!others("another", ME).await);
+    assert!(others("another", ["ggggg", "hhhhh"]).await, "two days later nobody is recognised");
+    // As it was stored before callers were recognised: whoever scanned is not known.
+    let mut old = vec![0];
+    old.extend(7_u32.to_be_bytes());
+    old.extend(&START.to_be_bytes()[2..]);
+    old.extend(&START.to_be_bytes()[2..]);
+    old.extend([0xff; 6]);
+    let () = redis::cmd("SET").arg("old").arg(&old).query_async(&mut redis.connection().await).await.unwrap();
+    let (state, count, first, .., bits) = scan(&mut link, &script, "old", START + 1).await;
+    assert_eq!((state.len(), count, first, bits), (28, 8, START, 2));
 }
 
 #[tokio::test]
@@ -252,14 +409,12 @@ async fn a_clock_that_was_far_ahead_once_spoils_no_later_scan() {
 }
 
 #[tokio::test]
-async fn a_record_is_sent_unless_the_caller_holds_that_revision_or_asks_for_none() {
+async fn a_record_is_sent_unless_the_caller_holds_that_revision() {
     let redis = RedisServer::start().await;
     let mut link = redis.connection().await;
     let (batch, latest) = (batch(7), u32::MAX);
     let bytes = batch.encode(latest);
-    for (held, sent) in
-        [(-1, true), (-2, false), (i64::from(latest), false), (i64::from(latest) - 1, true), (0, true)]
-    {
+    for (held, sent) in [(-1, true), (i64::from(latest), false), (i64::from(latest) - 1, true), (0, true)] {
         let (_, record, _) = others(&mut link, Some((&batch, latest)), (3, 0, held), ("", "x")).await;
         assert_eq!(record, if sent { bytes.clone() } else { Vec::new() }, "{held}");
     }

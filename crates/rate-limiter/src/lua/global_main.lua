@@ -14,6 +14,6 @@ if #KEYS ~= 1 or #ARGV ~= 1 then
 end
 local keys = { false, KEYS[1] }
 local values = { false, redis.call('GET', KEYS[1]) }
-local decision = limiter_decide(limiter_now(), values, 1, { 1, -1, ARGV[1], ARGV[1] }, 1)
+local decision = limiter_decide(limiter_now(), values, 1, { 1, -1, 0, ARGV[1], ARGV[1] }, 1)
 limiter_commit(decision, keys)
 return decision.reply

@@ -15,6 +15,8 @@
 --
 -- Time is Redis's. A stamp up to 60 s ahead of it (the clock stepped back) stands: the caller's now is then that stamp. One further
 -- ahead, or a value that cannot be read, is lost state: the caller's state is dropped and the region is born again, hence cold.
+-- So is a birth more than 60 s before the deployment was created: the clock had stepped back when the region was born. It is born
+-- again once the clock says a time that can be, and then only once.
 --
 -- How a main uses it (a worked call is in limit_main.lua)
 --   local now    = limiter_now()                                      TIME
@@ -134,7 +136,8 @@ end
 --   now             ms by Redis's clock: limiter_now()
 --   values          the MGET reply over KEYS: values[key_at] the birth record, values[key_at + i] the state of dimension i
 --   args            ARGV (or numbers), from arg_at on: n (dimensions, 1..8), cold_ms (length of the cold phase, ms; -1: no birth record and no cold
---                   phase, values[key_at] is not looked at), then n times: limit, cold_limit (units per 60 s)
+--                   phase, values[key_at] is not looked at), created_ms (when the deployment was created, ms since 1970; 0: not known), then n
+--                   times: limit, cold_limit (units per 60 s)
 -- d
 --   d.allowed       true or false
 --   d.reply         array of 6 + 5n integers
@@ -156,7 +159,9 @@ local function limiter_decide(now, values, key_at, args, arg_at)
   if cold_ms >= 0 then
     made = not values[key_at]
     born = tonumber(values[key_at])
-    lost = lost or not (made or (born and born >= 0 and born <= now + LIMITER_AHEAD_MS))
+    local oldest = tonumber(args[arg_at + 2]) - LIMITER_AHEAD_MS
+    if now < oldest then oldest = 0 end
+    lost = lost or not (made or (born and born >= 0 and born >= oldest and born <= now + LIMITER_AHEAD_MS))
     birth = made or lost
     if birth then
       born = now
@@ -167,8 +172,8 @@ local function limiter_decide(now, values, key_at, args, arg_at)
   local allowed = true
   for i = 1, n do
     local s = states[i]
-    s.full = tonumber(args[arg_at + 2 * i])
-    s.limit = rise and tonumber(args[arg_at + 2 * i + 1]) or s.full
+    s.full = tonumber(args[arg_at + 2 * i + 1])
+    s.limit = rise and tonumber(args[arg_at + 2 * i + 2]) or s.full
     s.allows = s.total < s.limit
     allowed = allowed and s.allows
   end
@@ -191,7 +196,7 @@ local function limiter_decide(now, values, key_at, args, arg_at)
   end
   return {
     allowed = allowed, reply = reply, now = now, birth = birth, states = states, key_at = key_at,
-    next_key = key_at + n + 1, next_arg = arg_at + 2 + 2 * n,
+    next_key = key_at + n + 1, next_arg = arg_at + 3 + 2 * n,
   }
 end
 

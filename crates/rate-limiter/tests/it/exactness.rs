@@ -215,3 +215,42 @@ fn a_birth_record_gone_by_itself_makes_the_region_cold_and_callers_keep_what_the
     assert_eq!((denied[0], denied[4]), (0, COLD | 2));
     assert_eq!(denied[1], 59_999);
 }
+
+/// Allowed, birth and flags of one reply.
+fn birth(reply: &[i64]) -> (i64, u64, i64) {
+    (reply[0], u64::try_from(reply[2]).expect("a birth"), reply[4])
+}
+
+#[test]
+fn a_region_born_while_the_clock_was_back_is_cold_again_once_when_it_is_mended() {
+    let mut stepped = Stepped::new();
+    let mut caller = stepped.newcomer(&[(4, 2)]);
+    caller.deployment_created(NOW);
+    // 1970, long before the deployment: the region is born then, and warms up by the clock that there is.
+    let wrong = 5_000_000;
+    assert_eq!(birth(&caller.ask_at(wrong)), (1, wrong, COLD | 2));
+    assert_eq!(
+        birth(&caller.ask_at(wrong + COLD_MS)),
+        (1, wrong, 0),
+        "no second birth while the clock is back"
+    );
+    let mended = NOW + 86_400_000;
+    assert_eq!(birth(&caller.ask_at(mended)), (1, mended, COLD | LOST));
+    assert_eq!(birth(&caller.ask_at(mended + 1_000)), (1, mended, COLD), "once");
+    assert_eq!(birth(&caller.ask_at(mended + 2_000)).0, 0, "of the cold size");
+    assert_eq!(birth(&caller.ask_at(mended + COLD_MS)), (1, mended, 0));
+}
+
+#[test]
+fn a_birth_up_to_a_minute_before_the_deployment_stands() {
+    let mut stepped = Stepped::new();
+    for (before, stands) in [(0, true), (59_999, true), (60_000, true), (60_001, false), (NOW, false)] {
+        let mut caller = stepped.newcomer(&[(4, 2)]);
+        caller.born_at(NOW - before);
+        let now = NOW + COLD_MS;
+        assert_eq!(birth(&caller.ask_at(now)), (1, NOW - before, 0), "no deployment is known");
+        caller.deployment_created(NOW);
+        let expected = if stands { (1, NOW - before, 0) } else { (1, now, COLD | LOST) };
+        assert_eq!(birth(&caller.ask_at(now)), expected, "{before} ms before");
+    }
+}

@@ -37,7 +37,7 @@ impl Stepped {
     pub(crate) fn newcomer(&mut self, limits: &[Limits]) -> Caller<'_> {
         self.callers += 1;
         let region = format!("{{t{}}}", self.callers);
-        Caller { stepped: self, region, limits: limits.to_vec() }
+        Caller { stepped: self, region, limits: limits.to_vec(), created_ms: 0 }
     }
 }
 
@@ -45,6 +45,7 @@ pub(crate) struct Caller<'a> {
     stepped: &'a mut Stepped,
     region: String,
     limits: Vec<Limits>,
+    created_ms: u64,
 }
 
 impl Caller<'_> {
@@ -57,7 +58,7 @@ impl Caller<'_> {
             for i in 0..self.limits.len() {
                 call.key(self.state_key(i));
             }
-            call.arg(self.limits.len()).arg(COLD_MS);
+            call.arg(self.limits.len()).arg(COLD_MS).arg(self.created_ms);
             for (limit, cold) in &self.limits {
                 call.arg(limit).arg(cold);
             }
@@ -88,6 +89,11 @@ impl Caller<'_> {
         }
         let stepped = &mut *self.stepped;
         stepped.runtime.block_on(call.invoke_async(&mut stepped.connection)).expect("a reply")
+    }
+
+    /// Tells the script when the deployment was created.
+    pub(crate) fn deployment_created(&mut self, ms: u64) {
+        self.created_ms = ms;
     }
 
     pub(crate) fn born_at(&mut self, ms: u64) {

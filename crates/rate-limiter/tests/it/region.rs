@@ -234,3 +234,21 @@ async fn reading_a_region_does_not_give_birth_to_it() {
     world.set(BORN, far).await;
     assert_eq!(limiter.region_info(&quotas).await.unwrap().born_at_ms, None);
 }
+
+#[tokio::test]
+async fn a_birth_from_before_the_deployment_is_none_and_the_next_decision_makes_another() {
+    let mut world = World::new().await;
+    let limiter = world.limiter("eu");
+    world.set(BORN, 5_000_000).await;
+    let quotas = [(DimensionName::Ip, quota(100))];
+    assert!(!limiter.region_info(&quotas).await.unwrap().cold, "no deployment is known");
+    let created = world.redis_millis().await - COLD_MS;
+    limiter.deployment_created(created);
+    let info = limiter.region_info(&quotas).await.unwrap();
+    assert_eq!((info.born_at_ms, info.age, info.cold), (None, Duration::ZERO, true));
+    assert_eq!(world.get(BORN).await, Some(b"5000000".to_vec()), "reading changes nothing");
+    assert_eq!(admitted(&limiter, &[ip("192.0.2.1", 100)], 100).await, 50);
+    assert_eq!(world.metric("voketag_rate_limit_state_lost_total"), "1");
+    let info = limiter.region_info(&quotas).await.unwrap();
+    assert!(info.cold && info.born_at_ms.is_some_and(|born| born >= created));
+}

@@ -107,7 +107,10 @@ impl Tags {
         let revocation = TagRevocation { withdrawal };
         let key = keys::tag(serial);
         let effect = Effect {
-            checks: vec![Check::ByteNot { key: key.clone().into(), offset: 0, byte: REVOKED_FLAG }],
+            checks: vec![
+                Check::ByteNot { key: key.clone().into(), offset: 0, byte: REVOKED_FLAG },
+                Check::Absent { key: keys::tag_revocation(serial).into() },
+            ],
             writes: vec![
                 Write::SetRange { key: key.into(), offset: 0, bytes: vec![REVOKED_FLAG] },
                 Write::Set { key: keys::tag_revocation(serial).into(), value: revocation.encode() },

@@ -50,6 +50,8 @@ pub(crate) enum NotAdmitted {
     /// The durable Redis has not been seen, or its state is lost.
     NotOpen(ApiError),
     StateLost,
+    /// What is stored of the key's tenant cannot be read.
+    RecordLost,
     Redis(Error),
 }
 
@@ -75,6 +77,9 @@ impl Admission {
         credential: &Credential,
         quotas: &mut Quotas,
     ) -> Result<Result<(), KeyRefusal>, NotAdmitted> {
+        if let Some(deployment) = self.durable.gate().seen() {
+            self.limits.see(deployment);
+        }
         let partner = match credential {
             Credential::None => Ok(None),
             Credential::Unusable => Err(KeyRefusal::Invalid),
@@ -120,10 +125,7 @@ impl Admission {
                     .report_lost("a partner key was looked up and the deployment record was gone or another");
                 Err(NotAdmitted::StateLost)
             }
-            Authenticated::Damaged => {
-                let what = "authenticate: the tenant's record cannot be read".to_owned();
-                Err(NotAdmitted::Redis(redis_pool::Error::Reply { what }))
-            }
+            Authenticated::Damaged => Err(NotAdmitted::RecordLost),
         }
     }
 }

@@ -16,12 +16,11 @@ use rate_limiter::LUA_LIB;
 use redis::Value;
 use redis_pool::{Error, Invocation, Reason, Script, Slot};
 use service_kit::durable::Durable;
-use tag_id::Opened;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::domain::admission::Credential;
-use crate::domain::facts::Facts;
 use crate::domain::limits::{Limits, Subject};
+use crate::domain::look::Look;
 
 /// Scans in one call at most: some 0.5 ms of Redis's time.
 const GROUP: usize = 32;
@@ -55,10 +54,9 @@ impl Shown {
 /// One scan to be limited and counted.
 #[derive(Debug)]
 pub(crate) struct Request {
-    pub(crate) opened: Opened,
+    pub(crate) look: Look,
     pub(crate) address: String,
     pub(crate) shown: Shown,
-    pub(crate) kept: Option<Arc<Facts>>,
 }
 
 /// What the script replied to one scan; nothing when the state is lost.
@@ -128,6 +126,7 @@ async fn send(group: Vec<Waiting>, durable: &Durable, limits: &Limits) {
     let mut call = LIMITED_SCAN.invoke();
     call.push_key(keys::DEPLOYMENT);
     call.push_key(audit_chain::keys::HEAD);
+    call.push_key(keys::MINTED);
     limits.regional().push_birth_key(&mut call);
     for Waiting { request, .. } in &group {
         push_keys(&mut call, request, limits);
@@ -190,7 +189,7 @@ pub(crate) fn glimpse(durable: &Durable, head: Option<Value>) {
 /// The scan's keys, the limiter's for the address, and where a key is shown, its record and the limiter's for it.
 fn push_keys(call: &mut Invocation<'_>, request: &Request, limits: &Limits) {
     let limiter = limits.regional();
-    push_scan_keys(call, &request.opened, request.kept.as_deref());
+    request.look.push_keys(call);
     limiter.push_state_keys(call, &limits.dimensions(Subject::Address(&request.address)));
     if let Shown::Key(id, _) = &request.shown {
         call.push_key(access::keys::key(id));
@@ -200,33 +199,10 @@ fn push_keys(call: &mut Invocation<'_>, request: &Request, limits: &Limits) {
 
 /// The scan's arguments, and what is shown.
 fn push_args(call: &mut Invocation<'_>, request: &Request) {
-    push_scan_args(call, &request.opened, request.kept.as_deref());
+    request.look.push_args(call);
     match &request.shown {
         Shown::Nothing => call.push_arg(""),
         Shown::Unusable => call.push_arg("-"),
         Shown::Key(_, digest) => call.push_arg(digest.as_bytes()),
     }
-}
-
-/// Batch, tag and product; the product's place is taken by the batch while the product is not known.
-pub(crate) fn push_scan_keys(call: &mut Invocation<'_>, opened: &Opened, kept: Option<&Facts>) {
-    let batch = keys::batch(opened.batch);
-    call.push_key(&batch);
-    call.push_key(keys::tag(opened.serial()));
-    match kept {
-        Some(facts) => call.push_key(keys::product(&facts.product.value.id)),
-        None => call.push_key(&batch),
-    }
-}
-
-/// Epoch, index, and the revisions that are kept, in one string (`>I2I4i8i8`).
-pub(crate) fn push_scan_args(call: &mut Invocation<'_>, opened: &Opened, kept: Option<&Facts>) {
-    let batch_revision = kept.map_or(-1, |facts| i64::from(facts.batch.revision));
-    let product_revision = kept.map_or(-2, |facts| i64::from(facts.product.revision));
-    let mut packed = [0; 22];
-    packed[..2].copy_from_slice(&opened.epoch.get().to_be_bytes());
-    packed[2..6].copy_from_slice(&opened.index.get().to_be_bytes());
-    packed[6..14].copy_from_slice(&batch_revision.to_be_bytes());
-    packed[14..].copy_from_slice(&product_revision.to_be_bytes());
-    call.push_arg(&packed[..]);
 }

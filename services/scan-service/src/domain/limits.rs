@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use access::KeyId;
+use catalog::Deployment;
 use http_edge::QuotaStatus;
 use rate_limiter::{Decision, Dimension, DimensionName, Layered, Limiter, Quota, Report, Status};
 use redis_pool::{Error, Slot};
@@ -74,6 +75,11 @@ impl Limits {
 
     pub(crate) fn regional(&self) -> &Limiter {
         self.layered.regional()
+    }
+
+    /// Tells the regional limiter when the deployment was created: a region's birth before that is none.
+    pub(crate) fn see(&self, deployment: &Deployment) {
+        self.regional().deployment_created(deployment.created_ms());
     }
 
     /// Every limit as configured.

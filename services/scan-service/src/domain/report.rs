@@ -74,6 +74,8 @@ pub(crate) enum ReportRefusal {
         retry_after: Duration,
     },
     Key(KeyRefusal),
+    /// What is stored of the partner's tenant cannot be read.
+    RecordLost,
     Redis(Error),
     Store(ApiError),
 }
@@ -84,6 +86,7 @@ impl From<NotAdmitted> for ReportRefusal {
             NotAdmitted::Denied { retry_after } => Self::Denied { retry_after },
             NotAdmitted::NotOpen(error) => Self::Store(error),
             NotAdmitted::StateLost => Self::Store(service_kit::errors::state_lost()),
+            NotAdmitted::RecordLost => Self::RecordLost,
             NotAdmitted::Redis(error) => Self::Redis(error),
         }
     }

@@ -81,15 +81,25 @@ const SCRIPT_CLIENTS: [&str; 28] = [
     "hyper/",
 ];
 
+/// What the `User-Agent` tells.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Agent<'a> {
+    /// Nothing: the caller is a verified partner.
+    Known,
+    /// As sent, by somebody who is not known.
+    Unknown(Option<&'a [u8]>),
+}
+
 /// Weighs one scan. `superseded` says that the tag's key was revoked after its batch was minted: whoever has the secret can
 /// compute every id that was ever printed under it, so the risk is medium at least.
-pub(crate) fn assess(frequency: Frequency, user_agent: Option<&[u8]>, superseded: bool) -> Risk {
+pub(crate) fn assess(frequency: Frequency, agent: Agent<'_>, superseded: bool) -> Risk {
+    let suspicious = matches!(agent, Agent::Unknown(sent) if is_script(sent));
     let candidates = [
         (superseded, RiskFactor { name: "superseded_key", weight: 45 }),
         (frequency.in_30_s >= 3, RiskFactor { name: "rapid_scans", weight: 35 }),
         (frequency.in_60_s >= 5, RiskFactor { name: "high_frequency", weight: 30 }),
         (frequency.in_all >= 10, RiskFactor { name: "unusual_repetition", weight: 15 }),
-        (is_script(user_agent), RiskFactor { name: "suspicious_user_agent", weight: 25 }),
+        (suspicious, RiskFactor { name: "suspicious_user_agent", weight: 25 }),
     ];
     let factors: Vec<RiskFactor> =
         candidates.into_iter().filter_map(|(holds, factor)| holds.then_some(factor)).collect();
@@ -119,7 +129,7 @@ mod tests {
 
     /// Under a sound key.
     fn assess(frequency: Frequency, user_agent: Option<&[u8]>) -> Risk {
-        super::assess(frequency, user_agent, false)
+        super::assess(frequency, Agent::Unknown(user_agent), false)
     }
 
     fn names(risk: &Risk) -> Vec<&str> {
@@ -146,10 +156,16 @@ mod tests {
     }
 
     #[test]
+    fn a_known_partner_may_use_any_program() {
+        assert_eq!(super::assess(seen(1, 1, 1), Agent::Known, false).score, 0);
+        assert_eq!(names(&super::assess(seen(3, 1, 1), Agent::Known, false)), ["rapid_scans"]);
+    }
+
+    #[test]
     fn a_superseded_key_alone_is_a_medium_risk() {
-        let risk = super::assess(seen(1, 1, 1), Some(PHONE), true);
+        let risk = super::assess(seen(1, 1, 1), Agent::Unknown(Some(PHONE)), true);
         assert_eq!((names(&risk), risk.score, risk.level), (vec!["superseded_key"], 45, RiskLevel::Medium));
-        assert_eq!(super::assess(seen(5, 5, 50), None, true).score, 100);
+        assert_eq!(super::assess(seen(5, 5, 50), Agent::Unknown(None), true).score, 100);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! One scan: open the id, ask the limiter, count, and judge.
 //!
 //! A forged id is refused before anything is asked of Redis. An authentic id that was never minted can only come from
-//! somebody who holds the tag secret, so it is counted and logged as an alarm.
+//! somebody who holds the tag secret, so it is counted and logged as an alarm. One that was minted and whose records are lost is
+//! neither: it is 503 `state-lost`.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -12,32 +13,27 @@ use http_edge::ApiError;
 use rate_limiter::Decision;
 use redis_pool::{Error, Script, Slot};
 use service_kit::durable::{Durable, from_unix_millis};
-use service_kit::{KeyStanding, Unbelieved, errors};
+use service_kit::{KeyStanding, Unbelieved};
 use tag_id::{Keyring, Opened, TagId};
 
 use crate::domain::admission::{Admission, Credential, KeyRefusal, NotAdmitted};
 use crate::domain::facts::{Facts, FactsCache, fresher};
-use crate::domain::group::{Grouped, Request, Shown, glimpse, least_size, push_scan_args, push_scan_keys};
+use crate::domain::group::{Grouped, Request, Shown, glimpse, least_size};
 use crate::domain::issuers::{IssuerAnswer, Issuers};
 use crate::domain::limits::{Limits, Quotas, Subject};
+use crate::domain::look::Look;
 use crate::domain::minted::minted_in;
-use crate::domain::risk::{Frequency, assess};
+use crate::domain::reply::{
+    ANSWERED, BY_ADDRESS, BY_KEY, Counted, DENIED, KEY_FORBIDDEN, KEY_INVALID, NOT_MINTED, Reply, STATE_LOST,
+    UNREADABLE, misshapen,
+};
+use crate::domain::risk::{Agent, Frequency, assess};
 use crate::domain::verdict::Verdict;
 
 static SCAN: LazyLock<Script> =
     LazyLock::new(|| Script::new("scan", [SCAN_LUA, HEAD_LUA, include_str!("../lua/scan.lua")].concat()));
 
-/// Statuses the scripts reply.
-const COUNTED: u8 = 0;
-const LOST: u8 = 1;
-const NOT_MINTED: u8 = 2;
-const DENIED: u8 = 3;
-const KEY_INVALID: u8 = 4;
-const KEY_FORBIDDEN: u8 = 5;
-const DAMAGED: u8 = 6;
-/// By what the script says a scan was counted.
-const BY_ADDRESS: u8 = 0;
-const BY_KEY: u8 = 1;
+const MS_PER_DAY: u64 = 86_400_000;
 
 /// Who asks.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +42,18 @@ pub(crate) struct Caller<'a> {
     pub(crate) address: &'a str,
     pub(crate) credential: &'a Credential,
     pub(crate) user_agent: Option<&'a [u8]>,
+    /// Whether it is a machine that only looks ahead: a prefetch, a link preview, a search engine. Its look is no scan.
+    pub(crate) machine: bool,
+}
+
+impl Caller<'_> {
+    /// What the caller is recognised by when it comes again. A key that turns out wrong recognises nobody: nothing is counted then.
+    fn name(&self) -> String {
+        match self.credential {
+            Credential::Key(key) => format!("key:{}", key.id()),
+            Credential::None | Credential::Unusable => format!("ip:{}", self.address),
+        }
+    }
 }
 
 /// Why a scan has no verdict.
@@ -60,8 +68,9 @@ pub(crate) enum Refusal {
     /// The durable Redis has not been seen, its state is lost, or it could not be asked.
     Store(ApiError),
     StateLost,
+    /// The tag was minted, and what is stored of it, its batch or its product, or of the partner's tenant, is gone or cannot be read.
+    RecordLost,
     Redis(Error),
-    Record(RecordError),
 }
 
 impl From<Unbelieved> for Refusal {
@@ -79,6 +88,7 @@ impl From<NotAdmitted> for Refusal {
             NotAdmitted::Denied { retry_after } => Self::Denied { retry_after },
             NotAdmitted::NotOpen(error) => Self::Store(error),
             NotAdmitted::StateLost => Self::StateLost,
+            NotAdmitted::RecordLost => Self::RecordLost,
             NotAdmitted::Redis(error) => Self::Redis(error),
         }
     }
@@ -101,18 +111,6 @@ pub(crate) struct Scanner {
     issuers: Issuers,
     /// Where limit and scan can be one call.
     grouped: Option<Grouped>,
-}
-
-/// What the scripts say of a counted scan.
-struct Counted {
-    now_ms: u64,
-    count: u32,
-    first_at_ms: u64,
-    in_30_s: u8,
-    in_60_s: u8,
-    revoked: bool,
-    batch: Vec<u8>,
-    product: Vec<u8>,
 }
 
 impl Scanner {
@@ -151,11 +149,13 @@ impl Scanner {
             return Err(Refusal::Forged);
         };
         let deployment = self.durable.deployment().map_err(Refusal::Store)?;
+        self.limits.see(deployment);
         let key = KeyStanding::of(&self.durable, opened.epoch).await.map_err(Refusal::Store)?;
         let key = key?;
-        let kept = self.facts.get(opened.batch);
-        let counted = match &self.grouped {
-            Some(grouped) => self.limited_scan(grouped, opened, caller, kept.clone(), quotas).await?,
+        let look = self.look(opened, caller);
+        let kept = look.kept.clone();
+        let (counted, partner) = match &self.grouped {
+            Some(grouped) => self.limited_scan(grouped, look, caller, quotas).await?,
             None => {
                 let slot = self.durable.pool().slot().await.map_err(Refusal::Redis)?;
                 let key = self.admission.admit(&slot, caller.address, caller.credential, quotas).await?;
@@ -163,13 +163,25 @@ impl Scanner {
                     drop(slot);
                     return Err(self.refused_key(&opened, refusal).await);
                 }
-                self.bare_scan(&slot, &opened, deployment.prefix(), kept.as_deref()).await?
+                let partner = matches!(caller.credential, Credential::Key(_));
+                (self.bare_scan(&slot, &look, deployment.prefix()).await?, partner)
             }
         };
-        let facts = self.facts_of(kept, &counted).await?;
+        let facts = self.facts_of(kept, &counted)?;
         debug_assert!(facts.batch.value.holds(opened.epoch, opened.index));
+        // Whoever shows a partner's key is known; which program it scans with tells nothing.
+        let agent = if partner { Agent::Known } else { Agent::Unknown(caller.user_agent) };
         let issuer = self.issuers.of(&facts).await.map_err(Refusal::Redis)?;
-        Ok(judged(tag, key, caller.user_agent, facts, issuer, &counted))
+        Ok(judged(tag, key, agent, facts, issuer, &counted))
+    }
+
+    fn look(&self, opened: Opened, caller: Caller<'_>) -> Look {
+        let name = caller.name();
+        let today = self.durable.clock().unix_millis() / MS_PER_DAY;
+        // The id was opened with this very secret, so there is one.
+        let mark = |day| self.keyring.caller_mark(&opened, day, &name).unwrap_or_default();
+        let marks = [mark(today), mark(today.saturating_sub(1))];
+        Look { opened, counts: !caller.machine, marks, kept: self.facts.get(opened.batch) }
     }
 
     /// Whoever shows a wrong key is told so, unless the id gives away that a tag secret is in wrong hands.
@@ -184,13 +196,12 @@ impl Scanner {
     async fn limited_scan(
         &self,
         grouped: &Grouped,
-        opened: Opened,
+        look: Look,
         caller: Caller<'_>,
-        kept: Option<Arc<Facts>>,
         quotas: &mut Quotas,
-    ) -> Result<Counted, Refusal> {
+    ) -> Result<(Counted, bool), Refusal> {
         let shown = Shown::of(caller.credential);
-        let request = Request { opened, address: caller.address.to_owned(), shown, kept };
+        let request = Request { look, address: caller.address.to_owned(), shown };
         let Some(reply) = grouped.ask(request).await.map_err(Refusal::Redis)? else {
             return Err(Refusal::StateLost);
         };
@@ -206,11 +217,13 @@ impl Scanner {
         let decision = self.limits.regional().read(&ints, &dimensions).map_err(Refusal::Redis)?;
         *quotas = Quotas::of(decision.report());
         match (reply.status(), decision) {
-            (Some(COUNTED), Decision::Allowed { .. }) => Counted::read(scan, &reply),
+            (Some(ANSWERED), Decision::Allowed { .. }) => {
+                Ok((Counted::read(scan, &reply)?, matches!(subject, Subject::Key(_))))
+            }
             (Some(NOT_MINTED), Decision::Allowed { .. }) => Err(Refusal::NotMinted),
             (Some(KEY_INVALID), Decision::Allowed { .. }) => Err(Refusal::Key(KeyRefusal::Invalid)),
             (Some(KEY_FORBIDDEN), Decision::Allowed { .. }) => Err(Refusal::Key(KeyRefusal::Forbidden)),
-            (Some(DAMAGED), Decision::Allowed { .. }) => Err(damaged()),
+            (Some(UNREADABLE), Decision::Allowed { .. }) => Err(Refusal::RecordLost),
             (Some(DENIED), Decision::Denied { retry_after, .. }) => Err(Refusal::Denied { retry_after }),
             _ => Err(misshapen("status and decision contradict each other")),
         }
@@ -228,132 +241,50 @@ impl Scanner {
         }
     }
 
-    async fn bare_scan(
-        &self,
-        slot: &Slot,
-        opened: &Opened,
-        deployment: &str,
-        kept: Option<&Facts>,
-    ) -> Result<Counted, Refusal> {
+    async fn bare_scan(&self, slot: &Slot, look: &Look, deployment: &str) -> Result<Counted, Refusal> {
         let mut call = SCAN.invoke();
         call.push_key(keys::DEPLOYMENT);
-        push_scan_keys(&mut call, opened, kept);
         call.push_key(audit_chain::keys::HEAD);
+        call.push_key(keys::MINTED);
+        look.push_keys(&mut call);
         call.push_arg(deployment);
-        push_scan_args(&mut call, opened, kept);
         call.push_arg(least_size(&self.durable));
+        look.push_args(&mut call);
         let pool = self.durable.pool();
         let reply = call.run_holding(pool, slot, pool.command_timeout()).await;
         let mut reply = Reply::split(reply.map_err(Refusal::Redis)?)?;
         glimpse(&self.durable, reply.head.take());
         match reply.status() {
-            Some(COUNTED) => Counted::read(reply.facts(), &reply),
-            Some(LOST) => Err(Refusal::StateLost),
+            Some(ANSWERED) => Counted::read(reply.facts(), &reply),
+            Some(STATE_LOST) => Err(Refusal::StateLost),
             Some(NOT_MINTED) => Err(Refusal::NotMinted),
-            Some(DAMAGED) => Err(damaged()),
+            Some(UNREADABLE) => Err(Refusal::RecordLost),
             _ => Err(misshapen("an unknown status")),
         }
     }
 
-    async fn facts_of(&self, kept: Option<Arc<Facts>>, counted: &Counted) -> Result<Arc<Facts>, Refusal> {
-        match kept {
-            Some(kept) if counted.batch.is_empty() && counted.product.is_empty() => Ok(kept),
-            kept => self.refresh(kept.as_deref(), counted.batch.clone(), counted.product.clone()).await,
-        }
-    }
-
-    /// Puts together what was kept and what Redis sent; asks for the product where the batch is new to this process.
-    async fn refresh(
-        &self,
-        kept: Option<&Facts>,
-        batch: Vec<u8>,
-        product: Vec<u8>,
-    ) -> Result<Arc<Facts>, Refusal> {
-        let gone = || misshapen("a batch or its product is not there");
-        let batch =
-            fresher(kept.map(|facts| &facts.batch), batch).map_err(Refusal::Record)?.ok_or_else(gone)?;
-        let product = match fresher(kept.map(|facts| &facts.product), product).map_err(Refusal::Record)? {
-            Some(product) => product,
-            None => Arc::new(self.product(&batch.value.product_id).await?.ok_or_else(gone)?),
+    /// What was kept, or where Redis sent something newer, that. The script sends what it could read, so what cannot be read here is lost.
+    fn facts_of(&self, kept: Option<Arc<Facts>>, counted: &Counted) -> Result<Arc<Facts>, Refusal> {
+        let kept = match kept {
+            Some(kept) if counted.batch.is_empty() && counted.product.is_empty() => return Ok(kept),
+            kept => kept,
         };
+        let lost = |_: RecordError| Refusal::RecordLost;
+        let batch = fresher(kept.as_ref().map(|facts| &facts.batch), counted.batch.clone()).map_err(lost)?;
+        let product =
+            fresher(kept.as_ref().map(|facts| &facts.product), counted.product.clone()).map_err(lost)?;
+        let (batch, product) = batch.zip(product).ok_or_else(|| misshapen("a record is missing"))?;
         let facts = Arc::new(Facts::new(batch, product));
         self.facts.put(&facts);
         Ok(facts)
     }
-
-    async fn product(&self, id: &uuid::Uuid) -> Result<Option<catalog::Stored<catalog::Product>>, Refusal> {
-        self.durable.catalog().product(id).await.map_err(|error| match error {
-            catalog::CatalogError::Redis(error) => Refusal::Redis(error),
-            catalog::CatalogError::Record(error) => Refusal::Record(error),
-            catalog::CatalogError::TagState(error) => misshapen(&error.to_string()),
-            lost @ catalog::CatalogError::Lost { .. } => Refusal::Store(errors::from_catalog(lost)),
-        })
-    }
 }
 
-/// What a script replied to one scan, taken apart but not read.
-struct Reply {
-    packed: Vec<u8>,
-    batch: Vec<u8>,
-    product: Vec<u8>,
-    /// The audit head, where it is higher than the one this process has seen.
-    head: Option<redis::Value>,
-}
-
-impl Reply {
-    fn split(value: redis::Value) -> Result<Self, Refusal> {
-        use redis::Value::{Array, BulkString};
-        match value {
-            BulkString(packed) => Ok(Self { packed, batch: Vec::new(), product: Vec::new(), head: None }),
-            Array(mut values) => {
-                let head = if values.len() == 4 { values.pop() } else { None };
-                match <[redis::Value; 3]>::try_from(values) {
-                    Ok([BulkString(packed), BulkString(batch), BulkString(product)]) => {
-                        Ok(Self { packed, batch, product, head })
-                    }
-                    _ => Err(misshapen("three strings were expected")),
-                }
-            }
-            _ => Err(misshapen("a string was expected")),
-        }
-    }
-
-    fn status(&self) -> Option<u8> {
-        self.packed.first().copied()
-    }
-
-    /// What follows the status.
-    fn facts(&self) -> &[u8] {
-        self.packed.get(1..).unwrap_or_default()
-    }
-}
-
-impl Counted {
-    /// Bytes of the packed scan: u48 now, u32 count, u48 first scan, three of one byte.
-    const LEN: usize = 19;
-
-    fn read(packed: &[u8], reply: &Reply) -> Result<Self, Refusal> {
-        let packed: &[u8; Self::LEN] =
-            packed.try_into().map_err(|_| misshapen("the scan's part has another length"))?;
-        let number = |bytes: &[u8]| bytes.iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
-        Ok(Self {
-            now_ms: number(&packed[..6]),
-            count: u32::from_be_bytes([packed[6], packed[7], packed[8], packed[9]]),
-            first_at_ms: number(&packed[10..16]),
-            in_30_s: packed[16],
-            in_60_s: packed[17],
-            revoked: packed[18] == 1,
-            batch: reply.batch.clone(),
-            product: reply.product.clone(),
-        })
-    }
-}
-
-/// What a counted scan comes to.
+/// What a scan comes to.
 fn judged(
     tag: TagId,
     key: KeyStanding,
-    user_agent: Option<&[u8]>,
+    agent: Agent<'_>,
     facts: Arc<Facts>,
     issuer: IssuerAnswer,
     counted: &Counted,
@@ -364,19 +295,13 @@ fn judged(
     Verdict {
         tag,
         lifecycle: batch.lifecycle_under(key.disowns(batch), counted.revoked, now),
-        first_scan_at: from_unix_millis(counted.first_at_ms),
+        first_scan_at: counted.first_at_ms.map(from_unix_millis),
         scan_count: counted.count,
-        risk: assess(frequency, user_agent, key.supersedes(batch)),
+        counted: counted.counted,
+        seen_by_others: counted.seen_by_others,
+        risk: assess(frequency, agent, key.supersedes(batch)),
         verification_id: ambient::uuid_v7(counted.now_ms),
         facts,
         issuer,
     }
-}
-
-fn damaged() -> Refusal {
-    misshapen("the stored record of a tag, its batch, its product or a tenant is none that can be")
-}
-
-fn misshapen(what: &str) -> Refusal {
-    Refusal::Redis(Error::Reply { what: format!("scan: {what}") })
 }

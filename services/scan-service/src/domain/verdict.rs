@@ -14,20 +14,25 @@ use crate::domain::facts::Facts;
 use crate::domain::issuers::IssuerAnswer;
 use crate::domain::risk::Risk;
 
-/// The outcome of one counted scan.
+/// The outcome of one scan.
 #[derive(Debug)]
 pub(crate) struct Verdict {
     pub(crate) tag: TagId,
     pub(crate) facts: Arc<Facts>,
     pub(crate) issuer: IssuerAnswer,
     pub(crate) lifecycle: Lifecycle,
-    pub(crate) first_scan_at: OffsetDateTime,
+    /// None while nobody has scanned the tag.
+    pub(crate) first_scan_at: Option<OffsetDateTime>,
     pub(crate) scan_count: u32,
+    /// Whether this look is one of the scans.
+    pub(crate) counted: bool,
+    /// Whether somebody else than this caller has scanned the tag: only then may it be a copy.
+    pub(crate) seen_by_others: bool,
     pub(crate) risk: Risk,
     pub(crate) verification_id: Uuid,
 }
 
-/// A counted scan of an authentic tag.
+/// A scan of an authentic tag.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ScanAnswer<'a> {
     /// The tag, as a lower-case UUID.
@@ -49,13 +54,20 @@ pub(crate) struct ScanAnswer<'a> {
     pub(crate) batch_id: Uuid,
     /// What is known of the batch.
     pub(crate) batch: BatchAnswer<'a>,
-    /// When this tag was first scanned, UTC.
-    #[serde(with = "rfc3339")]
-    #[schema(value_type = String, format = DateTime, example = "2026-02-16T12:00:00.123Z")]
-    pub(crate) first_scan_at: OffsetDateTime,
-    /// Scans of this tag so far, this one counted.
-    #[schema(minimum = 1, example = 1)]
+    /// When this tag was first scanned, UTC; null while it never was.
+    #[serde(with = "rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime, example = "2026-02-16T12:00:00.123Z")]
+    pub(crate) first_scan_at: Option<OffsetDateTime>,
+    /// Scans of this tag so far, this one counted if it is one.
+    #[schema(example = 1)]
     pub(crate) scan_count: u32,
+    /// Whether this look is one of them: those of machines that only look ahead (prefetches, link previews, search engines) are not.
+    #[schema(example = true)]
+    pub(crate) counted: bool,
+    /// Whether somebody else than this caller has scanned the tag. A caller is recognised on the same day and the next; one that is
+    /// not counts as another.
+    #[schema(example = false)]
+    pub(crate) seen_by_others: bool,
     /// How risky the tag looks.
     pub(crate) risk: &'a Risk,
     /// Names this very answer; a version 7 UUID.
@@ -108,6 +120,8 @@ impl Verdict {
             batch: BatchAnswer { label: batch.label.as_deref(), manufactured_at: batch.manufactured_at },
             first_scan_at: self.first_scan_at,
             scan_count: self.scan_count,
+            counted: self.counted,
+            seen_by_others: self.seen_by_others,
             risk: &self.risk,
             verification_id: self.verification_id,
         }

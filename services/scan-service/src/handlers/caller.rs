@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use http_edge::{ApiError, PeerAddr, RequestId, limit_subject, shown_key};
 
 use crate::domain::admission::Credential;
+use crate::domain::machines::{AHEAD, looks_ahead, says_ahead};
 use crate::domain::scan::Caller;
 use crate::state::AppState;
 
@@ -18,6 +19,7 @@ pub(crate) struct Client {
     address: String,
     credential: Credential,
     user_agent: Option<HeaderValue>,
+    machine: bool,
 }
 
 impl Client {
@@ -26,6 +28,7 @@ impl Client {
             address: &self.address,
             credential: &self.credential,
             user_agent: self.user_agent.as_ref().map(HeaderValue::as_bytes),
+            machine: self.machine,
         }
     }
 }
@@ -42,6 +45,7 @@ impl FromRequestParts<AppState> for Client {
             address: limit_subject(address),
             credential: credential_of(&parts.headers),
             user_agent: parts.headers.get(USER_AGENT).cloned(),
+            machine: is_machine(&parts.headers),
         })
     }
 }
@@ -53,4 +57,13 @@ fn credential_of(headers: &HeaderMap) -> Credential {
         Ok(Some(text)) => ApiKey::parse(text).map_or(Credential::Unusable, Credential::Key),
         Err(_) => Credential::Unusable,
     }
+}
+
+/// Whether the request only looks ahead, as its own headers say.
+fn is_machine(headers: &HeaderMap) -> bool {
+    let ahead = |(name, words): (&str, &[&str])| {
+        headers.get_all(name).iter().any(|value| says_ahead(value.as_bytes(), words))
+    };
+    let agent = headers.get(USER_AGENT).is_some_and(|agent| looks_ahead(agent.as_bytes()));
+    agent || AHEAD.into_iter().any(ahead)
 }

@@ -7,6 +7,7 @@ use service_kit::errors;
 
 use crate::domain::admission::KeyRefusal;
 use crate::domain::limits::Quotas;
+use crate::domain::minted::TAG_LOST;
 use crate::domain::report::ReportRefusal;
 use crate::domain::scan::Refusal;
 
@@ -22,8 +23,8 @@ pub(crate) fn of_scan(refusal: Refusal, durable: &Durable, request_id: &RequestI
         Refusal::Key(refusal) => of_key(refusal),
         Refusal::Store(error) => error,
         Refusal::StateLost => errors::state_lost(),
+        Refusal::RecordLost => record_lost(request_id),
         Refusal::Redis(error) => errors::from_pool(error),
-        Refusal::Record(error) => ApiError::internal(error),
     }
 }
 
@@ -35,6 +36,7 @@ pub(crate) fn of_report(refusal: ReportRefusal, durable: &Durable, request_id: &
         ReportRefusal::Denied { retry_after } => ApiError::RateLimited { retry_after },
         ReportRefusal::UsedUp { retry_after } => ApiError::ReportsUsedUp { retry_after },
         ReportRefusal::Key(refusal) => of_key(refusal),
+        ReportRefusal::RecordLost => record_lost(request_id),
         ReportRefusal::Redis(error) => errors::from_pool(error),
         ReportRefusal::Store(error) => error,
     }
@@ -52,6 +54,15 @@ fn of_key(refusal: KeyRefusal) -> ApiError {
 fn alarm(durable: &Durable, request_id: &RequestId) -> ApiError {
     durable.alarm_of_key_leak(request_id.as_str());
     ApiError::TagNotFound
+}
+
+/// A genuine tag that must not be called forged, and something that an operator has to mend.
+fn record_lost(request_id: &RequestId) -> ApiError {
+    tracing::error!(
+        request_id = request_id.as_str(),
+        "a minted tag was scanned, and its records cannot be read"
+    );
+    errors::state_lost_because(TAG_LOST)
 }
 
 /// Adds the `RateLimit` headers to an answer for which the limiter was asked.

@@ -61,6 +61,9 @@ pub(crate) struct LimitAnswer {
     )
 )]
 pub(crate) async fn region(State(state): State<AppState>) -> Result<Json<RegionAnswer>, ApiError> {
+    if let Some(deployment) = state.durable.gate().seen() {
+        state.limits.see(deployment);
+    }
     let limiter = state.limits.regional();
     let info = limiter.region_info(&state.limits.quotas()).await.map_err(errors::from_pool)?;
     let limits = info.limits.iter().map(|limit| LimitAnswer {

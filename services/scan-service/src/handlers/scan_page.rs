@@ -31,8 +31,10 @@ struct VerdictPage<'a> {
     gtin: Option<&'a str>,
     label: Option<&'a str>,
     manufactured: Option<String>,
-    first_scan: String,
+    first_scan: Option<String>,
     scan_count: u32,
+    counted: bool,
+    seen_by_others: bool,
     risk_level: &'static str,
     risk_score: u8,
     reasons: Vec<&'static str>,
@@ -70,8 +72,7 @@ pub(crate) async fn show(
 fn verdict_page(verdict: &Verdict) -> VerdictPage<'_> {
     let (batch, product) = (&verdict.facts.batch.value, &verdict.facts.product.value);
     let superseded = verdict.risk.factors.iter().any(|factor| factor.name == "superseded_key");
-    let (tone, headline, advice) =
-        issued(&verdict.issuer, judged(verdict.lifecycle, verdict.risk.level, superseded));
+    let (tone, headline, advice) = issued(&verdict.issuer, judged(verdict, superseded));
     VerdictPage {
         tone,
         headline,
@@ -82,8 +83,10 @@ fn verdict_page(verdict: &Verdict) -> VerdictPage<'_> {
         gtin: product.gtin.as_deref(),
         label: batch.label.as_deref(),
         manufactured: batch.manufactured_at.map(|at| at.date().to_string()),
-        first_scan: minute(verdict.first_scan_at),
+        first_scan: verdict.first_scan_at.map(minute),
         scan_count: verdict.scan_count,
+        counted: verdict.counted,
+        seen_by_others: verdict.seen_by_others,
         risk_level: level_name(verdict.risk.level),
         risk_score: verdict.risk.score,
         reasons: verdict.risk.factors.iter().map(in_words).collect(),
@@ -108,14 +111,17 @@ fn issued(
     }
 }
 
-fn judged(lifecycle: Lifecycle, risk: RiskLevel, superseded: bool) -> (Tone, &'static str, &'static str) {
-    match (lifecycle, risk) {
+fn judged(verdict: &Verdict, superseded: bool) -> (Tone, &'static str, &'static str) {
+    match (verdict.lifecycle, verdict.risk.level) {
         (Lifecycle::Active, _) if superseded => (
             Tone::Warn,
             "Genuine code, look closely",
             "The brand made this code, but codes of its kind can by now be copied by others. Compare the item itself.",
         ),
-        (Lifecycle::Active, RiskLevel::Low) => (Tone::Good, "Genuine", "This tag was made by the brand."),
+        // Many scans by this caller alone are reloads, not a copy.
+        (Lifecycle::Active, risk) if risk == RiskLevel::Low || !verdict.seen_by_others => {
+            (Tone::Good, "Genuine", "This tag was made by the brand.")
+        }
         (Lifecycle::Active, _) => (
             Tone::Warn,
             "Genuine code, look closely",

@@ -141,8 +141,14 @@ impl App {
         value.unwrap_or_else(|| panic!("no {series} in\n{text}")).parse().unwrap()
     }
 
+    /// Scans that ended so, counted or not.
     pub(crate) async fn scans(&self, outcome: &str) -> u64 {
-        self.metric(&format!("voketag_scans_total{{outcome=\"{outcome}\"}}")).await
+        self.scans_counted(outcome, true).await + self.scans_counted(outcome, false).await
+    }
+
+    pub(crate) async fn scans_counted(&self, outcome: &str, counted: bool) -> u64 {
+        let series = format!("voketag_scans_total{{outcome=\"{outcome}\",counted=\"{counted}\"}}");
+        self.metric(&series).await
     }
 }
 

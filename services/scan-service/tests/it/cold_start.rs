@@ -124,3 +124,25 @@ async fn the_region_route_tells_how_the_region_stands() {
     assert!(warm["age_s"].as_u64().unwrap() >= 300);
     assert_eq!(warm["limits"], limits(7, 1_000));
 }
+
+#[tokio::test]
+async fn a_region_born_while_the_clock_was_back_is_cold_again_once() {
+    let (shop, limiter) = (Shop::open().await, RedisServer::start().await);
+    let own = limiter.url();
+    for (redis, settings) in
+        [(&shop.redis, &[][..]), (&limiter, &[("RATE_LIMIT_REDIS_URL", own.as_str())][..])]
+    {
+        let settings = [&[("COLD_START_SECS", "300")], settings].concat();
+        let app = open(&shop, &settings).await;
+        // As Redis stored it while its clock stood in 1970.
+        let () = redis.connection().await.set(BORN, 5_000_000).await.unwrap();
+        let region = app.get("/v1/region").await.verdict();
+        assert_eq!((&region["state"], &region["born_at"]), (&json!("cold"), &json!(null)));
+        assert_eq!(app.scan(shop.tag(0)).await.rate().quota, 50, "not warm at once");
+        assert_eq!(app.metric(LOST).await, 1);
+        assert_eq!(app.scan(shop.tag(0)).await.rate().quota, 50);
+        assert_eq!(app.metric(LOST).await, 1, "once");
+        let region = app.get("/v1/region").await.verdict();
+        assert!(region["state"] == "cold" && region["born_at"].is_string(), "{region}");
+    }
+}

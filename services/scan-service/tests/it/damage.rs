@@ -1,4 +1,4 @@
-//! Stored records that cannot be read: an opaque 500, never a verdict made of guesses.
+//! Stored records that cannot be read: 503 `state-lost`, never a verdict made of guesses, and told to nobody but the log.
 
 use catalog::keys;
 use futures_util::future::join_all;
@@ -11,15 +11,15 @@ use crate::shop::{SIZE, Shop};
 
 async fn assert_opaque(app: &App, shop: &Shop) {
     let failed = app.scan(shop.tag(0)).await;
-    failed.assert_problem(500, "internal");
+    failed.assert_problem(503, "state-lost");
     for told in ["record", "batch", "product", "redis", "vt1:", "JSON"] {
         assert!(!failed.json()["detail"].as_str().unwrap().contains(told), "{}", failed.text);
     }
-    app.get(&format!("/t/{}", shop.tag(0))).await.assert_page(500);
+    app.get(&format!("/t/{}", shop.tag(0))).await.assert_page(503);
 }
 
 #[tokio::test]
-async fn a_damaged_batch_or_product_is_a_fault_of_ours_and_mending_it_is_seen_at_once() {
+async fn a_damaged_batch_or_product_is_lost_and_mending_it_is_seen_at_once() {
     let mut shop = Shop::open().await;
     let (batch, product) = (keys::batch(shop.batch.batch_no), keys::product(&shop.product.id));
     for (key, bytes) in [
@@ -31,14 +31,14 @@ async fn a_damaged_batch_or_product_is_a_fault_of_ours_and_mending_it_is_seen_at
         let mut link = shop.redis.connection().await;
         let () = link.set(key, bytes).await.unwrap();
         assert_opaque(&app, &shop).await;
-        assert_eq!(app.scans("error").await, 2);
+        assert_eq!(app.scans("state_lost").await, 2);
         shop.save().await;
         assert_eq!(app.scan(shop.tag(0)).await.status, 200);
     }
 }
 
 #[tokio::test]
-async fn a_product_that_is_gone_is_a_fault_of_ours() {
+async fn a_product_that_is_gone_is_lost() {
     let shop = Shop::open().await;
     let app = open(&shop, &[]).await;
     let () = shop.redis.connection().await.del(keys::product(&shop.product.id)).await.unwrap();
@@ -46,7 +46,7 @@ async fn a_product_that_is_gone_is_a_fault_of_ours() {
 }
 
 #[tokio::test]
-async fn a_batch_too_short_for_its_header_is_a_fault_of_ours() {
+async fn a_batch_too_short_for_its_header_is_lost() {
     let shop = Shop::open().await;
     let app = open(&shop, &[]).await;
     let () = shop.redis.connection().await.set(keys::batch(shop.batch.batch_no), "short").await.unwrap();
@@ -66,7 +66,7 @@ async fn a_damaged_batch_fails_no_scan_of_another() {
             app.scan(if number % 3 == 0 { damaged.clone() } else { shop.tag(number % SIZE).to_string() })
         });
         for (number, answer) in join_all(scans).await.into_iter().enumerate() {
-            let expected = if number % 3 == 0 { 500 } else { 200 };
+            let expected = if number % 3 == 0 { 503 } else { 200 };
             assert_eq!(answer.status, expected, "{}", answer.text);
             assert!(answer.has_rate(), "both were limited");
         }
@@ -91,7 +91,7 @@ async fn a_damaged_tenant_record_fails_no_scan_of_anybody_else() {
                 if number % 3 == 0 { partner.scan(app, tag).await } else { app.scan(tag).await }
             });
             for (number, answer) in join_all(scans).await.into_iter().enumerate() {
-                assert_eq!(answer.status, if number % 3 == 0 { 500 } else { 200 }, "{}", answer.text);
+                assert_eq!(answer.status, if number % 3 == 0 { 503 } else { 200 }, "{}", answer.text);
             }
         }
     }
@@ -124,7 +124,7 @@ async fn a_scan_that_failed_for_a_damaged_product_was_not_counted() {
         let app = open(&shop, settings).await;
         let before = app.scan(shop.tag(1)).await.verdict()["scan_count"].as_u64().unwrap();
         let () = link.set(&product, "xx").await.unwrap();
-        assert_eq!(app.scan(shop.tag(1)).await.status, 500);
+        app.scan(shop.tag(1)).await.assert_problem(503, "state-lost");
         shop.save().await;
         assert_eq!(app.scan(shop.tag(1)).await.verdict()["scan_count"], before + 1);
     }

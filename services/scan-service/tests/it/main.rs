@@ -14,6 +14,8 @@ mod hostile_clients;
 mod issuers;
 mod key_states;
 mod limiter_away;
+mod lost_records;
+mod machines;
 mod operation;
 mod outage;
 mod pages;

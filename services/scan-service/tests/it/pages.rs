@@ -76,14 +76,18 @@ async fn names_are_text_whatever_they_hold() {
 #[tokio::test]
 async fn each_lifecycle_and_a_high_risk_has_its_own_words() {
     let mut shop = Shop::open().await;
-    let app = open(&shop, &[]).await;
+    let app = open(&shop, &[("TRUSTED_PROXIES", "127.0.0.0/8")]).await;
     let path = format!("/t/{}", shop.tag(0));
     let withdrawal = Some(Withdrawal { at: now(), reason: "r".to_owned() });
     for _ in 0..4 {
         assert!(app.get(&path).await.text.contains(">Genuine<"));
     }
-    let copied = app.get(&path).await.text;
-    assert!(copied.contains("look closely") && copied.contains("65 of 100"), "{copied}");
+    let reloaded = app.get(&path).await.text;
+    assert!(reloaded.contains(">Genuine<") && reloaded.contains("65 of 100"), "{reloaded}");
+    assert!(!reloaded.contains("look closely") && !reloaded.contains("copied"), "{reloaded}");
+    let other = app.request(Method::GET, &path).header("x-forwarded-for", "203.0.113.7");
+    let copied = send(other).await.text;
+    assert!(copied.contains("look closely") && copied.contains("Somebody else"), "{copied}");
     shop.batch.expires_at = Some(now());
     shop.save().await;
     assert!(app.get(&path).await.text.contains(">Expired<"));

@@ -37,12 +37,15 @@ async fn a_verdict_holds_every_member_of_the_contract() {
         "batch",
         "first_scan_at",
         "scan_count",
+        "counted",
+        "seen_by_others",
         "risk",
         "verification_id",
     ];
     assert_eq!(members(&verdict), BTreeSet::from(expected));
     assert_eq!(verdict["tag_id"], shop.tag(0).to_string());
     assert_eq!((&verdict["valid"], &verdict["lifecycle"]), (&json!(true), &json!("active")));
+    assert_eq!((&verdict["counted"], &verdict["seen_by_others"]), (&json!(true), &json!(false)));
     assert_eq!(verdict["product_id"], shop.product.id.to_string());
     assert_eq!(verdict["batch_id"], shop.batch.id.to_string());
     let product = json!({"name": "Serum 30 ml", "brand": "Acme", "gtin": "4006381333931"});

@@ -57,7 +57,7 @@ pub(crate) fn pool(url: &str) -> RedisPool {
     RedisPool::new(config, Arc::new(SystemClock::new()), &PoolMetrics::default())
 }
 
-/// Makes the deployment record as a factory with these settings would.
+/// Makes the deployment record as a factory with these settings would have yesterday: a region may be older than the test.
 pub(crate) async fn make_deployment(redis: &RedisServer, secret: &str, origin: &str) -> DeploymentGate {
     let expectation = Expectation {
         keyring: keyring(secret),
@@ -65,7 +65,7 @@ pub(crate) async fn make_deployment(redis: &RedisServer, secret: &str, origin: &
         audit_origin: origin.to_owned(),
     };
     let gate = DeploymentGate::new(pool(&redis.url()), expectation, Init::Auto);
-    let deployment = gate.look(now()).await.unwrap();
+    let deployment = gate.look(now() - time::Duration::DAY).await.unwrap();
     let secrets = secrets(keyring(secret), origin);
     keyring::seed::make(&pool(&redis.url()), deployment, &secrets, Epoch::MIN, now()).await.unwrap();
     gate
@@ -132,6 +132,8 @@ impl Shop {
         let () =
             link.set(stored_at::batch(self.batch.batch_no), self.batch.encode(self.revision)).await.unwrap();
         let no = self.batch.batch_no.get();
+        let minted = [&self.batch.size.to_be_bytes()[..], &self.batch.epoch.get().to_be_bytes()].concat();
+        let () = link.hset(stored_at::MINTED, no, minted).await.unwrap();
         let () = link.set(stored_at::batch_no(&self.batch.id), no).await.unwrap();
     }
 
@@ -149,11 +151,19 @@ impl Shop {
         stored_at::tag(self.keyring.open(&self.tag(index)).unwrap().serial())
     }
 
-    /// Revokes one tag as the factory does: a flag in the first byte of its state.
+    /// The key that one tag's revocation is kept under.
+    pub(crate) fn revocation_key(&self, index: u32) -> String {
+        stored_at::tag_revocation(self.keyring.open(&self.tag(index)).unwrap().serial())
+    }
+
+    /// Revokes one tag as the factory does: a flag in the first byte of its state, and the record of why.
     pub(crate) async fn revoke_tag(&self, index: u32) {
         let mut link = self.redis.connection().await;
         let key = self.state_key(index);
         let _: i64 = link.setrange(key, 0, &[catalog::REVOKED_FLAG][..]).await.unwrap();
+        let withdrawal = catalog::Withdrawal { at: now(), reason: "stolen".to_owned() };
+        let record = catalog::store::TagRevocation { withdrawal };
+        let () = link.set(self.revocation_key(index), record.encode()).await.unwrap();
     }
 
     /// Moves the key of a tag epoch as the factory does, with its event, and says the keyring's revision after it.

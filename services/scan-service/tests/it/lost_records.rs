@@ -1,0 +1,199 @@
+//! What was minted and cannot be read any more: 503 `state-lost` on every route and in every set-up, no alarm, nothing counted.
+
+use catalog::keys;
+use redis::AsyncCommands;
+use reqwest::Method;
+use serde_json::json;
+
+use crate::app::{Answer, App, open, send};
+use crate::partners::{Partner, both};
+use crate::shop::{SIZE, Shop};
+
+/// How a value may be damaged.
+const CLASSES: [&str; 5] = ["deleted", "of another type", "empty", "one byte", "large"];
+
+async fn damage(shop: &Shop, key: &str, class: &str) {
+    let mut link = shop.redis.connection().await;
+    let () = link.del(key).await.unwrap();
+    match class {
+        "of another type" => {
+            let _: i64 = link.rpush(key, "x").await.unwrap();
+        }
+        "empty" => link.set(key, "").await.unwrap(),
+        "one byte" => link.set(key, "x").await.unwrap(),
+        "large" => link.set(key, vec![b'x'; 8 << 20]).await.unwrap(),
+        _ => {}
+    }
+}
+
+/// What every route that takes a tag answers: those that scan, then those that report.
+async fn on_every_route(app: &App, shop: &Shop, index: u32, partner: Option<&Partner>) -> [Vec<Answer>; 2] {
+    let tag = shop.tag(index).to_string();
+    let with = |method: Method, path: &str| {
+        let request = app.request(method, path);
+        match partner {
+            Some(partner) => request.bearer_auth(partner.key.reveal()),
+            None => request,
+        }
+    };
+    let (id, report) = (json!({"tag_id": tag}), json!({"tag_id": tag, "reason": "other"}));
+    [
+        vec![
+            send(with(Method::GET, &format!("/v1/scan/{tag}"))).await,
+            send(with(Method::GET, &format!("/v1/scan?tag_id={tag}"))).await,
+            send(with(Method::POST, "/v1/scan").json(&id)).await,
+            send(with(Method::GET, &format!("/t/{tag}"))).await,
+        ],
+        vec![
+            send(with(Method::POST, "/v1/report").json(&report)).await,
+            send(with(Method::POST, &format!("/t/{tag}/report")).form(&[("reason", "other")])).await,
+        ],
+    ]
+}
+
+fn assert_lost(answers: &[Answer], case: &str) {
+    for answer in answers {
+        match answer.header("content-type") {
+            Some("application/problem+json") => answer.assert_problem(503, "state-lost"),
+            _ => answer.assert_page(503),
+        }
+        assert!(answer.retry_after() >= 1, "{case}");
+        assert!(answer.has_rate(), "{case}: the caller's limit was asked");
+    }
+}
+
+async fn alarms(app: &App) -> u64 {
+    app.scans("not_minted").await
+}
+
+/// `fresh`: by processes that have never seen the batch, and by those that hold it.
+async fn assert_all_lost(
+    what: &str,
+    key: impl Fn(&Shop) -> String,
+    lost: impl Fn(&str) -> bool,
+    reports_too: bool,
+) {
+    for seen_before in [false, true] {
+        let shop = Shop::open().await;
+        let (together, apart, _limiter) = both(&shop, &[("RATE_LIMIT_IP_PER_MINUTE", "10000")]).await;
+        let partner = Partner::of(&shop).await;
+        if seen_before {
+            assert_eq!(together.scan(shop.tag(1)).await.status, 200);
+            assert_eq!(apart.scan(shop.tag(1)).await.status, 200);
+        }
+        let key = key(&shop);
+        for class in CLASSES.into_iter().filter(|class| lost(class)) {
+            damage(&shop, &key, class).await;
+            let mut link = shop.redis.connection().await;
+            let counted: Option<Vec<u8>> = link.get(shop.state_key(1)).await.unwrap_or_default();
+            for (app, partner) in
+                [(&together, None), (&apart, None), (&together, Some(&partner)), (&apart, Some(&partner))]
+            {
+                let case = format!("{what}, {class}, seen before: {seen_before}");
+                let [scans, reports] = on_every_route(app, &shop, 1, partner).await;
+                assert_lost(&scans, &case);
+                if reports_too {
+                    assert_lost(&reports, &case);
+                } else {
+                    assert!(reports.iter().all(|report| report.status == 202), "{case}");
+                }
+                assert_eq!(alarms(app).await, 0, "{case}");
+                assert!(app.is_ready().await, "{case}: one record is not all of the state");
+            }
+            let after: Option<Vec<u8>> = link.get(shop.state_key(1)).await.unwrap_or_default();
+            assert_eq!(after, counted, "{what}, {class}: nothing is counted");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_record_that_is_lost_is_no_forgery() {
+    assert_all_lost("batch", |shop| keys::batch(shop.batch.batch_no), |_| true, true).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_product_record_that_is_lost_fails_the_scan_and_no_report() {
+    assert_all_lost("product", |shop| keys::product(&shop.product.id), |_| true, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tag_state_that_cannot_be_read_fails_the_scan_and_stays_as_it_is() {
+    // One that is deleted is one that never was; one byte is what a tag has that nobody scanned.
+    let lost = |class: &str| !matches!(class, "deleted" | "one byte");
+    assert_all_lost("tag state", |shop| shop.state_key(1), lost, false).await;
+}
+
+#[tokio::test]
+async fn never_minted_is_still_a_forgery_with_an_alarm_whatever_is_damaged() {
+    let shop = Shop::open().await;
+    let (together, apart, _limiter) = both(&shop, &[]).await;
+    for class in CLASSES {
+        damage(&shop, &keys::batch(shop.batch.batch_no), class).await;
+        for app in [&together, &apart] {
+            let before = alarms(app).await;
+            app.scan(shop.tag(SIZE)).await.assert_problem(404, "tag-not-found");
+            assert_eq!(alarms(app).await, before + 1, "{class}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_record_with_a_sound_head_and_a_damaged_rest_is_not_counted() {
+    let shop = Shop::open().await;
+    let mut link = shop.redis.connection().await;
+    let (batch, product) = (keys::batch(shop.batch.batch_no), keys::product(&shop.product.id));
+    for key in [&batch, &product] {
+        let whole: Vec<u8> = link.get(key).await.unwrap();
+        for rest in [&whole[..12], &whole[..whole.len() - 1]] {
+            // Processes that hold nothing yet.
+            let (together, apart, _limiter) = both(&shop, &[]).await;
+            let () = link.set(key, rest).await.unwrap();
+            for app in [&together, &apart] {
+                app.scan(shop.tag(2)).await.assert_problem(503, "state-lost");
+            }
+            let () = link.set(key, &whole).await.unwrap();
+        }
+    }
+    assert!(!link.exists::<_, bool>(shop.state_key(2)).await.unwrap());
+    let app = open(&shop, &[]).await;
+    assert_eq!(app.scan(shop.tag(2)).await.verdict()["scan_count"], 1);
+}
+
+#[tokio::test]
+async fn a_revoked_tag_is_revoked_by_its_record_whatever_became_of_its_state() {
+    let shop = Shop::open().await;
+    let (together, apart, _limiter) = both(&shop, &[]).await;
+    for class in CLASSES {
+        shop.revoke_tag(3).await;
+        damage(&shop, &shop.state_key(3), class).await;
+        for app in [&together, &apart] {
+            let verdict = app.scan(shop.tag(3)).await.verdict();
+            assert_eq!(
+                (&verdict["valid"], &verdict["lifecycle"]),
+                (&json!(false), &json!("revoked")),
+                "{class}"
+            );
+            let page = app.get(&format!("/t/{}", shop.tag(3))).await;
+            assert!(page.text.contains(">Not valid any more<"), "{class}: {}", page.text);
+        }
+        let () = shop.redis.connection().await.del(shop.state_key(3)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_revocation_record_revokes_all_the_same() {
+    let shop = Shop::open().await;
+    let (together, apart, _limiter) = both(&shop, &[]).await;
+    for class in ["empty", "one byte", "large"] {
+        damage(&shop, &shop.revocation_key(4), class).await;
+        for app in [&together, &apart] {
+            assert_eq!(app.scan(shop.tag(4)).await.verdict()["lifecycle"], "revoked", "{class}");
+        }
+        let () = shop.redis.connection().await.del(shop.state_key(4)).await.unwrap();
+    }
+    // Of another type, and nothing else tells: it is not called valid.
+    damage(&shop, &shop.revocation_key(4), "of another type").await;
+    for app in [&together, &apart] {
+        app.scan(shop.tag(4)).await.assert_problem(503, "state-lost");
+    }
+}
