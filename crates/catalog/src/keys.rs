@@ -1,4 +1,5 @@
-//! Every key of the catalogue. All of this must last, and so has no time to live, but for the reports of a day.
+//! Every key of the catalogue. All of this must last, and so has no time to live, but for the reports of a day and those of codes that
+//! are not ours.
 //!
 //! Per-tag state is the one place where the bytes of a key count: `vt1:t:` and eight characters are 14 bytes, the most
 //! that Redis keeps in its smallest allocation for such a key.
@@ -25,6 +26,9 @@ pub const MINTED: &str = "vt1:bn";
 
 /// What a batch record's key begins with.
 pub(crate) const BATCH_PREFIX: &str = "vt1:b:";
+
+/// Reports of codes that are not ours: a sorted set with a bound, which expires.
+pub const UNPROVEN_REPORTS: &str = "vt1:ur";
 
 /// A product's record.
 #[must_use]
@@ -87,6 +91,7 @@ mod tests {
     #[test]
     fn keys_are_what_is_already_stored() {
         let id: Uuid = "019c6652-5e00-7000-8000-0000000000aa".parse().unwrap();
+        assert_eq!(UNPROVEN_REPORTS, "vt1:ur");
         assert_eq!(product(&id), "vt1:p:019c6652-5e00-7000-8000-0000000000aa");
         assert_eq!(products_of("default"), "vt1:px:default");
         assert_eq!((DEPLOYMENT, NEXT_BATCH_NO, MINTED), ("vt1:deployment", "vt1:next-batch", "vt1:bn"));

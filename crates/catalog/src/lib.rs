@@ -12,6 +12,7 @@ pub mod policy;
 pub mod records;
 pub mod store;
 pub mod tag_state;
+pub mod unproven;
 
 pub use deployment::{Deployment, DeploymentError, DeploymentGate, Expectation, Init};
 pub use deployment_record::StoredDeployment;
@@ -20,3 +21,4 @@ pub use policy::StoragePolicy;
 pub use records::{Batch, Lifecycle, Product, Record, RecordError, Stored, Withdrawal};
 pub use store::{Catalog, CatalogError, Page};
 pub use tag_state::{REVOKED_FLAG, SCAN_LUA, TagState};
+pub use unproven::{UnprovenReport, add_unproven_report, shortened_code};

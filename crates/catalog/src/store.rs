@@ -212,6 +212,10 @@ impl Catalog {
         Ok((state, revocation))
     }
 
+    pub(crate) fn pool(&self) -> &RedisPool {
+        &self.pool
+    }
+
     async fn ids(
         &self,
         key: String,

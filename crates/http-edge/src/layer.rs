@@ -25,8 +25,8 @@ use axum::Router;
 use axum::extract::{MatchedPath, Request};
 use axum::response::{IntoResponse, Response};
 use http::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap,
+    HeaderName, ORIGIN, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::{HeaderValue, Method, StatusCode};
 use prometheus_client::registry::Registry;
@@ -82,6 +82,8 @@ pub struct Area {
     prefix: &'static str,
     render: Option<RenderProblem>,
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// Whose pages may read the answers; `None` where no answer depends on `Origin`.
+    origins: Option<Vec<HeaderValue>>,
     timeout: Option<Duration>,
 }
 
@@ -89,7 +91,7 @@ impl Area {
     /// The path `prefix` itself and all below it: `/t` is `/t` and `/t/…`, not `/tags`.
     #[must_use]
     pub fn new(prefix: &'static str) -> Self {
-        Self { prefix, render: None, headers: Vec::new(), timeout: None }
+        Self { prefix, render: None, headers: Vec::new(), origins: None, timeout: None }
     }
 
     /// Renders every refusal here by `render` instead of as JSON: also 404, 405, timeouts and panics.
@@ -103,6 +105,14 @@ impl Area {
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
+        self
+    }
+
+    /// Lets pages of these origins, as browsers write them, read every answer here, refusals included, and tells caches that answers
+    /// differ by `Origin`.
+    #[must_use]
+    pub fn readable_from(mut self, origins: Vec<HeaderValue>) -> Self {
+        self.origins = Some(origins);
         self
     }
 
@@ -218,14 +228,16 @@ where
     fn call(&mut self, mut request: Request) -> Self::Future {
         let shared = Arc::clone(&self.shared);
         let path = request.uri().path();
-        let exchange = Exchange {
+        let mut exchange = Exchange {
             began: shared.clock.monotonic(),
             area: shared.areas.iter().position(|area| area.holds(path)),
             route: self.route_of(&request),
             method: request.method().clone(),
             request_id: RequestId::of(request.headers(), || shared.clock.unix_millis()),
             shared,
+            reader: None,
         };
+        exchange.reader = exchange.reader_of(request.headers());
         request.extensions_mut().insert(exchange.request_id.clone());
         if let Some(UnfitHost(why)) = request.extensions().get() {
             let refused = exchange.answer(ApiError::invalid_request(*why).into_response());
@@ -255,11 +267,18 @@ struct Exchange {
     route: Arc<RouteMetrics>,
     method: Method,
     request_id: RequestId,
+    /// The origin whose page may read the answer, where that differs by origin.
+    reader: Option<HeaderValue>,
 }
 
 impl Exchange {
     fn area(&self) -> Option<&Area> {
         self.area.and_then(|index| self.shared.areas.get(index))
+    }
+
+    fn reader_of(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        let origins = self.area()?.origins.as_ref()?;
+        headers.get(ORIGIN).filter(|origin| origins.contains(origin)).cloned()
     }
 
     async fn run(&self, handler: impl Future<Output = Result<Response, Infallible>>) -> Response {
@@ -280,7 +299,7 @@ impl Exchange {
     }
 
     /// The answer as it leaves: refusals rendered, headers filled in, counted.
-    fn answer(self, mut response: Response) -> Response {
+    fn answer(mut self, mut response: Response) -> Response {
         if is_refusal(response.status()) {
             response = self.refusal(response);
         }
@@ -289,6 +308,12 @@ impl Exchange {
         headers.insert(X_REQUEST_ID, self.request_id.header_value());
         for (name, value) in self.area().map_or(&[][..], |area| &area.headers) {
             fill_in(headers, name.clone(), || value.clone());
+        }
+        if let Some(reader) = self.reader.take() {
+            headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, reader);
+        }
+        if self.area().is_some_and(|area| area.origins.is_some()) {
+            headers.append(VARY, HeaderValue::from_static("Origin"));
         }
         for (name, value) in DEFAULT_HEADERS {
             fill_in(headers, name, || value);

@@ -9,7 +9,9 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterE
 use utoipa_axum::routes;
 
 use crate::guarded::needing;
-use crate::handlers::admin::{api_key, api_keys, audit as admin_audit, keyring, tenant, tenants};
+use crate::handlers::admin::{
+    api_key, api_keys, audit as admin_audit, keyring, tenant, tenants, unproven_reports,
+};
 use crate::handlers::{audit, audit_export, batch, batches, export, ops, product, products, tag, verify};
 use crate::state::AppState;
 
@@ -89,6 +91,7 @@ fn admin(state: &AppState) -> OpenApiRouter<AppState> {
         .routes(admin(routes!(keyring::revoke)))
         .routes(admin(routes!(keyring::destroy)))
         .routes(noted(admin(routes!(admin_audit::export)), "GET"))
+        .routes(noted(admin(routes!(unproven_reports::list)), "GET"))
 }
 
 /// Routes of which each `GET` is an event: a `HEAD` would note that something was read that nobody got.

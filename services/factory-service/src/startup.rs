@@ -32,6 +32,7 @@ use crate::domain::products::Products;
 use crate::domain::store::Store;
 use crate::domain::tags::{TagUrls, Tags};
 use crate::domain::tenants::Tenants;
+use crate::domain::unproven::Unproven;
 use crate::router;
 use crate::state::{AppState, Inner};
 
@@ -132,6 +133,7 @@ fn state(settings: &Settings, durable: Arc<Durable>, last_use: LastUse, registry
         authenticator: Authenticator::new(settings.api_key.clone(), Arc::clone(&durable), last_use),
         idempotency: Idempotency::new(durable.pool().clone(), once),
         tenants: Tenants::new(store.clone(), access.clone()),
+        unproven: Unproven::new(store.clone()),
         api_keys: ApiKeys::new(store.clone(), access.clone()),
         key_moves: KeyMoves::new(store.clone(), Arc::clone(&durable), moves),
         proxies: settings.web.proxies.clone(),

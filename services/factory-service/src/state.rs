@@ -16,6 +16,7 @@ use crate::domain::keyring::KeyMoves;
 use crate::domain::products::Products;
 use crate::domain::tags::Tags;
 use crate::domain::tenants::Tenants;
+use crate::domain::unproven::Unproven;
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -25,6 +26,7 @@ pub(crate) struct Inner {
     pub(crate) authenticator: Authenticator,
     pub(crate) idempotency: Idempotency,
     pub(crate) tenants: Tenants,
+    pub(crate) unproven: Unproven,
     pub(crate) api_keys: ApiKeys,
     pub(crate) proxies: TrustedProxies,
     pub(crate) durable: Arc<Durable>,

@@ -9,6 +9,8 @@ use rate_limiter::{ColdStart, Factor, OnRedisDown, Quota, Region};
 use redis_pool::RedisUrl;
 use service_kit::config::{DeploymentSettings, RedisSettings, TagSettings, WebSettings, redis_address};
 
+use crate::origin::{WebOrigin, web_origins};
+
 /// Where the service listens unless told otherwise.
 const DEFAULT_BIND: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
@@ -19,6 +21,8 @@ pub struct Settings {
     pub web: WebSettings,
     /// `REDIS_URL`, `REDIS_POOL_SIZE`, `REDIS_POOL_WAIT_MS`, `REDIS_COMMAND_TIMEOUT_MS`.
     pub redis: RedisSettings,
+    /// `PUBLIC_BASE_URL`, `REPORT_CORS_ORIGINS`.
+    pub origins: OriginSettings,
     /// The limiter's own.
     pub limits: LimitSettings,
     /// `TAG_MASTER_SECRET…`, `TAG_KEY_EPOCH`.
@@ -54,14 +58,34 @@ impl Settings {
     /// # Errors
     /// The first variable that cannot be parsed, or that contradicts another, in one line.
     pub fn from_env(env: &Env) -> Result<Self, EnvError> {
+        let web = WebSettings::from_env(env, DEFAULT_BIND)?;
         let redis = RedisSettings::from_env(env)?;
         Ok(Self {
-            web: WebSettings::from_env(env, DEFAULT_BIND)?,
+            origins: OriginSettings::from_env(env, &web)?,
+            web,
             limits: LimitSettings::from_env(env, &redis)?,
             redis,
             tags: TagSettings::from_env(env)?,
             deployment: DeploymentSettings::from_env(env)?,
             log: LogConfig::from_env(env)?,
+        })
+    }
+}
+
+/// Whose web pages may act here.
+#[derive(Debug, Clone)]
+pub struct OriginSettings {
+    /// That of `PUBLIC_BASE_URL`, where it is set: what our own pages are served from, whatever `Host` a proxy sends on.
+    pub own: Option<WebOrigin>,
+    /// `REPORT_CORS_ORIGINS`: pages of other origins that may send `POST /v1/report`.
+    pub reporting: Vec<WebOrigin>,
+}
+
+impl OriginSettings {
+    fn from_env(env: &Env, web: &WebSettings) -> Result<Self, EnvError> {
+        Ok(Self {
+            own: web.public_base_url.as_deref().and_then(WebOrigin::of_url),
+            reporting: env.optional("REPORT_CORS_ORIGINS", &web_origins())?.unwrap_or_default(),
         })
     }
 }
@@ -162,6 +186,7 @@ mod tests {
         assert_eq!(settings.limits.on_redis_down, OnRedisDown::Closed);
         assert!(settings.limits.shares_redis_with(&settings.redis.url));
         assert!(settings.limits.global_redis_url.is_none());
+        assert!(settings.origins.own.is_none() && settings.origins.reporting.is_empty());
     }
 
     #[test]
@@ -196,6 +221,11 @@ mod tests {
             ("DEPLOYMENT_INIT", "yes"),
             ("GLOBAL_REDIS_URL", "http://h"),
             ("LOG_FORMAT", "xml"),
+            ("REPORT_CORS_ORIGINS", "*"),
+            ("REPORT_CORS_ORIGINS", "null"),
+            ("REPORT_CORS_ORIGINS", "https://a.example/"),
+            ("REPORT_CORS_ORIGINS", "https://a.example,b.example"),
+            ("PUBLIC_BASE_URL", "tags.example"),
         ] {
             let error = settings(&[(name, wrong)]).unwrap_err();
             assert!(error.contains(name) && error.contains(wrong) && error.contains("takes"), "{error}");

@@ -7,6 +7,7 @@ pub mod config;
 mod domain;
 mod handlers;
 mod metrics;
+mod origin;
 mod router;
 pub mod startup;
 mod state;

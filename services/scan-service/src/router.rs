@@ -1,11 +1,6 @@
 //! The table of contents of the public API, and its OpenAPI document.
 
 use axum::Router;
-use axum::http::StatusCode;
-use axum::http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_MAX_AGE,
-};
-use axum::response::IntoResponse;
 use http_edge::api_doc::{Common, ProblemBody, tells_of_quota};
 use http_edge::{QueryParameters, docs_routes, without_head};
 use utoipa::OpenApi;
@@ -14,7 +9,8 @@ use utoipa::openapi::path::{Operation, PathItem};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
-use crate::handlers::{ops, region, report, report_page, scan, scan_page};
+use crate::handlers::sender::{preflight_of_report, preflight_of_scan};
+use crate::handlers::{home, ops, region, report, report_page, scan, scan_page};
 use crate::state::AppState;
 
 #[derive(OpenApi)]
@@ -58,25 +54,21 @@ fn document_quotas(path: &mut PathItem) {
 
 fn api() -> OpenApiRouter<AppState> {
     OpenApiRouter::with_openapi(ApiDoc::openapi())
-        .routes(routes!(scan::by_path).map(|routes| without_head(routes, "GET, OPTIONS").options(preflight)))
+        .routes(
+            routes!(scan::by_path)
+                .map(|routes| without_head(routes, "GET, OPTIONS").options(preflight_of_scan)),
+        )
         .routes(
             routes!(scan::by_query, scan::by_body)
-                .map(|routes| without_head(routes, "GET, POST, OPTIONS").options(preflight)),
+                .map(|routes| without_head(routes, "GET, POST, OPTIONS").options(preflight_of_scan)),
         )
-        .routes(routes!(report::report))
+        .routes(routes!(report::report).map(|routes| routes.options(preflight_of_report)))
         .routes(routes!(scan_page::show).map(|routes| without_head(routes, "GET")))
         .routes(routes!(report_page::find, report_page::report))
+        .routes(routes!(home::home))
+        .routes(routes!(home::icon))
+        .routes(routes!(home::robots))
         .routes(routes!(region::region))
         .routes(routes!(ops::health))
         .routes(routes!(ops::ready))
-}
-
-/// What a browser asks before it lets a page of another origin post JSON; the edge adds the allowed origin.
-async fn preflight() -> impl IntoResponse {
-    let headers = [
-        (ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"),
-        (ACCESS_CONTROL_ALLOW_HEADERS, "Authorization, Content-Type, X-API-Key, X-Request-Id"),
-        (ACCESS_CONTROL_MAX_AGE, "86400"),
-    ];
-    (StatusCode::NO_CONTENT, headers)
 }

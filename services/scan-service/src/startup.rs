@@ -23,7 +23,8 @@ use crate::domain::admission::Admission;
 use crate::domain::limits::Limits;
 use crate::domain::report::Reporter;
 use crate::domain::scan::Scanner;
-use crate::handlers::page;
+use crate::handlers::problem_page;
+use crate::handlers::sender::Origins;
 use crate::metrics::ScanMetrics;
 use crate::router;
 use crate::state::{AppState, Inner, OtherPool};
@@ -95,10 +96,11 @@ pub fn assemble(settings: &Settings, clock: Arc<dyn Clock>) -> App {
         limits,
         durable,
         proxies: settings.web.proxies.clone(),
+        origins: Origins { own: settings.origins.own.clone(), reporting: settings.origins.reporting.clone() },
         metrics: ScanMetrics::register(&mut registry),
         other_pools,
     });
-    let edge = Edge::new(EdgeConfig::default(), areas(), Arc::clone(&clock), &mut registry);
+    let edge = Edge::new(EdgeConfig::default(), areas(settings), Arc::clone(&clock), &mut registry);
     let metrics_place = settings.web.metrics_place();
     let app = App::new(&edge, router::router(state), registry, metrics_place, background);
     app.with_farewell(|| service_kit::farewell(goodbye.0, goodbye.1))
@@ -156,13 +158,19 @@ fn layered(
     Layered::new(regional, global, limits.on_redis_down, metrics, Arc::clone(clock))
 }
 
-/// What differs by path: scans may be read by any web page, and pages refuse in HTML.
-fn areas() -> Vec<Area> {
+/// What differs by path: scans may be read by any web page, answers to reports by those that may report, and pages refuse in HTML.
+fn areas(settings: &Settings) -> Vec<Area> {
+    let reporting = settings.origins.reporting.iter();
+    let reporting =
+        reporting.map(|origin| HeaderValue::from_str(&origin.to_string()).expect("a host is ASCII"));
     vec![
         Area::new("/v1/scan")
             .header(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"))
             .header(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED)),
+        Area::new("/v1/report")
+            .readable_from(reporting.collect())
+            .header(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED)),
         docs_area(),
-        Area::new("/t").render_problems_with(page::render_problem),
+        Area::new("/t").render_problems_with(problem_page::render_problem),
     ]
 }

@@ -9,6 +9,7 @@ use service_kit::storage::StorageWatch;
 use crate::domain::limits::Limits;
 use crate::domain::report::Reporter;
 use crate::domain::scan::Scanner;
+use crate::handlers::sender::Origins;
 use crate::metrics::ScanMetrics;
 
 /// Cheap to clone.
@@ -21,6 +22,7 @@ pub(crate) struct Inner {
     pub(crate) limits: Arc<Limits>,
     pub(crate) durable: Arc<Durable>,
     pub(crate) proxies: TrustedProxies,
+    pub(crate) origins: Origins,
     pub(crate) metrics: ScanMetrics,
     /// Pools besides the durable one, for readiness: the limiter's and the global one.
     pub(crate) other_pools: Vec<OtherPool>,

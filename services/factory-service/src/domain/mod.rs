@@ -18,4 +18,5 @@ pub(crate) mod rows;
 pub(crate) mod store;
 pub(crate) mod tags;
 pub(crate) mod tenants;
+pub(crate) mod unproven;
 pub(crate) mod verified;

@@ -14,7 +14,7 @@ use crate::handlers::refusal::of_field;
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WithdrawRequest {
-    /// 1 to 500 characters; kept in the audit trail.
+    /// 1 to 500 characters; kept in the audit trail. That of a tag or a batch is shown to consumers on the page of the tag.
     #[schema(example = "lost in transport", min_length = 1, max_length = 500)]
     reason: String,
 }

@@ -30,4 +30,5 @@ mod slow_handler;
 mod support;
 mod tags;
 mod tenants;
+mod unproven_reports;
 mod versions;

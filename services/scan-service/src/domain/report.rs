@@ -1,16 +1,17 @@
-//! A report by whoever scanned a tag: an audit event in the name of the tag's owner.
+//! A report by whoever scanned a code. Of a tag that was minted it is an audit event in the name of the tag's owner; of any other code,
+//! where it is taken at all, it goes into a bounded list for the operator (see [`catalog::unproven`]).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use audit_chain::{AppendError, Check, Details, Effect, NewEvent, Write};
-use catalog::keys;
+use catalog::{Batch, Stored, UnprovenReport, add_unproven_report, keys, shortened_code};
 use http_edge::ApiError;
 use redis_pool::Error;
 use serde::Deserialize;
-use service_kit::durable::{AppendFailure, Durable};
+use service_kit::durable::{AppendFailure, Durable, from_unix_millis};
 use service_kit::{KeyStanding, Unbelieved};
-use tag_id::{Keyring, TagId};
+use tag_id::{Keyring, Opened, TagId};
 use utoipa::ToSchema;
 
 use crate::domain::admission::{Admission, KeyRefusal, NotAdmitted};
@@ -59,6 +60,28 @@ pub(crate) struct Report {
     pub(crate) tag: TagId,
     pub(crate) reason: Reason,
     pub(crate) details: Option<String>,
+}
+
+/// A report of whatever stands where a tag id belongs.
+#[derive(Debug)]
+pub(crate) struct CodeReport<'a> {
+    pub(crate) code: &'a str,
+    /// The code as a tag id, where it is one.
+    pub(crate) tag: Option<TagId>,
+    pub(crate) reason: Reason,
+    pub(crate) details: Option<String>,
+}
+
+/// Where a report went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// To the brand, as an audit event.
+    ByBrand,
+    /// Into the list of reports of codes that are not ours.
+    Unproven {
+        /// The id proves itself and was never minted.
+        key_leak: bool,
+    },
 }
 
 /// Why a report was not taken.
@@ -112,28 +135,114 @@ impl Reporter {
         request_id: &str,
         quotas: &mut Quotas,
     ) -> Result<(), ReportRefusal> {
-        let Some(opened) = self.keyring.open(&report.tag) else {
+        let opened = self.prove(&report.tag).await?;
+        let batch = self.admitted(&opened, caller, quotas).await?.ok_or(ReportRefusal::NotMinted)?;
+        self.append(report, &opened, batch, request_id).await
+    }
+
+    /// Takes one report of any code, for the same quota. Neither the reporter's address nor its key is kept.
+    pub(crate) async fn take_any(
+        &self,
+        report: CodeReport<'_>,
+        caller: Caller<'_>,
+        request_id: &str,
+        quotas: &mut Quotas,
+    ) -> Result<Taken, ReportRefusal> {
+        let proven = match &report.tag {
+            Some(tag) => self.prove(tag).await.map(|opened| (*tag, opened)),
+            None => {
+                self.durable.deployment().map_err(ReportRefusal::Store)?;
+                Err(ReportRefusal::Forged)
+            }
+        };
+        let key_leak = match proven {
+            Ok((tag, opened)) => {
+                if let Some(batch) = self.admitted(&opened, caller, quotas).await? {
+                    let report = Report { tag, reason: report.reason, details: report.details };
+                    self.append(report, &opened, batch, request_id).await?;
+                    return Ok(Taken::ByBrand);
+                }
+                true
+            }
+            Err(refusal @ (ReportRefusal::Forged | ReportRefusal::NotMinted)) => {
+                let slot = self.durable.pool().slot().await.map_err(ReportRefusal::Redis)?;
+                let key = self.admission.admit(&slot, caller.address, caller.credential, quotas).await?;
+                key.map_err(ReportRefusal::Key)?;
+                matches!(refusal, ReportRefusal::NotMinted)
+            }
+            Err(refusal) => return Err(refusal),
+        };
+        self.list(report, request_id).await?;
+        Ok(Taken::Unproven { key_leak })
+    }
+
+    /// Opens an id whose key is believed.
+    async fn prove(&self, tag: &TagId) -> Result<Opened, ReportRefusal> {
+        let Some(opened) = self.keyring.open(tag) else {
             self.durable.can_tell_forged().map_err(ReportRefusal::Store)?;
             return Err(ReportRefusal::Forged);
         };
         match KeyStanding::of(&self.durable, opened.epoch).await.map_err(ReportRefusal::Store)? {
-            Ok(_) => {}
-            Err(Unbelieved::NeverInUse) => return Err(ReportRefusal::NotMinted),
-            Err(Unbelieved::Destroyed) => return Err(ReportRefusal::Forged),
+            Ok(_) => Ok(opened),
+            Err(Unbelieved::NeverInUse) => Err(ReportRefusal::NotMinted),
+            Err(Unbelieved::Destroyed) => Err(ReportRefusal::Forged),
         }
+    }
+
+    /// Spends the caller's quota, and finds the batch; `None` where the id was never minted.
+    async fn admitted(
+        &self,
+        opened: &Opened,
+        caller: Caller<'_>,
+        quotas: &mut Quotas,
+    ) -> Result<Option<Stored<Batch>>, ReportRefusal> {
         let slot = self.durable.pool().slot().await.map_err(ReportRefusal::Redis)?;
         let key = self.admission.admit(&slot, caller.address, caller.credential, quotas).await?;
         drop(slot);
-        let batch = minted_in(&self.durable, &opened).await.map_err(ReportRefusal::Store)?;
-        let batch = batch.ok_or(ReportRefusal::NotMinted)?;
+        let batch = minted_in(&self.durable, opened).await.map_err(ReportRefusal::Store)?;
         // Whoever shows a wrong key is told so, unless the id gives away that a tag secret is in wrong hands.
-        key.map_err(ReportRefusal::Key)?;
+        if batch.is_some() {
+            key.map_err(ReportRefusal::Key)?;
+        }
+        Ok(batch)
+    }
+
+    /// Adds a report to the list of those of codes that are not ours.
+    async fn list(&self, report: CodeReport<'_>, request_id: &str) -> Result<(), ReportRefusal> {
+        let deployment = self.durable.deployment().map_err(ReportRefusal::Store)?;
+        let now = self.durable.clock().unix_millis();
+        let listed = UnprovenReport {
+            id: ambient::uuid_v7(now),
+            reported_at: from_unix_millis(now),
+            code: shortened_code(report.code).into_owned(),
+            reason: report.reason.as_str().to_owned(),
+            details: report.details,
+            request_id: request_id.to_owned(),
+        };
+        let pool = self.durable.pool();
+        let slot = pool.slot().await.map_err(ReportRefusal::Redis)?;
+        let added = add_unproven_report(pool, &slot, deployment.prefix(), &listed).await;
+        if added.map_err(ReportRefusal::Redis)? {
+            return Ok(());
+        }
+        self.durable.report_lost("a report was to be listed and the deployment record was gone or another");
+        Err(ReportRefusal::Store(service_kit::errors::state_lost()))
+    }
+
+    /// Writes a report's event in the name of the batch's owner.
+    async fn append(
+        &self,
+        report: Report,
+        opened: &Opened,
+        batch: Stored<Batch>,
+        request_id: &str,
+    ) -> Result<(), ReportRefusal> {
         let mut details = Details::default().with("reason", report.reason.as_str());
         if let Some(text) = report.details {
             details.insert("details", text);
         }
         let event = NewEvent {
-            tenant: batch.value.tenant.clone(),
+            tenant: batch.value.tenant,
             actor: "scan/public".to_owned(),
             action: "report.received".to_owned(),
             resource: format!("tag/{}", report.tag),

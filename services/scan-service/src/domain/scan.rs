@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use audit_chain::HEAD_LUA;
-use catalog::{RecordError, SCAN_LUA, keys};
+use catalog::{RecordError, SCAN_LUA, Withdrawal, keys};
 use http_edge::ApiError;
 use rate_limiter::Decision;
 use redis_pool::{Error, Script, Slot};
@@ -136,6 +136,13 @@ impl Scanner {
                 .report_lost("a scan found the deployment record gone or another, or the audit head lower");
         }
         Scanned { outcome, quotas }
+    }
+
+    /// When and why one tag was revoked, where that can be read.
+    pub(crate) async fn revocation_of(&self, tag: &TagId) -> Option<Withdrawal> {
+        let opened = self.keyring.open(tag)?;
+        let (_, revocation) = self.durable.catalog().tag(opened.serial()).await.ok()?;
+        revocation.map(|revocation| revocation.withdrawal)
     }
 
     async fn scan_into(

@@ -4,12 +4,13 @@ use access::ApiKey;
 use axum::extract::FromRequestParts;
 use axum::http::header::USER_AGENT;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::{HeaderMap, HeaderValue, Method};
 use http_edge::{ApiError, PeerAddr, RequestId, limit_subject, shown_key};
 
 use crate::domain::admission::Credential;
 use crate::domain::machines::{AHEAD, looks_ahead, says_ahead};
 use crate::domain::scan::Caller;
+use crate::handlers::sender::NotEmbedded;
 use crate::state::AppState;
 
 /// The client of one request.
@@ -37,6 +38,10 @@ impl FromRequestParts<AppState> for Client {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        // Nothing is read, counted or charged for what another page shows or loads as a part of itself.
+        if parts.method == Method::GET {
+            NotEmbedded::from_request_parts(parts, state).await?;
+        }
         let peer = PeerAddr::from_request_parts(parts, state).await?;
         let request_id = RequestId::from_request_parts(parts, state).await?;
         let address = state.proxies.client_address(peer.0.ip(), &parts.headers);

@@ -1,8 +1,10 @@
 //! One file per route, or per group of routes that answer the same.
 
 pub(crate) mod caller;
+pub(crate) mod home;
 pub(crate) mod ops;
 pub(crate) mod page;
+pub(crate) mod problem_page;
 pub(crate) mod problems;
 pub(crate) mod refusal;
 pub(crate) mod region;
@@ -10,3 +12,6 @@ pub(crate) mod report;
 pub(crate) mod report_page;
 pub(crate) mod scan;
 pub(crate) mod scan_page;
+pub(crate) mod sender;
+pub(crate) mod unproven_page;
+pub(crate) mod verdict_words;

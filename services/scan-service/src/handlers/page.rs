@@ -1,18 +1,19 @@
-//! What the pages below `/t` share: their style, how a page is sent, and what a refusal looks like there.
+//! What the pages share: their style, how a page is sent, and what is on more than one of them.
 //!
-//! Rendered here, styled inline, without scripts. The style is allowed by its hash and nothing else is, so even a product
-//! name that slipped through the escaping could run nothing.
+//! Rendered here, styled inline, without scripts. The style is allowed by its hash and nothing else is but the icon of this very
+//! service, so even a product name that slipped through the escaping could run nothing. Stored and sent text is isolated, so that its
+//! direction cannot reorder what stands beside it.
 
 use std::sync::LazyLock;
 
 use askama::Template;
 use audit_chain::payload_hash;
-use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http_edge::{ApiError, Problem, RequestId};
+use http_edge::ApiError;
 
 /// The style sheet of every page.
 pub(crate) const STYLE: &str = include_str!("../../templates/style.css");
@@ -20,7 +21,7 @@ pub(crate) const STYLE: &str = include_str!("../../templates/style.css");
 static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     let hash = STANDARD.encode(payload_hash(STYLE.as_bytes()).as_bytes());
     let policy = format!(
-        "default-src 'none'; style-src 'sha256-{hash}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+        "default-src 'none'; style-src 'sha256-{hash}'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     );
     HeaderValue::from_str(&policy).expect("base64 is fit for a header")
 });
@@ -62,53 +63,39 @@ pub(crate) struct NoticePage<'a> {
     pub(crate) tone: Tone,
     pub(crate) headline: &'a str,
     pub(crate) advice: &'a str,
-    pub(crate) note: String,
-    /// The tag that may be looked at again.
-    pub(crate) again: Option<&'a str>,
+    /// When it is worth trying again.
+    pub(crate) wait: Option<String>,
+    /// Where to go from here.
+    pub(crate) next: Option<Link>,
+    /// What was wrong with the request; it may quote it.
+    pub(crate) detail: Option<&'a str>,
+    pub(crate) reference: &'a str,
 }
 
-/// A refusal as a page: same status, in words for somebody who holds an item in their hand.
-pub(crate) fn render_problem(problem: &Problem, request_id: &RequestId) -> Response {
-    let (tone, headline, advice) = match (problem.slug(), problem.status()) {
-        ("tag-not-found", _) => (
-            Tone::Bad,
-            "Not a genuine tag",
-            "No such tag was ever made. If this came from an item that is sold as genuine, do not trust it.",
-        ),
-        ("invalid-tag-id", _) => (
-            Tone::Bad,
-            "Not a VokeTag",
-            "This is not a tag's address. Scan the code again, and make sure it is whole and clean.",
-        ),
-        ("rate-limited", _) => (
-            Tone::Calm,
-            "Too many checks",
-            "Many tags were checked from your connection. Please wait a little and try again.",
-        ),
-        ("unauthenticated" | "forbidden", _) => (
-            Tone::Calm,
-            "Key not accepted",
-            "This says nothing about the item. The key that was sent along is not accepted here; open the page without one.",
-        ),
-        (_, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) => (
-            Tone::Calm,
-            "Cannot check right now",
-            "This says nothing about the item. Please try again in a moment.",
-        ),
-        (_, StatusCode::NOT_FOUND) => (Tone::Calm, "Nothing here", "Please scan the code on the item again."),
-        (_, status) if status.is_client_error() => {
-            (Tone::Calm, "That could not be read", "Please go back and check what was entered.")
-        }
-        _ => (
-            Tone::Calm,
-            "Something went wrong",
-            "This says nothing about the item. Please try again in a moment.",
-        ),
-    };
-    let detail =
-        if problem.slug() == "invalid-request" { format!("{} · ", problem.detail()) } else { String::new() };
-    let note = format!("{detail}Reference {}", request_id.as_str());
-    html(problem.status(), &NoticePage { tone, headline, advice, note, again: None })
+/// A link that looks like a button.
+pub(crate) struct Link {
+    /// Empty for the address of the page itself.
+    pub(crate) href: String,
+    pub(crate) text: &'static str,
+}
+
+/// The report form of a page.
+pub(crate) struct FormPart<'a> {
+    /// What stands in the address after `/t/`.
+    pub(crate) code: &'a str,
+    pub(crate) summary: &'static str,
+    /// What the text is for.
+    pub(crate) question: &'static str,
+    /// Who gets the report, where that is known.
+    pub(crate) brand: Option<&'a str>,
+}
+
+/// Text among other text where no element can isolate it, as in a title: the isolates of Unicode's bidirectional algorithm (UAX #9),
+/// without the controls in the text itself that would end them.
+pub(crate) fn isolated(text: &str) -> String {
+    let is_control = |c: char| matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{200E}' | '\u{200F}' | '\u{061C}');
+    let bare: String = text.chars().filter(|c| !is_control(*c)).collect();
+    format!("\u{2068}{bare}\u{2069}")
 }
 
 /// A page, with the policy that allows it nothing but its style.
@@ -118,9 +105,22 @@ pub(crate) fn html(status: StatusCode, page: &impl Template) -> Response {
             let headers = [
                 (CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
                 (CONTENT_SECURITY_POLICY, POLICY.clone()),
+                // With `no-referrer`, browsers would send `Origin: null` with our own form.
+                (REFERRER_POLICY, HeaderValue::from_static("same-origin")),
             ];
             (status, headers, text).into_response()
         }
         Err(error) => ApiError::internal(error).into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn isolated_text_cannot_end_its_own_isolation() {
+        assert_eq!(isolated("a\u{2069}\u{202E}b"), "\u{2068}ab\u{2069}");
+        assert_eq!(isolated("שלום"), "\u{2068}שלום\u{2069}");
     }
 }

@@ -52,7 +52,7 @@ fn of_key(refusal: KeyRefusal) -> ApiError {
 
 /// The same 404 as a forged id's, and something that an operator should be woken by.
 fn alarm(durable: &Durable, request_id: &RequestId) -> ApiError {
-    durable.alarm_of_key_leak(request_id.as_str());
+    key_leak(durable, request_id);
     ApiError::TagNotFound
 }
 
@@ -63,6 +63,11 @@ fn record_lost(request_id: &RequestId) -> ApiError {
         "a minted tag was scanned, and its records cannot be read"
     );
     errors::state_lost_because(TAG_LOST)
+}
+
+/// Notes that an authentic tag id was presented that was never minted.
+pub(crate) fn key_leak(durable: &Durable, request_id: &RequestId) {
+    durable.alarm_of_key_leak(request_id.as_str());
 }
 
 /// Adds the `RateLimit` headers to an answer for which the limiter was asked.

@@ -14,6 +14,7 @@ use crate::domain::report::{MAX_DETAILS, Reason, Report};
 use crate::handlers::caller::Client;
 use crate::handlers::problems::{Appends, Body, Refused};
 use crate::handlers::refusal::{of_report, with_quotas};
+use crate::handlers::sender::MayReport;
 use crate::state::AppState;
 
 /// A report.
@@ -51,33 +52,36 @@ pub(crate) struct ReportAnswer {
 )]
 pub(crate) async fn report(
     State(state): State<AppState>,
+    _may: MayReport,
     client: Client,
     ApiJson(request): ApiJson<ReportRequest>,
 ) -> Response {
     let mut quotas = Quotas::default();
-    match take(&state, &client, request.tag_id.as_str(), request.reason, request.details, &mut quotas).await {
+    match take(&state, &client, request, &mut quotas).await {
         Ok(()) => with_quotas(&quotas, (StatusCode::ACCEPTED, Json(ReportAnswer { status: "received" }))),
         Err(error) => with_quotas(&quotas, error),
     }
 }
 
-/// Takes a report from JSON or a form.
-pub(crate) async fn take(
-    state: &AppState,
-    client: &Client,
-    tag: &str,
-    reason: Reason,
-    details: Option<String>,
-    quotas: &mut Quotas,
-) -> Result<(), ApiError> {
-    let tag = parse_tag(tag)?;
+/// The reporter's own words, where there are any.
+pub(crate) fn read_details(details: Option<String>) -> Result<Option<String>, ApiError> {
     let length = details.as_deref().map_or(0, |text| text.chars().count());
     if length > MAX_DETAILS {
         return Err(ApiError::invalid_request(format!(
             "details: it has {length} characters, it takes up to {MAX_DETAILS}"
         )));
     }
-    let report = Report { tag, reason, details: details.filter(|text| !text.trim().is_empty()) };
+    Ok(details.filter(|text| !text.trim().is_empty()))
+}
+
+async fn take(
+    state: &AppState,
+    client: &Client,
+    request: ReportRequest,
+    quotas: &mut Quotas,
+) -> Result<(), ApiError> {
+    let tag = parse_tag(&request.tag_id)?;
+    let report = Report { tag, reason: request.reason, details: read_details(request.details)? };
     let taken = state.reporter.take(report, client.caller(), client.request_id.as_str(), quotas).await;
     taken.map_err(|refusal| of_report(refusal, &state.durable, &client.request_id))
 }

@@ -1,20 +1,23 @@
-//! `POST /t/{tag_id}/report`: the form on a tag's page. Who comes back to that address later is sent to the tag's page.
+//! `POST /t/{tag_id}/report`: the form on the page of a tag, or of a code that is not ours. Whoever comes back to that address later
+//! gets the page.
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::{Redirect, Response};
-use http_edge::{ApiError, ApiForm, ApiPath};
+use axum::response::{IntoResponse, Redirect, Response};
+use http_edge::{ApiError, ApiForm, ApiPath, RequestId};
 use serde::Deserialize;
 use service_kit::parse_tag;
 use utoipa::ToSchema;
 
 use crate::domain::limits::Quotas;
-use crate::domain::report::Reason;
+use crate::domain::report::{CodeReport, Reason, Taken};
 use crate::handlers::caller::Client;
-use crate::handlers::page::{NoticePage, Tone, html};
+use crate::handlers::page::{Link, NoticePage, Tone, html};
 use crate::handlers::problems::Pages;
-use crate::handlers::refusal::with_quotas;
-use crate::handlers::report::take;
+use crate::handlers::refusal::{key_leak, of_report, with_quotas};
+use crate::handlers::report::read_details;
+use crate::handlers::sender::{NotEmbedded, OwnForm};
+use crate::handlers::unproven_page::no_tag_id;
 use crate::state::AppState;
 
 /// The form of the page.
@@ -28,11 +31,11 @@ pub(crate) struct ReportForm {
     details: Option<String>,
 }
 
-/// Takes the page's report.
+/// Takes the page's report. It must come from our own page. A code that is not ours goes into a list for the operator.
 #[utoipa::path(
     post, path = "/t/{tag_id}/report", tag = "scan", operation_id = "report_by_page",
     extensions(("x-ignores-unknown-query" = json!(true))),
-    params(("tag_id" = String, Path, description = "The tag, in any accepted form")),
+    params(("tag_id" = String, Path, description = "The tag, in any accepted form, or whatever was scanned")),
     request_body(content = ReportForm, content_type = "application/x-www-form-urlencoded"),
     responses(
         (status = 202, description = "Taken, as a page", content_type = "text/html", body = String),
@@ -41,27 +44,64 @@ pub(crate) struct ReportForm {
 )]
 pub(crate) async fn report(
     State(state): State<AppState>,
+    _own: OwnForm,
     client: Client,
     tag: Result<ApiPath<String>, ApiError>,
     ApiForm(form): ApiForm<ReportForm>,
 ) -> Response {
-    let tag = tag.map_or_else(|_| String::new(), |ApiPath(text)| text);
     let mut quotas = Quotas::default();
-    // A browser ends the lines of a text area with CR LF and counts each as one character.
-    let details = form.details.map(|text| text.replace("\r\n", "\n"));
-    match take(&state, &client, &tag, form.reason, details, &mut quotas).await {
-        Ok(()) => {
-            let page = NoticePage {
-                tone: Tone::Good,
-                headline: "Report received",
-                advice: "Thank you. The brand finds it in its records. Your address is not kept with it.",
-                note: format!("Reference {}", client.request_id.as_str()),
-                again: Some(&tag),
-            };
-            with_quotas(&quotas, html(StatusCode::ACCEPTED, &page))
-        }
+    let code = tag.map_or_else(|_| String::new(), |ApiPath(text)| text);
+    match take(&state, &client, &code, form, &mut quotas).await {
+        Ok(taken) => with_quotas(&quotas, received(&code, taken, &client.request_id)),
         Err(error) => with_quotas(&quotas, error),
     }
+}
+
+async fn take(
+    state: &AppState,
+    client: &Client,
+    code: &str,
+    form: ReportForm,
+    quotas: &mut Quotas,
+) -> Result<Taken, ApiError> {
+    let tag = match parse_tag(code) {
+        Ok(tag) => Some(tag),
+        // An address that is no text names no code either.
+        Err(error) if code.is_empty() => return Err(error),
+        Err(_) => None,
+    };
+    // A browser ends the lines of a text area with CR LF and counts each as one character.
+    let details = read_details(form.details.map(|text| text.replace("\r\n", "\n")))?;
+    let report = CodeReport { code, tag, reason: form.reason, details };
+    let taken = state.reporter.take_any(report, client.caller(), client.request_id.as_str(), quotas).await;
+    let taken = taken.map_err(|refusal| of_report(refusal, &state.durable, &client.request_id))?;
+    if taken == (Taken::Unproven { key_leak: true }) {
+        key_leak(&state.durable, &client.request_id);
+    }
+    Ok(taken)
+}
+
+fn received(code: &str, taken: Taken, request_id: &RequestId) -> Response {
+    let (advice, next) = match taken {
+        Taken::ByBrand => (
+            "Thank you. The brand finds it in its records. Your address is not kept with it.",
+            Some(Link { href: format!("/t/{code}"), text: "Check this tag again" }),
+        ),
+        Taken::Unproven { .. } => (
+            "Thank you. The code is not one of ours, so no brand gets it by itself; whoever runs this service finds it in a list. Your address is not kept with it.",
+            None,
+        ),
+    };
+    let page = NoticePage {
+        tone: Tone::Good,
+        headline: "Report received",
+        advice,
+        wait: None,
+        next,
+        detail: None,
+        reference: request_id.as_str(),
+    };
+    html(StatusCode::ACCEPTED, &page)
 }
 
 /// Leads to the tag's page, on which the form is.
@@ -74,7 +114,15 @@ pub(crate) async fn report(
         (status = "4XX", description = "Not an id, as a page", content_type = "text/html", body = String),
     )
 )]
-pub(crate) async fn find(tag: Result<ApiPath<String>, ApiError>) -> Result<Redirect, ApiError> {
-    let tag = parse_tag(&tag.map_or_else(|_| String::new(), |ApiPath(text)| text))?;
-    Ok(Redirect::to(&format!("/t/{tag}")))
+pub(crate) async fn find(
+    _page: NotEmbedded,
+    request_id: RequestId,
+    tag: Result<ApiPath<String>, ApiError>,
+) -> Response {
+    let code = tag.map_or_else(|_| String::new(), |ApiPath(text)| text);
+    match parse_tag(&code) {
+        Ok(tag) => Redirect::to(&format!("/t/{tag}")).into_response(),
+        Err(error) if code.is_empty() => error.into_response(),
+        Err(_) => no_tag_id(&code, &request_id),
+    }
 }

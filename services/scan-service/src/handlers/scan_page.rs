@@ -4,42 +4,65 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use catalog::Lifecycle;
+use catalog::{Lifecycle, Withdrawal};
 use http_edge::{ApiError, ApiPath};
 use time::OffsetDateTime;
 
 use crate::domain::issuers::IssuerAnswer;
-use crate::domain::risk::{RiskFactor, RiskLevel};
 use crate::domain::scan::Scanned;
 use crate::domain::verdict::Verdict;
 use crate::handlers::caller::Client;
-use crate::handlers::page::{Tone, html};
+use crate::handlers::page::{FormPart, Tone, html, isolated};
 use crate::handlers::problems::Pages;
 use crate::handlers::refusal::{of_scan, with_quotas};
 use crate::handlers::scan::{read_tag, scanned};
+use crate::handlers::unproven_page::{no_such_tag, no_tag_id};
+use crate::handlers::verdict_words::{factor_in_words, issued, judged, level_name, minute, scans_in_words};
 use crate::state::AppState;
 
 #[derive(Template)]
 #[template(path = "verdict.html")]
 struct VerdictPage<'a> {
+    title: String,
     tone: Tone,
     headline: &'static str,
     advice: String,
+    word: Option<BrandWord>,
     brand: &'a str,
     issuer: &'a IssuerAnswer,
+    /// In whose name the page speaks: the brand's, where the issuer has it.
+    speaker: &'a str,
     name: &'a str,
     gtin: Option<&'a str>,
     label: Option<&'a str>,
     manufactured: Option<String>,
-    first_scan: Option<String>,
-    scan_count: u32,
-    counted: bool,
+    expiry: Option<Expiry>,
+    first_scan: String,
+    scans: String,
     seen_by_others: bool,
-    risk_level: &'static str,
-    risk_score: u8,
-    reasons: Vec<&'static str>,
-    tag: String,
+    risk: Option<RiskPart>,
+    tag: &'a str,
     verification: String,
+    form: FormPart<'a>,
+}
+
+/// Why the brand took the tag or its batch back, in its own words.
+struct BrandWord {
+    reason: String,
+    since: String,
+}
+
+/// Until when the batch is valid.
+struct Expiry {
+    label: &'static str,
+    date: String,
+}
+
+/// Shown where the verdict leaves it open whether to trust the item: beside "not valid" a low risk would be a contradiction.
+struct RiskPart {
+    level: &'static str,
+    score: u8,
+    reasons: Vec<&'static str>,
 }
 
 /// Shows a tag as a page.
@@ -60,111 +83,82 @@ pub(crate) async fn show(
     let text = tag.map_or_else(|_| String::new(), |ApiPath(text)| text);
     let tag = match read_tag(&state, &text) {
         Ok(tag) => tag,
-        Err(problem) => return problem.into_response(),
+        Err(problem) if text.is_empty() => return problem.into_response(),
+        Err(_) => return no_tag_id(&text, &client.request_id),
     };
     let Scanned { outcome, quotas } = scanned(&state, &client, tag).await;
-    match outcome {
-        Ok(verdict) => with_quotas(&quotas, html(StatusCode::OK, &verdict_page(&verdict))),
-        Err(refusal) => with_quotas(&quotas, of_scan(refusal, &state.durable, &client.request_id)),
+    let verdict = match outcome {
+        Ok(verdict) => verdict,
+        Err(refusal) => {
+            return match of_scan(refusal, &state.durable, &client.request_id) {
+                ApiError::TagNotFound => {
+                    with_quotas(&quotas, no_such_tag(&tag.to_string(), &client.request_id))
+                }
+                error => with_quotas(&quotas, error),
+            };
+        }
+    };
+    let withdrawal = withdrawal(&state, &verdict).await;
+    let tag = verdict.tag.to_string();
+    with_quotas(&quotas, html(StatusCode::OK, &verdict_page(&verdict, &tag, withdrawal)))
+}
+
+/// Why and when what is revoked or recalled was taken back. The reason of one tag's revocation is kept apart from the batch, and asked
+/// for here; where it cannot be read the verdict stands without it.
+async fn withdrawal(state: &AppState, verdict: &Verdict) -> Option<Withdrawal> {
+    let batch = &verdict.facts.batch.value;
+    match verdict.lifecycle {
+        Lifecycle::Recalled => batch.recalled.clone(),
+        Lifecycle::Revoked if batch.revoked.is_some() => batch.revoked.clone(),
+        Lifecycle::Revoked => state.scanner.revocation_of(&verdict.tag).await,
+        Lifecycle::Active | Lifecycle::Expired | Lifecycle::KeyRevoked => None,
     }
 }
 
-fn verdict_page(verdict: &Verdict) -> VerdictPage<'_> {
+fn verdict_page<'a>(verdict: &'a Verdict, tag: &'a str, withdrawal: Option<Withdrawal>) -> VerdictPage<'a> {
     let (batch, product) = (&verdict.facts.batch.value, &verdict.facts.product.value);
     let superseded = verdict.risk.factors.iter().any(|factor| factor.name == "superseded_key");
+    let speaker = if verdict.issuer.verified { &product.brand } else { &verdict.issuer.name };
     let (tone, headline, advice) = issued(&verdict.issuer, judged(verdict, superseded));
     VerdictPage {
+        title: format!("{headline} · {} {}", isolated(&product.brand), isolated(&product.name)),
         tone,
         headline,
         advice,
+        word: withdrawal.map(|withdrawal| word_of(verdict.lifecycle, withdrawal)),
         brand: &product.brand,
         issuer: &verdict.issuer,
+        speaker,
         name: &product.name,
         gtin: product.gtin.as_deref(),
         label: batch.label.as_deref(),
         manufactured: batch.manufactured_at.map(|at| at.date().to_string()),
-        first_scan: verdict.first_scan_at.map(minute),
-        scan_count: verdict.scan_count,
-        counted: verdict.counted,
+        expiry: batch.expires_at.map(|at| expiry(verdict.lifecycle, at)),
+        first_scan: verdict.first_scan_at.map_or_else(|| "never".to_owned(), minute),
+        scans: scans_in_words(verdict),
         seen_by_others: verdict.seen_by_others,
-        risk_level: level_name(verdict.risk.level),
-        risk_score: verdict.risk.score,
-        reasons: verdict.risk.factors.iter().map(in_words).collect(),
-        tag: verdict.tag.to_string(),
+        risk: verdict.is_valid().then(|| RiskPart {
+            level: level_name(verdict.risk.level),
+            score: verdict.risk.score,
+            reasons: verdict.risk.factors.iter().map(factor_in_words).collect(),
+        }),
+        tag,
         verification: verdict.verification_id.to_string(),
+        form: FormPart {
+            code: tag,
+            summary: "Something wrong? Report it",
+            question: "Anything that helps (optional)",
+            brand: Some(speaker),
+        },
     }
 }
 
-/// The verdict of a tag whose brand may not be verified: then nothing is said in the brand's name, and nothing is green.
-fn issued(
-    issuer: &IssuerAnswer,
-    (tone, headline, advice): (Tone, &'static str, &'static str),
-) -> (Tone, &'static str, String) {
-    match tone {
-        _ if issuer.verified => (tone, headline, advice.to_owned()),
-        Tone::Good => (
-            Tone::Warn,
-            "Genuine code, brand not verified",
-            "The issuer named below made this code. Nobody has verified that the brand is theirs.".to_owned(),
-        ),
-        _ => (tone, headline, advice.replace("The brand", "The issuer").replace("the brand", "the issuer")),
-    }
+fn word_of(lifecycle: Lifecycle, withdrawal: Withdrawal) -> BrandWord {
+    let what = if lifecycle == Lifecycle::Recalled { "Recalled" } else { "Withdrawn" };
+    BrandWord { reason: withdrawal.reason, since: format!("{what} on {}", withdrawal.at.date()) }
 }
 
-fn judged(verdict: &Verdict, superseded: bool) -> (Tone, &'static str, &'static str) {
-    match (verdict.lifecycle, verdict.risk.level) {
-        (Lifecycle::Active, _) if superseded => (
-            Tone::Warn,
-            "Genuine code, look closely",
-            "The brand made this code, but codes of its kind can by now be copied by others. Compare the item itself.",
-        ),
-        // Many scans by this caller alone are reloads, not a copy.
-        (Lifecycle::Active, risk) if risk == RiskLevel::Low || !verdict.seen_by_others => {
-            (Tone::Good, "Genuine", "This tag was made by the brand.")
-        }
-        (Lifecycle::Active, _) => (
-            Tone::Warn,
-            "Genuine code, look closely",
-            "The brand made this code, but it is scanned more than one item should be. It may have been copied.",
-        ),
-        (Lifecycle::Revoked, _) => {
-            (Tone::Bad, "Not valid any more", "The brand has withdrawn this tag. Do not trust the item.")
-        }
-        (Lifecycle::Recalled, _) => (
-            Tone::Warn,
-            "Recalled",
-            "The brand calls this batch back. Do not use the item; ask the brand or the shop.",
-        ),
-        (Lifecycle::KeyRevoked, _) => (
-            Tone::Bad,
-            "Cannot be trusted",
-            "This code was made at a time when others could make such codes too. Do not trust the item; ask the brand.",
-        ),
-        (Lifecycle::Expired, _) => {
-            (Tone::Warn, "Expired", "The tag was made by the brand, but its time is over.")
-        }
-    }
-}
-
-fn level_name(level: RiskLevel) -> &'static str {
-    match level {
-        RiskLevel::Low => "low",
-        RiskLevel::Medium => "medium",
-        RiskLevel::High => "high",
-    }
-}
-
-fn in_words(factor: &RiskFactor) -> &'static str {
-    match factor.name {
-        "superseded_key" => "the brand has given up the key that this code was made with",
-        "rapid_scans" => "scanned several times within half a minute",
-        "high_frequency" => "scanned many times within a minute",
-        "unusual_repetition" => "scanned ten times or more in all",
-        _ => "asked for by a program rather than a browser",
-    }
-}
-
-/// To the minute, UTC: what a person reads.
-fn minute(at: OffsetDateTime) -> String {
-    format!("{} {:02}:{:02} UTC", at.date(), at.hour(), at.minute())
+fn expiry(lifecycle: Lifecycle, at: OffsetDateTime) -> Expiry {
+    let label = if lifecycle == Lifecycle::Expired { "Expired on" } else { "Expires on" };
+    Expiry { label, date: at.date().to_string() }
 }

@@ -235,6 +235,9 @@ async fn the_api_describes_exactly_its_routes() {
         }
     }
     let expected = [
+        "get /",
+        "get /favicon.ico",
+        "get /robots.txt",
         "get /v1/scan",
         "post /v1/scan",
         "get /v1/scan/{tag_id}",

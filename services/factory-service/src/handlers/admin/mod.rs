@@ -8,3 +8,4 @@ pub(crate) mod keyring;
 pub(crate) mod keyring_answer;
 pub(crate) mod tenant;
 pub(crate) mod tenants;
+pub(crate) mod unproven_reports;

@@ -1,0 +1,34 @@
+//! Reports of codes that are not ours, which consumers send by the scan-service's page.
+
+use audit_chain::Details;
+use catalog::{Page, UnprovenReport};
+use uuid::Uuid;
+
+use crate::domain::identity::Caller;
+use crate::domain::refusal::Refusal;
+use crate::domain::store::Store;
+
+/// The list of such reports. They belong to no tenant.
+pub(crate) struct Unproven {
+    store: Store,
+}
+
+impl Unproven {
+    pub(crate) fn new(store: Store) -> Self {
+        Self { store }
+    }
+
+    /// One page, the oldest first. Looking is an event.
+    pub(crate) async fn list(
+        &self,
+        caller: &Caller,
+        after: Option<Uuid>,
+        limit: usize,
+    ) -> Result<Page<UnprovenReport>, Refusal> {
+        let reading = self.store.catalog().unproven_reports(after, limit, self.store.now());
+        let page = self.store.read(reading).await?;
+        let event = caller.event("unproven_report.listed", "unproven-report/*".to_owned(), Details::new());
+        self.store.note(event).await?;
+        Ok(page)
+    }
+}

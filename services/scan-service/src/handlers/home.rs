@@ -1,0 +1,46 @@
+//! `GET /`, `/favicon.ico` and `/robots.txt`: what a person, a browser and a crawler ask for without a tag.
+
+use askama::Template;
+use axum::http::StatusCode;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+
+use crate::handlers::page::html;
+
+const ICON: &[u8] = include_bytes!("../../assets/favicon.ico");
+const ROBOTS: &str = include_str!("../../assets/robots.txt");
+/// A day: neither changes but with a new version.
+const CACHEABLE: &str = "public, max-age=86400";
+
+#[derive(Template)]
+#[template(path = "home.html")]
+struct HomePage {
+    version: &'static str,
+}
+
+/// Says what this service is, and where its documentation is.
+#[utoipa::path(
+    get, path = "/", tag = "operation", operation_id = "show_home", security(()),
+    responses((status = 200, description = "What this is, as a page", content_type = "text/html", body = String))
+)]
+pub(crate) async fn home() -> Response {
+    html(StatusCode::OK, &HomePage { version: env!("CARGO_PKG_VERSION") })
+}
+
+/// The icon that browsers show beside the address.
+#[utoipa::path(
+    get, path = "/favicon.ico", tag = "operation", operation_id = "show_icon", security(()),
+    responses((status = 200, description = "An icon; cacheable", content_type = "image/x-icon", body = Vec<u8>))
+)]
+pub(crate) async fn icon() -> Response {
+    ([(CONTENT_TYPE, "image/x-icon"), (CACHE_CONTROL, CACHEABLE)], ICON).into_response()
+}
+
+/// What crawlers may fetch.
+#[utoipa::path(
+    get, path = "/robots.txt", tag = "operation", operation_id = "show_robots", security(()),
+    responses((status = 200, description = "RFC 9309; cacheable", content_type = "text/plain", body = String))
+)]
+pub(crate) async fn robots() -> Response {
+    ([(CONTENT_TYPE, "text/plain; charset=utf-8"), (CACHE_CONTROL, CACHEABLE)], ROBOTS).into_response()
+}
