@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The tag's page in a real browser: opened as a phone would, photographed, and looked at for what must be on it.
+# The pages in a real browser: opened as a phone would, photographed, and held to what a consumer needs of them.
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 # shellcheck source-path=SCRIPTDIR source=stack_lib.sh
@@ -9,13 +9,18 @@ usage() {
   cat <<'HELP'
 Usage: ./scripts/page_test.sh [--release] [--keep DIR]
 
-Starts a private Redis and both services on free ports, mints a batch, and opens the page of a tag in headless Chromium: genuine,
-scanned too often, recalled, revoked, forged, no tag at all, and after a report. Each page must show its verdict and need no script. Installs
-Chromium if there is none.
+Starts a private Redis and both services on free ports, mints batches, and opens every kind of page in headless Chromium: genuine, with long
+names and names from right to left, scanned too often, recalled, revoked, expired, forged, no tag at all, too many checks, unavailable, and the address
+without a tag. Each is looked at in a window of 320 px with text of 100 % and of 200 %, and in one of 1280 px, in the light and the dark scheme:
 
-The pictures are for looking at. NAME.png is the page as the service sends it, in a window of 500 px, the narrowest that Chromium opens;
-NAME.phone.png is the same HTML in a frame as wide as a small phone (360 px). The page after a report is the answer to a form that curl
-sends, so it has the second picture only.
+  - it shows its verdict, and not what contradicts it; it holds no script
+  - nothing is cut or sticks out, and no text stands one letter per line
+  - axe-core finds no violation, and no contrast below 4.5:1 whatever the size of the text
+
+Then the forms of our pages are sent, "Try again" is pressed, and pages of another origin try to scan and to report in the visitor's name.
+
+The pictures are for looking at: NAME.WIDTH.TEXT.SCHEME.png. Installs Chromium, Node.js and npm if they are missing, and what
+scripts/page_test/package-lock.json names, below target.
 
   --release    build and run the optimised binaries (the default is the debug build)
   --keep DIR   leave the screenshots there (default: target/pages)
@@ -39,89 +44,116 @@ while (($# > 0)); do
   shift
 done
 
-# Chromium lays a window out no narrower than 500 px, whatever size it is given; a frame can be as narrow as a phone.
-WIDTH=500
-PHONE=360
-HEIGHT=1100
+DRIVER="$TARGET_DIR/page_test"
 
 need_browser() {
-  for BROWSER in chromium chromium-browser google-chrome; do have "$BROWSER" && return 0; done
-  install_package chromium chromium chromium chromium chromium || true
-  hash -r
-  for BROWSER in chromium chromium-browser; do have "$BROWSER" && return 0; done
-  die "Chromium is missing and could not be installed: install it, or run this as root or as a user with sudo"
+  for BROWSER in chromium chromium-browser google-chrome; do have "$BROWSER" && break; done
+  if ! have "$BROWSER"; then
+    install_package chromium chromium chromium chromium chromium || true
+    hash -r
+    for BROWSER in chromium chromium-browser; do have "$BROWSER" && break; done
+  fi
+  have "$BROWSER" || die "Chromium is missing and could not be installed: install it, or run this as root or as a user with sudo"
+  BROWSER="$(command -v "$BROWSER")"
 }
 
-browse() { # arguments...
-  timeout 60 "$BROWSER" --headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking \
-    --disable-component-update --disable-sync --disable-extensions --user-data-dir="$WORK/browser" "$@" 2>>"$WORK/browser.log"
+need_driver() {
+  need node nodejs nodejs nodejs nodejs node
+  need npm npm npm npm npm node
+  mkdir -p "$DRIVER"
+  cp scripts/page_test/check.mjs "$DRIVER/"
+  cmp -s scripts/page_test/package-lock.json "$DRIVER/package-lock.json" && [[ -d "$DRIVER/node_modules" ]] && return 0
+  cp scripts/page_test/package.json scripts/page_test/package-lock.json "$DRIVER/"
+  (cd "$DRIVER" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error) ||
+    die "npm could not install what scripts/page_test/package-lock.json names"
 }
 
-picture() { # file name, address
-  rm -f "$PICTURES/$1"
-  browse --hide-scrollbars --window-size="$WIDTH,$HEIGHT" --screenshot="$PICTURES/$1" "$2" >/dev/null
-  [[ -s "$PICTURES/$1" ]] || die "$1: no picture was taken"
-  PICTURE_COUNT=$((PICTURE_COUNT + 1))
-}
-
-must_show() { # name, HTML, text that must be on it
-  [[ "$2" == *"$3"* ]] || die "$1: '$3' is not on the page"
-  [[ "$2" != *"<script"* ]] || die "$1: the page holds a script"
-  PAGE_COUNT=$((PAGE_COUNT + 1))
-}
-
-# A page of the service does not let itself be framed, so what is framed is a copy of its HTML.
-phone_picture() { # name, HTML
-  printf '%s' "$2" >"$WORK/$1.html"
-  printf '<!doctype html><body style="margin:0"><iframe src="%s.html" style="border:0;width:%spx;height:%spx"></iframe>' \
-    "$1" "$PHONE" "$HEIGHT" >"$WORK/$1.frame.html"
-  picture "$1.phone.png" "file://$WORK/$1.frame.html"
-}
-
-# Opens a page for its text, for its picture, and once more in the width of a phone.
-look() { # name, path, text that must be on it
-  local name="$1" url="$SCAN_URL$2" text="$3" dom
-  dom="$(browse --dump-dom "$url")" || die "$name: the browser failed; the end of its log: $(tail -n 3 "$WORK/browser.log")"
-  must_show "$name" "$dom" "$text"
-  picture "$name.png" "$url"
-  phone_picture "$name" "$dom"
-  say "  $name: '$text'"
-}
-
-scan_times() { # path, times
+scan_times() { # path, times, address
   local i
-  for ((i = 0; i < $2; i++)); do curl -sS -m 5 -o /dev/null -A Mozilla/5.0 "$SCAN_URL$1"; done
+  for ((i = 0; i < $2; i++)); do curl -sS -m 5 -o /dev/null -A Mozilla/5.0 -H "X-Forwarded-For: $3" "$SCAN_URL$1"; done
+}
+
+flush_redis() {
+  local port="${REDIS_URL##*:}" reply=''
+  exec 3<>"/dev/tcp/127.0.0.1/$port"
+  printf 'FLUSHALL\r\n' >&3
+  IFS= read -r -t 5 -u 3 reply || true
+  exec 3>&- 3<&-
+  [[ "$reply" == +OK* ]] || die "the private Redis did not forget: $reply"
+}
+
+# A batch of ten tags; sets BATCH and the array TAGS.
+mint() { # product as JSON, further members of the batch
+  local product
+  product="$(factory POST /v1/products "$1" | json_string id)"
+  BATCH="$(factory POST /v1/batches "{\"product_id\":\"$product\",\"size\":10$2}" | json_string id)"
+  mapfile -t TAGS < <(factory GET "/v1/batches/$BATCH/tags?format=csv" | sed 1d | tr -d '\r' | cut -d, -f3)
+  ((${#TAGS[@]} == 10)) || die "the export held ${#TAGS[@]} tags, not 10"
+}
+
+PAGES=''
+look() { # name, path, status, text that must be on it, [JSON array of what must not be], [address]
+  PAGES+="${PAGES:+,}{\"name\":\"$1\",\"path\":\"$2\",\"status\":$3,\"text\":\"$4\",\"without\":${5:-[]},\"address\":\"${6:-192.0.2.1}\"}"
+}
+
+check() { # retries, forms, foreign
+  printf '{"scan":"%s","pictures":"%s","browser":"%s","pages":[%s],"retries":[%s],"forms":[%s],"foreign":%s}' \
+    "$SCAN_URL" "$PICTURES" "$BROWSER" "$PAGES" "$1" "$2" "$3" >"$WORK/plan.json"
+  PAGES=''
+  timeout 600 node "$DRIVER/check.mjs" "$WORK/plan.json" || die "the pages are not as they must be; see above, and the pictures in $PICTURES"
 }
 
 pages() {
-  local answer product batch tags
-  answer="$(factory POST /v1/products '{"name":"Sérum Éclat 30 ml <b>édition</b>","brand":"Maison Exemple","gtin":"4006381333931"}')"
-  product="$(json_string id <<<"$answer")"
-  answer="$(factory POST /v1/batches "{\"product_id\":\"$product\",\"size\":100,\"label\":\"Spring 2026\",\"manufactured_at\":\"2026-02-16T00:00:00Z\"}")"
-  batch="$(json_string id <<<"$answer")"
-  mapfile -t tags < <(factory GET "/v1/batches/$batch/tags?format=csv&limit=5" | sed 1d | tr -d '\r' | cut -d, -f3)
-  ((${#tags[@]} == 5)) || die "the export held ${#tags[@]} tags, not 5"
+  local forged='/t/45WJFC7QGJG00VSKRCWBK9GR0R' limited='192.0.2.9' no_risk='["Risk","of 100"]'
+  mint '{"name":"Sérum Éclat 30 ml <b>édition</b>","brand":"Maison Exemple","gtin":"4006381333931"}' \
+    ',"label":"Spring 2026","manufactured_at":"2026-02-16T00:00:00Z","expires_at":"2031-05-01T00:00:00Z"'
+  local first=("${TAGS[@]}") recalled="$BATCH"
+  look genuine "/t/${first[0]}" 200 'Genuine' '["Recalled"]'
+  scan_times "/t/${first[1]}" 12 192.0.2.2
+  look often "/t/${first[1]}" 200 'look closely'
+  factory POST "/v1/tags/${first[2]}/revoke" '{"reason":"Stolen from a lorry near Lyon in October."}' >/dev/null
+  look revoked "/t/${first[2]}" 200 'Stolen from a lorry' "$no_risk"
+  mint '{"name":"Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaftsuhr","brand":"Uhrenmanufaktur Unaussprechlichkeitsgesellschaft"}' \
+    ',"label":"Los-2026-11-25/Nordrhein-Westfalen/Sonderedition/0001"'
+  look long_names "/t/${TAGS[0]}" 200 'Donaudampf'
+  mint '{"name":"קרם פנים (30 ml)","brand":"مثال للتجميل"}' ',"label":"דגם (א)"'
+  look right_to_left "/t/${TAGS[0]}" 200 'Genuine'
+  factory POST "/v1/batches/$BATCH/recall" '{"reason":"قد يحتوي المنتج على زجاج (30 ml)."}' >/dev/null
+  look right_to_left_recalled "/t/${TAGS[1]}" 200 'Recalled' "$no_risk"
+  look forged "$forged" 404 'What to look at' "$no_risk"
+  look no_tag '/t/nonsense%20%3Cb%3E' 400 'Not a VokeTag' "$no_risk"
+  look nothing_here '/t/a/b' 404 'Nothing here'
+  look home / 200 'VokeTag'
+  scan_times "/t/${first[3]}" 31 "$limited"
+  look limited "/t/${first[3]}" 429 'You can try again in' '[]' "$limited"
+  look form_unread "/t/nonsense/report" 400 'Not a VokeTag'
+  local foreign_port allowed_retry forms
+  foreign_port="$(free_port "$((ALLOWED_PORT + 1))")"
+  allowed_retry="{\"name\":\"limited\",\"path\":\"/t/${first[3]}\",\"address\":\"$limited\"}"
+  forms="{\"name\":\"reported\",\"path\":\"/t/${first[0]}\",\"text\":\"The brand finds it\"}"
+  forms+=",{\"name\":\"reported_forged\",\"path\":\"$forged\",\"text\":\"not one of ours\"}"
+  forms+=",{\"name\":\"reported_no_tag\",\"path\":\"/t/no%20tag\",\"text\":\"not one of ours\"}"
+  check "$allowed_retry" "$forms" "{\"tag\":\"${first[4]}\",\"port\":$foreign_port,\"allowedPort\":$ALLOWED_PORT}"
 
-  look genuine "/t/${tags[0]}" Genuine
-  scan_times "/t/${tags[1]}" 12
-  look often "/t/${tags[1]}" 'look closely'
-  factory POST "/v1/tags/${tags[2]}/revoke" '{"reason":"stolen"}' >/dev/null
-  look revoked "/t/${tags[2]}" 'Not valid any more'
-  look forged "/t/45WJFC7QGJG00VSKRCWBK9GR0R" 'Not a genuine tag'
-  look no_tag "/t/nonsense" 'Not a VokeTag'
-  answer="$(curl -sS -m 5 --data-urlencode reason=counterfeit --data-urlencode 'details=The cap is loose.' "$SCAN_URL/t/${tags[0]}/report")"
-  must_show reported "$answer" 'Report received'
-  phone_picture reported "$answer"
-  say "  reported: 'Report received'"
-  factory GET '/v1/audit/events?limit=100' | grep -q 'report.received' || die "the report is not in the audit trail"
-  factory POST "/v1/batches/$batch/recall" '{"reason":"contaminated"}' >/dev/null
-  look recalled "/t/${tags[0]}" Recalled
+  local events listed
+  events="$(factory GET '/v1/audit/events?limit=100' | grep -o '"report.received"' | wc -l)"
+  ((events == 2)) || die "$events reports are in the audit trail, not 2: that of our form and that of the named origin"
+  listed="$(factory GET /v1/admin/unproven-reports | grep -o '"code":' | wc -l)"
+  ((listed == 2)) || die "$listed reports of codes that are not ours are listed, not 2"
+
+  factory POST "/v1/batches/$recalled/recall" '{"reason":"Glass splinters were found in some lids. Bring the item back to the shop."}' >/dev/null
+  look recalled "/t/${first[0]}" 200 'Glass splinters' "$no_risk"
+  check '' '' null
+  flush_redis
+  look unavailable "/t/${first[0]}" 503 'You can try again in'
+  check "{\"name\":\"unavailable\",\"path\":\"/t/${first[0]}\",\"address\":\"192.0.2.1\"}" '' null
 }
 
 need_rust
 need_curl
 need_redis_server
 need_browser
+need_driver
 step "Building"
 if [[ "$BUILT" == release ]]; then
   build_optimised
@@ -129,10 +161,12 @@ else
   cargo build --locked --bin scan-service --bin factory-service
 fi
 mkdir -p "$PICTURES"
+rm -f "$PICTURES"/*.png
 step "Starting"
-RATE_LIMIT_IP_PER_MINUTE=1000 start_private "$BUILT"
+ALLOWED_PORT="$(free_port 28280)"
+# A new region has half of it.
+RATE_LIMIT_IP_PER_MINUTE=60 REPORT_CORS_ORIGINS="http://localhost:$ALLOWED_PORT" start_private "$BUILT"
 step "Pages"
-PAGE_COUNT=0 PICTURE_COUNT=0
 pages
 step "Summary of page_test.sh, $SECONDS s in all"
-say "$PAGE_COUNT pages show what they must; $PICTURE_COUNT pictures are in $PICTURES"
+say "every page is as it must be; the pictures are in $PICTURES"

@@ -39,6 +39,11 @@ fn in_words(problem: &Problem) -> (Tone, &'static str, &'static str) {
             "Not a VokeTag",
             "This is not a tag's address. Scan the code again, and make sure it is whole and clean.",
         ),
+        ("rate-limited", _) if problem.title() == "Too many reports" => (
+            Tone::Calm,
+            "Reported often today",
+            "This tag was reported as often as is taken in a day. The brand has those reports.",
+        ),
         ("rate-limited", _) => (
             Tone::Calm,
             "Too many checks",

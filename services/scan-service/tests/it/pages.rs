@@ -255,15 +255,17 @@ async fn every_stored_or_sent_text_is_isolated_for_its_direction() {
         "<bdi class=\"name\">קרם\u{202E} 30 ml</bdi>",
         "<bdi>דגם (א)</bdi>",
         "<blockquote dir=\"auto\">زجاج</blockquote>",
-        "What <bdi>مثال</bdi> says",
-        "Send report to <bdi>مثال</bdi>",
+        // Nobody has verified that brand, so that the issuer speaks.
+        "<dt>Issued by</dt><dd><bdi>Acme Ltd</bdi></dd>",
+        "What <bdi>Acme Ltd</bdi> says",
+        "Send report to <bdi>Acme Ltd</bdi>",
         "<textarea id=\"details\" name=\"details\" maxlength=\"1000\" dir=\"auto\">",
     ] {
         assert!(page.contains(isolated), "{isolated} is not in {page}");
     }
     // Nowhere else.
     let body = between(&page, "<body>", "</body>");
-    assert_eq!(body.matches("مثال").count(), 3, "{body}");
+    assert_eq!((body.matches("مثال").count(), body.matches("Acme").count()), (1, 3), "{body}");
     assert_eq!((body.matches("קרם").count(), body.matches("דגם").count()), (1, 1), "{body}");
     let none = app.get("/t/%D7%A9%D7%9C%D7%95%D7%9D%20x").await;
     none.assert_page(400);
