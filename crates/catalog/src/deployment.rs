@@ -5,7 +5,7 @@
 //! a new beginning. Only a factory with [`Init::Auto`] may make a record, and only in a Redis that holds nothing of VokeTag's.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock, OnceLock};
+use std::sync::{Arc, LazyLock};
 
 use audit_chain::Check;
 use parking_lot::Mutex;
@@ -41,6 +41,7 @@ pub enum DeploymentError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deployment {
     id: String,
+    generation: u64,
     prefix: String,
     created_ms: u64,
 }
@@ -48,7 +49,17 @@ pub struct Deployment {
 impl Deployment {
     pub(crate) fn of(record: &DeploymentRecord) -> Self {
         let created_ms = u64::try_from(record.created_at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
-        Self { prefix: format!("{{\"id\":\"{}\"", record.id), id: record.id.clone(), created_ms }
+        // As the record is written: what follows the id tells generation 0 from all others.
+        let generation = match record.restore_generation {
+            0 => String::new(),
+            later => format!("\"restore_generation\":{later},"),
+        };
+        Self {
+            prefix: format!("{{\"id\":\"{}\",{generation}\"audit_origin\":", record.id),
+            generation: record.restore_generation,
+            id: record.id.clone(),
+            created_ms,
+        }
     }
 
     /// The random id, 32 hex digits.
@@ -63,7 +74,14 @@ impl Deployment {
         self.created_ms
     }
 
-    /// The bytes with which the stored record begins as long as it is this deployment's.
+    /// The restore generation, 0 unless an operator accepted a restored state: see `factory-service restore accept`. A process takes a lower
+    /// audit head than it has seen only in a higher generation.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The bytes with which the stored record begins as long as it is this deployment's, in this generation.
     #[must_use]
     pub fn prefix(&self) -> &str {
         &self.prefix
@@ -94,7 +112,10 @@ pub struct DeploymentGate {
     pool: RedisPool,
     expectation: Expectation,
     init: Mutex<Init>,
-    seen: OnceLock<Deployment>,
+    /// One for each restore generation that was seen, the latest last. Those before it are kept, since callers may hold them.
+    seen: boxcar::Vec<Deployment>,
+    /// Held while one is added.
+    following: Mutex<()>,
     trouble: Mutex<Option<String>>,
     lost: AtomicBool,
     audit_begun: AtomicBool,
@@ -109,14 +130,15 @@ impl DeploymentGate {
     #[must_use]
     pub fn new(pool: RedisPool, expectation: Expectation, init: Init) -> Self {
         let trouble = Mutex::new(Some("the durable Redis has not been read yet".to_owned()));
-        let (init, seen, lost) = (Mutex::new(init), OnceLock::new(), AtomicBool::new(false));
-        Self { pool, expectation, init, seen, trouble, lost, audit_begun: AtomicBool::new(false) }
+        let (init, seen, lost) = (Mutex::new(init), boxcar::Vec::new(), AtomicBool::new(false));
+        let (following, audit_begun) = (Mutex::default(), AtomicBool::new(false));
+        Self { pool, expectation, init, seen, following, trouble, lost, audit_begun }
     }
 
     /// The deployment, if one was ever seen; whether it still stands only a call to Redis can tell.
     #[must_use]
     pub fn seen(&self) -> Option<&Deployment> {
-        self.seen.get()
+        self.seen.iter().last().map(|(_, seen)| seen)
     }
 
     /// Why the gate was closed when it was last looked at.
@@ -174,14 +196,34 @@ impl DeploymentGate {
         if record.audit_begun {
             self.audit_begun.store(true, Ordering::Release);
         }
-        let deployment = self.seen.get_or_init(|| Deployment::of(&record));
-        if deployment.id == record.id {
-            Ok(deployment)
-        } else {
-            Err(DeploymentError::Lost(
-                "the durable Redis holds another deployment than this process has seen".to_owned(),
-            ))
+        self.follow(Deployment::of(&record))
+    }
+
+    /// Takes `found` for the deployment, if it is the one that was seen, in the same restore generation or a later one.
+    fn follow(&self, found: Deployment) -> Result<&Deployment, DeploymentError> {
+        let _turn = self.following.lock();
+        match self.seen() {
+            Some(seen) if seen.id != found.id => {
+                let why = "the durable Redis holds another deployment than this process has seen";
+                return Err(DeploymentError::Lost(why.to_owned()));
+            }
+            Some(seen) if seen.generation > found.generation => {
+                return Err(DeploymentError::Lost(format!(
+                    "rolled back: the deployment record is of restore generation {}, and {} was seen",
+                    found.generation, seen.generation
+                )));
+            }
+            Some(seen) if seen.generation == found.generation => return Ok(seen),
+            Some(_) => {
+                tracing::warn!(
+                    generation = found.generation,
+                    "an operator accepted a restored state; following it"
+                );
+            }
+            None => {}
         }
+        let place = self.seen.push(found);
+        Ok(&self.seen[place])
     }
 
     /// Whether the record said, when it was last read, that the audit chain has an entry.
@@ -219,7 +261,7 @@ impl DeploymentGate {
 
     async fn make(&self, now: OffsetDateTime) -> Result<StoredDeployment, DeploymentError> {
         let lost = |why: &str| Err(DeploymentError::Lost(why.to_owned()));
-        if self.seen.get().is_some() {
+        if self.seen().is_some() {
             return lost("the deployment record is gone from the durable Redis");
         }
         if *self.init.lock() == Init::Never {
@@ -234,6 +276,7 @@ impl DeploymentGate {
         }
         let record = DeploymentRecord {
             id: hex::encode(ambient::entropy::random_bytes::<16>()),
+            restore_generation: 0,
             audit_origin: self.expectation.audit_origin.clone(),
             created_at: now,
             tag_checks: self

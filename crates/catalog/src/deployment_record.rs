@@ -16,6 +16,10 @@ use crate::keys;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DeploymentRecord {
     pub(crate) id: String,
+    /// How often, as it were, an operator accepted a restored state: it only grows. It stands here so that scripts, which compare the
+    /// record's beginning, compare it too.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) restore_generation: u64,
     pub(crate) audit_origin: String,
     #[serde(with = "rfc3339")]
     pub(crate) created_at: OffsetDateTime,
@@ -30,6 +34,11 @@ pub(crate) struct DeploymentRecord {
     /// Whether what was minted is noted beside every batch record: see [`crate::minted`].
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) minted_noted: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl DeploymentRecord {
@@ -124,6 +133,19 @@ impl StoredDeployment {
     #[must_use]
     pub(crate) fn with_audit(mut self) -> Self {
         self.record.audit_begun = true;
+        self.written()
+    }
+
+    /// The restore generation: see [`crate::Deployment::generation`].
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.record.restore_generation
+    }
+
+    /// The same record in a later restore generation.
+    #[must_use]
+    pub fn with_generation(mut self, generation: u64) -> Self {
+        self.record.restore_generation = self.record.restore_generation.max(generation);
         self.written()
     }
 

@@ -67,6 +67,10 @@ impl KeyringAdmin {
         Self { pool, secrets }
     }
 
+    pub(crate) fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
     /// The keyring record as it stands; `None` where there is none.
     ///
     /// # Errors
@@ -153,10 +157,7 @@ impl KeyringAdmin {
             }
             let live = self.live().await?;
             live.can_work_with(active, entry, stored.revision)?;
-            effect = effect.check(match live.seq {
-                Some(value) => Check::Equals { key: keys::LIVE_SEQ.into(), value },
-                None => Check::Absent { key: keys::LIVE_SEQ.into() },
-            });
+            effect = effect.check(live.unchanged());
         }
         if let Some(amended) = self.amended(deployment, key, what, &moved).await? {
             let (before, after) = amended;

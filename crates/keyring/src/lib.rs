@@ -20,6 +20,7 @@ mod moves;
 mod number;
 mod presence;
 mod record;
+mod restoring;
 pub mod seed;
 mod signer;
 mod signing;
@@ -38,6 +39,7 @@ pub use presence::{LIVES_FOR, Live, Presence, SIGNING_SERVICE};
 pub use record::{
     KeyEntry, KeyState, KeyringRecord, MAX_KEYS, Public, RecordError, Revocation, StoredKeyring,
 };
+pub use restoring::Restoring;
 pub use signer::{CheckpointSigner, SignError, SignedCheckpoint};
 pub use signing::{NotAName, SeedError, SigningKeys, SigningSeed};
 pub use snapshot::{Snapshot, TagState};

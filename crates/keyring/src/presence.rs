@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use audit_chain::Check;
 use redis_pool::{RedisPool, Script};
 use serde::{Deserialize, Serialize};
 
@@ -28,7 +29,7 @@ pub struct Presence {
     pub service: String,
     /// The keyring's revision that it knows.
     pub revision: u32,
-    /// Check values, in hex, of the tag secrets it holds, by epoch: of the epochs that its revision knows.
+    /// Check values, in hex, of the tag secrets it holds, by epoch: of the epochs that its revision knows, and of some that may come next.
     pub tag: BTreeMap<u16, String>,
     /// Verifier keys of the signing secrets it holds, by number.
     pub audit: BTreeMap<u16, String>,
@@ -77,6 +78,14 @@ impl Live {
         };
         let instances = records.into_iter().map(read).collect::<Result<_, _>>()?;
         Ok(Self { seq, instances })
+    }
+
+    /// Holds as long as nobody else has come.
+    pub(crate) fn unchanged(&self) -> Check {
+        match self.seq.clone() {
+            Some(value) => Check::Equals { key: keys::LIVE_SEQ.into(), value },
+            None => Check::Absent { key: keys::LIVE_SEQ.into() },
+        }
     }
 
     /// Whether every instance that must can work with that key, and has heard of it.

@@ -40,6 +40,9 @@ pub const BEAT_JITTER: u16 = 200;
 /// From when on an instance counts as not having heard.
 pub const STALE_AFTER: Duration = Duration::from_secs(10);
 
+/// How many epochs behind the highest one of the keyring an instance says its check value of.
+pub(crate) const NEXT_EPOCHS: u16 = 16;
+
 static LEAVE: LazyLock<Script> =
     LazyLock::new(|| Script::new("keyring-leave", include_str!("lua/leave.lua")));
 static BEAT: LazyLock<Script> = LazyLock::new(|| Script::new("keyring-beat", include_str!("lua/beat.lua")));
@@ -77,6 +80,8 @@ pub enum Standing {
 
 #[derive(Debug)]
 struct Known {
+    /// The deployment's restore generation that it was heard in: what was known in an earlier one is not held against a restored keyring.
+    generation: u64,
     standing: Standing,
     snapshot: Option<Arc<Snapshot>>,
     /// When the last beat that was answered was sent, by the monotonic clock.
@@ -109,7 +114,8 @@ impl KeyringWatch {
         metrics: KeyringMetrics,
     ) -> Self {
         let instance = ambient::uuid_v7(clock.unix_millis());
-        let known = RwLock::new(Known { standing: Standing::NotRead, snapshot: None, heard_at: None });
+        let known =
+            RwLock::new(Known { generation: 0, standing: Standing::NotRead, snapshot: None, heard_at: None });
         Self { pool, clock, secrets, role, instance, metrics, known, beating: tokio::sync::Mutex::new(()) }
     }
 
@@ -195,6 +201,7 @@ impl KeyringWatch {
         deployment: &Deployment,
         announce: bool,
     ) -> Result<Arc<Snapshot>, KeyringError> {
+        self.follow(deployment);
         let before = self.revision();
         let outcome = self.ask_once(deployment, announce).await;
         if self.role.announces.is_some() && outcome.is_ok() && self.revision() != before {
@@ -206,6 +213,15 @@ impl KeyringWatch {
         drop(known);
         self.metrics.show(self.heard_ago(), self.is_stale(), revision);
         outcome
+    }
+
+    /// Forgets what was known in an earlier restore generation.
+    fn follow(&self, deployment: &Deployment) {
+        let mut known = self.known.write();
+        if known.generation < deployment.generation() {
+            let generation = deployment.generation();
+            *known = Known { generation, standing: Standing::NotRead, snapshot: None, heard_at: None };
+        }
     }
 
     fn revision(&self) -> Option<u32> {
@@ -285,9 +301,14 @@ impl KeyringWatch {
 
     fn presence(&self, service: &str, known: Option<&Snapshot>) -> Presence {
         let epochs = known.into_iter().flat_map(|snapshot| &snapshot.record().tag);
+        let epochs: Vec<u16> = epochs.map(|entry| entry.number.get()).collect();
+        // Those that may come next too: a restored state is accepted together with a new epoch, which nobody can be asked about first.
+        let highest = epochs.iter().copied().max().unwrap_or(0);
+        let next = highest + 1..=highest.saturating_add(NEXT_EPOCHS);
+        let epochs = epochs.into_iter().chain(next).filter_map(Epoch::new);
         let check = |epoch: Epoch| self.secrets.tags.check_value(epoch).map(hex::encode);
         let tag: BTreeMap<u16, String> =
-            epochs.filter_map(|entry| Some((entry.number.get(), check(entry.number.epoch())?))).collect();
+            epochs.filter_map(|epoch| Some((epoch.get(), check(epoch)?))).collect();
         let signing = &self.secrets.signing;
         let audit = signing
             .numbers()

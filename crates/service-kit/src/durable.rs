@@ -5,8 +5,8 @@
 //! there an appender, and only then is the keyring listened for. Afterwards every script compares the record itself, so a
 //! wiped Redis is noticed by the very next call.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ambient::{Clock, entropy};
@@ -23,10 +23,12 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 mod keys;
+mod memory;
 mod metrics;
 mod readiness;
 
 pub use self::keys::KeyringSetup;
+use self::memory::Memory;
 pub use self::metrics::DurableMetrics;
 pub use self::readiness::AUDIT_CHAIN;
 use crate::errors;
@@ -65,7 +67,13 @@ pub struct Durable {
     audit_origin: String,
     audit_metrics: AuditMetrics,
     metrics: DurableMetrics,
-    appender: OnceLock<Appender>,
+    /// One for each restore generation, the latest last. Those before it are kept, since callers may hold them; a restore is rare.
+    appenders: boxcar::Vec<(u64, Appender)>,
+    /// Held while one is started.
+    starting: Mutex<()>,
+    memory: Memory,
+    /// Whether the state is lost because it was rolled back.
+    rolled_back: AtomicBool,
     /// Whether the audit head was found lower than, or another than, one seen before.
     head_lost: AtomicBool,
     /// Whether the last look, or a script since, found the state lost; only a look that finds all of it there clears it.
@@ -104,7 +112,10 @@ impl Durable {
             pool,
             audit_metrics,
             metrics,
-            appender: OnceLock::new(),
+            appenders: boxcar::Vec::new(),
+            starting: Mutex::default(),
+            memory: Memory::default(),
+            rolled_back: AtomicBool::new(false),
             head_lost: AtomicBool::new(false),
             lost: AtomicBool::new(false),
             chain_fault: Mutex::default(),
@@ -117,7 +128,7 @@ impl Durable {
 
     /// Looks at the deployment record again and again, and beats for the keyring; ends only with the process.
     pub async fn keep_looking(&self) {
-        tokio::join!(self.keep_beating(), self.keep_looking_at_records());
+        tokio::join!(self.keep_beating(), self.keep_looking_at_records(), self.keep_remembering());
     }
 
     async fn keep_looking_at_records(&self) {
@@ -135,6 +146,7 @@ impl Durable {
     /// See [`DeploymentError`].
     pub async fn look(&self) -> Result<&Deployment, DeploymentError> {
         let found = self.look_at_both().await;
+        self.note_outcome(&found);
         match &found {
             Ok(_) => {
                 self.lost.store(false, Ordering::Release);
@@ -153,7 +165,8 @@ impl Durable {
     /// The record, and then the audit head: an older copy of the same deployment lacks revocations that were acknowledged.
     async fn look_at_both(&self) -> Result<&Deployment, DeploymentError> {
         let deployment = self.gate.look(self.now()).await?;
-        let appender = self.appender.get_or_init(|| self.start_appender(deployment));
+        let known = self.recall(deployment).await?;
+        let appender = self.appender_of(deployment, known.as_ref())?;
         self.ask_permission(appender).await?;
         match appender.log().end().await {
             Ok(end) => {
@@ -171,7 +184,7 @@ impl Durable {
                 if !self.head_lost.swap(true, Ordering::AcqRel) {
                     tracing::error!(%why, "the durable Redis has lost VokeTag's state");
                 }
-                Err(DeploymentError::Lost(why.to_string()))
+                Err(DeploymentError::Lost(self.judged(&why)))
             }
             Err(ReadError::Redis(error)) => Err(DeploymentError::Redis(error)),
             // The head is read without its entries.
@@ -253,7 +266,7 @@ impl Durable {
     /// 503: `state-lost`, or `redis-unavailable` while Redis has not answered yet.
     pub fn deployment(&self) -> Result<&Deployment, ApiError> {
         match self.gate.seen() {
-            Some(_) if self.is_lost() => Err(errors::state_lost()),
+            Some(_) if self.is_lost() => Err(self.lost_error()),
             Some(deployment) => Ok(deployment),
             None => Err(self.closed()),
         }
@@ -265,7 +278,7 @@ impl Durable {
     /// 503 `state-lost` while it is known that the secrets, or something else, are not those of the deployment: genuine ids would be
     /// called forged.
     pub fn can_tell_forged(&self) -> Result<(), ApiError> {
-        if self.is_lost() { Err(errors::state_lost()) } else { Ok(()) }
+        if self.is_lost() { Err(self.lost_error()) } else { Ok(()) }
     }
 
     /// The deployment record, the audit head or the keyring.
@@ -282,7 +295,7 @@ impl Durable {
         if !matches!(*self.permission.lock(), Permission::Granted) {
             return Err(ApiError::RedisUnavailable { retry_after: RETRY_SOON });
         }
-        self.appender.get().ok_or_else(|| self.closed())
+        self.latest().map(|(_, appender)| appender).ok_or_else(|| self.closed())
     }
 
     pub(crate) fn closed(&self) -> ApiError {
@@ -295,7 +308,7 @@ impl Durable {
     /// The audit log, once the deployment was seen: what scripts hold the head against.
     #[must_use]
     pub fn log(&self) -> Option<&AuditLog> {
-        self.appender.get().map(Appender::log)
+        self.latest().map(|(_, appender)| appender.log())
     }
 
     /// Notes a loss that a script found: the next readiness probe says so too.

@@ -6,8 +6,10 @@ use access::LastUse;
 
 use crate::durable::Durable;
 
-/// Takes leave of the keyring, so that no key waits for this instance, and writes down when API keys were last used.
+/// Keeps what was seen in `STATE_DIR`, takes leave of the keyring, so that no key waits for this instance, and writes down when API keys
+/// were last used.
 pub async fn farewell(durable: Arc<Durable>, last_use: LastUse) {
+    durable.keep_state().await;
     durable.leave().await;
     let Ok(deployment) = durable.deployment() else { return };
     if let Err(error) = last_use.flush(durable.pool(), deployment.prefix()).await {

@@ -113,7 +113,8 @@ fn durable(
         seeds: setup.seeds,
         signing: Arc::clone(&settings.signing.keys),
     };
-    Arc::new(Durable::new(pools, expectation, setup.init, Arc::clone(clock), audit, metrics, keys))
+    let durable = Durable::new(pools, expectation, setup.init, Arc::clone(clock), audit, metrics, keys);
+    Arc::new(durable.with_state_dir(settings.deployment.state_dir.clone()))
 }
 
 fn state(settings: &Settings, durable: Arc<Durable>, last_use: LastUse, registry: &mut Registry) -> AppState {

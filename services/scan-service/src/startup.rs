@@ -138,7 +138,8 @@ fn durable(
     let signing = Arc::new(SigningKeys::none(&settings.deployment.audit_origin));
     let keys = KeyringSetup { announce: Some("scan-service"), seeds: None, signing };
     let (clock, metrics) = (Arc::clone(clock), metrics.clone());
-    Arc::new(Durable::new(pools, expectation, Init::Never, clock, audit, metrics, keys))
+    let durable = Durable::new(pools, expectation, Init::Never, clock, audit, metrics, keys);
+    Arc::new(durable.with_state_dir(settings.deployment.state_dir.clone()))
 }
 
 fn layered(

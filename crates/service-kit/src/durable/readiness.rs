@@ -78,7 +78,9 @@ impl Durable {
         };
         let chain = if looked_on { self.chain_check() } else { Check::failed(AUDIT_CHAIN, UNREAD) };
         let (audit, keyring) = (self.audit_check(looked_on), self.keyring_check());
-        vec![Check::ok("redis"), deployment, audit, chain, keyring, storage]
+        let mut checks = vec![Check::ok("redis"), deployment, audit, chain, keyring, storage];
+        checks.extend(self.memory.trouble().map(|why| Check::warning("state_dir", why)));
+        checks
     }
 
     fn chain_check(&self) -> Check {

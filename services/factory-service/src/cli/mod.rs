@@ -4,22 +4,26 @@
 //!
 //! What a command answers is JSON on standard output, what went wrong a line on standard error.
 
+mod api_key;
 mod audit;
 mod call;
 mod offline;
 mod repair;
+mod restore;
 
 use std::process::ExitCode;
 
-use access::{ApiKey, KeyId, TenantId};
+use access::TenantId;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+pub use crate::cli::api_key::KeyCommand;
 pub use crate::cli::audit::{AuditCommand, VerifyArgs};
 use crate::cli::call::{Call, Failure, Session};
 pub use crate::cli::repair::RepairArgs;
+pub use crate::cli::restore::RestoreCommand;
 use crate::config::Settings;
 
 /// Exit codes of `audit verify`, also for what could not be asked at all.
@@ -41,6 +45,9 @@ pub enum Operation {
     /// The audit trail.
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// After a backup was restored.
+    #[command(subcommand)]
+    Restore(RestoreCommand),
 }
 
 /// `tenant …`.
@@ -116,48 +123,6 @@ impl TenantUpdate {
     }
 }
 
-/// `key …`.
-#[derive(Debug, Subcommand)]
-pub enum KeyCommand {
-    /// Makes a key and shows it, once.
-    Create {
-        /// Whose key it is to be.
-        #[arg(long)]
-        tenant: TenantId,
-        /// What it may do: factory:write, factory:read, audit:read, scan:partner, admin; several with commas.
-        #[arg(long = "scope", required = true, value_delimiter = ',')]
-        scopes: Vec<String>,
-        /// What people call it.
-        #[arg(long)]
-        label: Option<String>,
-        /// When it ends, e.g. 2027-01-01T00:00:00Z.
-        #[arg(long, value_parser = instant)]
-        expires_at: Option<String>,
-    },
-    /// Lists a tenant's keys.
-    List {
-        /// Whose.
-        #[arg(long)]
-        tenant: TenantId,
-    },
-    /// Makes a successor and shows it, once; the key itself goes on for a while.
-    Rotate {
-        /// The 8 characters after vk_, or the whole key.
-        id: String,
-        /// Seconds for which the old key goes on; 24 h unless given.
-        #[arg(long)]
-        overlap_s: Option<u64>,
-    },
-    /// Ends a key now.
-    Revoke {
-        /// The 8 characters after vk_, or the whole key.
-        id: String,
-        /// Kept in the audit trail.
-        #[arg(long)]
-        reason: String,
-    },
-}
-
 /// Which keys.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum Family {
@@ -226,17 +191,6 @@ fn instant(text: &str) -> Result<String, String> {
     }
 }
 
-/// The id in what an operator gives for a key. Somebody in a hurry pastes the whole of it, which must be shown to nobody again.
-fn key_id(text: &str) -> Result<KeyId, Failure> {
-    let whole = || ApiKey::parse(text).map(|key| *key.id());
-    let id = text.parse::<KeyId>().or_else(|_| whole());
-    id.map_err(|_| {
-        Failure::Refused(
-            "that names no key: it takes the 8 characters after vk_, or the whole key".to_owned(),
-        )
-    })
-}
-
 impl Operation {
     /// Carries the command out; `settings` are those of the service, and are not read by an offline command.
     pub fn run<E: std::error::Error>(self, settings: impl FnOnce() -> Result<Settings, E>) -> ExitCode {
@@ -257,7 +211,11 @@ impl Operation {
             Ok(settings) => settings,
             Err(error) => return complain(&error, failed),
         };
-        let done = Session::run(settings, async |session| self.ask(session).await);
+        // It works on a state that no service works on.
+        let done = match self {
+            Self::Restore(command) => command.run(&settings),
+            other => Session::run(settings, async |session| other.ask(session).await),
+        };
         match done {
             Ok(code) => code,
             Err(failure) => complain(&failure, failed),
@@ -270,6 +228,7 @@ impl Operation {
             Self::Key(command) => session.print(&command.call()?).await,
             Self::Keyring(command) => session.print(&command.call()).await,
             Self::Audit(command) => return command.ask(session).await,
+            Self::Restore(_) => Err(Failure::Refused("restore needs no session".to_owned())),
         }?;
         Ok(ExitCode::SUCCESS)
     }
@@ -301,31 +260,6 @@ impl TenantCommand {
             ),
             Self::Resume { id } => Call::post(&format!("/v1/admin/tenants/{id}/resume"), None),
         }
-    }
-}
-
-impl KeyCommand {
-    fn call(self) -> Result<Call, Failure> {
-        Ok(match self {
-            Self::Create { tenant, scopes, label, expires_at } => {
-                let body = body([
-                    ("tenant", Some(json!(tenant.as_str()))),
-                    ("scopes", Some(json!(scopes))),
-                    ("label", label.map(Value::from)),
-                    ("expires_at", expires_at.map(Value::from)),
-                ]);
-                Call::post("/v1/admin/keys", body)
-            }
-            Self::List { tenant } => Call::list(&format!("/v1/admin/keys?tenant={tenant}")),
-            Self::Rotate { id, overlap_s } => Call::post(
-                &format!("/v1/admin/keys/{}/rotate", key_id(&id)?),
-                body([("overlap_s", overlap_s.map(Value::from))]),
-            ),
-            Self::Revoke { id, reason } => {
-                let path = format!("/v1/admin/keys/{}/revoke", key_id(&id)?);
-                Call::post(&path, body([("reason", Some(json!(reason)))]))
-            }
-        })
     }
 }
 

@@ -14,6 +14,7 @@ pub(crate) mod minted_notes;
 pub(crate) mod once;
 pub(crate) mod products;
 pub(crate) mod refusal;
+pub(crate) mod restore;
 pub(crate) mod rows;
 pub(crate) mod store;
 pub(crate) mod tags;

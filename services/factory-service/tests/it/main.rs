@@ -26,6 +26,7 @@ mod products;
 mod query_parameters;
 mod quotas;
 mod repair;
+mod restore;
 mod slow_handler;
 mod support;
 mod tags;

@@ -77,10 +77,13 @@ async fn an_event_whose_reply_was_lost_is_in_the_chain_once() {
 #[tokio::test]
 async fn a_fault_of_what_is_stored_is_an_opaque_500() {
     let (redis, factory) = start().await;
-    factory.product().await;
+    factory.post("/v1/admin/keyring/tag", &serde_json::json!({"number": 2})).await.expect(200);
     let mut connection = redis.connection().await;
-    let damage = redis::cmd("LSET").arg("vt1:{audit}:seg:0").arg(0).arg("secret").to_owned();
-    let _: () = damage.query_async(&mut connection).await.unwrap();
-    let detail = factory.get("/v1/audit/events").await.refused(500, "internal");
-    assert!(!detail.contains("secret") && !detail.contains("entry"), "{detail}");
+    // An instance that says nothing readable of itself.
+    let mut instance = redis::pipe();
+    instance.zadd("vt1:live", "stranger", i64::MAX >> 11).set("vt1:live:stranger", "secret");
+    let () = instance.query_async(&mut connection).await.unwrap();
+    let activate = "/v1/admin/keyring/tag/2/activate";
+    let detail = factory.post(activate, &serde_json::json!({})).await.refused(500, "internal");
+    assert!(!detail.contains("secret") && !detail.contains("instance"), "{detail}");
 }

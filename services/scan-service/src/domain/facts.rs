@@ -8,6 +8,7 @@ use std::sync::Arc;
 use access::BrandKeys;
 use catalog::{Batch, Product, Record, RecordError, Stored};
 use quick_cache::sync::Cache;
+use service_kit::durable::Durable;
 use tag_id::BatchNo;
 
 /// Batches whose facts are kept; about 1 KiB each.
@@ -29,23 +30,26 @@ impl Facts {
     }
 }
 
-/// Facts by batch number, bounded.
+/// Facts by batch number, bounded. Those of an earlier restore generation are not facts any more: the number may be another batch's now.
 #[derive(Debug)]
 pub(crate) struct FactsCache {
-    by_batch: Cache<u32, Arc<Facts>>,
+    durable: Arc<Durable>,
+    by_batch: Cache<u32, (u64, Arc<Facts>)>,
 }
 
 impl FactsCache {
-    pub(crate) fn new() -> Self {
-        Self { by_batch: Cache::new(CAPACITY) }
+    pub(crate) fn new(durable: Arc<Durable>) -> Self {
+        Self { durable, by_batch: Cache::new(CAPACITY) }
     }
 
     pub(crate) fn get(&self, batch: BatchNo) -> Option<Arc<Facts>> {
-        self.by_batch.get(&batch.get())
+        let (generation, facts) = self.by_batch.get(&batch.get())?;
+        Some(facts).filter(|_| generation == self.durable.generation())
     }
 
     pub(crate) fn put(&self, facts: &Arc<Facts>) {
-        self.by_batch.insert(facts.batch.value.batch_no.get(), Arc::clone(facts));
+        let known = (self.durable.generation(), Arc::clone(facts));
+        self.by_batch.insert(facts.batch.value.batch_no.get(), known);
     }
 }
 

@@ -124,7 +124,8 @@ impl Scanner {
         let grouped =
             limits.one_round_trip().then(|| Grouped::start(Arc::clone(&durable), Arc::clone(&limits)));
         let issuers = Issuers::new(Arc::clone(&durable));
-        Self { keyring, durable, limits, admission, facts: FactsCache::new(), issuers, grouped }
+        let facts = FactsCache::new(Arc::clone(&durable));
+        Self { keyring, durable, limits, admission, facts, issuers, grouped }
     }
 
     /// Scans one tag.

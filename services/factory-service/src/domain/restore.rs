@@ -1,0 +1,215 @@
+//! `restore accept`: an operator's word that the state in Redis, which may be older than what was seen of it, is to be worked on.
+//!
+//! One append raises the restore generation in the deployment record, makes a new tag epoch active and writes `deployment.restored`.
+//! Running processes follow it by themselves; `STATE_DIR` too.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ambient::{Clock, entropy};
+use audit_chain::{
+    AppendError, Appender, AppenderConfig, AuditLog, AuditMetrics, Event, Head, NewEvent, ReadError, SafeInt,
+};
+use catalog::{Deployment, DeploymentError, DeploymentGate, Expectation, Init, StoredDeployment};
+use keyring::{KeyringAdmin, KeyringError, MoveRefusal, Secrets};
+use redis_pool::RedisPool;
+use service_kit::durable::from_unix_millis;
+use service_kit::state_dir::{Known, StateDir, StateDirError};
+use tag_id::Epoch;
+
+use crate::domain::store::TRIES;
+
+/// How long live instances may take to say that they hold the new epoch's secret.
+const HEARD_WITHIN: Duration = Duration::from_secs(5);
+/// Pause between two tries meanwhile.
+const TRY_EVERY: Duration = Duration::from_millis(250);
+
+/// What is needed to accept a restored state: no service runs on it.
+pub(crate) struct Restore {
+    pub(crate) pool: RedisPool,
+    pub(crate) secrets: Secrets,
+    pub(crate) audit_origin: String,
+    pub(crate) state_dir: Option<StateDir>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// What an operator says.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    pub(crate) reason: String,
+    /// The new tag epoch, where it is not the next one.
+    pub(crate) epoch: Option<Epoch>,
+    /// Also where nothing is known to be lost.
+    pub(crate) force: bool,
+}
+
+/// What was done.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) generation: u64,
+    pub(crate) epoch: Epoch,
+    /// Entries that were seen before, as far as known.
+    pub(crate) old_size: Option<u64>,
+    /// Entries that the restored chain had.
+    pub(crate) size: u64,
+    pub(crate) seq: u64,
+}
+
+/// Why nothing was done.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotAccepted {
+    #[error(transparent)]
+    Deployment(#[from] DeploymentError),
+    #[error(transparent)]
+    Keyring(#[from] KeyringError),
+    #[error("the audit chain cannot be read: {0}")]
+    Chain(#[from] ReadError),
+    #[error("{0}")]
+    Append(#[from] AppendError),
+    #[error(transparent)]
+    StateDir(#[from] StateDirError),
+    #[error("the event cannot be built: {0}")]
+    Event(#[from] audit_chain::EventError),
+    #[error(
+        "nothing was lost: STATE_DIR has seen {seen} entries of the audit trail, and the {found} in Redis hold them; with --force it is accepted all the same"
+    )]
+    NothingLost { seen: u64, found: u64 },
+    #[error(
+        "this process has no secret for tag epoch {0}, which would be the new one: set TAG_MASTER_SECRET_{0} (openssl rand -hex 32) for every instance of both \
+         services and for this command, restart them, and repeat; nothing was changed"
+    )]
+    NoSecret(u16),
+    #[error("tag epoch {0} was used, or may have been: it takes one above it; nothing was changed")]
+    Used(u16),
+    #[error("there is no tag epoch left above {0}; nothing was changed")]
+    NoEpochLeft(u16),
+    #[error(
+        "others changed the keyring or the deployment at the same time, again and again; nothing was changed"
+    )]
+    Overtaken,
+}
+
+impl Restore {
+    /// Accepts the state in Redis.
+    pub(crate) async fn accept(&self, wanted: &Wanted) -> Result<Accepted, NotAccepted> {
+        let gate = DeploymentGate::new(self.pool.clone(), self.expectation(), Init::Never);
+        let deployment = gate.look(self.now()).await?;
+        let known = self.state_dir.as_ref().map(|dir| dir.known(deployment.id())).transpose()?.flatten();
+        let config = AppenderConfig::new(self.audit_origin.clone(), vec![deployment.guard()]);
+        let metrics = AuditMetrics::default();
+        let appender = Appender::start(self.pool.clone(), config, Arc::clone(&self.clock), &metrics);
+        let found = appender.log().head().await?;
+        if let Some(known) = &known
+            && !wanted.force
+            && !self.is_rolled_back(known, deployment).await?
+        {
+            return Err(NotAccepted::NothingLost { seen: known.size, found: found.size });
+        }
+        let admin = KeyringAdmin::new(self.pool.clone(), self.secrets.clone());
+        let epoch = self.epoch(&admin, known.as_ref(), wanted.epoch).await?;
+        let mut waited = Duration::ZERO;
+        let mut tries = 0;
+        loop {
+            match self.try_once(&admin, &appender, (known.as_ref(), found), epoch, wanted).await {
+                Err(NotAccepted::Keyring(KeyringError::Refused(
+                    MoveRefusal::Lacking { .. } | MoveRefusal::Unheard { .. },
+                ))) if waited < HEARD_WITHIN => {
+                    waited += TRY_EVERY;
+                    tokio::time::sleep(TRY_EVERY).await;
+                }
+                Err(NotAccepted::Append(AppendError::Precondition { .. })) => {
+                    tries += 1;
+                    if tries == TRIES {
+                        return Err(NotAccepted::Overtaken);
+                    }
+                }
+                ended => return ended,
+            }
+        }
+    }
+
+    async fn try_once(
+        &self,
+        admin: &KeyringAdmin,
+        appender: &Appender,
+        (known, found): (Option<&Known>, Head),
+        epoch: Epoch,
+        wanted: &Wanted,
+    ) -> Result<Accepted, NotAccepted> {
+        let gone =
+            || DeploymentError::Lost("the deployment record is gone from the durable Redis".to_owned());
+        let before = StoredDeployment::read(&self.pool).await?.ok_or_else(gone)?;
+        // Never the same number twice, whatever backup is restored how often: where nothing else is known, the time tells them apart.
+        let known_generation = known.map_or(0, |known| known.generation);
+        let generation =
+            (before.generation().max(known_generation) + 1).max(self.clock.unix_millis() / 1_000);
+        let plan = admin.plan_restore(&before, epoch, generation, self.now()).await?;
+        let old_size = known.map(|known| known.size);
+        let integer = |number: u64| SafeInt::try_from(i64::try_from(number).unwrap_or(i64::MAX));
+        let details =
+            plan.details.with("size", integer(found.size)?).with("generation", integer(generation)?);
+        let details = details.with("old_size", old_size.map(integer).transpose()?);
+        let event = NewEvent {
+            tenant: "default".to_owned(),
+            actor: "cli".to_owned(),
+            action: "deployment.restored".to_owned(),
+            resource: format!("deployment/{}", before.id()),
+            request_id: ambient::uuid_v7(self.clock.unix_millis()).to_string(),
+            ip: None,
+            details: details.with("reason", wanted.reason.as_str()),
+        };
+        let millis = self.clock.unix_millis();
+        let event = Event::new(millis, ambient::uuid_v7(millis), entropy::random_bytes(), event)?;
+        let appended = appender.append(&event, plan.effect).await?;
+        if let Some(dir) = &self.state_dir {
+            let head = Head { size: appended.seq + 1, hash: appended.hash };
+            let nothing = Known::nothing_of(before.id());
+            let now = Known { generation, highest_epoch: epoch.get(), ..nothing }.with_head(Some(head));
+            dir.merge(now)?;
+        }
+        Ok(Accepted { generation, epoch, old_size, size: found.size, seq: appended.seq })
+    }
+
+    /// Whether Redis holds less than, or something else than, `known`.
+    async fn is_rolled_back(&self, known: &Known, deployment: &Deployment) -> Result<bool, NotAccepted> {
+        if known.generation != deployment.generation() {
+            return Ok(known.generation > deployment.generation());
+        }
+        let log = AuditLog::new(self.pool.clone(), &self.audit_origin);
+        if let Some(head) = known.audit_head() {
+            log.remember(head);
+        }
+        match log.head().await {
+            Ok(_) => Ok(false),
+            Err(ReadError::StateLost(_)) => Ok(true),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn epoch(
+        &self,
+        admin: &KeyringAdmin,
+        known: Option<&Known>,
+        wanted: Option<Epoch>,
+    ) -> Result<Epoch, NotAccepted> {
+        let highest = known.map_or(0, |known| known.highest_epoch);
+        let next = admin.next_epoch(highest).await?.ok_or(NotAccepted::NoEpochLeft(Epoch::MAX.get()))?;
+        let epoch = wanted.unwrap_or(next);
+        if epoch < next {
+            return Err(NotAccepted::Used(epoch.get()));
+        }
+        if !self.secrets.tags.has(epoch) {
+            return Err(NotAccepted::NoSecret(epoch.get()));
+        }
+        Ok(epoch)
+    }
+
+    fn expectation(&self) -> Expectation {
+        let keyring = Arc::clone(&self.secrets.tags);
+        Expectation { keyring, adds_epoch: None, audit_origin: self.audit_origin.clone() }
+    }
+
+    fn now(&self) -> time::OffsetDateTime {
+        from_unix_millis(self.clock.unix_millis())
+    }
+}

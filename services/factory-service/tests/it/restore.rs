@@ -1,0 +1,190 @@
+//! A restored backup: noticed, accepted by an operator, and never a second product on printed tags.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use redis::AsyncCommands;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use test_support::{RedisServer, eventually};
+
+use crate::support::{Factory, KEY, SECRET, SOON, text};
+
+const DURABLE: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
+const AOF: &str = "appendonlydir";
+
+/// A copy of the append-only files of a server that runs.
+fn backup(redis: &RedisServer) -> TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    copy_dir(&redis.dir().join(AOF), copy.path());
+    copy
+}
+
+/// Puts the copy in the place of what the server has.
+async fn put_back(redis: &mut RedisServer, copy: &TempDir) {
+    redis.kill();
+    let files = redis.dir().join(AOF);
+    std::fs::remove_dir_all(&files).unwrap();
+    copy_dir(copy.path(), &files);
+    redis.restart().await;
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let file = entry.unwrap();
+        std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+    }
+}
+
+async fn operator(redis: &RedisServer, more: &[(&str, &str)], arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_factory-service"));
+    command.env_clear().env("FACTORY_API_KEY", KEY).env("REDIS_URL", redis.url());
+    command.env("REDIS_COMMAND_TIMEOUT_MS", "5000").envs(more.iter().copied()).args(arguments);
+    tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+}
+
+fn told(output: &Output) -> Value {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn refused(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+const ACCEPT: [&str; 4] = ["restore", "accept", "--reason", "the disk burned"];
+
+/// Ids of a batch's tags.
+async fn ids(factory: &Factory, batch: &Value) -> Vec<String> {
+    factory.tags(batch, "").await.iter().map(|row| text(&row["tag_id"])).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restored_copy_gives_no_printed_tag_a_second_product() {
+    let mut redis = RedisServer::start_with(&DURABLE).await;
+    let factory = Factory::start(&redis.url(), &[]).await;
+    factory.batch(5).await;
+    let copy = backup(&redis);
+    let lost = factory.batch(5).await;
+    let printed = ids(&factory, &lost).await;
+    drop(factory);
+    put_back(&mut redis, &copy).await;
+
+    // Without STATE_DIR a restored state is taken as it is.
+    let factory = Factory::start(&redis.url(), &[]).await;
+    let next = factory.batch(5).await;
+    assert_ne!(next["batch_no"], lost["batch_no"]);
+    assert!(ids(&factory, &next).await.iter().all(|id| !printed.contains(id)));
+    for id in &printed {
+        factory.get(&format!("/v1/tags/{id}")).await.refused(404, "tag-not-found");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_state_dir_has_seen_is_missed_until_an_operator_accepts_it() {
+    let mut redis = RedisServer::start_with(&DURABLE).await;
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().to_str().unwrap();
+    let settings = [("STATE_DIR", state), ("TAG_MASTER_SECRET", SECRET)];
+    let running = Factory::start(&redis.url(), &settings).await;
+    let kept = running.batch(2).await;
+    let copy = backup(&redis);
+    let lost = running.batch(3).await;
+    let printed = ids(&running, &lost).await;
+    let size = running.get("/v1/audit/head").await.expect(200)["size"].as_u64().unwrap();
+    let known = || {
+        let entries = std::fs::read_dir(state).unwrap().map(|entry| entry.unwrap().path());
+        let file = entries.into_iter().find(|path| path.extension().is_some_and(|ending| ending == "json"));
+        file.map_or(Value::Null, |file| serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap())
+    };
+    eventually("STATE_DIR has seen all", SOON, || async { known()["size"] == json!(size) }).await;
+    put_back(&mut redis, &copy).await;
+
+    let started = Factory::begin(&redis.url(), &settings).await;
+    for factory in [&running, &started] {
+        let mint = json!({"product_id": kept["product_id"], "size": 1});
+        eventually("it is rolled back", SOON, || async {
+            let answered = factory.post("/v1/batches", &mint).await;
+            answered.status == 503 && answered.text.contains("rolled back")
+        })
+        .await;
+        let ready = factory.get("/v1/ready").await;
+        assert!(ready.status == 503 && ready.text.contains("state lost: rolled back"), "{ready:?}");
+    }
+    let listed = refused(&operator(&redis, &settings, &["tenant", "list"]).await);
+    assert!(listed.contains("rolled back"), "{listed}");
+
+    let accepted = told(&operator(&redis, &settings, &ACCEPT).await);
+    assert_eq!((&accepted["old_size"], &accepted["epoch"]), (&json!(size), &json!(2)), "{accepted}");
+    running.until_ready().await;
+    started.until_ready().await;
+    assert_eq!(known()["highest_epoch"], 2);
+    let event = running.events().await.into_iter().find(|event| event["action"] == "deployment.restored");
+    let event = event.unwrap();
+    let details = json!({
+        "old_size": size, "size": accepted["size"], "reason": "the disk burned", "generation": accepted["generation"],
+        "epoch": 2, "former_epoch": 1,
+    });
+    assert_eq!((&event["details"], &event["actor"]), (&details, &json!("cli")));
+    for factory in [&running, &started] {
+        let next = factory.batch(2).await;
+        assert_eq!(next["epoch"], 2);
+        factory.get(&format!("/v1/tags/{}", ids(factory, &kept).await[0])).await.expect(200);
+        factory.get(&format!("/v1/tags/{}", printed[0])).await.refused(404, "tag-not-found");
+    }
+    let size = running.get("/v1/audit/head").await.expect(200)["size"].as_u64().unwrap();
+    running.assert_chain_of(size).await;
+
+    let again = refused(&operator(&redis, &settings, &ACCEPT).await);
+    assert!(again.contains("nothing was lost") && again.contains("--force"), "{again}");
+    let forced = told(&operator(&redis, &settings, &[&ACCEPT[..], &["--force"]].concat()).await);
+    assert!(
+        forced["generation"].as_u64() > accepted["generation"].as_u64() && forced["epoch"] == 3,
+        "{forced}"
+    );
+
+    // The same backup once more is older than what was accepted.
+    eventually("STATE_DIR has seen it", SOON, || async { known()["highest_epoch"] == json!(3) }).await;
+    put_back(&mut redis, &copy).await;
+    let again = Factory::begin(&redis.url(), &settings).await;
+    eventually("it is rolled back", SOON, || async {
+        again
+            .get("/v1/ready")
+            .await
+            .text
+            .contains("rolled back: the deployment record is of restore generation 0")
+    })
+    .await;
+    let accepted = told(&operator(&redis, &settings, &ACCEPT).await);
+    assert_eq!(accepted["epoch"], 4, "no epoch is used twice");
+    for factory in [&running, &started, &again] {
+        factory.until_ready().await;
+        assert_eq!(factory.batch(1).await["epoch"], 4);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_numbered_secrets_the_missing_one_is_named_and_nothing_is_changed() {
+    let redis = RedisServer::start_with(&DURABLE).await;
+    let numbered = [("TAG_MASTER_SECRET", crate::support::UNSET), ("TAG_MASTER_SECRET_1", SECRET)];
+    let factory = Factory::start(&redis.url(), &numbered).await;
+    factory.product().await;
+    let mut link = redis.connection().await;
+    eventually("the record says that the chain was begun", SOON, || async {
+        let record: String = redis.connection().await.get("vt1:deployment").await.unwrap();
+        record.contains("audit_begun")
+    })
+    .await;
+    let before: (Vec<u8>, Vec<u8>) = link.mget(&["vt1:deployment", "vt1:keyring"]).await.unwrap();
+    let said = refused(&operator(&redis, &[("TAG_MASTER_SECRET_1", SECRET)], &ACCEPT).await);
+    assert!(said.contains("TAG_MASTER_SECRET_2") && said.contains("nothing was changed"), "{said}");
+    // This process holds every secret, and the factory that lives does not.
+    let both = [("TAG_MASTER_SECRET_1", SECRET), ("TAG_MASTER_SECRET", SECRET)];
+    let said = refused(&operator(&redis, &both, &ACCEPT).await);
+    assert!(said.contains("factory-service instances lack the secret"), "{said}");
+    let after: (Vec<u8>, Vec<u8>) = link.mget(&["vt1:deployment", "vt1:keyring"]).await.unwrap();
+    assert_eq!(before, after);
+    factory.assert_chain_of(1).await;
+}
