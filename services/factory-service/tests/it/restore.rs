@@ -82,6 +82,25 @@ async fn a_restored_copy_gives_no_printed_tag_a_second_product() {
     }
 }
 
+/// What STATE_DIR holds.
+fn known(state: &str) -> Value {
+    let entries = std::fs::read_dir(state).unwrap().map(|entry| entry.unwrap().path());
+    let file = entries.into_iter().find(|path| path.extension().is_some_and(|ending| ending == "json"));
+    file.map_or(Value::Null, |file| serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap())
+}
+
+/// The factory mints nothing, and says why.
+async fn assert_rolled_back(factory: &Factory, product: &Value) {
+    let mint = json!({"product_id": product, "size": 1});
+    eventually("it is rolled back", SOON, || async {
+        let answered = factory.post("/v1/batches", &mint).await;
+        answered.status == 503 && answered.text.contains("rolled back")
+    })
+    .await;
+    let ready = factory.get("/v1/ready").await;
+    assert!(ready.status == 503 && ready.text.contains("state lost: rolled back"), "{ready:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_state_dir_has_seen_is_missed_until_an_operator_accepts_it() {
     let mut redis = RedisServer::start_with(&DURABLE).await;
@@ -94,24 +113,13 @@ async fn what_state_dir_has_seen_is_missed_until_an_operator_accepts_it() {
     let lost = running.batch(3).await;
     let printed = ids(&running, &lost).await;
     let size = running.get("/v1/audit/head").await.expect(200)["size"].as_u64().unwrap();
-    let known = || {
-        let entries = std::fs::read_dir(state).unwrap().map(|entry| entry.unwrap().path());
-        let file = entries.into_iter().find(|path| path.extension().is_some_and(|ending| ending == "json"));
-        file.map_or(Value::Null, |file| serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap())
-    };
+    let known = || known(state);
     eventually("STATE_DIR has seen all", SOON, || async { known()["size"] == json!(size) }).await;
     put_back(&mut redis, &copy).await;
 
     let started = Factory::begin(&redis.url(), &settings).await;
     for factory in [&running, &started] {
-        let mint = json!({"product_id": kept["product_id"], "size": 1});
-        eventually("it is rolled back", SOON, || async {
-            let answered = factory.post("/v1/batches", &mint).await;
-            answered.status == 503 && answered.text.contains("rolled back")
-        })
-        .await;
-        let ready = factory.get("/v1/ready").await;
-        assert!(ready.status == 503 && ready.text.contains("state lost: rolled back"), "{ready:?}");
+        assert_rolled_back(factory, &kept["product_id"]).await;
     }
     let listed = refused(&operator(&redis, &settings, &["tenant", "list"]).await);
     assert!(listed.contains("rolled back"), "{listed}");
