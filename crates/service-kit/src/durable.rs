@@ -11,8 +11,7 @@ use std::time::Duration;
 
 use ambient::{Clock, entropy};
 use audit_chain::{
-    AppendError, Appended, Appender, AppenderConfig, AuditLog, AuditMetrics, Effect, EndFault, Event,
-    NewEvent, ReadError,
+    AppendError, Appended, Appender, AuditLog, AuditMetrics, Effect, EndFault, Event, NewEvent, ReadError,
 };
 use catalog::{Catalog, Deployment, DeploymentError, DeploymentGate, Expectation, Init};
 use http_edge::{ApiError, Check};
@@ -190,16 +189,6 @@ impl Durable {
             // The head is read without its entries.
             Err(damaged @ ReadError::Damaged { .. }) => Err(DeploymentError::Lost(damaged.to_string())),
         }
-    }
-
-    fn start_appender(&self, deployment: &Deployment) -> Appender {
-        let config = AppenderConfig::new(self.audit_origin.clone(), vec![deployment.guard()]);
-        let appender =
-            Appender::start(self.pool.clone(), config, Arc::clone(&self.clock), &self.audit_metrics);
-        if self.gate.audit_begun() {
-            appender.log().has_begun();
-        }
-        appender
     }
 
     /// Says once in the log that the chain cannot be appended to, and once that it can be again.

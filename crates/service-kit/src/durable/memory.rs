@@ -4,11 +4,12 @@
 //! back until an operator accepts it: that raises the restore generation in the deployment record. In a new generation the chain
 //! is taken as it is, by an appender of its own; what was known in the one before it is no longer held against it.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ambient::entropy;
-use audit_chain::{Appender, StateLoss};
+use audit_chain::{Appender, AppenderConfig, StateLoss};
 use catalog::{Deployment, DeploymentError};
 use http_edge::ApiError;
 use parking_lot::Mutex;
@@ -89,6 +90,16 @@ impl Durable {
         }
         let place = self.appenders.push((generation, appender));
         Ok(&self.appenders[place].1)
+    }
+
+    fn start_appender(&self, deployment: &Deployment) -> Appender {
+        let config = AppenderConfig::new(self.audit_origin.clone(), vec![deployment.guard()]);
+        let appender =
+            Appender::start(self.pool.clone(), config, Arc::clone(&self.clock), &self.audit_metrics);
+        if self.gate.audit_begun() {
+            appender.log().has_begun();
+        }
+        appender
     }
 
     pub(super) fn latest(&self) -> Option<&(u64, Appender)> {
