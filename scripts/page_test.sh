@@ -118,6 +118,7 @@ pages() {
   look long_names "/t/${TAGS[0]}" 200 'Donaudampf'
   mint '{"name":"קרם פנים (30 ml)","brand":"مثال للتجميل"}' ',"label":"דגם (א)"'
   look right_to_left "/t/${TAGS[0]}" 200 'Genuine'
+  mint '{"name":"קרם פנים (30 ml)","brand":"مثال للتجميل"}' ',"label":"דגם (א)"'
   factory POST "/v1/batches/$BATCH/recall" '{"reason":"قد يحتوي المنتج على زجاج (30 ml)."}' >/dev/null
   look right_to_left_recalled "/t/${TAGS[1]}" 200 'Recalled' "$no_risk"
   look forged "$forged" 404 'What to look at' "$no_risk"

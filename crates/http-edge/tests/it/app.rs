@@ -83,6 +83,7 @@ pub(crate) fn routes() -> Router {
             get(|| async { ([("retry-after", "9"), ("content-length", "5")], ApiError::TagNotFound) }),
         )
         .route("/open/never", get(pending::<()>))
+        .route("/named/never", get(pending::<()>))
         .route("/own-headers", get(own_headers))
         .route("/own-html-404", get(|| async { (http::StatusCode::NOT_FOUND, Html("<p>mine</p>")) }))
         .route("/peer", get(|PeerAddr(peer): PeerAddr| async move { peer.to_string() }))
@@ -114,6 +115,7 @@ fn page(problem: &Problem, request_id: &RequestId) -> Response {
 pub(crate) fn areas() -> Vec<Area> {
     vec![
         Area::new("/pages").render_problems_with(page),
+        Area::new("/named").readable_from(vec![HeaderValue::from_static("https://a.example")]),
         Area::new("/open").header(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
     ]
 }

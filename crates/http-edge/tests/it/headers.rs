@@ -43,6 +43,27 @@ async fn an_areas_headers_are_on_a_timeouts_answer_too() {
 }
 
 #[tokio::test]
+async fn only_a_named_origin_may_read_and_a_timeouts_answer_too() {
+    let config = EdgeConfig { timeout: SHORT, ..EdgeConfig::default() };
+    let app = App::spawn_with(routes(), config, ServeConfig::default()).await;
+    for (origin, allowed) in [
+        (Some("https://a.example"), Some("https://a.example")),
+        (Some("https://b.example"), None),
+        (Some("null"), None),
+        (None, None),
+    ] {
+        let mut request = reqwest::Client::new().get(app.url("/named/never"));
+        if let Some(origin) = origin {
+            request = request.header("origin", origin);
+        }
+        let late = request.send().await.unwrap();
+        let told = late.headers().get("access-control-allow-origin").map(|value| value.to_str().unwrap());
+        assert_eq!((late.status().as_u16(), told), (503, allowed), "{origin:?}");
+        assert_eq!(late.headers()["vary"], "Origin");
+    }
+}
+
+#[tokio::test]
 async fn a_sane_request_id_is_echoed_and_the_handler_sees_the_same() {
     let app = App::spawn().await;
     let given = "Zm9v/YmFy+Cg==.a_b~c-1";

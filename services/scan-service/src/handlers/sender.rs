@@ -7,11 +7,12 @@
 //! | --- | --- |
 //! | the form of a page | our own page; a sender that says nothing |
 //! | `POST /v1/report` | our own page; the origins in `REPORT_CORS_ORIGINS`; a sender that says nothing |
-//! | `GET` of a scan or a page | everybody, but not as a picture, a script, a frame or a socket of another document |
+//! | `GET` of a scan or a page | everybody, but not as a picture, a script, a frame or a socket of another document; of a page not by a foreign script |
 
 use axum::extract::FromRequestParts;
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_MAX_AGE, ALLOW, HOST, ORIGIN,
+    UPGRADE,
 };
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -88,15 +89,20 @@ fn host(parts: &Parts) -> Option<&[u8]> {
     named.or_else(|| parts.headers.get(HOST).map(HeaderValue::as_bytes))
 }
 
-/// Whether a browser fetches this for another document, which does not show what was counted: a picture, a script, a frame, a socket.
-pub(crate) fn is_embedded(headers: &HeaderMap) -> bool {
-    let says = |name: HeaderName, embedded: fn(&[u8]) -> bool| {
-        headers.get_all(name).iter().any(|value| embedded(value.as_bytes()))
+/// Whether a browser fetches this for another document, which shows nobody what was counted: a picture, a script, a font, a frame, a
+/// socket. The API may be asked by the scripts of any page; a page of ours only by those of its own origin.
+pub(crate) fn is_embedded(parts: &Parts) -> bool {
+    let says = |name: HeaderName, what: fn(&[u8]) -> bool| {
+        parts.headers.get_all(name).iter().any(|value| what(value.as_bytes()))
     };
+    let by_script = says(SEC_FETCH_MODE, |mode| mode == b"cors")
+        && says(SEC_FETCH_SITE, |site| matches!(site, b"cross-site" | b"same-site"));
     says(SEC_FETCH_MODE, |mode| matches!(mode, b"no-cors" | b"websocket"))
-        || says(SEC_FETCH_DEST, |dest| {
-            matches!(dest, b"iframe" | b"frame" | b"fencedframe" | b"embed" | b"object")
-        })
+        // `empty` is what a script fetches.
+        || says(SEC_FETCH_DEST, |dest| !matches!(dest, b"" | b"document" | b"empty"))
+        // Chromium sends no fetch metadata with a socket.
+        || says(UPGRADE, |protocol| protocol.eq_ignore_ascii_case(b"websocket"))
+        || by_script && parts.uri.path().starts_with("/t/")
 }
 
 /// A `GET` that is not a part of another document.
@@ -106,7 +112,7 @@ impl<S: Send + Sync> FromRequestParts<S> for NotEmbedded {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
-        if is_embedded(&parts.headers) { Err(ApiError::Forbidden(EMBEDDED.into())) } else { Ok(Self) }
+        if is_embedded(parts) { Err(ApiError::Forbidden(EMBEDDED.into())) } else { Ok(Self) }
     }
 }
 

@@ -81,6 +81,12 @@ async fn a_scan_as_a_part_of_another_document_is_refused_and_neither_counted_nor
             ("sec-fetch-dest", "iframe"),
             ("sec-fetch-dest", "embed"),
             ("sec-fetch-dest", "object"),
+            // Fetched with CORS, and still for no script.
+            ("sec-fetch-dest", "image"),
+            ("sec-fetch-dest", "font"),
+            ("sec-fetch-dest", "script"),
+            // All that Chromium says of a socket.
+            ("upgrade", "websocket"),
         ] {
             let answer = send(app.request(Method::GET, path).header(name, value)).await;
             if path.starts_with("/t/") {
@@ -91,6 +97,10 @@ async fn a_scan_as_a_part_of_another_document_is_refused_and_neither_counted_nor
             assert!(!answer.has_rate(), "{path} {value}");
         }
     }
+    for site in ["cross-site", "same-site"] {
+        let by_script = app.request(Method::GET, &paths[0]).header("sec-fetch-mode", "cors");
+        send(by_script.header("sec-fetch-site", site)).await.assert_page(403);
+    }
     for path in ["/t/nonsense", "/v1/scan/nonsense"] {
         let answer = send(app.request(Method::GET, path).header("sec-fetch-mode", "no-cors")).await;
         assert_eq!(answer.status, 403, "{path}");
@@ -98,6 +108,7 @@ async fn a_scan_as_a_part_of_another_document_is_refused_and_neither_counted_nor
     assert_eq!(app.scans("invalid_id").await, 0);
     for (index, mode) in ["navigate", "cors", "same-origin", ""].into_iter().enumerate() {
         let request = app.request(Method::GET, &paths[2]).header("sec-fetch-mode", mode);
+        let request = request.header("sec-fetch-site", "cross-site");
         let verdict = send(request.header("sec-fetch-dest", "empty")).await.verdict();
         assert_eq!(verdict["scan_count"], index + 1, "{mode}");
     }
