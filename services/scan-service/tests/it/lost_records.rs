@@ -99,7 +99,8 @@ async fn assert_all_lost(
                 if reports_too {
                     assert_lost(&reports, &case);
                 } else {
-                    assert!(reports.iter().all(|report| report.status == 202), "{case}");
+                    // 429: a tag takes only so many reports a day.
+                    assert!(reports.iter().all(|report| matches!(report.status, 202 | 429)), "{case}");
                 }
                 assert_eq!(alarms(app).await, 0, "{case}");
                 assert!(app.is_ready().await, "{case}: one record is not all of the state");
