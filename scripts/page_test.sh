@@ -82,6 +82,8 @@ flush_redis() {
   [[ "$reply" == +OK* ]] || die "the private Redis did not forget: $reply"
 }
 
+in_three_seconds() { TZ=UTC printf '%(%Y-%m-%dT%H:%M:%SZ)T' "$((EPOCHSECONDS + 3))"; }
+
 # A batch of ten tags; sets BATCH and the array TAGS.
 mint() { # product as JSON, further members of the batch
   local product
@@ -128,6 +130,9 @@ pages() {
   scan_times "/t/${first[3]}" 31 "$limited"
   look limited "/t/${first[3]}" 429 'You can try again in' '[]' "$limited"
   look form_unread "/t/nonsense/report" 400 'Not a VokeTag'
+  # By the time that this page is opened, after all others, it has expired.
+  mint '{"name":"Sérum Éclat 30 ml","brand":"Maison Exemple"}' ",\"expires_at\":\"$(in_three_seconds)\""
+  look expired "/t/${TAGS[0]}" 200 'Expired on' "$no_risk"
   local foreign_port allowed_retry forms
   foreign_port="$(free_port "$((ALLOWED_PORT + 1))")"
   allowed_retry="{\"name\":\"limited\",\"path\":\"/t/${first[3]}\",\"address\":\"$limited\"}"
