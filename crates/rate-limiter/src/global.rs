@@ -47,7 +47,7 @@ impl GlobalLimiter {
     pub async fn decide(&self, dimension: &Dimension<'_>) -> Result<Decision, Error> {
         let limit = match dimension.name {
             DimensionName::Ip => self.per_ip,
-            DimensionName::Key => self.per_key,
+            DimensionName::Key | DimensionName::Named(_) => self.per_key,
         };
         let key = keys::global(dimension.name, dimension.subject);
         let ints: Vec<i64> = script::GLOBAL.invoke().key(key).arg(limit).run(&self.pool).await?;

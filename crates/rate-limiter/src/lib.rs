@@ -9,7 +9,7 @@
 //!
 //! **Parts.** [`Limiter`] decides in a region, by itself or as a part of a bigger script ([`LUA_LIB`],
 //! [`Limiter::push_keys`], [`Limiter::push_args`], [`Limiter::read`]). [`GlobalLimiter`] counts the same caller over all
-//! regions. [`LocalLimiter`] stands in, in this process, while Redis is away. [`Layered`] asks them in order.
+//! regions. [`SteadyLimiter`] counts callers who have proven who they are, without cold start. [`LocalLimiter`] stands in, in this process, while Redis is away. [`Layered`] asks them in order.
 //!
 //! **How it fails.** A denial is a value, [`Decision::Denied`]. An error is always [`redis_pool::Error`]; what becomes of a
 //! request then is for the caller, or for [`OnRedisDown`], to say, and it is never "unlimited".
@@ -26,6 +26,7 @@ mod metrics;
 mod quota;
 mod script;
 mod sketch;
+mod steady;
 
 pub use decision::{Decision, RegionStatus, Report, Status, Ticket};
 pub use global::GlobalLimiter;
@@ -37,3 +38,4 @@ pub use metrics::LimiterMetrics;
 pub use quota::{ColdStart, Dimension, DimensionName, Factor, Invalid, MAX_DIMENSIONS, Quota};
 pub use script::LUA_LIB;
 pub use sketch::Sketch;
+pub use steady::SteadyLimiter;

@@ -28,32 +28,18 @@ struct PerDimension {
 /// `rate_limit_state_lost_total`, `rate_limit_global_degraded_total`. Clones share the numbers.
 #[derive(Debug, Clone)]
 pub struct LimiterMetrics {
-    decisions: [PerDimension; 3],
+    decisions: Vec<PerDimension>,
     region_cold: Gauge,
     pub(crate) state_lost: Counter,
     pub(crate) global_degraded: Counter,
+    pub(crate) in_process: Counter,
 }
 
 impl LimiterMetrics {
     /// Registers the metrics. Register once in a process.
     #[must_use]
     pub fn register(registry: &mut Registry) -> Self {
-        let decisions = Family::<Labels, Counter>::default();
-        let handles = |name| {
-            let of = |decision| decisions.get_or_create_owned(&Labels { dimension: name, decision });
-            PerDimension { name, allowed: of("allowed"), denied: of("denied") }
-        };
-        let metrics = Self {
-            decisions: ["ip", "key", GLOBAL].map(handles),
-            region_cold: Gauge::default(),
-            state_lost: Counter::default(),
-            global_degraded: Counter::default(),
-        };
-        registry.register(
-            "rate_limit_decisions",
-            "Requests let pass, counted in every dimension, and requests denied, counted in the dimensions that denied them",
-            decisions,
-        );
+        let metrics = Self::counting(registry, &["ip", "key", GLOBAL]);
         registry.register(
             "rate_limit_region_cold",
             "1 while the region's limits are reduced after its birth, as of the last decision",
@@ -68,6 +54,40 @@ impl LimiterMetrics {
             "rate_limit_global_degraded",
             "Requests decided by the region alone because the global limiter could not be asked",
             metrics.global_degraded.clone(),
+        );
+        metrics
+    }
+
+    /// Registers the metrics of [`crate::SteadyLimiter`]s that count by `names`: `rate_limit_decisions_total{dimension,decision}` and
+    /// `rate_limit_in_process_total`. Register once in a process.
+    #[must_use]
+    pub fn register_steady(registry: &mut Registry, names: &[&'static str]) -> Self {
+        let metrics = Self::counting(registry, names);
+        registry.register(
+            "rate_limit_in_process",
+            "Requests that this process limited by itself because the limiter's Redis could not be asked",
+            metrics.in_process.clone(),
+        );
+        metrics
+    }
+
+    fn counting(registry: &mut Registry, names: &[&'static str]) -> Self {
+        let decisions = Family::<Labels, Counter>::default();
+        let handles = |name: &&'static str| {
+            let of = |decision| decisions.get_or_create_owned(&Labels { dimension: name, decision });
+            PerDimension { name, allowed: of("allowed"), denied: of("denied") }
+        };
+        let metrics = Self {
+            decisions: names.iter().map(handles).collect(),
+            region_cold: Gauge::default(),
+            state_lost: Counter::default(),
+            global_degraded: Counter::default(),
+            in_process: Counter::default(),
+        };
+        registry.register(
+            "rate_limit_decisions",
+            "Requests let pass, counted in every dimension, and requests denied, counted in the dimensions that denied them",
+            decisions,
         );
         metrics
     }

@@ -61,6 +61,9 @@ pub struct Factor {
 }
 
 impl Factor {
+    /// All of a limit.
+    pub const WHOLE: Self = Self { millionths: 1_000_000 };
+
     /// A factor of `share`.
     ///
     /// # Errors
@@ -130,6 +133,8 @@ pub enum DimensionName {
     Ip,
     /// A partner's key.
     Key,
+    /// What a [`crate::SteadyLimiter`]'s caller counts by; its name stands in keys, headers and metrics.
+    Named(&'static str),
 }
 
 impl DimensionName {
@@ -139,6 +144,7 @@ impl DimensionName {
         match self {
             Self::Ip => "ip",
             Self::Key => "key",
+            Self::Named(name) => name,
         }
     }
 }

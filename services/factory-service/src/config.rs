@@ -3,9 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use http_edge::env::{Env, EnvError, Kind, base_url, millis, seconds};
+use http_edge::env::{Env, EnvError, Kind, base_url, millis, seconds, whole};
 use http_edge::telemetry::LogConfig;
-use service_kit::config::{DeploymentSettings, RedisSettings, SigningSettings, TagSettings, WebSettings};
+use rate_limiter::Quota;
+use redis_pool::RedisUrl;
+use service_kit::config::{
+    DeploymentSettings, RedisSettings, SigningSettings, TagSettings, WebSettings, redis_address,
+};
 
 pub use crate::domain::identity::KeyDigest;
 
@@ -42,8 +46,53 @@ pub struct Settings {
     pub checkpoint_every: Duration,
     /// `IDEMPOTENCY_LEASE_MS`: how long a request that is to be carried out once may be silent before another try takes it over.
     pub idempotency_lease: Duration,
+    /// How often a key, a tenant and a stranger may ask.
+    pub limits: LimitSettings,
     /// `LOG_FORMAT`, `RUST_LOG`.
     pub log: LogConfig,
+}
+
+/// How often a key, a tenant and a stranger may ask.
+#[derive(Debug, Clone)]
+pub struct LimitSettings {
+    /// `RATE_LIMIT_REDIS_URL`, `REDIS_URL` unless set.
+    pub redis_url: RedisUrl,
+    /// `RATE_LIMIT_FACTORY_WRITES_PER_MINUTE`, of each key.
+    pub writes: Quota,
+    /// `RATE_LIMIT_FACTORY_READS_PER_MINUTE`, of each key.
+    pub reads: Quota,
+    /// `RATE_LIMIT_FACTORY_AUTH_FAILURES_PER_MINUTE`, of each address.
+    pub auth_failures: Quota,
+}
+
+impl LimitSettings {
+    fn from_env(env: &Env, redis: &RedisSettings) -> Result<Self, EnvError> {
+        let quota = |name, default| env.get(name, per_minute(default), &quota());
+        Ok(Self {
+            redis_url: env.get("RATE_LIMIT_REDIS_URL", redis.url.clone(), &redis_address())?,
+            writes: quota("RATE_LIMIT_FACTORY_WRITES_PER_MINUTE", 600)?,
+            reads: quota("RATE_LIMIT_FACTORY_READS_PER_MINUTE", 6_000)?,
+            auth_failures: quota("RATE_LIMIT_FACTORY_AUTH_FAILURES_PER_MINUTE", 60)?,
+        })
+    }
+
+    /// Whether the limiter's Redis is the durable one.
+    #[must_use]
+    pub fn shares_redis_with(&self, durable: &RedisUrl) -> bool {
+        self.redis_url.same_database(durable)
+    }
+}
+
+fn per_minute(number: u32) -> Quota {
+    Quota::new(number).expect("the defaults are in range")
+}
+
+/// A tenant has five times as much as a key, which must be a quota too.
+fn quota() -> Kind<Quota> {
+    whole(1..=u64::from(Quota::MAX / 5)).map(|number| {
+        let number = u32::try_from(number).ok().and_then(|number| Quota::new(number).ok());
+        number.expect("the range is within that of quotas")
+    })
 }
 
 impl Settings {
@@ -62,9 +111,11 @@ impl Settings {
     /// The first variable that cannot be parsed, or that contradicts another, in one line.
     pub fn from_env(env: &Env) -> Result<Self, EnvError> {
         let deployment = DeploymentSettings::from_env(env)?;
+        let redis = RedisSettings::from_env(env)?;
         let settings = Self {
             web: WebSettings::from_env(env, DEFAULT_BIND)?,
-            redis: RedisSettings::from_env(env)?,
+            limits: LimitSettings::from_env(env, &redis)?,
+            redis,
             tags: TagSettings::from_env(env)?,
             signing: SigningSettings::from_env(env, &deployment.audit_origin)?,
             checkpoint_every: env.get("AUDIT_CHECKPOINT_SECS", CHECKPOINT_EVERY, &seconds(1..=86_400))?,
@@ -120,6 +171,9 @@ mod tests {
         assert_eq!(settings.web.public_base_url, None);
         assert_eq!(settings.redis.slots.get(), 100);
         assert_eq!(settings.tags.active_epoch.get(), 1);
+        let limits = &settings.limits;
+        assert_eq!((limits.writes.get(), limits.reads.get(), limits.auth_failures.get()), (600, 6_000, 60));
+        assert!(limits.shares_redis_with(&settings.redis.url));
         assert_eq!(settings.deployment.init, Init::Auto);
         assert_eq!(settings.deployment.audit_origin, "voketag.local/audit");
     }
@@ -163,6 +217,16 @@ mod tests {
         let set = all.into_iter().chain([("PUBLIC_BASE_URL", "https://tags.example/")]);
         let settings = Settings::for_serving(&set.collect()).unwrap();
         assert_eq!(settings.web.public_base_url.as_deref(), Some("https://tags.example"));
+    }
+
+    #[test]
+    fn a_quota_leaves_room_for_five_times_as_much() {
+        let name = "RATE_LIMIT_FACTORY_WRITES_PER_MINUTE";
+        assert_eq!(settings(&[(name, "1600000")]).unwrap().limits.writes.get(), 1_600_000);
+        for wrong in ["0", "1600001", "-1", "many"] {
+            let error = settings(&[(name, wrong)]).unwrap_err();
+            assert!(error.contains(name) && error.contains(wrong), "{error}");
+        }
     }
 
     #[test]

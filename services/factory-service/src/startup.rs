@@ -27,6 +27,7 @@ use crate::domain::checkpoints::Checkpoints;
 use crate::domain::export::Exporter;
 use crate::domain::identity::Authenticator;
 use crate::domain::keyring::KeyMoves;
+use crate::domain::limits::Limits;
 use crate::domain::minted_notes;
 use crate::domain::products::Products;
 use crate::domain::store::Store;
@@ -70,9 +71,11 @@ struct Setup {
 fn put_together(settings: &Settings, clock: Arc<dyn Clock>, setup: &Setup) -> (App, Arc<Durable>) {
     let mut registry = http_edge::metrics_registry();
     http_edge::register_build_info(&mut registry, "factory-service", env!("CARGO_PKG_VERSION"));
-    let durable = durable(settings, setup, &clock, &mut registry);
+    let pools = PoolMetrics::register(&mut registry);
+    let durable = durable(settings, setup, &clock, &pools, &mut registry);
     let last_use = LastUse::new();
-    let state = state(settings, Arc::clone(&durable), last_use.clone(), &mut registry);
+    let limits = limits(settings, &durable, &clock, &pools, &mut registry);
+    let state = state(settings, Arc::clone(&durable), limits, last_use.clone(), &mut registry);
     let serves = setup.announce.is_some();
     let (signing, every) = (Arc::clone(&state.checkpoints), settings.checkpoint_every);
     let (goodbye, own) = ((Arc::clone(&durable), last_use.clone()), Arc::clone(&durable));
@@ -96,11 +99,11 @@ fn durable(
     settings: &Settings,
     setup: &Setup,
     clock: &Arc<dyn Clock>,
+    pools: &PoolMetrics,
     registry: &mut Registry,
 ) -> Arc<Durable> {
-    let pools = PoolMetrics::register(registry);
     let config = settings.redis.pool("durable", &settings.redis.url);
-    let pool = |config| RedisPool::new(config, Arc::clone(clock), &pools);
+    let pool = |config| RedisPool::new(config, Arc::clone(clock), pools);
     let pools = DurablePools { requests: pool(config), beats: pool(settings.redis.beats()) };
     let expectation = Expectation {
         keyring: Arc::clone(&settings.tags.keyring),
@@ -117,7 +120,28 @@ fn durable(
     Arc::new(durable.with_state_dir(settings.deployment.state_dir.clone()))
 }
 
-fn state(settings: &Settings, durable: Arc<Durable>, last_use: LastUse, registry: &mut Registry) -> AppState {
+/// The limits, and their Redis where it is not the durable one.
+fn limits(
+    settings: &Settings,
+    durable: &Durable,
+    clock: &Arc<dyn Clock>,
+    pools: &PoolMetrics,
+    registry: &mut Registry,
+) -> (Limits, Option<RedisPool>) {
+    let url = &settings.limits.redis_url;
+    let apart = (!settings.limits.shares_redis_with(&settings.redis.url))
+        .then(|| RedisPool::new(settings.redis.pool("limiter", url), Arc::clone(clock), pools));
+    let pool = apart.as_ref().unwrap_or_else(|| durable.pool());
+    (Limits::new(&settings.limits, pool, clock, registry), apart)
+}
+
+fn state(
+    settings: &Settings,
+    durable: Arc<Durable>,
+    (limits, limiter_redis): (Limits, Option<RedisPool>),
+    last_use: LastUse,
+    registry: &mut Registry,
+) -> AppState {
     let keyring = Arc::clone(&settings.tags.keyring);
     let signing = Arc::clone(&settings.signing.keys);
     let store = Store::new(Arc::clone(&durable));
@@ -137,6 +161,8 @@ fn state(settings: &Settings, durable: Arc<Durable>, last_use: LastUse, registry
         unproven: Unproven::new(store.clone()),
         api_keys: ApiKeys::new(store.clone(), access.clone()),
         key_moves: KeyMoves::new(store.clone(), Arc::clone(&durable), moves),
+        limits,
+        limiter_redis,
         proxies: settings.web.proxies.clone(),
         durable,
         products: Products::new(store.clone(), access.clone()),

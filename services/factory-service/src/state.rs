@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http_edge::TrustedProxies;
 use idempotency::Idempotency;
+use redis_pool::RedisPool;
 use service_kit::durable::Durable;
 
 use crate::domain::api_keys::ApiKeys;
@@ -13,6 +14,7 @@ use crate::domain::checkpoints::Checkpoints;
 use crate::domain::export::Exporter;
 use crate::domain::identity::Authenticator;
 use crate::domain::keyring::KeyMoves;
+use crate::domain::limits::Limits;
 use crate::domain::products::Products;
 use crate::domain::tags::Tags;
 use crate::domain::tenants::Tenants;
@@ -28,6 +30,9 @@ pub(crate) struct Inner {
     pub(crate) tenants: Tenants,
     pub(crate) unproven: Unproven,
     pub(crate) api_keys: ApiKeys,
+    pub(crate) limits: Limits,
+    /// The limiter's Redis, where it is not the durable one: asked for readiness.
+    pub(crate) limiter_redis: Option<RedisPool>,
     pub(crate) proxies: TrustedProxies,
     pub(crate) durable: Arc<Durable>,
     pub(crate) products: Products,

@@ -23,6 +23,8 @@ use crate::process::Running;
 
 /// Under what the limiter takes at most, over what any run sends.
 const NO_LIMIT: &str = "8000000";
+/// A tenant has five times as much.
+const NO_FACTORY_LIMIT: &str = "1600000";
 const READY_WITHIN: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -73,7 +75,12 @@ impl Fleet {
             |name, env: &[(&str, &str)]| start_service(programs, name, &[&common, env].concat(), dir.path());
         let mut factory = start(
             "factory-service",
-            &[("FACTORY_API_KEY", key.as_str()), ("PUBLIC_BASE_URL", "http://127.0.0.1:8080")],
+            &[
+                ("FACTORY_API_KEY", key.as_str()),
+                ("PUBLIC_BASE_URL", "http://127.0.0.1:8080"),
+                ("RATE_LIMIT_FACTORY_WRITES_PER_MINUTE", NO_FACTORY_LIMIT),
+                ("RATE_LIMIT_FACTORY_READS_PER_MINUTE", NO_FACTORY_LIMIT),
+            ],
         )?;
         // It makes the deployment that the others look for.
         factory.ready().await?;

@@ -10,6 +10,7 @@ pub(crate) mod export;
 pub(crate) mod identity;
 pub(crate) mod input;
 pub(crate) mod keyring;
+pub(crate) mod limits;
 pub(crate) mod minted_notes;
 pub(crate) mod once;
 pub(crate) mod products;

@@ -1,15 +1,17 @@
-//! In front of every route below `/v1` that needs a key: who asks, whether that key may, and, for a `POST` with an
+//! In front of every route below `/v1` that needs a key: who asks, whether that key may and how often, and, for a `POST` with an
 //! `Idempotency-Key`, that the request is carried out once.
 
 use access::Scope;
 use axum::extract::{Request, State};
 use axum::http::Method;
+use axum::http::request::Parts;
 use axum::middleware::Next;
-use axum::response::Response;
-use http_edge::ApiError;
+use axum::response::{IntoResponse, Response};
+use http_edge::{ApiError, PeerAddr, limit_subject, rate_limit_headers};
 
 use crate::domain::identity::Caller;
-use crate::handlers::caller::authenticate;
+use crate::domain::limits::{Spent, Use};
+use crate::handlers::caller::{Operator, authenticate};
 use crate::handlers::repeat;
 use crate::state::AppState;
 
@@ -23,15 +25,57 @@ pub(crate) async fn guard(
     next: Next,
 ) -> Result<Response, ApiError> {
     let (mut parts, body) = request.into_parts();
-    let caller = authenticate(&mut parts, &state).await?;
-    may(&caller, scope)?;
-    if parts.method == Method::POST
-        && let Some(key) = repeat::key_of(&parts.headers)?
-    {
-        return repeat::carry_out_once(state, caller, key, Request::from_parts(parts, body), next).await;
+    let caller = match authenticate(&mut parts, &state).await {
+        Ok(caller) => caller,
+        Err(refusal @ ApiError::Unauthenticated(_)) => return Ok(stranger(refusal, &parts, &state).await),
+        Err(error) => return Err(error),
+    };
+    if parts.extensions.get::<Operator>().is_some() {
+        return admit(state, scope, caller, Request::from_parts(parts, body), next).await;
     }
-    parts.extensions.insert(caller);
-    Ok(next.run(Request::from_parts(parts, body)).await)
+    let spent = state.limits.spend(&caller.principal, use_of(&parts.method)).await;
+    let answered = match spent.denied {
+        Some(retry_after) => Err(ApiError::RateLimited { retry_after }),
+        None => admit(state, scope, caller, Request::from_parts(parts, body), next).await,
+    };
+    Ok(with_quotas(&spent, answered.into_response()))
+}
+
+async fn admit(
+    state: AppState,
+    scope: Scope,
+    caller: Caller,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    may(&caller, scope)?;
+    if request.method() == Method::POST
+        && let Some(key) = repeat::key_of(request.headers())?
+    {
+        return repeat::carry_out_once(state, caller, key, request, next).await;
+    }
+    request.extensions_mut().insert(caller);
+    Ok(next.run(request).await)
+}
+
+/// What somebody is told who shows no key in force: 401, or 429 once the address's quota of that is used up.
+async fn stranger(refusal: ApiError, parts: &Parts, state: &AppState) -> Response {
+    let Some(peer) = parts.extensions.get::<PeerAddr>() else { return refusal.into_response() };
+    let address = state.proxies.client_address(peer.0.ip(), &parts.headers);
+    let spent = state.limits.spend_failure(&limit_subject(address)).await;
+    let refusal = spent.denied.map_or(refusal, |retry_after| ApiError::RateLimited { retry_after });
+    with_quotas(&spent, refusal.into_response())
+}
+
+fn use_of(method: &Method) -> Use {
+    if matches!(*method, Method::GET | Method::HEAD) { Use::Reads } else { Use::Writes }
+}
+
+fn with_quotas(spent: &Spent, mut response: Response) -> Response {
+    if let Some(headers) = rate_limit_headers(&spent.quotas) {
+        response.headers_mut().extend(headers);
+    }
+    response
 }
 
 fn may(caller: &Caller, scope: Scope) -> Result<(), ApiError> {

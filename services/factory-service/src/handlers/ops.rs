@@ -3,8 +3,9 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http_edge::Readiness;
 use http_edge::api_doc::{HealthBody, ReadinessBody, UnreadyBody, alive};
+use http_edge::{Check, Readiness};
+use redis_pool::RedisPool;
 
 use crate::state::AppState;
 
@@ -17,6 +18,14 @@ pub(crate) async fn health() -> Json<HealthBody> {
     alive(env!("CARGO_PKG_VERSION"))
 }
 
+/// Without its Redis the limiter counts in this process, so that is never more than a warning.
+async fn limiter_check(pool: &RedisPool) -> Check {
+    match pool.command(redis::cmd("PING")).await {
+        Ok(_) => Check::ok("limiter_redis"),
+        Err(error) => Check::warning("limiter_redis", format!("{error}; this process limits by itself")),
+    }
+}
+
 /// Says whether traffic may come, and what is wrong if not.
 #[utoipa::path(
     get, path = "/v1/ready", tag = "operation", operation_id = "ready", security(()),
@@ -26,5 +35,9 @@ pub(crate) async fn health() -> Json<HealthBody> {
     )
 )]
 pub(crate) async fn ready(State(state): State<AppState>) -> Response {
-    Readiness::of(state.durable.checks().await).into_response()
+    let mut checks = state.durable.checks().await;
+    if let Some(pool) = &state.limiter_redis {
+        checks.push(limiter_check(pool).await);
+    }
+    Readiness::of(checks).into_response()
 }

@@ -25,6 +25,7 @@ mod process;
 mod products;
 mod query_parameters;
 mod quotas;
+mod rate_limits;
 mod repair;
 mod restore;
 mod slow_handler;

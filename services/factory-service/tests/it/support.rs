@@ -103,6 +103,10 @@ impl Factory {
             // Two cores are shared by all tests; the deadlines have tests of their own.
             ("REDIS_COMMAND_TIMEOUT_MS", "5000"),
             ("REDIS_POOL_WAIT_MS", "5000"),
+            // The limits have tests of their own.
+            ("RATE_LIMIT_FACTORY_WRITES_PER_MINUTE", "1000000"),
+            ("RATE_LIMIT_FACTORY_READS_PER_MINUTE", "1000000"),
+            ("RATE_LIMIT_FACTORY_AUTH_FAILURES_PER_MINUTE", "1000000"),
         ];
         let env = settings.into_iter().chain(more.iter().copied());
         let env = env.filter(|(name, _)| !more.contains(&(*name, UNSET))).collect();
