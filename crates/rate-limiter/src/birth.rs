@@ -30,6 +30,11 @@ pub(crate) struct BirthWatch {
 }
 
 impl BirthWatch {
+    /// The birth as last seen, ms since 1970; 0 before the first.
+    pub(crate) fn current(&self) -> u64 {
+        self.current.load(Ordering::Acquire)
+    }
+
     pub(crate) fn see(&self, region: &RegionStatus) -> Sight {
         if self.current.load(Ordering::Acquire) == region.born_at_ms && !region.made {
             return Sight::Known;

@@ -10,17 +10,19 @@
 
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ambient::Clock;
 use redis_pool::{Error, Slot};
 
 use crate::decision::{Decision, Report, Ticket};
+use crate::denied::{Denial, DeniedCache};
 use crate::global::GlobalLimiter;
 use crate::limiter::Limiter;
 use crate::local::LocalLimiter;
 use crate::log_gate::LogGate;
 use crate::metrics::LimiterMetrics;
-use crate::quota::{Dimension, Invalid};
+use crate::quota::{Dimension, DimensionName, Invalid};
 
 /// What to do while the limiter Redis is away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,6 +51,7 @@ pub struct Layered {
     regional: Limiter,
     global: Option<GlobalLimiter>,
     local: Option<LocalLimiter>,
+    denied: DeniedCache,
     metrics: LimiterMetrics,
     clock: Arc<dyn Clock>,
     gate: LogGate,
@@ -73,7 +76,8 @@ impl Layered {
     ) -> Self {
         let factor = regional.cold_start().factor();
         let local = (on_redis_down == OnRedisDown::Local).then(|| LocalLimiter::new(factor));
-        Self { regional, global, local, metrics, clock, gate: LogGate::default() }
+        let denied = DeniedCache::default();
+        Self { regional, global, local, denied, metrics, clock, gate: LogGate::default() }
     }
 
     /// Decides on one request. The global limit counts it by the first of `dimensions`.
@@ -106,6 +110,27 @@ impl Layered {
             (answer, _) => (answer?, Counted::InRegion),
         };
         Ok(self.confirm(decision, counted, dimensions, held).await)
+    }
+
+    /// The denial of a caller that is still in force, counted as one. `proof` is what the caller shows to be taken for who it says: a
+    /// partner key's digest, nothing for an address.
+    #[must_use]
+    pub fn remembered(&self, name: DimensionName, subject: &str, proof: &[u8]) -> Option<Denial> {
+        let (now, born) = (self.clock.monotonic(), self.regional.births_seen());
+        let denial = self.denied.get(name, subject, proof, now, born)?;
+        self.metrics.count_remembered(name.as_str(), &denial.statuses);
+        Some(denial)
+    }
+
+    /// Remembers `decision` on a caller, asked for at `sent` (monotonic) at the latest, if it is a denial.
+    pub fn remember(&self, dimension: &Dimension<'_>, proof: &[u8], decision: &Decision, sent: Duration) {
+        self.denied.put(dimension, proof, decision, sent, self.has_global());
+    }
+
+    /// The clock that [`Self::remember`] goes by.
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        self.clock.monotonic()
     }
 
     /// The region's limiter, for a script that limits among other things; only where [`Self::has_global`] is false can

@@ -9,13 +9,15 @@
 //!
 //! **Parts.** [`Limiter`] decides in a region, by itself or as a part of a bigger script ([`LUA_LIB`],
 //! [`Limiter::push_keys`], [`Limiter::push_args`], [`Limiter::read`]). [`GlobalLimiter`] counts the same caller over all
-//! regions. [`SteadyLimiter`] counts callers who have proven who they are, without cold start. [`LocalLimiter`] stands in, in this process, while Redis is away. [`Layered`] asks them in order.
+//! regions. [`SteadyLimiter`] counts callers who have proven who they are, without cold start. [`DeniedCache`] remembers denials that
+//! are still in force. [`LocalLimiter`] stands in, in this process, while Redis is away. [`Layered`] asks them in order.
 //!
 //! **How it fails.** A denial is a value, [`Decision::Denied`]. An error is always [`redis_pool::Error`]; what becomes of a
 //! request then is for the caller, or for [`OnRedisDown`], to say, and it is never "unlimited".
 
 mod birth;
 mod decision;
+mod denied;
 mod global;
 mod keys;
 mod layered;
@@ -29,6 +31,7 @@ mod sketch;
 mod steady;
 
 pub use decision::{Decision, RegionStatus, Report, Status, Ticket};
+pub use denied::{Denial, DeniedCache};
 pub use global::GlobalLimiter;
 pub use keys::Region;
 pub use layered::{Layered, OnRedisDown};

@@ -240,6 +240,12 @@ impl Limiter {
         &self.region
     }
 
+    /// The region's birth as this process last saw it, ms since 1970; 0 before the first.
+    #[must_use]
+    pub(crate) fn births_seen(&self) -> u64 {
+        self.births.current()
+    }
+
     /// The cold start as configured.
     #[must_use]
     pub fn cold_start(&self) -> ColdStart {

@@ -6,7 +6,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use crate::decision::Decision;
+use crate::decision::{Decision, Status};
 
 /// The value of the label `dimension` for the limit over all regions.
 pub(crate) const GLOBAL: &str = "global";
@@ -17,6 +17,11 @@ struct Labels {
     decision: &'static str,
 }
 
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct DimensionLabel {
+    dimension: &'static str,
+}
+
 #[derive(Debug, Clone)]
 struct PerDimension {
     name: &'static str,
@@ -25,10 +30,11 @@ struct PerDimension {
 }
 
 /// The limiter's metrics: `rate_limit_decisions_total{dimension,decision}`, `rate_limit_region_cold`,
-/// `rate_limit_state_lost_total`, `rate_limit_global_degraded_total`. Clones share the numbers.
+/// `rate_limit_state_lost_total`, `rate_limit_global_degraded_total`, `rate_limit_remembered_denials_total{dimension}`. Clones share the numbers.
 #[derive(Debug, Clone)]
 pub struct LimiterMetrics {
     decisions: Vec<PerDimension>,
+    remembered: [(&'static str, Counter); 2],
     region_cold: Gauge,
     pub(crate) state_lost: Counter,
     pub(crate) global_degraded: Counter,
@@ -39,7 +45,15 @@ impl LimiterMetrics {
     /// Registers the metrics. Register once in a process.
     #[must_use]
     pub fn register(registry: &mut Registry) -> Self {
-        let metrics = Self::counting(registry, &["ip", "key", GLOBAL]);
+        let mut metrics = Self::counting(registry, &["ip", "key", GLOBAL]);
+        let remembered = Family::<DimensionLabel, Counter>::default();
+        metrics.remembered = ["ip", "key"]
+            .map(|dimension| (dimension, remembered.get_or_create_owned(&DimensionLabel { dimension })));
+        registry.register(
+            "rate_limit_remembered_denials",
+            "Requests denied by what this process remembered of an earlier denial, without asking a limiter",
+            remembered,
+        );
         registry.register(
             "rate_limit_region_cold",
             "1 while the region's limits are reduced after its birth, as of the last decision",
@@ -79,6 +93,7 @@ impl LimiterMetrics {
         };
         let metrics = Self {
             decisions: names.iter().map(handles).collect(),
+            remembered: [("ip", Counter::default()), ("key", Counter::default())],
             region_cold: Gauge::default(),
             state_lost: Counter::default(),
             global_degraded: Counter::default(),
@@ -102,6 +117,18 @@ impl LimiterMetrics {
             if allowed {
                 handles.allowed.inc();
             } else if !status.allows {
+                handles.denied.inc();
+            }
+        }
+    }
+
+    /// Counts one request that was denied from memory, by what it was counted by.
+    pub(crate) fn count_remembered(&self, dimension: &'static str, statuses: &[Status]) {
+        for (_, hits) in self.remembered.iter().filter(|(name, _)| *name == dimension) {
+            hits.inc();
+        }
+        for status in statuses.iter().filter(|status| !status.allows) {
+            for handles in self.decisions.iter().filter(|handles| handles.name == status.name) {
                 handles.denied.inc();
             }
         }

@@ -1,12 +1,14 @@
 //! The promises of the rule, kept by the script at instants of the test's choosing.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use rate_limiter::{Decision, DeniedCache, DimensionName, RegionStatus, Report, Status};
 
 use crate::model::Stepped;
-use crate::support::COLD_MS;
+use crate::support::{COLD_MS, ip};
 
 const NOW: u64 = 1_771_243_200_000;
 const LOST: i64 = 4;
@@ -253,4 +255,58 @@ fn a_birth_up_to_a_minute_before_the_deployment_stands() {
         let expected = if stands { (1, NOW - before, 0) } else { (1, now, COLD | LOST) };
         assert_eq!(birth(&caller.ask_at(now)), expected, "{before} ms before");
     }
+}
+
+/// A reply about one dimension, as a decision.
+fn decision(reply: &[i64]) -> Decision {
+    let number = |at: usize| u64::try_from(reply[at]).expect("a number");
+    let (limit, remaining) =
+        (u32::try_from(reply[7]).expect("a limit"), u32::try_from(reply[8]).expect("a rest"));
+    let grows_in = (reply[9] > 0).then(|| Duration::from_millis(number(9)));
+    let status = Status { name: "ip", allows: reply[6] == 1, limit, remaining, grows_in };
+    let (born_at_ms, age) = (number(2), Duration::from_millis(number(3) - number(2)));
+    let region = RegionStatus { born_at_ms, age, cold: reply[4] & COLD != 0, made: false, lost: false };
+    let report = Report { statuses: vec![status], region: Some(region) };
+    Decision::Denied { retry_after: Duration::from_millis(number(1)), report }
+}
+
+#[test]
+fn a_remembered_denial_never_denies_what_the_limiter_would_admit() {
+    let limits = (1u32..12).prop_flat_map(|full| (Just(full), 1..=full));
+    let steps = prop::collection::vec(
+        (prop_oneof![8 => 0u64..2_000, 2 => 0u64..20_000, 1 => 0u64..120_000], 0u64..400),
+        1..80,
+    );
+    let hits = Cell::new(0_u32);
+    run(60, (limits, steps), |stepped, (limits, steps)| {
+        let mut caller = stepped.newcomer(&[limits]);
+        let (cache, ip) = (DeniedCache::default(), ip("a", 1));
+        let (mut now, mut born) = (NOW, 0);
+        for (step, lag) in steps {
+            now += step;
+            // The process's clock begins elsewhere than Redis's.
+            let here = Duration::from_millis(now - NOW);
+            if let Some(denial) = cache.get(DimensionName::Ip, "a", b"", here, born) {
+                hits.set(hits.get() + 1);
+                let reply = caller.ask_at(now);
+                prop_assert_eq!(reply[0], 0, "the limiter would admit at {}", now);
+                let Decision::Denied { retry_after, report } = decision(&reply) else { unreachable!() };
+                prop_assert!(denial.retry_after <= retry_after, "{denial:?} is more than {retry_after:?}");
+                prop_assert!(denial.retry_after + Duration::from_millis(400) >= retry_after);
+                let (told, true_one) = (&denial.statuses[0], &report.statuses[0]);
+                prop_assert_eq!((told.limit, told.remaining), (true_one.limit, true_one.remaining));
+                prop_assert_eq!(told.grows_in, Some(denial.retry_after));
+                continue;
+            }
+            // The limiter looks at its clock some time after the question was sent.
+            now += lag;
+            let reply = caller.ask_at(now);
+            born = u64::try_from(reply[2]).expect("a birth");
+            if reply[0] == 0 {
+                cache.put(&ip, b"", &decision(&reply), here, false);
+            }
+        }
+        Ok(())
+    });
+    assert!(hits.get() > 100, "{} denials were remembered", hits.get());
 }

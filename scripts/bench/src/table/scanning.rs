@@ -219,7 +219,9 @@ impl Scanning {
             rate(&self.partner)
                 .beside("admitted scan", Unit::PerSecond, self.scan.rates())
                 .bar(Bar::RatioAtLeast(0.9)),
-            rate(&self.denied).beside("floor", Unit::PerSecond, floor()),
+            rate(&self.denied)
+                .beside("forged id", Unit::PerSecond, self.forged.rates())
+                .bar(Bar::RatioAtLeast(0.95)),
             rate(&self.forged)
                 .beside("constant JSON", Unit::PerSecond, self.constant.rates())
                 .bar(Bar::RatioAtLeast(0.85)),

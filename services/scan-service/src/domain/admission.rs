@@ -33,6 +33,16 @@ pub(crate) enum Credential {
     Unusable,
 }
 
+impl Credential {
+    /// What tells a key from another text with the same id.
+    pub(crate) fn proof(&self) -> &[u8] {
+        match self {
+            Self::Key(key) => key.digest().as_bytes(),
+            Self::None | Self::Unusable => &[],
+        }
+    }
+}
+
 /// Why a key that was shown does not admit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyRefusal {
@@ -67,6 +77,30 @@ impl Admission {
         Self { durable, limits, last_use }
     }
 
+    /// Refuses a caller whose denial is still in force, without asking anybody. Of one that shows a key only a denial of that very key,
+    /// which was verified then, is looked for: whether its address's counts, nobody knows before the key was verified.
+    ///
+    /// What is remembered says nothing of the tag or of the key, and neither does a denial by the limiter: an id that was never minted
+    /// raises its alarm, and a key that was revoked meanwhile is told so, once the caller may come back.
+    pub(crate) fn still_denied(
+        &self,
+        address: &str,
+        credential: &Credential,
+        quotas: &mut Quotas,
+    ) -> Result<(), NotAdmitted> {
+        let subject = match credential {
+            Credential::Key(key) => Subject::Key(key.id()),
+            Credential::None | Credential::Unusable => Subject::Address(address),
+        };
+        match self.limits.remembered(subject, credential.proof()) {
+            Some((retry_after, said)) => {
+                *quotas = said;
+                Err(NotAdmitted::Denied { retry_after })
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Verifies what is shown, then spends one request's worth of the quota that it is counted by. `slot` is one of the durable Redis: who
     /// has none yet is told "busy" or "away" before anything is spent. The inner result is of the key: whoever shows a wrong one has spent its
     /// address's quota, and what it is told the caller decides.
@@ -85,11 +119,11 @@ impl Admission {
             Credential::Unusable => Err(KeyRefusal::Invalid),
             Credential::Key(key) => self.verify(slot, key).await?.map(Some),
         };
-        let subject = match partner {
-            Ok(Some(id)) => Subject::Key(id),
-            Ok(None) | Err(_) => Subject::Address(address),
+        let (subject, proof) = match partner {
+            Ok(Some(id)) => (Subject::Key(id), credential.proof()),
+            Ok(None) | Err(_) => (Subject::Address(address), &[][..]),
         };
-        match self.limits.spend(subject, slot).await.map_err(NotAdmitted::Redis)? {
+        match self.limits.spend(subject, proof, slot).await.map_err(NotAdmitted::Redis)? {
             Spent::Yes(said) => *quotas = said,
             Spent::No { retry_after, quotas: said } => {
                 *quotas = said;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use access::KeyId;
 use catalog::Deployment;
 use http_edge::QuotaStatus;
-use rate_limiter::{Decision, Dimension, DimensionName, Layered, Limiter, Quota, Report, Status};
+use rate_limiter::{Decision, Denial, Dimension, DimensionName, Layered, Limiter, Quota, Report, Status};
 use redis_pool::{Error, Slot};
 
 /// The window of every quota.
@@ -97,9 +97,37 @@ impl Limits {
         }]
     }
 
-    /// Asks for one request's worth of the subject's quota. `held` is a slot of the durable Redis, which may be the limiter's too.
-    pub(crate) async fn spend(&self, subject: Subject<'_>, held: &Slot) -> Result<Spent, Error> {
+    /// The denial of a caller that is still in force, answered from memory: the limiter said when it may come back. `proof` as in
+    /// [`Self::remember`].
+    pub(crate) fn remembered(&self, subject: Subject<'_>, proof: &[u8]) -> Option<(Duration, Quotas)> {
+        let [Dimension { name, subject, .. }] = self.dimensions(subject);
+        let Denial { retry_after, statuses } = self.layered.remembered(name, subject, proof)?;
+        Some((retry_after, Quotas(statuses)))
+    }
+
+    /// Remembers `decision` if it is a denial. `proof` is the digest of a verified key, so that nobody who only knows its id is taken
+    /// for it, and empty for an address; `sent` is [`Self::now`] before the limiter was asked.
+    pub(crate) fn remember(&self, subject: Subject<'_>, proof: &[u8], decision: &Decision, sent: Duration) {
+        let [dimension] = self.dimensions(subject);
+        self.layered.remember(&dimension, proof, decision, sent);
+    }
+
+    /// The monotonic time of [`Self::remember`].
+    pub(crate) fn now(&self) -> Duration {
+        self.layered.now()
+    }
+
+    /// Asks for one request's worth of the subject's quota. `held` is a slot of the durable Redis, which may be the limiter's too;
+    /// `proof` as in [`Self::remember`].
+    pub(crate) async fn spend(
+        &self,
+        subject: Subject<'_>,
+        proof: &[u8],
+        held: &Slot,
+    ) -> Result<Spent, Error> {
+        let sent = self.now();
         let decision = self.layered.decide_beside(&self.dimensions(subject), Some(held)).await?;
+        self.remember(subject, proof, &decision, sent);
         let quotas = Quotas::of(decision.report());
         Ok(match decision {
             Decision::Allowed { .. } => Spent::Yes(quotas),

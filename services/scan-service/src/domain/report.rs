@@ -165,6 +165,7 @@ impl Reporter {
                 true
             }
             Err(refusal @ (ReportRefusal::Forged | ReportRefusal::NotMinted)) => {
+                self.admission.still_denied(caller.address, caller.credential, quotas)?;
                 let slot = self.durable.pool().slot().await.map_err(ReportRefusal::Redis)?;
                 let key = self.admission.admit(&slot, caller.address, caller.credential, quotas).await?;
                 key.map_err(ReportRefusal::Key)?;
@@ -196,6 +197,7 @@ impl Reporter {
         caller: Caller<'_>,
         quotas: &mut Quotas,
     ) -> Result<Option<Stored<Batch>>, ReportRefusal> {
+        self.admission.still_denied(caller.address, caller.credential, quotas)?;
         let slot = self.durable.pool().slot().await.map_err(ReportRefusal::Redis)?;
         let key = self.admission.admit(&slot, caller.address, caller.credential, quotas).await?;
         drop(slot);

@@ -160,6 +160,7 @@ impl Scanner {
         self.limits.see(deployment);
         let key = KeyStanding::of(&self.durable, opened.epoch).await.map_err(Refusal::Store)?;
         let key = key?;
+        self.admission.still_denied(caller.address, caller.credential, quotas)?;
         let look = self.look(opened, caller);
         let kept = look.kept.clone();
         let (counted, partner) = match &self.grouped {
@@ -210,6 +211,7 @@ impl Scanner {
     ) -> Result<(Counted, bool), Refusal> {
         let shown = Shown::of(caller.credential);
         let request = Request { look, address: caller.address.to_owned(), shown };
+        let sent = self.limits.now();
         let Some(reply) = grouped.ask(request).await.map_err(Refusal::Redis)? else {
             return Err(Refusal::StateLost);
         };
@@ -224,6 +226,8 @@ impl Scanner {
         let ints: Vec<i64> = ints.as_chunks::<8>().0.iter().map(|int| i64::from_be_bytes(*int)).collect();
         let decision = self.limits.regional().read(&ints, &dimensions).map_err(Refusal::Redis)?;
         *quotas = Quotas::of(decision.report());
+        let proof = if *by == BY_KEY { caller.credential.proof() } else { &[] };
+        self.limits.remember(subject, proof, &decision, sent);
         match (reply.status(), decision) {
             (Some(ANSWERED), Decision::Allowed { .. }) => {
                 Ok((Counted::read(scan, &reply)?, matches!(subject, Subject::Key(_))))

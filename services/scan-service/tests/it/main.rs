@@ -7,6 +7,7 @@ mod bad_input;
 mod chain_damage;
 mod cold_start;
 mod damage;
+mod denied;
 mod foreign_pages;
 mod forged;
 mod freshness;

@@ -1,0 +1,149 @@
+//! A denial that is still in force is answered from memory: no call to Redis, the same headers, never longer than was promised.
+
+use access::ApiKey;
+use redis::AsyncCommands;
+use serde_json::json;
+use test_support::RedisServer;
+
+use crate::app::{App, open};
+use crate::partners::{Partner, both, report_with, scan_with};
+use crate::shop::{SIZE, Shop, flush};
+
+const SMALL: [(&str, &str); 2] = [("RATE_LIMIT_IP_PER_MINUTE", "2"), ("RATE_LIMIT_KEY_PER_MINUTE", "2")];
+/// A well-formed UUID that does not prove itself.
+const FORGED: &str = "85e49ec3-de12-8001-bccf-0ce2e6986016";
+
+/// Scripts that both Redis have run; what the service does in the background runs none of these.
+async fn script_calls(redis: &[&RedisServer]) -> u64 {
+    let mut calls = 0;
+    for redis in redis {
+        let mut link = redis.connection().await;
+        let stats: String = redis::cmd("INFO").arg("commandstats").query_async(&mut link).await.unwrap();
+        let of =
+            |line: &str| line.strip_prefix("cmdstat_mget:calls=")?.split(',').next()?.parse::<u64>().ok();
+        calls += stats.lines().find_map(of).unwrap_or(0);
+    }
+    calls
+}
+
+async fn hits(app: &App, dimension: &str) -> u64 {
+    app.metric(&format!("voketag_rate_limit_remembered_denials_total{{dimension=\"{dimension}\"}}")).await
+}
+
+async fn use_up(app: &App, shop: &Shop) {
+    for _ in 0..2 {
+        assert_eq!(app.scan(shop.tag(0)).await.status, 200);
+    }
+    app.scan(shop.tag(0)).await.assert_problem(429, "rate-limited");
+}
+
+#[tokio::test]
+async fn a_denied_caller_is_denied_again_without_redis_and_with_the_same_headers() {
+    let shop = Shop::open().await;
+    let (together, apart, limiter) = both(&shop, &SMALL).await;
+    for app in [&together, &apart] {
+        use_up(app, &shop).await;
+        let first = app.scan(shop.tag(0)).await;
+        let before = (script_calls(&[&limiter]).await, hits(app, "ip").await);
+        // The keyring is polled by scripts of its own in the durable Redis; with nothing there at all nobody can be asked.
+        for again in 0..5 {
+            let denied = app.scan(shop.tag(again)).await;
+            denied.assert_problem(429, "rate-limited");
+            let (now, then) = (denied.rate(), first.rate());
+            assert_eq!((now.quota, now.window, now.remaining), (then.quota, then.window, 0));
+            assert!(now.grows_in <= then.grows_in && now.grows_in + 50 >= then.grows_in, "{now:?} {then:?}");
+            assert_eq!(denied.retry_after(), now.grows_in, "the wait is counted down alike");
+        }
+        app.get(&format!("/t/{}", shop.tag(0))).await.assert_page(429);
+        let report = json!({"tag_id": shop.tag(0).to_string(), "reason": "other"});
+        app.post_json("/v1/report", &report).await.assert_problem(429, "rate-limited");
+        assert_eq!(script_calls(&[&limiter]).await, before.0);
+        assert_eq!(hits(app, "ip").await, before.1 + 7);
+        app.scan(FORGED).await.assert_problem(404, "tag-not-found");
+    }
+    let denied = "voketag_rate_limit_decisions_total{dimension=\"ip\",decision=\"denied\"}";
+    assert_eq!(together.metric(denied).await, 9, "each is a denial all the same");
+}
+
+#[tokio::test]
+async fn it_is_answered_while_redis_cannot_be_asked() {
+    let mut shop = Shop::open().await;
+    let app = open(&shop, &SMALL).await;
+    use_up(&app, &shop).await;
+    shop.redis.kill();
+    app.scan(shop.tag(0)).await.assert_problem(429, "rate-limited");
+}
+
+#[tokio::test]
+async fn a_partner_is_denied_by_its_own_key_and_nobody_else_by_it() {
+    let shop = Shop::open().await;
+    let (one, two) = (Partner::of(&shop).await, Partner::of(&shop).await);
+    let (together, apart, _limiter) = both(&shop, &SMALL).await;
+    for app in [&together, &apart] {
+        for status in [200, 200, 429, 429] {
+            assert_eq!(one.scan(app, shop.tag(0)).await.status, status);
+        }
+        report_with(app, one.key.reveal(), shop.tag(0)).await.assert_problem(429, "rate-limited");
+        let denied = one.scan(app, shop.tag(0)).await;
+        assert_eq!(denied.first_rate(), ("key".to_owned(), 2, 0));
+        assert_eq!(hits(app, "key").await, 3);
+        // Whoever knows the id alone is not the partner: the key is looked up, and is wrong.
+        let spoofed = format!("vk_{}{}", one.key.id(), &ApiKey::generate().reveal()[11..]);
+        let guess = scan_with(app, &spoofed, shop.tag(0)).await;
+        assert_eq!(guess.first_rate().0, "ip", "{}", guess.text);
+        assert_eq!(guess.status, 401, "{}", guess.text);
+        assert_eq!(two.scan(app, shop.tag(0)).await.status, 200, "another key");
+        assert_eq!(
+            app.scan(shop.tag(0)).await.status,
+            200,
+            "no key: one of the address was spent by the guess"
+        );
+        // The address is used up now; a key in force passes it, and a wrong one does not.
+        app.scan(shop.tag(0)).await.assert_problem(429, "rate-limited");
+        app.scan(shop.tag(0)).await.assert_problem(429, "rate-limited");
+        assert_eq!(two.scan(app, shop.tag(0)).await.status, 200);
+        scan_with(app, "nonsense", shop.tag(0)).await.assert_problem(429, "rate-limited");
+        scan_with(app, ApiKey::generate().reveal(), shop.tag(0)).await.assert_problem(429, "rate-limited");
+    }
+}
+
+#[tokio::test]
+async fn an_id_that_was_never_minted_raises_its_alarm_once_the_caller_may_come_back() {
+    let shop = Shop::open().await;
+    let app = open(&shop, &SMALL).await;
+    use_up(&app, &shop).await;
+    app.scan(shop.tag(SIZE)).await.assert_problem(429, "rate-limited");
+    assert_eq!(app.scans("not_minted").await, 0, "as where the limiter itself denies");
+    let fresh = open(&shop, &[]).await;
+    fresh.scan(shop.tag(SIZE)).await.assert_problem(404, "tag-not-found");
+    assert_eq!(fresh.scans("not_minted").await, 1);
+}
+
+#[tokio::test]
+async fn a_region_born_again_forgets_its_denials() {
+    let (shop, limiter) = (Shop::open().await, RedisServer::start().await);
+    let partner = Partner::of(&shop).await;
+    let url = limiter.url();
+    let app = open(&shop, &[&[("RATE_LIMIT_REDIS_URL", url.as_str())], &SMALL[..]].concat()).await;
+    use_up(&app, &shop).await;
+    flush(&limiter).await;
+    // This process learns of it from whoever is asked about next.
+    assert_eq!(partner.scan(&app, shop.tag(0)).await.status, 200);
+    assert_eq!(app.scan(shop.tag(0)).await.status, 200);
+}
+
+#[tokio::test]
+async fn where_a_global_limit_may_give_quota_back_a_second_is_remembered_at_most() {
+    let (shop, global) = (Shop::open().await, RedisServer::start().await);
+    let url = global.url();
+    let app = open(&shop, &[&[("GLOBAL_REDIS_URL", url.as_str())], &SMALL[..]].concat()).await;
+    use_up(&app, &shop).await;
+    let state = "vtrl1:{default}:ip:127.0.0.1";
+    let mut link = shop.redis.connection().await;
+    assert!(link.exists::<_, bool>(state).await.unwrap());
+    // All of it is given back.
+    let () = link.del(state).await.unwrap();
+    let () = global.connection().await.del("vtgl1:ip:127.0.0.1").await.unwrap();
+    let passes = || async { app.scan(shop.tag(0)).await.status == 200 };
+    test_support::eventually("it is admitted again", std::time::Duration::from_secs(5), passes).await;
+}
