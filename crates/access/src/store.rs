@@ -86,6 +86,21 @@ impl Access {
         Ok(Claims::read(&self.pool, brands, ranges).await?)
     }
 
+    /// Up to `limit` ids of tenants after `after`, without their records. Tenant `default` is not among them.
+    ///
+    /// # Errors
+    /// [`AccessError::Redis`].
+    pub async fn tenant_ids(
+        &self,
+        after: Option<&TenantId>,
+        limit: usize,
+    ) -> Result<(Vec<TenantId>, Option<TenantId>), AccessError> {
+        let from = after.map_or_else(|| "-".to_owned(), |id| format!("({id}"));
+        let mut range = Cmd::new();
+        range.arg("ZRANGEBYLEX").arg(keys::TENANTS).arg(from).arg("+").arg("LIMIT").arg(0).arg(limit + 1);
+        Ok(page::<TenantId>(self.read(range).await?, limit))
+    }
+
     /// Up to `limit` of the tenants that have a record, in the order of their ids, after `after`.
     ///
     /// # Errors
@@ -95,10 +110,7 @@ impl Access {
         after: Option<&TenantId>,
         limit: usize,
     ) -> Result<Page<Tenant, TenantId>, AccessError> {
-        let from = after.map_or_else(|| "-".to_owned(), |id| format!("({id}"));
-        let mut range = Cmd::new();
-        range.arg("ZRANGEBYLEX").arg(keys::TENANTS).arg(from).arg("+").arg("LIMIT").arg(0).arg(limit + 1);
-        let (ids, next) = page::<TenantId>(self.read(range).await?, limit);
+        let (ids, next) = self.tenant_ids(after, limit).await?;
         let stored = self.all(ids.iter().map(keys::tenant).collect(), "tenant").await?;
         let items = stored.map(|bytes| Tenant::decode(bytes).map(|stored| stored.value));
         Ok(Page { items: items.collect::<Result<_, _>>()?, next })

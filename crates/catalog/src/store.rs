@@ -197,6 +197,35 @@ impl Catalog {
         Ok(Page { items, next })
     }
 
+    /// The same page of batches, with `None` for each whose record is lost or cannot be read: for going through all of them where
+    /// one that is damaged must not be in the way.
+    ///
+    /// # Errors
+    /// [`CatalogError::Redis`].
+    pub async fn batches_or_gaps(
+        &self,
+        tenant: &str,
+        after: Option<Uuid>,
+        limit: usize,
+    ) -> Result<Page<Option<Batch>>, CatalogError> {
+        let (ids, next) = self.ids(keys::batches_of(tenant), after, limit).await?;
+        if ids.is_empty() {
+            return Ok(Page { items: Vec::new(), next });
+        }
+        let what = || "records of a list".to_owned();
+        let numbers: Vec<Option<Vec<u8>>> =
+            self.ask("MGET", &ids.iter().map(keys::batch_no).collect::<Vec<_>>(), what).await?;
+        let number = |text: Vec<u8>| BatchNo::new(std::str::from_utf8(&text).ok()?.parse().ok()?);
+        let numbers: Vec<Option<BatchNo>> = numbers.into_iter().map(|text| number(text?)).collect();
+        let known: Vec<String> = numbers.iter().flatten().map(|no| keys::batch(*no)).collect();
+        let found: Vec<Option<Vec<u8>>> =
+            if known.is_empty() { Vec::new() } else { self.ask("MGET", &known, what).await? };
+        let mut found = found.into_iter();
+        let mut next_record = || Batch::decode(found.next().flatten()?).ok().map(|stored| stored.value);
+        let items = numbers.into_iter().map(|number| number.and_then(|_| next_record())).collect();
+        Ok(Page { items, next })
+    }
+
     /// A tag's state, and why it is revoked if it is. The record decides whether it is, even where the state was lost.
     ///
     /// # Errors

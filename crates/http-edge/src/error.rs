@@ -54,6 +54,14 @@ pub enum ApiError {
     /// 412: the resource is not in the version that `If-Match` names, or is in one that `If-None-Match` excludes.
     #[error("{0}")]
     PreconditionFailed(Cow<'static, str>),
+    /// 409: it has consequences that the caller has to confirm; `preview` tells which, and is a member of the document.
+    #[error("{detail}")]
+    ConfirmationRequired {
+        /// What happens, and how to confirm it.
+        detail: String,
+        /// The same as data.
+        preview: Box<serde_json::Value>,
+    },
     /// 409: a request with the same idempotency key is still under way.
     #[error(
         "a request with this Idempotency-Key is still under way; its answer will be given to a later repeat"
@@ -178,6 +186,9 @@ impl ApiError {
             Self::PreconditionFailed(_) => {
                 (S::PRECONDITION_FAILED, "precondition-failed", "Another version is current")
             }
+            Self::ConfirmationRequired { .. } => {
+                (S::CONFLICT, "confirmation-required", "Confirmation is needed")
+            }
             Self::IdempotencyInFlight { .. } => {
                 (S::CONFLICT, "idempotency-in-flight", "The same request is under way")
             }
@@ -236,6 +247,9 @@ impl ApiError {
             | Self::QuotaExceeded(detail)
             | Self::PreconditionFailed(detail)
             | Self::Unprocessable(detail) => Problem::new(status, slug, title, detail),
+            Self::ConfirmationRequired { detail, preview } => {
+                Problem::new(status, slug, title, detail).with_member("preview", *preview)
+            }
             Self::Internal { source } => {
                 let detail = "an unexpected fault; quote the request_id when reporting it";
                 Problem::new(status, slug, title, detail).with_cause(Arc::from(source))

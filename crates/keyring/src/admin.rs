@@ -13,7 +13,8 @@ use time::OffsetDateTime;
 
 use crate::error::KeyringError;
 use crate::keys;
-use crate::moves::{Move, MoveRefusal, Moved};
+use crate::move_refusal::MoveRefusal;
+use crate::moves::{Move, Moved};
 use crate::number::{Family, KeyNumber, KeyRef};
 use crate::presence::Live;
 use crate::record::{KeyEntry, KeyringRecord, Public, StoredKeyring};
@@ -39,7 +40,8 @@ pub enum Plan {
 /// What is to be appended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Planned {
-    /// The event's action: `keyring.key_added`, `…_activated`, `…_retired`, `…_revoked`, `…_destroyed`.
+    /// The event's action: `keyring.key_added`, `…_activated`, `…_retired`, `…_revoked`, `…_destroyed`,
+    /// `keyring.date_corrected`.
     pub action: &'static str,
     /// The event's resource.
     pub resource: String,
@@ -51,6 +53,7 @@ pub struct Planned {
     pub record: KeyringRecord,
     /// Its revision.
     pub revision: u32,
+    former_date: Option<OffsetDateTime>,
 }
 
 /// Reads the keyring and plans its moves. Cheap to make.
@@ -167,7 +170,10 @@ impl KeyringAdmin {
                 .write(Write::Set { key: deployment(), value: after.bytes().to_vec() });
         }
         let Moved { record, action, details, .. } = moved;
-        Ok(Plan::Change(Planned { action, resource: key.resource(), details, effect, record, revision }))
+        let former = stored.record.entry(key).and_then(|entry| entry.revoked.as_ref());
+        let former_date = former.map(|revocation| revocation.compromised_since);
+        let resource = key.resource();
+        Ok(Plan::Change(Planned { action, resource, details, effect, record, revision, former_date }))
     }
 
     /// The deployment record before and after, where a tag key enters or leaves use.
@@ -201,6 +207,12 @@ impl KeyringAdmin {
 }
 
 impl Planned {
+    /// Since when the key was not believed before the move, if it was revoked then.
+    #[must_use]
+    pub fn former_date(&self) -> Option<OffsetDateTime> {
+        self.former_date
+    }
+
     /// The key as it will stand.
     #[must_use]
     pub fn entry(&self, key: KeyRef) -> Option<&KeyEntry> {

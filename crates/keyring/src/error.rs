@@ -1,6 +1,6 @@
 //! How looking at the keyring, or moving a key, fails.
 
-use crate::moves::MoveRefusal;
+use crate::move_refusal::MoveRefusal;
 use crate::record::RecordError;
 
 /// Why nothing was read or planned.

@@ -1,7 +1,8 @@
 //! The states of the two families of keys, tag epochs and audit signing keys, as every instance of both services sees them.
 //!
 //! Redis holds states and public parts; secrets come from each process's own settings. A key goes
-//! `pending → active → verify_only → revoked → destroyed`, forward only, and exactly one key of a family is active.
+//! `pending → active → verify_only → revoked → destroyed`, forward only, and exactly one key of a family is active. The date of
+//! a revocation can be corrected.
 //!
 //! - [`KeyringWatch`]: one per process. It says that the process lives and what it holds, and hears what has changed.
 //! - [`Snapshot`]: the keyring at one revision; what a scan or a new batch asks.
@@ -16,6 +17,7 @@ mod exported;
 mod judge;
 pub mod keys;
 mod metrics;
+mod move_refusal;
 mod moves;
 mod number;
 mod presence;
@@ -33,7 +35,8 @@ pub use error::KeyringError;
 pub use exported::ExportedKey;
 pub use judge::{AuditKeys, NoteStanding};
 pub use metrics::KeyringMetrics;
-pub use moves::{MAX_REASON, Move, MoveRefusal};
+pub use move_refusal::MoveRefusal;
+pub use moves::{MAX_REASON, Move};
 pub use number::{Family, KeyNumber, KeyRef, NoSuchName};
 pub use presence::{LIVES_FOR, Live, Presence, SIGNING_SERVICE};
 pub use record::{

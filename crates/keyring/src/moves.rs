@@ -4,16 +4,18 @@
 //! add       → pending
 //! activate    pending → active; the former active key → verify_only in the same move
 //! retire      active → verify_only; the only pending key of the family becomes active in the same move
-//! revoke      pending | verify_only → revoked; of a revoked key, only since when it is not to be believed, and only earlier
-//! destroy     pending | revoked → destroyed
+//! revoke        pending | verify_only → revoked
+//! correct date  revoked → revoked, with another date since when it is not to be believed, earlier or later
+//! destroy       pending | revoked → destroyed
 //! ```
 //!
-//! Nothing leads back. A move that was made already changes nothing, so an operator who got no answer may repeat it.
+//! No state leads back. A move that was made already changes nothing, so an operator who got no answer may repeat it.
 
 use ambient::rfc3339;
 use audit_chain::Details;
 use time::OffsetDateTime;
 
+use crate::move_refusal::MoveRefusal;
 use crate::number::{Family, KeyRef};
 use crate::record::{KeyEntry, KeyState, KeyringRecord, MAX_KEYS, Public, Revocation};
 
@@ -36,6 +38,13 @@ pub enum Move {
         /// What was made with it before this is believed.
         compromised_since: OffsetDateTime,
     },
+    /// Say that a revoked key may have been misused since another time than was said, earlier or later.
+    CorrectDate {
+        /// 1 to 200 characters; it stands in the audit event.
+        reason: String,
+        /// The right date.
+        compromised_since: OffsetDateTime,
+    },
     /// Say that nobody holds its secret any more.
     Destroy,
 }
@@ -49,104 +58,21 @@ impl Move {
             Self::Activate => "activate",
             Self::Retire => "retire",
             Self::Revoke { .. } => "revoke",
+            Self::CorrectDate { .. } => "correct-date",
             Self::Destroy => "destroy",
         }
     }
-}
 
-/// Why a move is refused. Each says what would be right.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum MoveRefusal {
-    /// There is no such key.
-    #[error("there is no {0}")]
-    Unknown(KeyRef),
-    /// The number is taken.
-    #[error("there is a {0} already; take the next number")]
-    Exists(KeyRef),
-    /// Another number has the same signing key.
-    #[error("{key} is the same key as {other}; rotating to it would change nothing")]
-    SameKey {
-        /// The one to be added.
-        key: KeyRef,
-        /// The one that is there.
-        other: KeyRef,
-    },
-    /// This process holds no secret of that number.
-    #[error("this process has no secret for {0}; give it one and start it again")]
-    NoSecret(KeyRef),
-    /// The process holds another secret under that number than the one that was added.
-    #[error("the secret that this process has for {0} is not the one that was added")]
-    OtherSecret(KeyRef),
-    /// Moves only go forward.
-    #[error("{key} is {state}; {verb} takes {takes}")]
-    Backward {
-        /// Which key.
-        key: KeyRef,
-        /// Where it stands.
-        state: KeyState,
-        /// The move.
-        verb: &'static str,
-        /// The states it starts from.
-        takes: &'static str,
-    },
-    /// An active key cannot be revoked: something must be active.
-    #[error("{0} is active; add and activate a successor first, then revoke it")]
-    RevokeActive(KeyRef),
-    /// Nothing can take over.
-    #[error("no pending {family} key can take over; add one first")]
-    NoSuccessor {
-        /// The family.
-        family: Family,
-    },
-    /// It is not clear which is to take over.
-    #[error("{pending} {family} keys are pending; activate the one that is to take over")]
-    SeveralSuccessors {
-        /// The family.
-        family: Family,
-        /// How many are pending.
-        pending: usize,
-    },
-    /// `compromised_since` may only be moved earlier.
-    #[error("{key} is not believed since {stands} already; that may be moved earlier, never later")]
-    Later {
-        /// Which key.
-        key: KeyRef,
-        /// What stands, RFC 3339.
-        stands: String,
-    },
-    /// `compromised_since` lies in the future.
-    #[error("compromised_since lies in the future")]
-    Future,
-    /// The reason has no characters, or too many.
-    #[error("a reason has 1 to {MAX_REASON} characters")]
-    Reason,
-    /// There are as many keys as one record may hold.
-    #[error("the keyring holds {MAX_KEYS} keys, which is the most it can")]
-    Full,
-    /// Live instances lack the secret.
-    #[error(
-        "{instances} live {service} instances lack the secret of {key}; give it to them and start them again"
-    )]
-    Lacking {
-        /// Which key.
-        key: KeyRef,
-        /// Which service.
-        service: String,
-        /// How many of its instances.
-        instances: usize,
-    },
-    /// Live instances have not answered for the key yet.
-    #[error(
-        "{instances} live {service} instances have not heard of {key} yet; one that is gone counts for ten seconds more"
-    )]
-    Unheard {
-        /// Which key.
-        key: KeyRef,
-        /// Which service.
-        service: String,
-        /// How many of its instances.
-        instances: usize,
-    },
+    /// Since when the key is not to be believed after the move, where it says so.
+    #[must_use]
+    pub const fn compromised_since(&self) -> Option<OffsetDateTime> {
+        match self {
+            Self::Revoke { compromised_since, .. } | Self::CorrectDate { compromised_since, .. } => {
+                Some(*compromised_since)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// A move that changes something.
@@ -191,6 +117,9 @@ impl KeyringRecord {
             Move::Retire => self.retire(key, &entry, now),
             Move::Revoke { reason, compromised_since } => {
                 self.revoke(key, entry, reason, *compromised_since, now)
+            }
+            Move::CorrectDate { reason, compromised_since } => {
+                self.correct_date(key, entry, reason, *compromised_since, now)
             }
             Move::Destroy => self.destroy(key, entry, now),
         }
@@ -285,28 +214,17 @@ impl KeyringRecord {
         since: OffsetDateTime,
         now: OffsetDateTime,
     ) -> Result<Option<Moved>, MoveRefusal> {
-        if since > now {
-            return Err(MoveRefusal::Future);
-        }
-        if !(1..=MAX_REASON).contains(&reason.chars().count()) {
-            return Err(MoveRefusal::Reason);
-        }
-        let mut details =
-            Details::new().with("reason", reason).with("compromised_since", rfc3339::format(since));
-        match (entry.state, &mut entry.revoked) {
+        let details = details_of(reason, since, now)?;
+        match (entry.state, &entry.revoked) {
             (KeyState::Active, _) => return Err(MoveRefusal::RevokeActive(key)),
             (KeyState::Revoked, Some(standing)) => {
                 if since == standing.compromised_since {
                     return Ok(None);
                 }
-                if since > standing.compromised_since {
-                    return Err(MoveRefusal::Later {
-                        key,
-                        stands: rfc3339::format(standing.compromised_since),
-                    });
-                }
-                details = details.with("moved_from", rfc3339::format(standing.compromised_since));
-                standing.compromised_since = since;
+                return Err(MoveRefusal::OtherDate {
+                    key,
+                    stands: rfc3339::format(standing.compromised_since),
+                });
             }
             (KeyState::Pending | KeyState::VerifyOnly, _) => {
                 entry.state = KeyState::Revoked;
@@ -320,6 +238,30 @@ impl KeyringRecord {
         }
         let record = self.with(key, entry);
         Ok(Some(Moved { record, action: "keyring.key_revoked", details, activated: None }))
+    }
+
+    fn correct_date(
+        &self,
+        key: KeyRef,
+        mut entry: KeyEntry,
+        reason: &str,
+        since: OffsetDateTime,
+        now: OffsetDateTime,
+    ) -> Result<Option<Moved>, MoveRefusal> {
+        let details = details_of(reason, since, now)?;
+        let state = entry.state;
+        let Some(standing) = entry.revoked.as_mut().filter(|_| state == KeyState::Revoked) else {
+            let takes = "a revoked key";
+            return Err(MoveRefusal::Backward { key, state, verb: "correct-date", takes });
+        };
+        let former = standing.compromised_since;
+        if since == former {
+            return Ok(None);
+        }
+        standing.compromised_since = since;
+        let details = details.with("moved_from", rfc3339::format(former));
+        let record = self.with(key, entry);
+        Ok(Some(Moved { record, action: "keyring.date_corrected", details, activated: None }))
     }
 
     fn destroy(
@@ -353,6 +295,17 @@ impl KeyringRecord {
         }
         record
     }
+}
+
+/// What the event of a revocation or of a corrected date says.
+fn details_of(reason: &str, since: OffsetDateTime, now: OffsetDateTime) -> Result<Details, MoveRefusal> {
+    if since > now {
+        return Err(MoveRefusal::Future);
+    }
+    if !(1..=MAX_REASON).contains(&reason.chars().count()) {
+        return Err(MoveRefusal::Reason);
+    }
+    Ok(Details::new().with("reason", reason).with("compromised_since", rfc3339::format(since)))
 }
 
 #[cfg(test)]
@@ -398,6 +351,10 @@ mod tests {
 
     fn revoke(since: OffsetDateTime) -> Move {
         Move::Revoke { reason: "leaked".to_owned(), compromised_since: since }
+    }
+
+    fn correct(since: OffsetDateTime) -> Move {
+        Move::CorrectDate { reason: "a mistyped year".to_owned(), compromised_since: since }
     }
 
     fn states(record: &KeyringRecord) -> Vec<(u16, KeyState)> {
@@ -457,16 +414,31 @@ mod tests {
     }
 
     #[test]
-    fn compromised_since_may_be_moved_earlier_and_never_later_or_into_the_future() {
+    fn a_date_is_corrected_in_both_directions_by_a_move_of_its_own_and_never_into_the_future() {
         let record = made(&made(&first(), tag(2), &Move::Add, NOW), tag(2), &Move::Activate, NOW);
         assert_eq!(refused(&record, tag(1), &revoke(NOW + Duration::milliseconds(1))), MoveRefusal::Future);
         let record = made(&record, tag(1), &revoke(NOW - Duration::hours(2)), NOW);
-        let later = refused(&record, tag(1), &revoke(NOW - Duration::hours(1)));
-        assert_eq!(later, MoveRefusal::Later { key: tag(1), stands: "2026-02-16T10:00:00.000Z".to_owned() });
-        let earlier = made(&record, tag(1), &revoke(NOW - Duration::hours(3)), NOW + Duration::hours(1));
-        let revoked = earlier.tag[0].revoked.as_ref().unwrap();
-        assert_eq!((revoked.compromised_since, revoked.at), (NOW - Duration::hours(3), NOW));
-        assert_eq!(earlier.tag[0].state, KeyState::Revoked);
+        for hours in [1, 3] {
+            let other = refused(&record, tag(1), &revoke(NOW - Duration::hours(hours)));
+            assert_eq!(
+                other,
+                MoveRefusal::OtherDate { key: tag(1), stands: "2026-02-16T10:00:00.000Z".to_owned() }
+            );
+            let moved =
+                record.after(tag(1), &correct(NOW - Duration::hours(hours)), None, NOW).unwrap().unwrap();
+            assert_eq!(moved.action, "keyring.date_corrected");
+            assert!(moved.details.get("moved_from").is_some() && moved.details.get("reason").is_some());
+            let revoked = moved.record.tag[0].revoked.as_ref().unwrap();
+            assert_eq!((revoked.compromised_since, revoked.at), (NOW - Duration::hours(hours), NOW));
+            assert_eq!((moved.record.tag[0].state, &*revoked.reason), (KeyState::Revoked, "leaked"));
+        }
+        assert_eq!(record.after(tag(1), &correct(NOW - Duration::hours(2)), None, NOW), Ok(None));
+        assert_eq!(refused(&record, tag(1), &correct(NOW + Duration::milliseconds(1))), MoveRefusal::Future);
+        let empty = Move::CorrectDate { reason: String::new(), compromised_since: NOW };
+        assert_eq!(refused(&record, tag(1), &empty), MoveRefusal::Reason);
+        assert!(refused(&record, tag(2), &correct(NOW)).to_string().contains("takes a revoked key"));
+        let destroyed = made(&record, tag(1), &Move::Destroy, NOW);
+        assert!(matches!(refused(&destroyed, tag(1), &correct(NOW)), MoveRefusal::Backward { .. }));
     }
 
     #[test]
@@ -508,9 +480,8 @@ mod tests {
             Move::Add => false,
             Move::Activate => from == KeyState::Pending,
             Move::Retire => from == KeyState::Active,
-            Move::Revoke { .. } => {
-                [KeyState::Pending, KeyState::VerifyOnly, KeyState::Revoked].contains(&from)
-            }
+            Move::Revoke { .. } => [KeyState::Pending, KeyState::VerifyOnly].contains(&from),
+            Move::CorrectDate { .. } => from == KeyState::Revoked,
             Move::Destroy => [KeyState::Pending, KeyState::Revoked].contains(&from),
         }
     }
@@ -518,13 +489,13 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_is_tried_states_only_go_forward_and_one_key_is_active(
-            tries in prop::collection::vec((1_u16..6, 0_u8..5, -5_i64..5), 1..60),
+            tries in prop::collection::vec((1_u16..6, 0_u8..6, -5_i64..5), 1..60),
         ) {
             let mut record = first();
             for (step, (of, what, hours)) in tries.into_iter().enumerate() {
                 let now = NOW + Duration::minutes(i64::try_from(step).unwrap());
                 let since = now + Duration::hours(hours);
-                let what = [Move::Add, Move::Activate, Move::Retire, revoke(since), Move::Destroy][usize::from(what)].clone();
+                let what = [Move::Add, Move::Activate, Move::Retire, revoke(since), Move::Destroy, correct(since)][usize::from(what)].clone();
                 let before = record.entry(tag(of)).cloned();
                 let Ok(Some(moved)) = record.after(tag(of), &what, check(of), now) else { continue };
                 match &before {
@@ -536,7 +507,8 @@ mod tests {
                     prop_assert!(new.state >= old.state, "{:?} to {:?}", old, new);
                     let since = |entry: &KeyEntry| entry.revoked.as_ref().map(|revoked| revoked.compromised_since);
                     if let (Some(old), Some(new)) = (since(old), since(new)) {
-                        prop_assert!(new <= old);
+                        let corrects = matches!(what, Move::CorrectDate { .. });
+                        prop_assert!(new == old || corrects, "{:?} to {:?}", old, new);
                     }
                     prop_assert_eq!((&new.public, new.added_at), (&old.public, old.added_at));
                 }

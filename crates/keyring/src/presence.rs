@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::KeyringError;
 use crate::keys;
-use crate::moves::MoveRefusal;
+use crate::move_refusal::MoveRefusal;
 use crate::number::{Family, KeyRef};
 use crate::record::{KeyEntry, Public};
 

@@ -80,7 +80,7 @@ pub struct Revocation {
     pub at: OffsetDateTime,
     /// The operator's words.
     pub reason: String,
-    /// What was made with the key before is believed. It may be moved earlier, never later.
+    /// What was made with the key before is believed. It can be corrected, earlier or later.
     #[serde(with = "rfc3339")]
     pub compromised_since: OffsetDateTime,
 }

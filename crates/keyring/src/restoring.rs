@@ -12,7 +12,8 @@ use time::OffsetDateTime;
 use crate::admin::KeyringAdmin;
 use crate::error::KeyringError;
 use crate::keys;
-use crate::moves::{Move, MoveRefusal};
+use crate::move_refusal::MoveRefusal;
+use crate::moves::Move;
 use crate::number::{Family, KeyNumber, KeyRef};
 use crate::snapshot::own_check;
 

@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 
 use crate::error::KeyringError;
 use crate::keys;
-use crate::moves::MoveRefusal;
+use crate::move_refusal::MoveRefusal;
 use crate::number::{KeyNumber, KeyRef};
 use crate::record::{KeyEntry, KeyState, KeyringRecord, Public};
 use crate::snapshot::own_check;

@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 
 use crate::guarded::needing;
 use crate::handlers::admin::{
-    api_key, api_keys, audit as admin_audit, keyring, tenant, tenants, unproven_reports,
+    api_key, api_keys, audit as admin_audit, keyring, keyring_preview, tenant, tenants, unproven_reports,
 };
 use crate::handlers::{audit, audit_export, batch, batches, export, ops, product, products, tag, verify};
 use crate::state::AppState;
@@ -30,7 +30,7 @@ use crate::state::AppState;
         (name = "admin", description = "Tenants and keys; for operators"),
         (name = "operation", description = "Running the service"),
     ),
-    components(schemas(ProblemBody, verify::VerifyRequest)),
+    components(schemas(ProblemBody, verify::VerifyRequest, keyring_preview::ConfirmationBody)),
     security(("bearer" = []), ("api_key" = [])),
     modifiers(&Common)
 )]
@@ -89,6 +89,7 @@ fn admin(state: &AppState) -> OpenApiRouter<AppState> {
         .routes(admin(routes!(keyring::activate)))
         .routes(admin(routes!(keyring::retire)))
         .routes(admin(routes!(keyring::revoke)))
+        .routes(admin(routes!(keyring::correct_date)))
         .routes(admin(routes!(keyring::destroy)))
         .routes(noted(admin(routes!(admin_audit::export)), "GET"))
         .routes(noted(admin(routes!(unproven_reports::list)), "GET"))

@@ -24,6 +24,7 @@ use crate::domain::api_keys::ApiKeys;
 use crate::domain::audit::{Audit, VERIFY_WITHIN};
 use crate::domain::batches::Batches;
 use crate::domain::checkpoints::Checkpoints;
+use crate::domain::epoch_batches::{COUNT_WITHIN, EpochBatches};
 use crate::domain::export::Exporter;
 use crate::domain::identity::Authenticator;
 use crate::domain::keyring::KeyMoves;
@@ -152,6 +153,7 @@ fn state(
     let minting = Arc::new(Semaphore::new((cores / 2).max(1)));
     let secrets = Secrets { tags: Arc::clone(&keyring), signing: Arc::clone(&signing) };
     let moves = KeyringAdmin::new(durable.pool().clone(), secrets);
+    let of_epoch = EpochBatches::new(store.clone(), access.clone());
     let checkpoints = Arc::new(Checkpoints::new(Arc::clone(&durable), signing, registry));
     let once = idempotency::Config { lease: settings.idempotency_lease, ..idempotency::Config::default() };
     AppState::new(Inner {
@@ -160,7 +162,7 @@ fn state(
         tenants: Tenants::new(store.clone(), access.clone()),
         unproven: Unproven::new(store.clone()),
         api_keys: ApiKeys::new(store.clone(), access.clone()),
-        key_moves: KeyMoves::new(store.clone(), Arc::clone(&durable), moves),
+        key_moves: KeyMoves::new(store.clone(), Arc::clone(&durable), moves, of_epoch),
         limits,
         limiter_redis,
         proxies: settings.web.proxies.clone(),
@@ -177,5 +179,7 @@ fn state(
 /// What differs by path.
 fn areas() -> Vec<Area> {
     // A verification waits for its turn, and says itself when it takes too long.
-    vec![docs_area(), Area::new("/v1/audit/verify").timeout(2 * VERIFY_WITHIN)]
+    let verify = Area::new("/v1/audit/verify").timeout(2 * VERIFY_WITHIN);
+    // A revocation counts the batches that it makes invalid, and says itself when that takes too long.
+    vec![docs_area(), verify, Area::new("/v1/admin/keyring").timeout(2 * COUNT_WITHIN)]
 }

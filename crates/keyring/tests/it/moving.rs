@@ -4,7 +4,7 @@ use audit_chain::{AppendError, DetailValue, Event};
 use catalog::StoredDeployment;
 use keyring::{Family, KeyState, Move, MoveRefusal, Plan, TagState};
 
-use crate::support::{FACTORY, SCANNER, Shop, audit, epoch, now, revoke, secrets, tag};
+use crate::support::{FACTORY, SCANNER, Shop, audit, correct, epoch, now, revoke, secrets, tag};
 
 async fn checks(shop: &Shop) -> Vec<u16> {
     let stored = StoredDeployment::read(&shop.pool).await.unwrap().unwrap();
@@ -22,7 +22,7 @@ async fn a_rotation_is_one_event_a_move_and_the_deployment_follows() {
     shop.make(&admin, tag(2), &Move::Activate).await.unwrap();
     assert_eq!(checks(&shop).await, [1, 2]);
     shop.make(&admin, tag(1), &revoke(now())).await.unwrap();
-    shop.make(&admin, tag(1), &revoke(now() - time::Duration::hours(1))).await.unwrap();
+    shop.make(&admin, tag(1), &correct(now() - time::Duration::hours(1))).await.unwrap();
     assert_eq!(checks(&shop).await, [1, 2], "tags of a revoked key are still opened");
     shop.make(&admin, tag(1), &Move::Destroy).await.unwrap();
     assert_eq!(checks(&shop).await, [2]);
@@ -40,7 +40,7 @@ async fn a_rotation_is_one_event_a_move_and_the_deployment_follows() {
             ("keyring.key_added", "keyring/tag/2"),
             ("keyring.key_activated", "keyring/tag/2"),
             ("keyring.key_revoked", "keyring/tag/1"),
-            ("keyring.key_revoked", "keyring/tag/1"),
+            ("keyring.date_corrected", "keyring/tag/1"),
             ("keyring.key_destroyed", "keyring/tag/1"),
         ]
     );

@@ -163,3 +163,7 @@ impl Shop {
 pub(crate) fn revoke(since: OffsetDateTime) -> Move {
     Move::Revoke { reason: "leaked".to_owned(), compromised_since: since }
 }
+
+pub(crate) fn correct(since: OffsetDateTime) -> Move {
+    Move::CorrectDate { reason: "a mistyped year".to_owned(), compromised_since: since }
+}

@@ -165,7 +165,13 @@ impl Session {
         let answer = self.send(call.request(path)?).await;
         let succeeded = answer.status().is_success();
         let said = read(answer).await?;
-        if succeeded { Ok(said) } else { Err(Failure::Refused(explain(&said))) }
+        if succeeded {
+            return Ok(said);
+        }
+        if said["preview"].is_object() {
+            show(&said["preview"]);
+        }
+        Err(Failure::Refused(explain(&said)))
     }
 
     /// Prints what [`Self::ask`] brings.
@@ -217,6 +223,9 @@ async fn read(answer: Response<Body>) -> Result<Value, Failure> {
 fn explain(problem: &Value) -> String {
     let text = |member: &Value| member.as_str().unwrap_or_default().to_owned();
     let mut said = format!("{} ({})", text(&problem["detail"]), text(&problem["error"]));
+    if let Some(batches) = problem["preview"]["invalid"]["batches"].as_u64() {
+        said.push_str(&format!("; on the command line: --confirm {batches}"));
+    }
     for check in problem["checks"].as_array().into_iter().flatten().filter(|check| check["ok"] == false) {
         said.push_str(&format!("; {}: {}", text(&check["name"]), text(&check["detail"])));
     }

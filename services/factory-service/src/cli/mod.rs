@@ -175,9 +175,27 @@ pub enum KeyringCommand {
         /// Kept in the audit trail.
         #[arg(long)]
         reason: String,
-        /// From when on it may have been misused, e.g. 2026-11-01T00:00:00Z. Can be moved earlier, never later.
+        /// From when on it may have been misused, e.g. 2026-11-01T00:00:00Z.
         #[arg(long, value_parser = instant)]
         compromised_since: String,
+        /// Of a tag epoch: the number of batches that are invalid afterwards. Without it nothing is done and the number is shown.
+        #[arg(long, value_name = "N")]
+        confirm: Option<u64>,
+    },
+    /// Corrects since when a revoked key may have been misused, earlier or later.
+    CorrectDate {
+        /// Which.
+        #[command(flatten)]
+        key: Named,
+        /// Kept in the audit trail.
+        #[arg(long)]
+        reason: String,
+        /// The right date, e.g. 2026-11-01T00:00:00Z.
+        #[arg(long, value_parser = instant)]
+        compromised_since: String,
+        /// Of a tag epoch: the number of batches that are invalid afterwards. Without it nothing is done and the number is shown.
+        #[arg(long, value_name = "N")]
+        confirm: Option<u64>,
     },
     /// Says that a revoked or never used key's secret is gone for good.
     Destroy(Named),
@@ -245,6 +263,16 @@ fn body<const N: usize>(members: [(&str, Option<Value>); N]) -> Option<Value> {
     Some(Value::Object(given.collect::<Map<_, _>>()))
 }
 
+/// A revocation, or the correction of its date.
+fn dated(path: &str, reason: &str, compromised_since: &str, confirm: Option<u64>) -> Call {
+    let said = [
+        ("reason", Some(json!(reason))),
+        ("compromised_since", Some(json!(compromised_since))),
+        ("confirm_batches", confirm.map(Value::from)),
+    ];
+    Call::post(path, body(said))
+}
+
 impl TenantCommand {
     fn call(self) -> Call {
         match self {
@@ -273,10 +301,11 @@ impl KeyringCommand {
             }
             Self::Activate(key) => Call::post(&format!("{}/activate", key.path()), None),
             Self::Retire(key) => Call::post(&format!("{}/retire", key.path()), None),
-            Self::Revoke { key, reason, compromised_since } => {
-                let said =
-                    [("reason", Some(json!(reason))), ("compromised_since", Some(json!(compromised_since)))];
-                Call::post(&format!("{}/revoke", key.path()), body(said))
+            Self::Revoke { key, reason, compromised_since, confirm } => {
+                dated(&format!("{}/revoke", key.path()), &reason, &compromised_since, confirm)
+            }
+            Self::CorrectDate { key, reason, compromised_since, confirm } => {
+                dated(&format!("{}/correct-date", key.path()), &reason, &compromised_since, confirm)
             }
             Self::Destroy(key) => Call::post(&format!("{}/destroy", key.path()), None),
         }

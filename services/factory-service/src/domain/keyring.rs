@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use audit_chain::Details;
+use audit_chain::{Details, SafeInt};
+use http_edge::ApiError;
 use idempotency::Answer;
-use keyring::{KeyNumber, KeyRef, KeyringAdmin, KeyringRecord, Move, Plan};
+use keyring::{Family, KeyNumber, KeyRef, KeyringAdmin, KeyringRecord, Move, Plan, Planned};
 use service_kit::durable::Durable;
+use time::OffsetDateTime;
 
+use crate::domain::epoch_batches::{Count, EpochBatches};
 use crate::domain::identity::Caller;
 use crate::domain::refusal::Refusal;
 use crate::domain::store::{Store, TRIES, Written};
@@ -27,11 +30,17 @@ pub(crate) struct KeyMoves {
     store: Store,
     durable: Arc<Durable>,
     admin: KeyringAdmin,
+    batches: EpochBatches,
 }
 
 impl KeyMoves {
-    pub(crate) fn new(store: Store, durable: Arc<Durable>, admin: KeyringAdmin) -> Self {
-        Self { store, durable, admin }
+    pub(crate) fn new(
+        store: Store,
+        durable: Arc<Durable>,
+        admin: KeyringAdmin,
+        batches: EpochBatches,
+    ) -> Self {
+        Self { store, durable, admin, batches }
     }
 
     /// All keys with their states and public parts. Looking is an event.
@@ -48,20 +57,25 @@ impl KeyMoves {
         KeyringView { sharing: sharing.filter(|(_, others)| !others.is_empty()).collect(), record }
     }
 
-    /// Makes one move; one that was made already changes nothing and leaves no event.
+    /// Makes one move; one that was made already changes nothing and leaves no event. A move that says since when a tag epoch is
+    /// not to be believed is made only if `confirmed` is the number of batches that are invalid then.
     pub(crate) async fn make(
         &self,
         caller: &Caller,
         key: KeyRef,
         what: &Move,
+        confirmed: Option<u64>,
         answer: impl Fn(&KeyringView) -> Answer,
     ) -> Result<Answer, Refusal> {
         for _ in 0..TRIES {
             let deployment = self.durable.deployment().map_err(Refusal::Store)?;
-            let planned = match self.admin.plan(deployment, key, what, self.store.now()).await? {
+            let mut planned = match self.admin.plan(deployment, key, what, self.store.now()).await? {
                 Plan::Nothing(standing) => return Ok(answer(&self.view(standing.record))),
                 Plan::Change(planned) => planned,
             };
+            if let (Family::Tag, Some(since)) = (key.family, what.compromised_since()) {
+                planned = self.confirmed(planned, key, since, confirmed).await?;
+            }
             let answer = answer(&self.view(planned.record));
             let event = caller.event(planned.action, planned.resource, planned.details);
             if self.store.write_once(caller, event, planned.effect, &answer).await? == Written::Yes {
@@ -71,5 +85,26 @@ impl KeyMoves {
             }
         }
         Err(Refusal::Conflict(OVERTAKEN))
+    }
+
+    /// The same plan, with the numbers in its event, if they were confirmed. They are counted after the keyring was read and hold as long
+    /// as it stays the same, which the planned effect checks.
+    async fn confirmed(
+        &self,
+        mut planned: Planned,
+        key: KeyRef,
+        since: OffsetDateTime,
+        given: Option<u64>,
+    ) -> Result<Planned, Refusal> {
+        let preview = self.batches.preview(key, since, planned.former_date()).await?;
+        if given != Some(preview.invalid.batches) {
+            return Err(Refusal::ConfirmationRequired { preview: Box::new(preview), given });
+        }
+        let number =
+            |count: u64| SafeInt::try_from(count).map_err(|error| Refusal::Store(ApiError::internal(error)));
+        let Count { batches, tags } = preview.invalid;
+        planned.details.insert("invalid_batches", number(batches)?);
+        planned.details.insert("invalid_tags", number(tags)?);
+        Ok(planned)
     }
 }

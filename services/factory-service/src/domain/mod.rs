@@ -6,6 +6,7 @@ pub(crate) mod audit_export;
 pub(crate) mod batches;
 pub(crate) mod checkpoints;
 pub(crate) mod claims;
+pub(crate) mod epoch_batches;
 pub(crate) mod export;
 pub(crate) mod identity;
 pub(crate) mod input;

@@ -8,6 +8,7 @@ use keyring::{KeyringError, MoveRefusal};
 use service_kit::durable::AppendFailure;
 use service_kit::errors;
 
+use crate::domain::epoch_batches::Preview;
 use crate::domain::input::FieldError;
 
 /// Each kind has one status; see `handlers::refusal`.
@@ -25,6 +26,8 @@ pub(crate) enum Refusal {
     QuotaExceeded(String),
     /// It is in another version than the client asks for.
     OtherVersion,
+    /// It has consequences that have to be confirmed by the number of batches that become invalid; `given` was another one, or none.
+    ConfirmationRequired { preview: Box<Preview>, given: Option<u64> },
     /// The key is none, or no longer one.
     UnknownKey,
     /// The key's tenant is suspended.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use http_edge::api_doc::problems;
 use utoipa::IntoResponses;
-use utoipa::openapi::RefOr;
-use utoipa::openapi::response::Response;
+use utoipa::openapi::response::{Response, ResponseBuilder};
+use utoipa::openapi::{Content, Ref, RefOr};
 
 /// What every route that needs a key may answer.
 pub(crate) struct Guarded;
@@ -21,6 +21,8 @@ pub(crate) struct Named;
 pub(crate) struct NamedTag;
 /// For routes that can be overtaken, or come at the wrong time.
 pub(crate) struct Contended;
+/// For routes whose consequences have to be confirmed.
+pub(crate) struct Confirmed;
 /// For routes that make a batch's tags.
 pub(crate) struct MakesTags;
 /// For routes that show something in a version.
@@ -94,6 +96,16 @@ impl IntoResponses for Contended {
             "409",
             "`conflict`: it is not in a state for this, or others changed it meanwhile; `detail` says which",
         )])
+    }
+}
+
+impl IntoResponses for Confirmed {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let body = Content::new(Some(Ref::from_schema_name("ConfirmationBody")));
+        let text = "`confirmation-required`, with what happens as `preview`; `conflict`, without it: it is not in a state for this, or \
+                    others changed it meanwhile";
+        let response = ResponseBuilder::new().description(text).content("application/problem+json", body);
+        [("409".to_owned(), RefOr::T(response.build()))].into()
     }
 }
 

@@ -6,6 +6,7 @@ use http_edge::ApiError;
 
 use crate::domain::input::FieldError;
 use crate::domain::refusal::Refusal;
+use crate::handlers::admin::keyring_preview;
 use crate::handlers::version::other_version;
 
 const UNKNOWN: &str = "this API key is not known, or is no longer valid";
@@ -20,6 +21,7 @@ impl From<Refusal> for ApiError {
             Refusal::Conflict(why) => Self::Conflict(why.into()),
             Refusal::QuotaExceeded(why) => Self::QuotaExceeded(why.into()),
             Refusal::OtherVersion => other_version(),
+            Refusal::ConfirmationRequired { preview, given } => keyring_preview::required(*preview, given),
             Refusal::UnknownKey => Self::Unauthenticated(UNKNOWN.into()),
             Refusal::Suspended => Self::Unauthenticated(SUSPENDED.into()),
             Refusal::ClaimLost => Self::IdempotencyInFlight { retry_after: Duration::from_secs(1) },

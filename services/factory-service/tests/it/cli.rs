@@ -336,3 +336,26 @@ async fn a_checkpoint_that_was_kept_tells_an_older_or_longer_file() {
     let (code, said) = offline(&[&forged, "--key", &vkey]).await;
     assert!(code == 2 && said.contains("unsigned_tail"), "{said}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn revoking_an_epoch_shows_what_it_does_and_takes_the_number() {
+    let (_redis, factory, operator) = start().await;
+    factory.batch(40).await;
+    operator.told(&["keyring", "add", "tag", "2"]).await;
+    operator.told(&["keyring", "activate", "tag", "2"]).await;
+    let dated = |what, since| ["keyring", what, "tag", "1", "--reason", "lost", "--compromised-since", since];
+    let early = dated("revoke", "2016-11-01T00:00:00Z");
+    let output = operator.run(&early).await;
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let preview: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(preview["invalid"], json!({"batches": 1, "tags": 40}));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("(confirmation_required); on the command line: --confirm 1"), "{said}");
+    let confirmed = |arguments: [&'static str; 8], number| [&arguments[..], &["--confirm", number]].concat();
+    assert_eq!(operator.run(&confirmed(early, "2")).await.status.code(), Some(1));
+    assert_eq!(operator.told(&confirmed(early, "1")).await["state"], "revoked");
+    let corrected = dated("correct-date", "2026-11-20T00:00:00.000Z");
+    assert_eq!(operator.run(&corrected).await.status.code(), Some(1));
+    let corrected = operator.told(&confirmed(corrected, "1")).await;
+    assert_eq!(corrected["revoked"]["compromised_since"], "2026-11-20T00:00:00.000Z");
+}

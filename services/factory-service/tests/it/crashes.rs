@@ -171,7 +171,8 @@ async fn a_rotation_killed_between_any_two_steps_leaves_the_old_state_or_the_new
         let keys = keyring["tag"].as_array().unwrap();
         keys.iter().find(|key| key["number"] == number).map(|key| text(&key["state"]))
     };
-    let revoke = json!({"reason": "leaked", "compromised_since": "2026-01-01T00:00:00Z"});
+    let revoke =
+        json!({"reason": "leaked", "compromised_since": "2026-01-01T00:00:00Z", "confirm_batches": 3});
     // Each move with the key that it moves, the states of that key before and after.
     let moves = [
         ("/v1/admin/keyring/tag", json!({"number": 2}), 2, None, "pending"),

@@ -43,15 +43,20 @@ async fn an_epoch_goes_through_its_life_forward_only() {
     assert_eq!(epoch_of_new_batch(&factory).await, 2);
     factory.post(&path(1, "activate"), &none).await.refused(409, "conflict");
 
-    let revoke = json!({"reason": "leaked", "compromised_since": "2026-02-01T00:00:00Z"});
+    let revoked = |at: &str| json!({"reason": "leaked", "compromised_since": at, "confirm_batches": 2});
+    let revoke = revoked("2026-02-01T00:00:00Z");
     factory.post(&path(2, "revoke"), &revoke).await.refused(409, "conflict");
     factory.post(&path(1, "revoke"), &revoke).await.expect(200);
     assert_eq!(state_of(&factory, "tag", 1).await, "revoked");
-    // Earlier, and never later.
-    let moved = |at: &str| json!({"reason": "leaked", "compromised_since": at});
-    factory.post(&path(1, "revoke"), &moved("2026-03-01T00:00:00Z")).await.refused(409, "conflict");
-    factory.post(&path(1, "revoke"), &moved("2026-01-01T00:00:00Z")).await.expect(200);
-    factory.post(&path(1, "revoke"), &moved("2999-01-01T00:00:00Z")).await.refused(422, "unprocessable");
+    // Another date is another action.
+    for other in ["2026-03-01T00:00:00Z", "2026-01-01T00:00:00Z"] {
+        let refused = factory.post(&path(1, "revoke"), &revoked(other)).await.refused(409, "conflict");
+        assert!(refused.contains("correct-date"), "{refused}");
+    }
+    factory.post(&path(1, "correct-date"), &revoked("2026-01-01T00:00:00Z")).await.expect(200);
+    for what in ["revoke", "correct-date"] {
+        factory.post(&path(1, what), &revoked("2999-01-01T00:00:00Z")).await.refused(422, "unprocessable");
+    }
     factory.post(&path(1, "destroy"), &none).await.expect(200);
     assert_eq!(state_of(&factory, "tag", 1).await, "destroyed");
     factory.post(&path(1, "revoke"), &revoke).await.refused(409, "conflict");
@@ -63,7 +68,7 @@ async fn an_epoch_goes_through_its_life_forward_only() {
         .history()
         .await
         .into_iter()
-        .filter(|(action, _)| action.starts_with("keyring.key_"))
+        .filter(|(action, _)| action.starts_with("keyring.") && action != "keyring.listed")
         .map(|(action, resource)| format!("{action} {resource}"))
         .collect();
     assert_eq!(
@@ -72,7 +77,7 @@ async fn an_epoch_goes_through_its_life_forward_only() {
             "keyring.key_added keyring/tag/2",
             "keyring.key_activated keyring/tag/2",
             "keyring.key_revoked keyring/tag/1",
-            "keyring.key_revoked keyring/tag/1",
+            "keyring.date_corrected keyring/tag/1",
             "keyring.key_destroyed keyring/tag/1",
         ]
     );
@@ -88,7 +93,8 @@ async fn what_was_minted_under_a_destroyed_key_stays_disowned_and_is_exported_no
     let tag = text(&factory.tags(&batch, "").await[0]["tag_id"]);
     factory.post("/v1/admin/keyring/tag", &json!({"number": 2})).await.expect(200);
     factory.post(&path(2, "activate"), &json!({})).await.expect(200);
-    let revoke = json!({"reason": "leaked", "compromised_since": "2026-01-01T00:00:00Z"});
+    let revoke =
+        json!({"reason": "leaked", "compromised_since": "2026-01-01T00:00:00Z", "confirm_batches": 1});
     factory.post(&path(1, "revoke"), &revoke).await.expect(200);
     assert_eq!(factory.get(&of_batch).await.expect(200)["state"], "key_revoked");
     assert_eq!(factory.get(&tags).await.status, 200, "the operator may still need the list");
@@ -242,7 +248,8 @@ async fn a_key_that_was_revoked_before_it_was_ever_active_is_needed_by_nobody() 
     let lacking =
         Factory::start(&redis.url(), &[("TAG_MASTER_SECRET", UNSET), ("TAG_MASTER_SECRET_1", SECRET)]).await;
     first.post("/v1/admin/keyring/tag", &json!({"number": 2})).await.expect(200);
-    let revoke = json!({"reason": "never mind", "compromised_since": "2026-01-01T00:00:00Z"});
+    let revoke =
+        json!({"reason": "never mind", "compromised_since": "2026-01-01T00:00:00Z", "confirm_batches": 0});
     let revision = first.post(&path(2, "revoke"), &revoke).await.expect(200)["state"].clone();
     assert_eq!(revision, "revoked");
     // By its own keyring, which it asks for at each minting that was overtaken, the other has heard of it.
@@ -258,7 +265,8 @@ async fn a_key_that_was_revoked_before_it_was_ever_active_is_needed_by_nobody() 
 #[tokio::test]
 async fn a_move_in_a_full_keyring_is_made_and_repeated() {
     let (_redis, factory) = start().await;
-    let revoke = json!({"reason": "\u{4e2d}".repeat(200), "compromised_since": "2026-01-01T00:00:00Z"});
+    let reason = "\u{4e2d}".repeat(200);
+    let revoke = json!({"reason": reason, "compromised_since": "2026-01-01T00:00:00Z", "confirm_batches": 0});
     for number in 2..=99 {
         factory.post("/v1/admin/keyring/tag", &json!({"number": number})).await.expect(200);
         factory.post(&path(number, "revoke"), &revoke).await.expect(200);

@@ -16,6 +16,7 @@ mod deployment;
 mod export;
 mod idempotency;
 mod isolation;
+mod key_dates;
 mod keyring;
 mod lost_records;
 mod malformed;

@@ -5,7 +5,7 @@ use reqwest::Method;
 use crate::support::{answer, start};
 
 /// The routes of the public contract, and those for operators.
-const ROUTES: [(&str, &str); 40] = [
+const ROUTES: [(&str, &str); 41] = [
     ("post", "/v1/products"),
     ("get", "/v1/products"),
     ("get", "/v1/products/{id}"),
@@ -41,6 +41,7 @@ const ROUTES: [(&str, &str); 40] = [
     ("post", "/v1/admin/keyring/{family}/{number}/activate"),
     ("post", "/v1/admin/keyring/{family}/{number}/retire"),
     ("post", "/v1/admin/keyring/{family}/{number}/revoke"),
+    ("post", "/v1/admin/keyring/{family}/{number}/correct-date"),
     ("post", "/v1/admin/keyring/{family}/{number}/destroy"),
     ("get", "/v1/admin/audit/export"),
     ("get", "/v1/admin/unproven-reports"),

@@ -19,6 +19,10 @@ const NO_LIMIT: [(&str, &str); 1] = [("RATE_LIMIT_IP_PER_MINUTE", "1000000")];
 
 const FORGED: &str = "85e49ec3-de12-8001-bccf-0ce2e6986016";
 
+fn correct(compromised_since: OffsetDateTime) -> Move {
+    Move::CorrectDate { reason: "it leaked at another time".to_owned(), compromised_since }
+}
+
 fn revoke(compromised_since: OffsetDateTime) -> Move {
     Move::Revoke { reason: "leaked".to_owned(), compromised_since }
 }
@@ -85,7 +89,7 @@ async fn tags_minted_when_others_may_have_had_the_key_are_not_valid() {
     app.until_heard(shop.move_key(1, &revoke(shop.batch.created_at + Duration::from_secs(1))).await).await;
     assert_eq!(app.scan(shop.tag(0)).await.verdict()["valid"], true);
     // Later it turns out that it had leaked earlier: at the very instant of minting.
-    app.until_heard(shop.move_key(1, &revoke(shop.batch.created_at)).await).await;
+    app.until_heard(shop.move_key(1, &correct(shop.batch.created_at)).await).await;
     let verdict = app.scan(shop.tag(0)).await.verdict();
     assert_eq!((&verdict["valid"], &verdict["lifecycle"]), (&json!(false), &json!("key_revoked")));
     assert_eq!((factors(&verdict), &verdict["scan_count"]), (vec![], &json!(2)));
@@ -93,6 +97,13 @@ async fn tags_minted_when_others_may_have_had_the_key_are_not_valid() {
     let page = app.get(&format!("/t/{}", shop.tag(0))).await;
     page.assert_page(200);
     assert!(page.text.contains("Cannot be trusted") && page.text.contains("Do not trust the item"));
+    // And that this was a mistake.
+    app.until_heard(shop.move_key(1, &correct(shop.batch.created_at + Duration::from_secs(1))).await).await;
+    assert_eq!(
+        app.scan(shop.tag(0)).await.verdict()["valid"],
+        true,
+        "a date is corrected in both directions"
+    );
     app.scan(shop.tag(SIZE)).await.assert_problem(404, "tag-not-found");
     assert_eq!(app.scans("not_minted").await, 1, "beyond what was minted it is a leak as ever");
 }

@@ -1,4 +1,4 @@
-//! `GET /v1/admin/keyring`, `POST /v1/admin/keyring/{family}`, `POST /v1/admin/keyring/{family}/{number}/activate|retire|revoke|destroy`.
+//! `GET /v1/admin/keyring`, `POST /v1/admin/keyring/{family}`, `POST /v1/admin/keyring/{family}/{number}/activate|retire|revoke|correct-date|destroy`.
 
 use axum::Json;
 use axum::extract::State;
@@ -13,7 +13,7 @@ use crate::domain::identity::Caller;
 use crate::domain::input::{Label, instant};
 use crate::domain::keyring::KeyringView;
 use crate::handlers::admin::keyring_answer::{self, KeyringAnswer, KeyringKeyAnswer};
-use crate::handlers::problems::{Appends, Body, Contended, Guarded, Judged, Named, Read};
+use crate::handlers::problems::{Appends, Body, Confirmed, Contended, Guarded, Judged, Named, Read};
 use crate::handlers::refusal::of_field;
 use crate::handlers::reply::{self, Reply};
 use crate::state::AppState;
@@ -34,9 +34,24 @@ pub(crate) struct RevokeRequest {
     /// 1 to 200 characters; kept in the audit trail.
     #[schema(example = "laptop stolen", min_length = 1, max_length = 200)]
     reason: String,
-    /// Not in the future. It can be moved earlier by revoking again, never later.
+    /// Not in the future. `…/correct-date` corrects it.
     #[serde(with = "rfc3339")]
     compromised_since: OffsetDateTime,
+    /// Of a tag epoch: the number of batches that are invalid afterwards, as `preview.invalid.batches` of the refusal says it.
+    #[schema(example = 0)]
+    confirm_batches: Option<u64>,
+}
+
+impl RevokeRequest {
+    fn read(self, family: Family) -> Result<(String, OffsetDateTime, Option<u64>), ApiError> {
+        let reason = Label::parse("reason", self.reason).map_err(of_field)?.into_string();
+        let since = instant("compromised_since", self.compromised_since).map_err(of_field)?;
+        if let (Family::Audit, Some(given)) = (family, self.confirm_batches) {
+            let why = format!("confirm_batches is {given}; a signing key has no batches, leave it out");
+            return Err(ApiError::invalid_request(why));
+        }
+        Ok((reason, since, self.confirm_batches))
+    }
 }
 
 /// `{family}/{number}` of the path; what names no key that could be is not there.
@@ -49,9 +64,19 @@ fn in_path(family: &str, number: &str) -> Result<KeyRef, ApiError> {
 }
 
 async fn make(state: &AppState, caller: &Caller, key: KeyRef, what: &Move) -> Result<Reply, ApiError> {
+    make_confirmed(state, caller, key, what, None).await
+}
+
+async fn make_confirmed(
+    state: &AppState,
+    caller: &Caller,
+    key: KeyRef,
+    what: &Move,
+    confirmed: Option<u64>,
+) -> Result<Reply, ApiError> {
     // Not the whole keyring: what is answered is kept beside the move for a repeat, and has to fit there.
     let answer = |keyring: &KeyringView| reply::ok(&keyring_answer::one(keyring, key));
-    Ok(Reply(state.key_moves.make(caller, key, what, answer).await?))
+    Ok(Reply(state.key_moves.make(caller, key, what, confirmed, answer).await?))
 }
 
 /// Lists all keys. Looking is an audit event.
@@ -115,11 +140,12 @@ pub(crate) async fn retire(
     make(&state, &caller, in_path(&family, &number)?, &Move::Retire).await
 }
 
-/// Says that a key is in wrong hands, and since when.
+/// Says that a key is in wrong hands, and since when. Of a tag epoch the first answer is 409 `confirmation-required` with what
+/// becomes invalid; it is carried out once the request repeats that number of batches as `confirm_batches`.
 #[utoipa::path(
     post, path = "/v1/admin/keyring/{family}/{number}/revoke", tag = "admin", operation_id = "revoke_keyring_key", request_body = RevokeRequest,
     params(("family" = String, Path, description = "`tag` or `audit`"), ("number" = u16, Path, description = "Its number")),
-    responses((status = 200, description = "The key as it is now", body = KeyringKeyAnswer), Guarded, Body, Named, Judged, Contended, Appends)
+    responses((status = 200, description = "The key as it is now", body = KeyringKeyAnswer), Guarded, Body, Named, Judged, Confirmed, Appends)
 )]
 pub(crate) async fn revoke(
     caller: Caller,
@@ -127,10 +153,26 @@ pub(crate) async fn revoke(
     ApiPath((family, number)): ApiPath<(String, String)>,
     ApiJson(request): ApiJson<RevokeRequest>,
 ) -> Result<Reply, ApiError> {
-    let reason = Label::parse("reason", request.reason).map_err(of_field)?.into_string();
-    let compromised_since = instant("compromised_since", request.compromised_since).map_err(of_field)?;
-    let what = Move::Revoke { reason, compromised_since };
-    make(&state, &caller, in_path(&family, &number)?, &what).await
+    let key = in_path(&family, &number)?;
+    let (reason, compromised_since, confirmed) = request.read(key.family)?;
+    make_confirmed(&state, &caller, key, &Move::Revoke { reason, compromised_since }, confirmed).await
+}
+
+/// Corrects since when a revoked key may have been misused, earlier or later. Of a tag epoch it is confirmed like a revocation.
+#[utoipa::path(
+    post, path = "/v1/admin/keyring/{family}/{number}/correct-date", tag = "admin", operation_id = "correct_keyring_date", request_body = RevokeRequest,
+    params(("family" = String, Path, description = "`tag` or `audit`"), ("number" = u16, Path, description = "Its number")),
+    responses((status = 200, description = "The key as it is now", body = KeyringKeyAnswer), Guarded, Body, Named, Judged, Confirmed, Appends)
+)]
+pub(crate) async fn correct_date(
+    caller: Caller,
+    State(state): State<AppState>,
+    ApiPath((family, number)): ApiPath<(String, String)>,
+    ApiJson(request): ApiJson<RevokeRequest>,
+) -> Result<Reply, ApiError> {
+    let key = in_path(&family, &number)?;
+    let (reason, compromised_since, confirmed) = request.read(key.family)?;
+    make_confirmed(&state, &caller, key, &Move::CorrectDate { reason, compromised_since }, confirmed).await
 }
 
 /// Says that the secret of a revoked or never used key is gone for good. What is known of the key stays.

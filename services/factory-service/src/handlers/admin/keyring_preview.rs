@@ -1,0 +1,97 @@
+//! How a revocation's consequences are shown before it is confirmed.
+
+use ambient::rfc3339;
+use http_edge::ApiError;
+use http_edge::api_doc::ProblemBody;
+use serde::Serialize;
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+
+use crate::domain::epoch_batches::{Count, Preview};
+
+/// So many batches, with so many tags in all.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct CountAnswer {
+    /// Batches.
+    #[schema(example = 3)]
+    batches: u64,
+    /// Their tags.
+    #[schema(example = 30_000)]
+    tags: u64,
+}
+
+/// What a revocation, or a corrected date, does to the batches of the epoch, those that are revoked, recalled or expired included.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct PreviewAnswer {
+    /// The tag epoch.
+    #[schema(example = 1)]
+    epoch: u16,
+    /// The date that was asked for.
+    #[serde(with = "rfc3339")]
+    compromised_since: OffsetDateTime,
+    /// The date that stands, where the epoch is revoked already.
+    #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    former_date: Option<OffsetDateTime>,
+    /// Minted from that date on: `key_revoked` afterwards. Its `batches` is the number to confirm.
+    invalid: CountAnswer,
+    /// Minted before: valid afterwards, with the risk factor `superseded_key`.
+    superseded: CountAnswer,
+    /// Of `invalid`, those that are not `key_revoked` now.
+    becomes_invalid: CountAnswer,
+    /// Of `superseded`, those that are `key_revoked` now.
+    becomes_valid: CountAnswer,
+    /// Batches of any epoch whose record cannot be read; they are in none of the numbers.
+    unreadable_batches: u64,
+}
+
+/// A refusal (RFC 9457) that asks for confirmation.
+#[derive(Debug, Serialize, ToSchema)]
+#[allow(dead_code, reason = "documents what the edge renders")]
+pub(crate) struct ConfirmationBody {
+    #[serde(flatten)]
+    problem: ProblemBody,
+    /// What happens if it is confirmed.
+    preview: PreviewAnswer,
+}
+
+impl From<Count> for CountAnswer {
+    fn from(Count { batches, tags }: Count) -> Self {
+        Self { batches, tags }
+    }
+}
+
+impl From<Preview> for PreviewAnswer {
+    fn from(preview: Preview) -> Self {
+        Self {
+            epoch: preview.key.number.get(),
+            compromised_since: preview.since,
+            former_date: preview.former,
+            invalid: preview.invalid.into(),
+            superseded: preview.superseded.into(),
+            becomes_invalid: preview.becomes_invalid.into(),
+            becomes_valid: preview.becomes_valid.into(),
+            unreadable_batches: preview.unreadable,
+        }
+    }
+}
+
+/// 409 `confirmation-required`, with the preview.
+pub(crate) fn required(preview: Preview, given: Option<u64>) -> ApiError {
+    let Preview { invalid, superseded, becomes_valid, .. } = preview;
+    let given = given.map_or_else(
+        || "confirm_batches is missing".to_owned(),
+        |given| format!("confirm_batches is {given}"),
+    );
+    let back = match becomes_valid.batches {
+        0 => String::new(),
+        batches => format!(", {batches} of them valid again"),
+    };
+    let detail = format!(
+        "nothing was changed: {given}; it takes the number of batches that are key_revoked afterwards, \"confirm_batches\": {}. \
+         Those are {} tags; {} batches with {} tags are valid with the risk factor superseded_key{back}",
+        invalid.batches, invalid.tags, superseded.batches, superseded.tags
+    );
+    let preview = serde_json::to_value(PreviewAnswer::from(preview));
+    let preview = Box::new(preview.expect("plain data is always a JSON value"));
+    ApiError::ConfirmationRequired { detail, preview }
+}
