@@ -55,7 +55,7 @@ pub struct Settings {
 /// How often a key, a tenant and a stranger may ask.
 #[derive(Debug, Clone)]
 pub struct LimitSettings {
-    /// `RATE_LIMIT_REDIS_URL`, `REDIS_URL` unless set.
+    /// `RATE_LIMIT_REDIS_URL[_FILE]`; the durable Redis unless set.
     pub redis_url: RedisUrl,
     /// `RATE_LIMIT_FACTORY_WRITES_PER_MINUTE`, of each key.
     pub writes: Quota,
@@ -69,7 +69,7 @@ impl LimitSettings {
     fn from_env(env: &Env, redis: &RedisSettings) -> Result<Self, EnvError> {
         let quota = |name, default| env.get(name, per_minute(default), &quota());
         Ok(Self {
-            redis_url: env.get("RATE_LIMIT_REDIS_URL", redis.url.clone(), &redis_address())?,
+            redis_url: env.partly_secret_or("RATE_LIMIT_REDIS_URL", redis.url.clone(), &redis_address())?,
             writes: quota("RATE_LIMIT_FACTORY_WRITES_PER_MINUTE", 600)?,
             reads: quota("RATE_LIMIT_FACTORY_READS_PER_MINUTE", 6_000)?,
             auth_failures: quota("RATE_LIMIT_FACTORY_AUTH_FAILURES_PER_MINUTE", 60)?,

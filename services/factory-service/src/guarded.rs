@@ -3,7 +3,7 @@
 
 use access::Scope;
 use axum::middleware::from_fn_with_state;
-use http_edge::api_doc::problems;
+use http_edge::api_doc::{problems, tells_of_quota};
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 use utoipa::openapi::security::SecurityRequirement;
@@ -39,6 +39,11 @@ pub(crate) fn needing(
         }
         for operation in operations(item) {
             document_conditions(operation);
+            for response in operation.responses.responses.values_mut() {
+                if let RefOr::T(response) = response {
+                    tells_of_quota(response);
+                }
+            }
         }
         if let Some(post) = &mut item.post {
             document_repeats(post);

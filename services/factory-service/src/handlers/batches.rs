@@ -14,7 +14,7 @@ use crate::domain::identity::Caller;
 use crate::domain::input::{BatchSize, FieldError, Label, instant};
 use crate::handlers::batch::BatchAnswer;
 use crate::handlers::list::ListQuery;
-use crate::handlers::problems::{Appends, Body, Contended, Guarded, Judged, Read};
+use crate::handlers::problems::{Appends, Body, Guarded, Judged, Mints, Read};
 use crate::handlers::refusal::of_field;
 use crate::handlers::reply::{self, Reply};
 use crate::state::AppState;
@@ -68,7 +68,7 @@ pub(crate) struct BatchesAnswer {
     post, path = "/v1/batches", tag = "batches", operation_id = "create_batch", request_body = BatchRequest,
     responses(
         (status = 201, description = "Minted", body = BatchAnswer, headers(("Location" = String, description = "Its path"), ("ETag" = String, description = "Its version"))),
-        Guarded, Body, Judged, Contended, Appends,
+        Guarded, Body, Judged, Mints, Appends,
     )
 )]
 pub(crate) async fn create(

@@ -23,6 +23,8 @@ pub(crate) struct NamedTag;
 pub(crate) struct Contended;
 /// For routes whose consequences have to be confirmed.
 pub(crate) struct Confirmed;
+/// For the route that mints.
+pub(crate) struct Mints;
 /// For routes that make a batch's tags.
 pub(crate) struct MakesTags;
 /// For routes that show something in a version.
@@ -36,7 +38,11 @@ impl IntoResponses for Guarded {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         problems(&[
             ("401", "`unauthenticated`: no key, an unknown one, or two that differ"),
-            ("429", "`service-overloaded`: no Redis slot came free in time; `Retry-After`"),
+            (
+                "429",
+                "`rate-limited`: the quota of the key, of its tenant, or of failed authentication is used up; `service-overloaded`: no Redis \
+                 slot came free in time; both with `Retry-After`",
+            ),
             ("500", "`internal`: a fault of our own; the log has it under the `request_id`"),
             ("503", "`redis-unavailable`, `state-lost` or `server-timeout`; `Retry-After`"),
         ])
@@ -106,6 +112,15 @@ impl IntoResponses for Confirmed {
                     others changed it meanwhile";
         let response = ResponseBuilder::new().description(text).content("application/problem+json", body);
         [("409".to_owned(), RefOr::T(response.build()))].into()
+    }
+}
+
+impl IntoResponses for Mints {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[(
+            "409",
+            "`quota-exceeded`: the tenant has as many batches as its `max_batches` allows; `conflict`: others were faster each time",
+        )])
     }
 }
 

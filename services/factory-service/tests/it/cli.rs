@@ -58,6 +58,13 @@ async fn an_operator_makes_tenants_and_keys_without_a_network() {
     let (_redis, factory, operator) = start().await;
     let made = operator.told(&["tenant", "create", "acme", "--name", "Acme Ltd"]).await;
     assert_eq!((&made["id"], &made["state"]), (&json!("acme"), &json!("active")));
+    let update =
+        ["tenant", "update", "acme", "--brand", "Acme", "--brand", "Acme Home", "--gtin-prefix", "4006381"];
+    let updated = operator.told(&update).await;
+    assert_eq!((&updated["brands"], &updated["name"]), (&json!(["Acme", "Acme Home"]), &json!("Acme Ltd")));
+    let updated = operator.told(&["tenant", "update", "acme", "--no-brands", "--max-batches", "5"]).await;
+    assert_eq!((&updated["brands"], &updated["max_batches"]), (&json!([]), &json!(5)));
+    assert_eq!(updated["gtin_prefixes"], json!(["4006381"]), "what is not given stays");
     let key =
         operator.told(&["key", "create", "--tenant", "acme", "--scope", "factory:read,factory:write"]).await;
     let (id, shown) = (text(&key["id"]), text(&key["key"]));
@@ -82,6 +89,8 @@ async fn an_operator_makes_tenants_and_keys_without_a_network() {
         actions,
         [
             "tenant.created",
+            "tenant.updated",
+            "tenant.updated",
             "key.created",
             "key.rotated",
             "key.revoked",
