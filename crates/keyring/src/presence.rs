@@ -29,10 +29,13 @@ pub struct Presence {
     pub service: String,
     /// The keyring's revision that it knows.
     pub revision: u32,
-    /// Check values, in hex, of the tag secrets it holds, by epoch: of the epochs that its revision knows, and of some that may come next.
+    /// Check values, in hex, of the tag secrets it holds, by epoch: of the epochs that its revision knows.
     pub tag: BTreeMap<u16, String>,
     /// Verifier keys of the signing secrets it holds, by number.
     pub audit: BTreeMap<u16, String>,
+    /// As `tag`, of the epochs that may come next: it holds their secrets without having heard of them.
+    #[serde(default)]
+    pub next: BTreeMap<u16, String>,
 }
 
 impl Presence {
@@ -78,6 +81,20 @@ impl Live {
         };
         let instances = records.into_iter().map(read).collect::<Result<_, _>>()?;
         Ok(Self { seq, instances })
+    }
+
+    /// Whether every instance holds the secret of a tag epoch that the keyring does not have yet.
+    pub(crate) fn can_follow_to(&self, key: KeyRef, check: &str) -> Result<(), MoveRefusal> {
+        let number = key.number.get();
+        let lacks = |instance: &&Presence| {
+            let held = instance.next.get(&number).or_else(|| instance.tag.get(&number));
+            held.map(String::as_str) != Some(check)
+        };
+        let lacking: Vec<_> = self.instances.iter().filter(lacks).collect();
+        let Some(first) = lacking.first() else { return Ok(()) };
+        let service = first.service.clone();
+        let instances = lacking.iter().filter(|other| other.service == service).count();
+        Err(MoveRefusal::Lacking { key, service, instances })
     }
 
     /// Holds as long as nobody else has come.

@@ -62,10 +62,9 @@ impl KeyringAdmin {
         let moved = added.after(key, &Move::Activate, None, now)?.ok_or(MoveRefusal::Exists(key))?;
         let entry = moved.record.entry(key).ok_or(MoveRefusal::Unknown(key))?;
         let live = self.live().await?;
-        // Whoever has not said so yet may not know of it: an instance says which epochs that may come next it holds.
-        live.can_work_with(key, entry, 0)?;
-        let revision = stored.revision.checked_add(1).ok_or(MoveRefusal::Full)?;
         let check = entry.check().unwrap_or_default().to_owned();
+        live.can_follow_to(key, &check)?;
+        let revision = stored.revision.checked_add(1).ok_or(MoveRefusal::Full)?;
         let after = before.clone().with_check(epoch, &check).with_generation(generation);
         let deployment = || catalog::keys::DEPLOYMENT.into();
         let effect = Effect::none()

@@ -300,21 +300,28 @@ impl KeyringWatch {
     }
 
     fn presence(&self, service: &str, known: Option<&Snapshot>) -> Presence {
-        let epochs = known.into_iter().flat_map(|snapshot| &snapshot.record().tag);
-        let epochs: Vec<u16> = epochs.map(|entry| entry.number.get()).collect();
-        // Those that may come next too: a restored state is accepted together with a new epoch, which nobody can be asked about first.
-        let highest = epochs.iter().copied().max().unwrap_or(0);
-        let next = highest + 1..=highest.saturating_add(NEXT_EPOCHS);
-        let epochs = epochs.into_iter().chain(next).filter_map(Epoch::new);
-        let check = |epoch: Epoch| self.secrets.tags.check_value(epoch).map(hex::encode);
-        let tag: BTreeMap<u16, String> =
-            epochs.filter_map(|epoch| Some((epoch.get(), check(epoch)?))).collect();
+        let known_epochs = known.into_iter().flat_map(|snapshot| &snapshot.record().tag);
+        let known_epochs: Vec<u16> = known_epochs.map(|entry| entry.number.get()).collect();
+        // A restored state is accepted together with a new epoch, which nobody can be asked about first.
+        let highest = known_epochs.iter().copied().max().unwrap_or(0);
+        let check = |number: u16| {
+            let check = self.secrets.tags.check_value(Epoch::new(number)?)?;
+            Some((number, hex::encode(check)))
+        };
+        let tag: BTreeMap<u16, String> = known_epochs.into_iter().filter_map(check).collect();
+        let next = (highest + 1..=highest.saturating_add(NEXT_EPOCHS)).filter_map(check).collect();
         let signing = &self.secrets.signing;
         let audit = signing
             .numbers()
             .filter_map(|number| Some((number.get(), signing.vkey(number)?.to_string())))
             .collect();
-        Presence { service: service.to_owned(), revision: known.map_or(0, Snapshot::revision), tag, audit }
+        Presence {
+            service: service.to_owned(),
+            revision: known.map_or(0, Snapshot::revision),
+            tag,
+            audit,
+            next,
+        }
     }
 
     /// Holds what was heard against what is known and held.
