@@ -103,8 +103,15 @@ impl Session {
             let state_dir = settings.deployment.state_dir.clone();
             let session = Self { router: app.router.clone(), durable, state_dir, _app: app };
             session.until_ready(&*clock).await?;
-            ask(&session).await
+            let asked = ask(&session).await;
+            session.durable.keep_state().await;
+            asked
         })
+    }
+
+    /// The durable Redis, for what goes on working with it.
+    pub(crate) fn shared_durable(&self) -> Arc<Durable> {
+        Arc::clone(&self.durable)
     }
 
     /// The durable Redis, for what is no request.

@@ -4,6 +4,7 @@
 //!
 //! What a command answers is JSON on standard output, what went wrong a line on standard error.
 
+mod adopt;
 mod api_key;
 mod audit;
 mod call;
@@ -19,6 +20,7 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+pub use crate::cli::adopt::BatchCommand;
 pub use crate::cli::api_key::KeyCommand;
 pub use crate::cli::audit::{AuditCommand, VerifyArgs};
 use crate::cli::call::{Call, Failure, Session};
@@ -48,6 +50,9 @@ pub enum Operation {
     /// After a backup was restored.
     #[command(subcommand)]
     Restore(RestoreCommand),
+    /// Batches that were lost with a restore.
+    #[command(subcommand)]
+    Batch(BatchCommand),
 }
 
 /// `tenant …`.
@@ -246,6 +251,7 @@ impl Operation {
             Self::Key(command) => session.print(&command.call()?).await,
             Self::Keyring(command) => session.print(&command.call()).await,
             Self::Audit(command) => return command.ask(session).await,
+            Self::Batch(command) => command.run(session).await,
             Self::Restore(_) => Err(Failure::Refused("restore needs no session".to_owned())),
         }?;
         Ok(ExitCode::SUCCESS)

@@ -217,7 +217,7 @@ pub(crate) fn resource(id: &Uuid) -> String {
     format!("batch/{id}")
 }
 
-fn details_of(batch: &Batch) -> Details {
+pub(crate) fn details_of(batch: &Batch) -> Details {
     let details = Details::new()
         .with("product_id", batch.product_id.to_string())
         .with("size", batch.size)
@@ -229,7 +229,7 @@ fn details_of(batch: &Batch) -> Details {
     }
 }
 
-fn creation_of(batch: &Batch) -> Effect {
+pub(crate) fn creation_of(batch: &Batch) -> Effect {
     let (key, id) = (keys::batch(batch.batch_no), batch.id);
     Effect {
         checks: batch.number_is_unused().into(),

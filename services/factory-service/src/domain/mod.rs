@@ -1,5 +1,6 @@
 //! The factory's work, without HTTP: who acts, what may be written, and the changes with their audit events.
 
+pub(crate) mod adopt;
 pub(crate) mod api_keys;
 pub(crate) mod audit;
 pub(crate) mod audit_export;

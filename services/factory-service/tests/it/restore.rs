@@ -196,3 +196,47 @@ async fn with_numbered_secrets_the_missing_one_is_named_and_nothing_is_changed()
     assert_eq!(before, after);
     factory.assert_chain_of(1).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_that_was_lost_with_a_restore_is_taken_back_from_a_kept_export() {
+    let mut redis = RedisServer::start_with(&DURABLE).await;
+    let settings = [("TAG_MASTER_SECRET", SECRET)];
+    let factory = Factory::start(&redis.url(), &settings).await;
+    let product = factory.product().await;
+    let copy = backup(&redis);
+    let body = json!({"product_id": product, "size": 40, "label": "Lost"});
+    let lost = factory.post("/v1/batches", &body).await.expect(201);
+    let export = factory.get(&format!("/v1/batches/{}/tags", text(&lost["id"]))).await.text;
+    let printed = ids(&factory, &lost).await;
+    drop(factory);
+    put_back(&mut redis, &copy).await;
+    told(&operator(&redis, &settings, &ACCEPT).await);
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("export.ndjson");
+    let file = file.to_str().unwrap();
+    let adopt = ["batch", "adopt", "--file", file, "--product", &product];
+    std::fs::write(file, export.trim_end()).unwrap();
+    let said = refused(&operator(&redis, &settings, &adopt).await);
+    assert!(said.contains("line 40: it has no end"), "{said}");
+    std::fs::write(file, &export).unwrap();
+    let nothing = ["batch", "adopt", "--file", file, "--product", "019c6652-5e00-7000-8000-0000000000aa"];
+    assert!(refused(&operator(&redis, &settings, &nothing).await).contains("no product"));
+    let id = text(&lost["id"]);
+    let named = [&adopt[..], &["--id", &id, "--label", "Lost"]].concat();
+    let taken = told(&operator(&redis, &settings, &named).await);
+    assert_eq!((&taken["size"], &taken["adopted"], &taken["id"]), (&json!(40), &json!(true), &lost["id"]));
+    let again = told(&operator(&redis, &settings, &adopt).await);
+    assert_eq!((&again["id"], &again["adopted"]), (&taken["id"], &json!(false)), "a repeat changes nothing");
+
+    let factory = Factory::start(&redis.url(), &settings).await;
+    assert_eq!(ids(&factory, &taken).await, printed, "the same tags");
+    let tag = factory.get(&format!("/v1/tags/{}", printed[39])).await.expect(200);
+    assert_eq!((&tag["product_id"], &tag["batch_id"]), (&json!(product), &lost["id"]));
+    let adopted = factory.events().await.into_iter().filter(|event| event["action"] == "batch.adopted");
+    assert_eq!(adopted.count(), 1);
+    let other = factory.product().await;
+    let elsewhere = ["batch", "adopt", "--file", file, "--product", &other];
+    let said = refused(&operator(&redis, &settings, &elsewhere).await);
+    assert!(said.contains("in use by batch") && said.contains(&id), "{said}");
+}

@@ -1,0 +1,92 @@
+//! `batch adopt`: a batch that was minted after the backup which was restored, taken back from a kept export.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
+use uuid::Uuid;
+
+use crate::cli::call::{Failure, Session, show};
+use crate::domain::adopt::{Said, adopt, read_export};
+use crate::domain::identity::{Caller, Principal};
+use crate::domain::input::Label;
+use crate::domain::store::Store;
+
+/// `batch …`.
+#[derive(Debug, Subcommand)]
+pub enum BatchCommand {
+    /// Takes a batch back that was minted after the backup which was restored. A repeat changes nothing.
+    Adopt(AdoptArgs),
+}
+
+/// What to take back.
+#[derive(Debug, Args)]
+pub struct AdoptArgs {
+    /// The whole NDJSON export of the batch, as it went to the printer.
+    #[arg(long)]
+    file: PathBuf,
+    /// What the tags are on: the id of a product that exists.
+    #[arg(long)]
+    product: Uuid,
+    /// The id that the batch had, if it is known; a new one unless given.
+    #[arg(long)]
+    id: Option<Uuid>,
+    /// 1 to 200 characters.
+    #[arg(long)]
+    label: Option<String>,
+    /// When the items were made, e.g. 2026-11-01T00:00:00Z.
+    #[arg(long, value_parser = utc)]
+    manufactured_at: Option<OffsetDateTime>,
+    /// From when on the tags are no longer valid, e.g. 2027-11-01T00:00:00Z.
+    #[arg(long, value_parser = utc)]
+    expires_at: Option<OffsetDateTime>,
+}
+
+fn utc(text: &str) -> Result<OffsetDateTime, String> {
+    match OffsetDateTime::parse(text, &Rfc3339) {
+        Ok(instant) => Ok(instant.to_offset(UtcOffset::UTC)),
+        Err(_) => Err("it takes an instant as in RFC 3339, e.g. 2026-11-01T00:00:00Z".to_owned()),
+    }
+}
+
+impl BatchCommand {
+    pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
+        let Self::Adopt(args) = self;
+        let refused = |why: String| Failure::Refused(why);
+        let label = args.label.map(|label| Label::parse("label", label)).transpose();
+        let label = label.map_err(|error| refused(error.to_string()))?;
+        let shown = args.file.display().to_string();
+        let opened = File::open(&args.file).map_err(|source| Failure::Io { what: shown.clone(), source })?;
+        let durable = session.shared_durable();
+        let keyring = std::sync::Arc::clone(&durable.keyring().secrets().tags);
+        let reading = tokio::task::spawn_blocking(move || {
+            read_export(BufReader::with_capacity(1 << 16, opened), &keyring, |rows| {
+                eprintln!("factory-service: {rows} rows read");
+            })
+        });
+        let exported = reading.await.map_err(|error| refused(error.to_string()))?;
+        let exported = exported.map_err(|error| refused(format!("{shown}: {error}")))?;
+        let store = Store::new(durable);
+        let request_id = ambient::uuid_v7(u64::try_from(store.now().unix_timestamp()).unwrap_or(0) * 1_000);
+        let principal = Principal::operator("cli");
+        let caller = Caller { principal, request_id: request_id.to_string(), ip: None, once: None };
+        let said = Said {
+            product_id: args.product,
+            id: args.id,
+            label,
+            manufactured_at: args.manufactured_at,
+            expires_at: args.expires_at,
+        };
+        let adopted = adopt(&store, &caller, exported, said).await;
+        let (batch, is_new) = adopted.map_err(|error| refused(error.to_string()))?;
+        show(&json!({
+            "id": batch.id, "product_id": batch.product_id, "tenant": batch.tenant, "size": batch.size,
+            "epoch": batch.epoch.get(), "batch_no": batch.batch_no.get(), "adopted": is_new,
+        }));
+        Ok(())
+    }
+}
