@@ -205,6 +205,8 @@ start_service() { # name
   (
     load_env_file
     export BIND_ADDR="127.0.0.1:$port" REDIS_URL="redis://127.0.0.1:$REDIS_PORT" PUBLIC_BASE_URL="http://127.0.0.1:$scan_port"
+    # Outside Redis, so that an older copy of its data is noticed; ./scripts/dev_down.sh --wipe removes both.
+    export STATE_DIR="$DEV_DIR/state"
     exec nohup "$TARGET_DIR/$PROFILE/$name" serve >>"$LOG_DIR/$name.log" 2>&1 </dev/null
   ) &
   echo $! >"$DEV_DIR/$name.pid"

@@ -15,6 +15,7 @@ first (redis-server and shellcheck as packages, cargo-deny and cargo-tarpaulin w
   coverage   the lines of crates/ that the tests of crates/ run: the bar is 90 %
   page       the page a phone opens, in a headless Chromium (scripts/page_test.sh)
   edge       exports through a real nginx, whole and cut, and promtool on the metrics (scripts/edge_test.sh)
+  restore    backup, loss, restore and what follows, for real (scripts/restore_drill.sh)
   load       80 and 150 clients at once against services of its own (scripts/load_test_local.sh)
   benches    every benchmark in a short mode: that they run, not what they measure
 
@@ -29,6 +30,7 @@ step_tests() { ./scripts/quick_test.sh; }
 # Optimised, like the load and the benches: built once for all three.
 step_page() { ./scripts/page_test.sh --release; }
 step_edge() { ./scripts/edge_test.sh --release; }
+step_restore() { ./scripts/restore_drill.sh --release; }
 step_load() { ./scripts/load_test_local.sh --seconds 5; }
 
 # The compiler's own instrumentation, which stock stable has and tarpaulin reads by itself: no further component is needed.
@@ -51,11 +53,11 @@ STEPS=()
 for argument in "$@"; do
   case "$argument" in
     -h | --help) usage && exit 0 ;;
-    validate | tests | coverage | page | edge | load | benches) STEPS+=("$argument") ;;
+    validate | tests | coverage | page | edge | restore | load | benches) STEPS+=("$argument") ;;
     *) usage >&2 && die "unknown step: $argument" ;;
   esac
 done
-if ((${#STEPS[@]} == 0)); then STEPS=(validate tests coverage page edge load benches); fi
+if ((${#STEPS[@]} == 0)); then STEPS=(validate tests coverage page edge restore load benches); fi
 
 # Optimising each program once more as a whole takes half of an optimised build, and here nothing is measured.
 export CARGO_PROFILE_RELEASE_LTO=false

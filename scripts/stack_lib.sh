@@ -27,18 +27,14 @@ start_private() { # profile: debug or release
   scan_port="$(free_port 28080)"
   factory_port="$(free_port "$((scan_port + 1))")"
   key="private_$(random_hex 24)"
-  (
-    cd "$WORK" || exit
-    exec "$REDIS_SERVER" --port "$redis_port" --bind 127.0.0.1 --dir . --save '' --appendonly yes --appendfsync everysec \
-      --maxmemory-policy noeviction >redis.log 2>&1 </dev/null
-  ) &
-  echo $! >"$WORK/redis.pid"
-  until_true 30 redis_answers "$redis_port" || die "the private Redis did not answer within 30 s"
+  PRIVATE_REDIS_PORT="$redis_port"
+  start_redis
   SCAN_URL="http://127.0.0.1:$scan_port"
   FACTORY_URL="http://127.0.0.1:$factory_port"
   (umask 077 && printf 'Authorization: Bearer %s\n' "$key" >"$WORK/auth.header")
   unset "${!TAG_MASTER_SECRET@}" "${!FACTORY_API_KEY@}" "${!AUDIT_SIGNING_KEY@}"
-  export TAG_MASTER_SECRET REDIS_URL PUBLIC_BASE_URL FACTORY_API_KEY
+  export TAG_MASTER_SECRET REDIS_URL PUBLIC_BASE_URL FACTORY_API_KEY STATE_DIR
+  STATE_DIR="$WORK/state"
   TAG_MASTER_SECRET="$(random_hex 32)"
   REDIS_URL="redis://127.0.0.1:$redis_port"
   PUBLIC_BASE_URL="$SCAN_URL"
@@ -47,6 +43,17 @@ start_private() { # profile: debug or release
   start factory-service "$factory_port"
   # A load generator may then speak for many addresses.
   TRUSTED_PROXIES=127.0.0.0/8 start scan-service "$scan_port"
+}
+
+# Starts the private Redis, the first time or again on its files. APPENDFSYNC chooses how soon they are on the disk.
+start_redis() {
+  (
+    cd "$WORK" || exit
+    exec "$REDIS_SERVER" --port "$PRIVATE_REDIS_PORT" --bind 127.0.0.1 --dir . --save '' --appendonly yes \
+      --appendfsync "${APPENDFSYNC:-everysec}" --maxmemory-policy noeviction >>redis.log 2>&1 </dev/null
+  ) &
+  echo $! >"$WORK/redis.pid"
+  until_true 30 redis_answers "$PRIVATE_REDIS_PORT" || die "the private Redis did not answer within 30 s"
 }
 
 start() { # service, port

@@ -222,3 +222,58 @@ async fn a_limiter_redis_that_was_flushed_is_no_lost_shop() {
     assert_eq!(app.scan(shop.tag(0)).await.status, 200);
     assert!(app.is_ready().await);
 }
+
+/// What STATE_DIR has noted of the audit trail.
+fn noted_size(state: &std::path::Path) -> u64 {
+    let files = std::fs::read_dir(state).unwrap().map(|entry| entry.unwrap().path());
+    let file = files.into_iter().find(|path| path.extension().is_some_and(|ending| ending == "json"));
+    let noted = file.map(|file| std::fs::read(file).unwrap());
+    noted.map_or(0, |bytes| {
+        serde_json::from_slice::<serde_json::Value>(&bytes).unwrap()["size"].as_u64().unwrap()
+    })
+}
+
+#[tokio::test]
+async fn a_restored_copy_is_rolled_back_for_all_with_state_dir_until_its_generation_is_raised() {
+    let (shop, state) = (Shop::open().await, tempfile::tempdir().unwrap());
+    let settings = [("STATE_DIR", state.path().to_str().unwrap())];
+    let app = open(&shop, &settings).await;
+    shop.move_key(2, &keyring::Move::Add).await;
+    let older = copy_of(&shop).await;
+    shop.revoke_tag(0).await;
+    shop.move_key(3, &keyring::Move::Add).await;
+    assert_eq!(app.scan(shop.tag(0)).await.verdict()["valid"], false);
+    eventually("STATE_DIR has noted it", PATIENCE, || async { noted_size(state.path()) == 2 }).await;
+    put_in_place(&shop, &older).await;
+    let mut link = shop.redis.connection().await;
+    let () = link.ltrim("vt1:{audit}:seg:0", 0, 0).await.unwrap();
+
+    app.scan(shop.tag(0)).await.assert_problem(503, "state-lost");
+    let started = closed(&shop.redis, &settings).await;
+    for app in [&app, &started] {
+        eventually("it says why", PATIENCE, || async {
+            app.get("/v1/ready")
+                .await
+                .text
+                .contains("state lost: rolled back: the audit head went back from 2")
+        })
+        .await;
+        let refused = app.scan(shop.tag(0)).await;
+        refused.assert_problem(503, "state-lost");
+        assert!(refused.text.contains("rolled back"), "{}", refused.text);
+    }
+    let without = open(&shop, &[]).await;
+    assert_eq!(without.scan(shop.tag(1)).await.status, 200, "without STATE_DIR it is taken as it is");
+
+    let record: String = link.get(catalog::keys::DEPLOYMENT).await.unwrap();
+    let raised = record.replacen(",\"audit_origin\"", ",\"restore_generation\":1,\"audit_origin\"", 1);
+    let () = link.set(catalog::keys::DEPLOYMENT, raised).await.unwrap();
+    for app in [&app, &started, &without] {
+        app.until_ready().await;
+        assert_eq!(app.scan(shop.tag(1)).await.status, 200);
+    }
+    eventually("STATE_DIR follows", PATIENCE, || async { noted_size(state.path()) == 1 }).await;
+    // Whoever does not know of the generation is refused by the very next call.
+    let () = link.set(catalog::keys::DEPLOYMENT, record).await.unwrap();
+    app.scan(shop.tag(1)).await.assert_problem(503, "state-lost");
+}
