@@ -65,7 +65,10 @@ async fn main() {
             Err(CallError::Failed(error)) => println!("attempt {attempt}: failed: {error}"),
             Err(CallError::TimedOut) => println!("attempt {attempt}: no connection within {TIMEOUT:?}"),
             Err(CallError::Rejected(rejected)) => {
-                println!("attempt {attempt}: not made, the next probe may start in {:?}", rejected.retry_after);
+                println!(
+                    "attempt {attempt}: not made, the next probe may start in {:?}",
+                    rejected.retry_after
+                );
             }
         }
     }
