@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use redis_pool::{Error, RedisPool, Script, Slot};
+use redis_pool::{Error, PoolPermit, RedisPool, Script};
 
 use crate::key::{ApiKey, KeyId};
 use crate::keys;
@@ -61,17 +61,17 @@ pub async fn authenticate(
     deployment_prefix: &str,
     key: &ApiKey,
 ) -> Result<Authenticated, Error> {
-    let slot = pool.slot().await?;
-    authenticate_holding(pool, &slot, deployment_prefix, key).await
+    let permit = pool.permit().await?;
+    authenticate_with_permit(pool, &permit, deployment_prefix, key).await
 }
 
-/// As [`authenticate`], with a slot that is taken already: whoever holds one must not wait for another.
+/// As [`authenticate`], with a permit that is taken already: whoever holds one must not wait for another.
 ///
 /// # Errors
 /// As [`authenticate`].
-pub async fn authenticate_holding(
+pub async fn authenticate_with_permit(
     pool: &RedisPool,
-    slot: &Slot,
+    permit: &PoolPermit,
     deployment_prefix: &str,
     key: &ApiKey,
 ) -> Result<Authenticated, Error> {
@@ -79,7 +79,7 @@ pub async fn authenticate_holding(
     let (status, scopes, tenant): (i64, u8, String) = call
         .arg(key.digest().as_bytes())
         .arg(deployment_prefix)
-        .run_holding(pool, slot, pool.command_timeout())
+        .run_with_permit(pool, permit, pool.command_timeout())
         .await?;
     let misshapen = |what: String| Error::Reply { what: format!("authenticate: {what}") };
     match status {

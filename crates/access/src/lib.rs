@@ -22,7 +22,7 @@ mod scope;
 mod store;
 mod tenant_id;
 
-pub use authenticate::{ACCESS_LUA, Authenticated, KeyPrincipal, authenticate, authenticate_holding};
+pub use authenticate::{ACCESS_LUA, Authenticated, KeyPrincipal, authenticate, authenticate_with_permit};
 pub use brand::{BrandKeys, BrandName, NotABrand};
 pub use change::{create_key, create_tenant, resume, revoke, rotate, suspend, update_tenant};
 pub use claims::{Claims, MAX_CLAIMS};

@@ -24,7 +24,7 @@ fn writer(url: &str) -> Result<Appender, Box<dyn Error>> {
     let config = Config {
         name: "durable",
         url: url.parse()?,
-        slots: NonZeroUsize::new(16).ok_or("not zero")?,
+        permits: NonZeroUsize::new(16).ok_or("not zero")?,
         connections: NonZeroUsize::new(1).ok_or("not zero")?,
         wait: Duration::from_secs(1),
         command_timeout: Duration::from_secs(1),

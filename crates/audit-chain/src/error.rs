@@ -34,7 +34,7 @@ pub enum AppendError {
     /// The chain does not end as its head says, and nothing is appended until an operator has settled that. Reading goes on.
     #[error("the audit chain cannot be appended to: {0}")]
     EndFault(#[from] EndFault),
-    /// The queue was full, the event's turn did not come in time, or Redis had no slot free.
+    /// The queue was full, the event's turn did not come in time, or Redis had no permit free.
     #[error("too many appends are under way (waited {} ms)", waited.as_millis())]
     Overloaded {
         /// How long the event waited; zero where it was refused at once.

@@ -146,12 +146,12 @@ pub(crate) fn not_below(least: u64, found: Option<Head>) -> Result<(), StateLoss
 
 /// The highest head this process has seen, shared by all that read or write the chain.
 ///
-/// Beside it stands the largest size that was only glimpsed, in the reply of a script that does something else: what is lower
+/// Beside it stands the largest size that was only observed, in the reply of a script that does something else: what is lower
 /// is refused just the same, but whether the chain still holds the entries seen before was not looked at.
 #[derive(Debug, Default)]
 pub(crate) struct HeadMemory {
     highest: Mutex<Option<Head>>,
-    glimpsed: AtomicU64,
+    observed: AtomicU64,
     /// The head of that size, where its hash was in the reply too.
     glimpsed_head: Mutex<Option<Head>>,
 }
@@ -164,31 +164,31 @@ impl HeadMemory {
 
     /// The size that no head may be below. To be taken before a head is read: others move it meanwhile.
     pub(crate) fn least(&self) -> u64 {
-        self.glimpsed.load(Ordering::Acquire).max(self.seen().map_or(0, |head| head.size))
+        self.observed.load(Ordering::Acquire).max(self.seen().map_or(0, |head| head.size))
     }
 
     /// Remembers the size of a head whose chain was not looked at.
-    pub(crate) fn glimpse(&self, size: u64) {
-        self.glimpsed.fetch_max(size, Ordering::AcqRel);
+    pub(crate) fn observe(&self, size: u64) {
+        self.observed.fetch_max(size, Ordering::AcqRel);
     }
 
     /// Remembers a head whose chain was not looked at.
-    pub(crate) fn glimpse_head(&self, head: Head) {
+    pub(crate) fn observe_head(&self, head: Head) {
         let mut highest = self.glimpsed_head.lock();
         if highest.is_none_or(|highest| highest.size < head.size) {
             *highest = Some(head);
         }
         drop(highest);
-        self.glimpse(head.size);
+        self.observe(head.size);
     }
 
-    /// The highest head whose hash is known, looked at or only glimpsed.
+    /// The highest head whose hash is known, looked at or only observed.
     pub(crate) fn highest(&self) -> Option<Head> {
-        let (seen, glimpsed) = (self.seen(), *self.glimpsed_head.lock());
-        [seen, glimpsed].into_iter().flatten().max_by_key(|head| head.size)
+        let (seen, observed) = (self.seen(), *self.glimpsed_head.lock());
+        [seen, observed].into_iter().flatten().max_by_key(|head| head.size)
     }
 
-    /// Whether a higher head was glimpsed than the one seen.
+    /// Whether a higher head was observed than the one seen.
     pub(crate) fn is_behind(&self) -> bool {
         self.least() > self.seen().map_or(0, |head| head.size)
     }
@@ -294,13 +294,13 @@ mod tests {
     }
 
     #[test]
-    fn a_glimpse_raises_what_is_accepted_and_not_what_was_verified() {
+    fn a_observe_raises_what_is_accepted_and_not_what_was_verified() {
         let memory = HeadMemory::default();
         assert_eq!((memory.least(), memory.is_behind()), (0, false));
         memory.raise(head(7, 1));
         assert_eq!((memory.least(), memory.is_behind()), (7, false));
-        memory.glimpse(9);
-        memory.glimpse(8);
+        memory.observe(9);
+        memory.observe(8);
         assert_eq!((memory.least(), memory.is_behind(), memory.seen()), (9, true, Some(head(7, 1))));
         assert_eq!(
             not_below(memory.least(), Some(head(8, 2))),
@@ -314,15 +314,15 @@ mod tests {
     }
 
     #[test]
-    fn the_highest_head_is_known_with_its_hash_whether_looked_at_or_glimpsed() {
+    fn the_highest_head_is_known_with_its_hash_whether_looked_at_or_observed() {
         let memory = HeadMemory::default();
         assert_eq!(memory.highest(), None);
         memory.raise(head(7, 1));
         assert_eq!(memory.highest(), Some(head(7, 1)));
-        memory.glimpse_head(head(9, 2));
-        memory.glimpse_head(head(8, 3));
+        memory.observe_head(head(9, 2));
+        memory.observe_head(head(8, 3));
         assert_eq!((memory.highest(), memory.least()), (Some(head(9, 2)), 9));
-        memory.glimpse(20);
+        memory.observe(20);
         assert_eq!(memory.highest(), Some(head(9, 2)), "a size without a hash is no head");
         memory.raise(head(10, 4));
         assert_eq!(memory.highest(), Some(head(10, 4)));

@@ -125,7 +125,7 @@ impl AuditLog {
 
     /// Remembers from elsewhere that the chain has an entry: a head that is not there is a loss from now on, and no beginning.
     pub fn has_begun(&self) {
-        self.memory.glimpse(1);
+        self.memory.observe(1);
     }
 
     /// Tries every command that appending takes, on keys that are gone again afterwards; says which one this connection may not use.
@@ -142,9 +142,9 @@ impl AuditLog {
     }
 
     /// Remembers the stored head as such a script found it: from now on nothing below it is accepted.
-    pub fn glimpse(&self, head: &[u8]) {
+    pub fn observe(&self, head: &[u8]) {
         if let Some(head) = Head::from_bytes(head) {
-            self.memory.glimpse_head(head);
+            self.memory.observe_head(head);
         }
     }
 

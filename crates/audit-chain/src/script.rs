@@ -241,7 +241,7 @@ mod tests {
         let config = Config {
             name: "test",
             url: redis.url().parse().unwrap(),
-            slots: NonZeroUsize::MIN,
+            permits: NonZeroUsize::MIN,
             connections: NonZeroUsize::MIN,
             wait: Duration::from_secs(5),
             command_timeout: Duration::from_secs(5),

@@ -185,7 +185,7 @@ impl Worker {
         let first = self.under_way();
         let count = self.waiting.fitting(first, &self.config);
         let before = self.sent.back().map(|sent| sent.new_head);
-        // A head that was only glimpsed is looked at before anything is chained to it.
+        // A head that was only observed is looked at before anything is chained to it.
         if before.is_none()
             && (std::mem::take(&mut self.stale) || self.log.memory().is_behind())
             && let Some(why) = self.why_not().await
@@ -344,7 +344,7 @@ mod tests {
             Config {
                 name: "test",
                 url: "redis://127.0.0.1:1".parse().unwrap(),
-                slots: NonZeroUsize::MIN,
+                permits: NonZeroUsize::MIN,
                 connections: NonZeroUsize::MIN,
                 wait: Duration::from_millis(1),
                 command_timeout: Duration::from_millis(1),

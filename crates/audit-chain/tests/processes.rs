@@ -39,7 +39,7 @@ fn pool(url: &str) -> RedisPool {
     let config = Config {
         name: "test",
         url: url.parse().unwrap(),
-        slots: NonZeroUsize::new(16).unwrap(),
+        permits: NonZeroUsize::new(16).unwrap(),
         connections: NonZeroUsize::new(1).unwrap(),
         wait: Duration::from_secs(5),
         command_timeout: Duration::from_secs(5),

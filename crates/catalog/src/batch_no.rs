@@ -80,7 +80,7 @@ mod tests {
         let config = Config {
             name: "test",
             url: redis.url().parse().unwrap(),
-            slots: NonZeroUsize::MIN,
+            permits: NonZeroUsize::MIN,
             connections: NonZeroUsize::MIN,
             wait,
             command_timeout: wait,

@@ -116,7 +116,7 @@ pub struct DeploymentGate {
     seen: boxcar::Vec<Deployment>,
     /// Held while one is added.
     following: Mutex<()>,
-    trouble: Mutex<Option<String>>,
+    last_error: Mutex<Option<String>>,
     lost: AtomicBool,
     audit_begun: AtomicBool,
 }
@@ -129,10 +129,10 @@ impl DeploymentGate {
     /// A gate that has seen nothing yet.
     #[must_use]
     pub fn new(pool: RedisPool, expectation: Expectation, init: Init) -> Self {
-        let trouble = Mutex::new(Some("the durable Redis has not been read yet".to_owned()));
+        let last_error = Mutex::new(Some("the durable Redis has not been read yet".to_owned()));
         let (init, seen, lost) = (Mutex::new(init), boxcar::Vec::new(), AtomicBool::new(false));
         let (following, audit_begun) = (Mutex::default(), AtomicBool::new(false));
-        Self { pool, expectation, init, seen, following, trouble, lost, audit_begun }
+        Self { pool, expectation, init, seen, following, last_error, lost, audit_begun }
     }
 
     /// The deployment, if one was ever seen; whether it still stands only a call to Redis can tell.
@@ -143,8 +143,8 @@ impl DeploymentGate {
 
     /// Why the gate was closed when it was last looked at.
     #[must_use]
-    pub fn trouble(&self) -> Option<String> {
-        self.trouble.lock().clone()
+    pub fn last_error(&self) -> Option<String> {
+        self.last_error.lock().clone()
     }
 
     /// Whether Redis, when it last answered, held no deployment that this process can work on. False until it has answered:
@@ -156,20 +156,20 @@ impl DeploymentGate {
 
     /// Notes that a script found the deployment gone.
     pub fn report_lost(&self, why: &str) {
-        let mut trouble = self.trouble.lock();
+        let mut last_error = self.last_error.lock();
         self.lost.store(true, Ordering::Relaxed);
-        if trouble.is_none() {
+        if last_error.is_none() {
             tracing::error!(why, "the durable Redis has lost VokeTag's state");
         }
-        *trouble = Some(why.to_owned());
+        *last_error = Some(why.to_owned());
     }
 
     /// Reads the record, compares it, and makes it where that is allowed.
     ///
     /// # Errors
-    /// [`DeploymentError::Lost`] when it is missing or does not match; the gate's trouble says the same.
-    pub async fn look(&self, now: OffsetDateTime) -> Result<&Deployment, DeploymentError> {
-        let outcome = self.look_inner(now).await;
+    /// [`DeploymentError::Lost`] when it is missing or does not match; the gate's last_error says the same.
+    pub async fn refresh(&self, now: OffsetDateTime) -> Result<&Deployment, DeploymentError> {
+        let outcome = self.refresh_inner(now).await;
         // Whatever the first contact brought, nobody makes a record after it: what is empty later was wiped.
         if !matches!(outcome, Err(DeploymentError::Redis(_))) {
             *self.init.lock() = Init::Never;
@@ -177,7 +177,7 @@ impl DeploymentGate {
         match &outcome {
             Ok(_) => {
                 self.lost.store(false, Ordering::Relaxed);
-                if self.trouble.lock().take().is_some() {
+                if self.last_error.lock().take().is_some() {
                     tracing::info!("the deployment record is there and matches");
                 }
             }
@@ -187,7 +187,7 @@ impl DeploymentGate {
         outcome
     }
 
-    async fn look_inner(&self, now: OffsetDateTime) -> Result<&Deployment, DeploymentError> {
+    async fn refresh_inner(&self, now: OffsetDateTime) -> Result<&Deployment, DeploymentError> {
         let stored = match StoredDeployment::read(&self.pool).await? {
             Some(stored) => stored,
             None => self.make(now).await?,

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use redis::{Cmd, Value};
-use redis_pool::{RedisPool, Script, Slot};
+use redis_pool::{PoolPermit, RedisPool, Script};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::serde::rfc3339;
@@ -62,7 +62,7 @@ pub fn shortened_code(code: &str) -> Cow<'_, str> {
 /// When Redis does not answer.
 pub async fn add_unproven_report(
     pool: &RedisPool,
-    slot: &Slot,
+    permit: &PoolPermit,
     deployment: &str,
     report: &UnprovenReport,
 ) -> Result<bool, redis_pool::Error> {
@@ -74,7 +74,7 @@ pub async fn add_unproven_report(
     call.push_arg(format!("{}{json}", report.id));
     call.push_arg(MOST_REPORTS);
     call.push_arg(KEPT_FOR.as_millis().to_string());
-    let reply: i64 = call.run_holding(pool, slot, pool.command_timeout()).await?;
+    let reply: i64 = call.run_with_permit(pool, permit, pool.command_timeout()).await?;
     Ok(reply == 1)
 }
 

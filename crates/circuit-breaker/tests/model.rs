@@ -37,7 +37,7 @@ enum Doing {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Probe {
-    ticket: usize,
+    reservation: usize,
     expires: Duration,
 }
 
@@ -52,8 +52,8 @@ struct Model {
     config: Config,
     doing: Doing,
     /// Tickets given since it last closed; none of an earlier closed period is among them.
-    tickets_of_this_period: Vec<usize>,
-    tickets: usize,
+    reservations_of_this_period: Vec<usize>,
+    reservations: usize,
     transitions: Transitions,
 }
 
@@ -62,17 +62,17 @@ impl Model {
         Self {
             config,
             doing: Doing::Closed { failures: 0 },
-            tickets_of_this_period: Vec::new(),
-            tickets: 0,
+            reservations_of_this_period: Vec::new(),
+            reservations: 0,
             transitions: Transitions::default(),
         }
     }
 
     fn acquire(&mut self, now: Duration) -> Result<usize, Duration> {
-        let ticket = self.tickets;
-        let probe = Some(Probe { ticket, expires: now + PROBE_TIMEOUT });
+        let reservation = self.reservations;
+        let probe = Some(Probe { reservation, expires: now + PROBE_TIMEOUT });
         match self.doing {
-            Doing::Closed { .. } => self.tickets_of_this_period.push(ticket),
+            Doing::Closed { .. } => self.reservations_of_this_period.push(reservation),
             Doing::Open { until } if now < until => return Err(until - now),
             Doing::Open { .. } => {
                 self.transitions.half_opened += 1;
@@ -83,14 +83,14 @@ impl Model {
             }
             Doing::HalfOpen { successes, .. } => self.doing = Doing::HalfOpen { successes, probe },
         }
-        self.tickets += 1;
-        Ok(ticket)
+        self.reservations += 1;
+        Ok(reservation)
     }
 
     /// Gives true if the breaker has opened, and so drawn a length.
-    fn report(&mut self, ticket: usize, report: Report, now: Duration) -> bool {
+    fn report(&mut self, reservation: usize, report: Report, now: Duration) -> bool {
         match (self.doing, report) {
-            (Doing::Closed { failures }, _) if self.tickets_of_this_period.contains(&ticket) => {
+            (Doing::Closed { failures }, _) if self.reservations_of_this_period.contains(&reservation) => {
                 match report {
                     Report::Success => self.doing = Doing::Closed { failures: 0 },
                     Report::Failure if failures + 1 == self.config.failure_threshold.get() => {
@@ -100,14 +100,14 @@ impl Model {
                     Report::Cancelled => {}
                 }
             }
-            (Doing::HalfOpen { successes, probe: Some(probe) }, _) if probe.ticket == ticket => {
+            (Doing::HalfOpen { successes, probe: Some(probe) }, _) if probe.reservation == reservation => {
                 self.doing = Doing::HalfOpen { successes, probe: None };
                 match report {
                     Report::Cancelled => {}
                     _ if now > probe.expires => {}
                     Report::Failure => return self.open(),
                     Report::Success if successes + 1 == self.config.success_threshold.get() => {
-                        self.tickets_of_this_period.clear();
+                        self.reservations_of_this_period.clear();
                         self.transitions.closed += 1;
                         self.doing = Doing::Closed { failures: 0 };
                     }
@@ -120,7 +120,7 @@ impl Model {
     }
 
     fn open(&mut self) -> bool {
-        self.tickets_of_this_period.clear();
+        self.reservations_of_this_period.clear();
         self.transitions.opened += 1;
         true
     }
@@ -134,7 +134,7 @@ impl Model {
     }
 }
 
-/// The two side by side, with the permits still out and the model's tickets for them.
+/// The two side by side, with the permits still out and the model's reservations for them.
 struct Pair<'a> {
     breaker: &'a Breaker,
     model: Model,
@@ -177,9 +177,9 @@ impl<'a> Pair<'a> {
         let asked = self.breaker.try_acquire(self.now);
         prop_assert_eq!(checked, asked.as_ref().map(|_| ()).map_err(|rejected| *rejected));
         match (asked, self.model.acquire(self.now)) {
-            (Ok(permit), Ok(ticket)) => {
+            (Ok(permit), Ok(reservation)) => {
                 prop_assert_eq!(permit.is_probe(), self.model.state() == State::HalfOpen);
-                self.out.push((ticket, permit));
+                self.out.push((reservation, permit));
             }
             (Err(rejected), Err(retry_after)) => {
                 prop_assert_eq!(rejected.retry_after, retry_after);
@@ -195,13 +195,13 @@ impl<'a> Pair<'a> {
         if self.out.is_empty() {
             return Ok(());
         }
-        let (ticket, permit) = self.out.swap_remove(index.index(self.out.len()));
+        let (reservation, permit) = self.out.swap_remove(index.index(self.out.len()));
         match report {
             Report::Success => permit.success(self.now),
             Report::Failure => permit.failure(self.now),
             Report::Cancelled => drop(permit),
         }
-        if self.model.report(ticket, report, self.now) {
+        if self.model.report(reservation, report, self.now) {
             let Err(rejected) = self.breaker.try_acquire(self.now) else {
                 return Err(TestCaseError::fail("the breaker should have opened"));
             };

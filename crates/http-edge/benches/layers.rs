@@ -19,7 +19,7 @@ use axum::http::StatusCode;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::routing::get;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use http_edge::{Area, Edge, EdgeConfig, ServeConfig, metrics_registry, serve};
+use http_edge::{Edge, EdgeConfig, PathPolicy, ServeConfig, metrics_registry, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tower::{Service, ServiceBuilder};
@@ -43,8 +43,8 @@ fn bare() -> Router {
 
 fn with_edge() -> Router {
     let clock = Arc::new(ambient::SystemClock::new());
-    let areas = vec![Area::new("/t"), Area::new("/v1/scan"), Area::new("/docs")];
-    Edge::new(EdgeConfig::default(), areas, clock, &mut metrics_registry()).wrap(bare())
+    let path_policies = vec![PathPolicy::new("/t"), PathPolicy::new("/v1/scan"), PathPolicy::new("/docs")];
+    Edge::new(EdgeConfig::default(), path_policies, clock, &mut metrics_registry()).wrap(bare())
 }
 
 /// What the edge does in part; problem documents, metrics and default headers would still need a layer of their own.

@@ -32,9 +32,9 @@ pub fn without_head<S: Clone + Send + Sync + 'static>(
 }
 
 /// How long a process that stops may take to say goodbye.
-const FAREWELL_WITHIN: Duration = Duration::from_secs(1);
+const SHUTDOWN_HOOK_TIMEOUT: Duration = Duration::from_secs(1);
 
-type Farewell = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+type ShutdownHook = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 /// Most scrapers of `/metrics` at once, where they have an address of their own.
 const MAX_SCRAPERS: NonZeroUsize = NonZeroUsize::new(16).expect("not zero");
@@ -70,7 +70,7 @@ pub struct App {
     metrics_place: MetricsPlace,
     connections: ConnectionMetrics,
     background: AbortHandle,
-    farewell: Option<Farewell>,
+    shutdown_hook: Option<ShutdownHook>,
 }
 
 impl fmt::Debug for App {
@@ -101,17 +101,17 @@ impl App {
         let wrapped = |router: Router| edge.wrap(router.method_not_allowed_fallback(not_allowed));
         let router = wrapped(routes.fallback(not_found));
         let metrics = metrics.map(|metrics| wrapped(metrics.fallback(not_metrics)));
-        Self { router, metrics, metrics_place, connections, background, farewell: None }
+        Self { router, metrics, metrics_place, connections, background, shutdown_hook: None }
     }
 
-    /// The same service, which does `farewell` once it has answered everybody and what worked in the background has ended. It gets a
+    /// The same service, which does `shutdown_hook` once it has answered everybody and what worked in the background has ended. It gets a
     /// second, and is not done at all where the process is killed.
     #[must_use]
-    pub fn with_farewell<F>(mut self, farewell: impl FnOnce() -> F + Send + Sync + 'static) -> Self
+    pub fn with_shutdown_hook<F>(mut self, shutdown_hook: impl FnOnce() -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.farewell = Some(Box::new(|| Box::pin(farewell())));
+        self.shutdown_hook = Some(Box::new(|| Box::pin(shutdown_hook())));
         self
     }
 }
@@ -175,8 +175,8 @@ pub fn run(
         }
         let drained = serve(listener, app.router.clone(), server, shutdown).await;
         app.background.abort();
-        if let Some(farewell) = app.farewell.take()
-            && tokio::time::timeout(FAREWELL_WITHIN, farewell()).await.is_err()
+        if let Some(shutdown_hook) = app.shutdown_hook.take()
+            && tokio::time::timeout(SHUTDOWN_HOOK_TIMEOUT, shutdown_hook()).await.is_err()
         {
             tracing::warn!("{service} could not say goodbye in time");
         }

@@ -5,7 +5,7 @@
 
 use crate::error::ApiError;
 use crate::extract::ApiPath;
-use crate::layer::Area;
+use crate::layer::PathPolicy;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -36,10 +36,10 @@ const HASH_DIGITS: usize = 16;
 /// Compressing less is not worth it, bytes.
 const WORTH_COMPRESSING: usize = 1_024;
 
-/// The area of Swagger UI.
+/// The path_policy of Swagger UI.
 #[must_use]
-pub fn docs_area() -> Area {
-    Area::new("/docs").header(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY))
+pub fn docs_policy() -> PathPolicy {
+    PathPolicy::new("/docs").header(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY))
 }
 
 /// `/docs` and `/openapi.json`, which is `document`.

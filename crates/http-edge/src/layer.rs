@@ -5,7 +5,7 @@
 //! filled in where the handler set none, and the metrics are counted. All of it is one layer rather than ten,
 //! because it is on the path of every scan: a request costs one boxed future and the id's text.
 //!
-//! What differs by path is an [`Area`]: pages whose refusals are HTML, headers such as CORS that even a timeout's
+//! What differs by path is an [`PathPolicy`]: pages whose refusals are HTML, headers such as CORS that even a timeout's
 //! answer must carry, a longer time limit. It goes by the path and not by the route, so it holds for refusals that
 //! never reached a route.
 //!
@@ -78,7 +78,7 @@ impl Default for EdgeConfig {
 
 /// The paths below a prefix, and what is different there.
 #[derive(Clone)]
-pub struct Area {
+pub struct PathPolicy {
     prefix: &'static str,
     render: Option<RenderProblem>,
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -87,7 +87,7 @@ pub struct Area {
     timeout: Option<Duration>,
 }
 
-impl Area {
+impl PathPolicy {
     /// The path `prefix` itself and all below it: `/t` is `/t` and `/t/…`, not `/tags`.
     #[must_use]
     pub fn new(prefix: &'static str) -> Self {
@@ -128,9 +128,9 @@ impl Area {
     }
 }
 
-impl fmt::Debug for Area {
+impl fmt::Debug for PathPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Area")
+        f.debug_struct("PathPolicy")
             .field("prefix", &self.prefix)
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
@@ -147,18 +147,23 @@ pub struct Edge {
 struct Shared {
     config: EdgeConfig,
     bodies: BodyBounds,
-    areas: Vec<Area>,
+    path_policies: Vec<PathPolicy>,
     clock: Arc<dyn Clock>,
     metrics: HttpMetrics,
 }
 
 impl Edge {
-    /// An edge with these limits, whose metrics go to `registry`. Of several areas that hold a path the first counts.
-    pub fn new(config: EdgeConfig, areas: Vec<Area>, clock: Arc<dyn Clock>, registry: &mut Registry) -> Self {
+    /// An edge with these limits, whose metrics go to `registry`. Of several path_policies that hold a path the first counts.
+    pub fn new(
+        config: EdgeConfig,
+        path_policies: Vec<PathPolicy>,
+        clock: Arc<dyn Clock>,
+        registry: &mut Registry,
+    ) -> Self {
         let metrics = HttpMetrics::new(registry);
         let budget = Arc::new(Budget::new(config.bodies_limit));
         let bodies = BodyBounds { limit: config.body_limit, within: config.body_timeout, budget };
-        Self { shared: Arc::new(Shared { config, bodies, areas, clock, metrics }), parameters: None }
+        Self { shared: Arc::new(Shared { config, bodies, path_policies, clock, metrics }), parameters: None }
     }
 
     /// The same edge, which refuses a query that a route does not take before anything else of the request is looked at.
@@ -230,7 +235,7 @@ where
         let path = request.uri().path();
         let mut exchange = Exchange {
             began: shared.clock.monotonic(),
-            area: shared.areas.iter().position(|area| area.holds(path)),
+            path_policy: shared.path_policies.iter().position(|path_policy| path_policy.holds(path)),
             route: self.route_of(&request),
             method: request.method().clone(),
             request_id: RequestId::of(request.headers(), || shared.clock.unix_millis()),
@@ -262,7 +267,7 @@ where
 /// One request on its way through.
 struct Exchange {
     shared: Arc<Shared>,
-    area: Option<usize>,
+    path_policy: Option<usize>,
     began: Duration,
     route: Arc<RouteMetrics>,
     method: Method,
@@ -272,17 +277,20 @@ struct Exchange {
 }
 
 impl Exchange {
-    fn area(&self) -> Option<&Area> {
-        self.area.and_then(|index| self.shared.areas.get(index))
+    fn path_policy(&self) -> Option<&PathPolicy> {
+        self.path_policy.and_then(|index| self.shared.path_policies.get(index))
     }
 
     fn reader_of(&self, headers: &HeaderMap) -> Option<HeaderValue> {
-        let origins = self.area()?.origins.as_ref()?;
+        let origins = self.path_policy()?.origins.as_ref()?;
         headers.get(ORIGIN).filter(|origin| origins.contains(origin)).cloned()
     }
 
     async fn run(&self, handler: impl Future<Output = Result<Response, Infallible>>) -> Response {
-        let limit = self.area().and_then(|area| area.timeout).unwrap_or(self.shared.config.timeout);
+        let limit = self
+            .path_policy()
+            .and_then(|path_policy| path_policy.timeout)
+            .unwrap_or(self.shared.config.timeout);
         match tokio::time::timeout(limit, panics::guard(handler)).await {
             Ok(Ok(Ok(response))) => response,
             Ok(Err(panicked)) => ApiError::internal(panicked).into_response(),
@@ -306,13 +314,13 @@ impl Exchange {
         let headers = response.headers_mut();
         headers.reserve(DEFAULT_HEADERS.len() + 1);
         headers.insert(X_REQUEST_ID, self.request_id.header_value());
-        for (name, value) in self.area().map_or(&[][..], |area| &area.headers) {
+        for (name, value) in self.path_policy().map_or(&[][..], |path_policy| &path_policy.headers) {
             fill_in(headers, name.clone(), || value.clone());
         }
         if let Some(reader) = self.reader.take() {
             headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, reader);
         }
-        if self.area().is_some_and(|area| area.origins.is_some()) {
+        if self.path_policy().is_some_and(|path_policy| path_policy.origins.is_some()) {
             headers.append(VARY, HeaderValue::from_static("Origin"));
         }
         for (name, value) in DEFAULT_HEADERS {
@@ -347,7 +355,7 @@ impl Exchange {
                 "a request failed by a fault of our own"
             );
         }
-        let rendered = match self.area().and_then(|area| area.render) {
+        let rendered = match self.path_policy().and_then(|path_policy| path_policy.render) {
             Some(render) => render(&problem, &self.request_id),
             None => problem.to_json_response(&self.request_id),
         };

@@ -9,7 +9,7 @@
 //! ```no_run
 //! use axum::{Json, Router, routing::get};
 //! use http_edge::{
-//!     ApiError, ApiPath, Area, Edge, EdgeConfig, ServeConfig, env, metrics_registry, metrics_route, serve,
+//!     ApiError, ApiPath, PathPolicy, Edge, EdgeConfig, ServeConfig, env, metrics_registry, metrics_route, serve,
 //!     shutdown_signal, telemetry,
 //! };
 //! use std::{error::Error, sync::Arc};
@@ -26,8 +26,8 @@
 //!
 //!     let mut registry = metrics_registry();
 //!     let clock = Arc::new(ambient::SystemClock::new());
-//!     let areas = vec![Area::new("/items").header("access-control-allow-origin".parse()?, "*".parse()?)];
-//!     let edge = Edge::new(EdgeConfig::default(), areas, clock, &mut registry);
+//!     let path_policies = vec![PathPolicy::new("/items").header("access-control-allow-origin".parse()?, "*".parse()?)];
+//!     let edge = Edge::new(EdgeConfig::default(), path_policies, clock, &mut registry);
 //!     let router = Router::new().route("/items/{id}", get(item));
 //!     let app = edge.wrap(router.route("/metrics", metrics_route(Arc::new(registry))));
 //!
@@ -71,10 +71,10 @@ pub use app::{App, Listening, MetricsPlace, run, without_head};
 pub use client_ip::{ProxyListError, TrustedProxies, limit_subject};
 pub use connections::ConnectionMetrics;
 pub use credentials::{UnusableKey, X_API_KEY, shown_key};
-pub use docs::{docs_area, docs_routes};
+pub use docs::{docs_policy, docs_routes};
 pub use error::ApiError;
 pub use extract::{ApiBytes, ApiForm, ApiJson, ApiPath, ApiQuery, as_name, header_text};
-pub use layer::{Area, Edge, EdgeConfig, EdgeService, RenderProblem};
+pub use layer::{Edge, EdgeConfig, EdgeService, PathPolicy, RenderProblem};
 pub use metrics::{METRIC_PREFIX, metrics_registry, metrics_route, register_build_info};
 pub use parameters::{IGNORES_UNKNOWN_QUERY, QueryParameters};
 pub use problem::Problem;

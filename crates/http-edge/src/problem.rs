@@ -1,7 +1,7 @@
 //! The problem document of RFC 9457: what a refusal says, and its rendering as `application/problem+json`.
 //!
 //! A [`Problem`] travels in the extensions of a response that has no body yet. The edge takes it out and renders
-//! it, as JSON or by the [`crate::RenderProblem`] of the area the path lies in. A refusal that the framework
+//! it, as JSON or by the [`crate::RenderProblem`] of the path_policy the path lies in. A refusal that the framework
 //! made by itself carries none; [`Problem::of_bare`] gives it the document its status stands for.
 
 use crate::error::ApiError;

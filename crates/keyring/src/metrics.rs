@@ -38,8 +38,8 @@ impl KeyringMetrics {
         metrics
     }
 
-    pub(crate) fn show(&self, heard_ago: Option<Duration>, stale: bool, revision: Option<u32>) {
-        self.heard.set(heard_ago.map_or(f64::NAN, |ago| ago.as_secs_f64()));
+    pub(crate) fn show(&self, polled_ago: Option<Duration>, stale: bool, revision: Option<u32>) {
+        self.heard.set(polled_ago.map_or(f64::NAN, |ago| ago.as_secs_f64()));
         self.stale.set(i64::from(stale));
         self.revision.set(revision.map_or(0, i64::from));
     }

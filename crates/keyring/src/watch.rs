@@ -1,4 +1,4 @@
-//! What this process knows of the keyring: it beats every half second, and hears in the reply what has changed. Asked for in between it
+//! What this process knows of the keyring: it heartbeats every half second, and hears in the reply what has changed. Asked for in between it
 //! only listens, which writes nothing. A process that stops takes its leave, so that nobody waits for it.
 //!
 //! ```text
@@ -31,7 +31,7 @@ use crate::seed;
 use crate::signing::SigningKeys;
 use crate::snapshot::Snapshot;
 
-/// Pause between two beats: with the spread and one lost beat, a change is heard well within 2 s.
+/// Pause between two heartbeats: with the spread and one lost beat, a change is heard well within 2 s.
 pub const BEAT_EVERY: Duration = Duration::from_millis(500);
 
 /// Spread of that pause, in thousandths.
@@ -85,7 +85,7 @@ struct Known {
     standing: Standing,
     snapshot: Option<Arc<Snapshot>>,
     /// When the last beat that was answered was sent, by the monotonic clock.
-    heard_at: Option<Duration>,
+    polled_at: Option<Duration>,
 }
 
 /// One per process.
@@ -103,7 +103,7 @@ pub struct KeyringWatch {
 }
 
 impl KeyringWatch {
-    /// Nothing is asked of Redis yet. `pool` is best one of its own: an instance whose slots are all taken must hear of a revoked
+    /// Nothing is asked of Redis yet. `pool` is best one of its own: an instance whose permits are all taken must hear of a revoked
     /// key nevertheless.
     #[must_use]
     pub fn new(
@@ -114,8 +114,12 @@ impl KeyringWatch {
         metrics: KeyringMetrics,
     ) -> Self {
         let instance = ambient::uuid_v7(clock.unix_millis());
-        let known =
-            RwLock::new(Known { generation: 0, standing: Standing::NotRead, snapshot: None, heard_at: None });
+        let known = RwLock::new(Known {
+            generation: 0,
+            standing: Standing::NotRead,
+            snapshot: None,
+            polled_at: None,
+        });
         Self { pool, clock, secrets, role, instance, metrics, known, beating: tokio::sync::Mutex::new(()) }
     }
 
@@ -140,15 +144,15 @@ impl KeyringWatch {
 
     /// How long ago it was last heard, whether changed or not; `None` before the first time.
     #[must_use]
-    pub fn heard_ago(&self) -> Option<Duration> {
-        let heard_at = self.known.read().heard_at?;
-        Some(self.clock.monotonic().saturating_sub(heard_at))
+    pub fn polled_ago(&self) -> Option<Duration> {
+        let polled_at = self.known.read().polled_at?;
+        Some(self.clock.monotonic().saturating_sub(polled_at))
     }
 
     /// Whether it was not heard for too long, or never.
     #[must_use]
     pub fn is_stale(&self) -> bool {
-        self.heard_ago().is_none_or(|ago| ago >= STALE_AFTER)
+        self.polled_ago().is_none_or(|ago| ago >= STALE_AFTER)
     }
 
     /// The secrets this process holds.
@@ -157,7 +161,7 @@ impl KeyringWatch {
         &self.secrets
     }
 
-    /// Waits as long as lies between two beats.
+    /// Waits as long as lies between two heartbeats.
     pub async fn pause(&self) {
         tokio::time::sleep(entropy::jittered(BEAT_EVERY, BEAT_JITTER)).await;
     }
@@ -166,7 +170,7 @@ impl KeyringWatch {
     ///
     /// # Errors
     /// See [`KeyringError`]; what was known stays known when Redis did not answer.
-    pub async fn beat(&self, deployment: &Deployment) -> Result<Arc<Snapshot>, KeyringError> {
+    pub async fn heartbeat(&self, deployment: &Deployment) -> Result<Arc<Snapshot>, KeyringError> {
         let _turn = self.beating.lock().await;
         self.ask_in_turn(deployment, true).await
     }
@@ -174,11 +178,11 @@ impl KeyringWatch {
     /// The keyring as of now or later. Of many that ask at once, one listens for all that came before it.
     ///
     /// # Errors
-    /// As [`Self::beat`].
-    pub async fn hear(&self, deployment: &Deployment) -> Result<Arc<Snapshot>, KeyringError> {
+    /// As [`Self::heartbeat`].
+    pub async fn poll(&self, deployment: &Deployment) -> Result<Arc<Snapshot>, KeyringError> {
         let asked_at = self.clock.monotonic();
         let _turn = self.beating.lock().await;
-        let known = self.known.read().heard_at.is_some_and(|heard_at| heard_at > asked_at);
+        let known = self.known.read().polled_at.is_some_and(|polled_at| polled_at > asked_at);
         match self.snapshot().filter(|_| known) {
             Some(snapshot) => Ok(snapshot),
             None => self.ask_in_turn(deployment, false).await,
@@ -211,7 +215,7 @@ impl KeyringWatch {
         let known = self.known.read();
         let revision = known.snapshot.as_ref().map(|snapshot| snapshot.revision());
         drop(known);
-        self.metrics.show(self.heard_ago(), self.is_stale(), revision);
+        self.metrics.show(self.polled_ago(), self.is_stale(), revision);
         outcome
     }
 
@@ -220,7 +224,7 @@ impl KeyringWatch {
         let mut known = self.known.write();
         if known.generation < deployment.generation() {
             let generation = deployment.generation();
-            *known = Known { generation, standing: Standing::NotRead, snapshot: None, heard_at: None };
+            *known = Known { generation, standing: Standing::NotRead, snapshot: None, polled_at: None };
         }
     }
 
@@ -242,7 +246,7 @@ impl KeyringWatch {
         }
         let judged = self.judge(heard);
         let mut known = self.known.write();
-        known.heard_at = Some(sent_at);
+        known.polled_at = Some(sent_at);
         match judged {
             Ok(snapshot) => {
                 if known.standing != Standing::Stands {

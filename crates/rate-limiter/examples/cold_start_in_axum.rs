@@ -63,7 +63,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let config = Config {
         name: "limiter",
         url: url.parse()?,
-        slots: NonZeroUsize::new(100).ok_or("not zero")?,
+        permits: NonZeroUsize::new(100).ok_or("not zero")?,
         connections: NonZeroUsize::new(2).ok_or("not zero")?,
         wait: Duration::from_millis(100),
         command_timeout: Duration::from_millis(100),

@@ -77,7 +77,7 @@ pub struct Status {
     /// Requests left now.
     pub remaining: u32,
     /// How long until `remaining` grows if nothing else comes; nothing when it is at its full size.
-    pub grows_in: Option<Duration>,
+    pub reset_after: Option<Duration>,
 }
 
 /// A region at the moment of a decision.
@@ -110,13 +110,13 @@ impl Decision {
         let mut statuses = Vec::with_capacity(names.len() + 1);
         let mut stamps = Vec::with_capacity(names.len());
         for (name, ints) in names.iter().zip(rest.chunks_exact(PER_DIMENSION)) {
-            let grows_in = unsigned(ints[3])?;
+            let reset_after = unsigned(ints[3])?;
             statuses.push(Status {
                 name,
                 allows: ints[0] == 1,
                 limit: u32::try_from(ints[1]).map_err(|_| misshapen("a limit"))?,
                 remaining: u32::try_from(ints[2]).map_err(|_| misshapen("a remainder"))?,
-                grows_in: (grows_in > 0).then(|| Duration::from_millis(grows_in)),
+                reset_after: (reset_after > 0).then(|| Duration::from_millis(reset_after)),
             });
             stamps.push(unsigned(ints[4])?);
         }
@@ -163,10 +163,10 @@ mod tests {
             panic!("allowed")
         };
         assert_eq!(ticket.stamps, [4_000]);
-        let grows_in = Some(Duration::from_secs(60));
+        let reset_after = Some(Duration::from_secs(60));
         assert_eq!(
             report.statuses,
-            [Status { name: "ip", allows: true, limit: 50, remaining: 49, grows_in }]
+            [Status { name: "ip", allows: true, limit: 50, remaining: 49, reset_after }]
         );
         let age = Duration::from_secs(3);
         let region = RegionStatus { born_at_ms: 1_000, age, cold: true, made: true, lost: false };

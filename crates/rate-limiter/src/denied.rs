@@ -73,7 +73,7 @@ impl DeniedCache {
     ) {
         let Decision::Denied { retry_after, report } = decision else { return };
         let Some(region) = report.region else { return };
-        let grows = report.statuses.iter().filter_map(|status| status.grows_in).min();
+        let grows = report.statuses.iter().filter_map(|status| status.reset_after).min();
         let mut believed = grows.map_or(*retry_after, |grows| grows.min(*retry_after));
         if refunds {
             believed = believed.min(REFUND);
@@ -113,7 +113,7 @@ impl DeniedCache {
         }
         let passed = now.saturating_sub(found.sent);
         for status in &mut found.statuses {
-            status.grows_in = status.grows_in.map(|grows_in| grows_in.saturating_sub(passed));
+            status.reset_after = status.reset_after.map(|reset_after| reset_after.saturating_sub(passed));
         }
         Some(Denial { retry_after: found.retry_after.saturating_sub(passed), statuses: found.statuses })
     }
@@ -139,8 +139,8 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    fn status(name: &'static str, allows: bool, grows_in: u64) -> Status {
-        Status { name, allows, limit: 1, remaining: u32::from(allows), grows_in: Some(at(grows_in)) }
+    fn status(name: &'static str, allows: bool, reset_after: u64) -> Status {
+        Status { name, allows, limit: 1, remaining: u32::from(allows), reset_after: Some(at(reset_after)) }
     }
 
     fn region() -> Option<RegionStatus> {
@@ -161,7 +161,7 @@ mod tests {
         let cache = DeniedCache::default();
         cache.put(&ip("a"), b"", &denied(5_000, vec![status("ip", false, 5_000)]), at(1_000), false);
         let found = get(&cache, 3_000).unwrap();
-        assert_eq!((found.retry_after, found.statuses[0].grows_in), (at(3_000), Some(at(3_000))));
+        assert_eq!((found.retry_after, found.statuses[0].reset_after), (at(3_000), Some(at(3_000))));
         assert_eq!(get(&cache, 5_999).unwrap().retry_after, at(1));
         assert_eq!(get(&cache, 6_000), None);
         assert!(cache.get(DimensionName::Key, "a", b"", at(2_000), BORN).is_none(), "another dimension");

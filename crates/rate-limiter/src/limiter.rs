@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ambient::Clock;
-use redis_pool::{Error, Invocation, RedisPool, Slot};
+use redis_pool::{Error, Invocation, PoolPermit, RedisPool};
 
 use crate::birth::{BirthWatch, Sight};
 use crate::decision::{Decision, RegionStatus, Ticket};
@@ -91,25 +91,25 @@ impl Limiter {
     /// # Panics
     /// Unless `dimensions` are 1 to 8 different ones.
     pub async fn decide(&self, dimensions: &[Dimension<'_>]) -> Result<Decision, Error> {
-        self.decide_beside(dimensions, None).await
+        self.decide_with_permit(dimensions, None).await
     }
 
-    /// As [`Self::decide`], for a caller that has `held` a slot already, perhaps of this limiter's pool.
+    /// As [`Self::decide`], for a caller that has `held` a permit already, perhaps of this limiter's pool.
     ///
     /// # Errors
     /// As [`Self::decide`].
     ///
     /// # Panics
     /// As [`Self::decide`].
-    pub async fn decide_beside(
+    pub async fn decide_with_permit(
         &self,
         dimensions: &[Dimension<'_>],
-        held: Option<&Slot>,
+        held: Option<&PoolPermit>,
     ) -> Result<Decision, Error> {
         let mut invocation = script::LIMIT.invoke();
         self.push_keys(&mut invocation, dimensions);
         self.push_args(&mut invocation, dimensions.iter().map(|dimension| dimension.quota));
-        let ints: Vec<i64> = invocation.run_beside(&self.pool, held).await?;
+        let ints: Vec<i64> = invocation.run_with_held_permit(&self.pool, held).await?;
         self.read(&ints, dimensions)
     }
 
@@ -176,21 +176,21 @@ impl Limiter {
     /// # Panics
     /// When the ticket is of another number of dimensions.
     pub async fn refund(&self, ticket: Ticket, dimensions: &[Dimension<'_>]) -> Result<u32, Error> {
-        self.refund_beside(ticket, dimensions, None).await
+        self.refund_with_permit(ticket, dimensions, None).await
     }
 
-    /// As [`Self::refund`], for a caller that has `held` a slot already, perhaps of this limiter's pool.
+    /// As [`Self::refund`], for a caller that has `held` a permit already, perhaps of this limiter's pool.
     ///
     /// # Errors
     /// As [`Self::refund`].
     ///
     /// # Panics
     /// As [`Self::refund`].
-    pub async fn refund_beside(
+    pub async fn refund_with_permit(
         &self,
         ticket: Ticket,
         dimensions: &[Dimension<'_>],
-        held: Option<&Slot>,
+        held: Option<&PoolPermit>,
     ) -> Result<u32, Error> {
         assert_eq!(
             ticket.stamps.len(),
@@ -204,7 +204,7 @@ impl Limiter {
         for stamp in ticket.stamps {
             invocation.push_arg(stamp);
         }
-        invocation.run_beside(&self.pool, held).await
+        invocation.run_with_held_permit(&self.pool, held).await
     }
 
     /// Reads the region without making it: one that was never asked stays unborn, and so does one whose birth the next decision

@@ -2,7 +2,7 @@
 //!
 //! It holds at most [`LocalLimiter::MAX_SUBJECTS`] subjects, so a flood of addresses cannot eat the memory: when full it
 //! denies newcomers. Subjects whose minute is over are swept a few at a time by each call, in the order they expire, so
-//! every call's work is bounded. Time is given by the caller; the rule is [`Sketch`]'s.
+//! every call's work is bounded. Time is given by the caller; the rule is [`SlidingWindow`]'s.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use crate::decision::{Decision, Report, Status, Ticket};
 use crate::quota::{Dimension, Factor, assert_sound};
-use crate::sketch::{Sketch, WINDOW_MS};
+use crate::sliding_window::{SlidingWindow, WINDOW_MS};
 
 /// Subjects looked at by the sweep in each call, beside two for each dimension: more than a call can add.
 const SWEPT_PER_CALL: usize = 4;
@@ -27,7 +27,7 @@ pub struct LocalLimiter {
 /// Every subject is in both, once.
 #[derive(Default)]
 struct Subjects {
-    sketches: HashMap<Arc<str>, Sketch>,
+    sketches: HashMap<Arc<str>, SlidingWindow>,
     /// When each is to be looked at by the sweep, ms, about in order.
     due: VecDeque<(u64, Arc<str>)>,
 }
@@ -62,9 +62,9 @@ impl LocalLimiter {
             .map(|dimension| {
                 let (key, limit) = (key(dimension), self.factor.of(dimension.quota));
                 let allows = match subjects.sketches.get_mut(&key) {
-                    Some(sketch) => {
-                        sketch.expire(now);
-                        sketch.total() < limit
+                    Some(sliding_window) => {
+                        sliding_window.expire(now);
+                        sliding_window.total() < limit
                     }
                     None => places.checked_sub(1).inspect(|left| places = *left).is_some(),
                 };
@@ -81,7 +81,7 @@ impl LocalLimiter {
             .zip(&asked)
             .map(|(dimension, (key, limit, allows))| subjects.status(dimension, key, *limit, *allows, now))
             .collect();
-        let waits = statuses.iter().filter(|status| !status.allows).filter_map(|status| status.grows_in);
+        let waits = statuses.iter().filter(|status| !status.allows).filter_map(|status| status.reset_after);
         let retry_after = waits.max().unwrap_or_default();
         let report = Report { statuses, region: None };
         if allowed {
@@ -96,7 +96,10 @@ impl LocalLimiter {
     pub fn refund(&self, ticket: &Ticket, dimensions: &[Dimension<'_>]) -> u32 {
         let mut subjects = self.subjects.lock();
         let given_back = dimensions.iter().zip(&ticket.stamps).filter(|(dimension, stamp)| {
-            subjects.sketches.get_mut(&key(dimension)).is_some_and(|sketch| sketch.give_back(**stamp))
+            subjects
+                .sketches
+                .get_mut(&key(dimension))
+                .is_some_and(|sliding_window| sliding_window.give_back(**stamp))
         });
         u32::try_from(given_back.count()).unwrap_or(u32::MAX)
     }
@@ -106,7 +109,7 @@ impl Subjects {
     fn sweep(&mut self, now: u64, at_most: usize) {
         for _ in 0..at_most {
             let Some((_, key)) = self.due.pop_front_if(|(due, _)| *due <= now) else { return };
-            match self.sketches.get(&key).and_then(Sketch::newest) {
+            match self.sketches.get(&key).and_then(SlidingWindow::newest) {
                 Some(newest) if newest + WINDOW_MS > now => self.due.push_back((newest + WINDOW_MS, key)),
                 _ => {
                     self.sketches.remove(&key);
@@ -116,26 +119,26 @@ impl Subjects {
     }
 
     fn count(&mut self, key: &Arc<str>, now: u64) -> u64 {
-        if let Some(sketch) = self.sketches.get_mut(key) {
-            return sketch.count(now);
+        if let Some(sliding_window) = self.sketches.get_mut(key) {
+            return sliding_window.count(now);
         }
         self.due.push_back((now + WINDOW_MS, Arc::clone(key)));
         self.sketches.entry(Arc::clone(key)).or_default().count(now)
     }
 
     fn status(&self, dimension: &Dimension<'_>, key: &str, limit: u32, allows: bool, now: u64) -> Status {
-        let sketch = self.sketches.get(key);
-        let total = sketch.map_or(0, Sketch::total);
-        let full = sketch.is_none() && !allows;
+        let sliding_window = self.sketches.get(key);
+        let total = sliding_window.map_or(0, SlidingWindow::total);
+        let full = sliding_window.is_none() && !allows;
         let remaining = if full { 0 } else { limit.saturating_sub(total) };
         let units = i64::from(total) + i64::from(remaining) + 1 - i64::from(limit);
-        let grows_at = match sketch {
-            Some(sketch) => sketch.left_at(units),
+        let grows_at = match sliding_window {
+            Some(sliding_window) => sliding_window.left_at(units),
             None if full => Some(self.due.front().map_or(now, |(due, _)| *due).max(now + 1)),
             None => None,
         };
-        let grows_in = grows_at.map(|at| Duration::from_millis(at.saturating_sub(now)));
-        Status { name: dimension.name.as_str(), allows, limit, remaining, grows_in }
+        let reset_after = grows_at.map(|at| Duration::from_millis(at.saturating_sub(now)));
+        Status { name: dimension.name.as_str(), allows, limit, remaining, reset_after }
     }
 }
 

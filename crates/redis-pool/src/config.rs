@@ -13,10 +13,10 @@ pub struct Config {
     /// Which Redis.
     pub url: RedisUrl,
     /// Operations under way at once.
-    pub slots: NonZeroUsize,
+    pub permits: NonZeroUsize,
     /// Shared connections that carry them; two are enough for one Redis thread.
     pub connections: NonZeroUsize,
-    /// The longest wait for a slot.
+    /// The longest wait for a permit.
     pub wait: Duration,
     /// Connecting, sending and the reply together.
     pub command_timeout: Duration,
@@ -30,18 +30,18 @@ pub const OPEN_FOR: Duration = Duration::from_secs(10);
 /// A pool's condition at one moment.
 #[derive(Debug, Clone)]
 pub struct Stats {
-    /// Configured slots.
-    pub slots: usize,
-    /// Slots taken, those of callers that left included.
-    pub slots_in_use: usize,
-    /// Callers waiting for a slot.
+    /// Configured permits.
+    pub permits: usize,
+    /// PoolPermits taken, those of callers that left included.
+    pub permits_in_use: usize,
+    /// Callers waiting for a permit.
     pub waiting: usize,
-    /// Operations refused so far because no slot came free.
+    /// Operations refused so far because no permit came free.
     pub exhausted: u64,
     /// Connections that are up.
     pub connected: usize,
     /// Why a connection is down, if one is.
-    pub trouble: Option<String>,
+    pub last_error: Option<String>,
     /// The breaker's state.
     pub breaker: crate::BreakerState,
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 /// An operation that got no usable reply.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
-    /// No slot came free in time: this process has as much under way with this Redis as it allows itself.
-    #[error("no slot came free within {} ms", waited.as_millis())]
+    /// No permit came free in time: this process has as much under way with this Redis as it allows itself.
+    #[error("no permit came free within {} ms", waited.as_millis())]
     Overloaded {
         /// How long the caller waited; zero where the queue of waiters was full already.
         waited: Duration,

@@ -42,7 +42,7 @@ impl PoolMetrics {
         let metrics = Self::default();
         registry.register(
             "redis_command_duration_seconds",
-            "Time from the slot to the reply, by pool",
+            "Time from the permit to the reply, by pool",
             metrics.durations.clone(),
         );
         registry.register_collector(Box::new(metrics.clone()));
@@ -77,21 +77,26 @@ impl Collector for PoolMetrics {
             };
             pools.iter().flat_map(of_pool).collect()
         };
-        let slots = rows(|pool| {
+        let permits = rows(|pool| {
             let stats = pool.stats();
-            let in_use = stats.slots_in_use as u64;
+            let in_use = stats.permits_in_use as u64;
             vec![
-                (Some(("state", "total")), stats.slots as u64),
+                (Some(("state", "total")), stats.permits as u64),
                 (Some(("state", "in_use")), in_use),
                 (Some(("state", "waiting")), stats.waiting as u64),
             ]
         });
-        gauge(&mut encoder, "redis_pool_slots", "Slots, slots in use, and callers waiting for one", &slots)?;
+        gauge(
+            &mut encoder,
+            "redis_pool_slots",
+            "Permits, permits in use, and callers waiting for one",
+            &permits,
+        )?;
         let exhausted = rows(|pool| vec![(None, pool.stats().exhausted)]);
         counter(
             &mut encoder,
             "redis_pool_exhausted",
-            "Operations refused because no slot came free",
+            "Operations refused because no permit came free",
             &exhausted,
         )?;
         let state = rows(|pool| vec![(None, breaker_number(pool.stats().breaker))]);
@@ -168,7 +173,7 @@ mod tests {
             let config = Config {
                 name,
                 url: "redis://127.0.0.1:1".parse().unwrap(),
-                slots: NonZeroUsize::new(7).unwrap(),
+                permits: NonZeroUsize::new(7).unwrap(),
                 connections: NonZeroUsize::MIN,
                 wait: Duration::from_millis(1),
                 command_timeout: Duration::from_millis(1),

@@ -1,4 +1,4 @@
-//! The pool: slots, the deadline of an operation, and its outcome for the circuit breaker.
+//! The pool: permits, the deadline of an operation, and its outcome for the circuit breaker.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,17 +17,17 @@ use crate::connections::{Connections, Handle, HandleManager, Objects};
 use crate::error::{Error, Reason};
 use crate::in_flight::InFlight;
 use crate::metrics::PoolMetrics;
-use crate::slot::{Held, Slot};
+use crate::permit::{Held, PoolPermit};
 
-/// Callers that may queue for each slot; one more is refused at once.
-const WAITERS_PER_SLOT: usize = 32;
+/// Callers that may queue for each permit; one more is refused at once.
+const WAITERS_PER_PERMIT: usize = 32;
 /// How long a connection may owe a reply after its caller gave up, in command timeouts (and no less than [`MIN_DRAIN_TIMEOUT`]).
 const DRAIN_TIMEOUTS: u32 = 4;
 const MIN_DRAIN_TIMEOUT: Duration = Duration::from_millis(250);
 /// What `retry_after` says where nothing better is known.
 const RETRY_SOON: Duration = Duration::from_secs(1);
 
-/// A bounded, breaker-guarded way to one Redis. Cheap to clone; all clones share the slots.
+/// A bounded, breaker-guarded way to one Redis. Cheap to clone; all clones share the permits.
 #[derive(Clone)]
 pub struct RedisPool {
     inner: Arc<Inner>,
@@ -55,11 +55,11 @@ impl RedisPool {
             config.name,
             config.url.clone(),
             config.command_timeout.max(MIN_DRAIN_TIMEOUT),
-            config.slots.get(),
+            config.permits.get(),
             config.connections.get(),
         );
         let objects = Objects::builder(HandleManager(connections))
-            .max_size(config.slots.get())
+            .max_size(config.permits.get())
             .runtime(Runtime::Tokio1)
             .build()
             .expect("a pool with timeouts has a runtime");
@@ -81,7 +81,7 @@ impl RedisPool {
     }
 
     /// A handle to the same pool whose commands share one connection while it is up, so that Redis reads them in the order in
-    /// which they were first polled. That is a preference and no promise: a slot or the connection may have to be waited for.
+    /// which they were first polled. That is a preference and no promise: a permit or the connection may have to be waited for.
     #[must_use]
     pub fn in_order(&self) -> Self {
         Self { inner: Arc::clone(&self.inner), link: Some(0) }
@@ -95,25 +95,25 @@ impl RedisPool {
         self.command_within(cmd, self.inner.config.command_timeout).await
     }
 
-    /// Sends one command and reads its reply within `within`, counted from when a slot is free.
+    /// Sends one command and reads its reply within `within`, counted from when a permit is free.
     ///
     /// # Errors
     /// See [`Error`].
     pub async fn command_within(&self, cmd: Cmd, within: Duration) -> Result<Value, Error> {
-        let permit = self.inner.ask_breaker()?;
+        let breaker_permit = self.inner.ask_breaker()?;
         let started = self.inner.clock.monotonic();
-        let slot = match self.inner.slot(within).await {
-            Ok(slot) => slot,
-            Err(error) => return self.inner.judge(permit, started, Err(error)),
+        let permit = match self.inner.permit(within).await {
+            Ok(permit) => permit,
+            Err(error) => return self.inner.judge(breaker_permit, started, Err(error)),
         };
         // What connecting took is part of the deadline.
-        let left = if Object::metrics(&slot).recycle_count == 0 {
+        let left = if Object::metrics(&permit).recycle_count == 0 {
             within.saturating_sub(self.inner.clock.monotonic().saturating_sub(started))
         } else {
             within
         };
-        let handle = slot.clone();
-        self.inner.carry(permit, cmd, handle, slot, left, self.link).await
+        let handle = permit.clone();
+        self.inner.carry(breaker_permit, cmd, handle, permit, left, self.link).await
     }
 
     /// Whether Redis is asked at all at present: an open breaker says no. For whoever has something to do first.
@@ -124,33 +124,38 @@ impl RedisPool {
         self.inner.breaker.check(self.inner.clock.monotonic()).map_err(rejected)
     }
 
-    /// Takes a slot, to be used with [`Self::command_holding`]; waits for it as any command does, and not at all while the
+    /// Takes a permit, to be used with [`Self::command_with_permit`]; waits for it as any command does, and not at all while the
     /// breaker is open.
     ///
     /// # Errors
     /// [`Error::Overloaded`], or as [`Self::check_breaker`].
-    pub async fn slot(&self) -> Result<Slot, Error> {
+    pub async fn permit(&self) -> Result<PoolPermit, Error> {
         self.check_breaker()?;
-        let slot = self.inner.slot(self.inner.config.command_timeout).await;
-        let first = slot.inspect_err(|error| self.inner.note_failure(error))?;
-        Ok(Slot(Arc::new(Held { first, joined: Vec::new(), pool: self.inner.identity() })))
+        let permit = self.inner.permit(self.inner.config.command_timeout).await;
+        let first = permit.inspect_err(|error| self.inner.note_failure(error))?;
+        Ok(PoolPermit(Arc::new(Held { first, joined: Vec::new(), pool: self.inner.identity() })))
     }
 
-    /// Sends one command on behalf of all who took the joined `slot`, and reads its reply within `within`. The slots are
-    /// held as any other: until the reply has been read or the connection closed, and as long as `slot` lives.
+    /// Sends one command on behalf of all who took the joined `permit`, and reads its reply within `within`. The permits are
+    /// held as any other: until the reply has been read or the connection closed, and as long as `permit` lives.
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn command_holding(&self, cmd: Cmd, slot: &Slot, within: Duration) -> Result<Value, Error> {
-        let permit = self.inner.ask_breaker()?;
-        let handle = slot.0.first.clone();
-        self.inner.carry(permit, cmd, handle, Arc::clone(&slot.0), within, self.link).await
+    pub async fn command_with_permit(
+        &self,
+        cmd: Cmd,
+        permit: &PoolPermit,
+        within: Duration,
+    ) -> Result<Value, Error> {
+        let breaker_permit = self.inner.ask_breaker()?;
+        let handle = permit.0.first.clone();
+        self.inner.carry(breaker_permit, cmd, handle, Arc::clone(&permit.0), within, self.link).await
     }
 
-    /// Whether `slot` is one of this pool's.
+    /// Whether `permit` is one of this pool's.
     #[must_use]
-    pub fn owns(&self, slot: &Slot) -> bool {
-        slot.0.pool == self.inner.identity()
+    pub fn owns(&self, permit: &PoolPermit) -> bool {
+        permit.0.pool == self.inner.identity()
     }
 
     /// The condition at this moment.
@@ -203,12 +208,12 @@ impl Inner {
     pub(crate) fn stats(&self) -> Stats {
         let (status, connections) = (self.objects.status(), self.connections());
         Stats {
-            slots: status.max_size,
-            slots_in_use: status.size - status.available,
+            permits: status.max_size,
+            permits_in_use: status.size - status.available,
             waiting: self.waiting.load(Ordering::Relaxed),
             exhausted: self.exhausted.load(Ordering::Relaxed),
             connected: connections.connected(),
-            trouble: connections.last_error().map(|why| why.to_string()),
+            last_error: connections.last_error().map(|why| why.to_string()),
             breaker: self.breaker.state(),
         }
     }
@@ -219,22 +224,22 @@ impl Inner {
 
     async fn carry<S: Send + Unpin + 'static>(
         &self,
-        permit: Permit<'_>,
+        breaker_permit: Permit<'_>,
         cmd: Cmd,
         handle: Handle,
-        slot: S,
+        permit: S,
         within: Duration,
         link: Option<usize>,
     ) -> Result<Value, Error> {
         let started = self.clock.monotonic();
-        let outcome = self.exchange(cmd, handle, slot, within, link).await;
-        self.judge(permit, started, outcome)
+        let outcome = self.exchange(cmd, handle, permit, within, link).await;
+        self.judge(breaker_permit, started, outcome)
     }
 
     /// Counts an outcome, and tells the breaker.
     fn judge(
         &self,
-        permit: Permit<'_>,
+        breaker_permit: Permit<'_>,
         started: Duration,
         outcome: Result<Value, Error>,
     ) -> Result<Value, Error> {
@@ -242,40 +247,41 @@ impl Inner {
         match &outcome {
             // Running out of permits tells nothing of Redis.
             Err(Error::Overloaded { .. }) => return outcome,
-            Err(error) if error.is_redis_failing() => permit.failure(now),
+            Err(error) if error.is_redis_failing() => breaker_permit.failure(now),
             // What counts is what becomes of it with the source.
-            Err(error) if error.is_unknown_script() => drop(permit),
-            _ => permit.success(now),
+            Err(error) if error.is_unknown_script() => drop(breaker_permit),
+            _ => breaker_permit.success(now),
         }
         self.durations.observe(now.saturating_sub(started).as_secs_f64());
         outcome
     }
 
-    /// Tells the breaker of a connection that could not be had for a slot.
+    /// Tells the breaker of a connection that could not be had for a permit.
     fn note_failure(&self, error: &Error) {
         if error.is_redis_failing()
-            && let Ok(permit) = self.ask_breaker()
+            && let Ok(breaker_permit) = self.ask_breaker()
         {
-            permit.failure(self.clock.monotonic());
+            breaker_permit.failure(self.clock.monotonic());
         }
     }
 
     /// A permit with a handle on a connection: at most the configured wait for the permit, and `within` for a connection.
-    async fn slot(&self, within: Duration) -> Result<Object<HandleManager>, Error> {
+    async fn permit(&self, within: Duration) -> Result<Object<HandleManager>, Error> {
         let timeouts = |wait| Timeouts { wait: Some(wait), create: Some(within), recycle: None };
         match self.objects.timeout_get(&timeouts(Duration::ZERO)).await {
             Err(PoolError::Timeout(TimeoutType::Wait)) => {}
-            other => return other.map_err(|error| self.no_slot(&error, within)),
+            other => return other.map_err(|error| self.no_permit(&error, within)),
         }
-        let queue = Waiting::join(&self.waiting, self.config.slots.get().saturating_mul(WAITERS_PER_SLOT));
+        let queue =
+            Waiting::join(&self.waiting, self.config.permits.get().saturating_mul(WAITERS_PER_PERMIT));
         let Some(_queued) = queue else {
             return Err(self.overloaded(Duration::ZERO));
         };
-        let slot = self.objects.timeout_get(&timeouts(self.config.wait)).await;
-        slot.map_err(|error| self.no_slot(&error, within))
+        let permit = self.objects.timeout_get(&timeouts(self.config.wait)).await;
+        permit.map_err(|error| self.no_permit(&error, within))
     }
 
-    fn no_slot(&self, error: &PoolError<crate::connections::NotConnected>, within: Duration) -> Error {
+    fn no_permit(&self, error: &PoolError<crate::connections::NotConnected>, within: Duration) -> Error {
         match error {
             PoolError::Timeout(TimeoutType::Wait) => self.overloaded(self.config.wait),
             _ => self.not_connected(within),
@@ -302,7 +308,7 @@ impl Inner {
         &self,
         cmd: Cmd,
         handle: Handle,
-        slot: S,
+        permit: S,
         within: Duration,
         link: Option<usize>,
     ) -> Result<Value, Error> {
@@ -317,7 +323,7 @@ impl Inner {
             }
         };
         let drain_timeout = (self.config.command_timeout * DRAIN_TIMEOUTS).max(MIN_DRAIN_TIMEOUT);
-        let in_flight = InFlight::send(handle, self.objects.clone(), cmd, slot, drain_timeout);
+        let in_flight = InFlight::send(handle, self.objects.clone(), cmd, permit, drain_timeout);
         let reply = tokio::time::timeout_at(deadline, in_flight)
             .await
             .map_err(|_| unavailable(Reason::Timeout(within)))?;
@@ -325,7 +331,7 @@ impl Inner {
     }
 }
 
-/// A place in the queue for slots; leaving it is counted on every path.
+/// A place in the queue for permits; leaving it is counted on every path.
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use redis::{Cmd, FromRedisValue, ToRedisArgs, Value};
 
 use crate::error::Error;
+use crate::permit::PoolPermit;
 use crate::pool::RedisPool;
-use crate::slot::Slot;
 
 /// A script and its digest. Build it once.
 #[derive(Debug)]
@@ -88,44 +88,44 @@ impl Invocation<'_> {
         self.run_within(pool, within).await
     }
 
-    /// Runs the script within `within`, counted from when a slot is free.
+    /// Runs the script within `within`, counted from when a permit is free.
     ///
     /// # Errors
     /// See [`Error`]; [`Error::Reply`] when the reply is no `T`.
     pub async fn run_within<T: FromRedisValue>(self, pool: &RedisPool, within: Duration) -> Result<T, Error> {
-        let slot = pool.slot().await?;
-        self.run_holding(pool, &slot, within).await
+        let permit = pool.permit().await?;
+        self.run_with_permit(pool, &permit, within).await
     }
 
-    /// Runs the script within the pool's command timeout for somebody who holds a slot already, perhaps of another pool: with that
-    /// slot where it is one of this pool's. Whoever holds one must not wait for another of the same pool, or all of them wait for ever.
+    /// Runs the script within the pool's command timeout for somebody who holds a permit already, perhaps of another pool: with that
+    /// permit where it is one of this pool's. Whoever holds one must not wait for another of the same pool, or all of them wait for ever.
     ///
     /// # Errors
     /// See [`Error`]; [`Error::Reply`] when the reply is no `T`.
-    pub async fn run_beside<T: FromRedisValue>(
+    pub async fn run_with_held_permit<T: FromRedisValue>(
         self,
         pool: &RedisPool,
-        held: Option<&Slot>,
+        held: Option<&PoolPermit>,
     ) -> Result<T, Error> {
         match held.filter(|held| pool.owns(held)) {
-            Some(held) => self.run_holding(pool, held, pool.command_timeout()).await,
+            Some(held) => self.run_with_permit(pool, held, pool.command_timeout()).await,
             None => self.run(pool).await,
         }
     }
 
-    /// Runs the script within `within`, on behalf of all who took the joined `slot`, which is held for as long as that takes. Where
+    /// Runs the script within `within`, on behalf of all who took the joined `permit`, which is held for as long as that takes. Where
     /// Redis does not hold the script it is sent again with its source.
     ///
     /// # Errors
     /// See [`Error`]; [`Error::Reply`] when the reply is no `T`.
-    pub async fn run_holding<T: FromRedisValue>(
+    pub async fn run_with_permit<T: FromRedisValue>(
         self,
         pool: &RedisPool,
-        slot: &Slot,
+        permit: &PoolPermit,
         within: Duration,
     ) -> Result<T, Error> {
         let started = pool.clock().monotonic();
-        let first = pool.command_holding(self.packed("EVALSHA", &self.script.sha1), slot, within).await;
+        let first = pool.command_with_permit(self.packed("EVALSHA", &self.script.sha1), permit, within).await;
         let reply = match first {
             Err(error) if error.is_unknown_script() => {
                 tracing::info!(
@@ -133,7 +133,7 @@ impl Invocation<'_> {
                     "redis does not hold the script, sending its source"
                 );
                 let left = within.saturating_sub(pool.clock().monotonic().saturating_sub(started));
-                pool.command_holding(self.packed("EVAL", &self.script.source), slot, left).await?
+                pool.command_with_permit(self.packed("EVAL", &self.script.source), permit, left).await?
             }
             other => other?,
         };

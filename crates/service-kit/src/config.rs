@@ -119,7 +119,7 @@ pub struct RedisSettings {
     /// `REDIS_URL[_FILE]`: the durable Redis.
     pub url: RedisUrl,
     /// `REDIS_POOL_SIZE`: concurrent operations per pool.
-    pub slots: NonZeroUsize,
+    pub permits: NonZeroUsize,
     /// `REDIS_POOL_WAIT_MS`.
     pub wait: Duration,
     /// `REDIS_COMMAND_TIMEOUT_MS`.
@@ -158,7 +158,7 @@ impl RedisSettings {
         let default: RedisUrl = "redis://127.0.0.1:6379".parse().expect("the default is well-formed");
         Ok(Self {
             url: env.partly_secret_or("REDIS_URL", default, &redis_address())?,
-            slots: env.get(
+            permits: env.get(
                 "REDIS_POOL_SIZE",
                 NonZeroUsize::new(100).expect("not zero"),
                 &non_zero_usize(10_000),
@@ -173,14 +173,14 @@ impl RedisSettings {
         })
     }
 
-    /// The configuration of the durable Redis's second pool, by which a process beats for the keyring and hears of it, however busy
+    /// The configuration of the durable Redis's second pool, by which a process heartbeats for the keyring and hears of it, however busy
     /// the first one is. Its breaker lets something through after a second: a change of the keyring must be heard within two, also after a
     /// stall, and one question each half second tramples nobody.
     #[must_use]
-    pub fn beats(&self) -> redis_pool::Config {
+    pub fn heartbeats(&self) -> redis_pool::Config {
         let one = NonZeroUsize::MIN;
         let open_for = Duration::from_secs(1);
-        redis_pool::Config { slots: one, connections: one, open_for, ..self.pool("keyring", &self.url) }
+        redis_pool::Config { permits: one, connections: one, open_for, ..self.pool("keyring", &self.url) }
     }
 
     fn with_certificates(&self, url: &RedisUrl) -> RedisUrl {
@@ -196,7 +196,7 @@ impl RedisSettings {
         redis_pool::Config {
             name,
             url: self.with_certificates(url),
-            slots: self.slots,
+            permits: self.permits,
             connections: CONNECTIONS,
             wait: self.wait,
             command_timeout: self.command_timeout,
@@ -552,7 +552,7 @@ mod tests {
         for url in ["redis://u:hunter2@h:1/2", "redis+unix:///run/s?user=u&pass=hunter2"] {
             let env = env([("REDIS_URL", url)]);
             let settings = RedisSettings::from_env(&env).unwrap();
-            let shown = format!("{settings:?} {:?} {}", settings.beats(), env.effective());
+            let shown = format!("{settings:?} {:?} {}", settings.heartbeats(), env.effective());
             assert!(!shown.contains("hunter2"), "{shown}");
         }
     }

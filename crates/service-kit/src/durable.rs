@@ -34,7 +34,7 @@ use crate::errors;
 use crate::storage::StorageWatch;
 
 /// Pause between two looks at the deployment record: before the first was seen or while it is lost, and else.
-const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
+const REFRESH_EVERY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
 /// When to ask again where the next second may do.
 pub(crate) const RETRY_SOON: Duration = Duration::from_secs(1);
 
@@ -43,8 +43,8 @@ pub(crate) const RETRY_SOON: Duration = Duration::from_secs(1);
 pub struct DurablePools {
     /// For all that requests need.
     pub requests: RedisPool,
-    /// For the keyring: a process whose other slots are all taken must hear of a revoked key nevertheless.
-    pub beats: RedisPool,
+    /// For the keyring: a process whose other permits are all taken must hear of a revoked key nevertheless.
+    pub heartbeats: RedisPool,
 }
 
 /// Whether Redis lets this process append.
@@ -87,10 +87,10 @@ pub struct Durable {
 }
 
 impl Durable {
-    /// Nothing is asked of Redis yet: see [`Self::keep_looking`].
+    /// Nothing is asked of Redis yet: see [`Self::keep_refreshing`].
     #[must_use]
     pub fn new(
-        DurablePools { requests: pool, beats }: DurablePools,
+        DurablePools { requests: pool, heartbeats }: DurablePools,
         expectation: Expectation,
         init: Init,
         clock: Arc<dyn Clock>,
@@ -104,7 +104,7 @@ impl Durable {
         let storage =
             StorageWatch::new(pool.clone(), "durable", true, Arc::clone(&clock), metrics.storage.clone());
         Self {
-            keyring: KeyringWatch::new(beats, Arc::clone(&clock), secrets, role, shown),
+            keyring: KeyringWatch::new(heartbeats, Arc::clone(&clock), secrets, role, shown),
             catalog: Catalog::new(pool.clone()),
             audit_origin: expectation.audit_origin.clone(),
             gate: DeploymentGate::new(pool.clone(), expectation, init),
@@ -125,16 +125,16 @@ impl Durable {
         }
     }
 
-    /// Looks at the deployment record again and again, and beats for the keyring; ends only with the process.
-    pub async fn keep_looking(&self) {
-        tokio::join!(self.keep_beating(), self.keep_looking_at_records(), self.keep_remembering());
+    /// Looks at the deployment record again and again, and heartbeats for the keyring; ends only with the process.
+    pub async fn keep_refreshing(&self) {
+        tokio::join!(self.keep_heartbeat(), self.keep_refreshing_records(), self.keep_remembering());
     }
 
-    async fn keep_looking_at_records(&self) {
+    async fn keep_refreshing_records(&self) {
         loop {
-            let found = self.look().await;
+            let found = self.refresh().await;
             let calm = found.is_ok() || (self.gate.seen().is_some() && !self.is_lost());
-            let pause = if calm { LOOK_EVERY.1 } else { LOOK_EVERY.0 };
+            let pause = if calm { REFRESH_EVERY.1 } else { REFRESH_EVERY.0 };
             tokio::time::sleep(entropy::jittered(pause, 200)).await;
         }
     }
@@ -143,8 +143,8 @@ impl Durable {
     ///
     /// # Errors
     /// See [`DeploymentError`].
-    pub async fn look(&self) -> Result<&Deployment, DeploymentError> {
-        let found = self.look_at_both().await;
+    pub async fn refresh(&self) -> Result<&Deployment, DeploymentError> {
+        let found = self.refresh_record_and_head().await;
         self.note_outcome(&found);
         match &found {
             Ok(_) => {
@@ -162,8 +162,8 @@ impl Durable {
     }
 
     /// The record, and then the audit head: an older copy of the same deployment lacks revocations that were acknowledged.
-    async fn look_at_both(&self) -> Result<&Deployment, DeploymentError> {
-        let deployment = self.gate.look(self.now()).await?;
+    async fn refresh_record_and_head(&self) -> Result<&Deployment, DeploymentError> {
+        let deployment = self.gate.refresh(self.now()).await?;
         let known = self.recall(deployment).await?;
         let appender = self.appender_of(deployment, known.as_ref())?;
         self.ask_permission(appender).await?;
@@ -176,7 +176,7 @@ impl Durable {
                 if self.head_lost.swap(false, Ordering::AcqRel) {
                     tracing::info!("the audit head is again one that this process can go on from");
                 }
-                self.hear_keyring(deployment).await;
+                self.poll_keyring(deployment).await;
                 Ok(deployment)
             }
             Err(ReadError::StateLost(why)) => {

@@ -26,7 +26,7 @@ pub enum KeyStanding {
 
 /// A key of whose tags none is believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unbelieved {
+pub enum UntrustedKey {
     /// Nothing can have been minted under it: who made an id has its secret, and should not.
     NeverInUse,
     /// Its time is over; what was printed under it may still lie about.
@@ -40,7 +40,7 @@ impl KeyStanding {
     ///
     /// # Errors
     /// As [`Durable::keys`], and when Redis does not answer.
-    pub async fn of(durable: &Durable, epoch: Epoch) -> Result<Result<Self, Unbelieved>, ApiError> {
+    pub async fn of(durable: &Durable, epoch: Epoch) -> Result<Result<Self, UntrustedKey>, ApiError> {
         let known = durable.keys()?;
         let standing = match known.tag_state(epoch) {
             // An instance that was away for a while may not have heard of a key at all.
@@ -53,19 +53,19 @@ impl KeyStanding {
     /// Of the key of `epoch`, as this process knows it; for showing, not for judging an id.
     ///
     /// # Errors
-    /// [`Unbelieved`].
-    pub fn known(keys: &Snapshot, epoch: Epoch) -> Result<Self, Unbelieved> {
+    /// [`UntrustedKey`].
+    pub fn known(keys: &Snapshot, epoch: Epoch) -> Result<Self, UntrustedKey> {
         Self::said(keys.tag_state(epoch))
     }
 
-    fn said(state: Option<&TagState>) -> Result<Self, Unbelieved> {
+    fn said(state: Option<&TagState>) -> Result<Self, UntrustedKey> {
         match state {
             Some(TagState::Active | TagState::VerifyOnly) => Ok(Self::Sound),
             Some(TagState::Revoked(revocation)) => {
                 Ok(Self::Revoked { compromised_since: revocation.compromised_since })
             }
-            Some(TagState::Destroyed) => Err(Unbelieved::Destroyed),
-            Some(TagState::Pending | TagState::NeverInUse) | None => Err(Unbelieved::NeverInUse),
+            Some(TagState::Destroyed) => Err(UntrustedKey::Destroyed),
+            Some(TagState::Pending | TagState::NeverInUse) | None => Err(UntrustedKey::NeverInUse),
         }
     }
 

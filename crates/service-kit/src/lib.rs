@@ -5,14 +5,14 @@
 pub mod config;
 pub mod durable;
 pub mod errors;
-mod farewell;
 mod healthcheck;
 mod key_standing;
+mod shutdown_hook;
 pub mod state_dir;
 pub mod storage;
 mod tag;
 
-pub use farewell::farewell;
 pub use healthcheck::healthcheck;
-pub use key_standing::{KeyStanding, Unbelieved};
+pub use key_standing::{KeyStanding, UntrustedKey};
+pub use shutdown_hook::shutdown_hook;
 pub use tag::parse_tag;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::error::Failure;
 
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+const REFRESH_EVERY: Duration = Duration::from_millis(20);
 
 /// A running program whose output goes to a file.
 pub(crate) struct Running {
@@ -72,7 +72,7 @@ impl Running {
                         .map_err(Failure::io("reading what a program printed"));
                 }
                 Some(status) => return Err(self.ended(status)),
-                None => tokio::time::sleep(LOOK_EVERY).await,
+                None => tokio::time::sleep(REFRESH_EVERY).await,
             }
         }
     }

@@ -1,7 +1,7 @@
 //! `bench yardstick`: what a request costs at the least, on the same server and behind the same middleware as the services.
 //!
 //! `/constant` asks nobody; `/ping` asks Redis for one `PING` through the pool that the services use, set up as they set it
-//! up. Both answer the same bytes. It fails as the services do: 429 when no slot comes free, 503 when Redis is away.
+//! up. Both answer the same bytes. It fails as the services do: 429 when no permit comes free, 503 when Redis is away.
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -16,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http_edge::env::Env;
 use http_edge::telemetry::{self, LogConfig};
-use http_edge::{ApiError, Area, Edge, EdgeConfig, ServeConfig};
+use http_edge::{ApiError, Edge, EdgeConfig, PathPolicy, ServeConfig};
 use redis_pool::{Error, PoolMetrics, RedisPool, RedisUrl};
 use tokio::net::TcpListener;
 
@@ -51,7 +51,7 @@ pub(crate) fn pool(
     let config = redis_pool::Config {
         name,
         url: url.clone(),
-        slots: SLOTS,
+        permits: SLOTS,
         connections: CONNECTIONS,
         wait: PATIENCE,
         command_timeout: PATIENCE,
@@ -79,12 +79,12 @@ fn router(args: &YardstickArgs) -> Router {
     let mut registry = http_edge::metrics_registry();
     let pool = pool("yardstick", &args.redis, &clock, &PoolMetrics::register(&mut registry));
     let body = body_of(usize::from(args.body_bytes));
-    // Two areas, of which one holds the path and sets a header: as scan-service has them.
-    let areas = vec![
-        Area::new("/constant").header(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
-        Area::new("/ping").header(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
+    // Two path_policies, of which one holds the path and sets a header: as scan-service has them.
+    let path_policies = vec![
+        PathPolicy::new("/constant").header(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
+        PathPolicy::new("/ping").header(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
     ];
-    let edge = Edge::new(EdgeConfig::default(), areas, clock, &mut registry);
+    let edge = Edge::new(EdgeConfig::default(), path_policies, clock, &mut registry);
     let app = Router::new()
         .route("/constant", get(move || std::future::ready(json(body))))
         .route("/ping", get(move || ping(pool, body)));

@@ -11,7 +11,7 @@ use service_kit::config::{
     DeploymentSettings, RedisSettings, SigningSettings, TagSettings, WebSettings, redis_address,
 };
 
-pub use crate::domain::identity::KeyDigest;
+pub use crate::domain::identity::BootstrapDigest;
 
 /// Where the service listens unless told otherwise.
 const DEFAULT_BIND: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8081);
@@ -39,7 +39,7 @@ pub struct Settings {
     /// `DEPLOYMENT_INIT`, `AUDIT_ORIGIN`.
     pub deployment: DeploymentSettings,
     /// `FACTORY_API_KEY[_FILE]`: tenant `default`'s first key. Only its digest is kept.
-    pub api_key: KeyDigest,
+    pub api_key: BootstrapDigest,
     /// `AUDIT_SIGNING_KEY[_<n>][_FILE]`: what checkpoints are signed with.
     pub signing: SigningSettings,
     /// `AUDIT_CHECKPOINT_SECS`: how often a checkpoint is signed where something was appended.
@@ -137,7 +137,7 @@ impl Settings {
     }
 }
 
-fn api_key() -> Kind<KeyDigest> {
+fn api_key() -> Kind<BootstrapDigest> {
     let takes = format!(
         "{} to {} visible ASCII characters without blanks, e.g. the output of: openssl rand -hex 32",
         KEY_LENGTH.start(),
@@ -145,7 +145,7 @@ fn api_key() -> Kind<KeyDigest> {
     );
     Kind::new(takes, |text| {
         let good = KEY_LENGTH.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
-        if good { Ok(KeyDigest::of(text)) } else { Err(String::new()) }
+        if good { Ok(BootstrapDigest::of(text)) } else { Err(String::new()) }
     })
 }
 
@@ -169,7 +169,7 @@ mod tests {
         let settings = settings(&[]).unwrap();
         assert_eq!(settings.web.bind.to_string(), "127.0.0.1:8081");
         assert_eq!(settings.web.public_base_url, None);
-        assert_eq!(settings.redis.slots.get(), 100);
+        assert_eq!(settings.redis.permits.get(), 100);
         assert_eq!(settings.tags.active_epoch.get(), 1);
         let limits = &settings.limits;
         assert_eq!((limits.writes.get(), limits.reads.get(), limits.auth_failures.get()), (600, 6_000, 60));

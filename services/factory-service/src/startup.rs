@@ -10,7 +10,7 @@ use access::{Access, LastUse};
 use ambient::{Clock, SystemClock};
 use audit_chain::AuditMetrics;
 use catalog::{Expectation, Init};
-use http_edge::{App, Area, Edge, EdgeConfig, docs_area};
+use http_edge::{App, Edge, EdgeConfig, PathPolicy, docs_policy};
 use idempotency::Idempotency;
 use keyring::{KeyringAdmin, SIGNING_SERVICE, Secrets};
 use prometheus_client::registry::Registry;
@@ -85,15 +85,15 @@ fn put_together(settings: &Settings, clock: Arc<dyn Clock>, setup: &Setup) -> (A
         let noting = last_use.keep_flushing(durable.pool(), deployment);
         if serves {
             let notes = minted_notes::note_all(&durable);
-            tokio::join!(durable.keep_looking(), noting, signing.keep_signing(every), notes);
+            tokio::join!(durable.keep_refreshing(), noting, signing.keep_signing(every), notes);
         } else {
-            durable.keep_looking().await;
+            durable.keep_refreshing().await;
         }
     });
-    let edge = Edge::new(EdgeConfig::default(), areas(), clock, &mut registry);
+    let edge = Edge::new(EdgeConfig::default(), path_policies(), clock, &mut registry);
     let metrics_place = settings.web.metrics_place();
     let app = App::new(&edge, router::router(state), registry, metrics_place, background.abort_handle());
-    (app.with_farewell(|| service_kit::farewell(goodbye.0, goodbye.1)), own)
+    (app.with_shutdown_hook(|| service_kit::shutdown_hook(goodbye.0, goodbye.1)), own)
 }
 
 fn durable(
@@ -105,7 +105,7 @@ fn durable(
 ) -> Arc<Durable> {
     let config = settings.redis.pool("durable", &settings.redis.url);
     let pool = |config| RedisPool::new(config, Arc::clone(clock), pools);
-    let pools = DurablePools { requests: pool(config), beats: pool(settings.redis.beats()) };
+    let pools = DurablePools { requests: pool(config), heartbeats: pool(settings.redis.heartbeats()) };
     let expectation = Expectation {
         keyring: Arc::clone(&settings.tags.keyring),
         adds_epoch: setup.seeds,
@@ -177,9 +177,9 @@ fn state(
 }
 
 /// What differs by path.
-fn areas() -> Vec<Area> {
+fn path_policies() -> Vec<PathPolicy> {
     // A verification waits for its turn, and says itself when it takes too long.
-    let verify = Area::new("/v1/audit/verify").timeout(2 * VERIFY_WITHIN);
+    let verify = PathPolicy::new("/v1/audit/verify").timeout(2 * VERIFY_WITHIN);
     // A revocation counts the batches that it makes invalid, and says itself when that takes too long.
-    vec![docs_area(), verify, Area::new("/v1/admin/keyring").timeout(2 * COUNT_WITHIN)]
+    vec![docs_policy(), verify, PathPolicy::new("/v1/admin/keyring").timeout(2 * COUNT_WITHIN)]
 }

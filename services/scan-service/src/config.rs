@@ -177,7 +177,7 @@ mod tests {
     fn the_defaults_are_those_of_the_contract() {
         let settings = settings(&[]).unwrap();
         assert_eq!(settings.web.bind.to_string(), "127.0.0.1:8080");
-        assert_eq!(settings.redis.slots.get(), 100);
+        assert_eq!(settings.redis.permits.get(), 100);
         assert_eq!(settings.redis.wait, Duration::from_millis(100));
         assert_eq!(settings.redis.command_timeout, Duration::from_millis(100));
         assert_eq!(settings.limits.per_ip.get(), 100);

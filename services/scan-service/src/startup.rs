@@ -9,10 +9,10 @@ use audit_chain::AuditMetrics;
 use axum::http::HeaderValue;
 use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS};
 use catalog::{Expectation, Init};
-use http_edge::{App, Area, Edge, EdgeConfig, docs_area};
+use http_edge::{App, Edge, EdgeConfig, PathPolicy, docs_policy};
 use keyring::SigningKeys;
 use prometheus_client::registry::Registry;
-use rate_limiter::{GlobalLimiter, Layered, Limiter, LimiterMetrics};
+use rate_limiter::{GlobalLimiter, Limiter, LimiterMetrics, RegionalGlobalLimiter};
 use redis_pool::{PoolMetrics, RedisPool};
 use service_kit::durable::{Durable, DurableMetrics, DurablePools, KeyringSetup};
 use service_kit::storage::StorageWatch;
@@ -51,10 +51,10 @@ pub fn assemble(settings: &Settings, clock: Arc<dyn Clock>) -> App {
     let pool = |name, url| RedisPool::new(settings.redis.pool(name, url), Arc::clone(&clock), &pools);
     let durable_pool = pool("durable", &settings.redis.url);
     let durable_metrics = DurableMetrics::register(&mut registry);
-    let beats = RedisPool::new(settings.redis.beats(), Arc::clone(&clock), &pools);
+    let heartbeats = RedisPool::new(settings.redis.heartbeats(), Arc::clone(&clock), &pools);
     let durable = durable(
         settings,
-        DurablePools { requests: durable_pool.clone(), beats },
+        DurablePools { requests: durable_pool.clone(), heartbeats },
         &clock,
         &durable_metrics,
         &mut registry,
@@ -79,9 +79,9 @@ pub fn assemble(settings: &Settings, clock: Arc<dyn Clock>) -> App {
     }
     let background = in_background(&durable, &last_use, &other_pools);
     let goodbye = (Arc::clone(&durable), last_use.clone());
-    let layered = layered(settings, limiter_pool, global_pool, &clock, &mut registry);
+    let regional_global = regional_global(settings, limiter_pool, global_pool, &clock, &mut registry);
     let (per_ip, per_key) = (settings.limits.per_ip, settings.limits.per_key);
-    let limits = Arc::new(Limits::new(layered, per_ip, per_key, same_redis));
+    let limits = Arc::new(Limits::new(regional_global, per_ip, per_key, same_redis));
     let admission = Arc::new(Admission::new(Arc::clone(&durable), Arc::clone(&limits), last_use));
 
     let keyring = Arc::clone(&settings.tags.keyring);
@@ -100,10 +100,10 @@ pub fn assemble(settings: &Settings, clock: Arc<dyn Clock>) -> App {
         metrics: ScanMetrics::register(&mut registry),
         other_pools,
     });
-    let edge = Edge::new(EdgeConfig::default(), areas(settings), Arc::clone(&clock), &mut registry);
+    let edge = Edge::new(EdgeConfig::default(), path_policies(settings), Arc::clone(&clock), &mut registry);
     let metrics_place = settings.web.metrics_place();
     let app = App::new(&edge, router::router(state), registry, metrics_place, background);
-    app.with_farewell(|| service_kit::farewell(goodbye.0, goodbye.1))
+    app.with_shutdown_hook(|| service_kit::shutdown_hook(goodbye.0, goodbye.1))
 }
 
 /// What goes on by itself: looking at the durable Redis, writing down when keys were used, watching the settings of the others.
@@ -117,7 +117,7 @@ fn in_background(durable: &Arc<Durable>, last_use: &LastUse, others: &[OtherPool
             watching.spawn(async move { storage.keep_reading().await });
         }
         let prefix = || durable.gate().seen().map(|deployment| deployment.prefix().to_owned());
-        tokio::join!(durable.keep_looking(), last_use.keep_flushing(durable.pool(), prefix));
+        tokio::join!(durable.keep_refreshing(), last_use.keep_flushing(durable.pool(), prefix));
     });
     working.abort_handle()
 }
@@ -142,13 +142,13 @@ fn durable(
     Arc::new(durable.with_state_dir(settings.deployment.state_dir.clone()))
 }
 
-fn layered(
+fn regional_global(
     settings: &Settings,
     pool: RedisPool,
     global: Option<RedisPool>,
     clock: &Arc<dyn Clock>,
     registry: &mut Registry,
-) -> Layered {
+) -> RegionalGlobalLimiter {
     let limits = &settings.limits;
     let metrics = LimiterMetrics::register(registry);
     let regional =
@@ -156,22 +156,22 @@ fn layered(
     let global = global.map(|pool| {
         GlobalLimiter::new(pool, limits.per_ip, limits.per_key, metrics.clone(), Arc::clone(clock))
     });
-    Layered::new(regional, global, limits.on_redis_down, metrics, Arc::clone(clock))
+    RegionalGlobalLimiter::new(regional, global, limits.on_redis_down, metrics, Arc::clone(clock))
 }
 
 /// What differs by path: scans may be read by any web page, answers to reports by those that may report, and pages refuse in HTML.
-fn areas(settings: &Settings) -> Vec<Area> {
+fn path_policies(settings: &Settings) -> Vec<PathPolicy> {
     let reporting = settings.origins.reporting.iter();
     let reporting =
         reporting.map(|origin| HeaderValue::from_str(&origin.to_string()).expect("a host is ASCII"));
     vec![
-        Area::new("/v1/scan")
+        PathPolicy::new("/v1/scan")
             .header(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"))
             .header(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED)),
-        Area::new("/v1/report")
+        PathPolicy::new("/v1/report")
             .readable_from(reporting.collect())
             .header(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED)),
-        docs_area(),
-        Area::new("/t").render_problems_with(problem_page::render_problem),
+        docs_policy(),
+        PathPolicy::new("/t").render_problems_with(problem_page::render_problem),
     ]
 }

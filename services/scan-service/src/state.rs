@@ -39,13 +39,13 @@ pub(crate) struct OtherPool {
 }
 
 impl OtherPool {
-    /// Asks for a sign of life: a Redis that is connected may still answer nothing. No free slot is this process being busy.
+    /// Asks for a sign of life: a Redis that is connected may still answer nothing. No free permit is this process being busy.
     pub(crate) async fn check(&self) -> Check {
         let error = match self.pool.command(redis::cmd("PING")).await {
             Ok(_) => return self.storage_check().await,
             Err(error) => error,
         };
-        let why = self.pool.stats().trouble.map(|why| format!(" ({why})")).unwrap_or_default();
+        let why = self.pool.stats().last_error.map(|why| format!(" ({why})")).unwrap_or_default();
         let detail = format!("{error}{why}");
         if self.optional || matches!(error, redis_pool::Error::Overloaded { .. }) {
             Check::warning(self.name, detail)

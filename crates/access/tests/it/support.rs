@@ -78,7 +78,7 @@ pub(crate) fn pool(url: &str) -> RedisPool {
     let config = Config {
         name: "test",
         url: url.parse().unwrap(),
-        slots: NonZeroUsize::new(16).unwrap(),
+        permits: NonZeroUsize::new(16).unwrap(),
         connections: NonZeroUsize::MIN,
         wait: Duration::from_secs(10),
         command_timeout: Duration::from_secs(10),

@@ -189,7 +189,7 @@ async fn an_event_whose_turn_does_not_come_before_the_deadline_is_refused_and_no
     appender.append(&event("tag/0"), Effect::none()).await.unwrap();
     redis.pause();
     let let_time_pass = async {
-        let under_way = || async { pool.stats().slots_in_use == 1 };
+        let under_way = || async { pool.stats().permits_in_use == 1 };
         eventually("the first is under way", Duration::from_secs(5), under_way).await;
         clock.advance(Duration::from_secs(3));
         redis.resume();

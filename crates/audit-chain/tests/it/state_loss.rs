@@ -93,7 +93,7 @@ async fn nothing_is_written_once_the_guard_does_not_hold() {
 }
 
 #[tokio::test]
-async fn a_head_that_was_only_glimpsed_is_the_least_that_is_accepted() {
+async fn a_head_that_was_only_observed_is_the_least_that_is_accepted() {
     let redis = RedisServer::start().await;
     let (ours, others) = (appender(&redis.url()), appender(&redis.url()));
     ours.append(&event("tag/1"), Effect::none()).await.unwrap();
@@ -102,7 +102,7 @@ async fn a_head_that_was_only_glimpsed_is_the_least_that_is_accepted() {
     others.append(&event("tag/2"), Effect::none()).await.unwrap();
     let newer: Vec<u8> = direct.get("vt1:{audit}:head").await.unwrap();
     // Neither look nor append: `ours` has seen one entry, and in a script's reply that there are two.
-    ours.log().glimpse(&newer);
+    ours.log().observe(&newer);
     assert_eq!(ours.log().least_size(), 2);
     let _: () = direct.set("vt1:{audit}:head", older).await.unwrap();
     let loss = lost(ours.append(&event("tag/3"), Effect::none()).await);
@@ -110,7 +110,7 @@ async fn a_head_that_was_only_glimpsed_is_the_least_that_is_accepted() {
     assert!(matches!(ours.log().head().await, Err(ReadError::StateLost(_))));
     let _: () = direct.set("vt1:{audit}:head", newer).await.unwrap();
     assert_eq!(ours.append(&event("tag/3"), Effect::none()).await.unwrap().seq, 2);
-    ours.log().glimpse(b"no head");
+    ours.log().observe(b"no head");
     assert_eq!(ours.log().least_size(), 3);
 }
 

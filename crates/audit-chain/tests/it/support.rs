@@ -19,7 +19,7 @@ pub(crate) fn pool(url: &str, command_timeout: Duration) -> RedisPool {
     let config = Config {
         name: "test",
         url: url.parse().unwrap(),
-        slots: NonZeroUsize::new(16).unwrap(),
+        permits: NonZeroUsize::new(16).unwrap(),
         connections: NonZeroUsize::new(1).unwrap(),
         wait: Duration::from_secs(5),
         command_timeout,

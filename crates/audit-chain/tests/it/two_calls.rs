@@ -44,7 +44,8 @@ impl Calm {
     ) -> JoinHandle<Result<Appended, AppendError>> {
         let (appender, event) = (self.appender.clone(), event.clone());
         let answer = tokio::spawn(async move { appender.append(&event, effect).await });
-        eventually("its call is under way", SOON, || async { self.pool.stats().slots_in_use == calls }).await;
+        eventually("its call is under way", SOON, || async { self.pool.stats().permits_in_use == calls })
+            .await;
         answer
     }
 
@@ -113,7 +114,7 @@ async fn a_rival_that_comes_before_both_only_delays_them() {
         tokio::spawn(async move { appender.append(&fourth, Effect::none()).await })
     };
     tokio::task::yield_now().await;
-    assert_eq!(calm.pool.stats().slots_in_use, 1);
+    assert_eq!(calm.pool.stats().permits_in_use, 1);
     redis.resume();
     assert_eq!((seq(third).await, seq(fourth).await), (calm.written + 3, calm.written + 4));
 }

@@ -18,7 +18,7 @@ async fn numbers_are_drawn_at_random_whoever_draws_them() {
     let gates = [factory(&redis), factory(&redis), scanner(&redis)];
     let mut numbers = Vec::new();
     for gate in &gates {
-        gate.look(NOW).await.unwrap();
+        gate.refresh(NOW).await.unwrap();
         for _ in 0..20 {
             numbers.push(drawn(gate).await);
         }
@@ -35,7 +35,7 @@ async fn a_number_that_only_a_record_shows_as_used_is_not_drawn() {
     let redis = RedisServer::start().await;
     let script = redis::Script::new(include_str!("../../src/lua/draw_batch_no.lua"));
     let mut link = redis.connection().await;
-    factory(&redis).look(NOW).await.unwrap();
+    factory(&redis).refresh(NOW).await.unwrap();
     let () = link.set("vt1:b:5", "x").await.unwrap();
     let () = link.hset(keys::MINTED, 6, "012345").await.unwrap();
     for (candidates, found) in [(&[5, 6, 7, 8][..], 7), (&[5, 6], -2)] {
@@ -55,7 +55,7 @@ async fn a_lost_deployment_or_unreadable_notes_give_no_number() {
     let gate = factory(&redis);
     let refused = |drawn| matches!(drawn, Err(DeploymentError::Lost(_)));
     assert!(refused(gate.draw_batch_no().await), "nothing has been seen yet");
-    gate.look(NOW).await.unwrap();
+    gate.refresh(NOW).await.unwrap();
     let record: Vec<u8> = link.get(keys::DEPLOYMENT).await.unwrap();
     for other in [None, Some("{\"id\":\"00000000000000000000000000000000\"}")] {
         let () = match other {
@@ -66,7 +66,7 @@ async fn a_lost_deployment_or_unreadable_notes_give_no_number() {
         assert!(gate.is_lost());
     }
     let () = link.set(keys::DEPLOYMENT, record).await.unwrap();
-    gate.look(NOW).await.unwrap();
+    gate.refresh(NOW).await.unwrap();
     let () = link.set(keys::MINTED, "no hash").await.unwrap();
     assert!(refused(gate.draw_batch_no().await));
     assert!(!gate.is_lost(), "the rest can be served");
@@ -75,7 +75,7 @@ async fn a_lost_deployment_or_unreadable_notes_give_no_number() {
 /// A deployment as an earlier version left it: batches without notes of them.
 async fn unnoted(redis: &RedisServer, batches: u32) -> DeploymentGate {
     let gate = factory(redis);
-    gate.look(NOW).await.unwrap();
+    gate.refresh(NOW).await.unwrap();
     let mut link = redis.connection().await;
     let record: String = link.get(keys::DEPLOYMENT).await.unwrap();
     let () = link.set(keys::DEPLOYMENT, record.replace(",\"minted_noted\":true", "")).await.unwrap();

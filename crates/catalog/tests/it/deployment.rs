@@ -21,8 +21,8 @@ async fn json(redis: &RedisServer) -> Value {
 async fn a_factory_makes_the_record_once_and_others_find_it() {
     let redis = RedisServer::start().await;
     let first = factory(&redis);
-    assert!(first.seen().is_none() && first.trouble().is_some() && !first.is_lost());
-    let deployment = first.look(NOW).await.unwrap().clone();
+    assert!(first.seen().is_none() && first.last_error().is_some() && !first.is_lost());
+    let deployment = first.refresh(NOW).await.unwrap().clone();
     let stored = record(&redis).await.unwrap();
     assert!(stored.starts_with(deployment.prefix().as_bytes()), "scripts compare the beginning");
     let json = json(&redis).await;
@@ -31,8 +31,8 @@ async fn a_factory_makes_the_record_once_and_others_find_it() {
     assert_eq!(json["tag_checks"].as_object().unwrap().keys().collect::<Vec<_>>(), ["1"]);
 
     for gate in [&first, &factory(&redis), &scanner(&redis)] {
-        assert_eq!(gate.look(NOW).await.unwrap(), &deployment);
-        assert_eq!((gate.seen(), gate.trouble()), (Some(&deployment), None));
+        assert_eq!(gate.refresh(NOW).await.unwrap(), &deployment);
+        assert_eq!((gate.seen(), gate.last_error()), (Some(&deployment), None));
     }
     assert_eq!(record(&redis).await.unwrap(), stored);
     assert_eq!(redis.connection().await.ttl::<_, i64>(keys::DEPLOYMENT).await.unwrap(), -1);
@@ -43,7 +43,7 @@ async fn many_factories_at_once_make_one() {
     let redis = RedisServer::start().await;
     let mut looking = tokio::task::JoinSet::new();
     for gate in (0..8).map(|_| factory(&redis)) {
-        looking.spawn(async move { gate.look(NOW).await.unwrap().id().to_owned() });
+        looking.spawn(async move { gate.refresh(NOW).await.unwrap().id().to_owned() });
     }
     let mut ids = looking.join_all().await;
     ids.dedup();
@@ -55,10 +55,10 @@ async fn nobody_makes_one_who_may_not() {
     let redis = RedisServer::start().await;
     let never = DeploymentGate::new(pool(&redis), expecting(&[(1, 1)], Some(1)), Init::Never);
     assert!(lost(&never).await.contains("no deployment record"));
-    assert!(never.is_lost() && never.trouble().is_some() && never.seen().is_none());
+    assert!(never.is_lost() && never.last_error().is_some() && never.seen().is_none());
     assert_eq!(record(&redis).await, None);
-    factory(&redis).look(NOW).await.unwrap();
-    never.look(NOW).await.unwrap();
+    factory(&redis).refresh(NOW).await.unwrap();
+    never.refresh(NOW).await.unwrap();
     assert!(!never.is_lost(), "it was only early");
 }
 
@@ -86,7 +86,7 @@ async fn limiter_keys_and_other_peoples_keys_do_not_count() {
     for key in ["vtrl1:{default}:born", "vtgl1:ip:192.0.2.1", "somebody:else"] {
         let () = link.set(key, "1").await.unwrap();
     }
-    factory(&redis).look(NOW).await.unwrap();
+    factory(&redis).refresh(NOW).await.unwrap();
 }
 
 #[tokio::test]
@@ -112,7 +112,7 @@ async fn a_process_that_has_seen_a_deployment_accepts_no_absence_and_no_other() 
     let redis = RedisServer::start().await;
     let gates = [factory(&redis), scanner(&redis)];
     for gate in &gates {
-        gate.look(NOW).await.unwrap();
+        gate.refresh(NOW).await.unwrap();
     }
     let kept = record(&redis).await.unwrap();
     let mut link = redis.connection().await;
@@ -122,13 +122,13 @@ async fn a_process_that_has_seen_a_deployment_accepts_no_absence_and_no_other() 
         assert!(gate.is_lost() && gate.seen().is_some());
     }
     assert_eq!(record(&redis).await, None);
-    factory(&redis).look(NOW).await.unwrap();
+    factory(&redis).refresh(NOW).await.unwrap();
     for gate in &gates {
         assert!(lost(gate).await.contains("another deployment"));
     }
     let () = link.set(keys::DEPLOYMENT, kept).await.unwrap();
     for gate in &gates {
-        gate.look(NOW).await.unwrap();
+        gate.refresh(NOW).await.unwrap();
         assert!(!gate.is_lost());
     }
 }
@@ -138,7 +138,7 @@ async fn a_factory_that_found_foreign_state_makes_nothing_once_it_is_gone() {
     let redis = RedisServer::start().await;
     let mut link = redis.connection().await;
     let foreign = DeploymentGate::new(pool(&redis), expecting(&[(1, 9)], Some(1)), Init::Auto);
-    foreign.look(NOW).await.unwrap();
+    foreign.refresh(NOW).await.unwrap();
     let gate = factory(&redis);
     assert!(lost(&gate).await.contains("tag secret of epoch 1"));
     let () = redis::cmd("FLUSHALL").query_async(&mut link).await.unwrap();
@@ -164,7 +164,7 @@ async fn a_factory_that_found_remains_or_an_unreadable_record_makes_nothing_once
 async fn another_secret_or_origin_or_a_missing_secret_does_not_match() {
     let redis = RedisServer::start().await;
     let two = DeploymentGate::new(pool(&redis), expecting(&[(1, 1), (2, 2)], Some(1)), Init::Auto);
-    two.look(NOW).await.unwrap();
+    two.refresh(NOW).await.unwrap();
     use_epoch(&redis, 2, 2).await;
     for (secrets, why) in [
         (&[(1, 9), (2, 2)][..], "the tag secret of epoch 1 is not the one"),
@@ -181,7 +181,7 @@ async fn another_secret_or_origin_or_a_missing_secret_does_not_match() {
     let found = lost(&DeploymentGate::new(pool(&redis), elsewhere, Init::Never)).await;
     assert!(found.contains("AUDIT_ORIGIN"), "{found}");
     let three = DeploymentGate::new(pool(&redis), expecting(&[(1, 1), (2, 2), (3, 3)], None), Init::Never);
-    three.look(NOW).await.unwrap();
+    three.refresh(NOW).await.unwrap();
 }
 
 /// As activating a key of the keyring does it.
@@ -196,10 +196,10 @@ async fn use_epoch(redis: &RedisServer, number: u16, byte: u8) {
 #[tokio::test]
 async fn a_standing_record_is_not_changed_by_a_factory_that_mints_under_another_epoch() {
     let redis = RedisServer::start().await;
-    let deployment = factory(&redis).look(NOW).await.unwrap().clone();
+    let deployment = factory(&redis).refresh(NOW).await.unwrap().clone();
     let before = record(&redis).await;
     let later = DeploymentGate::new(pool(&redis), expecting(&[(1, 1), (2, 2)], Some(2)), Init::Auto);
-    assert_eq!(later.look(NOW).await.unwrap(), &deployment);
+    assert_eq!(later.refresh(NOW).await.unwrap(), &deployment);
     assert_eq!(record(&redis).await, before);
 }
 
@@ -207,12 +207,12 @@ async fn a_standing_record_is_not_changed_by_a_factory_that_mints_under_another_
 async fn a_process_without_the_secret_of_an_epoch_that_came_into_use_stops_until_it_is_out_of_use() {
     let redis = RedisServer::start().await;
     let first = factory(&redis);
-    let deployment = first.look(NOW).await.unwrap().clone();
+    let deployment = first.refresh(NOW).await.unwrap().clone();
     use_epoch(&redis, 2, 2).await;
     assert!(lost(&first).await.contains("epoch 2"), "who has no secret of an epoch in use cannot work");
     let standing = StoredDeployment::read(&pool(&redis)).await.unwrap().unwrap().without_check(epoch(2));
     let () = redis.connection().await.set(keys::DEPLOYMENT, standing.bytes()).await.unwrap();
-    assert_eq!(first.look(NOW).await.unwrap(), &deployment);
+    assert_eq!(first.refresh(NOW).await.unwrap(), &deployment);
 }
 
 #[tokio::test]
@@ -236,13 +236,13 @@ async fn a_redis_that_does_not_answer_has_not_lost_anything() {
         Init::Auto,
     );
     proxy.stall();
-    assert!(matches!(gate.look(NOW).await, Err(DeploymentError::Redis(_))));
+    assert!(matches!(gate.refresh(NOW).await, Err(DeploymentError::Redis(_))));
     assert!(!gate.is_lost());
     proxy.heal();
-    let found = async { gate.look(NOW).await.is_ok() };
-    assert!(found.await || gate.look(NOW).await.is_ok(), "it may make the record later");
+    let found = async { gate.refresh(NOW).await.is_ok() };
+    assert!(found.await || gate.refresh(NOW).await.is_ok(), "it may make the record later");
     proxy.stall();
-    assert!(matches!(gate.look(NOW).await, Err(DeploymentError::Redis(_))));
+    assert!(matches!(gate.refresh(NOW).await, Err(DeploymentError::Redis(_))));
     assert!(!gate.is_lost() && gate.seen().is_some());
 }
 
@@ -250,10 +250,10 @@ async fn a_redis_that_does_not_answer_has_not_lost_anything() {
 async fn a_loss_that_a_script_found_shows_until_a_look_finds_it_mended() {
     let redis = RedisServer::start().await;
     let gate = factory(&redis);
-    gate.look(NOW).await.unwrap();
+    gate.refresh(NOW).await.unwrap();
     gate.report_lost("a scan found it gone");
-    assert_eq!(gate.trouble().as_deref(), Some("a scan found it gone"));
+    assert_eq!(gate.last_error().as_deref(), Some("a scan found it gone"));
     assert!(gate.is_lost());
-    gate.look(NOW).await.unwrap();
-    assert_eq!((gate.trouble(), gate.is_lost()), (None, false));
+    gate.refresh(NOW).await.unwrap();
+    assert_eq!((gate.last_error(), gate.is_lost()), (None, false));
 }

@@ -20,7 +20,7 @@ pub(crate) fn pool_within(url: &str, command_timeout: Duration) -> RedisPool {
     let config = Config {
         name: "test",
         url: url.parse().unwrap(),
-        slots: NonZeroUsize::new(16).unwrap(),
+        permits: NonZeroUsize::new(16).unwrap(),
         connections: NonZeroUsize::MIN,
         wait: Duration::from_secs(10),
         command_timeout,
@@ -59,7 +59,7 @@ pub(crate) fn scanner(redis: &RedisServer) -> DeploymentGate {
 
 /// Why a look found the state lost.
 pub(crate) async fn lost(gate: &DeploymentGate) -> String {
-    match gate.look(NOW).await {
+    match gate.refresh(NOW).await {
         Err(DeploymentError::Lost(why)) => why,
         other => panic!("{other:?}"),
     }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_SECURITY_POLICY};
 use http::{HeaderMap, HeaderValue};
 use http_edge::{
-    ApiBytes, ApiError, ApiForm, ApiJson, ApiPath, ApiQuery, Area, Check, Drained, Edge, EdgeConfig,
+    ApiBytes, ApiError, ApiForm, ApiJson, ApiPath, ApiQuery, Check, Drained, Edge, EdgeConfig, PathPolicy,
     PeerAddr, Problem, Readiness, RequestId, ServeConfig, metrics_registry, metrics_route, serve,
 };
 use serde::Deserialize;
@@ -112,11 +112,11 @@ fn page(problem: &Problem, request_id: &RequestId) -> Response {
     Html(format!("<h1>{}</h1><p>{request_id}</p>", problem.title())).into_response()
 }
 
-pub(crate) fn areas() -> Vec<Area> {
+pub(crate) fn path_policies() -> Vec<PathPolicy> {
     vec![
-        Area::new("/pages").render_problems_with(page),
-        Area::new("/named").readable_from(vec![HeaderValue::from_static("https://a.example")]),
-        Area::new("/open").header(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
+        PathPolicy::new("/pages").render_problems_with(page),
+        PathPolicy::new("/named").readable_from(vec![HeaderValue::from_static("https://a.example")]),
+        PathPolicy::new("/open").header(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
     ]
 }
 
@@ -127,7 +127,7 @@ impl App {
 
     pub(crate) async fn spawn_with(router: Router, edge: EdgeConfig, server: ServeConfig) -> Self {
         let mut registry = metrics_registry();
-        let edge = Edge::new(edge, areas(), Arc::new(SystemClock::new()), &mut registry);
+        let edge = Edge::new(edge, path_policies(), Arc::new(SystemClock::new()), &mut registry);
         let router = edge.wrap(router.route("/metrics", metrics_route(Arc::new(registry))));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();

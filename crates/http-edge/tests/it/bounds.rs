@@ -2,7 +2,7 @@
 
 use crate::app::{App, SHORT, endless, one_response, problem, routes, to_end, within};
 use axum::routing::get;
-use http_edge::{Area, EdgeConfig, ServeConfig};
+use http_edge::{EdgeConfig, PathPolicy, ServeConfig};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,9 +89,10 @@ async fn a_handler_over_the_time_limit_is_503() {
 #[tokio::test]
 async fn an_area_may_have_a_time_limit_of_its_own() {
     let mut registry = http_edge::metrics_registry();
-    let areas = vec![Area::new("/never").timeout(SHORT)];
+    let path_policies = vec![PathPolicy::new("/never").timeout(SHORT)];
     let config = EdgeConfig { timeout: Duration::from_secs(3_600), ..EdgeConfig::default() };
-    let edge = http_edge::Edge::new(config, areas, Arc::new(ambient::SystemClock::new()), &mut registry);
+    let edge =
+        http_edge::Edge::new(config, path_policies, Arc::new(ambient::SystemClock::new()), &mut registry);
     let request = http::Request::get("/never").body(axum::body::Body::empty()).unwrap();
     let answer = within(tower::ServiceExt::oneshot(edge.wrap(routes()), request)).await.unwrap();
     assert_eq!(answer.status(), 503);

@@ -37,7 +37,7 @@ pub(crate) fn pool(url: &str, command_timeout: Duration) -> RedisPool {
     let config = redis_pool::Config {
         name: "test",
         url: url.parse().unwrap(),
-        slots: NonZeroUsize::new(200).unwrap(),
+        permits: NonZeroUsize::new(200).unwrap(),
         connections: NonZeroUsize::new(2).unwrap(),
         wait: PATIENT,
         command_timeout,

@@ -18,7 +18,7 @@ async fn a_rotation_is_one_event_a_move_and_the_deployment_follows() {
     let admin = shop.admin(secrets(&[1, 2], &[1]));
     shop.make(&admin, tag(2), &Move::Add).await.unwrap();
     assert_eq!(checks(&shop).await, [1], "a pending key is asked of nobody");
-    factory.beat(&shop.deployment).await.unwrap();
+    factory.heartbeat(&shop.deployment).await.unwrap();
     shop.make(&admin, tag(2), &Move::Activate).await.unwrap();
     assert_eq!(checks(&shop).await, [1, 2]);
     shop.make(&admin, tag(1), &revoke(now())).await.unwrap();
@@ -26,7 +26,7 @@ async fn a_rotation_is_one_event_a_move_and_the_deployment_follows() {
     assert_eq!(checks(&shop).await, [1, 2], "tags of a revoked key are still opened");
     shop.make(&admin, tag(1), &Move::Destroy).await.unwrap();
     assert_eq!(checks(&shop).await, [2]);
-    let snapshot = factory.beat(&shop.deployment).await.unwrap();
+    let snapshot = factory.heartbeat(&shop.deployment).await.unwrap();
     assert_eq!((snapshot.revision(), snapshot.active_epoch()), (6, epoch(2)));
     assert_eq!(snapshot.tag_state(epoch(1)), Some(&TagState::Destroyed));
     let page = shop.appender.log().entries(None, 10.try_into().unwrap()).await.unwrap();
@@ -79,7 +79,7 @@ async fn a_key_does_not_become_active_while_a_live_instance_of_either_service_la
     }
     shop.make(&admin, tag(2), &Move::Add).await.unwrap();
     for watch in behind.iter().chain([&factory]) {
-        watch.beat(&shop.deployment).await.unwrap();
+        watch.heartbeat(&shop.deployment).await.unwrap();
     }
     let lacking =
         |instances| MoveRefusal::Lacking { key: tag(2), service: "scan-service".to_owned(), instances };
@@ -119,7 +119,7 @@ async fn a_key_that_was_added_a_moment_ago_is_activated_once_the_instances_have_
     let beats_later = async {
         tokio::task::yield_now().await;
         factory.pause().await;
-        factory.beat(&shop.deployment).await.unwrap()
+        factory.heartbeat(&shop.deployment).await.unwrap()
     };
     let (made, _) = tokio::join!(shop.make(&admin, tag(2), &Move::Activate), beats_later);
     assert_eq!(made.unwrap(), 3);
@@ -141,7 +141,7 @@ async fn an_instance_that_comes_between_plan_and_write_is_not_overlooked() {
     let factory = shop.process(FACTORY, secrets(&[1, 2], &[])).await;
     let admin = shop.admin(secrets(&[1, 2], &[]));
     shop.make(&admin, tag(2), &Move::Add).await.unwrap();
-    factory.beat(&shop.deployment).await.unwrap();
+    factory.heartbeat(&shop.deployment).await.unwrap();
     let Ok(Plan::Change(planned)) = shop.plan(&admin, tag(2), &Move::Activate).await else { panic!() };
     shop.process(SCANNER, secrets(&[1], &[])).await;
     assert!(matches!(shop.append(&planned).await, Err(AppendError::Precondition { .. })));
@@ -159,7 +159,7 @@ async fn only_factories_must_hold_a_signing_key() {
     let admin = shop.admin(secrets(&[1], &[1, 2]));
     shop.make(&admin, audit(2), &Move::Add).await.unwrap();
     for watch in [&factory, &scanner, &without] {
-        watch.beat(&shop.deployment).await.unwrap();
+        watch.heartbeat(&shop.deployment).await.unwrap();
     }
     let lacking = MoveRefusal::Lacking { key: audit(2), service: "factory-service".to_owned(), instances: 1 };
     assert_eq!(shop.refusal(&admin, audit(2), &Move::Activate).await, lacking);
@@ -167,7 +167,7 @@ async fn only_factories_must_hold_a_signing_key() {
     let mut direct = shop.redis.connection().await;
     let _: () = redis::cmd("DEL").arg("vt1:live").query_async(&mut direct).await.unwrap();
     for watch in [&factory, &scanner] {
-        watch.beat(&shop.deployment).await.unwrap();
+        watch.heartbeat(&shop.deployment).await.unwrap();
     }
     shop.make(&admin, audit(2), &Move::Activate).await.unwrap();
     let record = admin.read().await.unwrap().unwrap().record;

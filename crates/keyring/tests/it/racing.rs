@@ -56,7 +56,7 @@ async fn what_was_guarded_by_a_snapshot_is_not_written_after_a_move() {
     shop.append(&minting).await.unwrap();
     shop.append(&planned).await.unwrap();
     assert!(matches!(shop.append(&minting).await, Err(AppendError::Precondition { .. })));
-    let fresh = factory.beat(&shop.deployment).await.unwrap();
+    let fresh = factory.heartbeat(&shop.deployment).await.unwrap();
     assert!(matches!(fresh.guard(), Check::Prefix { prefix, .. } if prefix == [0, 0, 0, 2]));
     assert_eq!(fresh.active_epoch(), epoch(1));
 }

@@ -21,7 +21,7 @@ async fn a_factory_makes_the_keyring_once_and_every_process_hears_it() {
         (made.revision(), made.active_epoch(), made.active_audit_key()),
         (1, epoch(1), Some(number(1)))
     );
-    let heard = scanner.beat(&shop.deployment).await.unwrap();
+    let heard = scanner.heartbeat(&shop.deployment).await.unwrap();
     assert_eq!(heard, made);
     let stored = StoredDeployment::read(&shop.pool).await.unwrap().unwrap();
     assert!(stored.keyring_made());
@@ -59,7 +59,7 @@ async fn factories_that_start_at_once_make_one() {
     let mut starting = tokio::task::JoinSet::new();
     for _ in 0..8 {
         let (watch, deployment) = (shop.watch(FACTORY, secrets(&[1], &[1])), shop.deployment.clone());
-        starting.spawn(async move { watch.beat(&deployment).await.unwrap() });
+        starting.spawn(async move { watch.heartbeat(&deployment).await.unwrap() });
     }
     let mut heard = starting.join_all().await;
     heard.dedup();
@@ -78,12 +78,12 @@ async fn a_keyring_that_was_lost_is_not_made_anew() {
         &shop.process(FACTORY, secrets(&[1], &[1])).await,
         &shop.process(SCANNER, secrets(&[1], &[])).await,
     ] {
-        assert!(matches!(watch.beat(&shop.deployment).await, Err(KeyringError::Lost(_))));
+        assert!(matches!(watch.heartbeat(&shop.deployment).await, Err(KeyringError::Lost(_))));
         assert!(matches!(watch.standing(), Standing::Lost(_)) && watch.snapshot().is_none());
     }
     assert!(!direct.exists::<_, bool>(keys::KEYRING).await.unwrap());
     let _: () = direct.set(keys::KEYRING, bytes).await.unwrap();
-    assert!(factory.beat(&shop.deployment).await.is_ok(), "what comes back can be gone on from");
+    assert!(factory.heartbeat(&shop.deployment).await.is_ok(), "what comes back can be gone on from");
 }
 
 #[tokio::test]

@@ -44,7 +44,7 @@ pub(crate) fn pool_within(url: &str, command_timeout: Duration) -> RedisPool {
     let config = Config {
         name: "test",
         url: url.parse().unwrap(),
-        slots: NonZeroUsize::new(16).unwrap(),
+        permits: NonZeroUsize::new(16).unwrap(),
         connections: NonZeroUsize::MIN,
         wait: PATIENCE,
         command_timeout,
@@ -86,7 +86,7 @@ impl Shop {
             audit_origin: ORIGIN.to_owned(),
         };
         let gate = DeploymentGate::new(pool.clone(), expectation, Init::Auto);
-        let deployment = gate.look(now()).await.unwrap().clone();
+        let deployment = gate.refresh(now()).await.unwrap().clone();
         let config = AppenderConfig::new(ORIGIN, vec![deployment.guard()]);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let appender = Appender::start(pool.clone(), config, clock, &AuditMetrics::default());
@@ -96,7 +96,7 @@ impl Shop {
     /// A process in it that has heard the keyring, if there is one.
     pub(crate) async fn process(&self, role: Role, secrets: Secrets) -> Arc<KeyringWatch> {
         let watch = self.watch(role, secrets);
-        drop(watch.beat(&self.deployment).await);
+        drop(watch.heartbeat(&self.deployment).await);
         watch
     }
 

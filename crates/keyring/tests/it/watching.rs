@@ -30,7 +30,7 @@ fn beating(shop: &Shop, watch: &Arc<KeyringWatch>) -> tokio::task::JoinHandle<()
     let (watch, deployment) = (Arc::clone(watch), shop.deployment.clone());
     tokio::spawn(async move {
         loop {
-            drop(watch.beat(&deployment).await);
+            drop(watch.heartbeat(&deployment).await);
             watch.pause().await;
         }
     })
@@ -83,17 +83,17 @@ async fn a_revision_that_went_back_is_lost_state_until_it_is_there_again() {
     let old: Vec<u8> = direct.get(keys::KEYRING).await.unwrap();
     shop.make(&shop.admin(secrets(&[1, 2], &[])), tag(2), &Move::Add).await.unwrap();
     let new: Vec<u8> = direct.get(keys::KEYRING).await.unwrap();
-    let snapshot = factory.beat(&shop.deployment).await.unwrap();
+    let snapshot = factory.heartbeat(&shop.deployment).await.unwrap();
     assert_eq!(snapshot.tag_state(epoch(2)), Some(&TagState::Pending));
     assert_eq!((snapshot.tag_state(epoch(3)), snapshot.tag_state(epoch(4_095))), (None, None));
     let _: () = direct.set(keys::KEYRING, &old).await.unwrap();
-    let lost = factory.beat(&shop.deployment).await.unwrap_err().to_string();
+    let lost = factory.heartbeat(&shop.deployment).await.unwrap_err().to_string();
     assert!(lost.contains("from revision 2 to 1"), "{lost}");
     assert!(factory.snapshot().is_none());
     let _: () = direct.set(keys::KEYRING, &new).await.unwrap();
-    assert_eq!(factory.beat(&shop.deployment).await.unwrap(), snapshot);
+    assert_eq!(factory.heartbeat(&shop.deployment).await.unwrap(), snapshot);
     let _: () = direct.set(keys::KEYRING, b"\x00\x00\x00\x09rubbish").await.unwrap();
-    assert!(matches!(factory.beat(&shop.deployment).await, Err(KeyringError::Record(_))));
+    assert!(matches!(factory.heartbeat(&shop.deployment).await, Err(KeyringError::Record(_))));
     assert!(matches!(factory.standing(), Standing::Lost(_)));
 }
 
@@ -102,7 +102,7 @@ async fn another_deployment_is_lost_state_and_nothing_is_written_there() {
     let shop = Shop::open().await;
     let factory = shop.process(FACTORY, secrets(&[1], &[])).await;
     let _: () = redis::cmd("FLUSHALL").query_async(&mut shop.redis.connection().await).await.unwrap();
-    assert!(matches!(factory.beat(&shop.deployment).await, Err(KeyringError::Lost(_))));
+    assert!(matches!(factory.heartbeat(&shop.deployment).await, Err(KeyringError::Lost(_))));
     let size: u64 = redis::cmd("DBSIZE").query_async(&mut shop.redis.connection().await).await.unwrap();
     assert_eq!(size, 0);
 }
@@ -121,7 +121,7 @@ async fn a_process_that_lacks_a_secret_in_use_cannot_work_with_the_keyring() {
         [(secrets(&[2], &[]), "no secret for tag key 1"), (foreign, "another secret for tag key 1")]
     {
         let scanner = shop.watch(SCANNER, held);
-        let lost = scanner.beat(&shop.deployment).await.unwrap_err().to_string();
+        let lost = scanner.heartbeat(&shop.deployment).await.unwrap_err().to_string();
         assert!(lost.contains(why), "{lost}");
         assert!(scanner.snapshot().is_none());
     }
@@ -142,26 +142,28 @@ async fn a_redis_that_does_not_answer_leaves_what_was_known_and_shows_how_old_it
     };
     let pool = pool_within(&proxy.url(), Duration::from_millis(300));
     let scanner = KeyringWatch::new(pool, clock.clone(), secrets(&[1], &[]), SCANNER, metrics);
-    assert!(scanner.is_stale() && scanner.heard_ago().is_none());
+    assert!(scanner.is_stale() && scanner.polled_ago().is_none());
     assert!(shows("voketag_keyring_stale 1"));
-    test_support::eventually("it hears", PATIENCE, || async { scanner.beat(&shop.deployment).await.is_ok() })
-        .await;
+    test_support::eventually("it hears", PATIENCE, || async {
+        scanner.heartbeat(&shop.deployment).await.is_ok()
+    })
+    .await;
     assert!(!scanner.is_stale());
     assert!(shows("voketag_keyring_stale 0") && shows("voketag_keyring_revision 1"));
     proxy.stall();
     clock.advance(STALE_AFTER - Duration::from_millis(1));
-    assert!(matches!(scanner.beat(&shop.deployment).await, Err(KeyringError::Redis(_))));
+    assert!(matches!(scanner.heartbeat(&shop.deployment).await, Err(KeyringError::Redis(_))));
     assert!(!scanner.is_stale() && shows("voketag_keyring_stale 0"));
     clock.advance(Duration::from_millis(1));
-    assert!(matches!(scanner.beat(&shop.deployment).await, Err(KeyringError::Redis(_))));
-    assert_eq!(scanner.heard_ago(), Some(STALE_AFTER));
+    assert!(matches!(scanner.heartbeat(&shop.deployment).await, Err(KeyringError::Redis(_))));
+    assert_eq!(scanner.polled_ago(), Some(STALE_AFTER));
     assert!(
         scanner.is_stale() && shows("voketag_keyring_stale 1") && shows("voketag_keyring_heard_seconds 10.0")
     );
     assert_eq!((scanner.snapshot(), scanner.standing()), (Some(known), Standing::Stands));
     proxy.heal();
     test_support::eventually("it hears again", PATIENCE, || async {
-        scanner.beat(&shop.deployment).await.is_ok()
+        scanner.heartbeat(&shop.deployment).await.is_ok()
     })
     .await;
     assert!(!scanner.is_stale());
@@ -185,7 +187,7 @@ async fn instances_are_listed_while_they_beat_and_an_operators_command_is_not() 
         let lasts: u64 = direct.pttl(key).await.unwrap();
         assert!(lasts > 0 && u128::from(lasts) <= LIVES_FOR.as_millis(), "{lasts}");
     }
-    assert!(BEAT_EVERY * 4 < LIVES_FOR, "a few lost beats do not end an instance");
+    assert!(BEAT_EVERY * 4 < LIVES_FOR, "a few lost heartbeats do not end an instance");
     // As if its ten seconds were over.
     let _: () = redis::cmd("ZADD")
         .arg(keys::LIVE)
@@ -194,7 +196,7 @@ async fn instances_are_listed_while_they_beat_and_an_operators_command_is_not() 
         .query_async(&mut direct)
         .await
         .unwrap();
-    scanner.beat(&shop.deployment).await.unwrap();
+    scanner.heartbeat(&shop.deployment).await.unwrap();
     assert_eq!(
         direct.zcard::<_, u64>(keys::LIVE).await.unwrap(),
         2,

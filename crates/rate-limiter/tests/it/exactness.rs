@@ -262,8 +262,8 @@ fn decision(reply: &[i64]) -> Decision {
     let number = |at: usize| u64::try_from(reply[at]).expect("a number");
     let (limit, remaining) =
         (u32::try_from(reply[7]).expect("a limit"), u32::try_from(reply[8]).expect("a rest"));
-    let grows_in = (reply[9] > 0).then(|| Duration::from_millis(number(9)));
-    let status = Status { name: "ip", allows: reply[6] == 1, limit, remaining, grows_in };
+    let reset_after = (reply[9] > 0).then(|| Duration::from_millis(number(9)));
+    let status = Status { name: "ip", allows: reply[6] == 1, limit, remaining, reset_after };
     let (born_at_ms, age) = (number(2), Duration::from_millis(number(3) - number(2)));
     let region = RegionStatus { born_at_ms, age, cold: reply[4] & COLD != 0, made: false, lost: false };
     let report = Report { statuses: vec![status], region: Some(region) };
@@ -295,7 +295,7 @@ fn a_remembered_denial_never_denies_what_the_limiter_would_admit() {
                 prop_assert!(denial.retry_after + Duration::from_millis(400) >= retry_after);
                 let (told, true_one) = (&denial.statuses[0], &report.statuses[0]);
                 prop_assert_eq!((told.limit, told.remaining), (true_one.limit, true_one.remaining));
-                prop_assert_eq!(told.grows_in, Some(denial.retry_after));
+                prop_assert_eq!(told.reset_after, Some(denial.retry_after));
                 continue;
             }
             // The limiter looks at its clock some time after the question was sent.

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use rate_limiter::{LUA_LIB, Sketch};
+use rate_limiter::{LUA_LIB, SlidingWindow};
 use redis::aio::MultiplexedConnection;
 use test_support::RedisServer;
 use tokio::runtime::Runtime;
@@ -128,22 +128,22 @@ impl Caller<'_> {
 /// What `limiter.lua` is to do, told in Rust.
 struct Model {
     born: Option<u64>,
-    sketches: Vec<Sketch>,
+    sketches: Vec<SlidingWindow>,
     limits: Vec<Limits>,
 }
 
 impl Model {
     fn new(limits: &[Limits]) -> Self {
-        Self { born: None, sketches: vec![Sketch::default(); limits.len()], limits: limits.to_vec() }
+        Self { born: None, sketches: vec![SlidingWindow::default(); limits.len()], limits: limits.to_vec() }
     }
 
     fn ask_at(&mut self, now: u64) -> Vec<i64> {
         let mut lost = false;
-        for sketch in &mut self.sketches {
-            if sketch.newest().is_some_and(|newest| newest > now + 60_000) {
-                (*sketch, lost) = (Sketch::default(), true);
+        for sliding_window in &mut self.sketches {
+            if sliding_window.newest().is_some_and(|newest| newest > now + 60_000) {
+                (*sliding_window, lost) = (SlidingWindow::default(), true);
             }
-            sketch.expire(now);
+            sliding_window.expire(now);
         }
         let made = self.born.is_none();
         lost |= self.born.is_some_and(|born| born > now + 60_000);
@@ -158,13 +158,13 @@ impl Model {
         let allowed = allows.iter().all(|allows| *allows);
         let mut retry_after = 0;
         let mut dimensions = Vec::new();
-        for (i, sketch) in self.sketches.iter_mut().enumerate() {
-            let stamp = if allowed { sketch.count(now) } else { 0 };
-            let grows = grows_in(sketch, now, limits[i], rise.map(|at| (at, self.limits[i].0)));
+        for (i, sliding_window) in self.sketches.iter_mut().enumerate() {
+            let stamp = if allowed { sliding_window.count(now) } else { 0 };
+            let grows = reset_after(sliding_window, now, limits[i], rise.map(|at| (at, self.limits[i].0)));
             if !allows[i] {
                 retry_after = retry_after.max(grows);
             }
-            let remaining = limits[i].saturating_sub(sketch.total());
+            let remaining = limits[i].saturating_sub(sliding_window.total());
             dimensions.extend([u64::from(allows[i]), limits[i].into(), remaining.into(), grows, stamp]);
         }
         let flags = u64::from(rise.is_some()) + 2 * u64::from(made) + 4 * u64::from(lost);
@@ -174,13 +174,13 @@ impl Model {
 }
 
 /// Looks at every instant at which anything can change, and takes the first at which more remains.
-fn grows_in(sketch: &Sketch, now: u64, limit: u32, rise: Option<(u64, u32)>) -> u64 {
-    let remaining = limit.saturating_sub(sketch.total());
-    let leavings = (1..=i64::from(sketch.total())).filter_map(|units| sketch.left_at(units));
+fn reset_after(sliding_window: &SlidingWindow, now: u64, limit: u32, rise: Option<(u64, u32)>) -> u64 {
+    let remaining = limit.saturating_sub(sliding_window.total());
+    let leavings = (1..=i64::from(sliding_window.total())).filter_map(|units| sliding_window.left_at(units));
     let mut instants: Vec<u64> = leavings.chain(rise.map(|(at, _)| at)).collect();
     instants.sort_unstable();
     let more_remains = |at: &u64| {
-        let mut later = sketch.clone();
+        let mut later = sliding_window.clone();
         later.expire(*at);
         let limit = rise.filter(|(rises_at, _)| at >= rises_at).map_or(limit, |(_, full)| full);
         limit.saturating_sub(later.total()) > remaining
@@ -248,8 +248,9 @@ fn refunds_leave_script_and_model_in_the_same_state_whichever_group_they_are_of(
                 if let Some(which) = given_back.filter(|_| !tickets.is_empty()) {
                     let stamps = tickets.swap_remove(which.index(tickets.len()));
                     let pairs = model.sketches.iter_mut().zip(&stamps);
-                    let held =
-                        pairs.map(|(sketch, stamp)| usize::from(sketch.give_back(*stamp))).sum::<usize>();
+                    let held = pairs
+                        .map(|(sliding_window, stamp)| usize::from(sliding_window.give_back(*stamp)))
+                        .sum::<usize>();
                     prop_assert_eq!(caller.give_back(&stamps), held);
                 }
                 let reply = caller.ask_at(now);

@@ -2,34 +2,38 @@
 
 use std::time::Duration;
 
-use rate_limiter::{Decision, GlobalLimiter, Layered, OnRedisDown};
+use rate_limiter::{Decision, GlobalLimiter, OnRedisDown, RegionalGlobalLimiter};
 use redis_pool::Error;
 use test_support::RedisServer;
 
 use crate::support::{World, clock, ip, pool, pool_within, quota};
 
-fn layered(world: &World, on_redis_down: OnRedisDown, global: Option<GlobalLimiter>) -> Layered {
+fn regional_global(
+    world: &World,
+    on_redis_down: OnRedisDown,
+    global: Option<GlobalLimiter>,
+) -> RegionalGlobalLimiter {
     let regional = world.limiter_on(pool_within(&world.server, Duration::from_millis(50)), "eu");
-    Layered::new(regional, global, on_redis_down, world.metrics.clone(), clock())
+    RegionalGlobalLimiter::new(regional, global, on_redis_down, world.metrics.clone(), clock())
 }
 
 #[tokio::test]
 async fn closed_answers_with_the_error() {
     let mut world = World::new().await;
-    let layered = layered(&world, OnRedisDown::Closed, None);
+    let regional_global = regional_global(&world, OnRedisDown::Closed, None);
     world.server.kill();
-    let answer = layered.decide(&[ip("192.0.2.1", 100)]).await;
+    let answer = regional_global.decide(&[ip("192.0.2.1", 100)]).await;
     assert!(matches!(answer, Err(Error::Unavailable { .. })), "{answer:?}");
 }
 
 #[tokio::test]
 async fn local_limits_to_the_cold_start_size() {
     let mut world = World::new().await;
-    let layered = layered(&world, OnRedisDown::Local, None);
+    let regional_global = regional_global(&world, OnRedisDown::Local, None);
     world.server.kill();
     let mut passed = 0;
     for _ in 0..200 {
-        let decision = layered.decide(&[ip("192.0.2.1", 100)]).await.unwrap();
+        let decision = regional_global.decide(&[ip("192.0.2.1", 100)]).await.unwrap();
         assert_eq!((decision.report().region, decision.report().statuses[0].limit), (None, 50));
         passed += usize::from(decision.is_allowed());
     }
@@ -45,11 +49,11 @@ async fn a_global_denial_gives_back_what_this_process_counted() {
     let mut world = World::new().await;
     let global_redis = RedisServer::start().await;
     let global = GlobalLimiter::new(pool(&global_redis), quota(1), quota(1), world.metrics.clone(), clock());
-    let layered = layered(&world, OnRedisDown::Local, Some(global));
+    let regional_global = regional_global(&world, OnRedisDown::Local, Some(global));
     world.server.kill();
     let mut remaining = Vec::new();
     for _ in 0..4 {
-        let decision = layered.decide(&[ip("192.0.2.1", 20)]).await.unwrap();
+        let decision = regional_global.decide(&[ip("192.0.2.1", 20)]).await.unwrap();
         remaining.push((decision.is_allowed(), decision.report().statuses[0].remaining));
         if let Decision::Denied { retry_after, .. } = decision {
             assert!(retry_after > Duration::ZERO);

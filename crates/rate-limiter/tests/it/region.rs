@@ -41,7 +41,7 @@ async fn a_region_whose_cold_phase_is_over_admits_all_without_anybodys_help() {
 }
 
 fn denied_for_is_within(decision: &Decision, cold_for: Duration) -> bool {
-    decision.report().statuses[0].grows_in.is_some_and(|grows_in| grows_in <= cold_for)
+    decision.report().statuses[0].reset_after.is_some_and(|reset_after| reset_after <= cold_for)
 }
 
 #[tokio::test]

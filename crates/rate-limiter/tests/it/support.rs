@@ -31,7 +31,7 @@ pub(crate) fn pool_within(server: &RedisServer, command_timeout: Duration) -> Re
     let config = Config {
         name: "limiter",
         url: server.url().parse().expect("a test server's url"),
-        slots: NonZeroUsize::new(100).expect("not zero"),
+        permits: NonZeroUsize::new(100).expect("not zero"),
         connections: NonZeroUsize::new(2).expect("not zero"),
         wait: Duration::from_secs(20),
         command_timeout,

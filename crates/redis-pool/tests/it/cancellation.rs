@@ -33,9 +33,9 @@ async fn ten_thousand_cancelled_calls_leak_no_slot_and_mix_up_no_reply() {
         let mine = format!("kept {round}");
         assert_eq!(text(pool.command(echo(&mine)).await.unwrap()), mine);
     }
-    eventually("all slots are free again", Duration::from_secs(5), || async {
+    eventually("all permits are free again", Duration::from_secs(5), || async {
         let stats = pool.stats();
-        stats.slots_in_use == 0 && stats.waiting == 0
+        stats.permits_in_use == 0 && stats.waiting == 0
     })
     .await;
 }
@@ -55,9 +55,9 @@ async fn a_slot_stays_taken_until_the_reply_is_read_though_the_caller_has_left()
     proxy.delay(Duration::from_millis(200));
     let left = tokio::time::timeout(Duration::from_millis(20), pool.command(echo("left"))).await;
     assert!(left.is_err(), "the caller was to leave before the reply");
-    assert_eq!(pool.stats().slots_in_use, 1);
-    eventually("the reply is read and the slot free", Duration::from_secs(5), || async {
-        pool.stats().slots_in_use == 0
+    assert_eq!(pool.stats().permits_in_use, 1);
+    eventually("the reply is read and the permit free", Duration::from_secs(5), || async {
+        pool.stats().permits_in_use == 0
     })
     .await;
 }
@@ -73,9 +73,9 @@ async fn a_connection_that_owes_a_reply_too_long_is_closed_and_its_slots_come_ba
         let stuck = pool.command(echo("stuck")).await;
         assert!(matches!(stuck, Err(Error::Unavailable { .. })), "{stuck:?}");
     }
-    assert!(pool.stats().slots_in_use > 0, "what is in the pipe still counts");
+    assert!(pool.stats().permits_in_use > 0, "what is in the pipe still counts");
     eventually("the silent connection is closed", Duration::from_secs(5), || async {
-        pool.stats().slots_in_use == 0
+        pool.stats().permits_in_use == 0
     })
     .await;
     proxy.heal();

@@ -14,22 +14,22 @@ use std::time::Duration;
 use ambient::{Clock, SystemClock};
 use redis_pool::{Config, OPEN_FOR, PoolMetrics, RedisPool, RedisUrl};
 
-/// A pool on `url` with the given number of slots, 100 ms for a slot and `command_ms` for a command.
-fn pool(url: &str, slots: usize, command_ms: u64) -> RedisPool {
-    patient(url, slots, command_ms, Duration::from_millis(100), Arc::new(SystemClock::new()))
+/// A pool on `url` with the given number of permits, 100 ms for a permit and `command_ms` for a command.
+fn pool(url: &str, permits: usize, command_ms: u64) -> RedisPool {
+    patient(url, permits, command_ms, Duration::from_millis(100), Arc::new(SystemClock::new()))
 }
 
-/// The same with another wait for a slot and another clock.
-fn patient(url: &str, slots: usize, command_ms: u64, wait: Duration, clock: Arc<dyn Clock>) -> RedisPool {
+/// The same with another wait for a permit and another clock.
+fn patient(url: &str, permits: usize, command_ms: u64, wait: Duration, clock: Arc<dyn Clock>) -> RedisPool {
     let url = url.parse().expect("a test's address is well-formed");
-    RedisPool::new(Config { wait, ..config(url, slots, command_ms) }, clock, &PoolMetrics::default())
+    RedisPool::new(Config { wait, ..config(url, permits, command_ms) }, clock, &PoolMetrics::default())
 }
 
-fn config(url: RedisUrl, slots: usize, command_ms: u64) -> Config {
+fn config(url: RedisUrl, permits: usize, command_ms: u64) -> Config {
     Config {
         name: "test",
         url,
-        slots: NonZeroUsize::new(slots).expect("not zero"),
+        permits: NonZeroUsize::new(permits).expect("not zero"),
         connections: NonZeroUsize::new(2).expect("not zero"),
         wait: Duration::from_millis(100),
         command_timeout: Duration::from_millis(command_ms),

@@ -54,7 +54,7 @@ async fn a_cut_link_is_told_at_once_and_mended_by_itself() {
         async move { pool.command(echo("owed")).await }
     });
     eventually("the command is under way", Duration::from_secs(2), || async {
-        pool.stats().slots_in_use == 1
+        pool.stats().permits_in_use == 1
     })
     .await;
     proxy.cut();
@@ -70,7 +70,7 @@ async fn a_restarted_redis_is_found_again() {
     assert!(answers(&pool).await);
     redis.kill();
     eventually("the loss is noticed", Duration::from_secs(5), || async { pool.stats().connected == 0 }).await;
-    assert!(pool.stats().trouble.is_some());
+    assert!(pool.stats().last_error.is_some());
     redis.restart().await;
     eventually("the pool has connected again", Duration::from_secs(10), || answers(&pool)).await;
 }
@@ -82,7 +82,7 @@ async fn a_redis_that_comes_after_the_start_is_found_and_until_then_the_pool_say
     let pool = pool(&redis.url(), 10, 50);
     assert!(matches!(reason(pool.command(echo("x")).await), Reason::NotConnected(_)));
     eventually("the pool says why", Duration::from_secs(5), || async {
-        pool.stats().trouble.is_some_and(|why| why.contains("refused"))
+        pool.stats().last_error.is_some_and(|why| why.contains("refused"))
     })
     .await;
     redis.restart().await;
@@ -156,7 +156,7 @@ async fn a_redis_that_asks_for_a_password_all_at_once_is_unavailable_until_it_no
         .query_async(&mut direct)
         .await
         .unwrap();
-    let says_why = || async { pool.stats().trouble.is_some_and(|why| why.contains("NOAUTH")) };
+    let says_why = || async { pool.stats().last_error.is_some_and(|why| why.contains("NOAUTH")) };
     eventually("the pool says why", Duration::from_secs(5), says_why).await;
     let refused = pool.command(echo("x")).await;
     assert!(matches!(reason(refused), Reason::NotConnected(_)));

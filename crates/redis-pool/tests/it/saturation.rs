@@ -1,4 +1,4 @@
-//! More callers than slots.
+//! More callers than permits.
 
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ async fn a_quick_redis_serves_150_callers_on_10_slots() {
         assert_eq!(text(reply.unwrap()), n.to_string());
     }
     let stats = pool.stats();
-    assert_eq!((stats.slots_in_use, stats.waiting, stats.exhausted), (0, 0, 0));
+    assert_eq!((stats.permits_in_use, stats.waiting, stats.exhausted), (0, 0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -71,7 +71,7 @@ async fn running_out_of_slots_does_not_open_the_breaker() {
         let pool = pool.clone();
         async move { pool.command(echo("slow")).await }
     });
-    eventually("the slot is taken", Duration::from_secs(2), || async { pool.stats().slots_in_use == 1 })
+    eventually("the permit is taken", Duration::from_secs(2), || async { pool.stats().permits_in_use == 1 })
         .await;
     for _ in 0..8 {
         let crowd = (0..2).map(|_| pool.command(echo("x")));
@@ -98,17 +98,17 @@ async fn joined_slots_are_held_together_until_the_one_reply_is_read() {
     let pool = pool(&proxy.url(), 5, 2_000);
     pool.command(echo("warm")).await.unwrap();
     proxy.delay(Duration::from_millis(200));
-    let mut slots = pool.slot().await.unwrap();
+    let mut permits = pool.permit().await.unwrap();
     for _ in 0..3 {
-        slots.join(pool.slot().await.unwrap());
+        permits.join(pool.permit().await.unwrap());
     }
     let together = tokio::spawn({
         let pool = pool.clone();
-        async move { pool.command_holding(echo("together"), &slots, Duration::from_secs(2)).await }
+        async move { pool.command_with_permit(echo("together"), &permits, Duration::from_secs(2)).await }
     });
-    assert_eq!(pool.stats().slots_in_use, 4);
+    assert_eq!(pool.stats().permits_in_use, 4);
     assert_eq!(text(together.await.unwrap().unwrap()), "together");
-    assert_eq!(pool.stats().slots_in_use, 0);
-    drop(pool.slot().await.unwrap());
-    assert_eq!(pool.stats().slots_in_use, 0, "a slot that is not used goes back");
+    assert_eq!(pool.stats().permits_in_use, 0);
+    drop(pool.permit().await.unwrap());
+    assert_eq!(pool.stats().permits_in_use, 0, "a permit that is not used goes back");
 }

@@ -49,7 +49,7 @@ async fn a_wait_for_a_slot_takes_nothing_from_the_deadline_of_a_forgotten_script
     let redis = RedisServer::start().await;
     let clock = Arc::new(ManualClock::new());
     let pool = patient(&redis.url(), 1, 5_000, Duration::from_secs(30), Arc::clone(&clock) as Arc<dyn Clock>);
-    let slot = pool.slot().await.unwrap();
+    let permit = pool.permit().await.unwrap();
     let call = tokio::spawn({
         let pool = pool.clone();
         async move { Script::new("one", "return 1").invoke().run::<i64>(&pool).await }
@@ -57,9 +57,9 @@ async fn a_wait_for_a_slot_takes_nothing_from_the_deadline_of_a_forgotten_script
     eventually("the call waits", Duration::from_secs(5), || async { pool.stats().waiting == 1 }).await;
     // What the call spends waiting: counted from there, nothing would be left for the call with the source.
     clock.advance(Duration::from_secs(10));
-    drop(slot);
+    drop(permit);
     assert_eq!(call.await.unwrap().unwrap(), 1);
-    assert_eq!(pool.stats().slots_in_use, 0);
+    assert_eq!(pool.stats().permits_in_use, 0);
 }
 
 #[tokio::test]
@@ -75,9 +75,9 @@ async fn a_forgotten_script_neither_counts_for_redis_nor_against_it() {
         assert!(matches!(refused, Err(Error::Unavailable { reason: Reason::Refusing("READONLY"), .. })));
     }
     assert_eq!(pool.stats().breaker, BreakerState::Open);
-    let at_once = pool.slot().await;
+    let at_once = pool.permit().await;
     assert!(
         matches!(at_once, Err(Error::Unavailable { reason: Reason::BreakerOpen, .. })),
-        "nobody waits for a slot"
+        "nobody waits for a permit"
     );
 }

@@ -1,4 +1,4 @@
-//! The keyring as a service sees it: one watch per process, which beats from when the deployment was seen.
+//! The keyring as a service sees it: one watch per process, which heartbeats from when the deployment was seen.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,16 +50,16 @@ impl Durable {
     /// As [`Self::keys`], and when Redis does not answer.
     pub async fn refresh_keys(&self) -> Result<Arc<Snapshot>, ApiError> {
         let deployment = self.gate.seen().ok_or_else(|| self.closed())?;
-        self.keyring.hear(deployment).await.map_err(errors::from_keyring)
+        self.keyring.poll(deployment).await.map_err(errors::from_keyring)
     }
 
     /// Beats as long as the process lives.
-    pub(crate) async fn keep_beating(&self) {
+    pub(crate) async fn keep_heartbeat(&self) {
         loop {
             match self.gate.seen() {
                 Some(deployment) => {
                     // How it went is in the watch, its metrics and the log.
-                    drop(self.keyring.beat(deployment).await);
+                    drop(self.keyring.heartbeat(deployment).await);
                     self.keyring.pause().await;
                 }
                 None => tokio::time::sleep(BEFORE_SEEN).await,
@@ -69,9 +69,9 @@ impl Durable {
 
     /// Hears the keyring as part of a look, so that what readiness says is not older than the question: an answer that was
     /// under way before could otherwise still arrive after it.
-    pub(crate) async fn hear_keyring(&self, deployment: &Deployment) {
+    pub(crate) async fn poll_keyring(&self, deployment: &Deployment) {
         // How it went is in the watch, its metrics and the log.
-        drop(self.keyring.hear(deployment).await);
+        drop(self.keyring.poll(deployment).await);
     }
 
     pub(crate) fn keyring_is_lost(&self) -> bool {
@@ -79,8 +79,8 @@ impl Durable {
     }
 
     pub(crate) fn keyring_check(&self) -> Check {
-        let heard_ago = self.keyring.heard_ago();
-        match (self.keyring.standing(), heard_ago) {
+        let polled_ago = self.keyring.polled_ago();
+        match (self.keyring.standing(), polled_ago) {
             (Standing::Lost(why), _) => Check::failed("keyring", format!("state lost: {why}")),
             (Standing::NotMade, _) => {
                 Check::failed("keyring", "it was not made yet; start the factory-service, which makes it")

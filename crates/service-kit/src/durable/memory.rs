@@ -30,7 +30,7 @@ pub(super) struct Memory {
     /// As it was last read or written by this process.
     kept: Mutex<Option<Known>>,
     /// Why it could not be written the last time.
-    trouble: Mutex<Option<String>>,
+    last_error: Mutex<Option<String>>,
 }
 
 impl Memory {
@@ -38,8 +38,8 @@ impl Memory {
         Self { dir, ..Self::default() }
     }
 
-    pub(super) fn trouble(&self) -> Option<String> {
-        self.trouble.lock().clone()
+    pub(super) fn last_error(&self) -> Option<String> {
+        self.last_error.lock().clone()
     }
 }
 
@@ -159,16 +159,16 @@ impl Durable {
         let kept = tokio::task::spawn_blocking(move || dir.merge(seen)).await;
         let kept: Result<Known, StateDirError> =
             kept.unwrap_or_else(|gone| std::panic::resume_unwind(gone.into_panic()));
-        let mut trouble = self.memory.trouble.lock();
+        let mut last_error = self.memory.last_error.lock();
         match kept {
             Ok(kept) => {
                 *self.memory.kept.lock() = Some(kept);
-                if trouble.take().is_some() {
+                if last_error.take().is_some() {
                     tracing::info!("STATE_DIR is written again");
                 }
             }
             Err(error) => {
-                if trouble.replace(error.to_string()).is_none() {
+                if last_error.replace(error.to_string()).is_none() {
                     tracing::error!(%error, "STATE_DIR cannot be written; a restored backup may go unnoticed");
                 }
             }

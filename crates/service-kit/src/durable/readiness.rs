@@ -27,7 +27,7 @@ impl Durable {
         {
             return checks.clone();
         }
-        let checks = self.look_for_readiness().await;
+        let checks = self.refresh_for_readiness().await;
         *latest = Some((self.clock.monotonic(), checks.clone()));
         checks
     }
@@ -49,23 +49,25 @@ impl Durable {
         vec![redis, deployment, audit, chain, keyring, storage]
     }
 
-    async fn look_for_readiness(&self) -> Vec<Check> {
-        let (deployment, looked_on) = match self.look().await {
+    async fn refresh_for_readiness(&self) -> Vec<Check> {
+        let (deployment, looked_on) = match self.refresh().await {
             Ok(_) => (Check::ok("deployment"), true),
             Err(DeploymentError::Lost(why)) => {
                 (Check::failed("deployment", format!("state lost: {why}")), false)
             }
             // Busy is not away: taking busy instances out of service would make the others busier.
             Err(DeploymentError::Redis(busy @ redis_pool::Error::Overloaded { .. }))
-                if self.deployment().is_ok() && self.gate.trouble().is_none() =>
+                if self.deployment().is_ok() && self.gate.last_error().is_none() =>
             {
                 return self.unread(Check::warning("redis", busy.to_string()), Check::warning);
             }
             Err(DeploymentError::Redis(error)) => {
                 let mut detail = error.to_string();
-                let trouble = self.pool.stats().trouble;
-                if let Some(trouble) = trouble.filter(|trouble| !detail.contains(trouble.as_str())) {
-                    detail = format!("{detail} ({trouble})");
+                let last_error = self.pool.stats().last_error;
+                if let Some(last_error) =
+                    last_error.filter(|last_error| !detail.contains(last_error.as_str()))
+                {
+                    detail = format!("{detail} ({last_error})");
                 }
                 return self.unread(Check::failed("redis", detail), Check::failed);
             }
@@ -79,7 +81,7 @@ impl Durable {
         let chain = if looked_on { self.chain_check() } else { Check::failed(AUDIT_CHAIN, UNREAD) };
         let (audit, keyring) = (self.audit_check(looked_on), self.keyring_check());
         let mut checks = vec![Check::ok("redis"), deployment, audit, chain, keyring, storage];
-        checks.extend(self.memory.trouble().map(|why| Check::warning("state_dir", why)));
+        checks.extend(self.memory.last_error().map(|why| Check::warning("state_dir", why)));
         checks
     }
 

@@ -21,7 +21,7 @@ async fn before_redis_has_answered_it_is_away_and_not_lost() {
     assert_eq!(slug(service.durable.deployment()), "redis-unavailable");
     assert_eq!(slug(service.durable.appender()), "redis-unavailable");
     assert_eq!(slug(service.append().await), "redis-unavailable");
-    assert!(matches!(service.durable.look().await, Err(DeploymentError::Redis(_))));
+    assert!(matches!(service.durable.refresh().await, Err(DeploymentError::Redis(_))));
     assert_eq!(slug(service.durable.deployment()), "redis-unavailable");
     let checks = service.durable.checks().await;
     let shown: Vec<(&str, bool)> = checks.iter().map(|check| (check.name.as_ref(), check.ok)).collect();
@@ -38,7 +38,7 @@ async fn a_connected_redis_that_was_not_read_yet_has_lost_nothing() {
     eventually("the pool is connected", PATIENCE, || async { service.durable.pool().stats().connected > 0 })
         .await;
     assert_eq!(slug(service.durable.deployment()), "redis-unavailable");
-    assert!(matches!(service.durable.look().await, Err(DeploymentError::Lost(_))));
+    assert!(matches!(service.durable.refresh().await, Err(DeploymentError::Lost(_))));
     assert_eq!(slug(service.durable.deployment()), "state-lost");
     assert_eq!(slug(service.append().await), "state-lost");
     assert!(service.shows("voketag_durable_state_lost 1"));
@@ -49,7 +49,7 @@ async fn a_connected_redis_that_was_not_read_yet_has_lost_nothing() {
 async fn with_a_deployment_it_appends_and_all_checks_hold() {
     let redis = RedisServer::start_with(&STRONG).await;
     let service = service(&redis.url(), Init::Auto, PATIENCE);
-    let id = service.durable.look().await.unwrap().id().to_owned();
+    let id = service.durable.refresh().await.unwrap().id().to_owned();
     assert_eq!(service.durable.deployment().unwrap().id(), id);
     assert_eq!(service.durable.gate().seen().unwrap().id(), id);
     assert_eq!(service.append().await.unwrap(), 0);
@@ -76,7 +76,7 @@ async fn weak_storage_is_a_warning() {
     ] {
         let redis = RedisServer::start_with(args).await;
         let service = service(&redis.url(), Init::Auto, PATIENCE);
-        service.durable.look().await.unwrap();
+        service.durable.refresh().await.unwrap();
         let storage = service.check("storage").await.unwrap();
         assert!(storage.ok && storage.warn && storage.detail.is_some(), "{storage:?}");
         assert!(
@@ -94,11 +94,11 @@ async fn it_opens_by_itself_once_the_record_is_there() {
     let waiting = service(&redis.url(), Init::Never, PATIENCE);
     let looking = tokio::spawn({
         let durable = Arc::clone(&waiting.durable);
-        async move { durable.keep_looking().await }
+        async move { durable.keep_refreshing().await }
     });
     eventually("it has looked", PATIENCE, || async { slug(waiting.durable.deployment()) == "state-lost" })
         .await;
-    service(&redis.url(), Init::Auto, PATIENCE).durable.look().await.unwrap();
+    service(&redis.url(), Init::Auto, PATIENCE).durable.refresh().await.unwrap();
     eventually("it has seen the deployment", PATIENCE, || async { waiting.durable.deployment().is_ok() })
         .await;
     assert_eq!(waiting.append().await.unwrap(), 0);
@@ -109,13 +109,13 @@ async fn it_opens_by_itself_once_the_record_is_there() {
 async fn a_wiped_redis_refuses_the_next_append_and_shows_it() {
     let redis = RedisServer::start().await;
     let service = service(&redis.url(), Init::Auto, PATIENCE);
-    service.durable.look().await.unwrap();
+    service.durable.refresh().await.unwrap();
     service.append().await.unwrap();
     let mut link = redis.connection().await;
     let () = redis::cmd("FLUSHALL").query_async(&mut link).await.unwrap();
     assert_eq!(slug(service.append().await), "state-lost");
     assert!(service.shows("voketag_durable_state_lost 1"));
-    assert!(service.durable.gate().trouble().is_some());
+    assert!(service.durable.gate().last_error().is_some());
     assert!(!service.check("deployment").await.unwrap().ok);
     assert!(!link.exists::<_, bool>(HEAD).await.unwrap(), "no second chain is begun");
     assert!(!link.exists::<_, bool>(DEPLOYMENT).await.unwrap(), "no second deployment is made");
@@ -125,18 +125,18 @@ async fn a_wiped_redis_refuses_the_next_append_and_shows_it() {
 async fn an_older_copy_of_the_same_deployment_is_lost_state_until_the_true_one_is_back() {
     let redis = RedisServer::start().await;
     let service = service(&redis.url(), Init::Auto, PATIENCE);
-    service.durable.look().await.unwrap();
+    service.durable.refresh().await.unwrap();
     service.append().await.unwrap();
     let mut link = redis.connection().await;
     let older: Vec<u8> = link.get(HEAD).await.unwrap();
     service.append().await.unwrap();
     let newest: Vec<u8> = link.get(HEAD).await.unwrap();
     let () = link.set(HEAD, older).await.unwrap();
-    assert!(matches!(service.durable.look().await, Err(DeploymentError::Lost(_))));
+    assert!(matches!(service.durable.refresh().await, Err(DeploymentError::Lost(_))));
     assert_eq!(slug(service.durable.deployment()), "state-lost");
     assert!(!service.check("audit").await.unwrap().ok);
     let () = link.set(HEAD, newest).await.unwrap();
-    service.durable.look().await.unwrap();
+    service.durable.refresh().await.unwrap();
     assert!(service.durable.deployment().is_ok());
     assert_eq!(service.append().await.unwrap(), 2);
 }
@@ -145,7 +145,7 @@ async fn an_older_copy_of_the_same_deployment_is_lost_state_until_the_true_one_i
 async fn what_makes_readiness_fail_for_lost_state_is_refused_and_what_mends_it_is_served() {
     let redis = RedisServer::start().await;
     let service = service(&redis.url(), Init::Auto, PATIENCE);
-    service.durable.look().await.unwrap();
+    service.durable.refresh().await.unwrap();
     let mut link = redis.connection().await;
     let record: String = link.get(DEPLOYMENT).await.unwrap();
     // As a deployment of which another epoch came into use, whose secret this process has not got.
@@ -166,7 +166,7 @@ async fn what_makes_readiness_fail_for_lost_state_is_refused_and_what_mends_it_i
     assert_eq!(service.append().await.unwrap(), 0);
     service.durable.report_lost("a script found it gone");
     assert_eq!(slug(service.durable.deployment()), "state-lost");
-    service.durable.look().await.unwrap();
+    service.durable.refresh().await.unwrap();
     assert_eq!(slug(service.durable.deployment()), "ok");
     assert!(service.shows("voketag_durable_state_lost 0"));
 }
@@ -176,9 +176,10 @@ async fn a_redis_that_stopped_answering_keeps_its_deployment() {
     let redis = RedisServer::start().await;
     let proxy = FaultProxy::start(redis.addr()).await;
     let service = service(&proxy.url(), Init::Auto, Duration::from_millis(500));
-    eventually("the deployment is made", PATIENCE, || async { service.durable.look().await.is_ok() }).await;
+    eventually("the deployment is made", PATIENCE, || async { service.durable.refresh().await.is_ok() })
+        .await;
     proxy.stall();
-    assert!(matches!(service.durable.look().await, Err(DeploymentError::Redis(_))));
+    assert!(matches!(service.durable.refresh().await, Err(DeploymentError::Redis(_))));
     assert!(service.durable.deployment().is_ok(), "whether it still stands only Redis can tell");
     assert_eq!(slug(service.append().await), "redis-unavailable");
     proxy.heal();
@@ -189,9 +190,9 @@ async fn a_redis_that_stopped_answering_keeps_its_deployment() {
 async fn a_chain_that_was_begun_is_begun_a_second_time_by_nobody() {
     let redis = RedisServer::start().await;
     let first = service(&redis.url(), Init::Auto, PATIENCE);
-    first.durable.look().await.unwrap();
+    first.durable.refresh().await.unwrap();
     first.append().await.unwrap();
-    first.durable.look().await.unwrap();
+    first.durable.refresh().await.unwrap();
     drop(first);
     let mut link = redis.connection().await;
     let chain: Vec<String> = link.keys("vt1:{audit}*").await.unwrap();
@@ -199,13 +200,13 @@ async fn a_chain_that_was_begun_is_begun_a_second_time_by_nobody() {
     let () = link.del(HEAD).await.unwrap();
     // A process that starts anew has seen no head itself.
     let second = service(&redis.url(), Init::Never, PATIENCE);
-    assert!(matches!(second.durable.look().await, Err(DeploymentError::Lost(_))));
+    assert!(matches!(second.durable.refresh().await, Err(DeploymentError::Lost(_))));
     assert_eq!(slug(second.append().await), "state-lost");
     assert!(!second.check("audit").await.unwrap().ok);
     assert_eq!(second.durable.log().unwrap().least_size(), 1, "scans are refused too");
     assert_eq!(link.keys::<_, Vec<String>>("vt1:{audit}*").await.unwrap().len(), chain.len() - 1);
     let () = link.set(HEAD, head).await.unwrap();
-    second.durable.look().await.unwrap();
+    second.durable.refresh().await.unwrap();
     assert_eq!(second.append().await.unwrap(), 1);
 }
 
@@ -220,7 +221,7 @@ async fn a_redis_that_refuses_a_command_of_an_append_is_written_nothing_and_says
     for command in ["unlink", "rpush", "zrem", "pexpire"] {
         allow(&mut link, &format!("-{command}")).await;
         let service = service(&redis.url(), Init::Auto, PATIENCE);
-        service.durable.look().await.unwrap();
+        service.durable.refresh().await.unwrap();
         let audit = service.check("audit").await.unwrap();
         let why = audit.detail.unwrap_or_default();
         assert!(!audit.ok && why.contains(&command.to_uppercase()), "{why}");
@@ -230,7 +231,7 @@ async fn a_redis_that_refuses_a_command_of_an_append_is_written_nothing_and_says
         eventually("it may append", PATIENCE, || async { service.check("audit").await.unwrap().ok }).await;
     }
     let mended = service(&redis.url(), Init::Never, PATIENCE);
-    mended.durable.look().await.unwrap();
+    mended.durable.refresh().await.unwrap();
     assert_eq!(mended.append().await.unwrap(), 0);
     assert!(link.keys::<_, Vec<String>>("vt1:{audit}:probe*").await.unwrap().is_empty());
 }

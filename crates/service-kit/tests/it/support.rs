@@ -42,15 +42,17 @@ fn service_as(url: &str, init: Init, command_timeout: Duration, keyring: Keyring
     let config = Config {
         name: "durable",
         url: url.parse().unwrap(),
-        slots: NonZeroUsize::new(8).unwrap(),
+        permits: NonZeroUsize::new(8).unwrap(),
         connections: NonZeroUsize::MIN,
         wait: PATIENCE,
         command_timeout,
         open_for: redis_pool::OPEN_FOR,
     };
     let pool = |config| RedisPool::new(config, clock.clone(), &PoolMetrics::default());
-    let pools =
-        DurablePools { beats: pool(Config { name: "keyring", ..config.clone() }), requests: pool(config) };
+    let pools = DurablePools {
+        heartbeats: pool(Config { name: "keyring", ..config.clone() }),
+        requests: pool(config),
+    };
     let expectation = Expectation {
         keyring: Arc::new(Keyring::new(Some(MasterSecret::from([7; 32])), [])),
         adds_epoch: Some(Epoch::MIN),

@@ -26,7 +26,7 @@ const NO_LIMIT: &str = "8000000";
 /// A tenant has five times as much.
 const NO_FACTORY_LIMIT: &str = "1600000";
 const READY_WITHIN: Duration = Duration::from_secs(30);
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+const REFRESH_EVERY: Duration = Duration::from_millis(50);
 
 /// A program, and where it listens.
 pub(super) struct Server {
@@ -224,7 +224,7 @@ impl Server {
                 Ok(answer) => said = String::from_utf8_lossy(&answer.body).into_owned(),
                 Err(error) => said = error.to_string(),
             }
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(REFRESH_EVERY).await;
         }
         let (address, seconds) = (self.address, READY_WITHIN.as_secs());
         Err(Failure::Unexpected(format!("{address}{path} was not 200 within {seconds} s: {said}")))

@@ -21,7 +21,7 @@ const WARM_UP_SCANS: u32 = 5_000;
 const CONNECTIONS: NonZeroUsize = NonZeroUsize::new(32).expect("not zero");
 /// Redis gives the old half of a table that it grows back by and by: its memory counts once it has not changed for so long.
 const STEADY_FOR: u32 = 10;
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+const REFRESH_EVERY: Duration = Duration::from_millis(50);
 const MOST_LOOKS: u32 = 600;
 const PASSING: u64 = 16 * 1024;
 
@@ -104,7 +104,7 @@ async fn steady(redis: &RedisServer) -> Result<u64, Failure> {
         } else if steady_for == STEADY_FOR {
             return Ok(used);
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(REFRESH_EVERY).await;
     }
     Err(Failure::Unexpected("the memory of Redis does not settle".to_owned()))
 }

@@ -27,7 +27,7 @@ const WARM_UP: Duration = Duration::from_millis(250);
 const STRAY: f64 = 0.01;
 /// An open breaker waits at most 12 s.
 const RECOVERS_WITHIN: Duration = Duration::from_secs(30);
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+const REFRESH_EVERY: Duration = Duration::from_millis(250);
 
 /// One thing that is pressed, and what it gave so far.
 pub(super) struct Press {
@@ -114,7 +114,7 @@ impl Press {
             {
                 return Ok(());
             }
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(REFRESH_EVERY).await;
         }
         Err(Failure::Unexpected(format!("{}: it does not recover", self.name)))
     }

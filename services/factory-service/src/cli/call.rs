@@ -27,7 +27,7 @@ use crate::startup::assemble_for_commands;
 /// How long the durable Redis may take to be there.
 const READY_WITHIN: Duration = Duration::from_secs(10);
 /// Pause between two looks.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+const REFRESH_EVERY: Duration = Duration::from_millis(50);
 /// Longest answer that is read at once, bytes.
 const LONGEST_ANSWER: usize = 16 * 1024 * 1024;
 
@@ -141,7 +141,7 @@ impl Session {
             if clock.monotonic() >= deadline {
                 return Err(Failure::NotReady(explain(&said)));
             }
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(REFRESH_EVERY).await;
         }
     }
 

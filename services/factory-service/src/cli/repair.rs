@@ -72,7 +72,7 @@ async fn carried_out(
     state_dir: Option<&StateDir>,
     args: &RepairArgs,
 ) -> Result<Value, Refused> {
-    let deployment = durable.look().await.map_err(unknown)?;
+    let deployment = durable.refresh().await.map_err(unknown)?;
     let log = durable.log().ok_or_else(|| unknown("the deployment was not seen yet"))?.clone();
     let end = log.end().await.map_err(unknown)?;
     match end.fault {

@@ -7,7 +7,7 @@ use access::TenantId;
 use catalog::{Batch, keys as stored_at};
 use http_edge::ApiError;
 use serde::Deserialize;
-use service_kit::Unbelieved;
+use service_kit::UntrustedKey;
 use tag_id::{BatchNo, Epoch, Keyring, Opened, TagId, TagIndex};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -155,8 +155,8 @@ pub(crate) async fn adopt(
 ) -> Result<(Batch, bool), NotAdopted> {
     match store.key_standing(exported.epoch).await? {
         Ok(_) => {}
-        Err(Unbelieved::NeverInUse) => return Err(NotAdopted::NeverInUse(exported.epoch.get())),
-        Err(Unbelieved::Destroyed) => return Err(NotAdopted::Destroyed(exported.epoch.get())),
+        Err(UntrustedKey::NeverInUse) => return Err(NotAdopted::NeverInUse(exported.epoch.get())),
+        Err(UntrustedKey::Destroyed) => return Err(NotAdopted::Destroyed(exported.epoch.get())),
     }
     let product = store.read(store.catalog().product(&said.product_id)).await?;
     let product = product.ok_or(NotAdopted::NoProduct(said.product_id))?.value;

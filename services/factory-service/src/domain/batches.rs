@@ -7,7 +7,7 @@ use access::{Access, DEFAULT_MAX_BATCHES};
 use audit_chain::{Check, Details, Effect, Write};
 use catalog::{Batch, Lifecycle, Page, Record, Stored, Withdrawal, keys};
 use idempotency::Answer;
-use service_kit::{KeyStanding, Unbelieved};
+use service_kit::{KeyStanding, UntrustedKey};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -187,9 +187,9 @@ impl Batches {
         let disowned = self.store.keys().is_ok_and(|keys| match KeyStanding::known(&keys, batch.epoch) {
             Ok(key) => key.disowns(&batch),
             // Its key was revoked before, and nothing minted under it is opened any more.
-            Err(Unbelieved::Destroyed) => true,
+            Err(UntrustedKey::Destroyed) => true,
             // This process has not heard of it yet.
-            Err(Unbelieved::NeverInUse) => false,
+            Err(UntrustedKey::NeverInUse) => false,
         });
         BatchView { state: batch.lifecycle_under(disowned, false, self.store.now()), batch }
     }

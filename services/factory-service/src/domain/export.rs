@@ -11,7 +11,7 @@ use audit_chain::Details;
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use http_edge::ApiError;
-use service_kit::Unbelieved;
+use service_kit::UntrustedKey;
 use tag_id::Keyring;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinHandle};
@@ -77,7 +77,7 @@ impl Exporter {
                 format!("is {}; the batch has the indexes 0 to {}", wanted.from, batch.size - 1),
             );
         };
-        if self.store.key_standing(batch.epoch).await? == Err(Unbelieved::Destroyed) {
+        if self.store.key_standing(batch.epoch).await? == Err(UntrustedKey::Destroyed) {
             return Err(Refusal::Conflict(DESTROYED));
         }
         let rest = batch.size - from;

@@ -19,9 +19,9 @@ use crate::domain::refusal::Refusal;
 
 /// The SHA-256 of an API key. Keys are long and random, so a plain digest gives nothing away.
 #[derive(Clone)]
-pub struct KeyDigest([u8; 32]);
+pub struct BootstrapDigest([u8; 32]);
 
-impl KeyDigest {
+impl BootstrapDigest {
     /// The digest of `key`.
     #[must_use]
     pub fn of(key: &str) -> Self {
@@ -35,9 +35,9 @@ impl KeyDigest {
     }
 }
 
-impl fmt::Debug for KeyDigest {
+impl fmt::Debug for BootstrapDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("KeyDigest(..)")
+        f.write_str("BootstrapDigest(..)")
     }
 }
 
@@ -59,14 +59,14 @@ impl Principal {
 
 /// Knows the keys.
 pub(crate) struct Authenticator {
-    bootstrap: KeyDigest,
+    bootstrap: BootstrapDigest,
     durable: Arc<Durable>,
     last_use: LastUse,
 }
 
 impl Authenticator {
     /// `bootstrap` is tenant `default`'s first key; the others are looked up.
-    pub(crate) fn new(bootstrap: KeyDigest, durable: Arc<Durable>, last_use: LastUse) -> Self {
+    pub(crate) fn new(bootstrap: BootstrapDigest, durable: Arc<Durable>, last_use: LastUse) -> Self {
         Self { bootstrap, durable, last_use }
     }
 
@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn a_key_is_known_by_all_of_it() {
         let key = "0123456789abcdef0123456789abcdef";
-        let digest = KeyDigest::of(key);
+        let digest = BootstrapDigest::of(key);
         assert!(digest.matches(key));
         for other in ["", &key[1..], "0123456789abcdef0123456789abcdeF", &format!("{key} ")] {
             assert!(!digest.matches(other), "{other:?}");

@@ -113,7 +113,7 @@ impl Spent {
             limit: status.limit,
             remaining: status.remaining,
             reset_s: status
-                .grows_in
+                .reset_after
                 .map_or(0, |span| span.as_millis().div_ceil(1_000).try_into().unwrap_or(u64::MAX)),
             window_s: WINDOW_S,
         });

@@ -93,7 +93,7 @@ impl Restore {
     /// Accepts the state in Redis.
     pub(crate) async fn accept(&self, wanted: &Wanted) -> Result<Accepted, NotAccepted> {
         let gate = DeploymentGate::new(self.pool.clone(), self.expectation(), Init::Never);
-        let deployment = gate.look(self.now()).await?;
+        let deployment = gate.refresh(self.now()).await?;
         let known = self.state_dir.as_ref().map(|dir| dir.known(deployment.id())).transpose()?.flatten();
         let config = AppenderConfig::new(self.audit_origin.clone(), vec![deployment.guard()]);
         let metrics = AuditMetrics::default();

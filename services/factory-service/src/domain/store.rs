@@ -11,7 +11,7 @@ use http_edge::ApiError;
 use idempotency::Answer;
 use keyring::Snapshot;
 use service_kit::durable::{AppendFailure, Durable, Stamp, from_unix_millis};
-use service_kit::{KeyStanding, Unbelieved};
+use service_kit::{KeyStanding, UntrustedKey};
 use tag_id::{BatchNo, Epoch};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -88,7 +88,7 @@ impl Store {
     pub(crate) async fn key_standing(
         &self,
         epoch: Epoch,
-    ) -> Result<Result<KeyStanding, Unbelieved>, Refusal> {
+    ) -> Result<Result<KeyStanding, UntrustedKey>, Refusal> {
         KeyStanding::of(&self.durable, epoch).await.map_err(Refusal::Store)
     }
 
@@ -119,7 +119,7 @@ impl Store {
     ) -> Result<T, Refusal> {
         self.durable.deployment().map_err(Refusal::Store)?;
         let found = reading.await.map_err(Into::into)?;
-        self.durable.look().await?;
+        self.durable.refresh().await?;
         Ok(found)
     }
 

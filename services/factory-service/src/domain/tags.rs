@@ -7,7 +7,7 @@ use catalog::store::TagRevocation;
 use catalog::{Batch, Lifecycle, REVOKED_FLAG, TagState, Withdrawal, keys};
 use idempotency::Answer;
 use service_kit::durable::from_unix_millis;
-use service_kit::{KeyStanding, Unbelieved};
+use service_kit::{KeyStanding, UntrustedKey};
 use tag_id::{Crockford, Keyring, Opened, TagId};
 use time::OffsetDateTime;
 
@@ -139,8 +139,8 @@ impl Tags {
         };
         let key = match self.store.key_standing(opened.epoch).await? {
             Ok(key) => key,
-            Err(Unbelieved::NeverInUse) => return Err(never_minted()),
-            Err(Unbelieved::Destroyed) => return Err(Refusal::NoSuchTag),
+            Err(UntrustedKey::NeverInUse) => return Err(never_minted()),
+            Err(UntrustedKey::Destroyed) => return Err(Refusal::NoSuchTag),
         };
         let found = self.store.read(self.store.catalog().batch_of_tag(&opened)).await?;
         let batch = found.ok_or_else(never_minted)?.value;

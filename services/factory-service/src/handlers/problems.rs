@@ -41,7 +41,7 @@ impl IntoResponses for Guarded {
             (
                 "429",
                 "`rate-limited`: the quota of the key, of its tenant, or of failed authentication is used up; `service-overloaded`: no Redis \
-                 slot came free in time; both with `Retry-After`",
+                 permit came free in time; both with `Retry-After`",
             ),
             ("500", "`internal`: a fault of our own; the log has it under the `request_id`"),
             ("503", "`redis-unavailable`, `state-lost` or `server-timeout`; `Retry-After`"),

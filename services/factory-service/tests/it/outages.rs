@@ -48,7 +48,7 @@ async fn when_no_slot_comes_free_the_answer_is_429_with_a_time() {
     proxy.stall();
     let answers = join_all((0..10).map(|_| factory.get(&product))).await;
     let busy: Vec<_> = answers.into_iter().filter(|answer| answer.status == 429).collect();
-    assert!(busy.len() >= 9, "one at most had the slot, {} were told that it is busy", busy.len());
+    assert!(busy.len() >= 9, "one at most had the permit, {} were told that it is busy", busy.len());
     for answer in busy {
         assert!((1..=5).contains(&answer.header("retry-after").parse::<u32>().unwrap()));
         answer.refused(429, "service-overloaded");

@@ -16,9 +16,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use access::{ApiKey, Authenticated, KeyId, LastUse, Scope, authenticate_holding};
+use access::{ApiKey, Authenticated, KeyId, LastUse, Scope, authenticate_with_permit};
 use http_edge::ApiError;
-use redis_pool::{Error, Slot};
+use redis_pool::{Error, PoolPermit};
 use service_kit::durable::Durable;
 
 use crate::domain::limits::{Limits, Quotas, Spent, Subject};
@@ -101,12 +101,12 @@ impl Admission {
         }
     }
 
-    /// Verifies what is shown, then spends one request's worth of the quota that it is counted by. `slot` is one of the durable Redis: who
+    /// Verifies what is shown, then spends one request's worth of the quota that it is counted by. `permit` is one of the durable Redis: who
     /// has none yet is told "busy" or "away" before anything is spent. The inner result is of the key: whoever shows a wrong one has spent its
     /// address's quota, and what it is told the caller decides.
     pub(crate) async fn admit(
         &self,
-        slot: &Slot,
+        permit: &PoolPermit,
         address: &str,
         credential: &Credential,
         quotas: &mut Quotas,
@@ -117,13 +117,13 @@ impl Admission {
         let partner = match credential {
             Credential::None => Ok(None),
             Credential::Unusable => Err(KeyRefusal::Invalid),
-            Credential::Key(key) => self.verify(slot, key).await?.map(Some),
+            Credential::Key(key) => self.verify(permit, key).await?.map(Some),
         };
         let (subject, proof) = match partner {
             Ok(Some(id)) => (Subject::Key(id), credential.proof()),
             Ok(None) | Err(_) => (Subject::Address(address), &[][..]),
         };
-        match self.limits.spend(subject, proof, slot).await.map_err(NotAdmitted::Redis)? {
+        match self.limits.spend(subject, proof, permit).await.map_err(NotAdmitted::Redis)? {
             Spent::Yes(said) => *quotas = said,
             Spent::No { retry_after, quotas: said } => {
                 *quotas = said;
@@ -140,11 +140,11 @@ impl Admission {
 
     async fn verify<'a>(
         &self,
-        slot: &Slot,
+        permit: &PoolPermit,
         key: &'a ApiKey,
     ) -> Result<Result<&'a KeyId, KeyRefusal>, NotAdmitted> {
         let deployment = self.durable.deployment().map_err(NotAdmitted::NotOpen)?;
-        let asked = authenticate_holding(self.durable.pool(), slot, deployment.prefix(), key).await;
+        let asked = authenticate_with_permit(self.durable.pool(), permit, deployment.prefix(), key).await;
         match asked.map_err(NotAdmitted::Redis)? {
             Authenticated::Principal(known) if known.scopes.contains(Scope::ScanPartner) => {
                 self.note_use(key.id());

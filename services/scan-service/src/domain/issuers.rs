@@ -18,7 +18,7 @@ use serde::Serialize;
 use service_kit::durable::Durable;
 use utoipa::ToSchema;
 
-use crate::domain::facts::Facts;
+use crate::domain::cached_batch::CachedBatch;
 
 /// Tenants that are kept; some 10 KiB each at most.
 const CAPACITY: usize = 1_000;
@@ -78,7 +78,7 @@ impl Issuers {
     }
 
     /// Who has made the tags of a batch. At most one round trip, and none while the tenant is kept.
-    pub(crate) async fn of(&self, facts: &Facts) -> Result<IssuerAnswer, Error> {
+    pub(crate) async fn of(&self, facts: &CachedBatch) -> Result<IssuerAnswer, Error> {
         let tenant = facts.batch.value.tenant.as_str();
         let kept = match self.0.kept.get(tenant) {
             Some(kept) => match age(kept.asked_at, self.0.durable.clock().monotonic()) {

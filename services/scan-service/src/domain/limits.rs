@@ -3,22 +3,24 @@
 //! | set-up | a scan costs |
 //! | --- | --- |
 //! | limiter in the durable Redis, no global limit | one script: limit and scan together |
-//! | limiter in a Redis of its own, or a global limit | the limiters first ([`Layered::decide`]), then the scan |
+//! | limiter in a Redis of its own, or a global limit | the limiters first ([`RegionalGlobalLimiter::decide`]), then the scan |
 
 use std::time::Duration;
 
 use access::KeyId;
 use catalog::Deployment;
 use http_edge::QuotaStatus;
-use rate_limiter::{Decision, Denial, Dimension, DimensionName, Layered, Limiter, Quota, Report, Status};
-use redis_pool::{Error, Slot};
+use rate_limiter::{
+    Decision, Denial, Dimension, DimensionName, Limiter, Quota, RegionalGlobalLimiter, Report, Status,
+};
+use redis_pool::{Error, PoolPermit};
 
 /// The window of every quota.
 const WINDOW_S: u32 = 60;
 
 /// The limits of the service.
 pub(crate) struct Limits {
-    layered: Layered,
+    regional_global: RegionalGlobalLimiter,
     per_ip: Quota,
     per_key: Quota,
     one_round_trip: bool,
@@ -48,7 +50,7 @@ impl Quotas {
             name: status.name,
             limit: status.limit,
             remaining: status.remaining,
-            reset_s: status.grows_in.map_or(0, whole_seconds),
+            reset_s: status.reset_after.map_or(0, whole_seconds),
             window_s: WINDOW_S,
         };
         self.0.iter().map(row).collect()
@@ -63,9 +65,14 @@ pub(crate) enum Spent {
 
 impl Limits {
     /// `same_redis`: whether the limiter's Redis is the durable one.
-    pub(crate) fn new(layered: Layered, per_ip: Quota, per_key: Quota, same_redis: bool) -> Self {
-        let one_round_trip = same_redis && !layered.has_global();
-        Self { layered, per_ip, per_key, one_round_trip }
+    pub(crate) fn new(
+        regional_global: RegionalGlobalLimiter,
+        per_ip: Quota,
+        per_key: Quota,
+        same_redis: bool,
+    ) -> Self {
+        let one_round_trip = same_redis && !regional_global.has_global();
+        Self { regional_global, per_ip, per_key, one_round_trip }
     }
 
     /// Whether limit and scan can be one call.
@@ -74,7 +81,7 @@ impl Limits {
     }
 
     pub(crate) fn regional(&self) -> &Limiter {
-        self.layered.regional()
+        self.regional_global.regional()
     }
 
     /// Tells the regional limiter when the deployment was created: a region's birth before that is none.
@@ -101,7 +108,7 @@ impl Limits {
     /// [`Self::remember`].
     pub(crate) fn remembered(&self, subject: Subject<'_>, proof: &[u8]) -> Option<(Duration, Quotas)> {
         let [Dimension { name, subject, .. }] = self.dimensions(subject);
-        let Denial { retry_after, statuses } = self.layered.remembered(name, subject, proof)?;
+        let Denial { retry_after, statuses } = self.regional_global.remembered(name, subject, proof)?;
         Some((retry_after, Quotas(statuses)))
     }
 
@@ -109,24 +116,24 @@ impl Limits {
     /// for it, and empty for an address; `sent` is [`Self::now`] before the limiter was asked.
     pub(crate) fn remember(&self, subject: Subject<'_>, proof: &[u8], decision: &Decision, sent: Duration) {
         let [dimension] = self.dimensions(subject);
-        self.layered.remember(&dimension, proof, decision, sent);
+        self.regional_global.remember(&dimension, proof, decision, sent);
     }
 
     /// The monotonic time of [`Self::remember`].
     pub(crate) fn now(&self) -> Duration {
-        self.layered.now()
+        self.regional_global.now()
     }
 
-    /// Asks for one request's worth of the subject's quota. `held` is a slot of the durable Redis, which may be the limiter's too;
+    /// Asks for one request's worth of the subject's quota. `held` is a permit of the durable Redis, which may be the limiter's too;
     /// `proof` as in [`Self::remember`].
     pub(crate) async fn spend(
         &self,
         subject: Subject<'_>,
         proof: &[u8],
-        held: &Slot,
+        held: &PoolPermit,
     ) -> Result<Spent, Error> {
         let sent = self.now();
-        let decision = self.layered.decide_beside(&self.dimensions(subject), Some(held)).await?;
+        let decision = self.regional_global.decide_with_permit(&self.dimensions(subject), Some(held)).await?;
         self.remember(subject, proof, &decision, sent);
         let quotas = Quotas::of(decision.report());
         Ok(match decision {

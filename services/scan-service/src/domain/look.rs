@@ -6,7 +6,7 @@ use catalog::keys;
 use redis_pool::Invocation;
 use tag_id::Opened;
 
-use crate::domain::facts::Facts;
+use crate::domain::cached_batch::CachedBatch;
 
 /// What is asked of one tag.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub(crate) struct Look {
     /// The caller's mark of today, and of yesterday: who comes again after midnight is still recognised.
     pub(crate) marks: [[u8; 5]; 2],
     /// What this process holds of batch and product.
-    pub(crate) kept: Option<Arc<Facts>>,
+    pub(crate) kept: Option<Arc<CachedBatch>>,
 }
 
 impl Look {

@@ -21,7 +21,7 @@ pub(crate) async fn minted_in(durable: &Durable, opened: &Opened) -> Result<Opti
         Err(error) => return Err(errors::from_catalog(error)),
     };
     if held.is_none() {
-        durable.look().await.map_err(errors::from_deployment)?;
+        durable.refresh().await.map_err(errors::from_deployment)?;
     }
     Ok(held)
 }

@@ -1,8 +1,8 @@
 //! What the service does, told without HTTP.
 
 pub(crate) mod admission;
-pub(crate) mod facts;
-pub(crate) mod group;
+pub(crate) mod cached_batch;
+pub(crate) mod coalescer;
 pub(crate) mod issuers;
 pub(crate) mod limits;
 pub(crate) mod look;

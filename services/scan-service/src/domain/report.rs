@@ -10,7 +10,7 @@ use http_edge::ApiError;
 use redis_pool::Error;
 use serde::Deserialize;
 use service_kit::durable::{AppendFailure, Durable, from_unix_millis};
-use service_kit::{KeyStanding, Unbelieved};
+use service_kit::{KeyStanding, UntrustedKey};
 use tag_id::{Keyring, Opened, TagId};
 use utoipa::ToSchema;
 
@@ -166,8 +166,8 @@ impl Reporter {
             }
             Err(refusal @ (ReportRefusal::Forged | ReportRefusal::NotMinted)) => {
                 self.admission.still_denied(caller.address, caller.credential, quotas)?;
-                let slot = self.durable.pool().slot().await.map_err(ReportRefusal::Redis)?;
-                let key = self.admission.admit(&slot, caller.address, caller.credential, quotas).await?;
+                let permit = self.durable.pool().permit().await.map_err(ReportRefusal::Redis)?;
+                let key = self.admission.admit(&permit, caller.address, caller.credential, quotas).await?;
                 key.map_err(ReportRefusal::Key)?;
                 matches!(refusal, ReportRefusal::NotMinted)
             }
@@ -185,8 +185,8 @@ impl Reporter {
         };
         match KeyStanding::of(&self.durable, opened.epoch).await.map_err(ReportRefusal::Store)? {
             Ok(_) => Ok(opened),
-            Err(Unbelieved::NeverInUse) => Err(ReportRefusal::NotMinted),
-            Err(Unbelieved::Destroyed) => Err(ReportRefusal::Forged),
+            Err(UntrustedKey::NeverInUse) => Err(ReportRefusal::NotMinted),
+            Err(UntrustedKey::Destroyed) => Err(ReportRefusal::Forged),
         }
     }
 
@@ -198,9 +198,9 @@ impl Reporter {
         quotas: &mut Quotas,
     ) -> Result<Option<Stored<Batch>>, ReportRefusal> {
         self.admission.still_denied(caller.address, caller.credential, quotas)?;
-        let slot = self.durable.pool().slot().await.map_err(ReportRefusal::Redis)?;
-        let key = self.admission.admit(&slot, caller.address, caller.credential, quotas).await?;
-        drop(slot);
+        let permit = self.durable.pool().permit().await.map_err(ReportRefusal::Redis)?;
+        let key = self.admission.admit(&permit, caller.address, caller.credential, quotas).await?;
+        drop(permit);
         let batch = minted_in(&self.durable, opened).await.map_err(ReportRefusal::Store)?;
         // Whoever shows a wrong key is told so, unless the id gives away that a tag secret is in wrong hands.
         if batch.is_some() {
@@ -222,8 +222,8 @@ impl Reporter {
             request_id: request_id.to_owned(),
         };
         let pool = self.durable.pool();
-        let slot = pool.slot().await.map_err(ReportRefusal::Redis)?;
-        let added = add_unproven_report(pool, &slot, deployment.prefix(), &listed).await;
+        let permit = pool.permit().await.map_err(ReportRefusal::Redis)?;
+        let added = add_unproven_report(pool, &permit, deployment.prefix(), &listed).await;
         if added.map_err(ReportRefusal::Redis)? {
             return Ok(());
         }

@@ -11,14 +11,14 @@ use audit_chain::HEAD_LUA;
 use catalog::{RecordError, SCAN_LUA, Withdrawal, keys};
 use http_edge::ApiError;
 use rate_limiter::Decision;
-use redis_pool::{Error, Script, Slot};
+use redis_pool::{Error, PoolPermit, Script};
 use service_kit::durable::{Durable, from_unix_millis};
-use service_kit::{KeyStanding, Unbelieved};
+use service_kit::{KeyStanding, UntrustedKey};
 use tag_id::{Keyring, Opened, TagId};
 
 use crate::domain::admission::{Admission, Credential, KeyRefusal, NotAdmitted};
-use crate::domain::facts::{Facts, FactsCache, fresher};
-use crate::domain::group::{Grouped, Request, Shown, glimpse, least_size};
+use crate::domain::cached_batch::{BatchCache, CachedBatch, fresher};
+use crate::domain::coalescer::{Coalescer, Request, Shown, least_size, observe};
 use crate::domain::issuers::{IssuerAnswer, Issuers};
 use crate::domain::limits::{Limits, Quotas, Subject};
 use crate::domain::look::Look;
@@ -73,11 +73,11 @@ pub(crate) enum Refusal {
     Redis(Error),
 }
 
-impl From<Unbelieved> for Refusal {
-    fn from(why: Unbelieved) -> Self {
+impl From<UntrustedKey> for Refusal {
+    fn from(why: UntrustedKey) -> Self {
         match why {
-            Unbelieved::NeverInUse => Self::NotMinted,
-            Unbelieved::Destroyed => Self::Forged,
+            UntrustedKey::NeverInUse => Self::NotMinted,
+            UntrustedKey::Destroyed => Self::Forged,
         }
     }
 }
@@ -107,10 +107,10 @@ pub(crate) struct Scanner {
     durable: Arc<Durable>,
     limits: Arc<Limits>,
     admission: Arc<Admission>,
-    facts: FactsCache,
+    facts: BatchCache,
     issuers: Issuers,
     /// Where limit and scan can be one call.
-    grouped: Option<Grouped>,
+    coalescer: Option<Coalescer>,
 }
 
 impl Scanner {
@@ -121,11 +121,11 @@ impl Scanner {
         limits: Arc<Limits>,
         admission: Arc<Admission>,
     ) -> Self {
-        let grouped =
-            limits.one_round_trip().then(|| Grouped::start(Arc::clone(&durable), Arc::clone(&limits)));
+        let coalescer =
+            limits.one_round_trip().then(|| Coalescer::start(Arc::clone(&durable), Arc::clone(&limits)));
         let issuers = Issuers::new(Arc::clone(&durable));
-        let facts = FactsCache::new(Arc::clone(&durable));
-        Self { keyring, durable, limits, admission, facts, issuers, grouped }
+        let facts = BatchCache::new(Arc::clone(&durable));
+        Self { keyring, durable, limits, admission, facts, issuers, coalescer }
     }
 
     /// Scans one tag.
@@ -161,19 +161,19 @@ impl Scanner {
         let key = KeyStanding::of(&self.durable, opened.epoch).await.map_err(Refusal::Store)?;
         let key = key?;
         self.admission.still_denied(caller.address, caller.credential, quotas)?;
-        let look = self.look(opened, caller);
+        let look = self.refresh(opened, caller);
         let kept = look.kept.clone();
-        let (counted, partner) = match &self.grouped {
-            Some(grouped) => self.limited_scan(grouped, look, caller, quotas).await?,
+        let (counted, partner) = match &self.coalescer {
+            Some(coalescer) => self.limited_scan(coalescer, look, caller, quotas).await?,
             None => {
-                let slot = self.durable.pool().slot().await.map_err(Refusal::Redis)?;
-                let key = self.admission.admit(&slot, caller.address, caller.credential, quotas).await?;
+                let permit = self.durable.pool().permit().await.map_err(Refusal::Redis)?;
+                let key = self.admission.admit(&permit, caller.address, caller.credential, quotas).await?;
                 if let Err(refusal) = key {
-                    drop(slot);
+                    drop(permit);
                     return Err(self.refused_key(&opened, refusal).await);
                 }
                 let partner = matches!(caller.credential, Credential::Key(_));
-                (self.bare_scan(&slot, &look, deployment.prefix()).await?, partner)
+                (self.bare_scan(&permit, &look, deployment.prefix()).await?, partner)
             }
         };
         let facts = self.facts_of(kept, &counted)?;
@@ -184,7 +184,7 @@ impl Scanner {
         Ok(judged(tag, key, agent, facts, issuer, &counted))
     }
 
-    fn look(&self, opened: Opened, caller: Caller<'_>) -> Look {
+    fn refresh(&self, opened: Opened, caller: Caller<'_>) -> Look {
         let name = caller.name();
         let today = self.durable.clock().unix_millis() / MS_PER_DAY;
         // The id was opened with this very secret, so there is one.
@@ -204,7 +204,7 @@ impl Scanner {
 
     async fn limited_scan(
         &self,
-        grouped: &Grouped,
+        coalescer: &Coalescer,
         look: Look,
         caller: Caller<'_>,
         quotas: &mut Quotas,
@@ -212,7 +212,7 @@ impl Scanner {
         let shown = Shown::of(caller.credential);
         let request = Request { look, address: caller.address.to_owned(), shown };
         let sent = self.limits.now();
-        let Some(reply) = grouped.ask(request).await.map_err(Refusal::Redis)? else {
+        let Some(reply) = coalescer.ask(request).await.map_err(Refusal::Redis)? else {
             return Err(Refusal::StateLost);
         };
         let reply = Reply::split(reply)?;
@@ -253,7 +253,12 @@ impl Scanner {
         }
     }
 
-    async fn bare_scan(&self, slot: &Slot, look: &Look, deployment: &str) -> Result<Counted, Refusal> {
+    async fn bare_scan(
+        &self,
+        permit: &PoolPermit,
+        look: &Look,
+        deployment: &str,
+    ) -> Result<Counted, Refusal> {
         let mut call = SCAN.invoke();
         call.push_key(keys::DEPLOYMENT);
         call.push_key(audit_chain::keys::HEAD);
@@ -263,9 +268,9 @@ impl Scanner {
         call.push_arg(least_size(&self.durable));
         look.push_args(&mut call);
         let pool = self.durable.pool();
-        let reply = call.run_holding(pool, slot, pool.command_timeout()).await;
+        let reply = call.run_with_permit(pool, permit, pool.command_timeout()).await;
         let mut reply = Reply::split(reply.map_err(Refusal::Redis)?)?;
-        glimpse(&self.durable, reply.head.take());
+        observe(&self.durable, reply.head.take());
         match reply.status() {
             Some(ANSWERED) => Counted::read(reply.facts(), &reply),
             Some(STATE_LOST) => Err(Refusal::StateLost),
@@ -276,7 +281,11 @@ impl Scanner {
     }
 
     /// What was kept, or where Redis sent something newer, that. The script sends what it could read, so what cannot be read here is lost.
-    fn facts_of(&self, kept: Option<Arc<Facts>>, counted: &Counted) -> Result<Arc<Facts>, Refusal> {
+    fn facts_of(
+        &self,
+        kept: Option<Arc<CachedBatch>>,
+        counted: &Counted,
+    ) -> Result<Arc<CachedBatch>, Refusal> {
         let kept = match kept {
             Some(kept) if counted.batch.is_empty() && counted.product.is_empty() => return Ok(kept),
             kept => kept,
@@ -286,7 +295,7 @@ impl Scanner {
         let product =
             fresher(kept.as_ref().map(|facts| &facts.product), counted.product.clone()).map_err(lost)?;
         let (batch, product) = batch.zip(product).ok_or_else(|| misshapen("a record is missing"))?;
-        let facts = Arc::new(Facts::new(batch, product));
+        let facts = Arc::new(CachedBatch::new(batch, product));
         self.facts.put(&facts);
         Ok(facts)
     }
@@ -297,7 +306,7 @@ fn judged(
     tag: TagId,
     key: KeyStanding,
     agent: Agent<'_>,
-    facts: Arc<Facts>,
+    facts: Arc<CachedBatch>,
     issuer: IssuerAnswer,
     counted: &Counted,
 ) -> Verdict {

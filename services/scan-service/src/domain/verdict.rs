@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::domain::facts::Facts;
+use crate::domain::cached_batch::CachedBatch;
 use crate::domain::issuers::IssuerAnswer;
 use crate::domain::risk::Risk;
 
@@ -18,7 +18,7 @@ use crate::domain::risk::Risk;
 #[derive(Debug)]
 pub(crate) struct Verdict {
     pub(crate) tag: TagId,
-    pub(crate) facts: Arc<Facts>,
+    pub(crate) facts: Arc<CachedBatch>,
     pub(crate) issuer: IssuerAnswer,
     pub(crate) lifecycle: Lifecycle,
     /// None while nobody has scanned the tag.

@@ -47,7 +47,7 @@ impl IntoResponses for Body {
 impl IntoResponses for Asks {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         problems(&[
-            ("429", "`service-overloaded`: no Redis slot came free in time; `Retry-After`"),
+            ("429", "`service-overloaded`: no Redis permit came free in time; `Retry-After`"),
             ("500", "`internal`: a fault of our own; the log has it under the `request_id`"),
             ("503", "`redis-unavailable` or `server-timeout`; `Retry-After`"),
         ])

@@ -70,7 +70,7 @@ async fn take(
         Err(error) if code.is_empty() => return Err(error),
         Err(_) => None,
     };
-    // A browser ends the lines of a text area with CR LF and counts each as one character.
+    // A browser ends the lines of a text path_policy with CR LF and counts each as one character.
     let details = read_details(form.details.map(|text| text.replace("\r\n", "\n")))?;
     let report = CodeReport { code, tag, reason: form.reason, details };
     let taken = state.reporter.take_any(report, client.caller(), client.request_id.as_str(), quotas).await;

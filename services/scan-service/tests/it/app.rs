@@ -50,7 +50,7 @@ pub(crate) struct Rate {
     pub(crate) quota: u64,
     pub(crate) window: u64,
     pub(crate) remaining: u64,
-    pub(crate) grows_in: u64,
+    pub(crate) reset_after: u64,
 }
 
 /// The service with the defaults of these tests, then `settings`.
@@ -226,9 +226,9 @@ impl Answer {
             .zip(state)
             .map(|(policy, state)| {
                 let (name, quota, window) = row(policy, "q", "w");
-                let (same, remaining, grows_in) = row(state, "r", "t");
+                let (same, remaining, reset_after) = row(state, "r", "t");
                 assert_eq!(name, same);
-                Rate { name, quota, window, remaining, grows_in }
+                Rate { name, quota, window, remaining, reset_after }
             })
             .collect();
         assert!(!rows.is_empty());

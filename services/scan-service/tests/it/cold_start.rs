@@ -32,7 +32,7 @@ async fn limits_are_halved_for_300_seconds_and_then_full_by_themselves() {
     age(&shop.redis, 280_000).await;
     let still_cold = app.scan(shop.tag(0)).await.rate();
     assert_eq!((still_cold.quota, still_cold.remaining), (50, 48));
-    assert!(still_cold.grows_in <= 20, "the end of the cold phase comes first: {still_cold:?}");
+    assert!(still_cold.reset_after <= 20, "the end of the cold phase comes first: {still_cold:?}");
     age(&shop.redis, 20_000).await;
     let warm = app.scan(shop.tag(0)).await.rate();
     assert_eq!((warm.quota, warm.remaining), (100, 97));

@@ -51,8 +51,11 @@ async fn a_denied_caller_is_denied_again_without_redis_and_with_the_same_headers
             denied.assert_problem(429, "rate-limited");
             let (now, then) = (denied.rate(), first.rate());
             assert_eq!((now.quota, now.window, now.remaining), (then.quota, then.window, 0));
-            assert!(now.grows_in <= then.grows_in && now.grows_in + 50 >= then.grows_in, "{now:?} {then:?}");
-            assert_eq!(denied.retry_after(), now.grows_in, "the wait is counted down alike");
+            assert!(
+                now.reset_after <= then.reset_after && now.reset_after + 50 >= then.reset_after,
+                "{now:?} {then:?}"
+            );
+            assert_eq!(denied.retry_after(), now.reset_after, "the wait is counted down alike");
         }
         app.get(&format!("/t/{}", shop.tag(0))).await.assert_page(429);
         let report = json!({"tag_id": shop.tag(0).to_string(), "reason": "other"});

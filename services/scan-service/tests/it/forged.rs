@@ -35,7 +35,7 @@ async fn note_commands(redis: &RedisServer) {
     }
 }
 
-/// Script calls noted since, less the beats that every instance sends whatever it is asked.
+/// Script calls noted since, less the heartbeats that every instance sends whatever it is asked.
 async fn script_calls(redis: &RedisServer) -> usize {
     let mut link = redis.connection().await;
     let noted: Vec<Vec<redis::Value>> =

@@ -27,7 +27,7 @@ async fn limiter_state_lives_in_its_own_redis() {
     assert_eq!(app.scan(shop.tag(0)).await.rate().remaining, 0);
     let denied = app.scan(shop.tag(0)).await;
     denied.assert_problem(429, "rate-limited");
-    assert!(denied.rate().grows_in > 0);
+    assert!(denied.rate().reset_after > 0);
     assert_eq!(keys(&limiter, "vtrl1:*").await.len(), 2, "the birth record and one caller");
     assert_eq!(keys(&shop.redis, "vtrl1:*").await, Vec::<String>::new());
     let (status, row) = check(&app, "limiter_redis").await;
@@ -169,10 +169,10 @@ async fn while_the_durable_redis_is_away_or_busy_nobody_spends_quota() {
     ];
     let app = open_at(&durable, &settings).await;
     proxy.stall_replies();
-    // The one slot is taken by whatever comes first; everybody else is told "busy".
+    // The one permit is taken by whatever comes first; everybody else is told "busy".
     let held = tokio::spawn(send(app.request(Method::GET, &format!("/v1/scan/{}", shop.tag(0)))));
     let busy = async || app.scan(shop.tag(0)).await.status == 429;
-    eventually("the slot is taken", PATIENCE, busy).await;
+    eventually("the permit is taken", PATIENCE, busy).await;
     let refused = app.scan(shop.tag(0)).await;
     refused.assert_problem(429, "service-overloaded");
     assert!(!refused.has_rate(), "the limiter was not asked");

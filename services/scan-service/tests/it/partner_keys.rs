@@ -184,7 +184,7 @@ async fn a_forged_id_is_404_whatever_the_key_and_asks_nobody() {
         Partner::changed(&shop, |key| *key = key.revoked(in_ms(0), "leaked")).await,
     );
     let app = open(&shop, &[]).await;
-    // The background beats and looks call scripts too, so that only a crowd shows.
+    // The background heartbeats and looks call scripts too, so that only a crowd shows.
     let (before, mut asked) = (script_calls(&shop.redis).await, 0);
     for key in [known.key.reveal(), revoked.key.reveal(), Partner::stranger().key.reveal(), "nonsense"] {
         for _ in 0..50 {
@@ -314,7 +314,7 @@ async fn a_scan_with_a_key_is_one_round_trip() {
         assert_eq!(partner.scan(&app, shop.tag(0)).await.status, 200);
     }
     let calls = script_calls(&shop.redis).await - before;
-    // The beats and looks of the background are a few more, a second call for each scan would be twice as many.
+    // The heartbeats and looks of the background are a few more, a second call for each scan would be twice as many.
     assert!((SCANS..SCANS * 3 / 2).contains(&calls), "{calls} script calls for {SCANS} scans");
 }
 

@@ -8,8 +8,8 @@ use serde_json::json;
 use crate::app::{Rate, open};
 use crate::shop::Shop;
 
-fn rate(quota: u64, remaining: u64, grows_in: u64) -> Rate {
-    Rate { name: "ip".to_owned(), quota, window: 60, remaining, grows_in }
+fn rate(quota: u64, remaining: u64, reset_after: u64) -> Rate {
+    Rate { name: "ip".to_owned(), quota, window: 60, remaining, reset_after }
 }
 
 #[tokio::test]
@@ -21,8 +21,8 @@ async fn headers_count_down_and_a_denial_says_when_the_next_would_pass() {
         let answer = app.scan(shop.tag(0)).await;
         assert_eq!(answer.status, 200);
         let shown = answer.rate();
-        assert_eq!(shown, rate(3, remaining, shown.grows_in));
-        assert!((1..=60).contains(&shown.grows_in), "{shown:?}");
+        assert_eq!(shown, rate(3, remaining, shown.reset_after));
+        assert!((1..=60).contains(&shown.reset_after), "{shown:?}");
     }
     let denied = app.scan(shop.tag(0)).await;
     denied.assert_problem(429, "rate-limited");

@@ -1,4 +1,4 @@
-//! More at once than the pool's slots carry: told at once, with a time to come back.
+//! More at once than the pool's permits carry: told at once, with a time to come back.
 
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ const IN_USE: &str = "voketag_redis_pool_slots{pool=\"durable\",state=\"in_use\"
 const SETTINGS: [(&str, &str); 3] =
     [("REDIS_POOL_SIZE", "1"), ("REDIS_POOL_WAIT_MS", "20"), ("REDIS_COMMAND_TIMEOUT_MS", "10000")];
 
-/// Waits until the one slot is taken by somebody whose reply does not come.
+/// Waits until the one permit is taken by somebody whose reply does not come.
 async fn until_full(app: &App) {
-    eventually("the slot is in use", PATIENCE, || async { app.metric(IN_USE).await == 1 }).await;
+    eventually("the permit is in use", PATIENCE, || async { app.metric(IN_USE).await == 1 }).await;
 }
 
 #[tokio::test]
@@ -40,7 +40,10 @@ async fn who_finds_no_slot_is_told_to_come_back_within_1_to_5_seconds() {
     assert!(app.metric("voketag_redis_pool_exhausted_total{pool=\"durable\"}").await >= 11);
     assert_eq!(app.metric("voketag_circuit_breaker_state{pool=\"durable\"}").await, 0, "busy is not failing");
     proxy.heal();
-    assert!(matches!(held.await.unwrap().status, 200 | 429), "it held the slot, or the background look did");
+    assert!(
+        matches!(held.await.unwrap().status, 200 | 429),
+        "it held the permit, or the background look did"
+    );
     eventually("scans pass again", PATIENCE, || async { app.scan(shop.tag(0)).await.status == 200 }).await;
 }
 
@@ -61,7 +64,7 @@ async fn a_slow_redis_under_load_answers_or_refuses_and_loses_nothing() {
     for refused in answers.iter().filter(|answer| answer.status != 200) {
         refused.assert_problem(429, "service-overloaded");
     }
-    assert!(answered < CALLERS, "one slot and 20 ms cannot carry {CALLERS}");
+    assert!(answered < CALLERS, "one permit and 20 ms cannot carry {CALLERS}");
     proxy.heal();
     eventually("scans pass again", PATIENCE, || async {
         let answer = app.scan(shop.tag(0)).await;

@@ -48,7 +48,7 @@ pub(crate) fn pool(url: &str) -> RedisPool {
     let config = Config {
         name: "test",
         url: url.parse().unwrap(),
-        slots: NonZeroUsize::new(4).unwrap(),
+        permits: NonZeroUsize::new(4).unwrap(),
         connections: NonZeroUsize::MIN,
         wait: Duration::from_secs(10),
         command_timeout: Duration::from_secs(10),
@@ -65,7 +65,7 @@ pub(crate) async fn make_deployment(redis: &RedisServer, secret: &str, origin: &
         audit_origin: origin.to_owned(),
     };
     let gate = DeploymentGate::new(pool(&redis.url()), expectation, Init::Auto);
-    let deployment = gate.look(now() - time::Duration::DAY).await.unwrap();
+    let deployment = gate.refresh(now() - time::Duration::DAY).await.unwrap();
     let secrets = secrets(keyring(secret), origin);
     keyring::seed::make(&pool(&redis.url()), deployment, &secrets, Epoch::MIN, now()).await.unwrap();
     gate
@@ -175,7 +175,7 @@ impl Shop {
             audit_origin: ORIGIN.to_owned(),
         };
         let gate = DeploymentGate::new(pool.clone(), expectation, Init::Never);
-        let deployment = gate.look(now()).await.unwrap();
+        let deployment = gate.refresh(now()).await.unwrap();
         let admin = KeyringAdmin::new(pool.clone(), secrets(Arc::clone(&self.keyring), ORIGIN));
         let key = KeyRef::tag(Epoch::new(epoch).unwrap());
         let Plan::Change(planned) = admin.plan(deployment, key, what, now()).await.unwrap() else {

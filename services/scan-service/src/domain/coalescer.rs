@@ -1,11 +1,11 @@
 //! Scans that come at the same time travel to Redis together.
 //!
-//! Each scan takes a slot of its own and waits in a queue. A few workers take whatever waits, at most [`GROUP`], and send it as one
+//! Each scan takes a permit of its own and waits in a queue. A few workers take whatever waits, at most [`GROUP`], and send it as one
 //! script call; while they are busy the next group gathers by itself, so a lone scan waits for nobody and a crowd pays for one
 //! call what each would have paid. Inside the script the scans run one after the other.
 //!
 //! How it fails: a group without a reply fails all its scans with the same error. A scan that has waited a command timeout since it
-//! got its slot is answered "timed out", wherever it is; one whose caller left before it was sent is not sent. The queue cannot outgrow the slots.
+//! got its permit is answered "timed out", wherever it is; one whose caller left before it was sent is not sent. The queue cannot outgrow the permits.
 
 use std::sync::{Arc, LazyLock};
 
@@ -14,7 +14,7 @@ use audit_chain::{AuditLog, HEAD_LUA};
 use catalog::{SCAN_LUA, keys};
 use rate_limiter::LUA_LIB;
 use redis::Value;
-use redis_pool::{Error, Invocation, Reason, Script, Slot};
+use redis_pool::{Error, Invocation, PoolPermit, Reason, Script};
 use service_kit::durable::Durable;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
@@ -64,17 +64,17 @@ pub(crate) type Answer = Option<Value>;
 
 struct Waiting {
     request: Request,
-    slot: Slot,
+    permit: PoolPermit,
     answer: oneshot::Sender<Result<Answer, Error>>,
 }
 
 /// The way to Redis for scans that are limited in the same call.
-pub(crate) struct Grouped {
+pub(crate) struct Coalescer {
     durable: Arc<Durable>,
     queue: mpsc::UnboundedSender<Waiting>,
 }
 
-impl Grouped {
+impl Coalescer {
     /// Starts the workers; they end with the last sender. Must be called inside a tokio runtime.
     pub(crate) fn start(durable: Arc<Durable>, limits: Arc<Limits>) -> Self {
         let (queue, waiting) = mpsc::unbounded_channel();
@@ -87,10 +87,10 @@ impl Grouped {
 
     /// Sends one scan, together with those that wait.
     pub(crate) async fn ask(&self, request: Request) -> Result<Answer, Error> {
-        let slot = self.durable.pool().slot().await?;
+        let permit = self.durable.pool().permit().await?;
         let (answer, answered) = oneshot::channel();
         let gone = || Error::Reply { what: "the scan's worker has ended".to_owned() };
-        self.queue.send(Waiting { request, slot, answer }).map_err(|_| gone())?;
+        self.queue.send(Waiting { request, permit, answer }).map_err(|_| gone())?;
         let within = self.durable.pool().command_timeout();
         match tokio::time::timeout(within, answered).await {
             Ok(answer) => answer.unwrap_or_else(|_| Err(gone())),
@@ -139,23 +139,23 @@ async fn send(group: Vec<Waiting>, durable: &Durable, limits: &Limits) {
     for Waiting { request, .. } in &group {
         push_args(&mut call, request);
     }
-    let mut slots: Option<Slot> = None;
+    let mut permits: Option<PoolPermit> = None;
     let mut callers = Vec::with_capacity(group.len());
-    for Waiting { slot, answer, .. } in group {
-        match &mut slots {
-            Some(slots) => slots.join(slot),
-            None => slots = Some(slot),
+    for Waiting { permit, answer, .. } in group {
+        match &mut permits {
+            Some(permits) => permits.join(permit),
+            None => permits = Some(permit),
         }
         callers.push(answer);
     }
-    let Some(slots) = slots else { return };
+    let Some(permits) = permits else { return };
     let within = durable.pool().command_timeout();
-    let mut reply: Result<Vec<Value>, Error> = call.run_holding(durable.pool(), &slots, within).await;
-    drop(slots);
+    let mut reply: Result<Vec<Value>, Error> = call.run_with_permit(durable.pool(), &permits, within).await;
+    drop(permits);
     if let Ok(replies) = &mut reply
         && replies.len() == callers.len() + 1
     {
-        glimpse(durable, replies.pop());
+        observe(durable, replies.pop());
     }
     let answers: Vec<Result<Answer, Error>> = match reply {
         Ok(replies) if replies.is_empty() => callers.iter().map(|_| Ok(None)).collect(),
@@ -180,9 +180,9 @@ pub(crate) fn least_size(durable: &Durable) -> u64 {
 }
 
 /// Remembers the audit head that a script found.
-pub(crate) fn glimpse(durable: &Durable, head: Option<Value>) {
+pub(crate) fn observe(durable: &Durable, head: Option<Value>) {
     if let (Some(Value::BulkString(head)), Some(log)) = (head, durable.log()) {
-        log.glimpse(&head);
+        log.observe(&head);
     }
 }
 

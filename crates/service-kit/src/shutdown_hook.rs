@@ -8,7 +8,7 @@ use crate::durable::Durable;
 
 /// Keeps what was seen in `STATE_DIR`, takes leave of the keyring, so that no key waits for this instance, and writes down when API keys
 /// were last used.
-pub async fn farewell(durable: Arc<Durable>, last_use: LastUse) {
+pub async fn shutdown_hook(durable: Arc<Durable>, last_use: LastUse) {
     durable.keep_state().await;
     durable.leave().await;
     let Ok(deployment) = durable.deployment() else { return };

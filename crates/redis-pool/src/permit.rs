@@ -7,12 +7,12 @@ use deadpool::managed::Object;
 
 use crate::connections::HandleManager;
 
-/// A slot that is taken, or several joined. It is given back when it was dropped and every command sent with it is over.
+/// A permit that is taken, or several joined. It is given back when it was dropped and every command sent with it is over.
 #[derive(Debug)]
 #[must_use]
-pub struct Slot(pub(crate) Arc<Held>);
+pub struct PoolPermit(pub(crate) Arc<Held>);
 
-/// The permits of one slot.
+/// The permits of one permit.
 pub(crate) struct Held {
     pub(crate) first: Object<HandleManager>,
     pub(crate) joined: Vec<Object<HandleManager>>,
@@ -26,14 +26,14 @@ impl fmt::Debug for Held {
     }
 }
 
-impl Slot {
-    /// Joins another slot of the same pool to this one.
+impl PoolPermit {
+    /// Joins another permit of the same pool to this one.
     ///
     /// # Panics
     /// When one of them was used already, or is of another pool.
     pub fn join(&mut self, other: Self) {
-        let used = "a slot is joined before it is used";
-        assert_eq!(self.0.pool, other.0.pool, "slots of one pool are joined");
+        let used = "a permit is joined before it is used";
+        assert_eq!(self.0.pool, other.0.pool, "permits of one pool are joined");
         let Held { first, joined, .. } = Arc::into_inner(other.0).expect(used);
         let own = Arc::get_mut(&mut self.0).expect(used);
         own.joined.push(first);

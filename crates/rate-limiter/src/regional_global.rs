@@ -4,7 +4,7 @@
 //! | what is away | the answer |
 //! | --- | --- |
 //! | the region's Redis | [`OnRedisDown::Closed`]: the error; [`OnRedisDown::Local`]: the in-process limit |
-//! | no slot for the region's Redis | the error, always: that is this process being busy, not Redis being away |
+//! | no permit for the region's Redis | the error, always: that is this process being busy, not Redis being away |
 //! | the global Redis | the region's, see [`GlobalLimiter::ask`] |
 //! | the region's Redis, at the refund | the denial stands; the units stay used until they leave by themselves |
 
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ambient::Clock;
-use redis_pool::{Error, Slot};
+use redis_pool::{Error, PoolPermit};
 
 use crate::decision::{Decision, Report, Ticket};
 use crate::denied::{Denial, DeniedCache};
@@ -47,7 +47,7 @@ impl FromStr for OnRedisDown {
 }
 
 /// All limiters of a service.
-pub struct Layered {
+pub struct RegionalGlobalLimiter {
     regional: Limiter,
     global: Option<GlobalLimiter>,
     local: Option<LocalLimiter>,
@@ -64,7 +64,7 @@ enum Counted<'a> {
     Here(&'a LocalLimiter),
 }
 
-impl Layered {
+impl RegionalGlobalLimiter {
     /// `regional` first, then `global` if there is one; `on_redis_down` for the time the region's Redis is away.
     #[must_use]
     pub fn new(
@@ -88,27 +88,28 @@ impl Layered {
     /// # Panics
     /// Unless `dimensions` are 1 to 8 different ones.
     pub async fn decide(&self, dimensions: &[Dimension<'_>]) -> Result<Decision, Error> {
-        self.decide_beside(dimensions, None).await
+        self.decide_with_permit(dimensions, None).await
     }
 
-    /// As [`Self::decide`], for a caller that has `held` a slot already, perhaps of the regional limiter's pool.
+    /// As [`Self::decide`], for a caller that has `held` a permit already, perhaps of the regional limiter's pool.
     ///
     /// # Errors
     /// As [`Self::decide`].
     ///
     /// # Panics
     /// As [`Self::decide`].
-    pub async fn decide_beside(
+    pub async fn decide_with_permit(
         &self,
         dimensions: &[Dimension<'_>],
-        held: Option<&Slot>,
+        held: Option<&PoolPermit>,
     ) -> Result<Decision, Error> {
-        let (decision, counted) = match (self.regional.decide_beside(dimensions, held).await, &self.local) {
-            (Err(error @ Error::Unavailable { .. }), Some(local)) => {
-                (self.decide_here(local, &error, dimensions), Counted::Here(local))
-            }
-            (answer, _) => (answer?, Counted::InRegion),
-        };
+        let (decision, counted) =
+            match (self.regional.decide_with_permit(dimensions, held).await, &self.local) {
+                (Err(error @ Error::Unavailable { .. }), Some(local)) => {
+                    (self.decide_here(local, &error, dimensions), Counted::Here(local))
+                }
+                (answer, _) => (answer?, Counted::InRegion),
+            };
         Ok(self.confirm(decision, counted, dimensions, held).await)
     }
 
@@ -162,7 +163,7 @@ impl Layered {
         decision: Decision,
         counted: Counted<'_>,
         dimensions: &[Dimension<'_>],
-        held: Option<&Slot>,
+        held: Option<&PoolPermit>,
     ) -> Decision {
         let (Some(global), Some(first), true) = (&self.global, dimensions.first(), decision.is_allowed())
         else {
@@ -181,7 +182,7 @@ impl Layered {
                 }
                 // Where the refund failed, a dimension may now be the one that has to be waited for.
                 let used_up = report.statuses.iter().filter(|status| status.remaining == 0);
-                let retry_after = used_up.filter_map(|status| status.grows_in).fold(retry_after, Ord::max);
+                let retry_after = used_up.filter_map(|status| status.reset_after).fold(retry_after, Ord::max);
                 report.statuses.extend(global.statuses);
                 Decision::Denied { retry_after, report }
             }
@@ -196,7 +197,7 @@ impl Layered {
         for status in &mut report.statuses {
             status.remaining = status.limit.min(status.remaining + 1);
             if status.remaining == status.limit {
-                status.grows_in = rises_in;
+                status.reset_after = rises_in;
             }
         }
     }
@@ -206,11 +207,11 @@ impl Layered {
         ticket: Ticket,
         counted: Counted<'_>,
         dimensions: &[Dimension<'_>],
-        held: Option<&Slot>,
+        held: Option<&PoolPermit>,
     ) -> bool {
         match counted {
             Counted::Here(local) => local.refund(&ticket, dimensions) > 0,
-            Counted::InRegion => match self.regional.refund_beside(ticket, dimensions, held).await {
+            Counted::InRegion => match self.regional.refund_with_permit(ticket, dimensions, held).await {
                 Ok(units) => units > 0,
                 Err(error) => {
                     if let Some(withheld) = self.gate.pass(self.clock.monotonic()) {

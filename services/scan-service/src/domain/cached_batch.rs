@@ -16,38 +16,38 @@ const CAPACITY: usize = 10_000;
 
 /// A batch with its product, each in the revision it was read in.
 #[derive(Debug)]
-pub(crate) struct Facts {
+pub(crate) struct CachedBatch {
     pub(crate) batch: Arc<Stored<Batch>>,
     pub(crate) product: Arc<Stored<Product>>,
     /// What the product's brand is compared by.
     pub(crate) brand: BrandKeys,
 }
 
-impl Facts {
+impl CachedBatch {
     pub(crate) fn new(batch: Arc<Stored<Batch>>, product: Arc<Stored<Product>>) -> Self {
         let brand = BrandKeys::of(&product.value.brand);
         Self { batch, product, brand }
     }
 }
 
-/// Facts by batch number, bounded. Those of an earlier restore generation are not facts any more: the number may be another batch's now.
+/// CachedBatch by batch number, bounded. Those of an earlier restore generation are not facts any more: the number may be another batch's now.
 #[derive(Debug)]
-pub(crate) struct FactsCache {
+pub(crate) struct BatchCache {
     durable: Arc<Durable>,
-    by_batch: Cache<u32, (u64, Arc<Facts>)>,
+    by_batch: Cache<u32, (u64, Arc<CachedBatch>)>,
 }
 
-impl FactsCache {
+impl BatchCache {
     pub(crate) fn new(durable: Arc<Durable>) -> Self {
         Self { durable, by_batch: Cache::new(CAPACITY) }
     }
 
-    pub(crate) fn get(&self, batch: BatchNo) -> Option<Arc<Facts>> {
+    pub(crate) fn get(&self, batch: BatchNo) -> Option<Arc<CachedBatch>> {
         let (generation, facts) = self.by_batch.get(&batch.get())?;
         Some(facts).filter(|_| generation == self.durable.generation())
     }
 
-    pub(crate) fn put(&self, facts: &Arc<Facts>) {
+    pub(crate) fn put(&self, facts: &Arc<CachedBatch>) {
         let known = (self.durable.generation(), Arc::clone(facts));
         self.by_batch.insert(facts.batch.value.batch_no.get(), known);
     }

@@ -24,12 +24,12 @@ struct Group {
 
 /// The units one caller has used, oldest group first. All times are milliseconds since any one origin.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Sketch {
+pub struct SlidingWindow {
     total: u32,
     groups: VecDeque<Group>,
 }
 
-impl Sketch {
+impl SlidingWindow {
     /// Takes off the groups that have left by `now`.
     pub fn expire(&mut self, now: u64) {
         let now = self.callers_now(now);
@@ -118,11 +118,11 @@ mod tests {
         }
     }
 
-    fn admit(sketch: &mut Sketch, limit: u32, now: u64) -> bool {
-        sketch.expire(now);
-        let admits = sketch.total() < limit;
+    fn admit(sliding_window: &mut SlidingWindow, limit: u32, now: u64) -> bool {
+        sliding_window.expire(now);
+        let admits = sliding_window.total() < limit;
         if admits {
-            sketch.count(now);
+            sliding_window.count(now);
         }
         admits
     }
@@ -133,15 +133,15 @@ mod tests {
             limit in 1u32..200,
             gaps in prop::collection::vec(prop_oneof![0u64..30, 0u64..3_000, 0u64..70_000], 1..600),
         ) {
-            let (mut sketch, mut oracle, mut now) = (Sketch::default(), Oracle::default(), 1_000_000);
+            let (mut sliding_window, mut oracle, mut now) = (SlidingWindow::default(), Oracle::default(), 1_000_000);
             for gap in gaps {
                 now += gap;
                 let held = oracle.within_window(now);
-                if admit(&mut sketch, limit, now) {
+                if admit(&mut sliding_window, limit, now) {
                     oracle.0.push_back(now);
                     prop_assert!(held < limit as usize);
                 }
-                prop_assert!(sketch.groups.len() <= MAX_GROUPS);
+                prop_assert!(sliding_window.groups.len() <= MAX_GROUPS);
             }
         }
 
@@ -150,19 +150,19 @@ mod tests {
             limit in 1u32..60,
             gaps in prop::collection::vec(prop_oneof![0u64..30, 0u64..4_000], 1..300),
         ) {
-            let (mut sketch, mut now) = (Sketch::default(), 1_000_000);
+            let (mut sliding_window, mut now) = (SlidingWindow::default(), 1_000_000);
             for gap in gaps {
                 now += gap;
-                if admit(&mut sketch, limit, now) {
+                if admit(&mut sliding_window, limit, now) {
                     continue;
                 }
-                let units = i64::from(sketch.total()) + 1 - i64::from(limit);
-                let promised = sketch.left_at(units).expect("enough units are held");
+                let units = i64::from(sliding_window.total()) + 1 - i64::from(limit);
+                let promised = sliding_window.left_at(units).expect("enough units are held");
                 prop_assert!(promised > now);
                 for before in [now, now + (promised - now) / 2, promised - 1] {
-                    prop_assert!(!admit(&mut sketch.clone(), limit, before));
+                    prop_assert!(!admit(&mut sliding_window.clone(), limit, before));
                 }
-                prop_assert!(admit(&mut sketch.clone(), limit, promised));
+                prop_assert!(admit(&mut sliding_window.clone(), limit, promised));
             }
         }
     }
@@ -174,11 +174,11 @@ mod tests {
                 [(None, 0), (None, 333), (None, 999), (Some(WINDOW_MS.div_ceil(limit)), 0)]
             {
                 let asked = 5 * limit;
-                let mut sketch = Sketch::default();
+                let mut sliding_window = SlidingWindow::default();
                 let admitted = (0..asked).filter(|i| {
                     let micros = i * WINDOW_MS * 1_000 / limit + phase;
                     let at = spacing.map_or(micros / 1_000, |ms| i * ms);
-                    admit(&mut sketch, u32::try_from(limit).unwrap(), 1_000_000 + at)
+                    admit(&mut sliding_window, u32::try_from(limit).unwrap(), 1_000_000 + at)
                 });
                 let admitted = admitted.count() as u64;
                 assert!(admitted * 100 >= asked * 95, "limit {limit}, phase {phase}: {admitted} of {asked}");
@@ -188,23 +188,23 @@ mod tests {
 
     #[test]
     fn a_million_a_minute_is_counted_to_the_last() {
-        let mut sketch = Sketch::default();
+        let mut sliding_window = SlidingWindow::default();
         let admitted =
-            (0..1_100_000_u64).filter(|i| admit(&mut sketch, 1_000_000, 1_000_000 + i / 20)).count();
+            (0..1_100_000_u64).filter(|i| admit(&mut sliding_window, 1_000_000, 1_000_000 + i / 20)).count();
         assert_eq!(admitted, 1_000_000);
-        assert!(sketch.groups.len() <= MAX_GROUPS);
+        assert!(sliding_window.groups.len() <= MAX_GROUPS);
     }
 
     #[test]
     fn a_unit_given_back_can_be_used_again_and_a_gone_group_takes_nothing() {
-        let mut sketch = Sketch::default();
-        let first = sketch.count(1_000);
-        let second = sketch.count(5_000);
-        assert!(sketch.give_back(second));
-        assert!(!sketch.give_back(second));
-        assert_eq!(sketch.total(), 1);
-        sketch.expire(1_000 + WINDOW_MS);
-        assert!(!sketch.give_back(first));
-        assert_eq!(sketch.total(), 0);
+        let mut sliding_window = SlidingWindow::default();
+        let first = sliding_window.count(1_000);
+        let second = sliding_window.count(5_000);
+        assert!(sliding_window.give_back(second));
+        assert!(!sliding_window.give_back(second));
+        assert_eq!(sliding_window.total(), 1);
+        sliding_window.expire(1_000 + WINDOW_MS);
+        assert!(!sliding_window.give_back(first));
+        assert_eq!(sliding_window.total(), 0);
     }
 }
