@@ -1,4 +1,4 @@
-//! Extractors that refuse in the words of the public contract, docs/contract.md §5.
+//! Extractors that refuse in the words of the public contract, docs/CONTRACT.md §5.
 //!
 //! They parse with axum and serde and differ in what they say and in what they let through: a field that cannot be
 //! read is a 400 that names it, never a 422; a field given twice is refused, as is text that is not UTF-8, which
@@ -9,6 +9,7 @@
 
 use crate::body::{TooManyBodies, TooSlow};
 use crate::error::ApiError;
+use crate::field_help::{no_object, unreadable_body, unreadable_path, unreadable_query};
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::path::ErrorKind;
@@ -20,6 +21,8 @@ use http::{HeaderMap, Method};
 use serde::de::value::StringDeserializer;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, IntoDeserializer};
 use std::error::Error;
+use utoipa::openapi::path::ParameterIn;
+use utoipa::{IntoParams, ToSchema};
 
 /// Most fields a query or form may have: telling duplicates apart compares each with each.
 const MAX_FIELDS: usize = 64;
@@ -57,7 +60,7 @@ impl<S: Send + Sync> FromRequest<S> for ApiBytes {
     }
 }
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for ApiJson<T> {
+impl<T: DeserializeOwned + ToSchema, S: Send + Sync> FromRequest<S> for ApiJson<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
@@ -65,23 +68,29 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for ApiJson<T> {
         let ApiBytes(bytes) = ApiBytes::from_request(request, state).await?;
         // serde takes an array for a struct, its elements for the fields in the order they are declared in.
         if json_begins_with(&bytes).is_some_and(|first| first != b'{') {
-            return Err(ApiError::invalid_request("the JSON body cannot be read: it takes an object"));
+            return Err(no_object(&schema_of::<T>()));
         }
         match Json::<T>::from_bytes(&bytes) {
             Ok(Json(value)) => Ok(Self(value)),
-            Err(rejection) => Err(unreadable("the JSON body", &rejection)),
+            Err(rejection) => Err(unreadable_body("the JSON body", &schema_of::<T>(), &rejection)),
         }
     }
 }
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for ApiQuery<T> {
+impl<T: DeserializeOwned + IntoParams, S: Send + Sync> FromRequestParts<S> for ApiQuery<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
         check_fields(parts.uri.query().unwrap_or_default().as_bytes(), "the query")?;
         match Query::<T>::try_from_uri(&parts.uri) {
             Ok(Query(value)) => Ok(Self(value)),
-            Err(rejection) => Err(unreadable("the query", &rejection)),
+            Err(rejection) => {
+                let query = parts.uri.query().unwrap_or_default().as_bytes();
+                let declared = T::into_params(|| Some(ParameterIn::Query));
+                let declared: Vec<_> =
+                    declared.into_iter().filter_map(|one| serde_json::to_value(one).ok()).collect();
+                Err(unreadable_query(&declared, |name| value_of(query, name), &rejection))
+            }
         }
     }
 }
@@ -101,12 +110,12 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for ApiPath
             ErrorKind::WrongNumberOfParameters { .. } | ErrorKind::UnsupportedType { .. } => {
                 ApiError::internal(failed)
             }
-            kind => ApiError::invalid_request(format!("the path cannot be read: {kind}")),
+            kind => unreadable_path(kind),
         })
     }
 }
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for ApiForm<T> {
+impl<T: DeserializeOwned + ToSchema, S: Send + Sync> FromRequest<S> for ApiForm<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
@@ -118,7 +127,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for ApiForm<T> {
         buffered.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static(FORM));
         match Form::<T>::from_request(buffered, &()).await {
             Ok(Form(value)) => Ok(Self(value)),
-            Err(rejection) => Err(unreadable("the form", &rejection)),
+            Err(rejection) => Err(unreadable_body("the form", &schema_of::<T>(), &rejection)),
         }
     }
 }
@@ -176,9 +185,19 @@ fn json_begins_with(bytes: &[u8]) -> Option<u8> {
     bytes.iter().copied().find(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r'))
 }
 
-fn unreadable(what: &str, rejection: &dyn Error) -> ApiError {
-    let reason = rejection.source().map_or_else(|| rejection.to_string(), ToString::to_string);
-    ApiError::invalid_request(format!("{what} cannot be read: {reason}"))
+fn schema_of<T: ToSchema>() -> serde_json::Value {
+    serde_json::to_value(T::schema()).unwrap_or_default()
+}
+
+/// What the field `name` of a query holds.
+fn value_of(encoded: &[u8], name: &str) -> Option<String> {
+    let pairs =
+        encoded.split(|&byte| byte == b'&').map(|pair| match pair.iter().position(|&byte| byte == b'=') {
+            Some(at) => (&pair[..at], &pair[at + 1..]),
+            None => (pair, &[][..]),
+        });
+    let value = pairs.into_iter().find(|(field, _)| decoded(field) == name.as_bytes())?.1;
+    Some(String::from_utf8_lossy(&decoded(value)).into_owned())
 }
 
 fn body_error(rejection: &BytesRejection) -> ApiError {

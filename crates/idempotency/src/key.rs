@@ -15,7 +15,7 @@ pub struct IdempotencyKey(String);
 /// A header that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "Idempotency-Key {held}; it takes 1 to 255 printable ASCII characters, as a quoted string or bare, once"
+    "Idempotency-Key {held}; it takes 1 to 255 printable ASCII characters, as a quoted string or bare, once, e.g. \"order-4711\""
 )]
 pub struct KeyError {
     held: String,

@@ -9,6 +9,8 @@ use catalog::{CatalogError, DeploymentError};
 use http_edge::ApiError;
 use keyring::KeyringError;
 
+use crate::field_error::FieldError;
+
 /// When to ask again where only an operator can help.
 const RETRY_LOST: Duration = Duration::from_secs(30);
 /// When to ask again where the next second may do.
@@ -33,6 +35,16 @@ pub fn state_lost_because(detail: impl Into<Cow<'static, str>>) -> ApiError {
 pub fn record_lost(fault: &impl std::fmt::Display) -> ApiError {
     tracing::error!(%fault, "a stored record is lost");
     state_lost_because(format!("{fault}; an operator is needed"))
+}
+
+/// A field of a request: 400 where it cannot be read, 422 where it can and is wrong.
+#[must_use]
+pub fn from_field(error: FieldError) -> ApiError {
+    let detail = error.to_string();
+    match error {
+        FieldError::Malformed(_) => ApiError::invalid_request(detail),
+        FieldError::Unacceptable(_) => ApiError::Unprocessable(detail.into()),
+    }
 }
 
 /// A pool that gave no reply: 429 when it was busy, 503 when Redis is away, 500 when the fault is ours.

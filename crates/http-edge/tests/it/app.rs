@@ -22,6 +22,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use utoipa::{IntoParams, ToSchema};
 
 /// Longest a test waits for anything before it fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -35,17 +36,19 @@ pub(crate) struct App {
     served: JoinHandle<Drained>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Item {
+    #[schema(example = "bolt")]
     name: String,
     size: u32,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 struct Page {
     cursor: Option<String>,
+    #[param(minimum = 1, maximum = 100, example = 50)]
     limit: Option<u8>,
 }
 

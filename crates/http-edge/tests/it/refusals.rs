@@ -111,8 +111,8 @@ async fn another_media_type_is_415() {
 async fn a_query_or_form_that_cannot_be_read_is_400_and_names_the_field() {
     let app = App::spawn().await;
     for (query, named) in [
-        ("limit=x", "limit: invalid digit"),
-        ("limit=256", "limit: number too large"),
+        ("limit=x", "limit in the query is \"x\"; it takes a whole number from 1 to 100, e.g. limit=50"),
+        ("limit=256", "limit in the query is \"256\"; it takes"),
         ("limit=1&limit=2", "limit more than once"),
         ("limit=1&l%69mit=2", "limit more than once"),
         ("colour=red", "unknown field `colour`, expected `cursor` or `limit`"),

@@ -6,14 +6,14 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
+use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use time::{OffsetDateTime, UtcOffset};
 use uuid::Uuid;
 
 use crate::cli::call::{Failure, Session, show};
 use crate::domain::adopt::{Said, adopt, read_export};
 use crate::domain::identity::{Caller, Principal};
-use crate::domain::input::Label;
+use crate::domain::input::{INSTANT, Label, instant};
 use crate::domain::store::Store;
 
 /// `batch …`.
@@ -47,10 +47,9 @@ pub struct AdoptArgs {
 }
 
 fn utc(text: &str) -> Result<OffsetDateTime, String> {
-    match OffsetDateTime::parse(text, &Rfc3339) {
-        Ok(instant) => Ok(instant.to_offset(UtcOffset::UTC)),
-        Err(_) => Err("it takes an instant as in RFC 3339, e.g. 2026-11-01T00:00:00Z".to_owned()),
-    }
+    let given = OffsetDateTime::parse(text, &Rfc3339)
+        .map_err(|_| format!("it takes an instant as in RFC 3339, e.g. {INSTANT}"))?;
+    instant("it", given).map_err(|error| error.to_string())
 }
 
 impl BatchCommand {

@@ -8,7 +8,7 @@ use idempotency::Answer;
 use time::OffsetDateTime;
 
 use crate::domain::identity::Caller;
-use crate::domain::input::{FieldError, Reason};
+use crate::domain::input::{FieldError, INSTANT, Reason};
 use crate::domain::refusal::Refusal;
 use crate::domain::store::{Store, TRIES, Written};
 
@@ -53,10 +53,11 @@ impl ApiKeys {
     ) -> Result<Answer, Refusal> {
         let (created_at, _) = self.store.stamp(caller, "key");
         if new.expires_at.is_some_and(|end| end <= self.store.now()) {
-            return Err(unacceptable("expires_at", "is not in the future"));
+            let takes = "an instant in the future";
+            return Err(FieldError::unacceptable("expires_at", "is past", takes, INSTANT).into());
         }
         if !self.exists(&new.tenant).await? {
-            return Err(unacceptable("tenant", "names no tenant that exists"));
+            return Err(no_such_tenant(&new.tenant, "does not exist"));
         }
         for _ in 0..TRIES {
             let key = ApiKey::generate();
@@ -184,7 +185,7 @@ impl ApiKeys {
     async fn not_suspended(&self, tenant: &TenantId) -> Result<(), Refusal> {
         let stored = self.store.read(self.access.tenant(tenant)).await?;
         if stored.is_some_and(|tenant| tenant.value.suspended.is_some()) {
-            return Err(unacceptable("tenant", "is suspended"));
+            return Err(no_such_tenant(tenant, "is suspended"));
         }
         Ok(())
     }
@@ -203,8 +204,9 @@ impl ApiKeys {
     }
 }
 
-fn unacceptable(field: &'static str, why: &str) -> Refusal {
-    FieldError::Unacceptable { field, why: why.to_owned() }.into()
+fn no_such_tenant(tenant: &TenantId, why: &str) -> Refusal {
+    let held = format!("is {tenant}, which {why}");
+    FieldError::unacceptable("tenant", held, "the id of an active tenant", "default").into()
 }
 
 fn resource(id: &KeyId) -> String {

@@ -4,6 +4,7 @@
 //! costs as little as one of ten.
 
 use access::{Access, DEFAULT_MAX_BATCHES};
+use ambient::rfc3339;
 use audit_chain::{Check, Details, Effect, Write};
 use catalog::{Batch, Lifecycle, Page, Record, Stored, Withdrawal, keys};
 use idempotency::Answer;
@@ -12,7 +13,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::domain::identity::Caller;
-use crate::domain::input::{BatchSize, FieldError, Label, Reason};
+use crate::domain::input::{BatchSize, EXAMPLE_ID, FieldError, INSTANT, Label, Reason};
 use crate::domain::refusal::Refusal;
 use crate::domain::store::{Store, TRIES, Written};
 
@@ -27,6 +28,8 @@ pub(crate) struct NewBatch {
     pub(crate) label: Option<Label>,
     pub(crate) manufactured_at: Option<OffsetDateTime>,
     pub(crate) expires_at: Option<OffsetDateTime>,
+    /// Whether a batch whose tags are expired from the start is meant.
+    pub(crate) allow_expired: bool,
 }
 
 /// How a batch is taken back.
@@ -83,15 +86,26 @@ impl Batches {
         if let (Some(made), Some(expiry)) = (new.manufactured_at, new.expires_at)
             && expiry <= made
         {
-            let why = "is not after manufactured_at".to_owned();
-            return Err(FieldError::Unacceptable { field: "expires_at", why }.into());
+            let held = format!("is {}", rfc3339::format(expiry));
+            let takes = format!("an instant after manufactured_at, which is {}", rfc3339::format(made));
+            return Err(FieldError::unacceptable("expires_at", held, takes, INSTANT).into());
+        }
+        let now = self.store.now();
+        if let Some(expiry) = new.expires_at.filter(|expiry| *expiry <= now && !new.allow_expired) {
+            let held = format!(
+                "is {}, which is past: no tag of this batch would ever be valid",
+                rfc3339::format(expiry)
+            );
+            let takes = "an instant in the future, or any with \"allow_expired\": true";
+            return Err(FieldError::unacceptable("expires_at", held, takes, INSTANT).into());
         }
         let most = self.most_of(caller).await?;
         let product = self.store.catalog().product_of(&new.product_id, caller.tenant().as_str());
         let product = self.store.read(product).await?;
         if !product.is_some_and(|product| caller.owns(&product.value.tenant)) {
-            let why = "names no product that exists".to_owned();
-            return Err(FieldError::Unacceptable { field: "product_id", why }.into());
+            let held = format!("is {}, which is no product of this tenant", new.product_id);
+            let takes = "the id of a product, as POST /v1/products answers it";
+            return Err(FieldError::unacceptable("product_id", held, takes, EXAMPLE_ID).into());
         }
         let (_, id) = self.store.stamp(caller, "batch");
         let label = new.label.map(Label::into_string);

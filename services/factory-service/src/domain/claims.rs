@@ -2,7 +2,13 @@
 
 use access::{BrandName, GtinPrefix, MAX_CLAIMS};
 
+use http_edge::quoted;
+
 use crate::domain::input::{FieldError, Label};
+
+/// Examples for errors.
+const BRANDS: &str = r#"["Acme"]"#;
+const PREFIXES: &str = r#"["4006381"]"#;
 
 /// Most bytes of a tenant's brands together: they must fit an audit event, in which each byte may take up to four.
 const MAX_BRAND_BYTES: usize = 3_000;
@@ -14,18 +20,19 @@ pub(crate) fn brands(field: &'static str, names: Vec<String>) -> Result<Vec<Bran
     bounded(field, names.len())?;
     let bytes: usize = names.iter().map(String::len).sum();
     if bytes > MAX_BRAND_BYTES {
-        let why = format!("has {bytes} bytes in all; it takes up to {MAX_BRAND_BYTES}");
-        return Err(FieldError::Malformed { field, why });
+        let (held, takes) = (format!("has {bytes} bytes in all"), format!("up to {MAX_BRAND_BYTES}"));
+        return Err(FieldError::malformed(field, held, takes, BRANDS));
     }
     let mut brands: Vec<BrandName> = Vec::with_capacity(names.len());
     for name in names {
         let name = Label::parse(field, name)?.into_string();
-        let malformed = |why: String| FieldError::Malformed { field, why };
-        let brand = BrandName::new(name).map_err(|error| malformed(format!("holds a blank: {error}")))?;
+        let blank =
+            |_| FieldError::malformed(field, "holds a blank", "brands with visible characters", BRANDS);
+        let brand = BrandName::new(name).map_err(blank)?;
         let keys = brand.keys();
         if let Some(same) = brands.iter().find(|other| other.keys().folded() == keys.folded()) {
-            let why = format!("names {:?} twice, also as {:?}", same.as_str(), brand.as_str());
-            return Err(FieldError::Unacceptable { field, why });
+            let held = format!("names {} twice, also as {}", quoted(same.as_str()), quoted(brand.as_str()));
+            return Err(FieldError::unacceptable(field, held, "each brand once", BRANDS));
         }
         brands.push(brand);
     }
@@ -37,13 +44,12 @@ pub(crate) fn gtin_prefixes(field: &'static str, texts: &[String]) -> Result<Vec
     bounded(field, texts.len())?;
     let mut prefixes: Vec<GtinPrefix> = Vec::with_capacity(texts.len());
     for text in texts {
-        let malformed = |error| FieldError::Malformed { field, why: format!("holds {text:?}: {error}") };
+        let takes = "4 to 12 digits each as GS1 assigned them, a U.P.C. company prefix with a 0 in front";
+        let malformed = |_| FieldError::malformed(field, format!("holds {}", quoted(text)), takes, PREFIXES);
         let prefix: GtinPrefix = text.parse().map_err(malformed)?;
         if let Some(other) = prefixes.iter().find(|other| other.overlaps(&prefix)) {
-            let why = format!(
-                "holds {other} and {prefix}, of which one begins with the other; give the shorter one"
-            );
-            return Err(FieldError::Unacceptable { field, why });
+            let held = format!("holds {other} and {prefix}, of which one begins with the other");
+            return Err(FieldError::unacceptable(field, held, "the shorter one of them", PREFIXES));
         }
         prefixes.push(prefix);
     }
@@ -53,13 +59,16 @@ pub(crate) fn gtin_prefixes(field: &'static str, texts: &[String]) -> Result<Vec
 /// How many batches a tenant may have.
 pub(crate) fn max_batches(field: &'static str, number: u64) -> Result<u32, FieldError> {
     let most = u32::try_from(number).ok().filter(|_| number <= MOST_BATCHES);
-    let why = || format!("is {number}; it takes 0 to {MOST_BATCHES}, e.g. 100000");
-    most.ok_or_else(|| FieldError::Malformed { field, why: why() })
+    let takes = || format!("0 to {MOST_BATCHES}");
+    most.ok_or_else(|| FieldError::malformed(field, format!("is {number}"), takes(), 100_000))
 }
 
 fn bounded(field: &'static str, number: usize) -> Result<(), FieldError> {
-    let why = || format!("has {number} items; it takes up to {MAX_CLAIMS}");
-    if number > MAX_CLAIMS { Err(FieldError::Malformed { field, why: why() }) } else { Ok(()) }
+    if number <= MAX_CLAIMS {
+        return Ok(());
+    }
+    let example = if field == "brands" { BRANDS } else { PREFIXES };
+    Err(FieldError::malformed(field, format!("has {number} items"), format!("up to {MAX_CLAIMS}"), example))
 }
 
 #[cfg(test)]

@@ -65,17 +65,15 @@ impl Exporter {
         id: &Uuid,
         wanted: Wanted,
     ) -> Result<Export<impl Stream<Item = io::Result<Bytes>> + Send + use<>>, Refusal> {
-        let malformed = |field, why: String| Err(FieldError::Malformed { field, why }.into());
         if wanted.limit == Some(0) {
-            return malformed("limit", "is 0; it takes 1 or more".to_owned());
+            return Err(FieldError::malformed("limit", "is 0", "1 or more", 1000).into());
         }
         let batch = owned(&self.store, caller, id).await?.value;
         let from = u32::try_from(wanted.from).ok().filter(|from| *from < batch.size);
         let Some(from) = from else {
-            return malformed(
-                "from",
-                format!("is {}; the batch has the indexes 0 to {}", wanted.from, batch.size - 1),
-            );
+            let (held, takes) =
+                (format!("is {}", wanted.from), format!("an index of the batch, 0 to {}", batch.size - 1));
+            return Err(FieldError::malformed("from", held, takes, 0).into());
         };
         if self.store.key_standing(batch.epoch).await? == Err(UntrustedKey::Destroyed) {
             return Err(Refusal::Conflict(DESTROYED));

@@ -1,73 +1,51 @@
 //! What a client may write, each as a type that cannot hold anything else.
 
-use std::fmt;
-
 use time::{OffsetDateTime, UtcOffset};
 
-/// A field that is refused. Its text begins with the field's name.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum FieldError {
-    /// It is of the wrong form.
-    #[error("{field} {why}")]
-    Malformed { field: &'static str, why: String },
-    /// It is of the right form, and wrong.
-    #[error("{field} {why}")]
-    Unacceptable { field: &'static str, why: String },
-}
+pub(crate) use service_kit::field_error::{FieldError, is};
+use service_kit::text::Line;
 
-/// 1 to `MAX` characters (Unicode scalar values), not all blank, none of them a control character.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Line<const MAX: usize>(String);
-
-/// A product's name or brand, a batch's label.
+/// A product's name or brand, a batch's or a key's label, why a key is revoked.
 pub(crate) type Label = Line<200>;
 /// Why something is taken back.
 pub(crate) type Reason = Line<500>;
 
-impl<const MAX: usize> Line<MAX> {
-    pub(crate) fn parse(field: &'static str, text: String) -> Result<Self, FieldError> {
-        let length = text.chars().count();
-        let why = if !(1..=MAX).contains(&length) {
-            format!("has {length} characters; it takes 1 to {MAX}")
-        } else if text.chars().any(char::is_control) {
-            "holds a control character; it takes plain text on one line".to_owned()
-        } else if text.chars().all(char::is_whitespace) {
-            "is blank".to_owned()
-        } else {
-            return Ok(Self(text));
-        };
-        Err(FieldError::Malformed { field, why })
-    }
-
-    pub(crate) fn into_string(self) -> String {
-        self.0
-    }
-}
-
-impl<const MAX: usize> fmt::Debug for Line<MAX> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
-    }
-}
+/// An instant as the routes take it, for errors.
+pub(crate) const INSTANT: &str = "2099-01-31T00:00:00Z";
+/// An id as the routes take it, for errors and examples.
+pub(crate) const EXAMPLE_ID: &str = "019c6652-5e00-7000-8000-0000000000aa";
+/// The years that an instant may lie in, in UTC and where its offset puts it.
+const YEARS: std::ops::RangeInclusive<i32> = 1900..=9999;
 
 /// A Global Trade Item Number: 8, 12, 13 or 14 digits, the last of them the check digit (GS1 General Specifications,
 /// section 7.9.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Gtin(String);
 
+/// A GTIN for errors.
+const GTIN: &str = "\"4006381333931\"";
+
 impl Gtin {
     pub(crate) fn parse(field: &'static str, text: String) -> Result<Self, FieldError> {
         let digits = text.as_bytes();
         if !matches!(digits.len(), 8 | 12..=14) || !digits.iter().all(u8::is_ascii_digit) {
-            let why = "takes 8, 12, 13 or 14 digits".to_owned();
-            return Err(FieldError::Malformed { field, why });
+            return Err(FieldError::malformed(field, is(&text), "8, 12, 13 or 14 digits", GTIN));
+        }
+        if digits.iter().all(|digit| *digit == b'0') {
+            let takes = "a GTIN that GS1 has given out, not all zeros";
+            return Err(FieldError::unacceptable(field, is(&text), takes, GTIN));
         }
         let weights = [1, 3].into_iter().cycle();
         let sum: u32 =
             digits.iter().rev().zip(weights).map(|(digit, weight)| u32::from(digit - b'0') * weight).sum();
         if !sum.is_multiple_of(10) {
-            let why = "has a wrong check digit".to_owned();
-            return Err(FieldError::Unacceptable { field, why });
+            let held = format!("{}, whose check digit is wrong", is(&text));
+            return Err(FieldError::unacceptable(
+                field,
+                held,
+                "a GTIN with its check digit at the end",
+                GTIN,
+            ));
         }
         Ok(Self(text))
     }
@@ -86,10 +64,8 @@ impl BatchSize {
 
     pub(crate) fn parse(field: &'static str, number: u64) -> Result<Self, FieldError> {
         let size = u32::try_from(number).ok().filter(|size| (1..=Self::MAX).contains(size));
-        size.map(Self).ok_or_else(|| FieldError::Malformed {
-            field,
-            why: format!("is {number}; it takes 1 to {}", Self::MAX),
-        })
+        let takes = || format!("1 to {}", Self::MAX);
+        size.map(Self).ok_or_else(|| FieldError::malformed(field, format!("is {number}"), takes(), 1000))
     }
 
     pub(crate) fn get(self) -> u32 {
@@ -97,12 +73,12 @@ impl BatchSize {
     }
 }
 
-/// The same instant in UTC, within the years that RFC 3339 can write.
+/// The same instant in UTC, within the years 1900 to 9999. A date before is a slip of the keyboard, such as the year 26 or 0001.
 pub(crate) fn instant(field: &'static str, given: OffsetDateTime) -> Result<OffsetDateTime, FieldError> {
-    let utc = given.checked_to_offset(UtcOffset::UTC).filter(|utc| (0..=9999).contains(&utc.year()));
-    utc.ok_or_else(|| FieldError::Malformed {
-        field,
-        why: "is not within the years 0000 to 9999 UTC".to_owned(),
+    let utc = given.checked_to_offset(UtcOffset::UTC).filter(|utc| YEARS.contains(&utc.year()));
+    utc.filter(|_| YEARS.contains(&given.year())).ok_or_else(|| {
+        let held = format!("is {}", ambient::rfc3339::format(given));
+        FieldError::malformed(field, held, "an instant within the years 1900 to 9999", INSTANT)
     })
 }
 
@@ -112,24 +88,20 @@ mod tests {
     use time::format_description::well_known::Rfc3339;
 
     #[test]
-    fn lines_are_counted_in_characters() {
-        assert!(Label::parse("name", "é".repeat(200)).is_ok());
-        assert!(Label::parse("name", "é".repeat(201)).is_err());
-        assert!(Reason::parse("reason", "x".repeat(500)).is_ok());
-        assert!(Reason::parse("reason", "x".repeat(501)).is_err());
-        assert!(Label::parse("name", " a ".to_owned()).is_ok());
-        for wrong in ["", " ", "\u{3000}", "a\nb", "a\0", "\u{85}"] {
-            let error = Label::parse("name", wrong.to_owned()).unwrap_err();
-            assert!(matches!(error, FieldError::Malformed { field: "name", .. }), "{wrong:?}");
-        }
-    }
-
-    #[test]
     fn a_gtins_check_digit_is_verified() {
-        for good in ["96385074", "012345678905", "4006381333931", "10012345678902", "00000000"] {
+        for good in ["96385074", "012345678905", "4006381333931", "10012345678902"] {
             assert!(Gtin::parse("gtin", good.to_owned()).is_ok(), "{good}");
         }
-        for wrong in ["96385075", "012345678906", "4006381333932", "10012345678903"] {
+        for wrong in [
+            "00000000",
+            "000000000000",
+            "0000000000000",
+            "00000000000000",
+            "96385075",
+            "012345678906",
+            "4006381333932",
+            "10012345678903",
+        ] {
             let error = Gtin::parse("gtin", wrong.to_owned()).unwrap_err();
             assert!(matches!(error, FieldError::Unacceptable { .. }), "{wrong}");
         }
@@ -168,8 +140,19 @@ mod tests {
         let at = |text| OffsetDateTime::parse(text, &Rfc3339).unwrap();
         let utc = instant("expires_at", at("2026-01-01T01:00:00+01:00")).unwrap();
         assert_eq!(utc.format(&Rfc3339).unwrap(), "2026-01-01T00:00:00Z");
-        for beyond in ["9999-12-31T23:59:59-01:00", "0000-01-01T00:00:00+01:00"] {
-            assert!(instant("expires_at", at(beyond)).is_err(), "{beyond}");
+        for good in ["1900-01-01T00:00:00Z", "9999-12-31T23:59:59Z"] {
+            assert!(instant("expires_at", at(good)).is_ok(), "{good}");
+        }
+        for beyond in [
+            "9999-12-31T23:59:59-01:00",
+            "0000-01-01T00:00:00+01:00",
+            "0026-01-01T00:00:00Z",
+            "1899-12-31T23:59:59Z",
+            "1899-12-31T23:30:00-01:00",
+            "1900-01-01T00:30:00+01:00",
+        ] {
+            let error = instant("expires_at", at(beyond)).unwrap_err().to_string();
+            assert!(error.contains("1900 to 9999, e.g. 2099-01-31T00:00:00Z"), "{error}");
         }
     }
 }

@@ -7,7 +7,7 @@ use idempotency::Answer;
 use uuid::Uuid;
 
 use crate::domain::identity::Caller;
-use crate::domain::input::{FieldError, Gtin, Label};
+use crate::domain::input::{FieldError, Gtin, Label, is};
 use crate::domain::refusal::Refusal;
 use crate::domain::store::{Store, TRIES, Written, pause_before};
 
@@ -122,15 +122,23 @@ impl Products {
         let claims = self.store.read(self.access.claims(brands, ranges)).await?;
         let own = caller.tenant();
         if claims.brand_of_another(&brand, own).is_some() {
-            let why = format!(
-                "is {:?}, which is, or looks like, a verified brand of another tenant",
-                product.brand
+            let held = format!(
+                "{}, which is, or looks like, a verified brand of another tenant",
+                is(&product.brand)
             );
-            return Err(FieldError::Unacceptable { field: "brand", why }.into());
+            return Err(FieldError::unacceptable(
+                "brand",
+                held,
+                "a brand of this tenant's own",
+                "\"Northern\"",
+            )
+            .into());
         }
         if range.is_some_and(|range| claims.gtin_of_another(&range, own).is_some()) {
-            let why = "falls under a GTIN company prefix of another tenant".to_owned();
-            return Err(FieldError::Unacceptable { field: "gtin", why }.into());
+            let gtin = product.gtin.as_deref().unwrap_or_default();
+            let held = format!("{}, which falls under a GTIN company prefix of another tenant", is(gtin));
+            let takes = "a GTIN under a prefix of this tenant's own";
+            return Err(FieldError::unacceptable("gtin", held, takes, "\"4006381333931\"").into());
         }
         Ok(claims.guard())
     }

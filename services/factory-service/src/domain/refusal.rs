@@ -51,15 +51,16 @@ impl From<CatalogError> for Refusal {
     }
 }
 
+/// A cursor that no page gave.
+pub(crate) fn no_such_cursor(held: impl Into<String>) -> FieldError {
+    FieldError::malformed("cursor", held, "the next_cursor of the page before", "the one that it answered")
+}
+
 impl From<AccessError> for Refusal {
     fn from(error: AccessError) -> Self {
         match error {
             AccessError::Redis(error) => Self::Store(errors::from_pool(error)),
-            AccessError::UnknownCursor => FieldError::Malformed {
-                field: "cursor",
-                why: "is no next_cursor of a page before".to_owned(),
-            }
-            .into(),
+            AccessError::UnknownCursor => no_such_cursor("is unknown").into(),
             fault @ (AccessError::Record(_) | AccessError::Lost { .. }) => {
                 Self::Store(errors::record_lost(&fault))
             }
@@ -78,11 +79,13 @@ impl From<idempotency::Error> for Refusal {
 
 impl From<KeyringError> for Refusal {
     fn from(error: KeyringError) -> Self {
-        let unacceptable =
-            |why: &str| FieldError::Unacceptable { field: "compromised_since", why: why.to_owned() }.into();
         match error {
             KeyringError::Refused(MoveRefusal::Unknown(_)) => Self::NoSuch("key"),
-            KeyringError::Refused(MoveRefusal::Future) => unacceptable("lies in the future"),
+            KeyringError::Refused(MoveRefusal::Future) => {
+                let takes = "an instant in the past";
+                let example = "2026-11-01T00:00:00Z";
+                FieldError::unacceptable("compromised_since", "lies in the future", takes, example).into()
+            }
             other => Self::Store(errors::from_keyring(other)),
         }
     }

@@ -11,6 +11,8 @@ use audit_chain::{Details, Effect};
 use idempotency::Answer;
 use time::OffsetDateTime;
 
+use http_edge::quoted;
+
 use crate::domain::identity::Caller;
 use crate::domain::input::{FieldError, Reason};
 use crate::domain::refusal::Refusal;
@@ -174,15 +176,17 @@ impl Tenants {
         let claims = self.store.read(self.access.claims(&brands, &ranges)).await?;
         for (brand, keys) in tenant.brands.iter().zip(&brands) {
             if let Some(other) = claims.brand_of_another(keys, &tenant.id) {
-                let why =
-                    format!("holds {:?}, which is, or looks like, a brand of tenant {other}", brand.as_str());
-                return Err(FieldError::Unacceptable { field: "brands", why }.into());
+                let named = quoted(brand.as_str());
+                let held = format!("holds {named}, which is, or looks like, a brand of tenant {other}");
+                let takes = "brands that no other tenant has";
+                return Err(FieldError::unacceptable("brands", held, takes, r#"["Acme"]"#).into());
             }
         }
         for (prefix, range) in tenant.gtin_prefixes.iter().zip(&ranges) {
             if let Some(other) = claims.gtin_of_another(range, &tenant.id) {
-                let why = format!("holds {prefix}, which overlaps a prefix of tenant {other}");
-                return Err(FieldError::Unacceptable { field: "gtin_prefixes", why }.into());
+                let held = format!("holds {prefix}, which overlaps a prefix of tenant {other}");
+                let takes = "prefixes that no other tenant has";
+                return Err(FieldError::unacceptable("gtin_prefixes", held, takes, r#"["4006381"]"#).into());
             }
         }
         Ok(claims)

@@ -4,8 +4,6 @@ use axum::Json;
 use axum::extract::State;
 use http_edge::{ApiError, ApiJson, ApiQuery};
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
-use time::serde::rfc3339;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -13,6 +11,7 @@ use crate::domain::batches::{BatchView, NewBatch};
 use crate::domain::identity::Caller;
 use crate::domain::input::{BatchSize, FieldError, Label, instant};
 use crate::handlers::batch::BatchAnswer;
+use crate::handlers::instant::Instant;
 use crate::handlers::list::ListQuery;
 use crate::handlers::problems::{Appends, Body, Guarded, Judged, Mints, Read};
 use crate::handlers::refusal::of_field;
@@ -24,6 +23,7 @@ use crate::state::AppState;
 #[serde(deny_unknown_fields)]
 pub(crate) struct BatchRequest {
     /// What the tags are on.
+    #[schema(example = "019c6652-5e00-7000-8000-0000000000aa")]
     product_id: Uuid,
     /// How many tags.
     #[schema(example = 1000, minimum = 1, maximum = 16_777_216)]
@@ -32,23 +32,26 @@ pub(crate) struct BatchRequest {
     #[schema(example = "Spring run", min_length = 1, max_length = 200)]
     label: Option<String>,
     /// When the items were made. Its offset is kept: a customer is shown the date at the place of manufacture.
-    #[serde(default, with = "rfc3339::option")]
-    manufactured_at: Option<OffsetDateTime>,
-    /// From when on the tags are no longer valid; after `manufactured_at`.
-    #[serde(default, with = "rfc3339::option")]
-    expires_at: Option<OffsetDateTime>,
+    manufactured_at: Option<Instant>,
+    /// From when on the tags are no longer valid; after `manufactured_at`, and in the future unless `allow_expired`.
+    expires_at: Option<Instant>,
+    /// Whether `expires_at` may be past, so that no tag of the batch is ever valid; false unless given.
+    #[serde(default)]
+    #[schema(example = false)]
+    allow_expired: bool,
 }
 
 impl BatchRequest {
     fn read(self) -> Result<NewBatch, FieldError> {
-        let at = |field, given: Option<OffsetDateTime>| given.map(|given| instant(field, given)).transpose();
+        let at = |field, given: Option<Instant>| given.map(|given| instant(field, given.0)).transpose();
         at("manufactured_at", self.manufactured_at)?;
         Ok(NewBatch {
             product_id: self.product_id,
             size: BatchSize::parse("size", self.size)?,
             label: self.label.map(|label| Label::parse("label", label)).transpose()?,
-            manufactured_at: self.manufactured_at,
+            manufactured_at: self.manufactured_at.map(|at| at.0),
             expires_at: at("expires_at", self.expires_at)?,
+            allow_expired: self.allow_expired,
         })
     }
 }

@@ -5,6 +5,9 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use uuid::Uuid;
 
+use crate::domain::input::FieldError;
+use crate::handlers::refusal::of_field;
+
 /// Items of a page unless asked otherwise.
 const DEFAULT_LIMIT: u64 = 50;
 
@@ -14,9 +17,10 @@ const DEFAULT_LIMIT: u64 = 50;
 #[into_params(parameter_in = Query)]
 pub(crate) struct ListQuery {
     /// The `next_cursor` of the page before; the first page without.
+    #[param(example = "019c6652-5e00-7000-8000-0000000000aa")]
     cursor: Option<Uuid>,
     /// Items of the page, 50 unless given.
-    #[param(minimum = 1, maximum = 100)]
+    #[param(minimum = 1, maximum = 100, example = 50)]
     limit: Option<u64>,
 }
 
@@ -30,6 +34,7 @@ impl ListQuery {
 /// A limit within 1 to `most`.
 pub(crate) fn limit(given: Option<u64>, default: u64, most: u64) -> Result<usize, ApiError> {
     let number = given.unwrap_or(default);
-    let refused = || ApiError::invalid_request(format!("limit is {number}; it takes 1 to {most}"));
+    let refused =
+        || of_field(FieldError::malformed("limit", format!("is {number}"), format!("1 to {most}"), default));
     usize::try_from(number).ok().filter(|_| (1..=most).contains(&number)).ok_or_else(refused)
 }

@@ -8,6 +8,7 @@ pub(crate) mod batches;
 pub(crate) mod caller;
 pub(crate) mod export;
 pub(crate) mod guard;
+pub(crate) mod instant;
 mod list;
 pub(crate) mod ops;
 pub(crate) mod or_default;

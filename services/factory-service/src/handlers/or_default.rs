@@ -5,11 +5,12 @@ use axum::extract::{FromRequest, Request};
 use axum::http::header::CONTENT_TYPE;
 use http_edge::{ApiBytes, ApiError, ApiJson};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 /// A JSON body, or the default where there is none.
 pub(crate) struct OrDefault<T>(pub(crate) T);
 
-impl<T: for<'de> Deserialize<'de> + Default, S: Send + Sync> FromRequest<S> for OrDefault<T> {
+impl<T: for<'de> Deserialize<'de> + Default + ToSchema, S: Send + Sync> FromRequest<S> for OrDefault<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {

@@ -120,7 +120,7 @@ pub(crate) async fn change(
     let patch = request.read().map_err(of_field)?;
     if patch.is_empty() {
         return Err(ApiError::invalid_request(
-            "the patch is empty; it takes one or more of name, brand, gtin",
+            "the patch is empty; it takes one or more of name, brand, gtin, e.g. {\"name\": \"Rain jacket\"}",
         ));
     }
     let wanted = |product: &Product| conditions.allow_change_of(&ProductAnswer::from(product.clone()));

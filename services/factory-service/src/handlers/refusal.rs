@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use http_edge::ApiError;
+pub(crate) use service_kit::errors::from_field as of_field;
 
-use crate::domain::input::FieldError;
 use crate::domain::refusal::Refusal;
 use crate::handlers::admin::keyring_preview;
 use crate::handlers::version::other_version;
@@ -27,14 +27,5 @@ impl From<Refusal> for ApiError {
             Refusal::ClaimLost => Self::IdempotencyInFlight { retry_after: Duration::from_secs(1) },
             Refusal::Store(error) => error,
         }
-    }
-}
-
-/// 400 for what cannot be read, 422 for what can and is wrong.
-pub(crate) fn of_field(error: FieldError) -> ApiError {
-    let detail = error.to_string();
-    match error {
-        FieldError::Malformed { .. } => ApiError::invalid_request(detail),
-        FieldError::Unacceptable { .. } => ApiError::Unprocessable(detail.into()),
     }
 }

@@ -10,9 +10,11 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use crate::domain::identity::Caller;
+use crate::domain::input::FieldError;
 use crate::domain::verified::{Judged, Outcome, Verified};
 use crate::handlers::or_default::OrDefault;
 use crate::handlers::problems::{Body, Contended, Guarded};
+use crate::handlers::refusal::of_field;
 use crate::state::AppState;
 
 /// What to verify; everything unless given.
@@ -124,17 +126,17 @@ pub(crate) async fn verify(
 ) -> Result<Json<VerifyAnswer>, ApiError> {
     let (from, to) = (request.from.unwrap_or(0), request.to.unwrap_or(u64::MAX));
     if from > to {
-        return Err(ApiError::invalid_request(format!("from is {from}; it takes at most to, which is {to}")));
+        let (held, takes) = (format!("is {from}"), format!("at most to, which is {to}"));
+        return Err(of_field(FieldError::malformed("from", held, takes, 0)));
     }
     if request.checkpoints.len() > MOST_KEPT {
         let count = request.checkpoints.len();
-        return Err(ApiError::invalid_request(format!(
-            "checkpoints holds {count}; it takes at most {MOST_KEPT}"
-        )));
+        let (held, takes) = (format!("holds {count}"), format!("at most {MOST_KEPT} checkpoints"));
+        return Err(of_field(FieldError::malformed("checkpoints", held, takes, "[]")));
     }
     if !request.checkpoints.is_empty() && (from, to) != (0, u64::MAX) {
-        let why = "checkpoints goes with the whole chain; leave from and to out";
-        return Err(ApiError::invalid_request(why.to_owned()));
+        let (held, takes) = ("goes with the whole chain", "no from and no to beside it");
+        return Err(of_field(FieldError::malformed("checkpoints", held, takes, "[]")));
     }
     let verified = state.audit.verify(&caller, from..to, request.checkpoints).await?;
     let (outcome, signed_size) = (verified.outcome(), verified.signed_size());

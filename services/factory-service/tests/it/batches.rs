@@ -134,10 +134,19 @@ async fn withdrawals_at_the_same_time_leave_one_event_each() {
 }
 
 #[tokio::test]
-async fn an_expired_batch_says_so() {
+async fn a_batch_that_is_expired_from_the_start_must_be_meant_and_says_so() {
     let (_redis, factory) = start().await;
     let product = factory.product().await;
-    let wanted = json!({"product_id": product, "size": 1, "expires_at": "2020-01-01T00:00:00Z"});
+    let mut wanted = json!({"product_id": product, "size": 1, "expires_at": "2020-01-01T00:00:00Z"});
+    for allow in [None, Some(false)] {
+        if let Some(allow) = allow {
+            wanted["allow_expired"] = json!(allow);
+        }
+        let detail = factory.post("/v1/batches", &wanted).await.refused(422, "unprocessable");
+        assert!(detail.starts_with("expires_at is 2020-01-01T00:00:00.000Z, which is past"), "{detail}");
+        assert!(detail.contains("\"allow_expired\": true") && detail.contains("e.g. 20"), "{detail}");
+    }
+    wanted["allow_expired"] = json!(true);
     let batch = factory.post("/v1/batches", &wanted).await.expect(201);
     assert_eq!(batch["state"], "expired");
     assert_eq!(factory.tags(&batch, "").await.len(), 1);

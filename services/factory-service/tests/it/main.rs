@@ -14,6 +14,7 @@ mod cli;
 mod crashes;
 mod deployment;
 mod export;
+mod free_text;
 mod idempotency;
 mod isolation;
 mod key_dates;

@@ -1,8 +1,9 @@
 //! Input that cannot be read is refused in the words of the contract, and leaves no event.
 
 use reqwest::Method;
+use serde_json::{Value, json};
 
-use crate::support::{answer, start, text};
+use crate::support::{Factory, answer, start, text};
 
 const JSON: &str = "application/json";
 
@@ -96,4 +97,101 @@ async fn methods_that_a_path_does_not_take_are_refused_with_those_it_does() {
         refused.refused(405, "method-not-allowed");
     }
     factory.get("/v2/products").await.refused(404, "not-found");
+}
+
+const BAD: (u16, &str) = (400, "invalid-request");
+const WRONG: (u16, &str) = (422, "unprocessable");
+
+async fn check(factory: &Factory, path: &str, body: Value, refusal: (u16, &str), begins: &str, holds: &str) {
+    let detail = factory.post(path, &body).await.refused(refusal.0, refusal.1);
+    assert!(detail.starts_with(begins) && detail.contains(holds), "{body}: {detail}");
+}
+
+#[tokio::test]
+async fn a_wrong_value_of_a_batch_is_refused_with_what_it_held_what_it_takes_and_an_example() {
+    let (_redis, factory) = start().await;
+    let product = factory.product().await;
+    let years = "within the years 1900 to 9999, e.g. 2099-01-31T00:00:00Z";
+    let instant = "RFC 3339, e.g. 2099-01-31T00:00:00Z";
+    let unread = |field: &str| format!("the JSON body cannot be read: {field}: ");
+    let nowhere = "019c6652-5e00-7000-8000-0000000000aa";
+    for (field, value, refusal, begins, holds) in [
+        ("expires_at", json!("31.01.2027"), BAD, unread("expires_at"), instant),
+        ("expires_at", json!("2027-01-31"), BAD, unread("expires_at"), instant),
+        ("expires_at", json!(1), BAD, unread("expires_at"), instant),
+        ("manufactured_at", json!("2027-02-30T00:00:00Z"), BAD, unread("manufactured_at"), instant),
+        (
+            "expires_at",
+            json!("0027-01-31T00:00:00Z"),
+            BAD,
+            "expires_at is 0027-01-31T00:00:00.000Z; ".into(),
+            years,
+        ),
+        (
+            "manufactured_at",
+            json!("1899-12-31T23:59:59Z"),
+            BAD,
+            "manufactured_at is 1899-12-31".into(),
+            years,
+        ),
+        (
+            "manufactured_at",
+            json!("9999-12-31T23:59:59-01:00"),
+            BAD,
+            "manufactured_at is 9999-12-31".into(),
+            years,
+        ),
+        ("size", json!(0), BAD, "size is 0; it takes 1 to 16777216".into(), "e.g. 1000"),
+        ("size", json!("10"), BAD, unread("size"), "string \"10\", expected u64"),
+        ("product_id", json!("none"), BAD, unread("product_id"), "e.g. \"product_id\": \"019c6652-"),
+        ("product_id", json!(nowhere), WRONG, format!("product_id is {nowhere}, "), ", e.g. "),
+    ] {
+        let mut body = json!({"product_id": product, "size": 1});
+        body[field] = value;
+        check(&factory, "/v1/batches", body, refusal, &begins, holds).await;
+    }
+    factory.assert_chain_of(1).await;
+}
+
+#[tokio::test]
+async fn a_wrong_gtin_is_refused_with_what_it_held_what_it_takes_and_an_example() {
+    let (_redis, factory) = start().await;
+    for (gtin, refusal, says) in [
+        (
+            "00000000",
+            WRONG,
+            "gtin is \"00000000\"; it takes a GTIN that GS1 has given out, not all zeros, e.g. \"",
+        ),
+        ("000000000000", WRONG, "gtin is "),
+        ("0000000000000", WRONG, "gtin is "),
+        ("00000000000000", WRONG, "gtin is "),
+        ("4006381333932", WRONG, "gtin is \"4006381333932\", whose check digit is wrong; it takes "),
+        ("400638", BAD, "gtin is \"400638\"; it takes 8, 12, 13 or 14 digits, e.g. \""),
+    ] {
+        let body = json!({"name": "n", "brand": "b", "gtin": gtin});
+        check(&factory, "/v1/products", body, refusal, says, "e.g. \"4006381333931\"").await;
+    }
+    let says = "the JSON body is no object; it takes an object, e.g. {\"brand\":\"";
+    check(&factory, "/v1/products", json!([]), BAD, says, "\"name\":\"").await;
+    factory.assert_chain_of(0).await;
+}
+
+#[tokio::test]
+async fn a_wrong_path_or_query_is_refused_with_what_it_held_what_it_takes_and_an_example() {
+    let (_redis, factory) = start().await;
+    for (path, begins, holds) in [
+        ("/v1/products/none", "id in the path is \"none\"; it takes a UUID, e.g. 019c6652-", ""),
+        (
+            "/v1/products?limit=x",
+            "limit in the query is \"x\"; it takes a whole number from 1 to 100",
+            "e.g. limit=50",
+        ),
+        ("/v1/products?limit=0", "limit is 0; it takes 1 to 100, e.g. 50", ""),
+        ("/v1/products?cursor=x", "cursor in the query is \"x\"; it takes a UUID", "e.g. cursor=019c6652-"),
+        ("/v1/tags/none", "tag_id is \"none\"; it takes a hyphenated UUID", "e.g. 85e49ec3-"),
+    ] {
+        let slug = if path.starts_with("/v1/tags") { "invalid-tag-id" } else { "invalid-request" };
+        let detail = factory.get(path).await.refused(400, slug);
+        assert!(detail.starts_with(begins) && detail.contains(holds), "{path}: {detail}");
+    }
 }

@@ -4,12 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use audit_chain::{AppendError, Check, Details, Effect, NewEvent, Write};
+use audit_chain::{AppendError, Check, Effect, NewEvent, Write};
 use catalog::{Batch, Stored, UnprovenReport, add_unproven_report, keys, shortened_code};
 use http_edge::ApiError;
 use redis_pool::Error;
 use serde::Deserialize;
 use service_kit::durable::{AppendFailure, Durable, from_unix_millis};
+use service_kit::text::Lines;
 use service_kit::{KeyStanding, UntrustedKey};
 use tag_id::{Keyring, Opened, TagId};
 use utoipa::ToSchema;
@@ -19,8 +20,8 @@ use crate::domain::limits::Quotas;
 use crate::domain::minted::minted_in;
 use crate::domain::scan::Caller;
 
-/// The most characters of [`Report::details`].
-pub(crate) const MAX_DETAILS: usize = 1_000;
+/// The reporter's own words.
+pub(crate) type Details = Lines<1_000>;
 
 /// How many reports of one tag are taken in a day, UTC: whoever owns it knows by then, and its audit trail cannot be flooded.
 const REPORTS_PER_DAY: u32 = 20;
@@ -59,7 +60,7 @@ impl Reason {
 pub(crate) struct Report {
     pub(crate) tag: TagId,
     pub(crate) reason: Reason,
-    pub(crate) details: Option<String>,
+    pub(crate) details: Option<Details>,
 }
 
 /// A report of whatever stands where a tag id belongs.
@@ -69,7 +70,7 @@ pub(crate) struct CodeReport<'a> {
     /// The code as a tag id, where it is one.
     pub(crate) tag: Option<TagId>,
     pub(crate) reason: Reason,
-    pub(crate) details: Option<String>,
+    pub(crate) details: Option<Details>,
 }
 
 /// Where a report went.
@@ -218,7 +219,7 @@ impl Reporter {
             reported_at: from_unix_millis(now),
             code: shortened_code(report.code).into_owned(),
             reason: report.reason.as_str().to_owned(),
-            details: report.details,
+            details: report.details.map(Details::into_string),
             request_id: request_id.to_owned(),
         };
         let pool = self.durable.pool();
@@ -239,9 +240,9 @@ impl Reporter {
         batch: Stored<Batch>,
         request_id: &str,
     ) -> Result<(), ReportRefusal> {
-        let mut details = Details::default().with("reason", report.reason.as_str());
+        let mut details = audit_chain::Details::default().with("reason", report.reason.as_str());
         if let Some(text) = report.details {
-            details.insert("details", text);
+            details.insert("details", text.into_string());
         }
         let event = NewEvent {
             tenant: batch.value.tenant,

@@ -6,11 +6,12 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use http_edge::{ApiError, ApiJson};
 use serde::{Deserialize, Serialize};
+use service_kit::errors::from_field;
 use service_kit::parse_tag;
 use utoipa::ToSchema;
 
 use crate::domain::limits::Quotas;
-use crate::domain::report::{MAX_DETAILS, Reason, Report};
+use crate::domain::report::{Details, Reason, Report};
 use crate::handlers::caller::Client;
 use crate::handlers::problems::{Appends, Body, Refused};
 use crate::handlers::refusal::{of_report, with_quotas};
@@ -64,14 +65,9 @@ pub(crate) async fn report(
 }
 
 /// The reporter's own words, where there are any.
-pub(crate) fn read_details(details: Option<String>) -> Result<Option<String>, ApiError> {
-    let length = details.as_deref().map_or(0, |text| text.chars().count());
-    if length > MAX_DETAILS {
-        return Err(ApiError::invalid_request(format!(
-            "details: it has {length} characters, it takes up to {MAX_DETAILS}"
-        )));
-    }
-    Ok(details.filter(|text| !text.trim().is_empty()))
+pub(crate) fn read_details(details: Option<String>) -> Result<Option<Details>, ApiError> {
+    let Some(text) = details else { return Ok(None) };
+    Details::parse("details", &text).map_err(from_field)
 }
 
 async fn take(

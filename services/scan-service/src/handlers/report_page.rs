@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use http_edge::{ApiError, ApiForm, ApiPath, RequestId};
 use serde::Deserialize;
 use service_kit::parse_tag;
+use service_kit::text::without_direction;
 use utoipa::ToSchema;
 
 use crate::domain::limits::Quotas;
@@ -70,8 +71,8 @@ async fn take(
         Err(error) if code.is_empty() => return Err(error),
         Err(_) => None,
     };
-    // A browser ends the lines of a text path_policy with CR LF and counts each as one character.
-    let details = read_details(form.details.map(|text| text.replace("\r\n", "\n")))?;
+    // Who writes on a phone does not see the controls of direction that it puts into the text, and could not take them away.
+    let details = read_details(form.details.map(|text| without_direction(&text)))?;
     let report = CodeReport { code, tag, reason: form.reason, details };
     let taken = state.reporter.take_any(report, client.caller(), client.request_id.as_str(), quotas).await;
     let taken = taken.map_err(|refusal| of_report(refusal, &state.durable, &client.request_id))?;

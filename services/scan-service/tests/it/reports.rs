@@ -189,3 +189,43 @@ async fn a_tag_is_reported_twenty_times_a_day_and_no_more() {
         assert!((86_400..=172_800).contains(&ttl), "{ttl}");
     }
 }
+
+#[tokio::test]
+async fn details_are_one_text_of_several_lines_and_never_steer_the_text_around_them() {
+    let shop = Shop::open().await;
+    let app = open(&shop, &[]).await;
+    let sent =
+        |details: &str| json!({"tag_id": shop.tag(0).to_string(), "reason": "other", "details": details});
+    for (unfit, code) in [
+        ("a\u{202e}b", "U+202E"),
+        ("a\u{2066}b", "U+2066"),
+        ("a\u{2028}b", "U+2028"),
+        ("a\u{1b}[2Jb", "U+001B"),
+        ("a\rb", "U+000D"),
+    ] {
+        let answer = app.post_json("/v1/report", &sent(unfit)).await;
+        let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+        assert_eq!(
+            (answer.status, answer.json()["error"].as_str()),
+            (400, Some("invalid_request")),
+            "{detail}"
+        );
+        assert!(
+            detail.starts_with("details is \"a") && detail.contains(code) && !detail.contains(unfit),
+            "{detail}"
+        );
+        assert!(
+            detail.contains("; it takes up to 1000 characters") && detail.contains(", e.g. \""),
+            "{detail}"
+        );
+    }
+    let nothing = app.post_json("/v1/report", &sent(" \u{200b}\n\u{2800}")).await;
+    let lines = app.post_json("/v1/report", &sent("one\r\ntwo\tthree")).await;
+    // Nobody sees, or can take away, the controls that a phone puts into what it copies.
+    let form = [("reason", "other"), ("details", "\u{202a}+49 30 1\u{202c}\r\nציטוט\u{200f}")];
+    let by_page = send(app.request(Method::POST, &format!("/t/{}/report", shop.tag(0))).form(&form)).await;
+    assert_eq!([nothing.status, lines.status, by_page.status], [202; 3]);
+    let kept: Vec<Value> =
+        events(&shop).await.iter().map(|event| event["details"]["details"].clone()).collect();
+    assert_eq!(kept, [Value::Null, json!("one\ntwo\tthree"), json!("+49 30 1\nציטוט")]);
+}

@@ -11,9 +11,11 @@ use utoipa::ToSchema;
 
 use crate::domain::api_keys::KeyView;
 use crate::domain::identity::Caller;
+use crate::domain::input::FieldError;
 use crate::handlers::admin::api_key_answer::{KeyAnswer, made};
 use crate::handlers::or_default::OrDefault;
 use crate::handlers::problems::{Appends, Body, Contended, Guarded, Judged, Named, Read};
+use crate::handlers::refusal::of_field;
 use crate::handlers::reply::{self, Reply};
 use crate::handlers::withdrawal::WithdrawRequest;
 use crate::state::AppState;
@@ -67,8 +69,8 @@ pub(crate) async fn rotate(
     let id = in_path(&id)?;
     let seconds = request.overlap_s.unwrap_or(OVERLAP_S.0);
     if seconds > OVERLAP_S.1 {
-        let why = format!("overlap_s is {seconds}; it takes 0 to {}", OVERLAP_S.1);
-        return Err(ApiError::invalid_request(why));
+        let (held, takes) = (format!("is {seconds}"), format!("0 to {}", OVERLAP_S.1));
+        return Err(of_field(FieldError::malformed("overlap_s", held, takes, OVERLAP_S.0)));
     }
     Ok(Reply(state.api_keys.rotate(&caller, &id, Duration::from_secs(seconds), made).await?))
 }

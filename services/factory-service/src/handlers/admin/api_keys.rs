@@ -3,17 +3,17 @@
 use access::{KeyId, Scope, Scopes};
 use axum::Json;
 use axum::extract::State;
-use http_edge::{ApiError, ApiJson, ApiQuery};
+use http_edge::{ApiError, ApiJson, ApiQuery, quoted};
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
-use time::serde::rfc3339;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::domain::api_keys::NewKey;
 use crate::domain::identity::Caller;
 use crate::domain::input::{FieldError, Label, instant};
+use crate::domain::refusal::no_such_cursor;
 use crate::handlers::admin::api_key_answer::{KeyAnswer, made};
 use crate::handlers::admin::tenants::tenant_id;
+use crate::handlers::instant::Instant;
 use crate::handlers::list::limit;
 use crate::handlers::problems::{Appends, Body, Contended, Guarded, Judged, Named, Read};
 use crate::handlers::refusal::of_field;
@@ -37,8 +37,7 @@ pub(crate) struct KeyRequest {
     #[schema(example = "ERP, plant 2", min_length = 1, max_length = 200)]
     label: Option<String>,
     /// When it ends; never unless given.
-    #[serde(default, with = "rfc3339::option")]
-    expires_at: Option<OffsetDateTime>,
+    expires_at: Option<Instant>,
 }
 
 /// A page of keys, in the order in which they were made.
@@ -66,16 +65,12 @@ pub(crate) struct KeysQuery {
 }
 
 fn scopes(names: &[String]) -> Result<Scopes, FieldError> {
-    let malformed = |why: String| FieldError::Malformed { field: "scopes", why };
-    let all = Scope::ALL.map(Scope::as_str).join(", ");
-    let unknown = |name: &String| malformed(format!("holds {name:?}; it takes {all}"));
+    let takes = || format!("one or more of {}", Scope::ALL.map(Scope::as_str).join(", "));
+    let malformed = |held: String| FieldError::malformed("scopes", held, takes(), r#"["factory:read"]"#);
+    let unknown = |name: &String| malformed(format!("holds {}", quoted(name)));
     let read = |name: &String| name.parse::<Scope>().map_err(|_| unknown(name));
     let scopes: Scopes = names.iter().map(read).collect::<Result<_, _>>()?;
-    if scopes.is_empty() {
-        Err(malformed("is empty; it takes at least one scope".to_owned()))
-    } else {
-        Ok(scopes)
-    }
+    if scopes.is_empty() { Err(malformed("is empty".to_owned())) } else { Ok(scopes) }
 }
 
 /// Makes a key and shows it, once.
@@ -92,7 +87,8 @@ pub(crate) async fn create(
     ApiJson(request): ApiJson<KeyRequest>,
 ) -> Result<Reply, ApiError> {
     let label = request.label.map(|label| Label::parse("label", label)).transpose().map_err(of_field)?;
-    let expires_at = request.expires_at.map(|at| instant("expires_at", at)).transpose().map_err(of_field)?;
+    let expires_at =
+        request.expires_at.map(|at| instant("expires_at", at.0)).transpose().map_err(of_field)?;
     let new = NewKey {
         tenant: tenant_id("tenant", &request.tenant)?,
         scopes: scopes(&request.scopes).map_err(of_field)?,
@@ -115,7 +111,7 @@ pub(crate) async fn list(
     let limit = limit(query.limit, ITEMS.0, ITEMS.1)?;
     let tenant = tenant_id("tenant", &query.tenant)?;
     let after = query.cursor.map(|cursor| cursor.parse::<KeyId>()).transpose();
-    let after = after.map_err(|_| ApiError::invalid_request("cursor is no next_cursor of a page before"))?;
+    let after = after.map_err(|_| of_field(no_such_cursor("names no key")))?;
     let page = state.api_keys.list(&caller, &tenant, after, limit).await?;
     let items = page.items.into_iter().map(|view| KeyAnswer::of(view, None)).collect();
     Ok(Json(KeysAnswer { items, next_cursor: page.next.map(|id| id.to_string()) }))

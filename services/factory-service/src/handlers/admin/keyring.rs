@@ -6,13 +6,13 @@ use http_edge::{ApiError, ApiJson, ApiPath};
 use keyring::{Family, KeyNumber, KeyRef, Move};
 use serde::Deserialize;
 use time::OffsetDateTime;
-use time::serde::rfc3339;
 use utoipa::ToSchema;
 
 use crate::domain::identity::Caller;
-use crate::domain::input::{Label, instant};
+use crate::domain::input::{FieldError, Label, instant};
 use crate::domain::keyring::KeyringView;
 use crate::handlers::admin::keyring_answer::{self, KeyringAnswer, KeyringKeyAnswer};
+use crate::handlers::instant::Instant;
 use crate::handlers::problems::{Appends, Body, Confirmed, Contended, Guarded, Judged, Named, Read};
 use crate::handlers::refusal::of_field;
 use crate::handlers::reply::{self, Reply};
@@ -35,8 +35,8 @@ pub(crate) struct RevokeRequest {
     #[schema(example = "laptop stolen", min_length = 1, max_length = 200)]
     reason: String,
     /// Not in the future. `…/correct-date` corrects it.
-    #[serde(with = "rfc3339")]
-    compromised_since: OffsetDateTime,
+    #[schema(example = "2026-11-01T00:00:00Z")]
+    compromised_since: Instant,
     /// Of a tag epoch: the number of batches that are invalid afterwards, as `preview.invalid.batches` of the refusal says it.
     #[schema(example = 0)]
     confirm_batches: Option<u64>,
@@ -45,10 +45,15 @@ pub(crate) struct RevokeRequest {
 impl RevokeRequest {
     fn read(self, family: Family) -> Result<(String, OffsetDateTime, Option<u64>), ApiError> {
         let reason = Label::parse("reason", self.reason).map_err(of_field)?.into_string();
-        let since = instant("compromised_since", self.compromised_since).map_err(of_field)?;
+        let since = instant("compromised_since", self.compromised_since.0).map_err(of_field)?;
         if let (Family::Audit, Some(given)) = (family, self.confirm_batches) {
-            let why = format!("confirm_batches is {given}; a signing key has no batches, leave it out");
-            return Err(ApiError::invalid_request(why));
+            let takes = "no number, since a signing key has no batches; leave it out";
+            return Err(of_field(FieldError::malformed(
+                "confirm_batches",
+                format!("is {given}"),
+                takes,
+                "null",
+            )));
         }
         Ok((reason, since, self.confirm_batches))
     }
@@ -103,9 +108,9 @@ pub(crate) async fn add(
     ApiPath(family): ApiPath<String>,
     ApiJson(request): ApiJson<AddRequest>,
 ) -> Result<Reply, ApiError> {
-    let number = KeyNumber::new(request.number).ok_or_else(|| {
-        ApiError::invalid_request(format!("number is {}; it takes 1 to 4095", request.number))
-    })?;
+    let held = format!("is {}", request.number);
+    let number = KeyNumber::new(request.number)
+        .ok_or_else(|| of_field(FieldError::malformed("number", held, "1 to 4095", 2)))?;
     let family: Family = family
         .parse()
         .map_err(|_| ApiError::NotFound("there is no such family; it takes tag or audit".into()))?;

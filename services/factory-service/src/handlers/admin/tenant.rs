@@ -147,7 +147,7 @@ pub(crate) async fn change(
     let (id, patch) = (in_path(&id)?, request.read().map_err(of_field)?);
     if patch.is_empty() {
         return Err(ApiError::invalid_request(
-            "the patch is empty; it takes one or more of name, brands, gtin_prefixes, max_batches",
+            "the patch is empty; it takes one or more of name, brands, gtin_prefixes, max_batches, e.g. {\"name\": \"Acme Ltd\"}",
         ));
     }
     let wanted = |tenant: &Tenant| conditions.allow_change_of(&TenantAnswer::from(tenant.clone()));

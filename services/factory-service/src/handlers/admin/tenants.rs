@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::domain::identity::Caller;
-use crate::domain::input::{FieldError, Label};
+use crate::domain::input::{FieldError, Label, is};
 use crate::handlers::admin::tenant::TenantAnswer;
 use crate::handlers::list::limit;
 use crate::handlers::problems::{Appends, Body, Contended, Guarded, Read};
@@ -55,12 +55,8 @@ pub(crate) struct TenantsQuery {
 
 /// Reads a tenant's id.
 pub(crate) fn tenant_id(field: &'static str, text: &str) -> Result<TenantId, ApiError> {
-    text.parse().map_err(|_| {
-        of_field(FieldError::Malformed {
-            field,
-            why: "takes 1 to 32 of a-z, 0-9 and -, with no - at either end".to_owned(),
-        })
-    })
+    let takes = "1 to 32 of a-z, 0-9 and -, with no - at either end";
+    text.parse().map_err(|_| of_field(FieldError::malformed(field, is(text), takes, "acme")))
 }
 
 /// Makes a tenant.

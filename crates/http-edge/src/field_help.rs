@@ -1,0 +1,171 @@
+//! What the error for a field says: its name, what it held, what it takes, and an example. The last two come from the OpenAPI
+//! schema of the request, so they are what the document says.
+
+use crate::error::ApiError;
+use axum::extract::path::ErrorKind;
+use serde_json::Value;
+use std::error::Error;
+
+/// An id for errors.
+const A_UUID: &str = "019c6652-5e00-7000-8000-0000000000aa";
+
+/// Longest part of an error that quotes the request, bytes.
+const QUOTED: usize = 100;
+
+/// The error for a body (`what`) that serde could not read into something of this schema.
+pub(crate) fn unreadable_body(what: &str, schema: &Value, rejection: &dyn Error) -> ApiError {
+    let reason = reason_of(rejection);
+    let example = field_of(&reason)
+        .and_then(|field| Some((field, example_of(schema.get("properties")?.get(field)?)?)))
+        .map(|(field, example)| format!("; e.g. \"{field}\": {example}"));
+    ApiError::invalid_request(format!(
+        "{what} cannot be read: {}{}",
+        shortened(&reason),
+        example.unwrap_or_default()
+    ))
+}
+
+/// The error for a body that is JSON and no object.
+pub(crate) fn no_object(schema: &Value) -> ApiError {
+    let example = match example_of(schema).or_else(|| composed(schema)) {
+        Some(example) => format!(", e.g. {}", bounded(&example.to_string(), QUOTED)),
+        None => String::new(),
+    };
+    ApiError::invalid_request(format!("the JSON body is no object; it takes an object{example}"))
+}
+
+/// An object of the examples of the properties that are required.
+fn composed(schema: &Value) -> Option<Value> {
+    let required = schema["required"].as_array()?.iter().filter_map(Value::as_str);
+    let members = required.map(|name| Some((name.to_owned(), example_of(&schema["properties"][name])?)));
+    members.collect::<Option<serde_json::Map<_, _>>>().map(Value::Object)
+}
+
+/// The error for a parameter of the path.
+pub(crate) fn unreadable_path(kind: &ErrorKind) -> ApiError {
+    ApiError::invalid_request(match kind {
+        ErrorKind::DeserializeError { key, value, message } if message.starts_with("UUID") => {
+            format!("{key} in the path is {}; it takes a UUID, e.g. {A_UUID}", quoted(value))
+        }
+        kind => format!("the path cannot be read: {}", shortened(&kind.to_string())),
+    })
+}
+
+/// The error for a query that serde could not read into these parameters. `held` is what a field of it holds.
+pub(crate) fn unreadable_query(
+    parameters: &[Value],
+    held: impl Fn(&str) -> Option<String>,
+    rejection: &dyn Error,
+) -> ApiError {
+    let reason = reason_of(rejection);
+    let declared = field_of(&reason).and_then(|field| parameters.iter().find(|one| one["name"] == field));
+    let Some((field, declared)) = declared.and_then(|one| Some((one["name"].as_str()?, one))) else {
+        return ApiError::invalid_request(format!("the query cannot be read: {}", shortened(&reason)));
+    };
+    let example = example_of(declared).or_else(|| example_of(&declared["schema"]));
+    let example = example.map(|example| format!(", e.g. {field}={}", plain(&example))).unwrap_or_default();
+    let held = match held(field) {
+        Some(held) => format!("is {}", quoted(&held)),
+        None => "is missing".to_owned(),
+    };
+    let takes = taken_by(&declared["schema"]);
+    ApiError::invalid_request(format!("{field} in the query {held}; it takes {takes}{example}"))
+}
+
+/// A text from the request, cut and with what does not print escaped.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    let cut = &text[..text.floor_char_boundary(QUOTED / 2)];
+    let more = if cut.len() < text.len() { "…" } else { "" };
+    format!("\"{}{more}\"", cut.escape_debug())
+}
+
+fn reason_of(rejection: &dyn Error) -> String {
+    rejection.source().map_or_else(|| rejection.to_string(), ToString::to_string)
+}
+
+/// The member that serde's error is about.
+fn field_of(reason: &str) -> Option<&str> {
+    for named in ["missing field `", "duplicate field `"] {
+        if let Some((_, rest)) = reason.split_once(named) {
+            return rest.split('`').next();
+        }
+    }
+    let path = reason.split_once(": ")?.0;
+    let field = path.split(['.', '[']).next()?;
+    let is_name = !field.is_empty() && field.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    is_name.then_some(field)
+}
+
+/// The reason with what it quotes of the request cut, so that what comes after it is still said.
+fn shortened(reason: &str) -> String {
+    let at = reason.rfind(", expected ").unwrap_or(reason.len());
+    let (quote, rest) = reason.split_at(at);
+    format!("{}{}", bounded(quote, QUOTED), bounded(rest, 2 * QUOTED))
+}
+
+fn bounded(text: &str, most: usize) -> String {
+    match text.len() <= most {
+        true => text.to_owned(),
+        false => format!("{}…", &text[..text.floor_char_boundary(most)]),
+    }
+}
+
+fn example_of(documented: &Value) -> Option<Value> {
+    let example = documented.get("example").or_else(|| documented.get("examples")?.get(0))?;
+    Some(example.clone())
+}
+
+fn plain(example: &Value) -> String {
+    example.as_str().map_or_else(|| example.to_string(), ToOwned::to_owned)
+}
+
+fn taken_by(schema: &Value) -> String {
+    if let Some(names) = schema["enum"].as_array() {
+        return names.iter().map(plain).collect::<Vec<_>>().join(" or ");
+    }
+    let is = |kind: &str| {
+        schema["type"] == kind
+            || schema["type"].as_array().is_some_and(|all| all.iter().any(|one| one == kind))
+    };
+    if is("integer") {
+        return match (schema["minimum"].as_f64(), schema["maximum"].as_f64()) {
+            (Some(least), Some(most)) => format!("a whole number from {least} to {most}"),
+            (Some(least), None) => format!("a whole number of {least} or more"),
+            _ => "a whole number of 0 or more".to_owned(),
+        };
+    }
+    if schema["format"] == "uuid" { "a UUID".to_owned() } else { "text".to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_field_of_serdes_errors_is_found() {
+        for (reason, field) in [
+            ("missing field `brand` at line 1 column 12", Some("brand")),
+            ("name: invalid type: integer `1`, expected a string at line 1 column 9", Some("name")),
+            ("scopes[1]: invalid type: null, expected a string", Some("scopes")),
+            ("duplicate field `name` at line 1 column 3", Some("name")),
+            ("EOF while parsing an object at line 1 column 1", None),
+            ("a b: c", None),
+        ] {
+            assert_eq!(field_of(reason), field, "{reason}");
+        }
+    }
+
+    #[test]
+    fn what_is_quoted_is_cut_and_what_is_taken_stays() {
+        let long = format!("size: invalid type: string \"{}\", expected u64", "é".repeat(5_000));
+        let short = shortened(&long);
+        assert!(
+            short.starts_with("size: invalid type: string \"é") && short.ends_with("…, expected u64"),
+            "{short}"
+        );
+        assert!(short.len() < 150, "{short}");
+        assert_eq!(quoted("a\u{202e}\"b"), "\"a\\u{202e}\\\"b\"");
+        assert!(quoted(&"é".repeat(1_000)).len() < 70);
+    }
+}
