@@ -1,4 +1,4 @@
-// The pages in headless Chromium: opened, photographed, and held to what docs/TESTING.md says of them.
+// The pages in headless Chromium: opened, photographed, and held to what docs/testing.md says of them.
 // Usage: node check.mjs PLAN.json, where the plan is written by page_test.sh.
 
 import { readFileSync } from 'node:fs';

@@ -41,7 +41,7 @@ pub struct AppenderConfig {
 }
 
 impl AppenderConfig {
-    /// 256 entries or 1 MiB per call, a queue of 4,096, and 2 s (the public contract, docs/CONTRACT.md §8).
+    /// 256 entries or 1 MiB per call, a queue of 4,096, and 2 s (the public contract, docs/contract.md §8).
     #[must_use]
     pub fn new(origin: impl Into<String>, guard: Vec<Check>) -> Self {
         const ENTRIES: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use time::{Date, Month, OffsetDateTime, Time};
 use uuid::Uuid;
 
-/// The most bytes an event's canonical form may have (the public contract, docs/CONTRACT.md §8).
+/// The most bytes an event's canonical form may have (the public contract, docs/contract.md §8).
 pub const MAX_EVENT_BYTES: usize = 16 * 1024;
 
 /// 2^53 − 1: the largest integer that every JSON reader keeps exact (RFC 8785 §3.2.2.3, RFC 7493 §2.2).

@@ -7,7 +7,7 @@
 //! prev of seq 0 = SHA-256("voketag-audit/v1\n" ‖ origin)
 //! ```
 //!
-//! (The public contract, docs/CONTRACT.md §8.) Nothing here can fail.
+//! (The public contract, docs/contract.md §8.) Nothing here can fail.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -32,7 +32,7 @@ pub(crate) struct IdMemory {
 }
 
 impl IdMemory {
-    /// A million events or 24 hours (the public contract, docs/CONTRACT.md §8).
+    /// A million events or 24 hours (the public contract, docs/contract.md §8).
     pub(crate) const PUBLIC: Self = Self { events: 1_000_000, time: Duration::from_secs(86_400) };
 }
 

@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// Pauses after the second, third and any further lost race (the public contract, docs/CONTRACT.md §8).
+/// Pauses after the second, third and any further lost race (the public contract, docs/contract.md §8).
 const BACKOFF: [Duration; 3] =
     [Duration::from_millis(10), Duration::from_millis(20), Duration::from_millis(40)];
 

@@ -22,7 +22,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// The numbers of the public contract (docs/CONTRACT.md §7): 5 failures, 3 successes, 10 s ± 20 %. The contract
+    /// The numbers of the public contract (docs/contract.md §7): 5 failures, 3 successes, 10 s ± 20 %. The contract
     /// sets `probe_timeout` to twice the command timeout, which only the caller knows.
     #[must_use]
     pub const fn new(probe_timeout: Duration) -> Self {

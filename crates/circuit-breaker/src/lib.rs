@@ -1,6 +1,6 @@
 //! A circuit breaker: when a dependency fails time after time, stop asking it for a while, then let it prove
 //! itself with one call at a time, so that neither the callers wait in vain nor the recovering dependency is
-//! stampeded. The numbers are those of the public contract, docs/CONTRACT.md §7.
+//! stampeded. The numbers are those of the public contract, docs/contract.md §7.
 //!
 //! ```text
 //!             5 failures in a row                  10 s ± 20 % over

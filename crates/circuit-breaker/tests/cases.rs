@@ -1,4 +1,4 @@
-//! One test per sentence of the public contract's §7 (docs/CONTRACT.md), on one thread, by hand-turned time.
+//! One test per sentence of the public contract's §7 (docs/contract.md), on one thread, by hand-turned time.
 
 use std::collections::HashSet;
 use std::time::Duration;

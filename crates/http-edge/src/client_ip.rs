@@ -1,6 +1,6 @@
 //! Which address a request comes from, when proxies of our own stand in front.
 //!
-//! The rule is the public contract's, docs/CONTRACT.md §6: nobody's `X-Forwarded-For` is believed but that of a
+//! The rule is the public contract's, docs/contract.md §6: nobody's `X-Forwarded-For` is believed but that of a
 //! trusted peer, and of it only the part the trusted proxies wrote, read from the right. What a client puts into
 //! the header lies left of the first address that is not trusted, where nobody looks.
 

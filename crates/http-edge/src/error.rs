@@ -1,4 +1,4 @@
-//! The one error a handler may answer with: a variant for each slug of the public contract, docs/CONTRACT.md §5.
+//! The one error a handler may answer with: a variant for each slug of the public contract, docs/contract.md §5.
 //!
 //! The match over it is exhaustive and there is no `From<E: Error>`, so that each failure of a domain crate is
 //! given its status by hand, once. The response carries a [`Problem`] in its extensions and no body: the edge

@@ -1,4 +1,4 @@
-//! Extractors that refuse in the words of the public contract, docs/CONTRACT.md §5.
+//! Extractors that refuse in the words of the public contract, docs/contract.md §5.
 //!
 //! They parse with axum and serde and differ in what they say and in what they let through: a field that cannot be
 //! read is a 400 that names it, never a 422; a field given twice is refused, as is text that is not UTF-8, which

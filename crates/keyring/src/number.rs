@@ -12,7 +12,7 @@ use tag_id::Epoch;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Family {
-    /// Epochs of tag secrets (docs/CONTRACT.md §2).
+    /// Epochs of tag secrets (docs/contract.md §2).
     Tag,
     /// Ed25519 keys that sign the audit chain's checkpoints.
     Audit,

@@ -24,7 +24,7 @@ pub struct Config {
     pub open_for: Duration,
 }
 
-/// How long a breaker stays open, by the public contract (docs/CONTRACT.md §7).
+/// How long a breaker stays open, by the public contract (docs/contract.md §7).
 pub const OPEN_FOR: Duration = Duration::from_secs(10);
 
 /// A pool's condition at one moment.

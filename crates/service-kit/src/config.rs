@@ -1,4 +1,4 @@
-//! The sections of settings that both services have: see docs/CONTRACT.md §9. Only a service's own `config` calls these.
+//! The sections of settings that both services have: see docs/contract.md §9. Only a service's own `config` calls these.
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;

@@ -1,4 +1,4 @@
-//! Tag ids that prove themselves (the public contract, docs/CONTRACT.md §2).
+//! Tag ids that prove themselves (the public contract, docs/contract.md §2).
 //!
 //! A tag id is a UUIDv8 made of a key epoch, a hidden serial (batch number and index) and a MAC over both. Who
 //! holds the epoch's master secret can mint ids and open them again; a forged id is refused by arithmetic

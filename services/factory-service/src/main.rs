@@ -13,7 +13,7 @@ use service_kit::config::Serve;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Mints VokeTag tags and keeps their audit trail. Settings come from the environment: docs/CONTRACT.md, section 9.
+/// Mints VokeTag tags and keeps their audit trail. Settings come from the environment: docs/contract.md, section 9.
 #[derive(Debug, Parser)]
 #[command(name = "factory-service", version, about)]
 struct Cli {

@@ -1,4 +1,4 @@
-//! The settings of scan-service, read once from the environment: see docs/CONTRACT.md §9.
+//! The settings of scan-service, read once from the environment: see docs/contract.md §9.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;

@@ -12,7 +12,7 @@ use service_kit::config::Serve;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Answers scans of VokeTag tags. Settings come from the environment: docs/CONTRACT.md, section 9.
+/// Answers scans of VokeTag tags. Settings come from the environment: docs/contract.md, section 9.
 #[derive(Debug, Parser)]
 #[command(name = "scan-service", version, about)]
 struct Cli {

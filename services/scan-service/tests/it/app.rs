@@ -183,7 +183,7 @@ impl Answer {
         self.json()
     }
 
-    /// Every promise of docs/CONTRACT.md §5 about one refusal.
+    /// Every promise of docs/contract.md §5 about one refusal.
     #[track_caller]
     pub(crate) fn assert_problem(&self, status: u16, slug: &str) {
         assert_eq!(self.status, status, "{slug}: {}", self.text);

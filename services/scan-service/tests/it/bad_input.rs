@@ -1,4 +1,4 @@
-//! What cannot be read is refused with the status and slug of docs/CONTRACT.md §5, whichever way it came.
+//! What cannot be read is refused with the status and slug of docs/contract.md §5, whichever way it came.
 
 use reqwest::Method;
 use serde_json::json;

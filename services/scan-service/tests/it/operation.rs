@@ -10,7 +10,7 @@ use crate::app::{App, open, open_at, send, spawn};
 use crate::partners::Partner;
 use crate::shop::{SECRET, SIZE, Shop};
 
-/// The names of docs/CONTRACT.md §10.
+/// The names of docs/contract.md §10.
 const NAMES: [&str; 19] = [
     "http_connections",
     "http_connections_limit",

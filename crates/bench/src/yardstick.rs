@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 
 use crate::error::Failure;
 
-/// As the services' defaults (docs/CONTRACT.md §9).
+/// As the services' defaults (docs/contract.md §9).
 const SLOTS: NonZeroUsize = NonZeroUsize::new(100).expect("not zero");
 const CONNECTIONS: NonZeroUsize = NonZeroUsize::new(2).expect("not zero");
 const PATIENCE: Duration = Duration::from_millis(100);
