@@ -5,7 +5,9 @@
 //! and times, and the script looks at the type of each key first. Lua does not roll back, so nothing may fail after the
 //! first write.
 
-use crate::conflict::Kind;
+pub(crate) mod conflict;
+
+use crate::effect::conflict::Kind;
 use std::collections::HashMap;
 use std::time::Duration;
 

@@ -2,8 +2,8 @@
 //!
 //! One failure may answer hundreds of callers whose events were in the same call, so errors can be cloned.
 
+use crate::chain::head::{EndFault, StateLoss};
 use crate::effect::EffectError;
-use crate::head::{EndFault, StateLoss};
 use std::time::Duration;
 
 /// Why an append was not acknowledged. Nothing was written, except where `maybe_written` says that this is not known;

@@ -4,7 +4,9 @@
 //! most [`MAX_EVENT_BYTES`]. It fails to be built with an [`EventError`], and to be read back with a [`NotCanonical`].
 //! Time, id and nonce come in as arguments, so that the same call can be made again with the same bytes.
 
-use crate::canonical::{self, NotCanonical, RawDetail, scan, unescape, utf16_order, write_string};
+pub(crate) mod canonical;
+
+use self::canonical::{NotCanonical, RawDetail, scan, unescape, utf16_order, write_string};
 use std::io::Write as _;
 use std::net::IpAddr;
 use time::{Date, Month, OffsetDateTime, Time};

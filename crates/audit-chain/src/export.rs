@@ -14,11 +14,11 @@
 //! Three kinds of "no": what the file holds is not right (in the report, with the first seq), the file was cut (in the report too:
 //! what it holds is right as far as it goes), and the file could not be read ([`ExportError`]), of which nothing is said.
 
-use crate::checkpoint_text::read_checkpoint;
+use crate::chain::hash::Hash;
+use crate::chain::head::Head;
+use crate::checkpoint::read_checkpoint;
 use crate::error::ReadError;
-use crate::hash::Hash;
-use crate::head::Head;
-use crate::log::{AuditLog, EntryView};
+use crate::read::log::{AuditLog, EntryView};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::num::NonZeroUsize;

@@ -5,46 +5,35 @@
 //!   An event and the chain's head move together or not at all, and so does the state change the event reports.
 //! - [`AuditLog`]: the head, pages of entries, and verifying any range.
 //! - [`Verifier`]: the same check without Redis.
-//! - [`checkpoints`], [`merkle`], [`note`]: what signed checkpoints of the chain commit to; whoever holds keys signs them.
+//! - [`checkpoint`]: what signed checkpoints of the chain commit to; whoever holds keys signs them.
 //! - [`export`]: the chain as a file that can be verified anywhere.
 //!
 //! Many processes may append to one chain. There is no queue behind an answer: an append that was acknowledged is in the
 //! chain, one that was not was refused with an [`AppendError`]. A Redis that lost its state is refused, never continued.
 //! What survives a crash of Redis is what its `appendfsync` promises.
 
-mod appender;
-mod canonical;
-mod checkpoint_text;
-pub mod checkpoints;
-mod conflict;
+mod append;
+mod chain;
+pub mod checkpoint;
 mod effect;
 mod error;
 mod event;
 pub mod export;
-mod hash;
-mod head;
 pub mod keys;
-mod log;
-pub mod merkle;
-mod metrics;
-pub mod note;
-mod script;
-mod tail;
-mod verify;
-mod waiting;
-mod worker;
+mod read;
+mod repair;
 
-pub use appender::{Appended, Appender, AppenderConfig};
-pub use canonical::NotCanonical;
-pub use checkpoint_text::{Unreadable, read_checkpoint};
+pub use append::appender::{Appended, Appender, AppenderConfig};
+pub use append::metrics::AuditMetrics;
+pub use chain::hash::{ENTRY_BYTES, Hash, entry_bytes, entry_hash, genesis_prev, payload_hash};
+pub use chain::head::{ChainEnd, EndFault, HEAD_LUA, Head, StateLoss};
+pub use checkpoint::{Unreadable, read_checkpoint};
 pub use effect::{Check, Effect, EffectError, MAX_EFFECT_BYTES, MAX_EFFECT_STEPS, Write};
 pub use error::{AppendError, Fault, ReadError};
+pub use event::canonical::NotCanonical;
 pub use event::{
     DetailValue, Details, Event, EventError, MAX_EVENT_BYTES, MAX_SAFE_INTEGER, NewEvent, SafeInt,
 };
-pub use hash::{ENTRY_BYTES, Hash, entry_bytes, entry_hash, genesis_prev, payload_hash};
-pub use head::{ChainEnd, EndFault, HEAD_LUA, Head, StateLoss};
-pub use log::{AuditLog, EntryView, Page};
-pub use metrics::AuditMetrics;
-pub use tail::{MAX_TAIL, Tail, TailElement};
-pub use verify::{FirstError, Flaw, Verifier, VerifyReport, verify_elements};
+pub use read::log::{AuditLog, EntryView, Page};
+pub use read::verifier::{FirstError, Flaw, Verifier, VerifyReport, verify_elements};
+pub use repair::{MAX_TAIL, Tail, TailElement};

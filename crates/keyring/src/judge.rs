@@ -4,7 +4,7 @@
 //! been able to make it. It has a state of its own, with the dates that a reader needs to judge.
 
 use ambient::rfc3339;
-use audit_chain::note::SignedNote;
+use audit_chain::checkpoint::SignedNote;
 use serde::Serialize;
 use time::OffsetDateTime;
 

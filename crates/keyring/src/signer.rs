@@ -3,8 +3,7 @@
 //! A key that was revoked cannot sign: whoever is not the active key in the snapshot is not asked, and the script that stores
 //! the note compares the keyring's revision with the one that the signer saw. A note that was not stored was never shown.
 
-use audit_chain::checkpoints::{CheckpointStore, Extended, NoteStored, Standing};
-use audit_chain::note::{Checkpoint, SignedNote};
+use audit_chain::checkpoint::{Checkpoint, CheckpointStore, Extended, NoteStored, SignedNote, Standing};
 use audit_chain::{AuditLog, ReadError};
 use catalog::Deployment;
 use std::sync::Arc;

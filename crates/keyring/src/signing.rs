@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use audit_chain::note::{Checkpoint, SignatureLine, SignedNote, is_key_name};
+use audit_chain::checkpoint::{Checkpoint, SignatureLine, SignedNote, is_key_name};
 use ed25519_dalek::{Signer, SigningKey};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use audit_chain::note::{SignatureLine, is_key_name};
+use audit_chain::checkpoint::{SignatureLine, is_key_name};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::{Signature, VerifyingKey};
@@ -144,7 +144,7 @@ mod tests {
         let signed = format!(
             "{text}\n\u{2014} PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n"
         );
-        let note = audit_chain::note::SignedNote::parse(signed.as_bytes()).unwrap();
+        let note = audit_chain::checkpoint::SignedNote::parse(signed.as_bytes()).unwrap();
         assert_eq!(note.text(), text);
         assert!(key.verifies(note.text(), &note.signatures()[0]));
         assert!(!key.verifies("another text\n", &note.signatures()[0]));

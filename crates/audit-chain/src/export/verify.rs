@@ -1,12 +1,12 @@
 //! Verifying an export, a line at a time.
 
 use super::{ExportEnd, ExportHeader, FORMAT, FORMAT_WITHOUT_END, MAX_LINE_BYTES};
-use crate::checkpoint_text::{Unreadable, read_checkpoint};
-use crate::hash::Hash;
-use crate::head::Head;
-use crate::merkle::CompactRange;
-use crate::note::{Checkpoint, SignedNote};
-use crate::verify::{FirstError, Flaw, Verifier};
+use crate::chain::hash::Hash;
+use crate::chain::head::Head;
+use crate::checkpoint::CompactRange;
+use crate::checkpoint::{Checkpoint, SignedNote};
+use crate::checkpoint::{Unreadable, read_checkpoint};
+use crate::read::verifier::{FirstError, Flaw, Verifier};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::io::{self, BufRead, Read as _};

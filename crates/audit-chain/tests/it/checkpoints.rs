@@ -1,8 +1,9 @@
 //! The Merkle tree over the stored chain, and notes that are stored only while what their signer relied on stands.
 
-use audit_chain::checkpoints::{CheckpointStore, Edge, Extended, NoteStored, Standing};
-use audit_chain::merkle::CompactRange;
-use audit_chain::note::{Checkpoint, SignatureLine, SignedNote};
+use audit_chain::checkpoint::{
+    Checkpoint, CheckpointStore, CompactRange, Edge, Extended, NoteStored, SignatureLine, SignedNote,
+    Standing,
+};
 use audit_chain::{Appender, Effect, Hash, Head, ReadError, keys};
 use redis::AsyncCommands;
 use test_support::RedisServer;

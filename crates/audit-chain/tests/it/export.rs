@@ -1,8 +1,7 @@
 //! An export says of a chain what the chain says of itself, and every change of it is found.
 
+use audit_chain::checkpoint::{Checkpoint, CompactRange, SignatureLine, SignedNote};
 use audit_chain::export::{ExportError, ExportHeader, ExportPages, ExportReport, verify_export};
-use audit_chain::merkle::CompactRange;
-use audit_chain::note::{Checkpoint, SignatureLine, SignedNote};
 use audit_chain::{Appender, Effect, Flaw, Head, ReadError};
 use serde_json::Value;
 use test_support::RedisServer;

@@ -1,7 +1,6 @@
 //! Checkpoints: signed by the active key alone, and judged by what became of the key.
 
-use audit_chain::merkle::CompactRange;
-use audit_chain::note::{SignatureLine, SignedNote};
+use audit_chain::checkpoint::{CompactRange, SignatureLine, SignedNote};
 use audit_chain::{Effect, keys as audit_keys};
 use keyring::{
     AuditKeys, CheckpointSigner, KeyRef, Move, NoteStanding, SignError, SignedCheckpoint, Snapshot,

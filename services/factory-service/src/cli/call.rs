@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ambient::{Clock, SystemClock};
-use audit_chain::note::MAX_NOTE_BYTES;
+use audit_chain::checkpoint::MAX_NOTE_BYTES;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::header::CONTENT_TYPE;

@@ -8,7 +8,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use audit_chain::checkpoints::CheckpointStore;
+use audit_chain::checkpoint::CheckpointStore;
 use audit_chain::{AppendError, AuditLog, Details, EndFault, Event, Head, NewEvent, Tail, read_checkpoint};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -11,7 +11,7 @@
 //! Whoever holds a key makes the signature and checks it; what is here says which bytes are meant. Reading is strict: of two
 //! readings of the same note only one could be the signed one.
 
-use crate::hash::Hash;
+use crate::chain::hash::Hash;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::fmt;

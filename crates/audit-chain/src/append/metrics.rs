@@ -1,7 +1,7 @@
 //! What the chain shows of itself: `audit_appends_total{result}`, `audit_append_duration_seconds`,
 //! `audit_head_conflicts_total`. All counters are looked up once, so that an append pays for an increment only.
 
-use crate::appender::Appended;
+use crate::append::appender::Appended;
 use crate::error::AppendError;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -100,7 +100,7 @@ fn place_of(result: &Result<Appended, AppendError>) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hash::Hash;
+    use crate::chain::hash::Hash;
 
     #[test]
     fn metrics_are_shown_by_their_public_names() {

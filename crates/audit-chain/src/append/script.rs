@@ -1,9 +1,9 @@
 //! `append.lua` as a typed call: its arguments put in order, its reply read into an enum.
 
+use crate::chain::hash::{Hash, payload_hash};
+use crate::chain::head::{EndFault, HEAD_LUA, Head};
 use crate::effect::{Check, Effect};
 use crate::event::Event;
-use crate::hash::{Hash, payload_hash};
-use crate::head::{EndFault, HEAD_LUA, Head};
 use crate::keys;
 use redis::Value;
 use redis_pool::{Error, Invocation, RedisPool, Script};
@@ -18,11 +18,11 @@ pub(crate) const HASH_BYTES: usize = 32;
 
 static SCRIPT: LazyLock<Script> = LazyLock::new(|| {
     let functions = [HEAD_LUA, CHAIN_END_LUA];
-    Script::new("audit-append", functions.concat() + include_str!("append.lua"))
+    Script::new("audit-append", functions.concat() + include_str!("../lua/append.lua"))
 });
 
 /// Lua functions that compare the end of the chain with its head; they need [`HEAD_LUA`].
-pub(crate) const CHAIN_END_LUA: &str = include_str!("chain_end.lua");
+pub(crate) const CHAIN_END_LUA: &str = include_str!("../lua/chain_end.lua");
 
 /// How long ids are remembered: at least this many events or this time, whichever is less.
 #[derive(Debug, Clone, Copy)]
@@ -224,9 +224,9 @@ fn strange(reply: &Value) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chain::hash::{entry_hash, genesis_prev};
     use crate::effect::Write;
     use crate::event::NewEvent;
-    use crate::hash::{entry_hash, genesis_prev};
     use ambient::{SystemClock, entropy};
     use redis::AsyncCommands;
     use redis_pool::{Config, PoolMetrics};

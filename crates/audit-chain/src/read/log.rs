@@ -3,12 +3,12 @@
 //! Reading goes by pages of one segment each, bounded in entries and, by what the pages before weighed, in bytes. While
 //! one page is hashed the next is on its way. Every look at the head is held against the highest one this process has seen.
 
+use crate::append::script::{CHAIN_END_LUA, Found, HASH_BYTES};
+use crate::chain::hash::{Hash, genesis_prev, payload_hash};
+use crate::chain::head::{ChainEnd, HEAD_LUA, Head, HeadMemory, StateLoss, not_below};
 use crate::error::ReadError;
-use crate::hash::{Hash, genesis_prev, payload_hash};
-use crate::head::{ChainEnd, HEAD_LUA, Head, HeadMemory, StateLoss, not_below};
 use crate::keys::{self, SEGMENT_ENTRIES};
-use crate::script::{CHAIN_END_LUA, Found, HASH_BYTES};
-use crate::verify::{FirstError, Flaw, Verifier, VerifyReport};
+use crate::read::verifier::{FirstError, Flaw, Verifier, VerifyReport};
 use redis::{Cmd, FromRedisValue, Value};
 use redis_pool::{RedisPool, Script};
 use serde::Serialize;
@@ -33,9 +33,10 @@ const PAGE_DEADLINE: Duration = Duration::from_secs(1);
 
 static READ_END: LazyLock<Script> = LazyLock::new(|| {
     let functions = [HEAD_LUA, CHAIN_END_LUA];
-    Script::new("audit-read-end", functions.concat() + include_str!("read_end.lua"))
+    Script::new("audit-read-end", functions.concat() + include_str!("../lua/read_end.lua"))
 });
-static PROBE: LazyLock<Script> = LazyLock::new(|| Script::new("audit-probe", include_str!("probe.lua")));
+static PROBE: LazyLock<Script> =
+    LazyLock::new(|| Script::new("audit-probe", include_str!("../lua/probe.lua")));
 
 /// The chain as it can be read. Cheap to clone; clones share what they have seen.
 #[derive(Clone)]

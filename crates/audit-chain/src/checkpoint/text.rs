@@ -3,7 +3,7 @@
 //! Reading is as strict as the format, and nothing is mended silently: a text that is not read exactly as it was signed speaks neither
 //! for nor against a chain. What reads well and does not verify was not damaged by a copy.
 
-use crate::note::{Checkpoint, MAX_NOTE_BYTES, NoteError, SignedNote, is_key_name};
+use crate::checkpoint::{Checkpoint, MAX_NOTE_BYTES, NoteError, SignedNote, is_key_name};
 
 /// The length of an Ed25519 signature, bytes.
 const SIGNATURE_BYTES: usize = 64;
@@ -64,7 +64,7 @@ pub fn read_checkpoint(bytes: &[u8]) -> Result<(SignedNote, Checkpoint), Unreada
     if !is_key_name(&checkpoint.origin) || note.text().lines().any(|line| line.trim() != line) {
         return Err(Unreadable::Blanks);
     }
-    let cut = |line: &crate::note::SignatureLine| {
+    let cut = |line: &crate::checkpoint::SignatureLine| {
         line.name() == checkpoint.origin && line.signature().len() != SIGNATURE_BYTES
     };
     if note.signatures().iter().any(cut) {
@@ -106,8 +106,8 @@ fn why_not(bytes: &[u8], error: NoteError) -> Unreadable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hash::Hash;
-    use crate::note::SignatureLine;
+    use crate::chain::hash::Hash;
+    use crate::checkpoint::SignatureLine;
 
     fn good() -> String {
         let text =

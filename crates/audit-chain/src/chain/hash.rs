@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn the_chain_follows_the_published_vectors() {
         let vectors: serde_json::Value =
-            serde_json::from_str(include_str!("../../../docs/vectors.json")).unwrap();
+            serde_json::from_str(include_str!("../../../../docs/vectors.json")).unwrap();
         let audit = &vectors["audit"];
         let mut prev = genesis_prev(audit["origin"].as_str().unwrap());
         assert_eq!(prev.to_string(), audit["genesis_prev"].as_str().unwrap());

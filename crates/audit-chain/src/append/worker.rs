@@ -15,13 +15,13 @@
 //!   The lost call may still run later, but only on the head it expected, and that is gone once anything else is written.
 //! - **state lost, or Redis away**: the call's callers are told; the next ones are tried afresh.
 
-use crate::appender::AppenderConfig;
+use crate::append::appender::AppenderConfig;
+use crate::append::metrics::AuditMetrics;
+use crate::append::script::{self, Found, IdMemory, Reply};
+use crate::append::waiting::{Waiter, Waiting, from_read, from_redis};
+use crate::chain::head::{EndFault, Head, StateLoss};
 use crate::error::{AppendError, Fault};
-use crate::head::{EndFault, Head, StateLoss};
-use crate::log::AuditLog;
-use crate::metrics::AuditMetrics;
-use crate::script::{self, Found, IdMemory, Reply};
-use crate::waiting::{Waiter, Waiting, from_read, from_redis};
+use crate::read::log::AuditLog;
 use ambient::{Clock, entropy};
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
@@ -327,10 +327,10 @@ impl Worker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::append::script::Prepared;
+    use crate::chain::hash::genesis_prev;
     use crate::effect::Effect;
     use crate::event::{Event, NewEvent};
-    use crate::hash::genesis_prev;
-    use crate::script::Prepared;
     use ambient::ManualClock;
     use redis_pool::{Config, Error, PoolMetrics, Reason};
     use std::num::NonZeroUsize;

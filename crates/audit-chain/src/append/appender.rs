@@ -2,17 +2,17 @@
 //!
 //! An event is answered only once the script has replied, so an acknowledged event is in the chain with its effect, and one
 //! that is not acknowledged was not written, unless the error says that this is not known. The caller's side makes the bytes
-//! and hashes them; the task only chains. See [`crate::worker`] for how the task goes on when something fails.
+//! and hashes them; the task only chains. See [`crate::append::worker`] for how the task goes on when something fails.
 
+use crate::append::metrics::AuditMetrics;
+use crate::append::script::{MAX_ENTRIES, Prepared};
+use crate::append::waiting::Waiter;
+use crate::append::worker::Worker;
+use crate::chain::hash::Hash;
 use crate::effect::{Check, Effect, EffectError};
 use crate::error::{AppendError, Fault};
 use crate::event::Event;
-use crate::hash::Hash;
-use crate::log::AuditLog;
-use crate::metrics::AuditMetrics;
-use crate::script::{MAX_ENTRIES, Prepared};
-use crate::waiting::Waiter;
-use crate::worker::Worker;
+use crate::read::log::AuditLog;
 use ambient::Clock;
 use redis_pool::RedisPool;
 use std::fmt;

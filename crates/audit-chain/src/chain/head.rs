@@ -4,7 +4,7 @@
 //! another head. None of these is ever written to: the memory turns each into a [`StateLoss`] and keeps what it held, so
 //! that the refusal lasts until the true state is back or an operator restarts the process knowing what happened.
 
-use crate::hash::Hash;
+use crate::chain::hash::Hash;
 use parking_lot::Mutex;
 use serde::Serialize;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -133,7 +133,7 @@ pub struct ChainEnd {
 }
 
 /// Lua functions for scripts of other crates: see `head.lua`.
-pub const HEAD_LUA: &str = include_str!("head.lua");
+pub const HEAD_LUA: &str = include_str!("../lua/head.lua");
 
 /// Judges `found` by its size alone: `least` was taken from the memory before it was read.
 pub(crate) fn not_below(least: u64, found: Option<Head>) -> Result<(), StateLoss> {

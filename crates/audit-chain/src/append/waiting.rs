@@ -2,13 +2,13 @@
 //! those that have yet to be sent. Every way in which a call can end is a way in which some of them leave, or stay where they are.
 //! Holds no connection and no clock.
 
-use crate::appender::{Appended, AppenderConfig};
-use crate::conflict::Written;
+use crate::append::appender::{Appended, AppenderConfig};
+use crate::append::metrics::AuditMetrics;
+use crate::append::script::{Objection, Prepared, Refusal};
+use crate::chain::hash::entry_hash;
+use crate::chain::head::{EndFault, Head};
+use crate::effect::conflict::Written;
 use crate::error::{AppendError, Fault, ReadError};
-use crate::hash::entry_hash;
-use crate::head::{EndFault, Head};
-use crate::metrics::AuditMetrics;
-use crate::script::{Objection, Prepared, Refusal};
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 use tokio::sync::oneshot;

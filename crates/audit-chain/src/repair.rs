@@ -2,15 +2,15 @@
 //! so. Nothing of it was ever acknowledged.
 
 use crate::Appended;
+use crate::append::script::{self, IdMemory, Prepared, Reply};
+use crate::append::waiting::from_redis;
+use crate::chain::hash::entry_hash;
+use crate::chain::head::{Head, StateLoss};
 use crate::effect::{Check, Effect};
 use crate::error::{AppendError, Fault, ReadError};
 use crate::event::Event;
-use crate::hash::entry_hash;
-use crate::head::{Head, StateLoss};
 use crate::keys::{self, SEGMENT_ENTRIES};
-use crate::log::AuditLog;
-use crate::script::{self, IdMemory, Prepared, Reply};
-use crate::waiting::from_redis;
+use crate::read::log::AuditLog;
 use redis::{Cmd, Value};
 use sha1_smol::Sha1;
 use std::time::Duration;

@@ -8,7 +8,7 @@
 //! empty root  = SHA-256()
 //! ```
 
-use crate::hash::Hash;
+use crate::chain::hash::Hash;
 use sha2::{Digest, Sha256};
 
 /// RFC 6962 §2.1: what a node is hashed behind.

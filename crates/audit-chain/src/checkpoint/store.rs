@@ -6,19 +6,19 @@
 //! anew from the first entry. Either way it has to agree with all such notes that are larger. A note goes into the store by one script
 //! call that looks once more at everything the signer relied on.
 
+use crate::chain::head::{Head, StateLoss};
+use crate::checkpoint::CompactRange;
+use crate::checkpoint::{Checkpoint, SignedNote};
 use crate::error::ReadError;
-use crate::head::{Head, StateLoss};
 use crate::keys::{self, SEGMENT_ENTRIES};
-use crate::log::AuditLog;
-use crate::merkle::CompactRange;
-use crate::note::{Checkpoint, SignedNote};
+use crate::read::log::AuditLog;
 use redis::{Cmd, FromRedisValue, Value};
 use redis_pool::Script;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use crate::hash::Hash;
+use crate::chain::hash::Hash;
 
 /// Entries whose hashes are read with one call: with the largest payloads Redis then walks 8 MiB.
 const PAGE: u64 = 512;
@@ -27,11 +27,11 @@ const PAGE: u64 = 512;
 const PAGE_DEADLINE: Duration = Duration::from_secs(1);
 
 static LEAF_HASHES: LazyLock<Script> =
-    LazyLock::new(|| Script::new("audit-leaf-hashes", include_str!("leaf_hashes.lua")));
+    LazyLock::new(|| Script::new("audit-leaf-hashes", include_str!("../lua/leaf_hashes.lua")));
 static READ: LazyLock<Script> =
-    LazyLock::new(|| Script::new("audit-read-checkpoints", include_str!("read_checkpoints.lua")));
+    LazyLock::new(|| Script::new("audit-read-checkpoints", include_str!("../lua/read_checkpoints.lua")));
 static STORE: LazyLock<Script> =
-    LazyLock::new(|| Script::new("audit-store-checkpoint", include_str!("store_checkpoint.lua")));
+    LazyLock::new(|| Script::new("audit-store-checkpoint", include_str!("../lua/store_checkpoint.lua")));
 
 /// A record that must begin as it did when the signer looked.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,9 +5,9 @@
 //! inserted entry that is its own seq; where a tamperer also made its hash anew, the one after it, and where all that follow
 //! were made anew too, only the head, or a head that was noted elsewhere, gives it away.
 
-use crate::canonical::{NotCanonical, scan};
-use crate::hash::{Hash, entry_hash, genesis_prev, payload_hash};
-use crate::head::Head;
+use crate::chain::hash::{Hash, entry_hash, genesis_prev, payload_hash};
+use crate::chain::head::Head;
+use crate::event::canonical::{NotCanonical, scan};
 use serde::{Serialize, Serializer};
 
 /// What is wrong with an entry.
@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn the_published_vectors_verify() {
         let vectors: serde_json::Value =
-            serde_json::from_str(include_str!("../../../docs/vectors.json")).unwrap();
+            serde_json::from_str(include_str!("../../../../docs/vectors.json")).unwrap();
         let audit = &vectors["audit"];
         let mut verifier = Verifier::from_genesis(audit["origin"].as_str().unwrap());
         for entry in audit["entries"].as_array().unwrap() {

@@ -1,0 +1,4 @@
+//! The chain itself: its hashes and its head.
+
+pub(crate) mod hash;
+pub(crate) mod head;

@@ -1,0 +1,11 @@
+//! Signed checkpoints of the chain: the Merkle tree, the notes, and where both are stored.
+
+mod merkle;
+mod note;
+mod store;
+mod text;
+
+pub use merkle::{CompactRange, node_hash};
+pub use note::{Checkpoint, MAX_NOTE_BYTES, NoteError, SignatureLine, SignedNote, is_key_name};
+pub use store::{CheckpointStore, Edge, Extended, NoteStored, Standing};
+pub use text::{Unreadable, read_checkpoint};
