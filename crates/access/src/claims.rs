@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use audit_chain::{Check, Effect, Write};
+use audit_chain::{Effect, Precondition, RedisWrite};
 use redis_pool::{Error, RedisPool, Script};
 
 use crate::brand::{BrandKeys, BrandName};
@@ -56,12 +56,12 @@ impl Claims {
 
     /// That nothing was claimed or given up since.
     #[must_use]
-    pub fn guard(&self) -> Check {
+    pub fn guard(&self) -> Precondition {
         let key = keys::CLAIMS.into();
         if self.revision.is_empty() {
-            Check::Absent { key }
+            Precondition::Absent { key }
         } else {
-            Check::Equals { key, value: self.revision.clone() }
+            Precondition::Equals { key, value: self.revision.clone() }
         }
     }
 
@@ -89,22 +89,22 @@ impl Claims {
             before.map_or((&[], &[]), |before| (&before.brand_keys, &before.gtin_prefixes));
         let mut effect = effect
             .check(self.guard())
-            .write(Write::Set { key: keys::CLAIMS.into(), value: next(&self.revision).into_bytes() });
+            .write(RedisWrite::Set { key: keys::CLAIMS.into(), value: next(&self.revision).into_bytes() });
         let key = || keys::BRANDS.into();
         for look in brands.iter().filter(|look| !after.brand_keys.contains(look)) {
-            effect.writes.push(Write::FieldDelete { key: key(), field: look.as_str().into() });
+            effect.writes.push(RedisWrite::FieldDelete { key: key(), field: look.as_str().into() });
         }
         for look in after.brand_keys.iter().filter(|look| !brands.contains(look)) {
             let (field, value) = (look.as_str().into(), owner.into());
-            effect.writes.push(Write::FieldSet { key: key(), field, value });
+            effect.writes.push(RedisWrite::FieldSet { key: key(), field, value });
         }
         let key = || keys::GTIN_PREFIXES.into();
         for prefix in prefixes.iter().filter(|prefix| !after.gtin_prefixes.contains(prefix)) {
-            effect.writes.push(Write::SortedRemove { key: key(), member: member(prefix, owner) });
+            effect.writes.push(RedisWrite::SortedRemove { key: key(), member: member(prefix, owner) });
         }
         for prefix in after.gtin_prefixes.iter().filter(|prefix| !prefixes.contains(prefix)) {
             let score = i64::try_from(*prefix.range().start()).expect("twelve digits");
-            effect.writes.push(Write::SortedAdd { key: key(), score, member: member(prefix, owner) });
+            effect.writes.push(RedisWrite::SortedAdd { key: key(), score, member: member(prefix, owner) });
         }
         effect
     }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ambient::{Clock, SystemClock, entropy};
-use audit_chain::{Appender, AppenderConfig, AuditMetrics, Details, Effect, Event, NewEvent, Write};
+use audit_chain::{Appender, AppenderConfig, AuditMetrics, Details, Effect, Event, NewEvent, RedisWrite};
 use redis_pool::{Config, PoolMetrics, RedisPool};
 
 const EVENTS: u64 = 1_000;
@@ -49,7 +49,8 @@ async fn append_all(appender: &Appender, actor: &'static str) -> Result<(), Box<
         };
         let now = SystemClock::new().unix_millis();
         let event = Event::new(now, ambient::uuid_v7(now), entropy::random_bytes(), what)?;
-        let effect = Effect::none().write(Write::Set { key: resource.into_bytes(), value: "made".into() });
+        let effect =
+            Effect::none().write(RedisWrite::Set { key: resource.into_bytes(), value: "made".into() });
         // On success the event, its effect and the head were written together.
         appender.append(&event, effect).await?;
     }

@@ -7,5 +7,5 @@ mod text;
 
 pub use merkle::{CompactRange, node_hash};
 pub use note::{Checkpoint, MAX_NOTE_BYTES, NoteError, SignatureLine, SignedNote, is_key_name};
-pub use store::{CheckpointStore, Edge, Extended, NoteStored, Standing};
-pub use text::{Unreadable, read_checkpoint};
+pub use store::{CachedRange, CheckpointStore, ExtendOutcome, RecordPrefix, StoreOutcome};
+pub use text::{CheckpointTextError, read_checkpoint};

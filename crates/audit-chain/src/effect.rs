@@ -28,7 +28,7 @@ const MAX_SCORE: u64 = 1 << 53;
 
 /// Something that must hold before a write. A key of another type than the check reads fails the check.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Check {
+pub enum Precondition {
     /// The key does not exist.
     Absent {
         /// The key.
@@ -85,7 +85,7 @@ pub enum Check {
 
 /// One write. Times to live are at least a millisecond and at most a hundred years.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Write {
+pub enum RedisWrite {
     /// `SET`: whatever the key held is replaced, a time to live is dropped.
     Set {
         /// The key.
@@ -162,9 +162,9 @@ pub enum Write {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Effect {
     /// What must hold.
-    pub checks: Vec<Check>,
+    pub checks: Vec<Precondition>,
     /// What is written.
-    pub writes: Vec<Write>,
+    pub writes: Vec<RedisWrite>,
 }
 
 /// Why an effect cannot be sent.
@@ -181,7 +181,7 @@ pub enum EffectError {
     },
 }
 
-impl Check {
+impl Precondition {
     pub(crate) fn key(&self) -> &[u8] {
         match self {
             Self::Absent { key }
@@ -231,7 +231,7 @@ impl Check {
     }
 }
 
-impl Write {
+impl RedisWrite {
     pub(crate) fn key(&self) -> &[u8] {
         match self {
             Self::Set { key, .. }
@@ -302,14 +302,14 @@ impl Effect {
 
     /// The same effect and one more check.
     #[must_use]
-    pub fn check(mut self, check: Check) -> Self {
+    pub fn check(mut self, check: Precondition) -> Self {
         self.checks.push(check);
         self
     }
 
     /// The same effect and one more write.
     #[must_use]
-    pub fn write(mut self, write: Write) -> Self {
+    pub fn write(mut self, write: RedisWrite) -> Self {
         self.writes.push(write);
         self
     }
@@ -322,8 +322,8 @@ impl Effect {
 
     /// The bytes of all its words.
     pub(crate) fn bytes(&self) -> usize {
-        self.checks.iter().map(Check::bytes).sum::<usize>()
-            + self.writes.iter().map(Write::bytes).sum::<usize>()
+        self.checks.iter().map(Precondition::bytes).sum::<usize>()
+            + self.writes.iter().map(RedisWrite::bytes).sum::<usize>()
     }
 
     /// Whether the script will be able to carry it out, whatever the keys hold.
@@ -357,20 +357,20 @@ mod tests {
     }
 
     fn set_range(offset: u32, bytes: &[u8]) -> Effect {
-        Effect::none().write(Write::SetRange { key: "k".into(), offset, bytes: bytes.into() })
+        Effect::none().write(RedisWrite::SetRange { key: "k".into(), offset, bytes: bytes.into() })
     }
 
     fn field_set(field: &str) -> Effect {
-        Effect::none().write(Write::FieldSet { key: "k".into(), field: field.into(), value: "v".into() })
+        Effect::none().write(RedisWrite::FieldSet { key: "k".into(), field: field.into(), value: "v".into() })
     }
 
     #[test]
     fn steps_are_encoded_as_the_script_reads_them() {
-        let check = Check::ByteNot { key: "k".into(), offset: 70, byte: b'x' };
+        let check = Precondition::ByteNot { key: "k".into(), offset: 70, byte: b'x' };
         assert_eq!(words(|push| check.encode(push)), ["byte_not", "k", "70", "x"]);
-        let write = Write::SetFor { key: "k".into(), value: "v".into(), ttl: Duration::from_secs(2) };
+        let write = RedisWrite::SetFor { key: "k".into(), value: "v".into(), ttl: Duration::from_secs(2) };
         assert_eq!(words(|push| write.encode(push)), ["SET", "k", "v", "PX", "2000"]);
-        let write = Write::SortedAdd { key: "k".into(), score: -5, member: "m".into() };
+        let write = RedisWrite::SortedAdd { key: "k".into(), score: -5, member: "m".into() };
         assert_eq!(words(|push| write.encode(push)), ["ZADD", "k", "-5", "m"]);
     }
 
@@ -378,20 +378,20 @@ mod tests {
     fn an_effect_that_redis_would_refuse_half_way_is_refused_before() {
         let key = || b"k".to_vec();
         let impossible = [
-            Write::Expire { key: key(), ttl: Duration::ZERO },
-            Write::Expire { key: key(), ttl: Duration::MAX },
-            Write::SetRange { key: key(), offset: u32::MAX, bytes: vec![1] },
-            Write::SortedAdd { key: key(), score: i64::MAX, member: vec![1] },
+            RedisWrite::Expire { key: key(), ttl: Duration::ZERO },
+            RedisWrite::Expire { key: key(), ttl: Duration::MAX },
+            RedisWrite::SetRange { key: key(), offset: u32::MAX, bytes: vec![1] },
+            RedisWrite::SortedAdd { key: key(), score: i64::MAX, member: vec![1] },
         ];
         for write in impossible {
             assert_eq!(Effect::none().write(write).validate(), Err(EffectError::Impossible { write: 0 }));
         }
         let mut two_types = field_set("f");
-        two_types.writes.push(Write::Set { key: key(), value: vec![] });
+        two_types.writes.push(RedisWrite::Set { key: key(), value: vec![] });
         assert_eq!(two_types.validate(), Err(EffectError::Impossible { write: 1 }));
         assert_eq!(set_range(0, &vec![0; MAX_EFFECT_BYTES]).validate(), Err(EffectError::TooLarge));
         let many = (0..=MAX_EFFECT_STEPS)
-            .fold(Effect::none(), |effect, _| effect.write(Write::Delete { key: key() }));
+            .fold(Effect::none(), |effect, _| effect.write(RedisWrite::Delete { key: key() }));
         assert_eq!(many.validate(), Err(EffectError::TooLarge));
     }
 }

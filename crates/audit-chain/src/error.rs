@@ -53,12 +53,12 @@ pub enum AppendError {
     },
     /// A fault of the program or of what is stored, not of the caller's data.
     #[error("appending failed")]
-    Internal(#[from] Fault),
+    Internal(#[from] AppendFault),
 }
 
 /// A fault that no retry will cure.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum Fault {
+pub enum AppendFault {
     /// The effect holds a write that can never be carried out.
     #[error(transparent)]
     Effect(#[from] EffectError),

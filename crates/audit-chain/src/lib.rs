@@ -27,13 +27,13 @@ pub use append::appender::{Appended, Appender, AppenderConfig};
 pub use append::metrics::AuditMetrics;
 pub use chain::hash::{ENTRY_BYTES, Hash, entry_bytes, entry_hash, genesis_prev, payload_hash};
 pub use chain::head::{ChainEnd, EndFault, HEAD_LUA, Head, StateLoss};
-pub use checkpoint::{Unreadable, read_checkpoint};
-pub use effect::{Check, Effect, EffectError, MAX_EFFECT_BYTES, MAX_EFFECT_STEPS, Write};
-pub use error::{AppendError, Fault, ReadError};
+pub use checkpoint::{CheckpointTextError, read_checkpoint};
+pub use effect::{Effect, EffectError, MAX_EFFECT_BYTES, MAX_EFFECT_STEPS, Precondition, RedisWrite};
+pub use error::{AppendError, AppendFault, ReadError};
 pub use event::canonical::NotCanonical;
 pub use event::{
     DetailValue, Details, Event, EventError, MAX_EVENT_BYTES, MAX_SAFE_INTEGER, NewEvent, SafeInt,
 };
-pub use read::log::{AuditLog, EntryView, Page};
-pub use read::verifier::{FirstError, Flaw, Verifier, VerifyReport, verify_elements};
-pub use repair::{MAX_TAIL, Tail, TailElement};
+pub use read::log::{AuditLog, EntryPage, EntryView};
+pub use read::verifier::{EntryFault, Verifier, VerifyError, VerifyReport, verify_elements};
+pub use repair::{MAX_SURPLUS, SurplusElement, SurplusTail};

@@ -2,12 +2,12 @@
 //! so. Nothing of it was ever acknowledged.
 
 use crate::Appended;
-use crate::append::script::{self, IdMemory, Prepared, Reply};
+use crate::append::script::{self, IdMemory, PreparedEntry, Reply};
 use crate::append::waiting::from_redis;
 use crate::chain::hash::entry_hash;
 use crate::chain::head::{Head, StateLoss};
-use crate::effect::{Check, Effect};
-use crate::error::{AppendError, Fault, ReadError};
+use crate::effect::{Effect, Precondition};
+use crate::error::{AppendError, AppendFault, ReadError};
 use crate::event::Event;
 use crate::keys::{self, SEGMENT_ENTRIES};
 use crate::read::log::AuditLog;
@@ -16,7 +16,7 @@ use sha1_smol::Sha1;
 use std::time::Duration;
 
 /// Most entries of a tail that is read: a call that is broken off leaves 2,048.
-pub const MAX_TAIL: u64 = 65_536;
+pub const MAX_SURPLUS: u64 = 65_536;
 
 /// Entries of a page; somebody may have pushed large ones.
 const PAGE: u64 = 4;
@@ -26,7 +26,7 @@ const DEADLINE: Duration = Duration::from_secs(5);
 
 /// One element behind the head.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TailElement {
+pub struct SurplusElement {
     /// The segment that holds it.
     pub segment: u64,
     /// Its place there.
@@ -37,7 +37,7 @@ pub struct TailElement {
 
 /// Reads what stands behind a head, from the first element to the last, and then cuts off exactly that.
 #[derive(Debug)]
-pub struct Tail {
+pub struct SurplusTail {
     log: AuditLog,
     head: Head,
     segment: u64,
@@ -48,7 +48,7 @@ pub struct Tail {
     entries: u64,
 }
 
-impl Tail {
+impl SurplusTail {
     /// Of the chain that `log` reads, behind `head`.
     #[must_use]
     pub fn behind(log: AuditLog, head: Head) -> Self {
@@ -69,8 +69,8 @@ impl Tail {
     /// The next elements; none after the last.
     ///
     /// # Errors
-    /// [`ReadError::Redis`], also where more than [`MAX_TAIL`] elements stand there.
-    pub async fn next(&mut self) -> Result<Vec<TailElement>, ReadError> {
+    /// [`ReadError::Redis`], also where more than [`MAX_SURPLUS`] elements stand there.
+    pub async fn next(&mut self) -> Result<Vec<SurplusElement>, ReadError> {
         loop {
             let mut lrange = Cmd::new();
             lrange.arg("LRANGE").arg(keys::segment(self.segment)).arg(self.place).arg(self.place + PAGE - 1);
@@ -87,11 +87,12 @@ impl Tail {
         }
     }
 
-    fn take(&mut self, page: Vec<Vec<u8>>) -> Result<Vec<TailElement>, ReadError> {
+    fn take(&mut self, page: Vec<Vec<u8>>) -> Result<Vec<SurplusElement>, ReadError> {
         self.entries += page.len() as u64;
-        if self.entries > MAX_TAIL {
-            let what =
-                format!("more than {MAX_TAIL} elements stand behind the audit head: no write leaves so many");
+        if self.entries > MAX_SURPLUS {
+            let what = format!(
+                "more than {MAX_SURPLUS} elements stand behind the audit head: no write leaves so many"
+            );
             return Err(redis_pool::Error::Reply { what }.into());
         }
         let (segment, first) = (self.segment, self.place);
@@ -99,7 +100,7 @@ impl Tail {
         let element = |(place, bytes): (u64, Vec<u8>)| {
             let own = Sha1::from(&bytes).digest().to_string();
             self.digest = Sha1::from(format!("{}{own}", self.digest)).digest().to_string();
-            TailElement { segment, place, bytes }
+            SurplusElement { segment, place, bytes }
         };
         Ok((first..).zip(page).map(element).collect())
     }
@@ -109,11 +110,11 @@ impl Tail {
     ///
     /// # Errors
     /// [`AppendError::Contention`] when something of that has changed since; nothing was written then. Else as appending fails.
-    pub async fn cut(self, guard: &[Check], event: &Event) -> Result<Appended, AppendError> {
-        let mut entry = Prepared::new(event, Effect::none());
+    pub async fn cut(self, guard: &[Precondition], event: &Event) -> Result<Appended, AppendError> {
+        let mut entry = PreparedEntry::new(event, Effect::none());
         let hash = entry_hash(self.head.size, &self.head.hash, &entry.payload_hash);
         entry.set_hash(&hash);
-        let new_head = self.head.followed_by(hash).ok_or(Fault::Full)?;
+        let new_head = self.head.followed_by(hash).ok_or(AppendFault::Full)?;
         let expected = Some(self.head).filter(|head| head.size > 0);
         let entries = [&entry];
         let call = script::call(guard, IdMemory::PUBLIC, expected, new_head, &entries, &self.digest);

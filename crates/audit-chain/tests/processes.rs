@@ -5,7 +5,7 @@
 
 use ambient::{Clock, SystemClock, entropy};
 use audit_chain::{
-    Appender, AppenderConfig, AuditLog, AuditMetrics, Details, Effect, Event, NewEvent, Write,
+    Appender, AppenderConfig, AuditLog, AuditMetrics, Details, Effect, Event, NewEvent, RedisWrite,
 };
 use redis_pool::{Config, PoolMetrics, RedisPool};
 use std::collections::HashMap;
@@ -73,7 +73,7 @@ async fn write(url: &str, number: &str) {
         writers.spawn(async move {
             for _ in 0..EVENTS {
                 let event = event(name.clone());
-                let trace = Write::Set { key: format!("trace:{}", event.id()).into(), value: vec![] };
+                let trace = RedisWrite::Set { key: format!("trace:{}", event.id()).into(), value: vec![] };
                 let appended = appender.append(&event, Effect::none().write(trace)).await.unwrap();
                 println!("{} {}", appended.seq, event.id());
             }

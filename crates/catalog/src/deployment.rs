@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 
-use audit_chain::Check;
+use audit_chain::Precondition;
 use parking_lot::Mutex;
 use redis_pool::{RedisPool, Script};
 use tag_id::{BatchNo, Epoch, Keyring};
@@ -89,8 +89,8 @@ impl Deployment {
 
     /// The condition under which an audit append may go on.
     #[must_use]
-    pub fn guard(&self) -> Check {
-        Check::Prefix { key: keys::DEPLOYMENT.into(), prefix: self.prefix().into() }
+    pub fn guard(&self) -> Precondition {
+        Precondition::Prefix { key: keys::DEPLOYMENT.into(), prefix: self.prefix().into() }
     }
 }
 

@@ -6,7 +6,7 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use audit_chain::{Check, Write};
+use audit_chain::{Precondition, RedisWrite};
 use redis_pool::{RedisPool, Script};
 use tag_id::{BatchNo, Epoch, TagIndex};
 
@@ -53,18 +53,22 @@ impl Minted {
 impl Batch {
     /// What must hold for this batch to be written as a new one: its number is unused.
     #[must_use]
-    pub fn number_is_unused(&self) -> [Check; 2] {
+    pub fn number_is_unused(&self) -> [Precondition; 2] {
         [
-            Check::Absent { key: keys::batch(self.batch_no).into() },
-            Check::FieldAbsent { key: keys::MINTED.into(), field: self.batch_no.to_string().into() },
+            Precondition::Absent { key: keys::batch(self.batch_no).into() },
+            Precondition::FieldAbsent { key: keys::MINTED.into(), field: self.batch_no.to_string().into() },
         ]
     }
 
     /// The write that notes what is minted with it.
     #[must_use]
-    pub fn note_of_minting(&self) -> Write {
+    pub fn note_of_minting(&self) -> RedisWrite {
         let facts = [&self.size.to_be_bytes()[..], &self.epoch.get().to_be_bytes()].concat();
-        Write::FieldSet { key: keys::MINTED.into(), field: self.batch_no.to_string().into(), value: facts }
+        RedisWrite::FieldSet {
+            key: keys::MINTED.into(),
+            field: self.batch_no.to_string().into(),
+            value: facts,
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use audit_chain::{Check, Effect, Write};
+use audit_chain::{Effect, Precondition, RedisWrite};
 use redis_pool::{RedisPool, Script};
 use tokio::task::AbortHandle;
 use uuid::Uuid;
@@ -111,8 +111,8 @@ impl Claim {
     pub fn complete_in(&self, effect: Effect, answer: &Answer) -> Result<Effect, Error> {
         let key: Vec<u8> = self.0.record.clone().into();
         let value = self.done(answer)?;
-        let is_ours = Check::Prefix { key: key.clone(), prefix: self.fence().into() };
-        Ok(effect.check(is_ours).write(Write::SetFor { key, value, ttl: self.0.ttl }))
+        let is_ours = Precondition::Prefix { key: key.clone(), prefix: self.fence().into() };
+        Ok(effect.check(is_ours).write(RedisWrite::SetFor { key, value, ttl: self.0.ttl }))
     }
 
     /// Completes a request that had no effect. False when the claim was lost, or is completed already.

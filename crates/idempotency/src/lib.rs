@@ -11,8 +11,8 @@
 //! An answer is kept for [`Config::ttl`], 24 h, from its completion; reading it again does not prolong that. A claim that is never
 //! completed ends 24 h after its last renewal, and so does what it fixes: ids, time and nonce. After either the key is new.
 //!
-//! Completing a claim is data: one [`audit_chain::Check`] (the record still begins with this claim's fence) and one
-//! [`audit_chain::Write`] (the answer), so an effect, its event and the answer are written together or not at all, and a try
+//! Completing a claim is data: one [`audit_chain::Precondition`] (the record still begins with this claim's fence) and one
+//! [`audit_chain::RedisWrite`] (the answer), so an effect, its event and the answer are written together or not at all, and a try
 //! that was overtaken writes nothing, even when the record was released or expired and claimed anew since. What a retry makes is
 //! the same as what the first try would have made: ids come from the claim ([`Claim::id`]), and so do time, nonce and origin of
 //! the event.

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use audit_chain::{Check, Details, Effect, Write};
+use audit_chain::{Details, Effect, Precondition, RedisWrite};
 use catalog::{Deployment, StoredDeployment};
 use redis_pool::RedisPool;
 use time::OffsetDateTime;
@@ -151,8 +151,8 @@ impl KeyringAdmin {
         };
         let revision = stored.revision.checked_add(1).ok_or(MoveRefusal::Full)?;
         let mut effect = Effect::none()
-            .check(Check::Equals { key: keys::KEYRING.into(), value: stored.bytes.clone() })
-            .write(Write::Set { key: keys::KEYRING.into(), value: moved.record.encode(revision) });
+            .check(Precondition::Equals { key: keys::KEYRING.into(), value: stored.bytes.clone() })
+            .write(RedisWrite::Set { key: keys::KEYRING.into(), value: moved.record.encode(revision) });
         if let Some(active) = moved.activated {
             let entry = stored.record.entry(active).ok_or(MoveRefusal::Unknown(active))?;
             if self.own(active).is_some_and(|own| own != entry.public) {
@@ -166,8 +166,8 @@ impl KeyringAdmin {
             let (before, after) = amended;
             let deployment = || catalog::keys::DEPLOYMENT.into();
             effect = effect
-                .check(Check::Equals { key: deployment(), value: before.bytes().to_vec() })
-                .write(Write::Set { key: deployment(), value: after.bytes().to_vec() });
+                .check(Precondition::Equals { key: deployment(), value: before.bytes().to_vec() })
+                .write(RedisWrite::Set { key: deployment(), value: after.bytes().to_vec() });
         }
         let Moved { record, action, details, .. } = moved;
         let former = stored.record.entry(key).and_then(|entry| entry.revoked.as_ref());

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use audit_chain::Check;
+use audit_chain::Precondition;
 use redis_pool::{RedisPool, Script};
 use serde::{Deserialize, Serialize};
 
@@ -98,10 +98,10 @@ impl Live {
     }
 
     /// Holds as long as nobody else has come.
-    pub(crate) fn unchanged(&self) -> Check {
+    pub(crate) fn unchanged(&self) -> Precondition {
         match self.seq.clone() {
-            Some(value) => Check::Equals { key: keys::LIVE_SEQ.into(), value },
-            None => Check::Absent { key: keys::LIVE_SEQ.into() },
+            Some(value) => Precondition::Equals { key: keys::LIVE_SEQ.into(), value },
+            None => Precondition::Absent { key: keys::LIVE_SEQ.into() },
         }
     }
 

@@ -4,7 +4,7 @@
 //! It is added and made active in one effect, together with the deployment record's higher restore generation: nobody can be asked to
 //! hold it first, since who has seen more than the backup does not hear of a restored keyring.
 
-use audit_chain::{Check, Details, Effect, Write};
+use audit_chain::{Details, Effect, Precondition, RedisWrite};
 use catalog::StoredDeployment;
 use tag_id::Epoch;
 use time::OffsetDateTime;
@@ -68,11 +68,11 @@ impl KeyringAdmin {
         let after = before.clone().with_check(epoch, &check).with_generation(generation);
         let deployment = || catalog::keys::DEPLOYMENT.into();
         let effect = Effect::none()
-            .check(Check::Equals { key: keys::KEYRING.into(), value: stored.bytes.clone() })
-            .check(Check::Equals { key: deployment(), value: before.bytes().to_vec() })
+            .check(Precondition::Equals { key: keys::KEYRING.into(), value: stored.bytes.clone() })
+            .check(Precondition::Equals { key: deployment(), value: before.bytes().to_vec() })
             .check(live.unchanged())
-            .write(Write::Set { key: keys::KEYRING.into(), value: moved.record.encode(revision) })
-            .write(Write::Set { key: deployment(), value: after.bytes().to_vec() });
+            .write(RedisWrite::Set { key: keys::KEYRING.into(), value: moved.record.encode(revision) })
+            .write(RedisWrite::Set { key: deployment(), value: after.bytes().to_vec() });
         let details = Details::new().with("epoch", u32::from(epoch.get()));
         let details = match former {
             Some(former) => details.with("former_epoch", u32::from(former.get())),

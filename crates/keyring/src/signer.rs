@@ -3,7 +3,9 @@
 //! A key that was revoked cannot sign: whoever is not the active key in the snapshot is not asked, and the script that stores
 //! the note compares the keyring's revision with the one that the signer saw. A note that was not stored was never shown.
 
-use audit_chain::checkpoint::{Checkpoint, CheckpointStore, Extended, NoteStored, SignedNote, Standing};
+use audit_chain::checkpoint::{
+    Checkpoint, CheckpointStore, ExtendOutcome, RecordPrefix, SignedNote, StoreOutcome,
+};
 use audit_chain::{AuditLog, ReadError};
 use catalog::Deployment;
 use std::sync::Arc;
@@ -92,9 +94,9 @@ impl CheckpointSigner {
         let judges = AuditKeys::of(snapshot.record());
         let believed = |note: &SignedNote| matches!(judges.judge(note), NoteStanding::Valid { .. });
         // Before the head: what others sign meanwhile is of a larger size.
-        let (mut edge, notes) = self.store.edge(believed).await?;
+        let (mut edge, notes) = self.store.cached_range(believed).await?;
         let head = self.store.log().head().await?;
-        if let Extended::Contradicted { size } = self.store.extend(&mut edge, head).await? {
+        if let ExtendOutcome::Contradicted { size } = self.store.extend(&mut edge, head).await? {
             return Err(SignError::Contradicted { size });
         }
         let (size, root) = (edge.size(), edge.root());
@@ -106,14 +108,14 @@ impl CheckpointSigner {
         }
         let note = self.keys.sign(key, &checkpoint).ok_or(SignError::NotHeld(key))?.to_string();
         let seen = [
-            Standing { key: catalog::keys::DEPLOYMENT.into(), prefix: deployment.prefix().into() },
-            Standing { key: keys::KEYRING.into(), prefix: snapshot.revision().to_be_bytes().to_vec() },
+            RecordPrefix { key: catalog::keys::DEPLOYMENT.into(), prefix: deployment.prefix().into() },
+            RecordPrefix { key: keys::KEYRING.into(), prefix: snapshot.revision().to_be_bytes().to_vec() },
         ];
         match self.store.store(&seen, &edge, key.get(), &note).await? {
-            NoteStored::Yes => Ok(SignedCheckpoint { checkpoint, key, note, fresh: true }),
-            NoteStored::Overtaken { .. } => Err(SignError::Overtaken),
+            StoreOutcome::Stored => Ok(SignedCheckpoint { checkpoint, key, note, fresh: true }),
+            StoreOutcome::RecordChanged { .. } => Err(SignError::Overtaken),
             // Another process signed a larger size meanwhile: its note is the later one.
-            NoteStored::Behind => self.standing(key, head.size).await?.ok_or(SignError::Overtaken),
+            StoreOutcome::Behind => self.standing(key, head.size).await?.ok_or(SignError::Overtaken),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The keyring as this process last heard of it.
 
-use audit_chain::Check;
+use audit_chain::Precondition;
 use tag_id::Epoch;
 use time::OffsetDateTime;
 
@@ -86,8 +86,8 @@ impl Snapshot {
     /// Holds as long as the stored keyring is at this snapshot's revision: put it among the checks of an effect that relies
     /// on the active key.
     #[must_use]
-    pub fn guard(&self) -> Check {
-        Check::Prefix { key: keys::KEYRING.into(), prefix: self.revision.to_be_bytes().to_vec() }
+    pub fn guard(&self) -> Precondition {
+        Precondition::Prefix { key: keys::KEYRING.into(), prefix: self.revision.to_be_bytes().to_vec() }
     }
 
     /// The first key in use that this process cannot work with: it lacks its tag secret, or has another.

@@ -5,12 +5,12 @@
 //! and hashes them; the task only chains. See [`crate::append::worker`] for how the task goes on when something fails.
 
 use crate::append::metrics::AuditMetrics;
-use crate::append::script::{MAX_ENTRIES, Prepared};
+use crate::append::script::{MAX_ENTRIES, PreparedEntry};
 use crate::append::waiting::Waiter;
 use crate::append::worker::Worker;
 use crate::chain::hash::Hash;
-use crate::effect::{Check, Effect, EffectError};
-use crate::error::{AppendError, Fault};
+use crate::effect::{Effect, EffectError, Precondition};
+use crate::error::{AppendError, AppendFault};
 use crate::event::Event;
 use crate::read::log::AuditLog;
 use ambient::Clock;
@@ -29,7 +29,7 @@ pub struct AppenderConfig {
     pub origin: String,
     /// What must hold for any append at all, e.g. that the deployment record is the one seen at the start. Where it does
     /// not, every append is [`AppendError::StateLost`].
-    pub guard: Vec<Check>,
+    pub guard: Vec<Precondition>,
     /// Entries written with one script call, at most 2,048.
     pub max_entries_per_call: NonZeroUsize,
     /// Bytes of entries and effects after which a call takes no more of them. One entry is always taken.
@@ -43,7 +43,7 @@ pub struct AppenderConfig {
 impl AppenderConfig {
     /// 256 entries or 1 MiB per call, a queue of 4,096, and 2 s (the public contract, docs/contract.md §8).
     #[must_use]
-    pub fn new(origin: impl Into<String>, guard: Vec<Check>) -> Self {
+    pub fn new(origin: impl Into<String>, guard: Vec<Precondition>) -> Self {
         const ENTRIES: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
         const QUEUE: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
         Self {
@@ -112,7 +112,7 @@ impl Appender {
     pub async fn append(&self, event: &Event, effect: Effect) -> Result<Appended, AppendError> {
         let started = self.clock.monotonic();
         let result = match self.submit(event, effect, started) {
-            Ok(answer) => answer.await.unwrap_or(Err(Fault::AppenderGone.into())),
+            Ok(answer) => answer.await.unwrap_or(Err(AppendFault::AppenderGone.into())),
             Err(refused) => {
                 let refused = Err(refused);
                 self.metrics.count(&refused);
@@ -126,14 +126,14 @@ impl Appender {
     fn submit(&self, event: &Event, effect: Effect, now: Duration) -> Result<Answer, AppendError> {
         effect.validate().map_err(|error| match error {
             EffectError::TooLarge => AppendError::TooLarge,
-            EffectError::Impossible { .. } => Fault::Effect(error).into(),
+            EffectError::Impossible { .. } => AppendFault::Effect(error).into(),
         })?;
-        let entry = Prepared::new(event, effect);
+        let entry = PreparedEntry::new(event, effect);
         let (answer, answered) = oneshot::channel();
         match self.queue.try_send(Waiter::new(entry, answer, now)) {
             Ok(()) => Ok(answered),
             Err(TrySendError::Full(_)) => Err(AppendError::Overloaded { waited: Duration::ZERO }),
-            Err(TrySendError::Closed(_)) => Err(Fault::AppenderGone.into()),
+            Err(TrySendError::Closed(_)) => Err(AppendFault::AppenderGone.into()),
         }
     }
 }

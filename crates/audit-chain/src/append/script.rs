@@ -2,7 +2,7 @@
 
 use crate::chain::hash::{Hash, payload_hash};
 use crate::chain::head::{EndFault, HEAD_LUA, Head};
-use crate::effect::{Check, Effect};
+use crate::effect::{Effect, Precondition};
 use crate::event::Event;
 use crate::keys;
 use redis::Value;
@@ -38,7 +38,7 @@ impl IdMemory {
 
 /// An event ready to be chained.
 #[derive(Debug)]
-pub(crate) struct Prepared {
+pub(crate) struct PreparedEntry {
     pub(crate) id: [u8; 16],
     pub(crate) payload_hash: Hash,
     /// Room for the hash, then the payload: what is stored.
@@ -47,7 +47,7 @@ pub(crate) struct Prepared {
     bytes: usize,
 }
 
-impl Prepared {
+impl PreparedEntry {
     pub(crate) fn new(event: &Event, effect: Effect) -> Self {
         let mut element = Vec::with_capacity(HASH_BYTES + event.payload().len());
         element.resize(HASH_BYTES, 0);
@@ -132,11 +132,11 @@ pub(crate) enum Objection {
 /// The call that writes `entries`, chained from `expected` to `new_head`, if the stored head is `expected`. Sent with [`send`]. `tail` is
 /// the digest of what stands behind the head and is to be cut off, empty where nothing may stand there.
 pub(crate) fn call(
-    guard: &[Check],
+    guard: &[Precondition],
     memory: IdMemory,
     expected: Option<Head>,
     new_head: Head,
-    entries: &[&Prepared],
+    entries: &[&PreparedEntry],
     tail: &str,
 ) -> Invocation<'static> {
     let size = expected.map_or(0, |head| head.size);
@@ -225,7 +225,7 @@ fn strange(reply: &Value) -> Error {
 mod tests {
     use super::*;
     use crate::chain::hash::{entry_hash, genesis_prev};
-    use crate::effect::Write;
+    use crate::effect::RedisWrite;
     use crate::event::NewEvent;
     use ambient::{SystemClock, entropy};
     use redis::AsyncCommands;
@@ -250,19 +250,19 @@ mod tests {
         RedisPool::new(config, Arc::new(SystemClock::new()), &PoolMetrics::default())
     }
 
-    fn prepared(effect: Effect) -> Prepared {
+    fn prepared(effect: Effect) -> PreparedEntry {
         let what = NewEvent::sample();
         let event = Event::new(0, ambient::uuid_v7(0), entropy::random_bytes(), what).unwrap();
-        Prepared::new(&event, effect)
+        PreparedEntry::new(&event, effect)
     }
 
     /// Calls the script with one entry at `head`; moves `head` on when it was written.
     async fn call(
         pool: &RedisPool,
-        guard: &[Check],
+        guard: &[Precondition],
         ids: IdMemory,
         head: &mut Option<Head>,
-        entry: &mut Prepared,
+        entry: &mut PreparedEntry,
     ) -> Reply {
         let at = head.unwrap_or(Head { size: 0, hash: genesis_prev("test") });
         let hash = entry_hash(at.size, &at.hash, &entry.payload_hash);
@@ -275,19 +275,21 @@ mod tests {
         reply
     }
 
-    fn checks() -> Vec<(Check, bool)> {
+    fn checks() -> Vec<(Precondition, bool)> {
         let bytes = |text: &str| text.as_bytes().to_vec();
-        let byte_not = |key: &str, offset, byte| Check::ByteNot { key: bytes(key), offset, byte };
-        let equals = |key: &str, value: &str| Check::Equals { key: bytes(key), value: bytes(value) };
-        let prefix = |key: &str, prefix: &str| Check::Prefix { key: bytes(key), prefix: bytes(prefix) };
-        let field = |key: &str, field: &str| Check::FieldAbsent { key: bytes(key), field: bytes(field) };
+        let byte_not = |key: &str, offset, byte| Precondition::ByteNot { key: bytes(key), offset, byte };
+        let equals = |key: &str, value: &str| Precondition::Equals { key: bytes(key), value: bytes(value) };
+        let prefix =
+            |key: &str, prefix: &str| Precondition::Prefix { key: bytes(key), prefix: bytes(prefix) };
+        let field =
+            |key: &str, field: &str| Precondition::FieldAbsent { key: bytes(key), field: bytes(field) };
         let field_is = |key: &str, field: &str, value: &str| {
             let (key, field, value) = (bytes(key), bytes(field), bytes(value));
-            Check::FieldEquals { key, field, value }
+            Precondition::FieldEquals { key, field, value }
         };
         vec![
-            (Check::Absent { key: bytes("nothing") }, true),
-            (Check::Absent { key: bytes("text") }, false),
+            (Precondition::Absent { key: bytes("nothing") }, true),
+            (Precondition::Absent { key: bytes("text") }, false),
             (equals("text", "abc"), true),
             (equals("text", "ab"), false),
             (equals("nothing", ""), false),
@@ -461,13 +463,13 @@ mod tests {
         let _: () = redis.connection().await.lpush("list", "x").await.unwrap();
         let (key, one) = (|| b"list".to_vec(), || b"1".to_vec());
         for write in [
-            Write::SetRange { key: key(), offset: 0, bytes: one() },
-            Write::SortedAdd { key: key(), score: 1, member: one() },
-            Write::SortedRemove { key: key(), member: one() },
-            Write::FieldSet { key: key(), field: one(), value: one() },
-            Write::FieldDelete { key: key(), field: one() },
+            RedisWrite::SetRange { key: key(), offset: 0, bytes: one() },
+            RedisWrite::SortedAdd { key: key(), score: 1, member: one() },
+            RedisWrite::SortedRemove { key: key(), member: one() },
+            RedisWrite::FieldSet { key: key(), field: one(), value: one() },
+            RedisWrite::FieldDelete { key: key(), field: one() },
         ] {
-            let effect = Effect::none().write(Write::Set { key: one(), value: one() }).write(write);
+            let effect = Effect::none().write(RedisWrite::Set { key: one(), value: one() }).write(write);
             let reply = call(&pool, &[], FEW, &mut None, &mut prepared(effect)).await;
             let why = Objection::WrongType { write: 1 };
             assert_eq!(reply, Reply::Refused(vec![Refusal { index: 0, why }]));

@@ -4,11 +4,11 @@
 
 use crate::append::appender::{Appended, AppenderConfig};
 use crate::append::metrics::AuditMetrics;
-use crate::append::script::{Objection, Prepared, Refusal};
+use crate::append::script::{Objection, PreparedEntry, Refusal};
 use crate::chain::hash::entry_hash;
 use crate::chain::head::{EndFault, Head};
 use crate::effect::conflict::Written;
-use crate::error::{AppendError, Fault, ReadError};
+use crate::error::{AppendError, AppendFault, ReadError};
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -24,7 +24,7 @@ type Answer = Result<Appended, AppendError>;
 /// An event that waits for its turn.
 #[derive(Debug)]
 pub(crate) struct Waiter {
-    entry: Prepared,
+    entry: PreparedEntry,
     answer: oneshot::Sender<Answer>,
     since: Duration,
     lost_race: bool,
@@ -34,7 +34,7 @@ pub(crate) struct Waiter {
 }
 
 impl Waiter {
-    pub(crate) fn new(entry: Prepared, answer: oneshot::Sender<Answer>, now: Duration) -> Self {
+    pub(crate) fn new(entry: PreparedEntry, answer: oneshot::Sender<Answer>, now: Duration) -> Self {
         Self { entry, answer, since: now, lost_race: false, lost_replies: 0, unsure: None }
     }
 }
@@ -97,7 +97,7 @@ impl Waiting {
         })
     }
 
-    pub(crate) fn entries(&self, first: usize, count: usize) -> Vec<&Prepared> {
+    pub(crate) fn entries(&self, first: usize, count: usize) -> Vec<&PreparedEntry> {
         self.line.iter().skip(first).take(count).map(|waiter| &waiter.entry).collect()
     }
 
@@ -120,7 +120,7 @@ impl Waiting {
         }
         if whys.iter().all(Option::is_none) {
             let what = "script audit-append refused no entry of the call".to_owned();
-            return self.refuse_all(count, &Fault::Redis(redis_pool::Error::Reply { what }).into());
+            return self.refuse_all(count, &AppendFault::Redis(redis_pool::Error::Reply { what }).into());
         }
         let group: Vec<Waiter> = self.line.drain(..count).collect();
         let mut kept = Vec::with_capacity(count);
@@ -135,7 +135,7 @@ impl Waiting {
                     self.refuse(waiter, AppendError::Precondition { check })
                 }
                 Some(Objection::WrongType { write }) => {
-                    self.refuse(waiter, Fault::WrongType { write }.into())
+                    self.refuse(waiter, AppendFault::WrongType { write }.into())
                 }
             }
         }
@@ -203,7 +203,9 @@ pub(crate) fn from_redis(error: redis_pool::Error) -> AppendError {
         redis_pool::Error::Unavailable { retry_after, .. } => {
             AppendError::Unavailable { maybe_written: false, retry_after, source: error }
         }
-        redis_pool::Error::Server { .. } | redis_pool::Error::Reply { .. } => Fault::Redis(error).into(),
+        redis_pool::Error::Server { .. } | redis_pool::Error::Reply { .. } => {
+            AppendFault::Redis(error).into()
+        }
     }
 }
 
@@ -226,7 +228,7 @@ mod tests {
         let what = NewEvent { details: Details::new().with("text", "x".repeat(bytes)), ..NewEvent::sample() };
         let event = Event::new(0, ambient::uuid_v7(0), [0; 16], what).unwrap();
         let (answer, answered) = oneshot::channel();
-        (Waiter::new(Prepared::new(&event, Effect::none()), answer, Duration::ZERO), answered)
+        (Waiter::new(PreparedEntry::new(&event, Effect::none()), answer, Duration::ZERO), answered)
     }
 
     fn waiting(sizes: &[usize]) -> (Waiting, Vec<oneshot::Receiver<Answer>>) {

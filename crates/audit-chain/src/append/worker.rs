@@ -20,7 +20,7 @@ use crate::append::metrics::AuditMetrics;
 use crate::append::script::{self, Found, IdMemory, Reply};
 use crate::append::waiting::{Waiter, Waiting, from_read, from_redis};
 use crate::chain::head::{EndFault, Head, StateLoss};
-use crate::error::{AppendError, Fault};
+use crate::error::{AppendError, AppendFault};
 use crate::read::log::AuditLog;
 use ambient::{Clock, entropy};
 use futures_util::StreamExt as _;
@@ -196,7 +196,7 @@ impl Worker {
         }
         let expected = before.or_else(|| self.log.memory().seen());
         let Some(new_head) = self.waiting.chain(first, count, expected.unwrap_or(self.log.genesis())) else {
-            self.waiting.refuse_behind(first, count, &Fault::Full.into());
+            self.waiting.refuse_behind(first, count, &AppendFault::Full.into());
             return None;
         };
         let entries = self.waiting.entries(first, count);
@@ -327,7 +327,7 @@ impl Worker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::append::script::Prepared;
+    use crate::append::script::PreparedEntry;
     use crate::chain::hash::genesis_prev;
     use crate::effect::Effect;
     use crate::event::{Event, NewEvent};
@@ -363,7 +363,11 @@ mod tests {
             let what = NewEvent { resource: format!("tag/{number}"), ..NewEvent::sample() };
             let event = Event::new(0, ambient::uuid_v7(0), [0; 16], what).unwrap();
             let (answer, answered) = oneshot::channel();
-            worker.waiting.push(Waiter::new(Prepared::new(&event, Effect::none()), answer, Duration::ZERO));
+            worker.waiting.push(Waiter::new(
+                PreparedEntry::new(&event, Effect::none()),
+                answer,
+                Duration::ZERO,
+            ));
             let (expected, ahead) = ((number > 0).then_some(head), number > 0);
             head = worker.waiting.chain(number, 1, head).unwrap();
             worker.sent.push_back(Sent { count: 1, expected, new_head: head, ahead });

@@ -35,7 +35,7 @@ static STORE: LazyLock<Script> =
 
 /// A record that must begin as it did when the signer looked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
+pub struct RecordPrefix {
     /// The key of a string.
     pub key: Vec<u8>,
     /// What it begins with.
@@ -44,11 +44,11 @@ pub struct Standing {
 
 /// What became of a note.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NoteStored {
+pub enum StoreOutcome {
     /// It stands.
-    Yes,
+    Stored,
     /// One of the records begins otherwise; nothing was stored.
-    Overtaken {
+    RecordChanged {
         /// Which, from 0.
         record: usize,
     },
@@ -58,7 +58,7 @@ pub enum NoteStored {
 
 /// The tree's right edge, from which the next note is computed: all leaves but the last, and the last as the chain has it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Edge {
+pub struct CachedRange {
     behind: CompactRange,
     last: Option<Hash>,
     /// What was signed and the tree has to agree with when it is extended, ascending.
@@ -67,7 +67,7 @@ pub struct Edge {
     distrusted: Vec<u8>,
 }
 
-impl Edge {
+impl CachedRange {
     /// Leaves so far.
     #[must_use]
     pub fn size(&self) -> u64 {
@@ -104,9 +104,9 @@ impl Edge {
 
 /// How an edge was extended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Extended {
+pub enum ExtendOutcome {
     /// It reaches the head.
-    Yes,
+    Complete,
     /// What was signed of `size` entries is not what the chain has there.
     Contradicted {
         /// Of how many entries it speaks.
@@ -138,10 +138,10 @@ impl CheckpointStore {
     ///
     /// # Errors
     /// [`ReadError::Redis`].
-    pub async fn edge(
+    pub async fn cached_range(
         &self,
         believed: impl Fn(&SignedNote) -> bool,
-    ) -> Result<(Edge, BTreeMap<u16, String>), ReadError> {
+    ) -> Result<(CachedRange, BTreeMap<u16, String>), ReadError> {
         let call = READ.invoke().key(keys::RANGE).key(keys::NOTES);
         let (stored, notes): (Option<Vec<u8>>, BTreeMap<u16, String>) = call.run(self.log.pool()).await?;
         let read = |text: &String| {
@@ -162,12 +162,12 @@ impl CheckpointStore {
                 "the stored edge of the Merkle tree is not what was signed; computing it anew"
             );
         }
-        Ok((Edge { signed, distrusted: stored, ..Edge::default() }, notes))
+        Ok((CachedRange { signed, distrusted: stored, ..CachedRange::default() }, notes))
     }
 
     /// The stored edge with its last leaf from the chain, if one of the notes commits to that.
-    async fn tied(&self, stored: &[u8], signed: &[Checkpoint]) -> Result<Option<Edge>, ReadError> {
-        let Some((size, mut edge)) = Edge::from_bytes(stored) else { return Ok(None) };
+    async fn tied(&self, stored: &[u8], signed: &[Checkpoint]) -> Result<Option<CachedRange>, ReadError> {
+        let Some((size, mut edge)) = CachedRange::from_bytes(stored) else { return Ok(None) };
         if !signed.iter().any(|checkpoint| checkpoint.size == size) {
             return Ok(None);
         }
@@ -202,24 +202,24 @@ impl CheckpointStore {
     /// # Errors
     /// [`ReadError::Damaged`] when an entry is not there, or the last one is not the head's; [`ReadError::StateLost`] when the
     /// edge is larger than the chain; else as reading fails.
-    pub async fn extend(&self, edge: &mut Edge, head: Head) -> Result<Extended, ReadError> {
+    pub async fn extend(&self, edge: &mut CachedRange, head: Head) -> Result<ExtendOutcome, ReadError> {
         if edge.size() > head.size {
             return Err(StateLoss::HeadLower { seen: edge.size(), found: head.size }.into());
         }
         for checkpoint in std::mem::take(&mut edge.signed) {
             let size = checkpoint.size;
             if size > head.size {
-                return Ok(Extended::Contradicted { size });
+                return Ok(ExtendOutcome::Contradicted { size });
             }
             self.read_to(edge, size).await?;
             if edge.root() != checkpoint.root {
-                return Ok(Extended::Contradicted { size });
+                return Ok(ExtendOutcome::Contradicted { size });
             }
         }
         self.read_to(edge, head.size).await?;
         match edge.last {
             Some(last) if last != head.hash => Err(ReadError::Damaged { seq: head.size - 1 }),
-            _ => Ok(Extended::Yes),
+            _ => Ok(ExtendOutcome::Complete),
         }
     }
 
@@ -233,7 +233,7 @@ impl CheckpointStore {
         sizes: impl IntoIterator<Item = u64>,
     ) -> Result<BTreeMap<u64, Hash>, ReadError> {
         let sizes: BTreeSet<u64> = sizes.into_iter().collect();
-        let (mut edge, mut roots) = (Edge::default(), BTreeMap::new());
+        let (mut edge, mut roots) = (CachedRange::default(), BTreeMap::new());
         for size in sizes {
             self.read_to(&mut edge, size).await?;
             roots.insert(size, edge.root());
@@ -242,7 +242,7 @@ impl CheckpointStore {
     }
 
     /// Takes the hashes of the entries after `edge` into it, up to `size`.
-    async fn read_to(&self, edge: &mut Edge, size: u64) -> Result<(), ReadError> {
+    async fn read_to(&self, edge: &mut CachedRange, size: u64) -> Result<(), ReadError> {
         while edge.size() < size {
             let at = edge.size();
             let segment_end = (at / SEGMENT_ENTRIES + 1) * SEGMENT_ENTRIES;
@@ -265,11 +265,11 @@ impl CheckpointStore {
     /// When Redis gave no usable reply; whether it was stored is then not known, and storing again does no harm.
     pub async fn store(
         &self,
-        standing: &[Standing],
-        edge: &Edge,
+        standing: &[RecordPrefix],
+        edge: &CachedRange,
         number: u16,
         note: &str,
-    ) -> Result<NoteStored, redis_pool::Error> {
+    ) -> Result<StoreOutcome, redis_pool::Error> {
         let mut call = STORE.invoke().key(keys::RANGE).key(keys::NOTES);
         standing.iter().for_each(|record| call.push_key(&record.key[..]));
         call.push_arg(edge.size());
@@ -280,9 +280,9 @@ impl CheckpointStore {
         standing.iter().for_each(|record| call.push_arg(&record.prefix[..]));
         let reply: i64 = call.run(self.log.pool()).await?;
         Ok(match reply {
-            0 => NoteStored::Yes,
-            -1 => NoteStored::Behind,
-            record => NoteStored::Overtaken { record: usize::try_from(record - 1).unwrap_or_default() },
+            0 => StoreOutcome::Stored,
+            -1 => StoreOutcome::Behind,
+            record => StoreOutcome::RecordChanged { record: usize::try_from(record - 1).unwrap_or_default() },
         })
     }
 

@@ -10,7 +10,7 @@ const SIGNATURE_BYTES: usize = 64;
 
 /// Why a text cannot be read as a signed checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Unreadable {
+pub enum CheckpointTextError {
     /// Longer than a note can be.
     #[error("it has more than {MAX_NOTE_BYTES} bytes")]
     TooLong,
@@ -49,8 +49,8 @@ pub enum Unreadable {
 /// Reads a signed checkpoint. Which key signed it is not looked at.
 ///
 /// # Errors
-/// [`Unreadable`].
-pub fn read_checkpoint(bytes: &[u8]) -> Result<(SignedNote, Checkpoint), Unreadable> {
+/// [`CheckpointTextError`].
+pub fn read_checkpoint(bytes: &[u8]) -> Result<(SignedNote, Checkpoint), CheckpointTextError> {
     let read = || {
         let note = SignedNote::parse(bytes)?;
         let checkpoint = note.checkpoint()?;
@@ -59,47 +59,47 @@ pub fn read_checkpoint(bytes: &[u8]) -> Result<(SignedNote, Checkpoint), Unreada
     let (note, checkpoint) = read().map_err(|error| why_not(bytes, error))?;
     // The format takes these, and no copy of ours holds them unless it was damaged: the signature would fail as if it were forged.
     if checkpoint.origin.starts_with('\u{feff}') {
-        return Err(Unreadable::ByteOrderMark);
+        return Err(CheckpointTextError::ByteOrderMark);
     }
     if !is_key_name(&checkpoint.origin) || note.text().lines().any(|line| line.trim() != line) {
-        return Err(Unreadable::Blanks);
+        return Err(CheckpointTextError::Blanks);
     }
     let cut = |line: &crate::checkpoint::SignatureLine| {
         line.name() == checkpoint.origin && line.signature().len() != SIGNATURE_BYTES
     };
     if note.signatures().iter().any(cut) {
-        return Err(Unreadable::CutSignature);
+        return Err(CheckpointTextError::CutSignature);
     }
     Ok((note, checkpoint))
 }
 
 /// What most likely happened to a text that the strict reading refuses, the cause before what follows from it.
-fn why_not(bytes: &[u8], error: NoteError) -> Unreadable {
+fn why_not(bytes: &[u8], error: NoteError) -> CheckpointTextError {
     if bytes.len() > MAX_NOTE_BYTES {
-        return Unreadable::TooLong;
+        return CheckpointTextError::TooLong;
     }
     let Some(text) = std::str::from_utf8(bytes).ok().filter(|text| !text.contains(['\u{fffd}', '\0'])) else {
-        return Unreadable::Encoding;
+        return CheckpointTextError::Encoding;
     };
     if text.contains('\r') {
-        Unreadable::CarriageReturns
+        CheckpointTextError::CarriageReturns
     } else if text.starts_with('\u{feff}') {
-        Unreadable::ByteOrderMark
+        CheckpointTextError::ByteOrderMark
     } else if !text.is_empty() && text.lines().all(|line| line.starts_with('>')) {
-        Unreadable::Quoted
+        CheckpointTextError::Quoted
     } else if text.lines().any(|line| line.trim() != line)
         || text.ends_with("\n\n")
         || text.contains("\n\n\n")
     {
-        Unreadable::Blanks
+        CheckpointTextError::Blanks
     } else if !text.ends_with('\n') {
-        Unreadable::NoLastLineFeed
+        CheckpointTextError::NoLastLineFeed
     } else if !text.contains("\n\n") {
-        Unreadable::NoEmptyLine
+        CheckpointTextError::NoEmptyLine
     } else if matches!(error, NoteError::Signature { line: 1 }) && !text.contains("\n\n\u{2014} ") {
-        Unreadable::Dash
+        CheckpointTextError::Dash
     } else {
-        Unreadable::Note(error)
+        CheckpointTextError::Note(error)
     }
 }
 
@@ -123,56 +123,62 @@ mod tests {
         let lines =
             |change: &dyn Fn(&str) -> String| good.lines().map(change).collect::<Vec<_>>().join("\n") + "\n";
         let signature = good.lines().last().unwrap();
-        let cases: Vec<(String, Unreadable)> = vec![
-            (good.trim_end().to_owned(), Unreadable::NoLastLineFeed),
-            (good.replace('\n', "\r\n"), Unreadable::CarriageReturns),
-            (good.replace('\n', "\r\n").trim_end().to_owned(), Unreadable::CarriageReturns),
-            (good.replace('\n', "\r"), Unreadable::CarriageReturns),
-            (format!("\u{feff}{good}"), Unreadable::ByteOrderMark),
-            (lines(&|line| format!("> {line}")), Unreadable::Quoted),
-            (lines(&|line| format!(">{line}")), Unreadable::Quoted),
-            (format!(" {good}"), Unreadable::Blanks),
-            (format!("\n{good}"), Unreadable::Note(NoteError::Checkpoint("one of its lines is empty"))),
-            (format!("{good}\n"), Unreadable::Blanks),
-            (format!("{good}  "), Unreadable::Blanks),
-            (lines(&|line| format!("{line} ")), Unreadable::Blanks),
-            (lines(&|line| format!("\t{line}")), Unreadable::Blanks),
-            (good.replacen("log\n", "log \n", 1), Unreadable::Blanks),
-            (good.replacen("7\n", "7 \n", 1), Unreadable::Blanks),
-            (good.replacen("\n\n", "\n \n", 1), Unreadable::Blanks),
-            (good.replacen("\n\n", "\n \n\n", 1), Unreadable::Blanks),
-            (good.replacen("\n\n", "\n\n\n", 1), Unreadable::Blanks),
-            (good.replace('\u{2014}', "\u{a0}\u{2014}"), Unreadable::Blanks),
-            (good.replacen("\n\n", "\n", 1), Unreadable::NoEmptyLine),
-            (good.replace('\u{2014}', "-"), Unreadable::Dash),
-            (good.replace('\u{2014}', "--"), Unreadable::Dash),
-            (good.replace('\u{2014}', "\u{2013}"), Unreadable::Dash),
-            (good.replace("\u{2014} ", "&mdash; "), Unreadable::Dash),
-            (good.replace('\u{2014}', "\u{fffd}"), Unreadable::Encoding),
-            (good.replace(signature, &signature[..signature.len() - 8]), Unreadable::CutSignature),
-            (good.replace("zc3N", "zc3N\n"), Unreadable::Note(NoteError::Signature { line: 2 })),
-            (good.replace('=', "=3D"), Unreadable::Note(NoteError::Signature { line: 1 })),
-            (good.replace("\u{2014} o", "\u{2014}o"), Unreadable::Dash),
+        let cases: Vec<(String, CheckpointTextError)> = vec![
+            (good.trim_end().to_owned(), CheckpointTextError::NoLastLineFeed),
+            (good.replace('\n', "\r\n"), CheckpointTextError::CarriageReturns),
+            (good.replace('\n', "\r\n").trim_end().to_owned(), CheckpointTextError::CarriageReturns),
+            (good.replace('\n', "\r"), CheckpointTextError::CarriageReturns),
+            (format!("\u{feff}{good}"), CheckpointTextError::ByteOrderMark),
+            (lines(&|line| format!("> {line}")), CheckpointTextError::Quoted),
+            (lines(&|line| format!(">{line}")), CheckpointTextError::Quoted),
+            (format!(" {good}"), CheckpointTextError::Blanks),
+            (
+                format!("\n{good}"),
+                CheckpointTextError::Note(NoteError::Checkpoint("one of its lines is empty")),
+            ),
+            (format!("{good}\n"), CheckpointTextError::Blanks),
+            (format!("{good}  "), CheckpointTextError::Blanks),
+            (lines(&|line| format!("{line} ")), CheckpointTextError::Blanks),
+            (lines(&|line| format!("\t{line}")), CheckpointTextError::Blanks),
+            (good.replacen("log\n", "log \n", 1), CheckpointTextError::Blanks),
+            (good.replacen("7\n", "7 \n", 1), CheckpointTextError::Blanks),
+            (good.replacen("\n\n", "\n \n", 1), CheckpointTextError::Blanks),
+            (good.replacen("\n\n", "\n \n\n", 1), CheckpointTextError::Blanks),
+            (good.replacen("\n\n", "\n\n\n", 1), CheckpointTextError::Blanks),
+            (good.replace('\u{2014}', "\u{a0}\u{2014}"), CheckpointTextError::Blanks),
+            (good.replacen("\n\n", "\n", 1), CheckpointTextError::NoEmptyLine),
+            (good.replace('\u{2014}', "-"), CheckpointTextError::Dash),
+            (good.replace('\u{2014}', "--"), CheckpointTextError::Dash),
+            (good.replace('\u{2014}', "\u{2013}"), CheckpointTextError::Dash),
+            (good.replace("\u{2014} ", "&mdash; "), CheckpointTextError::Dash),
+            (good.replace('\u{2014}', "\u{fffd}"), CheckpointTextError::Encoding),
+            (good.replace(signature, &signature[..signature.len() - 8]), CheckpointTextError::CutSignature),
+            (good.replace("zc3N", "zc3N\n"), CheckpointTextError::Note(NoteError::Signature { line: 2 })),
+            (good.replace('=', "=3D"), CheckpointTextError::Note(NoteError::Signature { line: 1 })),
+            (good.replace("\u{2014} o", "\u{2014}o"), CheckpointTextError::Dash),
             (
                 good.replace("q6ur", "\"q6ur"),
-                Unreadable::Note(NoteError::Checkpoint("its third line is no root")),
+                CheckpointTextError::Note(NoteError::Checkpoint("its third line is no root")),
             ),
             (
                 format!("Here it is:\n{good}"),
-                Unreadable::Note(NoteError::Checkpoint("its second line is no size")),
+                CheckpointTextError::Note(NoteError::Checkpoint("its second line is no size")),
             ),
-            (format!("{good}--\nSent from my phone\n"), Unreadable::Note(NoteError::Signature { line: 2 })),
-            (String::new(), Unreadable::NoLastLineFeed),
-            ("x".repeat(MAX_NOTE_BYTES + 1), Unreadable::TooLong),
+            (
+                format!("{good}--\nSent from my phone\n"),
+                CheckpointTextError::Note(NoteError::Signature { line: 2 }),
+            ),
+            (String::new(), CheckpointTextError::NoLastLineFeed),
+            ("x".repeat(MAX_NOTE_BYTES + 1), CheckpointTextError::TooLong),
         ];
         for (text, why) in cases {
             assert_eq!(read_checkpoint(text.as_bytes()).unwrap_err(), why, "{text:?}");
         }
         let windows = good.replace('\u{2014}', "\u{1}").into_bytes();
         let windows: Vec<u8> = windows.iter().map(|byte| if *byte == 1 { 0x97 } else { *byte }).collect();
-        assert_eq!(read_checkpoint(&windows).unwrap_err(), Unreadable::Encoding);
+        assert_eq!(read_checkpoint(&windows).unwrap_err(), CheckpointTextError::Encoding);
         let utf16: Vec<u8> = good.encode_utf16().flat_map(u16::to_le_bytes).collect();
-        assert_eq!(read_checkpoint(&utf16).unwrap_err(), Unreadable::Encoding);
+        assert_eq!(read_checkpoint(&utf16).unwrap_err(), CheckpointTextError::Encoding);
     }
 
     #[test]

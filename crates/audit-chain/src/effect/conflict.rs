@@ -1,7 +1,7 @@
 //! Which effects can share one script call: all checks of a call are asked before its first write, so an entry that checks what
 //! one before it writes has to wait for the next call, and the order of arrival is kept. Pure; admitting or not is all it does.
 
-use crate::effect::{Check, Effect, Write};
+use crate::effect::{Effect, Precondition, RedisWrite};
 use std::collections::HashMap;
 
 /// The part of a key that a step reads or writes: what must not be checked after an earlier entry of the same call has
@@ -33,7 +33,7 @@ impl Part<'_> {
     }
 }
 
-impl Check {
+impl Precondition {
     pub(crate) fn part(&self) -> Part<'_> {
         match self {
             Self::ByteNot { offset, .. } => {
@@ -56,7 +56,7 @@ pub(crate) enum Kind {
     Fields,
 }
 
-impl Write {
+impl RedisWrite {
     pub(crate) fn part(&self) -> Part<'_> {
         match self {
             Self::SetRange { offset, bytes, .. } => {
@@ -85,12 +85,12 @@ pub(crate) struct Written<'a>(HashMap<&'a [u8], Vec<(Part<'a>, Kind)>>);
 impl<'a> Written<'a> {
     /// Takes `effect` in, unless it checks what is written already, or writes a key as another type.
     pub(crate) fn admit(&mut self, effect: &'a Effect) -> bool {
-        let read = |check: &Check| {
+        let read = |check: &Precondition| {
             self.0
                 .get(check.key())
                 .is_some_and(|parts| parts.iter().any(|(part, _)| part.touches(check.part())))
         };
-        let clashes = |write: &Write| {
+        let clashes = |write: &RedisWrite| {
             self.0.get(write.key()).is_some_and(|parts| parts.iter().any(|(_, kind)| *kind != write.kind()))
         };
         if effect.checks.iter().any(read) || effect.writes.iter().any(clashes) {
@@ -108,14 +108,14 @@ mod tests {
     use super::*;
 
     fn byte_not(offset: u32) -> Effect {
-        Effect::none().check(Check::ByteNot { key: "k".into(), offset, byte: 1 })
+        Effect::none().check(Precondition::ByteNot { key: "k".into(), offset, byte: 1 })
     }
 
     fn set_range(offset: u32, bytes: &[u8]) -> Effect {
-        Effect::none().write(Write::SetRange { key: "k".into(), offset, bytes: bytes.into() })
+        Effect::none().write(RedisWrite::SetRange { key: "k".into(), offset, bytes: bytes.into() })
     }
     fn field_set(field: &str) -> Effect {
-        Effect::none().write(Write::FieldSet { key: "k".into(), field: field.into(), value: "v".into() })
+        Effect::none().write(RedisWrite::FieldSet { key: "k".into(), field: field.into(), value: "v".into() })
     }
     #[test]
     fn only_a_check_of_what_an_earlier_entry_writes_has_to_wait() {
@@ -124,17 +124,18 @@ mod tests {
         assert!(written.admit(&same), "a check alone holds nobody up");
         assert!(written.admit(&first) && written.admit(&first) && written.admit(&near));
         assert!(!written.admit(&same));
-        let absent = Effect::none().check(Check::Absent { key: "k".into() });
+        let absent = Effect::none().check(Precondition::Absent { key: "k".into() });
         assert!(!written.admit(&absent));
-        let elsewhere = Effect::none().check(Check::Absent { key: "other".into() });
+        let elsewhere = Effect::none().check(Precondition::Absent { key: "other".into() });
         assert!(written.admit(&elsewhere));
     }
 
     #[test]
     fn fields_of_one_hash_do_not_hold_each_other_up() {
         let (a, b) = (field_set("a"), field_set("b"));
-        let absent =
-            |field: &str| Effect::none().check(Check::FieldAbsent { key: "k".into(), field: field.into() });
+        let absent = |field: &str| {
+            Effect::none().check(Precondition::FieldAbsent { key: "k".into(), field: field.into() })
+        };
         let (absent_b, absent_a) = (absent("b"), absent("a"));
         let mut written = Written::default();
         assert!(written.admit(&a) && written.admit(&absent_b) && written.admit(&b));
@@ -144,10 +145,11 @@ mod tests {
     #[test]
     fn members_added_before_hold_a_count_up_only_where_they_are_taken_away() {
         let key = || b"k".to_vec();
-        let added = Effect::none().write(Write::SortedAdd { key: key(), score: 0, member: b"m".to_vec() });
-        let removed = Effect::none().write(Write::SortedRemove { key: key(), member: b"m".to_vec() });
-        let counted = Effect::none().check(Check::FewerThan { key: key(), members: 2 });
-        let absent = Effect::none().check(Check::Absent { key: key() });
+        let added =
+            Effect::none().write(RedisWrite::SortedAdd { key: key(), score: 0, member: b"m".to_vec() });
+        let removed = Effect::none().write(RedisWrite::SortedRemove { key: key(), member: b"m".to_vec() });
+        let counted = Effect::none().check(Precondition::FewerThan { key: key(), members: 2 });
+        let absent = Effect::none().check(Precondition::Absent { key: key() });
         let mut written = Written::default();
         assert!(written.admit(&added) && written.admit(&counted) && !written.admit(&absent));
         assert!(written.admit(&removed) && !written.admit(&counted));

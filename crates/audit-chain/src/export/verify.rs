@@ -5,8 +5,8 @@ use crate::chain::hash::Hash;
 use crate::chain::head::Head;
 use crate::checkpoint::CompactRange;
 use crate::checkpoint::{Checkpoint, SignedNote};
-use crate::checkpoint::{Unreadable, read_checkpoint};
-use crate::read::verifier::{FirstError, Flaw, Verifier};
+use crate::checkpoint::{CheckpointTextError, read_checkpoint};
+use crate::read::verifier::{EntryFault, Verifier, VerifyError};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::io::{self, BufRead, Read as _};
@@ -30,7 +30,7 @@ pub struct CheckedNote<S> {
     pub size: Option<u64>,
     /// Why it cannot be read as a signed checkpoint: it then speaks neither for nor against the entries.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "shown")]
-    pub unreadable: Option<Unreadable>,
+    pub unreadable: Option<CheckpointTextError>,
     /// Why it does not speak of these entries, whoever signed it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub contradicted: Option<&'static str>,
@@ -55,12 +55,12 @@ pub struct ExportReport<S> {
     pub header: ExportHeader,
     /// The first entry that is not right.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub first_error: Option<FirstError>,
+    pub first_error: Option<VerifyError>,
     /// Each checkpoint of the first line, in its order.
     pub checkpoints: Vec<CheckedNote<S>>,
 }
 
-fn shown<S: serde::Serializer>(why: &Option<Unreadable>, serializer: S) -> Result<S::Ok, S::Error> {
+fn shown<S: serde::Serializer>(why: &Option<CheckpointTextError>, serializer: S) -> Result<S::Ok, S::Error> {
     match why {
         Some(why) => serializer.collect_str(why),
         None => serializer.serialize_none(),
@@ -103,7 +103,7 @@ pub fn verify_export<R: BufRead, S>(
     };
     let ending = match ending {
         Ending::Complete if read_line(&mut from, &mut buffer)? != LineRead::Nothing => {
-            Ending::Wrong(FirstError { seq: header.size, why: Flaw::Surplus })
+            Ending::Wrong(VerifyError { seq: header.size, why: EntryFault::Surplus })
         }
         ending => ending,
     };
@@ -162,7 +162,7 @@ enum Ending {
     Complete,
     /// All lines so far are right, and the last record is not there.
     Cut,
-    Wrong(FirstError),
+    Wrong(VerifyError),
 }
 
 enum Step {
@@ -179,7 +179,7 @@ struct Reading {
 
 impl Reading {
     fn take(&mut self, read: LineRead, line: &[u8]) -> Step {
-        let fail = |seq, why| Step::End(Ending::Wrong(FirstError { seq, why }));
+        let fail = |seq, why| Step::End(Ending::Wrong(VerifyError { seq, why }));
         let seq = self.verifier.next_seq();
         if read == LineRead::Nothing {
             return Step::End(Ending::Cut);
@@ -193,21 +193,23 @@ impl Reading {
         match self.entry(line) {
             Ok(hash) => Step::Entry(hash),
             // Half a line at the end of the file: that is where it was cut.
-            Err(Flaw::Unreadable) if read == LineRead::Unended && (line.len() as u64) < MAX_LINE_BYTES => {
+            Err(EntryFault::NotAnEntry)
+                if read == LineRead::Unended && (line.len() as u64) < MAX_LINE_BYTES =>
+            {
                 Step::End(Ending::Cut)
             }
             Err(why) => fail(seq, why),
         }
     }
 
-    fn entry(&mut self, line: &[u8]) -> Result<Hash, Flaw> {
-        let entry: ReadEntry<'_> = serde_json::from_slice(line).map_err(|_| Flaw::Unreadable)?;
+    fn entry(&mut self, line: &[u8]) -> Result<Hash, EntryFault> {
+        let entry: ReadEntry<'_> = serde_json::from_slice(line).map_err(|_| EntryFault::NotAnEntry)?;
         let seq = self.verifier.next_seq();
         if seq >= self.head.size {
-            return Err(Flaw::Surplus);
+            return Err(EntryFault::Surplus);
         }
         if entry.seq != seq || entry.prev != self.verifier.reached().hash {
-            return Err(Flaw::Hash);
+            return Err(EntryFault::Hash);
         }
         let payload = entry.event.map(|event| event.get().as_bytes());
         self.verifier.push_hashed(&entry.payload_hash, &entry.hash, payload).map_err(|error| error.why)?;
@@ -215,14 +217,14 @@ impl Reading {
         Ok(entry.hash)
     }
 
-    fn ended(&self, end: ExportEnd) -> Result<(), FirstError> {
+    fn ended(&self, end: ExportEnd) -> Result<(), VerifyError> {
         let seq = self.verifier.next_seq();
         if seq < self.head.size {
-            return Err(FirstError { seq, why: Flaw::Missing });
+            return Err(VerifyError { seq, why: EntryFault::Missing });
         }
         self.verifier.expect_head(self.head)?;
         let agrees = end == ExportEnd { end: true, size: self.head.size, head: self.head.hash };
-        if agrees { Ok(()) } else { Err(FirstError { seq: seq.saturating_sub(1), why: Flaw::End }) }
+        if agrees { Ok(()) } else { Err(VerifyError { seq: seq.saturating_sub(1), why: EntryFault::End }) }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::chain::hash::{Hash, genesis_prev, payload_hash};
 use crate::chain::head::{ChainEnd, HEAD_LUA, Head, HeadMemory, StateLoss, not_below};
 use crate::error::ReadError;
 use crate::keys::{self, SEGMENT_ENTRIES};
-use crate::read::verifier::{FirstError, Flaw, Verifier, VerifyReport};
+use crate::read::verifier::{EntryFault, Verifier, VerifyError, VerifyReport};
 use redis::{Cmd, FromRedisValue, Value};
 use redis_pool::{RedisPool, Script};
 use serde::Serialize;
@@ -63,7 +63,7 @@ pub struct EntryView {
 
 /// A page of entries.
 #[derive(Debug, Clone, Serialize)]
-pub struct Page {
+pub struct EntryPage {
     /// In ascending order.
     pub events: Vec<EntryView>,
     /// What to ask for next, as `after_seq`, when there is more.
@@ -175,7 +175,7 @@ impl AuditLog {
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub async fn entries(&self, after_seq: Option<u64>, limit: NonZeroUsize) -> Result<Page, ReadError> {
+    pub async fn entries(&self, after_seq: Option<u64>, limit: NonZeroUsize) -> Result<EntryPage, ReadError> {
         let head = self.head().await?;
         let start = after_seq.map_or(0, |seq| seq.saturating_add(1)).min(head.size);
         let end = start.saturating_add(limit.get() as u64).min(head.size);
@@ -199,7 +199,7 @@ impl AuditLog {
             }
         }
         let next = (at < head.size && at > start).then(|| at - 1);
-        Ok(Page { events, next })
+        Ok(EntryPage { events, next })
     }
 
     /// Verifies the entries of `range` (cut to the chain's size), and the head where the range reaches it. A range that does
@@ -212,7 +212,7 @@ impl AuditLog {
         let end = range.end.min(head.size);
         let start = range.start.min(end);
         let Some(prev) = self.hash_before(start).await? else {
-            let first_error = Some(FirstError { seq: start - 1, why: Flaw::Missing });
+            let first_error = Some(VerifyError { seq: start - 1, why: EntryFault::Missing });
             return Ok(VerifyReport { ok: false, checked: 0, head, first_error });
         };
         let verifier = Verifier::following(Head { size: start, hash: prev });
@@ -227,7 +227,7 @@ impl AuditLog {
         &self,
         mut verifier: Verifier,
         end: u64,
-    ) -> Result<(Verifier, Result<(), FirstError>), ReadError> {
+    ) -> Result<(Verifier, Result<(), VerifyError>), ReadError> {
         let mut size = PageSize::default();
         let mut span = size.span(verifier.next_seq(), end);
         let mut page = self.fetch(span.clone(), true).await?;
@@ -251,7 +251,7 @@ impl AuditLog {
 
     /// Entries after the head. The length is read before the head is read again: what is appended meanwhile only makes the
     /// head larger, never the length too large for it.
-    async fn surplus(&self, head: Head) -> Result<Result<(), FirstError>, ReadError> {
+    async fn surplus(&self, head: Head) -> Result<Result<(), VerifyError>, ReadError> {
         let first = head.size / SEGMENT_ENTRIES;
         let mut counted = first * SEGMENT_ENTRIES;
         for number in [first, first + 1] {
@@ -260,7 +260,11 @@ impl AuditLog {
             counted += parse::<u64>(self.pool.command(llen).await?)?;
         }
         let now = self.head().await?;
-        Ok(if counted > now.size { Err(FirstError { seq: now.size, why: Flaw::Surplus }) } else { Ok(()) })
+        Ok(if counted > now.size {
+            Err(VerifyError { seq: now.size, why: EntryFault::Surplus })
+        } else {
+            Ok(())
+        })
     }
 
     async fn hash_before(&self, seq: u64) -> Result<Option<Hash>, ReadError> {
@@ -321,15 +325,15 @@ impl PageSize {
     }
 }
 
-fn check_page(verifier: &mut Verifier, page: &[Value], end: u64) -> Result<(), FirstError> {
+fn check_page(verifier: &mut Verifier, page: &[Value], end: u64) -> Result<(), VerifyError> {
     for element in page {
         if verifier.next_seq() == end {
-            return Err(FirstError { seq: end, why: Flaw::Surplus });
+            return Err(VerifyError { seq: end, why: EntryFault::Surplus });
         }
         verifier.push(bytes_of(element))?;
     }
     if verifier.next_seq() < end {
-        return Err(FirstError { seq: verifier.next_seq(), why: Flaw::Missing });
+        return Err(VerifyError { seq: verifier.next_seq(), why: EntryFault::Missing });
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use serde::{Serialize, Serializer};
 
 /// What is wrong with an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Flaw {
+pub enum EntryFault {
     /// The chain should hold an entry here and does not.
     #[error("the entry is missing")]
     Missing,
@@ -30,7 +30,7 @@ pub enum Flaw {
     Payload(NotCanonical),
     /// The line of an export is none of an entry.
     #[error("the line is no entry")]
-    Unreadable,
+    NotAnEntry,
     /// The last record of an export does not agree with its first.
     #[error("the export's last record does not say the size and head that its first line says")]
     End,
@@ -39,7 +39,7 @@ pub enum Flaw {
     Head,
 }
 
-impl Serialize for Flaw {
+impl Serialize for EntryFault {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
@@ -47,11 +47,11 @@ impl Serialize for Flaw {
 
 /// The first entry that does not verify.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct FirstError {
+pub struct VerifyError {
     /// Its place in the chain.
     pub seq: u64,
     /// What is wrong.
-    pub why: Flaw,
+    pub why: EntryFault,
 }
 
 /// What verifying found.
@@ -66,7 +66,7 @@ pub struct VerifyReport {
     pub head: Head,
     /// The first entry that is not right.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub first_error: Option<FirstError>,
+    pub first_error: Option<VerifyError>,
 }
 
 /// Takes the stored elements of a range in order.
@@ -105,10 +105,10 @@ impl Verifier {
     ///
     /// # Errors
     /// What is wrong with it; nothing more can be verified then.
-    pub fn push(&mut self, element: &[u8]) -> Result<(), FirstError> {
-        let fail = |why| Err(FirstError { seq: self.next.size, why });
+    pub fn push(&mut self, element: &[u8]) -> Result<(), VerifyError> {
+        let fail = |why| Err(VerifyError { seq: self.next.size, why });
         let Some((stored, payload)) = element.split_first_chunk() else {
-            return fail(Flaw::Short);
+            return fail(EntryFault::Short);
         };
         self.link(&payload_hash(payload), &Hash::from_bytes(*stored), Some(payload))
     }
@@ -122,21 +122,21 @@ impl Verifier {
         hashed: &Hash,
         stored: &Hash,
         payload: Option<&[u8]>,
-    ) -> Result<(), FirstError> {
+    ) -> Result<(), VerifyError> {
         if payload.is_some_and(|payload| payload_hash(payload) != *hashed) {
-            return Err(FirstError { seq: self.next.size, why: Flaw::Hash });
+            return Err(VerifyError { seq: self.next.size, why: EntryFault::Hash });
         }
         self.link(hashed, stored, payload)
     }
 
     /// `hashed` is the payload's hash, where there is one.
-    fn link(&mut self, hashed: &Hash, stored: &Hash, payload: Option<&[u8]>) -> Result<(), FirstError> {
-        let fail = |why| Err(FirstError { seq: self.next.size, why });
+    fn link(&mut self, hashed: &Hash, stored: &Hash, payload: Option<&[u8]>) -> Result<(), VerifyError> {
+        let fail = |why| Err(VerifyError { seq: self.next.size, why });
         if entry_hash(self.next.size, &self.next.hash, hashed) != *stored {
-            return fail(Flaw::Hash);
+            return fail(EntryFault::Hash);
         }
         if let Some(Err(error)) = payload.map(|payload| scan(payload, |_, _| ())) {
-            return fail(Flaw::Payload(error));
+            return fail(EntryFault::Payload(error));
         }
         self.next = Head { size: self.next.size + 1, hash: *stored };
         Ok(())
@@ -145,20 +145,20 @@ impl Verifier {
     /// Whether what was verified ends in `head`, if it reaches as far.
     ///
     /// # Errors
-    /// [`Flaw::Head`] at the last entry, or [`Flaw::Surplus`] at the first that `head` does not count.
-    pub fn expect_head(&self, head: Head) -> Result<(), FirstError> {
+    /// [`EntryFault::Head`] at the last entry, or [`EntryFault::Surplus`] at the first that `head` does not count.
+    pub fn expect_head(&self, head: Head) -> Result<(), VerifyError> {
         if self.next.size > head.size {
-            return Err(FirstError { seq: head.size, why: Flaw::Surplus });
+            return Err(VerifyError { seq: head.size, why: EntryFault::Surplus });
         }
         if self.next.size == head.size && self.next.hash != head.hash {
-            return Err(FirstError { seq: head.size.saturating_sub(1), why: Flaw::Head });
+            return Err(VerifyError { seq: head.size.saturating_sub(1), why: EntryFault::Head });
         }
         Ok(())
     }
 
     /// The report, given the first error if there was one.
     #[must_use]
-    pub fn report(&self, head: Head, first_error: Option<FirstError>) -> VerifyReport {
+    pub fn report(&self, head: Head, first_error: Option<VerifyError>) -> VerifyReport {
         VerifyReport { ok: first_error.is_none(), checked: self.next.size - self.start, head, first_error }
     }
 }
@@ -173,7 +173,7 @@ pub fn verify_elements<E: AsRef<[u8]>>(
     let verify = || {
         elements.into_iter().try_for_each(|element| verifier.push(element.as_ref()))?;
         if verifier.next_seq() < head.size {
-            return Err(FirstError { seq: verifier.next_seq(), why: Flaw::Missing });
+            return Err(VerifyError { seq: verifier.next_seq(), why: EntryFault::Missing });
         }
         verifier.expect_head(head)
     };
@@ -203,7 +203,7 @@ mod tests {
         (Head { size: length, hash: prev }, elements)
     }
 
-    fn first_error(head: Head, elements: &[Vec<u8>]) -> (u64, Flaw) {
+    fn first_error(head: Head, elements: &[Vec<u8>]) -> (u64, EntryFault) {
         let report = verify_elements(ORIGIN, head, elements);
         assert!(!report.ok);
         let error = report.first_error.unwrap();
@@ -240,25 +240,25 @@ mod tests {
             let mut tampered = good.clone();
             let last = tampered[at].len() - 3;
             tampered[at][last] ^= 1;
-            assert_eq!(first_error(head, &tampered), (seq, Flaw::Hash));
+            assert_eq!(first_error(head, &tampered), (seq, EntryFault::Hash));
 
             let mut removed = good.clone();
             removed.remove(at);
-            let why = if at == 8 { Flaw::Missing } else { Flaw::Hash };
+            let why = if at == 8 { EntryFault::Missing } else { EntryFault::Hash };
             assert_eq!(first_error(head, &removed), (seq, why));
 
             let mut inserted = good.clone();
             inserted.insert(at, good[(at + 3) % 9].clone());
-            assert_eq!(first_error(head, &inserted), (seq, Flaw::Hash));
+            assert_eq!(first_error(head, &inserted), (seq, EntryFault::Hash));
 
             let mut short = good.clone();
             short[at].truncate(31);
-            assert_eq!(first_error(head, &short), (seq, Flaw::Short));
+            assert_eq!(first_error(head, &short), (seq, EntryFault::Short));
         }
         for at in 0..8 {
             let mut swapped = good.clone();
             swapped.swap(at, at + 1);
-            assert_eq!(first_error(head, &swapped), (at as u64, Flaw::Hash));
+            assert_eq!(first_error(head, &swapped), (at as u64, EntryFault::Hash));
         }
     }
 
@@ -266,9 +266,9 @@ mod tests {
     fn a_head_that_is_not_the_last_hash_is_found() {
         let (head, elements) = chain(3);
         let other = Head { hash: Hash::from_bytes([1; 32]), ..head };
-        assert_eq!(first_error(other, &elements), (2, Flaw::Head));
-        assert_eq!(first_error(Head { size: 2, ..head }, &elements), (2, Flaw::Surplus));
-        assert_eq!(first_error(Head { size: 4, ..head }, &elements), (3, Flaw::Missing));
+        assert_eq!(first_error(other, &elements), (2, EntryFault::Head));
+        assert_eq!(first_error(Head { size: 2, ..head }, &elements), (2, EntryFault::Surplus));
+        assert_eq!(first_error(Head { size: 4, ..head }, &elements), (3, EntryFault::Missing));
     }
 
     #[test]
@@ -278,7 +278,7 @@ mod tests {
         let element = [&hash.as_bytes()[..], payload].concat();
         let (seq, why) = first_error(Head { size: 1, hash }, &[element]);
         assert_eq!(seq, 0);
-        assert!(matches!(why, Flaw::Payload(NotCanonical { at: 0, .. })));
+        assert!(matches!(why, EntryFault::Payload(NotCanonical { at: 0, .. })));
     }
 
     #[test]
@@ -294,7 +294,7 @@ mod tests {
     #[test]
     fn a_report_is_shown_flat() {
         let head = Head { size: 2, hash: Hash::from_bytes([0xab; 32]) };
-        let first_error = Some(FirstError { seq: 1, why: Flaw::Missing });
+        let first_error = Some(VerifyError { seq: 1, why: EntryFault::Missing });
         let report = VerifyReport { ok: false, checked: 1, head, first_error };
         let json = serde_json::to_value(report).unwrap();
         let wanted = serde_json::json!({

@@ -1,8 +1,8 @@
 //! The Merkle tree over the stored chain, and notes that are stored only while what their signer relied on stands.
 
 use audit_chain::checkpoint::{
-    Checkpoint, CheckpointStore, CompactRange, Edge, Extended, NoteStored, SignatureLine, SignedNote,
-    Standing,
+    CachedRange, Checkpoint, CheckpointStore, CompactRange, ExtendOutcome, RecordPrefix, SignatureLine,
+    SignedNote, StoreOutcome,
 };
 use audit_chain::{Appender, Effect, Hash, Head, ReadError, keys};
 use redis::AsyncCommands;
@@ -44,20 +44,20 @@ fn note_of(size: u64, root: Hash) -> String {
 }
 
 /// The edge at the head.
-async fn edge_at(store: &CheckpointStore, head: Head) -> Edge {
-    let mut edge = Edge::default();
-    assert_eq!(store.extend(&mut edge, head).await.unwrap(), Extended::Yes);
+async fn edge_at(store: &CheckpointStore, head: Head) -> CachedRange {
+    let mut edge = CachedRange::default();
+    assert_eq!(store.extend(&mut edge, head).await.unwrap(), ExtendOutcome::Complete);
     edge
 }
 
-async fn stored_edge(store: &CheckpointStore) -> Edge {
-    store.edge(|_| true).await.unwrap().0
+async fn stored_edge(store: &CheckpointStore) -> CachedRange {
+    store.cached_range(|_| true).await.unwrap().0
 }
 
 /// Stores the edge, and a note of it as that of key `number`.
-async fn sign(store: &CheckpointStore, edge: &Edge, number: u16) {
+async fn sign(store: &CheckpointStore, edge: &CachedRange, number: u16) {
     let note = note_of(edge.size(), edge.root());
-    assert_eq!(store.store(&[], edge, number, &note).await.unwrap(), NoteStored::Yes);
+    assert_eq!(store.store(&[], edge, number, &note).await.unwrap(), StoreOutcome::Stored);
 }
 
 #[tokio::test]
@@ -79,11 +79,11 @@ async fn an_edge_that_no_note_commits_to_is_computed_anew_and_replaced_whatever_
         let _: () = direct.set(keys::RANGE, &damaged).await.unwrap();
         let mut anew = stored_edge(&store).await;
         assert_eq!(anew.size(), 0, "{damaged:?}");
-        assert_eq!(store.extend(&mut anew, head).await.unwrap(), Extended::Yes);
+        assert_eq!(store.extend(&mut anew, head).await.unwrap(), ExtendOutcome::Complete);
         sign(&store, &anew, 1).await;
         assert_eq!(stored_edge(&store).await, edge);
     }
-    assert_eq!(store.edge(|_| false).await.unwrap().0.size(), 0, "nobody believes the note");
+    assert_eq!(store.cached_range(|_| false).await.unwrap().0.size(), 0, "nobody believes the note");
 }
 
 #[tokio::test]
@@ -99,7 +99,7 @@ async fn an_edge_is_not_believed_where_the_chain_has_another_entry_in_its_last_p
     let _: () = direct.lset(keys::segment(0), 5, &elements[4]).await.unwrap();
     let mut other = stored_edge(&store).await;
     assert_eq!(other.size(), 0);
-    assert_eq!(store.extend(&mut other, head).await.unwrap(), Extended::Contradicted { size: 6 });
+    assert_eq!(store.extend(&mut other, head).await.unwrap(), ExtendOutcome::Contradicted { size: 6 });
     // A chain that was cut back contradicts what was signed of it too, whatever edge is left.
     let _: () = direct.ltrim(keys::segment(0), 0, 3).await.unwrap();
     let cut = Head { size: 4, hash: Hash::from_bytes(elements[3][..32].try_into().unwrap()) };
@@ -108,7 +108,7 @@ async fn an_edge_is_not_believed_where_the_chain_has_another_entry_in_its_last_p
             let _: () = direct.del(keys::RANGE).await.unwrap();
         }
         let mut other = stored_edge(&store).await;
-        assert_eq!(store.extend(&mut other, cut).await.unwrap(), Extended::Contradicted { size: 6 });
+        assert_eq!(store.extend(&mut other, cut).await.unwrap(), ExtendOutcome::Contradicted { size: 6 });
     }
 }
 
@@ -126,7 +126,7 @@ async fn the_tree_has_to_agree_with_all_larger_notes_that_are_believed() {
     let head = append(&appender, 1).await;
     let mut direct = redis.connection().await;
     let mut agrees = stored_edge(&store).await;
-    assert_eq!((agrees.size(), store.extend(&mut agrees, head).await.unwrap()), (7, Extended::Yes));
+    assert_eq!((agrees.size(), store.extend(&mut agrees, head).await.unwrap()), (7, ExtendOutcome::Complete));
     // From an older edge, as from none, the newer notes are held against the chain.
     let newest: Vec<u8> = direct.get(keys::RANGE).await.unwrap();
     let lying = note_of(5, head.hash);
@@ -137,18 +137,21 @@ async fn the_tree_has_to_agree_with_all_larger_notes_that_are_believed() {
         }
         let _: () = direct.hset(keys::NOTES, 2, note_of(5, edges[1].root())).await.unwrap();
         let mut edge = stored_edge(&store).await;
-        assert_eq!((edge.size(), store.extend(&mut edge, head).await.unwrap()), (from, Extended::Yes));
+        assert_eq!(
+            (edge.size(), store.extend(&mut edge, head).await.unwrap()),
+            (from, ExtendOutcome::Complete)
+        );
         assert_eq!(edge.root(), agrees.root());
         let _: () = direct.hset(keys::NOTES, 2, &lying).await.unwrap();
         let mut edge = stored_edge(&store).await;
         let found = store.extend(&mut edge, head).await.unwrap();
-        assert_eq!((from, found), (from, Extended::Contradicted { size: 5 }));
-        let (mut edge, notes) = store.edge(|note| note.to_string() != lying).await.unwrap();
-        assert_eq!((store.extend(&mut edge, head).await.unwrap(), notes.len()), (Extended::Yes, 3));
+        assert_eq!((from, found), (from, ExtendOutcome::Contradicted { size: 5 }));
+        let (mut edge, notes) = store.cached_range(|note| note.to_string() != lying).await.unwrap();
+        assert_eq!((store.extend(&mut edge, head).await.unwrap(), notes.len()), (ExtendOutcome::Complete, 3));
     }
     // Behind the newest edge lies only what was agreed on when it was stored.
     let _: () = direct.set(keys::RANGE, newest).await.unwrap();
-    assert_eq!(store.extend(&mut stored_edge(&store).await, head).await.unwrap(), Extended::Yes);
+    assert_eq!(store.extend(&mut stored_edge(&store).await, head).await.unwrap(), ExtendOutcome::Complete);
 }
 
 #[tokio::test]
@@ -157,11 +160,11 @@ async fn an_edge_is_extended_by_what_was_appended_since_across_segments() {
     let appender = appender(&redis.url());
     let store = CheckpointStore::new(appender.log().clone());
     let mut edge = stored_edge(&store).await;
-    assert_eq!(edge, Edge::default());
+    assert_eq!(edge, CachedRange::default());
     sign(&store, &edge, 1).await;
     for more in [0, 1, 511, 2, 3_700, 0] {
         let head = append(&appender, more).await;
-        assert_eq!(store.extend(&mut edge, head).await.unwrap(), Extended::Yes);
+        assert_eq!(store.extend(&mut edge, head).await.unwrap(), ExtendOutcome::Complete);
         let tree = tree_of_pages(&appender).await;
         assert_eq!((edge.size(), edge.root()), (tree.size(), tree.root()));
         sign(&store, &edge, 1).await;
@@ -190,10 +193,10 @@ async fn a_missing_entry_or_a_last_one_that_is_not_the_heads_is_damage_and_nothi
     let mut direct = redis.connection().await;
     let last: Vec<u8> = direct.lindex(keys::segment(0), -1).await.unwrap();
     let _: () = direct.lset(keys::segment(0), -1, [&[7; 32], &last[32..]].concat()).await.unwrap();
-    let damaged = store.extend(&mut Edge::default(), head).await;
+    let damaged = store.extend(&mut CachedRange::default(), head).await;
     assert!(matches!(damaged, Err(ReadError::Damaged { seq: 4 })), "{damaged:?}");
     let _: () = direct.ltrim(keys::segment(0), 0, 3).await.unwrap();
-    let missing = store.extend(&mut Edge::default(), head).await;
+    let missing = store.extend(&mut CachedRange::default(), head).await;
     assert!(matches!(missing, Err(ReadError::Damaged { seq: 4 })), "{missing:?}");
 }
 
@@ -207,18 +210,21 @@ async fn a_note_is_stored_only_while_every_record_begins_as_the_signer_saw_it() 
     let _: () = direct.set("first", "abc").await.unwrap();
     let _: () = direct.set("second", b"\x00\x00\x00\x07{}").await.unwrap();
     let standing = |first: &str, second: &[u8]| {
-        let one = |key: &str, prefix: &[u8]| Standing { key: key.into(), prefix: prefix.into() };
+        let one = |key: &str, prefix: &[u8]| RecordPrefix { key: key.into(), prefix: prefix.into() };
         [one("first", first.as_bytes()), one("second", second)]
     };
     for (first, second, record) in [("abd", &b"\x00\x00\x00\x07"[..], 0), ("ab", b"\x00\x00\x00\x06", 1)] {
         let stored = store.store(&standing(first, second), &range, 1, "note").await.unwrap();
-        assert_eq!(stored, NoteStored::Overtaken { record });
+        assert_eq!(stored, StoreOutcome::RecordChanged { record });
     }
-    let missing = [Standing { key: b"nowhere".to_vec(), prefix: Vec::new() }];
-    assert_eq!(store.store(&missing, &range, 1, "note").await.unwrap(), NoteStored::Overtaken { record: 0 });
+    let missing = [RecordPrefix { key: b"nowhere".to_vec(), prefix: Vec::new() }];
+    assert_eq!(
+        store.store(&missing, &range, 1, "note").await.unwrap(),
+        StoreOutcome::RecordChanged { record: 0 }
+    );
     assert!(store.notes().await.unwrap().is_empty() && stored_edge(&store).await.size() == 0);
     let seen = standing("ab", b"\x00\x00\x00\x07");
-    assert_eq!(store.store(&seen, &range, 1, "note").await.unwrap(), NoteStored::Yes);
+    assert_eq!(store.store(&seen, &range, 1, "note").await.unwrap(), StoreOutcome::Stored);
     assert_eq!(store.note(1).await.unwrap().as_deref(), Some("note"));
     assert_eq!(store.note(2).await.unwrap(), None);
     let lasts: (i64, i64) = (direct.ttl(keys::RANGE).await.unwrap(), direct.ttl(keys::NOTES).await.unwrap());
@@ -233,9 +239,9 @@ async fn a_note_of_a_smaller_size_does_not_replace_a_larger_one() {
     let small = edge_at(&store, append(&appender, 2).await).await;
     let large = edge_at(&store, append(&appender, 300).await).await;
     let of_large = note_of(large.size(), large.root());
-    assert_eq!(store.store(&[], &large, 1, &of_large).await.unwrap(), NoteStored::Yes);
-    assert_eq!(store.store(&[], &small, 1, "small").await.unwrap(), NoteStored::Behind);
-    assert_eq!(store.store(&[], &large, 2, "by another key").await.unwrap(), NoteStored::Yes);
+    assert_eq!(store.store(&[], &large, 1, &of_large).await.unwrap(), StoreOutcome::Stored);
+    assert_eq!(store.store(&[], &small, 1, "small").await.unwrap(), StoreOutcome::Behind);
+    assert_eq!(store.store(&[], &large, 2, "by another key").await.unwrap(), StoreOutcome::Stored);
     let notes = store.notes().await.unwrap();
     assert_eq!((notes[&1].as_str(), notes[&2].as_str(), notes.len()), (&*of_large, "by another key", 2));
     assert_eq!(stored_edge(&store).await, large);

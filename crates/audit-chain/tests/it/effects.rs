@@ -1,7 +1,7 @@
 //! A state change and its event are written together, and what forbids the one forbids the other.
 
 use crate::support::{appender, event, trace_key, trace_of, verified_events};
-use audit_chain::{AppendError, Check, Effect, EffectError, Fault, Write};
+use audit_chain::{AppendError, AppendFault, Effect, EffectError, Precondition, RedisWrite};
 use redis::AsyncCommands;
 use std::time::Duration;
 use test_support::RedisServer;
@@ -11,7 +11,9 @@ fn key() -> Vec<u8> {
 }
 
 fn absent_then_set(value: &str) -> Effect {
-    Effect::none().check(Check::Absent { key: key() }).write(Write::Set { key: key(), value: value.into() })
+    Effect::none()
+        .check(Precondition::Absent { key: key() })
+        .write(RedisWrite::Set { key: key(), value: value.into() })
 }
 
 #[tokio::test]
@@ -29,15 +31,15 @@ async fn every_write_is_carried_out_with_its_event() {
         .unwrap();
     let (minute, field) = (Duration::from_secs(60), |name: &str| name.as_bytes().to_vec());
     let effect = Effect::none()
-        .write(Write::Set { key: field("s"), value: vec![0, 255] })
-        .write(Write::SetFor { key: field("p"), value: field("v"), ttl: minute })
-        .write(Write::SetRange { key: field("r"), offset: 3, bytes: vec![7] })
-        .write(Write::SortedAdd { key: field("z"), score: -(1 << 53), member: field("new") })
-        .write(Write::SortedRemove { key: field("z"), member: field("old") })
-        .write(Write::FieldSet { key: field("h"), field: field("new"), value: field("v") })
-        .write(Write::FieldDelete { key: field("h"), field: field("old") })
-        .write(Write::Delete { key: field("gone") })
-        .write(Write::Expire { key: field("short"), ttl: minute });
+        .write(RedisWrite::Set { key: field("s"), value: vec![0, 255] })
+        .write(RedisWrite::SetFor { key: field("p"), value: field("v"), ttl: minute })
+        .write(RedisWrite::SetRange { key: field("r"), offset: 3, bytes: vec![7] })
+        .write(RedisWrite::SortedAdd { key: field("z"), score: -(1 << 53), member: field("new") })
+        .write(RedisWrite::SortedRemove { key: field("z"), member: field("old") })
+        .write(RedisWrite::FieldSet { key: field("h"), field: field("new"), value: field("v") })
+        .write(RedisWrite::FieldDelete { key: field("h"), field: field("old") })
+        .write(RedisWrite::Delete { key: field("gone") })
+        .write(RedisWrite::Expire { key: field("short"), ttl: minute });
     appender.append(&event("tag/1"), effect).await.unwrap();
     let text: Vec<u8> = direct.get("s").await.unwrap();
     let range: Vec<u8> = direct.get("r").await.unwrap();
@@ -59,9 +61,9 @@ async fn a_failing_check_hits_only_its_own_caller_and_is_named() {
     let _: () = redis.connection().await.set("taken", "x").await.unwrap();
     let events = [event("tag/1"), event("tag/2"), event("tag/3")];
     let refused = Effect::none()
-        .check(Check::Absent { key: b"free".to_vec() })
-        .check(Check::Absent { key: b"taken".to_vec() })
-        .write(Write::Set { key: trace_key(&events[1]), value: vec![] });
+        .check(Precondition::Absent { key: b"free".to_vec() })
+        .check(Precondition::Absent { key: b"taken".to_vec() })
+        .write(RedisWrite::Set { key: trace_key(&events[1]), value: vec![] });
     let (one, two, three) = tokio::join!(
         appender.append(&events[0], trace_of(&events[0])),
         appender.append(&events[1], refused),
@@ -85,11 +87,14 @@ async fn a_write_that_would_fail_half_way_leaves_nothing_and_hits_only_its_own_c
     let appender = appender(&redis.url());
     let _: () = redis.connection().await.lpush("list", "x").await.unwrap();
     let (good, bad) = (event("tag/1"), event("tag/2"));
-    let half_way =
-        trace_of(&bad).write(Write::FieldSet { key: b"list".to_vec(), field: b"f".to_vec(), value: vec![] });
+    let half_way = trace_of(&bad).write(RedisWrite::FieldSet {
+        key: b"list".to_vec(),
+        field: b"f".to_vec(),
+        value: vec![],
+    });
     let (bad_answer, good_answer) =
         tokio::join!(appender.append(&bad, half_way), appender.append(&good, trace_of(&good)));
-    assert!(matches!(bad_answer, Err(AppendError::Internal(Fault::WrongType { write: 1 }))));
+    assert!(matches!(bad_answer, Err(AppendError::Internal(AppendFault::WrongType { write: 1 }))));
     assert_eq!(good_answer.unwrap().seq, 0);
     assert!(!redis.connection().await.exists::<_, bool>(trace_key(&bad)).await.unwrap());
     assert_eq!(verified_events(&appender).await, [good]);
@@ -120,13 +125,13 @@ async fn a_sorted_set_never_gets_more_members_than_its_check_allows() {
     let events: Vec<_> = (0..30).map(|i| event(&format!("tag/{i}"))).collect();
     let appends = events.iter().enumerate().map(|(i, event)| {
         let (free, member) = (b"free".to_vec(), i.to_string().into_bytes());
-        let counted = Check::FewerThan { key: b"z".to_vec(), members: 10 };
-        let write = Write::SortedAdd { key: b"z".to_vec(), score: 0, member };
+        let counted = Precondition::FewerThan { key: b"z".to_vec(), members: 10 };
+        let write = RedisWrite::SortedAdd { key: b"z".to_vec(), score: 0, member };
         // Every third is refused for another reason, and takes no place.
         let other = if i % 3 == 0 {
-            Check::Equals { key: free, value: vec![1] }
+            Precondition::Equals { key: free, value: vec![1] }
         } else {
-            Check::Absent { key: free }
+            Precondition::Absent { key: free }
         };
         appender.append(event, Effect::none().check(other).check(counted).write(write))
     });
@@ -138,7 +143,7 @@ async fn a_sorted_set_never_gets_more_members_than_its_check_allows() {
     assert_eq!(count(|error| matches!(error, AppendError::Precondition { check: 0 })), 10);
     assert_eq!(count(|error| matches!(error, AppendError::Precondition { check: 1 })), 11);
     assert_eq!(redis.connection().await.zcard::<_, u32>("z").await.unwrap(), 10);
-    let of_another_type = Check::FewerThan { key: b"text".to_vec(), members: 10 };
+    let of_another_type = Precondition::FewerThan { key: b"text".to_vec(), members: 10 };
     let _: () = redis.connection().await.set("text", "x").await.unwrap();
     let refused = appender.append(&event("tag/x"), Effect::none().check(of_another_type)).await;
     assert!(matches!(refused, Err(AppendError::Precondition { check: 0 })));
@@ -161,11 +166,11 @@ async fn a_repeated_event_does_not_repeat_its_effect_even_if_its_checks_fail_now
 async fn an_effect_that_cannot_be_sent_is_refused_before_anything_is_written() {
     let redis = RedisServer::start().await;
     let appender = appender(&redis.url());
-    let large = Effect::none().write(Write::Set { key: key(), value: vec![0; 256 * 1024] });
+    let large = Effect::none().write(RedisWrite::Set { key: key(), value: vec![0; 256 * 1024] });
     assert!(matches!(appender.append(&event("tag/1"), large).await, Err(AppendError::TooLarge)));
-    let never = Effect::none().write(Write::Expire { key: key(), ttl: Duration::ZERO });
+    let never = Effect::none().write(RedisWrite::Expire { key: key(), ttl: Duration::ZERO });
     let refused = appender.append(&event("tag/1"), never).await;
     let impossible = EffectError::Impossible { write: 0 };
-    assert!(matches!(refused, Err(AppendError::Internal(Fault::Effect(error))) if error == impossible));
+    assert!(matches!(refused, Err(AppendError::Internal(AppendFault::Effect(error))) if error == impossible));
     assert_eq!(appender.log().head().await.unwrap().size, 0);
 }

@@ -2,7 +2,7 @@
 
 use audit_chain::checkpoint::{Checkpoint, CompactRange, SignatureLine, SignedNote};
 use audit_chain::export::{ExportError, ExportHeader, ExportPages, ExportReport, verify_export};
-use audit_chain::{Appender, Effect, Flaw, Head, ReadError};
+use audit_chain::{Appender, Effect, EntryFault, Head, ReadError};
 use serde_json::Value;
 use test_support::RedisServer;
 
@@ -47,7 +47,7 @@ fn verify(file: &[u8]) -> ExportReport<String> {
     verify_export(file, |_, note| note.text().to_owned()).unwrap()
 }
 
-fn first_error(lines: &[String]) -> (u64, Flaw) {
+fn first_error(lines: &[String]) -> (u64, EntryFault) {
     let report = verify(lines.concat().as_bytes());
     assert!(!report.ok);
     let error = report.first_error.unwrap();
@@ -101,26 +101,32 @@ async fn every_change_of_a_line_is_found_at_its_seq() {
             first_error(&lines)
         };
         let edit = |from: &str, to: &str| spoil(&|lines| lines[at + 1] = lines[at + 1].replacen(from, to, 1));
-        assert_eq!(edit("tag/", "bag/"), (seq, Flaw::Hash));
-        assert_eq!(edit(&format!("\"seq\":{at}"), "\"seq\":77"), (seq, Flaw::Hash));
-        assert_eq!(edit("{\"seq\"", "{\"sec\""), (seq, Flaw::Unreadable));
-        assert_eq!(spoil(&|lines| lines[at + 1] = "{}\n".to_owned()), (seq, Flaw::Unreadable));
+        assert_eq!(edit("tag/", "bag/"), (seq, EntryFault::Hash));
+        assert_eq!(edit(&format!("\"seq\":{at}"), "\"seq\":77"), (seq, EntryFault::Hash));
+        assert_eq!(edit("{\"seq\"", "{\"sec\""), (seq, EntryFault::NotAnEntry));
+        assert_eq!(spoil(&|lines| lines[at + 1] = "{}\n".to_owned()), (seq, EntryFault::NotAnEntry));
         let removed = spoil(&|lines| drop(lines.remove(at + 1)));
-        assert_eq!(removed, (seq, if at == 5 { Flaw::Missing } else { Flaw::Hash }));
+        assert_eq!(removed, (seq, if at == 5 { EntryFault::Missing } else { EntryFault::Hash }));
         let ended = spoil(&|lines| lines[at + 1] = lines[7].clone());
-        assert_eq!(ended, (seq, Flaw::Missing), "a last record in the place of an entry");
-        assert_eq!(spoil(&|lines| lines.insert(at + 1, lines[(at + 3) % 6 + 1].clone())), (seq, Flaw::Hash));
+        assert_eq!(ended, (seq, EntryFault::Missing), "a last record in the place of an entry");
+        assert_eq!(
+            spoil(&|lines| lines.insert(at + 1, lines[(at + 3) % 6 + 1].clone())),
+            (seq, EntryFault::Hash)
+        );
     }
     let last =
         |change: &dyn Fn(&str) -> Vec<String>| first_error(&[&lines[..7], &change(&lines[7])].concat());
-    assert_eq!(last(&|end| vec![lines[6].clone(), end.to_owned()]), (6, Flaw::Surplus));
-    assert_eq!(last(&|end| vec![end.to_owned(), lines[6].clone()]), (6, Flaw::Surplus));
-    assert_eq!(last(&|end| vec![end.to_owned(), end.to_owned()]), (6, Flaw::Surplus));
-    assert_eq!(last(&|end| vec![end.to_owned(), "\n".to_owned()]), (6, Flaw::Surplus));
-    assert_eq!(last(&|end| vec![end.replace("\"size\":6", "\"size\":5")]), (5, Flaw::End));
-    assert_eq!(last(&|end| vec![end.replace("true", "false")]), (5, Flaw::End));
-    assert_eq!(last(&|end| vec![end.replace(&head.hash.to_string(), &"ab".repeat(32))]), (5, Flaw::End));
-    assert_eq!(last(&|_| vec!["{\"end\":true}\n".to_owned()]), (6, Flaw::Unreadable));
+    assert_eq!(last(&|end| vec![lines[6].clone(), end.to_owned()]), (6, EntryFault::Surplus));
+    assert_eq!(last(&|end| vec![end.to_owned(), lines[6].clone()]), (6, EntryFault::Surplus));
+    assert_eq!(last(&|end| vec![end.to_owned(), end.to_owned()]), (6, EntryFault::Surplus));
+    assert_eq!(last(&|end| vec![end.to_owned(), "\n".to_owned()]), (6, EntryFault::Surplus));
+    assert_eq!(last(&|end| vec![end.replace("\"size\":6", "\"size\":5")]), (5, EntryFault::End));
+    assert_eq!(last(&|end| vec![end.replace("true", "false")]), (5, EntryFault::End));
+    assert_eq!(
+        last(&|end| vec![end.replace(&head.hash.to_string(), &"ab".repeat(32))]),
+        (5, EntryFault::End)
+    );
+    assert_eq!(last(&|_| vec!["{\"end\":true}\n".to_owned()]), (6, EntryFault::NotAnEntry));
 }
 
 /// Wherever it is cut, but for the line feed at its very end: cut, and not broken.
@@ -169,11 +175,11 @@ async fn a_header_of_another_origin_head_or_size_is_found() {
     assert!(report.ok);
     assert_eq!(report.checkpoints[0].contradicted, None);
     assert_eq!(report.checkpoints[1].contradicted, Some("it is of another origin"));
-    assert_eq!(error(with(&|header| header["origin"] = "elsewhere".into())), Some((0, Flaw::Hash)));
-    assert_eq!(error(with(&|header| header["head"] = "ab".repeat(32).into())), Some((2, Flaw::Head)));
-    assert_eq!(error(with(&|header| header["size"] = 2.into())), Some((2, Flaw::Surplus)));
+    assert_eq!(error(with(&|header| header["origin"] = "elsewhere".into())), Some((0, EntryFault::Hash)));
+    assert_eq!(error(with(&|header| header["head"] = "ab".repeat(32).into())), Some((2, EntryFault::Head)));
+    assert_eq!(error(with(&|header| header["size"] = 2.into())), Some((2, EntryFault::Surplus)));
     let short = with(&|header| header["size"] = 4.into());
-    assert_eq!(short.first_error.map(|error| (error.seq, error.why)), Some((3, Flaw::Missing)));
+    assert_eq!(short.first_error.map(|error| (error.seq, error.why)), Some((3, EntryFault::Missing)));
     let fewer = with(&|header| header["size"] = 2.into());
     assert_eq!(fewer.checkpoints[0].contradicted, Some("it is of more entries than the export has"));
 }

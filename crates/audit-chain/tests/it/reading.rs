@@ -2,7 +2,7 @@
 
 use crate::support::{ORIGIN, PATIENT, appender, event, event_with, pool};
 use audit_chain::{
-    Appender, AuditLog, Details, Effect, Event, Flaw, ReadError, VerifyReport, verify_elements,
+    Appender, AuditLog, Details, Effect, EntryFault, Event, ReadError, VerifyReport, verify_elements,
 };
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
@@ -38,10 +38,10 @@ async fn replace(direct: &mut MultiplexedConnection, elements: &[Vec<u8>]) {
     let _: () = redis::pipe().del(SEGMENT).rpush(SEGMENT, elements).query_async(direct).await.unwrap();
 }
 
-fn first_error(report: VerifyReport) -> (u64, Flaw) {
+fn first_error(report: VerifyReport) -> (u64, EntryFault) {
     assert!(!report.ok);
     let error = report.first_error.unwrap();
-    let wrong_are_counted = if error.why == Flaw::Head { 1 } else { 0 };
+    let wrong_are_counted = if error.why == EntryFault::Head { 1 } else { 0 };
     assert_eq!(report.checked, error.seq + wrong_are_counted, "all before it are right");
     (error.seq, error.why)
 }
@@ -128,12 +128,12 @@ async fn tampering_in_redis_is_found_at_the_first_seq() {
         let mut swapped = good.clone();
         swapped.swap(at, (at + 1) % 200);
         let swapped_at = if at == 199 { 0 } else { seq };
-        let removed_why = if at == 199 { Flaw::Missing } else { Flaw::Hash };
+        let removed_why = if at == 199 { EntryFault::Missing } else { EntryFault::Hash };
         for (kind, spoilt, wanted) in [
-            ("tampered", tampered, (seq, Flaw::Hash)),
+            ("tampered", tampered, (seq, EntryFault::Hash)),
             ("removed", removed, (seq, removed_why)),
-            ("inserted", inserted, (seq, Flaw::Hash)),
-            ("swapped", swapped, (swapped_at, Flaw::Hash)),
+            ("inserted", inserted, (seq, EntryFault::Hash)),
+            ("swapped", swapped, (swapped_at, EntryFault::Hash)),
         ] {
             replace(&mut direct, &spoilt).await;
             let fresh = AuditLog::new(pool(&redis.url(), PATIENT), ORIGIN);
@@ -154,7 +154,7 @@ async fn entries_behind_the_head_or_behind_a_full_segment_are_found() {
     for (segment, seq) in [(0, 4_096), (1, 4_100), (2, 4_100)] {
         let segment = format!("vt1:{{audit}}:seg:{segment}");
         let _: () = direct.rpush(&segment, "smuggled in").await.unwrap();
-        assert_eq!(first_error(log.verify(0..u64::MAX).await.unwrap()), (seq, Flaw::Surplus));
+        assert_eq!(first_error(log.verify(0..u64::MAX).await.unwrap()), (seq, EntryFault::Surplus));
         let _: () = direct.rpop(&segment, None).await.unwrap();
     }
     assert!(log.verify(0..u64::MAX).await.unwrap().ok);
@@ -167,7 +167,7 @@ async fn a_head_that_is_not_the_last_hash_is_found() {
     let mut direct = redis.connection().await;
     let _: () = direct.setrange("vt1:{audit}:head", 20, "\u{7}\u{7}").await.unwrap();
     let log = AuditLog::new(pool(&redis.url(), PATIENT), ORIGIN);
-    assert_eq!(first_error(log.verify(0..u64::MAX).await.unwrap()), (2, Flaw::Head));
+    assert_eq!(first_error(log.verify(0..u64::MAX).await.unwrap()), (2, EntryFault::Head));
     assert!(log.verify(0..2).await.unwrap().ok, "a range that does not reach the head says nothing of it");
 }
 

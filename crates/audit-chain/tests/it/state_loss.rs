@@ -1,7 +1,7 @@
 //! A Redis that lost its state is refused, by those who write and those who read, and nothing is written to it.
 
 use crate::support::{PATIENT, appender, appender_with, config, event, verified_events};
-use audit_chain::{AppendError, AppenderConfig, Check, Effect, HEAD_LUA, ReadError, StateLoss};
+use audit_chain::{AppendError, AppenderConfig, Effect, HEAD_LUA, Precondition, ReadError, StateLoss};
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use test_support::RedisServer;
@@ -80,7 +80,7 @@ async fn nothing_is_written_once_the_guard_does_not_hold() {
     let redis = RedisServer::start().await;
     let mut direct = redis.connection().await;
     let _: () = direct.set("deployment", "id-1;more").await.unwrap();
-    let guard = vec![Check::Prefix { key: b"deployment".to_vec(), prefix: b"id-1;".to_vec() }];
+    let guard = vec![Precondition::Prefix { key: b"deployment".to_vec(), prefix: b"id-1;".to_vec() }];
     let appender = appender_with(&redis.url(), PATIENT, AppenderConfig { guard, ..config() });
     appender.append(&event("tag/1"), Effect::none()).await.unwrap();
     let _: () = direct.set("deployment", "id-2;more").await.unwrap();

@@ -1,7 +1,7 @@
 //! What the tests share: pools, appenders and events with nothing in them that a test does not look at.
 
 use ambient::{Clock, SystemClock, entropy};
-use audit_chain::{Appender, AppenderConfig, AuditMetrics, Details, Effect, Event, NewEvent, Write};
+use audit_chain::{Appender, AppenderConfig, AuditMetrics, Details, Effect, Event, NewEvent, RedisWrite};
 use redis_pool::{Config, PoolMetrics, RedisPool};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -62,7 +62,7 @@ pub(crate) fn event_with(resource: &str, details: Details) -> Event {
 
 /// An effect that leaves a key named after the event.
 pub(crate) fn trace_of(event: &Event) -> Effect {
-    Effect::none().write(Write::Set { key: trace_key(event), value: event.id().to_string().into() })
+    Effect::none().write(RedisWrite::Set { key: trace_key(event), value: event.id().to_string().into() })
 }
 
 pub(crate) fn trace_key(event: &Event) -> Vec<u8> {

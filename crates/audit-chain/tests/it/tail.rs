@@ -1,6 +1,6 @@
 //! What a broken write left is read, and cut off together with an event, or nothing is written.
 
-use audit_chain::{AppendError, Check, Effect, Head, ReadError, StateLoss, Tail, keys};
+use audit_chain::{AppendError, Effect, Head, Precondition, ReadError, StateLoss, SurplusTail, keys};
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use test_support::RedisServer;
@@ -21,7 +21,7 @@ async fn push_tail(direct: &mut MultiplexedConnection, size: u64) -> Vec<(u64, V
     pushed
 }
 
-async fn read(tail: &mut Tail) -> Vec<(u64, Vec<u8>)> {
+async fn read(tail: &mut SurplusTail) -> Vec<(u64, Vec<u8>)> {
     let mut all = Vec::new();
     loop {
         let page = tail.next().await.unwrap();
@@ -41,7 +41,7 @@ async fn a_tail_is_cut_with_its_event_at_any_size() {
         let pushed = push_tail(&mut direct, size).await;
         let appender = appender(&redis.url());
         assert!(appender.log().end().await.unwrap().fault.is_some());
-        let mut tail = Tail::behind(appender.log().clone(), head);
+        let mut tail = SurplusTail::behind(appender.log().clone(), head);
         assert_eq!(read(&mut tail).await, pushed);
         assert_eq!(tail.entries(), pushed.len() as u64);
         let repaired = event("audit/*");
@@ -67,7 +67,7 @@ async fn nothing_is_cut_but_what_was_read_and_where_it_was_read() {
         let appender = appender(&redis.url());
         let last = keys::segment(*end_segments(size).last().unwrap());
         let fresh = async || {
-            let mut tail = Tail::behind(appender.log().clone(), head);
+            let mut tail = SurplusTail::behind(appender.log().clone(), head);
             read(&mut tail).await;
             tail
         };
@@ -82,10 +82,10 @@ async fn nothing_is_cut_but_what_was_read_and_where_it_was_read() {
         direct.lset::<_, _, ()>(&last, -1, "another").await.unwrap();
         assert_refused(&mut direct, tail, &[], |error| matches!(error, AppendError::Contention)).await;
         // Not read to its end.
-        let mut tail = Tail::behind(appender.log().clone(), head);
+        let mut tail = SurplusTail::behind(appender.log().clone(), head);
         tail.next().await.unwrap();
         assert_refused(&mut direct, tail, &[], |error| matches!(error, AppendError::Contention)).await;
-        let guard = [Check::Absent { key: keys::segment(0).into_bytes() }];
+        let guard = [Precondition::Absent { key: keys::segment(0).into_bytes() }];
         let lost =
             |error: &AppendError| matches!(error, AppendError::StateLost(StateLoss::Guard { check: 0 }));
         assert_refused(&mut direct, fresh().await, &guard, lost).await;
@@ -98,8 +98,8 @@ async fn nothing_is_cut_but_what_was_read_and_where_it_was_read() {
 
 async fn assert_refused(
     direct: &mut MultiplexedConnection,
-    tail: Tail,
-    guard: &[Check],
+    tail: SurplusTail,
+    guard: &[Precondition],
     is_it: impl Fn(&AppendError) -> bool,
 ) {
     let before = stored(direct).await;
@@ -113,10 +113,10 @@ async fn a_tail_without_end_is_not_read_without_end() {
     let redis = RedisServer::start().await;
     let mut direct = redis.connection().await;
     let head = lay(&mut direct, 1).await;
-    let many = vec!["x"; usize::try_from(audit_chain::MAX_TAIL).unwrap() + 1];
+    let many = vec!["x"; usize::try_from(audit_chain::MAX_SURPLUS).unwrap() + 1];
     direct.rpush::<_, _, ()>(keys::segment(0), many).await.unwrap();
     let appender = appender(&redis.url());
-    let mut tail = Tail::behind(appender.log().clone(), head);
+    let mut tail = SurplusTail::behind(appender.log().clone(), head);
     let error = loop {
         match tail.next().await {
             Ok(page) => assert!(!page.is_empty()),

@@ -3,7 +3,7 @@
 
 use crate::support::{PATIENT, appender, config, event, pool, trace_of, verified_events};
 use ambient::{Clock, SystemClock};
-use audit_chain::{AppendError, Appended, Appender, AuditMetrics, Check, Effect, Event};
+use audit_chain::{AppendError, Appended, Appender, AuditMetrics, Effect, Event, Precondition};
 use prometheus_client::registry::Registry;
 use redis_pool::RedisPool;
 use std::sync::Arc;
@@ -80,7 +80,7 @@ async fn a_call_behind_one_that_is_refused_goes_again() {
     let redis = RedisServer::start().await;
     let calm = Calm::on(&redis.url()).await;
     let (impossible, possible) = (event("tag/one"), event("tag/two"));
-    let fails = Effect::none().check(Check::Equals { key: "nothing".into(), value: "there".into() });
+    let fails = Effect::none().check(Precondition::Equals { key: "nothing".into(), value: "there".into() });
     redis.pause();
     let first = calm.hand_in(&impossible, fails, 1).await;
     let second = calm.hand_in(&possible, trace_of(&possible), 2).await;

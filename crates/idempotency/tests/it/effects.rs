@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use ambient::SystemClock;
 use audit_chain::{
-    AppendError, Appender, AppenderConfig, AuditMetrics, Check, Details, Effect, Event, NewEvent, Write,
+    AppendError, Appender, AppenderConfig, AuditMetrics, Details, Effect, Event, NewEvent, Precondition,
+    RedisWrite,
 };
 use idempotency::{Claim, Claimed, Config, Error, MAX_BODY};
 use redis::AsyncCommands;
@@ -39,8 +40,8 @@ fn event(claim: &Claim) -> Event {
 
 fn made(value: &str) -> Effect {
     Effect::none()
-        .check(Check::Absent { key: "batch".into() })
-        .write(Write::Set { key: "batch".into(), value: value.into() })
+        .check(Precondition::Absent { key: "batch".into() })
+        .write(RedisWrite::Set { key: "batch".into(), value: value.into() })
 }
 
 #[tokio::test]
@@ -142,7 +143,7 @@ async fn of_a_hundred_identical_requests_one_is_carried_out_and_all_get_its_answ
             Claimed::Fresh(claim) => {
                 let answer = answer(&number.to_string());
                 let made =
-                    Effect::none().write(Write::Set { key: name.clone().into(), value: "made".into() });
+                    Effect::none().write(RedisWrite::Set { key: name.clone().into(), value: "made".into() });
                 let effect = claim.complete_in(made, &answer).unwrap();
                 appender.append(&event(&claim), effect).await.unwrap();
                 (true, answer)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use audit_chain::{AppendError, Check, Effect};
+use audit_chain::{AppendError, Effect, Precondition};
 use keyring::{Family, KeyState, Move, Plan};
 
 use crate::support::{FACTORY, Shop, epoch, now, revoke, secrets, tag};
@@ -57,7 +57,7 @@ async fn what_was_guarded_by_a_snapshot_is_not_written_after_a_move() {
     shop.append(&planned).await.unwrap();
     assert!(matches!(shop.append(&minting).await, Err(AppendError::Precondition { .. })));
     let fresh = factory.heartbeat(&shop.deployment).await.unwrap();
-    assert!(matches!(fresh.guard(), Check::Prefix { prefix, .. } if prefix == [0, 0, 0, 2]));
+    assert!(matches!(fresh.guard(), Precondition::Prefix { prefix, .. } if prefix == [0, 0, 0, 2]));
     assert_eq!(fresh.active_epoch(), epoch(1));
 }
 

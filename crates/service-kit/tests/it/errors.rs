@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use audit_chain::{AppendError, EndFault, Fault, ReadError, StateLoss};
+use audit_chain::{AppendError, AppendFault, EndFault, ReadError, StateLoss};
 use catalog::{CatalogError, DeploymentError, Product, Record, TagState};
 use http_edge::ApiError;
 use redis_pool::{Error, Reason};
@@ -77,7 +77,7 @@ fn an_event_that_was_not_acknowledged() {
         (AppendError::Precondition { check: 0 }, 409, "conflict"),
         (AppendError::IdReused { seq: 1 }, 500, "internal"),
         (AppendError::TooLarge, 500, "internal"),
-        (AppendError::Internal(Fault::AppenderGone), 500, "internal"),
+        (AppendError::Internal(AppendFault::AppenderGone), 500, "internal"),
     ] {
         assert_is(from_append(error.clone()), status, slug);
         assert_is(AppendFailure::Append(error).into(), status, slug);

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use audit_chain::checkpoint::CheckpointStore;
-use audit_chain::{AppendError, AuditLog, Details, EndFault, Event, Head, NewEvent, Tail, read_checkpoint};
+use audit_chain::{
+    AppendError, AuditLog, Details, EndFault, Event, Head, NewEvent, SurplusTail, read_checkpoint,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
@@ -89,7 +91,7 @@ async fn carried_out(
         let known = dir.known(deployment.id()).map_err(unknown)?.map_or(0, |known| known.size);
         refuse_more("STATE_DIR", known, end.head)?;
     }
-    let mut tail = Tail::behind(log.clone(), end.head);
+    let mut tail = SurplusTail::behind(log.clone(), end.head);
     let saved = save(&args.out, durable, end.head, &mut tail).await?;
     let entries_cut = tail.entries();
     let event = event(durable, entries_cut, &saved.sha256)?;
@@ -149,7 +151,7 @@ struct Saved {
 }
 
 /// Writes the tail to a new file: a line that says of what, one for each element, and one that says that it is complete.
-async fn save(out: &Path, durable: &Durable, head: Head, tail: &mut Tail) -> Result<Saved, Refused> {
+async fn save(out: &Path, durable: &Durable, head: Head, tail: &mut SurplusTail) -> Result<Saved, Refused> {
     let failed = |error: io::Error| {
         let taken = error.kind() == io::ErrorKind::AlreadyExists;
         let hint = if taken { "; it is not overwritten, name another with --out" } else { "" };

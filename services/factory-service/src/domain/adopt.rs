@@ -189,7 +189,7 @@ pub(crate) async fn adopt(
         };
         let tenant: TenantId = product.tenant.parse().map_err(|_| NotAdopted::NoProduct(product.id))?;
         let event = caller.event_for(&tenant, "batch.adopted", resource(&id), details_of(&batch));
-        let unused_id = audit_chain::Check::Absent { key: stored_at::batch_no(&id).into() };
+        let unused_id = audit_chain::Precondition::Absent { key: stored_at::batch_no(&id).into() };
         let effect = creation_of(&batch).check(unused_id).check(keys.guard());
         if store.write(event, effect).await? == Written::Yes {
             return Ok((batch, true));

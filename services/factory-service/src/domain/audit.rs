@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use access::Scope;
-use audit_chain::{Head, Page, read_checkpoint};
+use audit_chain::{EntryPage, Head, read_checkpoint};
 use keyring::{AuditKeys, Family, KeyringRecord, NoteStanding};
 use parking_lot::Mutex;
 use serde::Deserialize;
@@ -108,7 +108,7 @@ impl Audit {
         caller: &Caller,
         after_seq: Option<u64>,
         limit: NonZeroUsize,
-    ) -> Result<Page, Refusal> {
+    ) -> Result<EntryPage, Refusal> {
         let log = self.store.log()?;
         let mut page = self.store.read(log.entries(after_seq, limit)).await?;
         if !caller.has(Scope::Admin) {

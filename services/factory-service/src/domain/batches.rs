@@ -5,7 +5,7 @@
 
 use access::{Access, DEFAULT_MAX_BATCHES};
 use ambient::rfc3339;
-use audit_chain::{Check, Details, Effect, Write};
+use audit_chain::{Details, Effect, Precondition, RedisWrite};
 use catalog::{Batch, Lifecycle, Page, Record, Stored, Withdrawal, keys};
 use idempotency::Answer;
 use service_kit::{KeyStanding, UntrustedKey};
@@ -184,8 +184,11 @@ impl Batches {
             *how.place(&mut value) = Some(Withdrawal { at: self.store.now(), reason: reason.clone() });
             let key = keys::batch(value.batch_no);
             let effect = Effect {
-                checks: vec![Check::Equals { key: key.clone().into(), value: bytes }],
-                writes: vec![Write::Set { key: key.into(), value: value.encode(revision.wrapping_add(1)) }],
+                checks: vec![Precondition::Equals { key: key.clone().into(), value: bytes }],
+                writes: vec![RedisWrite::Set {
+                    key: key.into(),
+                    value: value.encode(revision.wrapping_add(1)),
+                }],
             };
             let details = Details::new().with("reason", reason.as_str());
             let event = caller.event(how.action(), resource(id), details);
@@ -210,8 +213,8 @@ impl Batches {
 }
 
 /// That a tenant has fewer batches than it may have. Its list of batches never shrinks.
-fn below_quota(tenant: &str, most: u32) -> Check {
-    Check::FewerThan { key: keys::batches_of(tenant).into(), members: most }
+fn below_quota(tenant: &str, most: u32) -> Precondition {
+    Precondition::FewerThan { key: keys::batches_of(tenant).into(), members: most }
 }
 
 fn quota_exceeded(most: u32) -> Refusal {
@@ -248,10 +251,13 @@ pub(crate) fn creation_of(batch: &Batch) -> Effect {
     Effect {
         checks: batch.number_is_unused().into(),
         writes: vec![
-            Write::Set { key: key.into(), value: batch.encode(1) },
+            RedisWrite::Set { key: key.into(), value: batch.encode(1) },
             batch.note_of_minting(),
-            Write::Set { key: keys::batch_no(&id).into(), value: batch.batch_no.get().to_string().into() },
-            Write::SortedAdd {
+            RedisWrite::Set {
+                key: keys::batch_no(&id).into(),
+                value: batch.batch_no.get().to_string().into(),
+            },
+            RedisWrite::SortedAdd {
                 key: keys::batches_of(&batch.tenant).into(),
                 score: 0,
                 member: id.to_string().into(),

@@ -1,7 +1,7 @@
 //! Products: what tags are on.
 
 use access::{Access, BrandKeys, gtin_number};
-use audit_chain::{Check, Details, Effect, Write};
+use audit_chain::{Details, Effect, Precondition, RedisWrite};
 use catalog::{Page, Product, Record, Stored, keys};
 use idempotency::Answer;
 use uuid::Uuid;
@@ -94,10 +94,10 @@ impl Products {
         let key = keys::product(&id);
         let index = keys::products_of(caller.tenant().as_str());
         let effect = Effect {
-            checks: vec![Check::Absent { key: key.clone().into() }],
+            checks: vec![Precondition::Absent { key: key.clone().into() }],
             writes: vec![
-                Write::Set { key: key.into(), value: product.encode(1) },
-                Write::SortedAdd { key: index.into(), score: 0, member: id.to_string().into() },
+                RedisWrite::Set { key: key.into(), value: product.encode(1) },
+                RedisWrite::SortedAdd { key: index.into(), score: 0, member: id.to_string().into() },
             ],
         };
         let answer = answer(product.clone());
@@ -115,7 +115,7 @@ impl Products {
     }
 
     /// That brand and GTIN are no other tenant's; nothing of that was claimed since, as long as the check holds.
-    async fn unclaimed(&self, caller: &Caller, product: &Product) -> Result<Check, Refusal> {
+    async fn unclaimed(&self, caller: &Caller, product: &Product) -> Result<Precondition, Refusal> {
         let brand = BrandKeys::of(&product.brand);
         let range = product.gtin.as_deref().and_then(gtin_number).map(|number| number..=number);
         let (brands, ranges) = (std::slice::from_ref(&brand), range.as_slice());
@@ -178,10 +178,13 @@ impl Products {
             let key = keys::product(id);
             let effect = Effect {
                 checks: vec![
-                    Check::Equals { key: key.clone().into(), value: bytes },
+                    Precondition::Equals { key: key.clone().into(), value: bytes },
                     self.unclaimed(caller, &changed).await?,
                 ],
-                writes: vec![Write::Set { key: key.into(), value: changed.encode(revision.wrapping_add(1)) }],
+                writes: vec![RedisWrite::Set {
+                    key: key.into(),
+                    value: changed.encode(revision.wrapping_add(1)),
+                }],
             };
             let event = caller.event("product.updated", resource(id), details);
             if self.store.write(event, effect).await? == Written::Yes {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use audit_chain::{Check, Details, Effect, Write};
+use audit_chain::{Details, Effect, Precondition, RedisWrite};
 use catalog::store::TagRevocation;
 use catalog::{Batch, Lifecycle, REVOKED_FLAG, TagState, Withdrawal, keys};
 use idempotency::Answer;
@@ -108,12 +108,12 @@ impl Tags {
         let key = keys::tag(serial);
         let effect = Effect {
             checks: vec![
-                Check::ByteNot { key: key.clone().into(), offset: 0, byte: REVOKED_FLAG },
-                Check::Absent { key: keys::tag_revocation(serial).into() },
+                Precondition::ByteNot { key: key.clone().into(), offset: 0, byte: REVOKED_FLAG },
+                Precondition::Absent { key: keys::tag_revocation(serial).into() },
             ],
             writes: vec![
-                Write::SetRange { key: key.into(), offset: 0, bytes: vec![REVOKED_FLAG] },
-                Write::Set { key: keys::tag_revocation(serial).into(), value: revocation.encode() },
+                RedisWrite::SetRange { key: key.into(), offset: 0, bytes: vec![REVOKED_FLAG] },
+                RedisWrite::Set { key: keys::tag_revocation(serial).into(), value: revocation.encode() },
             ],
         };
         let event = caller.event("tag.revoked", format!("tag/{id}"), details);

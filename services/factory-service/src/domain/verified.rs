@@ -1,6 +1,6 @@
 //! What a verification of the audit chain comes to.
 
-use audit_chain::{Unreadable, VerifyReport};
+use audit_chain::{CheckpointTextError, VerifyReport};
 use keyring::NoteStanding;
 use serde::Serialize;
 
@@ -15,11 +15,11 @@ pub(crate) struct Judged {
     /// Why it does not speak of this chain, whoever signed it.
     pub(crate) contradicted: Option<&'static str>,
     /// Why it cannot be read: it then speaks neither for nor against the chain.
-    pub(crate) unreadable: Option<Unreadable>,
+    pub(crate) unreadable: Option<CheckpointTextError>,
 }
 
 impl Judged {
-    pub(crate) fn unreadable(number: Option<u16>, why: Unreadable) -> Self {
+    pub(crate) fn unreadable(number: Option<u16>, why: CheckpointTextError) -> Self {
         let (standing, contradicted) = (NoteStanding::UnknownKey, None);
         Self { number, size: None, standing, contradicted, unreadable: Some(why) }
     }
@@ -150,7 +150,7 @@ mod tests {
     }
 
     fn damaged() -> Judged {
-        Judged::unreadable(None, Unreadable::CarriageReturns)
+        Judged::unreadable(None, CheckpointTextError::CarriageReturns)
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use audit_chain::Page;
+use audit_chain::EntryPage;
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderName;
@@ -34,7 +34,7 @@ pub(crate) struct EventsQuery {
 
 /// A page of the chain.
 #[derive(Serialize, ToSchema)]
-#[allow(dead_code, reason = "documents what audit_chain::Page serialises to")]
+#[allow(dead_code, reason = "documents what audit_chain::EntryPage serialises to")]
 pub(crate) struct EventsAnswer {
     /// In ascending order.
     events: Vec<EntryAnswer>,
@@ -77,7 +77,7 @@ pub(crate) async fn events(
     caller: Caller,
     State(state): State<AppState>,
     ApiQuery(query): ApiQuery<EventsQuery>,
-) -> Result<Json<Page>, ApiError> {
+) -> Result<Json<EntryPage>, ApiError> {
     let limit = limit(query.limit, EVENTS.0, EVENTS.1)?;
     let limit = NonZeroUsize::new(limit).expect("limits begin at 1");
     Ok(Json(state.audit.events(&caller, query.after_seq, limit).await?))

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use audit_chain::{AppendError, Check, Effect, NewEvent, Write};
+use audit_chain::{AppendError, Effect, NewEvent, Precondition, RedisWrite};
 use catalog::{Batch, Stored, UnprovenReport, add_unproven_report, keys, shortened_code};
 use http_edge::ApiError;
 use redis_pool::Error;
@@ -270,7 +270,7 @@ fn counted(serial: [u8; 6], now: u64) -> Effect {
     let key: Vec<u8> = keys::tag_reports(serial, now / MS_PER_DAY).into();
     let member = ambient::uuid_v7(now).into_bytes().to_vec();
     Effect::none()
-        .check(Check::FewerThan { key: key.clone(), members: REPORTS_PER_DAY })
-        .write(Write::SortedAdd { key: key.clone(), score: 0, member })
-        .write(Write::Expire { key, ttl: keys::TAG_REPORTS_KEPT })
+        .check(Precondition::FewerThan { key: key.clone(), members: REPORTS_PER_DAY })
+        .write(RedisWrite::SortedAdd { key: key.clone(), score: 0, member })
+        .write(RedisWrite::Expire { key, ttl: keys::TAG_REPORTS_KEPT })
 }
