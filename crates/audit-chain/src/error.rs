@@ -1,77 +1,105 @@
-//! How appending and reading fail. The kinds are what a caller has to tell apart; sources are kept.
+//! How appending and reading fail. The variants are what a caller has to tell apart; sources are kept.
 //!
-//! One failure may answer hundreds of callers whose events were in the same call, so errors can be cloned.
+//! One failure can answer hundreds of callers whose events shared a call, so the errors implement `Clone`.
 
-use crate::chain::head::{EndFault, StateLoss};
+use crate::chain::end::EndFault;
+use crate::chain::memory::StateLoss;
 use crate::effect::EffectError;
 use std::time::Duration;
 
-/// Why an append was not acknowledged. Nothing was written, except where `maybe_written` says that this is not known;
-/// [`Self::StateLost`], [`Self::EndFault`] and [`Self::Internal`] say nothing of a first try whose reply was lost before.
+/// Why an append was not acknowledged.
+///
+/// Nothing was written, except where `maybe_written` says that this is unknown. [`Self::StateLost`], [`Self::EndFault`] and
+/// [`Self::Internal`] make no statement about an earlier attempt whose reply was lost.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum AppendError {
-    /// A check of the event's own effect does not hold.
+    /// A precondition of the event's effect does not hold.
     #[error("check {check} of the effect does not hold")]
     Precondition {
-        /// Which, from 0.
+        /// Index of the precondition, from 0.
         check: usize,
     },
-    /// The event's id is in the chain already, with another payload.
-    #[error("the event id stands for another event, entry {seq}")]
+    /// The chain holds another event with this id.
+    #[error("the event id is taken by another event, entry {seq}")]
     IdReused {
-        /// The entry that has it.
+        /// Seq of that entry.
         seq: u64,
     },
-    /// The effect has more steps or bytes than one may have.
+    /// The effect has too many steps or bytes.
     #[error("the effect is too large")]
     TooLarge,
-    /// Others moved the head each time, until the deadline.
-    #[error("the audit head was moved by others until the deadline")]
+    /// Other appenders won every race for the head until the deadline.
+    #[error("other appenders moved the audit head until the deadline")]
     Contention,
-    /// The durable state is not the one this process has been working on.
+    /// The durable state is not the one this process has worked with.
     #[error("the durable state was lost")]
     StateLost(#[from] StateLoss),
-    /// The chain does not end as its head says, and nothing is appended until an operator has settled that. Reading goes on.
+    /// The chain does not end as its head says. Appends are refused until an operator resolves it; reading still works.
     #[error("the audit chain cannot be appended to: {0}")]
     EndFault(#[from] EndFault),
-    /// The queue was full, the event's turn did not come in time, or Redis had no permit free.
+    /// The queue was full, the event's turn did not come before the deadline, or the Redis pool had no free permit.
     #[error("too many appends are under way (waited {} ms)", waited.as_millis())]
     Overloaded {
-        /// How long the event waited; zero where it was refused at once.
+        /// How long the event waited. Zero if it was rejected at once.
         waited: Duration,
     },
-    /// Redis is away or too slow.
-    #[error("the audit log cannot be reached")]
+    /// Redis is unreachable or too slow.
+    #[error("the audit log is unavailable")]
     Unavailable {
-        /// Whether the event may have been written although no reply was read. A repeat of the same event is safe: it is
+        /// Whether the event may have been written although its reply is missing. Repeating the same event is safe: it is
         /// answered with the original seq.
         maybe_written: bool,
-        /// When trying again may make sense.
+        /// When a repeat may succeed.
         retry_after: Duration,
-        /// What Redis or the way to it said.
+        /// The failure of the connection.
         source: redis_pool::Error,
     },
-    /// A fault of the program or of what is stored, not of the caller's data.
+    /// A fault of the program or of the stored data, not of the caller's input.
     #[error("appending failed")]
     Internal(#[from] AppendFault),
 }
 
-/// A fault that no retry will cure.
+impl AppendError {
+    /// Converts a failure of the pool. `maybe_written` is false: a caller that sent a write corrects it.
+    pub(crate) fn from_redis(error: redis_pool::Error) -> Self {
+        match error {
+            redis_pool::Error::Overloaded { waited } => Self::Overloaded { waited },
+            redis_pool::Error::Unavailable { retry_after, .. } => {
+                Self::Unavailable { maybe_written: false, retry_after, source: error }
+            }
+            redis_pool::Error::Server { .. } | redis_pool::Error::Reply { .. } => {
+                AppendFault::Redis(error).into()
+            }
+        }
+    }
+}
+
+impl From<ReadError> for AppendError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::StateLost(loss) => loss.into(),
+            ReadError::Redis(error) => Self::from_redis(error),
+            ReadError::Damaged { seq } => EndFault::Missing { seq }.into(),
+        }
+    }
+}
+
+/// A fault that no retry cures.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum AppendFault {
-    /// The effect holds a write that can never be carried out.
+    /// The effect holds a write that Redis can never carry out.
     #[error(transparent)]
     Effect(#[from] EffectError),
     /// A write of the effect meets a key of another type.
     #[error("write {write} of the effect meets a key of another type")]
     WrongType {
-        /// Which, from 0.
+        /// Index of the write, from 0.
         write: usize,
     },
-    /// Redis refused our script or command, or its reply has another shape.
+    /// Redis rejected the script, or its reply has another shape.
     #[error(transparent)]
     Redis(#[from] redis_pool::Error),
-    /// The chain has 2^53 - 1 entries.
+    /// The chain has 2^53 − 1 entries.
     #[error("the audit chain is full")]
     Full,
     /// The appender's task has ended.
@@ -82,16 +110,16 @@ pub enum AppendFault {
 /// Why the chain could not be read.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ReadError {
-    /// The durable state is not the one this process has been working on.
+    /// The durable state is not the one this process has worked with.
     #[error("the durable state was lost")]
     StateLost(#[from] StateLoss),
-    /// Redis did not answer, or not with what was asked for.
+    /// Redis did not reply, or its reply has another shape.
     #[error("the audit log cannot be read")]
     Redis(#[from] redis_pool::Error),
-    /// An entry is missing, or is no JSON: verifying says more.
+    /// An entry is missing or is not JSON. Verifying the chain says more.
     #[error("entry {seq} of the audit chain is damaged")]
     Damaged {
-        /// Which.
+        /// Seq of the entry.
         seq: u64,
     },
 }

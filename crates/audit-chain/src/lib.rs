@@ -1,16 +1,22 @@
-//! The audit chain: events that can be proven untouched, written together with what they report.
+//! The audit chain: a tamper-evident log of events, written together with the state changes that they report.
 //!
-//! - [`Event`]: what happened, as canonical bytes (RFC 8785).
-//! - [`Appender`]: one task per process that chains whatever waits and writes it with its [`Effect`]s in one script call.
-//!   An event and the chain's head move together or not at all, and so does the state change the event reports.
-//! - [`AuditLog`]: the head, pages of entries, and verifying any range.
-//! - [`Verifier`]: the same check without Redis.
-//! - [`checkpoint`]: what signed checkpoints of the chain commit to; whoever holds keys signs them.
-//! - [`export`]: the chain as a file that can be verified anywhere.
+//! **Guarantees.** An acknowledged event is in the chain exactly once, together with its effect; the event, the effect and the
+//! chain's head are written by one script call or not at all. Any number of processes may append. Each entry's hash covers all
+//! entries before it, so a change, removal or insertion is found by verification, and signed checkpoints make rewriting the
+//! whole chain evident. What survives a crash of Redis is what its `appendfsync` promises.
 //!
-//! Many processes may append to one chain. There is no queue behind an answer: an append that was acknowledged is in the
-//! chain, one that was not was refused with an [`AppendError`]. A Redis that lost its state is refused, never continued.
-//! What survives a crash of Redis is what its `appendfsync` promises.
+//! **Failures.** An [`AppendError`] means that nothing was written, except where it says that this is unknown; repeating the
+//! same event is then safe. A Redis that lost state is refused with [`StateLoss`], never continued. A chain whose entries do
+//! not end at its head is refused with [`EndFault`] until an operator repairs it; reading still works.
+//!
+//! **Where to look.**
+//!
+//! - `event`: an [`Event`] as canonical JSON. An audit action is the string [`NewEvent::action`]; the services name them.
+//! - `effect`: the state change beside an event, as data: [`Precondition`]s and [`RedisWrite`]s.
+//! - `append`: the [`Appender`], one task per process; its `worker` states how each failure ends, `lua/append.lua` writes.
+//! - `read`: the [`AuditLog`] (head, pages, verification), and the [`Verifier`], which needs no Redis.
+//! - `chain`: hashes, head, end, and the memory that detects lost state. [`keys`]: every key in Redis.
+//! - [`checkpoint`]: Merkle roots and signed notes. [`export`]: the chain as a file. `repair`: entries after the head.
 
 mod append;
 mod chain;
@@ -22,18 +28,28 @@ pub mod export;
 pub mod keys;
 mod read;
 mod repair;
+mod reply;
 
-pub use append::appender::{Appended, Appender, AppenderConfig};
+pub use append::appended::Appended;
+pub use append::appender::Appender;
+pub use append::config::AppenderConfig;
 pub use append::metrics::AuditMetrics;
+pub use chain::end::{ChainEnd, EndFault};
 pub use chain::hash::{ENTRY_BYTES, Hash, entry_bytes, entry_hash, genesis_prev, payload_hash};
-pub use chain::head::{ChainEnd, EndFault, HEAD_LUA, Head, StateLoss};
+pub use chain::head::{HEAD_LUA, Head};
+pub use chain::memory::StateLoss;
 pub use checkpoint::{CheckpointTextError, read_checkpoint};
-pub use effect::{Effect, EffectError, MAX_EFFECT_BYTES, MAX_EFFECT_STEPS, Precondition, RedisWrite};
+pub use effect::precondition::Precondition;
+pub use effect::write::RedisWrite;
+pub use effect::{Effect, EffectError, MAX_EFFECT_BYTES, MAX_EFFECT_STEPS};
 pub use error::{AppendError, AppendFault, ReadError};
-pub use event::canonical::NotCanonical;
-pub use event::{
-    DetailValue, Details, Event, EventError, MAX_EVENT_BYTES, MAX_SAFE_INTEGER, NewEvent, SafeInt,
-};
-pub use read::log::{AuditLog, EntryPage, EntryView};
+pub use event::Event;
+pub use event::details::{DetailValue, Details, SafeInt};
+pub use event::error::EventError;
+pub use event::limits::{MAX_EVENT_BYTES, MAX_SAFE_INTEGER};
+pub use event::new_event::NewEvent;
+pub use event::reader::NotCanonical;
+pub use read::log::AuditLog;
+pub use read::pages::{EntryPage, EntryView};
 pub use read::verifier::{EntryFault, Verifier, VerifyError, VerifyReport, verify_elements};
 pub use repair::{MAX_SURPLUS, SurplusElement, SurplusTail};

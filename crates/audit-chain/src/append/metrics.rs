@@ -1,7 +1,8 @@
-//! What the chain shows of itself: `audit_appends_total{result}`, `audit_append_duration_seconds`,
-//! `audit_head_conflicts_total`. All counters are looked up once, so that an append pays for an increment only.
+//! The metrics of appends: `audit_appends_total{result}`, `audit_append_duration_seconds` and `audit_head_conflicts_total`.
+//!
+//! All counters are looked up once, so that an append costs one increment.
 
-use crate::append::appender::Appended;
+use crate::append::appended::Appended;
 use crate::error::AppendError;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -12,7 +13,7 @@ use prometheus_client::registry::Registry;
 /// Upper bounds of `audit_append_duration_seconds`, in seconds; the last is the appender's usual deadline.
 const BUCKETS: [f64; 11] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 2.0];
 
-/// The values of the label `result`, in the order of [`place_of`].
+/// Values of the label `result`, in the order of [`index_of`].
 const RESULTS: [&str; 11] = [
     "ok",
     "duplicate",
@@ -32,7 +33,7 @@ struct ResultLabel {
     result: &'static str,
 }
 
-/// The metrics of a process's audit log.
+/// The metrics of a process's appends.
 #[derive(Debug, Clone)]
 pub struct AuditMetrics {
     family: Family<ResultLabel, Counter>,
@@ -50,38 +51,41 @@ impl Default for AuditMetrics {
 }
 
 impl AuditMetrics {
-    /// Registers the metrics; their names get the registry's prefix.
+    /// Registers the metrics under the registry's prefix.
     #[must_use]
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
-        registry.register("audit_appends", "Audit appends by how they ended", metrics.family.clone());
+        registry.register("audit_appends", "Audit appends by result", metrics.family.clone());
         registry.register(
             "audit_append_duration_seconds",
-            "Time from an append's call to its answer",
+            "Time from the call of an append to its answer, in seconds",
             metrics.duration.clone(),
         );
         registry.register(
             "audit_head_conflicts",
-            "Script calls lost to another appender",
+            "Script calls that found a head moved by another appender",
             metrics.conflicts.clone(),
         );
         metrics
     }
 
+    /// Counts one append.
     pub(crate) fn count(&self, result: &Result<Appended, AppendError>) {
-        self.appends[place_of(result)].inc();
+        self.appends[index_of(result)].inc();
     }
 
+    /// Observes the duration of one append.
     pub(crate) fn took(&self, seconds: f64) {
         self.duration.observe(seconds);
     }
 
+    /// Counts one script call that found another head.
     pub(crate) fn conflict(&self) {
         self.conflicts.inc();
     }
 }
 
-fn place_of(result: &Result<Appended, AppendError>) -> usize {
+fn index_of(result: &Result<Appended, AppendError>) -> usize {
     match result {
         Ok(Appended { duplicate: false, .. }) => 0,
         Ok(Appended { duplicate: true, .. }) => 1,
@@ -103,7 +107,7 @@ mod tests {
     use crate::chain::hash::Hash;
 
     #[test]
-    fn metrics_are_shown_by_their_public_names() {
+    fn metrics_are_exposed_under_their_public_names() {
         let mut registry = Registry::with_prefix("voketag");
         let metrics = AuditMetrics::register(&mut registry);
         metrics.count(&Ok(Appended { seq: 0, hash: Hash::from_bytes([0; 32]), duplicate: true }));

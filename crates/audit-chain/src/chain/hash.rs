@@ -1,4 +1,4 @@
-//! The chain's arithmetic: what is hashed, and in which bytes. Pure, and held to the published vectors.
+//! The hashes of the chain. Pure functions, tested against the published vectors (`docs/vectors.json`).
 //!
 //! ```text
 //! payload_hash  = SHA-256(payload)
@@ -7,7 +7,7 @@
 //! prev of seq 0 = SHA-256("voketag-audit/v1\n" ‖ origin)
 //! ```
 //!
-//! (The public contract, docs/contract.md §8.) Nothing here can fail.
+//! The layout is part of the public contract (docs/contract.md §8).
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -15,32 +15,35 @@ use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::fmt;
 
-/// The first byte of every entry: the version of its layout.
+/// First byte of every entry: the version of its layout.
 const ENTRY_VERSION: u8 = 0x01;
 
-/// RFC 6962 §2.1: what a leaf is hashed behind, so that no leaf can pass for a node.
+/// Prefix of a hashed leaf, so that no leaf has the hash of an inner node (RFC 6962 §2.1).
 const LEAF_PREFIX: u8 = 0x00;
 
-/// What the first entry's `prev` is hashed behind.
+/// Prefix of the origin in the first entry's `prev`.
 const GENESIS_LABEL: &[u8] = b"voketag-audit/v1\n";
 
-/// The length of an entry in bytes.
+/// Length of an entry, in bytes.
 pub const ENTRY_BYTES: usize = 73;
 
-/// A SHA-256 value: 32 bytes, written as 64 lower-case hex digits.
+/// Length of a hash, in bytes.
+pub(crate) const HASH_BYTES: usize = 32;
+
+/// A SHA-256 hash: 32 bytes, written as 64 lower-case hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Hash([u8; 32]);
+pub struct Hash([u8; HASH_BYTES]);
 
 impl Hash {
-    /// A hash from its bytes.
+    /// Makes a hash of its bytes.
     #[must_use]
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+    pub const fn from_bytes(bytes: [u8; HASH_BYTES]) -> Self {
         Self(bytes)
     }
 
-    /// The 32 bytes.
+    /// Returns the bytes of the hash.
     #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; 32] {
+    pub const fn as_bytes(&self) -> &[u8; HASH_BYTES] {
         &self.0
     }
 }
@@ -66,25 +69,25 @@ impl Serialize for Hash {
 }
 
 impl<'de> Deserialize<'de> for Hash {
-    /// From 64 lower-case hex digits.
+    /// Reads 64 lower-case hex digits.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Cow::<'de, str>::deserialize(deserializer)?;
         let mut bytes = [0; 32];
-        let lower = !text.bytes().any(|byte| byte.is_ascii_uppercase());
+        let is_lower_case = !text.bytes().any(|byte| byte.is_ascii_uppercase());
         match hex::decode_to_slice(&*text, &mut bytes) {
-            Ok(()) if lower => Ok(Self(bytes)),
+            Ok(()) if is_lower_case => Ok(Self(bytes)),
             _ => Err(D::Error::custom("a hash is 64 lower-case hex digits")),
         }
     }
 }
 
-/// The hash of an event's canonical bytes.
+/// Hashes the canonical bytes of an event.
 #[must_use]
 pub fn payload_hash(payload: &[u8]) -> Hash {
     Hash(Sha256::digest(payload).into())
 }
 
-/// The 73 bytes that stand for one entry.
+/// Returns the 73 bytes that are hashed for one entry.
 #[must_use]
 pub fn entry_bytes(seq: u64, prev: &Hash, payload_hash: &Hash) -> [u8; ENTRY_BYTES] {
     let mut entry = [0; ENTRY_BYTES];
@@ -95,7 +98,7 @@ pub fn entry_bytes(seq: u64, prev: &Hash, payload_hash: &Hash) -> [u8; ENTRY_BYT
     entry
 }
 
-/// The hash of one entry: the next one's `prev`.
+/// Hashes one entry. The result is the `prev` of the next entry.
 #[must_use]
 pub fn entry_hash(seq: u64, prev: &Hash, payload_hash: &Hash) -> Hash {
     let mut leaf = [LEAF_PREFIX; 1 + ENTRY_BYTES];
@@ -103,7 +106,7 @@ pub fn entry_hash(seq: u64, prev: &Hash, payload_hash: &Hash) -> Hash {
     Hash(Sha256::digest(leaf).into())
 }
 
-/// What stands in the place of a previous hash for the first entry of the chain named `origin`.
+/// Returns the `prev` of the first entry of the chain named `origin`.
 #[must_use]
 pub fn genesis_prev(origin: &str) -> Hash {
     Hash(Sha256::new().chain_update(GENESIS_LABEL).chain_update(origin).finalize().into())

@@ -1,22 +1,21 @@
-//! The Merkle tree over the entries' hashes (RFC 6962 §2.1), kept as a compact range: the roots of the perfect subtrees that
-//! a tree of this size falls into, largest first. It takes at most 64 hashes at any size, takes the next leaf in amortised
-//! constant time, and gives the root without the leaves.
+//! The Merkle tree over the hashes of the entries (RFC 6962 §2.1), kept as a compact range.
+//!
+//! A compact range holds the roots of the perfect subtrees that a tree of this size consists of, largest first. It has at most
+//! 64 hashes at any size, adds a leaf in amortised constant time, and yields the root without the leaves.
 //!
 //! ```text
-//! leaf hash   = SHA-256(0x00 ‖ leaf)              an entry's hash is one already
+//! leaf hash   = SHA-256(0x00 ‖ leaf)              an entry's hash is a leaf hash
 //! node hash   = SHA-256(0x01 ‖ left ‖ right)
 //! empty root  = SHA-256()
 //! ```
 
-use crate::chain::hash::Hash;
+use crate::chain::hash::{HASH_BYTES, Hash};
 use sha2::{Digest, Sha256};
 
-/// RFC 6962 §2.1: what a node is hashed behind.
+/// Prefix of a hashed inner node (RFC 6962 §2.1).
 const NODE_PREFIX: u8 = 0x01;
 
-const HASH_BYTES: usize = 32;
-
-/// The hash of an inner node.
+/// Hashes an inner node.
 #[must_use]
 pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
     let hash = Sha256::new()
@@ -27,22 +26,34 @@ pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
     Hash::from_bytes(hash.into())
 }
 
-/// The tree over the first `size` leaves, as far as more leaves and the root need it.
+/// The tree over the first `size` leaves, as far as further leaves and the root need it.
+///
+/// ```
+/// use audit_chain::checkpoint::{CompactRange, node_hash};
+/// use audit_chain::payload_hash;
+///
+/// let (first, second) = (payload_hash(b"a"), payload_hash(b"b"));
+/// let mut range = CompactRange::new();
+/// range.push(first);
+/// range.push(second);
+/// assert_eq!(range.root(), node_hash(&first, &second));
+/// assert_eq!(CompactRange::from_bytes(&range.to_bytes()), Some(range));
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CompactRange {
     size: u64,
-    /// One per bit that is set in `size`, the largest subtree's first.
+    /// Roots of the subtrees, one for each bit that is set in `size`, the largest subtree first.
     peaks: Vec<Hash>,
 }
 
 impl CompactRange {
-    /// The tree without leaves.
+    /// Makes the empty tree.
     #[must_use]
     pub const fn new() -> Self {
         Self { size: 0, peaks: Vec::new() }
     }
 
-    /// How many leaves it has.
+    /// Returns the number of leaves.
     #[must_use]
     pub const fn size(&self) -> u64 {
         self.size
@@ -51,7 +62,7 @@ impl CompactRange {
     /// Adds the next leaf, given its leaf hash.
     pub fn push(&mut self, leaf: Hash) {
         let mut node = leaf;
-        // Each trailing one of the size is a subtree as large as the one that is being joined to it.
+        // Each trailing one bit of the size is a subtree as large as the one that joins it.
         for _ in 0..self.size.trailing_ones() {
             if let Some(left) = self.peaks.pop() {
                 node = node_hash(&left, &node);
@@ -61,7 +72,7 @@ impl CompactRange {
         self.size += 1;
     }
 
-    /// The root over all leaves so far.
+    /// Returns the root over all leaves.
     #[must_use]
     pub fn root(&self) -> Hash {
         let mut peaks = self.peaks.iter().rev();
@@ -71,7 +82,7 @@ impl CompactRange {
         }
     }
 
-    /// `u64be(size) ‖ peaks`.
+    /// Returns `u64be(size) ‖ peaks`.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = self.size.to_be_bytes().to_vec();
@@ -79,13 +90,13 @@ impl CompactRange {
         bytes
     }
 
-    /// From [`Self::to_bytes`]; `None` of any other length.
+    /// Reads what [`Self::to_bytes`] returns. `None` for any other length.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (size, rest) = bytes.split_first_chunk::<8>()?;
         let size = u64::from_be_bytes(*size);
-        let (peaks, left_over) = rest.as_chunks::<HASH_BYTES>();
-        let fits = left_over.is_empty() && peaks.len() == size.count_ones() as usize;
+        let (peaks, rest) = rest.as_chunks::<HASH_BYTES>();
+        let fits = rest.is_empty() && peaks.len() == size.count_ones() as usize;
         fits.then(|| Self { size, peaks: peaks.iter().copied().map(Hash::from_bytes).collect() })
     }
 }
@@ -95,7 +106,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// RFC 6962 §2.1, word for word: MTH over the list, split at the largest power of two smaller than its length.
+    /// MTH of RFC 6962 §2.1: the list is split at the largest power of two smaller than its length.
     fn oracle(leaves: &[Hash]) -> Hash {
         match leaves {
             [] => Hash::from_bytes(Sha256::digest([]).into()),
@@ -129,14 +140,14 @@ mod tests {
     }
 
     #[test]
-    fn the_empty_tree_has_the_hash_of_nothing() {
+    fn the_root_of_the_empty_tree_is_the_hash_of_no_bytes() {
         let root = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert_eq!(CompactRange::new().root().to_string(), root);
     }
 
-    /// The leaves and roots that Certificate Transparency's own reference implementation is tested with.
+    /// The leaves and roots of the tests of Certificate Transparency's reference implementation.
     #[test]
-    fn roots_are_those_published_with_certificate_transparency() {
+    fn roots_match_those_of_certificate_transparency() {
         let leaves: [&str; 8] = [
             "",
             "00",
@@ -165,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn every_small_size_has_the_oracles_root() {
+    fn every_size_up_to_300_has_the_root_of_the_oracle() {
         let leaves = numbered(300);
         let mut range = CompactRange::new();
         for size in 0..=300 {
@@ -180,7 +191,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn a_root_is_the_oracles_wherever_the_range_was_stored_in_between(
+        fn a_range_stored_in_between_yields_the_root_of_the_oracle(
             before in 0_u64..700, after in 0_u64..700,
         ) {
             let leaves = numbered(before + after);
@@ -192,7 +203,7 @@ mod tests {
         }
 
         #[test]
-        fn bytes_of_another_length_are_no_range(size in 0_u64..1_000, cut in 1_usize..32) {
+        fn bytes_of_another_length_are_rejected(size in 0_u64..1_000, cut in 1_usize..32) {
             let bytes = range_of(&numbered(size)).to_bytes();
             prop_assert!(CompactRange::from_bytes(&bytes).is_some());
             prop_assert!(CompactRange::from_bytes(&bytes[..bytes.len() - cut.min(8)]).is_none());

@@ -1,76 +1,88 @@
-//! Checkpoints of the chain as signed notes (C2SP `tlog-checkpoint` and `signed-note`): bytes only, without any key.
+//! Checkpoints of the chain as signed notes (C2SP `tlog-checkpoint` and `signed-note`).
 //!
 //! ```text
-//! <origin>                                 the checkpoint: this and the two lines that follow, and any further lines
+//! <origin>                                 the checkpoint: these three lines and any further lines
 //! <size in decimal>
 //! <base64 of the root>
 //!                                          an empty line
-//! — <name> <base64 of u32be(key hash) ‖ signature>      one line or more; the signature is over the checkpoint's lines
+//! — <name> <base64 of u32be(key hash) ‖ signature>      one line or more, each a signature over the checkpoint
 //! ```
 //!
-//! Whoever holds a key makes the signature and checks it; what is here says which bytes are meant. Reading is strict: of two
-//! readings of the same note only one could be the signed one.
+//! This module reads and writes the bytes; it makes and checks no signatures. Reading is strict, so that a note has exactly one
+//! reading.
+
+#[cfg(test)]
+mod tests;
 
 use crate::chain::hash::Hash;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::fmt;
 
-/// Longest note that is read, bytes: a checkpoint with a hundred signatures is far below.
+/// Longest note that is read, in bytes. A checkpoint with a hundred signatures is far shorter.
 pub const MAX_NOTE_BYTES: usize = 64 * 1024;
 
 /// Most signature lines of one note.
 const MAX_SIGNATURES: usize = 100;
 
-/// What a signature line begins with: an em dash and a space.
+/// Beginning of a signature line: an em dash and a space.
 const SIGNATURE_PREFIX: &str = "\u{2014} ";
 
-/// A text that is no signed note, or no checkpoint.
+/// Why a text is not a signed note, or not a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoteError {
-    /// Too long, not UTF-8, or with control characters in it.
+    /// It is too long, not UTF-8, or has control characters.
     #[error("the note is not plain text of at most {MAX_NOTE_BYTES} bytes")]
     Text,
-    /// No empty line before signature lines, or no signature line.
+    /// It has no signature line after an empty line.
     #[error("the note has no signature")]
     Unsigned,
-    /// A line after the empty one is no signature line.
+    /// A line after the empty one is not a signature line.
     #[error("signature line {line} of the note is malformed")]
     Signature {
-        /// Which, from 1.
+        /// Number of the signature line, from 1.
         line: usize,
     },
-    /// The text is no origin, size and root.
+    /// The text is not an origin, a size and a root.
     #[error("the note is no checkpoint: {0}")]
     Checkpoint(&'static str),
 }
 
-/// Whether a text can be the name of a key: not empty, no white space, no `+`, no control characters, no byte order mark.
+/// Returns whether a text can name a key: not empty, without white space, `+`, control characters and byte order marks.
 #[must_use]
 pub fn is_key_name(name: &str) -> bool {
-    let odd = |char: char| char.is_whitespace() || char.is_control() || matches!(char, '+' | '\u{feff}');
-    !name.is_empty() && !name.contains(odd)
+    let is_forbidden =
+        |char: char| char.is_whitespace() || char.is_control() || matches!(char, '+' | '\u{feff}');
+    !name.is_empty() && !name.contains(is_forbidden)
 }
 
-/// What a checkpoint commits to.
+/// The size and the Merkle root of a chain.
+///
+/// ```
+/// use audit_chain::checkpoint::{Checkpoint, CompactRange};
+///
+/// let root = CompactRange::new().root();
+/// let checkpoint = Checkpoint { origin: "example.com/audit".into(), size: 0, root };
+/// assert_eq!(Checkpoint::parse(&checkpoint.to_text()), Ok(checkpoint));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// The chain's name.
+    /// Name of the chain.
     pub origin: String,
-    /// How many entries.
+    /// Number of entries.
     pub size: u64,
-    /// The Merkle root over their hashes.
+    /// Merkle root over the hashes of these entries.
     pub root: Hash,
 }
 
 impl Checkpoint {
-    /// The three lines, the last line's end included.
+    /// Returns the three lines, each with its line feed.
     #[must_use]
     pub fn to_text(&self) -> String {
         format!("{}\n{}\n{}\n", self.origin, self.size, STANDARD.encode(self.root.as_bytes()))
     }
 
-    /// From the text of a note. Lines after the third are allowed and not looked at.
+    /// Reads the text of a note. Lines after the third are allowed and ignored.
     ///
     /// # Errors
     /// [`NoteError::Checkpoint`].
@@ -93,7 +105,7 @@ impl Checkpoint {
     }
 }
 
-/// One signature line.
+/// A signature line of a note.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignatureLine {
     name: String,
@@ -102,11 +114,11 @@ pub struct SignatureLine {
 }
 
 impl SignatureLine {
-    /// `None` when the name cannot stand in a line, or there is no signature.
+    /// Makes a line. `None` when `name` cannot name a key, or the signature is empty.
     #[must_use]
     pub fn new(name: &str, key_hash: [u8; 4], signature: Vec<u8>) -> Option<Self> {
-        let sound = is_key_name(name) && !signature.is_empty();
-        sound.then(|| Self { name: name.to_owned(), key_hash, signature })
+        let is_valid = is_key_name(name) && !signature.is_empty();
+        is_valid.then(|| Self { name: name.to_owned(), key_hash, signature })
     }
 
     fn parse(line: &str) -> Option<Self> {
@@ -116,19 +128,19 @@ impl SignatureLine {
         Self::new(name, *key_hash, signature.to_vec())
     }
 
-    /// The name of the key it claims to be by.
+    /// Returns the claimed name of the signing key.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The hash of the key it claims to be by.
+    /// Returns the claimed hash of the signing key.
     #[must_use]
     pub const fn key_hash(&self) -> [u8; 4] {
         self.key_hash
     }
 
-    /// The signature's bytes.
+    /// Returns the bytes of the signature.
     #[must_use]
     pub fn signature(&self) -> &[u8] {
         &self.signature
@@ -142,7 +154,7 @@ impl fmt::Display for SignatureLine {
     }
 }
 
-/// A text and the signatures under it. Reading one checks none of them.
+/// A text with its signature lines. Reading one checks no signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedNote {
     text: String,
@@ -150,10 +162,11 @@ pub struct SignedNote {
 }
 
 impl SignedNote {
-    /// A note of its parts.
+    /// Makes a note.
     ///
     /// # Errors
-    /// When the text could not be read back: it has control characters, does not end in a line's end, or has no signature.
+    /// [`NoteError`] when it could not be read back: the text has control characters or does not end with a line feed, or
+    /// there is no signature.
     pub fn new(text: String, signatures: Vec<SignatureLine>) -> Result<Self, NoteError> {
         let note = Self { text, signatures };
         if Self::parse(note.to_string().as_bytes())? == note { Ok(note) } else { Err(NoteError::Text) }
@@ -164,12 +177,12 @@ impl SignedNote {
     /// # Errors
     /// See [`NoteError`].
     pub fn parse(bytes: &[u8]) -> Result<Self, NoteError> {
-        let plain = |text: &&str| !text.contains(|char: char| char.is_control() && char != '\n');
+        let is_plain = |text: &&str| !text.contains(|char: char| char.is_control() && char != '\n');
         if bytes.len() > MAX_NOTE_BYTES {
             return Err(NoteError::Text);
         }
-        let note = std::str::from_utf8(bytes).ok().filter(plain).ok_or(NoteError::Text)?;
-        // The last empty line divides: the text may hold empty lines itself.
+        let note = std::str::from_utf8(bytes).ok().filter(is_plain).ok_or(NoteError::Text)?;
+        // The last empty line is the separator, because the text may contain empty lines.
         let at = note.rfind("\n\n").ok_or(NoteError::Unsigned)?;
         let (text, lines) = (&note[..=at], &note[at + 2..]);
         let lines = lines.strip_suffix('\n').ok_or(NoteError::Unsigned)?;
@@ -184,19 +197,19 @@ impl SignedNote {
         Ok(Self { text: text.to_owned(), signatures })
     }
 
-    /// What was signed, the last line's end included.
+    /// Returns the signed text, with the line feed of its last line.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// The signature lines, at least one.
+    /// Returns the signature lines, at least one.
     #[must_use]
     pub fn signatures(&self) -> &[SignatureLine] {
         &self.signatures
     }
 
-    /// The text as a checkpoint.
+    /// Reads the text as a checkpoint.
     ///
     /// # Errors
     /// [`NoteError::Checkpoint`].
@@ -209,184 +222,5 @@ impl fmt::Display for SignedNote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.text)?;
         self.signatures.iter().try_for_each(|line| writeln!(f, "{line}"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn checkpoint(size: u64) -> Checkpoint {
-        Checkpoint { origin: "voketag.local/audit".to_owned(), size, root: Hash::from_bytes([0xab; 32]) }
-    }
-
-    fn line(name: &str) -> SignatureLine {
-        SignatureLine::new(name, [1, 2, 3, 4], vec![0xcd; 64]).unwrap()
-    }
-
-    /// A reader of notes written apart, byte by byte and after the format's text, with its own base64.
-    mod plain {
-        type Signature = (String, Vec<u8>);
-
-        pub(super) fn base64(text: &[u8]) -> Option<Vec<u8>> {
-            const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-            if text.is_empty() || !text.len().is_multiple_of(4) {
-                return None;
-            }
-            let padding = text.iter().rev().take_while(|byte| **byte == b'=').count();
-            if padding > 2 {
-                return None;
-            }
-            let (mut bits, mut held, mut out) = (0_u32, 0, Vec::new());
-            for digit in &text[..text.len() - padding] {
-                let value = ALPHABET.iter().position(|known| known == digit)?;
-                bits = bits << 6 | u32::try_from(value).ok()?;
-                held += 6;
-                if held >= 8 {
-                    held -= 8;
-                    out.push((bits >> held & 0xff) as u8);
-                    bits &= (1 << held) - 1;
-                }
-            }
-            (bits == 0).then_some(out)
-        }
-
-        pub(super) fn note(bytes: &[u8]) -> Option<(String, Vec<Signature>)> {
-            let text = String::from_utf8(bytes.to_vec()).ok()?;
-            if text.chars().any(|char| char != '\n' && char.is_control()) || bytes.last() != Some(&b'\n') {
-                return None;
-            }
-            let divider = (1..bytes.len()).rev().find(|at| bytes[*at] == b'\n' && bytes[*at - 1] == b'\n')?;
-            let mut signatures = Vec::new();
-            for line in text[divider + 1..].split_inclusive('\n') {
-                let words: Vec<&str> = line.trim_end_matches('\n').split(' ').collect();
-                let [dash, name, encoded] = words[..] else { return None };
-                let odd = |char: char| char.is_whitespace() || char == '+' || char == '\u{feff}';
-                let decoded = base64(encoded.as_bytes())?;
-                if dash.as_bytes() != [0xe2, 0x80, 0x94]
-                    || name.is_empty()
-                    || name.contains(odd)
-                    || decoded.len() < 5
-                {
-                    return None;
-                }
-                signatures.push((name.to_owned(), decoded));
-            }
-            (!signatures.is_empty() && signatures.len() <= 100)
-                .then(|| (text[..divider].to_owned(), signatures))
-        }
-    }
-
-    fn same_reading(bytes: &[u8]) -> bool {
-        let ours = SignedNote::parse(bytes).ok().map(|note| {
-            let lines = note.signatures.iter();
-            let signature =
-                |line: &SignatureLine| (line.name.clone(), [&line.key_hash[..], &line.signature].concat());
-            (note.text.clone(), lines.map(signature).collect::<Vec<_>>())
-        });
-        ours == plain::note(bytes)
-    }
-
-    #[test]
-    fn a_checkpoint_is_three_lines() {
-        let text = checkpoint(7).to_text();
-        assert_eq!(text, "voketag.local/audit\n7\nq6urq6urq6urq6urq6urq6urq6urq6urq6urq6urq6s=\n");
-        assert_eq!(Checkpoint::parse(&text), Ok(checkpoint(7)));
-        assert_eq!(Checkpoint::parse(&format!("{text}extension\n")), Ok(checkpoint(7)));
-        assert_eq!(plain::base64(text.lines().nth(2).unwrap().as_bytes()).unwrap(), [0xab; 32]);
-    }
-
-    #[test]
-    fn anything_else_is_no_checkpoint() {
-        let root = "q6urq6urq6urq6urq6urq6urq6urq6urq6urq6urq6s=";
-        for wrong in [
-            String::new(),
-            "o\n7\n".to_owned(),
-            format!("o\n7\n{root}"),
-            format!("\n7\n{root}\n"),
-            format!("o\n07\n{root}\n"),
-            format!("o\n-7\n{root}\n"),
-            format!("o\n+7\n{root}\n"),
-            format!("o\n\n{root}\n"),
-            format!("o\n18446744073709551616\n{root}\n"),
-            format!("o\n7\n{}\n", &root[4..]),
-            format!("o\n7\n{}\n", root.trim_end_matches('=')),
-            format!("o\n7\n{root}\n\nx\n"),
-        ] {
-            assert!(Checkpoint::parse(&wrong).is_err(), "{wrong:?}");
-        }
-    }
-
-    #[test]
-    fn a_note_is_written_and_read_the_same_by_both_readers() {
-        let note = SignedNote::new(checkpoint(7).to_text(), vec![line("a"), line("b.example/log")]).unwrap();
-        let text = note.to_string();
-        assert!(text.contains("\n\n\u{2014} a AQIDBM3N"), "{text}");
-        assert_eq!(SignedNote::parse(text.as_bytes()), Ok(note));
-        assert!(same_reading(text.as_bytes()));
-        let (body, signatures) = plain::note(text.as_bytes()).unwrap();
-        assert_eq!((body, signatures.len()), (checkpoint(7).to_text(), 2));
-        assert_eq!(signatures[1].1[..5], [1, 2, 3, 4, 0xcd]);
-    }
-
-    #[test]
-    fn a_note_that_could_not_be_read_back_is_not_made() {
-        for text in ["", "x", "x\ty\n", "x\n\n\u{2014} a AQIDBM3N\n"] {
-            let made = SignedNote::new(text.to_owned(), vec![line("a")]);
-            assert!(made.as_ref().is_ok_and(|note| note.text() == text) || made.is_err(), "{text:?}");
-        }
-        assert!(SignedNote::new("x".to_owned(), vec![line("a")]).is_err());
-        assert!(SignedNote::new("x\ty\n".to_owned(), vec![line("a")]).is_err());
-        assert!(SignedNote::new("x\n".to_owned(), Vec::new()).is_err());
-        assert!(SignatureLine::new("a b", [0; 4], vec![1]).is_none());
-        assert!(SignatureLine::new("a+b", [0; 4], vec![1]).is_none());
-        assert!(SignatureLine::new("a", [0; 4], vec![]).is_none());
-    }
-
-    #[test]
-    fn malformed_notes_are_refused_by_both_readers() {
-        let good = SignedNote::new(checkpoint(7).to_text(), vec![line("a")]).unwrap().to_string();
-        let body = checkpoint(7).to_text();
-        let spoilt = [
-            body.clone(),
-            format!("{body}\n"),
-            good.trim_end().to_owned(),
-            good.replace('\u{2014}', "-"),
-            good.replace("\u{2014} a ", "\u{2014} a  "),
-            good.replace("\u{2014} a ", "\u{2014} a+b "),
-            good.replace("\u{2014} a ", "\u{2014}  "),
-            good.replace("\u{2014} a ", "\u{2014} a\u{a0}b "),
-            good.replace('\n', "\r\n"),
-            format!("{good}trailing\n"),
-            format!("{good}\n"),
-            format!("{body}\n\u{2014} a AQIDBA==\n"),
-            format!("{body}\n\u{2014} a AQIDBM3N x\n"),
-            format!("{body}\n{}", "\u{2014} a AQIDBM3N\n".repeat(101)),
-        ];
-        for wrong in spoilt {
-            assert!(SignedNote::parse(wrong.as_bytes()).is_err(), "{wrong:?}");
-            assert!(same_reading(wrong.as_bytes()), "{wrong:?}");
-        }
-        assert!(same_reading(format!("{body}\n{}", "\u{2014} a AQIDBM3N\n".repeat(100)).as_bytes()));
-        assert!(same_reading(b"\xff\n\n\xe2\x80\x94 a AQIDBM3N\n"));
-        assert_eq!(SignedNote::parse(&vec![b'x'; MAX_NOTE_BYTES + 1]), Err(NoteError::Text));
-    }
-
-    proptest! {
-        #[test]
-        fn both_readers_agree_on_any_note_and_on_what_a_change_makes_of_it(
-            text in "[a-z \u{2014}+\n]{0,40}", names in prop::collection::vec("[a-z.+ \u{a0}]{0,6}", 0..4),
-            signature in prop::collection::vec(any::<u8>(), 0..9), at in any::<prop::sample::Index>(), with in any::<u8>(),
-        ) {
-            let mut bytes = format!("{text}\n\n").into_bytes();
-            for name in names {
-                bytes.extend(format!("\u{2014} {name} {}\n", STANDARD.encode(&signature)).into_bytes());
-            }
-            prop_assert!(same_reading(&bytes));
-            let at = at.index(bytes.len());
-            bytes[at] = with;
-            prop_assert!(same_reading(&bytes));
-        }
     }
 }

@@ -1,80 +1,89 @@
-//! Reading a signed checkpoint that somebody kept: what was damaged in copying is told from what was changed.
+//! Reading a signed checkpoint that somebody kept. It distinguishes a damaged copy from a changed checkpoint.
 //!
-//! Reading is as strict as the format, and nothing is mended silently: a text that is not read exactly as it was signed speaks neither
-//! for nor against a chain. What reads well and does not verify was not damaged by a copy.
+//! Reading is as strict as the format and repairs nothing. A text that is not read exactly as it was signed is evidence neither
+//! for nor against a chain. A checkpoint that can be read but does not verify was not damaged by copying.
 
-use crate::checkpoint::{Checkpoint, MAX_NOTE_BYTES, NoteError, SignedNote, is_key_name};
+use crate::checkpoint::note::{
+    Checkpoint, MAX_NOTE_BYTES, NoteError, SignatureLine, SignedNote, is_key_name,
+};
 
-/// The length of an Ed25519 signature, bytes.
+/// Length of an Ed25519 signature, in bytes.
 const SIGNATURE_BYTES: usize = 64;
 
-/// Why a text cannot be read as a signed checkpoint.
+/// Why a text is not a readable signed checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CheckpointTextError {
-    /// Longer than a note can be.
+    /// It is longer than a note can be.
     #[error("it has more than {MAX_NOTE_BYTES} bytes")]
     TooLong,
-    /// Not UTF-8, or with characters that stand for bytes that were not.
+    /// It is not UTF-8, or contains replacement characters.
     #[error("it is not UTF-8 text: it was saved in another encoding; fetch it again as bytes")]
     Encoding,
-    /// Lines end in CR LF, as editors of Windows write them.
+    /// Its lines end in CR LF, as Windows editors write them.
     #[error("its lines end in CR LF; they take LF alone")]
     CarriageReturns,
     /// It begins with U+FEFF.
     #[error("it begins with a byte order mark; save it without one")]
     ByteOrderMark,
-    /// Quoted by a mail program.
-    #[error("its lines begin with '>', as quoted mail does; take that away")]
+    /// It was quoted by a mail program.
+    #[error("its lines begin with '>', as in quoted mail; remove these")]
     Quoted,
-    /// The end of the last line is missing.
+    /// Its last line has no line feed.
     #[error("its last line does not end in a line feed")]
     NoLastLineFeed,
-    /// Blanks or empty lines where none belong.
+    /// It has spaces or empty lines where none belong.
     #[error("it holds blanks or empty lines that do not belong there")]
     Blanks,
-    /// No empty line between the checkpoint and its signature.
-    #[error("no empty line stands between its text and its signature")]
+    /// There is no empty line between the checkpoint and its signature.
+    #[error("there is no empty line between its text and its signature")]
     NoEmptyLine,
-    /// A signature line begins with something else, such as a hyphen.
+    /// A signature line begins with another character, such as a hyphen.
     #[error("its signature line does not begin with an em dash (U+2014) and a space")]
     Dash,
-    /// A signature of another length.
+    /// Its signature has another length.
     #[error("its signature is not 64 bytes long; it was cut short")]
     CutSignature,
-    /// Anything else.
+    /// Any other reason.
     #[error("{0}")]
     Note(#[from] NoteError),
 }
 
-/// Reads a signed checkpoint. Which key signed it is not looked at.
+/// Reads a signed checkpoint. It does not check the signature.
 ///
 /// # Errors
-/// [`CheckpointTextError`].
+/// [`CheckpointTextError`] with the most likely damage.
+///
+/// ```
+/// use audit_chain::{CheckpointTextError, read_checkpoint};
+///
+/// let copy = b"example.com/audit\r\n7\r\n";
+/// assert_eq!(read_checkpoint(copy).unwrap_err(), CheckpointTextError::CarriageReturns);
+/// ```
 pub fn read_checkpoint(bytes: &[u8]) -> Result<(SignedNote, Checkpoint), CheckpointTextError> {
     let read = || {
         let note = SignedNote::parse(bytes)?;
         let checkpoint = note.checkpoint()?;
         Ok((note, checkpoint))
     };
-    let (note, checkpoint) = read().map_err(|error| why_not(bytes, error))?;
-    // The format takes these, and no copy of ours holds them unless it was damaged: the signature would fail as if it were forged.
+    let (note, checkpoint) = read().map_err(|error| likely_damage(bytes, error))?;
+    // The format allows these, but our checkpoints contain them only if the copy was damaged. Without this check the signature
+    // would fail as if it were forged.
     if checkpoint.origin.starts_with('\u{feff}') {
         return Err(CheckpointTextError::ByteOrderMark);
     }
     if !is_key_name(&checkpoint.origin) || note.text().lines().any(|line| line.trim() != line) {
         return Err(CheckpointTextError::Blanks);
     }
-    let cut = |line: &crate::checkpoint::SignatureLine| {
-        line.name() == checkpoint.origin && line.signature().len() != SIGNATURE_BYTES
-    };
-    if note.signatures().iter().any(cut) {
+    let is_cut =
+        |line: &SignatureLine| line.name() == checkpoint.origin && line.signature().len() != SIGNATURE_BYTES;
+    if note.signatures().iter().any(is_cut) {
         return Err(CheckpointTextError::CutSignature);
     }
     Ok((note, checkpoint))
 }
 
-/// What most likely happened to a text that the strict reading refuses, the cause before what follows from it.
-fn why_not(bytes: &[u8], error: NoteError) -> CheckpointTextError {
+/// Returns the most likely damage of a text that the strict reading rejects. Causes come before their consequences.
+fn likely_damage(bytes: &[u8], error: NoteError) -> CheckpointTextError {
     if bytes.len() > MAX_NOTE_BYTES {
         return CheckpointTextError::TooLong;
     }
@@ -107,7 +116,6 @@ fn why_not(bytes: &[u8], error: NoteError) -> CheckpointTextError {
 mod tests {
     use super::*;
     use crate::chain::hash::Hash;
-    use crate::checkpoint::SignatureLine;
 
     fn good() -> String {
         let text =
@@ -117,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn every_way_of_damaging_a_copy_is_named_and_none_is_mended() {
+    fn damaged_copies_are_rejected_with_the_damage() {
         let good = good();
         assert_eq!(read_checkpoint(good.as_bytes()).unwrap().1.size, 7);
         let lines =
@@ -182,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_changed_reads_well() {
+    fn a_changed_checkpoint_can_be_read() {
         for changed in [good().replacen("7\n", "8\n", 1), good().replacen("q6ur", "q6us", 1)] {
             read_checkpoint(changed.as_bytes()).unwrap();
         }

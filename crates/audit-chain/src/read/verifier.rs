@@ -1,40 +1,43 @@
-//! Verifying the chain: pure, one stored element at a time, so that a copy of the segments can be checked offline.
+//! Verifying the chain without Redis: pure, one stored element at a time, so that a copy of the segments can be verified
+//! anywhere.
 //!
-//! An element is `hash(32) ‖ payload`. Each must hash, with its seq and the hash before it, to the hash it carries, and its
-//! payload must be the canonical form of an event. The first that does not is named: of a tampered, removed, swapped or
-//! inserted entry that is its own seq; where a tamperer also made its hash anew, the one after it, and where all that follow
-//! were made anew too, only the head, or a head that was noted elsewhere, gives it away.
+//! An element is `hash(32) ‖ payload`. Its hash must follow from its seq, the hash before it and its payload, and the payload
+//! must be the canonical form of an event. The first element that fails is reported:
+//!
+//! - An entry that was changed, removed, swapped or inserted is reported with its own seq.
+//! - If its hash was recomputed too, the entry after it is reported.
+//! - If all following hashes were recomputed, only the head, or a head or checkpoint kept elsewhere, reveals it.
 
 use crate::chain::hash::{Hash, entry_hash, genesis_prev, payload_hash};
 use crate::chain::head::Head;
-use crate::event::canonical::{NotCanonical, scan};
+use crate::event::reader::{NotCanonical, scan};
 use serde::{Serialize, Serializer};
 
 /// What is wrong with an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EntryFault {
-    /// The chain should hold an entry here and does not.
+    /// The head counts an entry here, and there is none.
     #[error("the entry is missing")]
     Missing,
-    /// There is an entry where the chain should have ended, or its segment should.
+    /// There is an entry after the end of the chain, or of a full segment.
     #[error("there is an entry that the chain does not count")]
     Surplus,
     /// The element is shorter than a hash.
     #[error("the entry is cut short")]
     Short,
-    /// Content, place or the entry before is not what was hashed.
+    /// The stored hash does not follow from the seq, the hash before and the payload.
     #[error("the hash does not follow from the entry's place, the entry before and its payload")]
     Hash,
     /// The payload is not the canonical form of an event.
     #[error("the payload is {0}")]
     Payload(NotCanonical),
-    /// The line of an export is none of an entry.
+    /// A line of an export is not an entry.
     #[error("the line is no entry")]
     NotAnEntry,
-    /// The last record of an export does not agree with its first.
+    /// The last record of an export differs from its first in size or head.
     #[error("the export's last record does not say the size and head that its first line says")]
     End,
-    /// The last entry's hash is not the head.
+    /// The head is not the hash of the last entry.
     #[error("the head is not the hash of the last entry")]
     Head,
 }
@@ -46,30 +49,62 @@ impl Serialize for EntryFault {
 }
 
 /// The first entry that does not verify.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, thiserror::Error)]
+#[error("entry {seq}: {why}")]
 pub struct VerifyError {
-    /// Its place in the chain.
+    /// The entry's place in the chain.
     pub seq: u64,
-    /// What is wrong.
+    /// What is wrong with it.
     pub why: EntryFault,
 }
 
-/// What verifying found.
+/// The result of verifying a range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct VerifyReport {
-    /// Whether everything asked for is as it was written.
+    /// Whether the whole range verifies.
     pub ok: bool,
-    /// Entries found right, from the start of the range up to the first error.
+    /// Number of sound entries, from the start of the range to the first error.
     pub checked: u64,
-    /// The head that was verified against: members `size` and `head`.
+    /// The head that the range was verified against: members `size` and `head`.
     #[serde(flatten)]
     pub head: Head,
-    /// The first entry that is not right.
+    /// The first entry that does not verify.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_error: Option<VerifyError>,
 }
 
-/// Takes the stored elements of a range in order.
+/// Verifies stored elements, given in order.
+///
+/// ```
+/// use audit_chain::{Details, EntryFault, Event, Head, NewEvent, Verifier, entry_hash, genesis_prev, payload_hash};
+///
+/// let what = NewEvent {
+///     tenant: "acme".into(),
+///     actor: "key/7f3a".into(),
+///     action: "product.created".into(),
+///     resource: "product/42".into(),
+///     request_id: "req-1".into(),
+///     ip: None,
+///     details: Details::new(),
+/// };
+/// let event = Event::new(1_771_243_200_000, ambient::uuid_v7(1_771_243_200_000), [7; 16], what)?;
+///
+/// // A stored element is the entry's hash and its payload.
+/// let origin = "example.com/audit";
+/// let hash = entry_hash(0, &genesis_prev(origin), &payload_hash(event.payload()));
+/// let element = [&hash.as_bytes()[..], event.payload()].concat();
+///
+/// let mut verifier = Verifier::from_genesis(origin);
+/// verifier.push(&element)?;
+/// verifier.expect_head(Head { size: 1, hash })?;
+///
+/// // A changed payload is found at its seq.
+/// let mut tampered = element.clone();
+/// *tampered.last_mut().unwrap() ^= 1;
+/// let error = Verifier::from_genesis(origin).push(&tampered).unwrap_err();
+/// assert_eq!((error.seq, error.why), (0, EntryFault::Hash));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Verifier {
     start: u64,
@@ -77,34 +112,34 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// From the first entry of the chain named `origin`.
+    /// Begins with the first entry of the chain named `origin`.
     #[must_use]
     pub fn from_genesis(origin: &str) -> Self {
         Self::following(Head { size: 0, hash: genesis_prev(origin) })
     }
 
-    /// From the entry that follows `head`: entry `head.size`, whose previous hash is `head.hash`.
+    /// Begins with the entry after `head`: its seq is `head.size`, and its previous hash is `head.hash`.
     #[must_use]
     pub fn following(head: Head) -> Self {
         Self { start: head.size, next: head }
     }
 
-    /// The seq of the next element to be taken.
+    /// Returns the seq of the next element.
     #[must_use]
     pub fn next_seq(&self) -> u64 {
         self.next.size
     }
 
-    /// The head of the chain as far as it was verified.
+    /// Returns the head of the chain as far as it is verified.
     #[must_use]
     pub fn reached(&self) -> Head {
         self.next
     }
 
-    /// Takes the next element.
+    /// Verifies the next element.
     ///
     /// # Errors
-    /// What is wrong with it; nothing more can be verified then.
+    /// What is wrong with it. Nothing after it can be verified.
     pub fn push(&mut self, element: &[u8]) -> Result<(), VerifyError> {
         let fail = |why| Err(VerifyError { seq: self.next.size, why });
         let Some((stored, payload)) = element.split_first_chunk() else {
@@ -113,7 +148,7 @@ impl Verifier {
         self.link(&payload_hash(payload), &Hash::from_bytes(*stored), Some(payload))
     }
 
-    /// Takes the next entry in its parts; its payload may be withheld, and then is known by its hash alone.
+    /// Verifies the next entry, given in parts. Where the payload is withheld, its hash stands for it.
     ///
     /// # Errors
     /// As [`Self::push`].
@@ -129,7 +164,7 @@ impl Verifier {
         self.link(hashed, stored, payload)
     }
 
-    /// `hashed` is the payload's hash, where there is one.
+    /// `hashed` must be the hash of `payload`, if that is given.
     fn link(&mut self, hashed: &Hash, stored: &Hash, payload: Option<&[u8]>) -> Result<(), VerifyError> {
         let fail = |why| Err(VerifyError { seq: self.next.size, why });
         if entry_hash(self.next.size, &self.next.hash, hashed) != *stored {
@@ -142,10 +177,10 @@ impl Verifier {
         Ok(())
     }
 
-    /// Whether what was verified ends in `head`, if it reaches as far.
+    /// Compares what was verified with `head`, if it reaches as far.
     ///
     /// # Errors
-    /// [`EntryFault::Head`] at the last entry, or [`EntryFault::Surplus`] at the first that `head` does not count.
+    /// [`EntryFault::Head`] at the last entry, or [`EntryFault::Surplus`] at the first entry that `head` does not count.
     pub fn expect_head(&self, head: Head) -> Result<(), VerifyError> {
         if self.next.size > head.size {
             return Err(VerifyError { seq: head.size, why: EntryFault::Surplus });
@@ -156,14 +191,14 @@ impl Verifier {
         Ok(())
     }
 
-    /// The report, given the first error if there was one.
+    /// Makes the report from the first error, if there was one.
     #[must_use]
     pub fn report(&self, head: Head, first_error: Option<VerifyError>) -> VerifyReport {
         VerifyReport { ok: first_error.is_none(), checked: self.next.size - self.start, head, first_error }
     }
 }
 
-/// Verifies a whole chain from its stored elements, in order, against its head.
+/// Verifies a whole chain against its head. `elements` are its stored elements, in order.
 pub fn verify_elements<E: AsRef<[u8]>>(
     origin: &str,
     head: Head,
@@ -184,12 +219,13 @@ pub fn verify_elements<E: AsRef<[u8]>>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Event, NewEvent};
+    use crate::event::Event;
+    use crate::event::new_event::NewEvent;
     use uuid::Uuid;
 
     const ORIGIN: &str = "voketag.local/audit";
 
-    /// A chain made with nothing of [`Verifier`].
+    /// Makes a chain without using [`Verifier`].
     fn chain(length: u64) -> (Head, Vec<Vec<u8>>) {
         let mut prev = genesis_prev(ORIGIN);
         let mut elements = Vec::new();
@@ -211,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn an_untouched_chain_verifies() {
+    fn an_unchanged_chain_verifies() {
         for length in [0, 1, 9] {
             let (head, elements) = chain(length);
             let report = verify_elements(ORIGIN, head, &elements);
@@ -233,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_tampering_is_found_at_the_first_seq() {
+    fn tampering_is_reported_at_the_first_wrong_seq() {
         let (head, good) = chain(9);
         for at in 0..9_usize {
             let seq = at as u64;
@@ -263,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_that_is_not_the_last_hash_is_found() {
+    fn a_head_that_does_not_match_the_entries_is_reported() {
         let (head, elements) = chain(3);
         let other = Head { hash: Hash::from_bytes([1; 32]), ..head };
         assert_eq!(first_error(other, &elements), (2, EntryFault::Head));
@@ -272,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_that_is_hashed_rightly_but_is_no_canonical_event_is_found() {
+    fn a_payload_that_is_not_a_canonical_event_is_reported() {
         let payload = br#"{"b":1,"a":2}"#;
         let hash = entry_hash(0, &genesis_prev(ORIGIN), &payload_hash(payload));
         let element = [&hash.as_bytes()[..], payload].concat();
@@ -282,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_starts_from_the_hash_before_it() {
+    fn a_range_is_verified_from_the_hash_before_it() {
         let (head, elements) = chain(9);
         let (before, _) = chain(5);
         let mut verifier = Verifier::following(before);
@@ -292,15 +328,15 @@ mod tests {
     }
 
     #[test]
-    fn a_report_is_shown_flat() {
+    fn a_report_is_serialized_flat() {
         let head = Head { size: 2, hash: Hash::from_bytes([0xab; 32]) };
         let first_error = Some(VerifyError { seq: 1, why: EntryFault::Missing });
         let report = VerifyReport { ok: false, checked: 1, head, first_error };
         let json = serde_json::to_value(report).unwrap();
-        let wanted = serde_json::json!({
+        let expected = serde_json::json!({
             "ok": false, "checked": 1, "size": 2, "head": "ab".repeat(32),
             "first_error": {"seq": 1, "why": "the entry is missing"},
         });
-        assert_eq!(json, wanted);
+        assert_eq!(json, expected);
     }
 }

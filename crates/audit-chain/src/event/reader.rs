@@ -1,14 +1,10 @@
-//! Canonical bytes (RFC 8785, JCS) of the few shapes an event has: writing them, and reading them back strictly.
+//! Reading canonical JSON (RFC 8785) strictly.
 //!
-//! The members of an event are fixed, so their order is too, and only the keys of `details` have to be sorted: by
-//! UTF-16 code units, which differs from the order of UTF-8 bytes where a character beyond U+FFFF meets one of
-//! U+E000..=U+FFFF. Strings are written with the shortest escapes RFC 8785 §3.2.2.2 allows.
-//!
-//! [`scan`] accepts exactly the bytes the writer can produce and refuses everything else with [`NotCanonical`], in one
-//! pass and without allocating: well-formedness, the set of members, their order and their canonical form at once.
+//! [`scan`] accepts exactly the bytes that `writer` can produce. It checks well-formedness, the set of members, their order and
+//! their canonical form in one pass, without allocating, and rejects everything else with [`NotCanonical`].
 
-use crate::event::MAX_SAFE_INTEGER;
-use std::borrow::Cow;
+use crate::event::json::{escaped_key_order, unescaped_prefix};
+use crate::event::limits::MAX_SAFE_INTEGER;
 use std::cmp::Ordering;
 
 /// Why bytes are not the canonical form of an event.
@@ -17,115 +13,11 @@ use std::cmp::Ordering;
 pub struct NotCanonical {
     /// Offset of the first byte that does not fit.
     pub at: usize,
-    /// What was wanted there.
+    /// What was expected there.
     pub why: &'static str,
 }
 
-/// The order of JCS keys: by UTF-16 code units.
-pub(crate) fn utf16_order(a: &str, b: &str) -> Ordering {
-    a.encode_utf16().cmp(b.encode_utf16())
-}
-
-/// Appends `text` as a JSON string in canonical form.
-pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
-    out.push(b'"');
-    let bytes = text.as_bytes();
-    let mut done = 0;
-    while let Some(step) = plain_run(&bytes[done..]) {
-        let at = done + step;
-        out.extend_from_slice(&bytes[done..at]);
-        write_escape(out, bytes[at]);
-        done = at + 1;
-    }
-    out.extend_from_slice(&bytes[done..]);
-    out.push(b'"');
-}
-
-fn write_escape(out: &mut Vec<u8>, byte: u8) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    let short = match byte {
-        0x08 => b'b',
-        0x09 => b't',
-        0x0a => b'n',
-        0x0c => b'f',
-        0x0d => b'r',
-        b'"' | b'\\' => byte,
-        _ => {
-            out.extend_from_slice(b"\\u00");
-            out.push(HEX[usize::from(byte >> 4)]);
-            out.push(HEX[usize::from(byte & 15)]);
-            return;
-        }
-    };
-    out.extend_from_slice(&[b'\\', short]);
-}
-
-/// How many bytes stand before the first quote, backslash or control character; `None` when there is none.
-/// Eight bytes at a time (the classic "has a byte less than n" on a word), since verifying spends its time here.
-fn plain_run(bytes: &[u8]) -> Option<usize> {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = ONES * 0x80;
-    let zero_byte = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
-    let (chunks, tail) = bytes.as_chunks::<8>();
-    let mut at = 0;
-    for chunk in chunks {
-        let word = u64::from_le_bytes(*chunk);
-        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
-        let found = control | zero_byte(word ^ (ONES * 0x22)) | zero_byte(word ^ (ONES * 0x5c));
-        if found != 0 {
-            // A borrow can only mark a byte after the first true one, so the lowest mark is right.
-            return Some(at + (found.trailing_zeros() / 8) as usize);
-        }
-        at += 8;
-    }
-    let tail = tail.iter().position(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\')?;
-    Some(at + tail)
-}
-
-/// The text a canonical string's inside (no quotes) stands for. `raw` must have passed [`scan`].
-pub(crate) fn unescape(raw: &str) -> Cow<'_, str> {
-    if !raw.contains('\\') {
-        return Cow::Borrowed(raw);
-    }
-    Cow::Owned(Unescaped(raw.chars()).collect())
-}
-
-struct Unescaped<'a>(std::str::Chars<'a>);
-
-impl Iterator for Unescaped<'_> {
-    type Item = char;
-
-    fn next(&mut self) -> Option<char> {
-        let first = self.0.next()?;
-        if first != '\\' {
-            return Some(first);
-        }
-        Some(match self.0.next()? {
-            'b' => '\u{8}',
-            't' => '\t',
-            'n' => '\n',
-            'f' => '\u{c}',
-            'r' => '\r',
-            'u' => {
-                let code = self
-                    .0
-                    .by_ref()
-                    .take(4)
-                    .fold(0, |code, digit| code * 16 + digit.to_digit(16).unwrap_or(0));
-                char::from_u32(code)?
-            }
-            quoted => quoted,
-        })
-    }
-}
-
-/// The order of two raw keys by what they stand for.
-fn raw_key_order(a: &str, b: &str) -> Ordering {
-    let plain = |key: &str| key.bytes().all(|byte| byte < 0x80 && byte != b'\\');
-    if plain(a) && plain(b) { a.cmp(b) } else { utf16_order(&unescape(a), &unescape(b)) }
-}
-
-/// An event's members as they stand in its bytes: strings without their quotes and still escaped.
+/// The members of an event as they are in its bytes: strings without quotes, still escaped.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RawEvent<'a> {
     pub(crate) action: &'a str,
@@ -139,7 +31,7 @@ pub(crate) struct RawEvent<'a> {
     pub(crate) ts: &'a str,
 }
 
-/// One value of `details` as it stands in the bytes.
+/// One value of `details` as it is in the bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum RawDetail<'a> {
     Str(&'a str),
@@ -148,7 +40,10 @@ pub(crate) enum RawDetail<'a> {
     Int(i64),
 }
 
-/// Reads the canonical bytes of an event, giving each detail (raw key, value) to `visit` in turn.
+/// Reads the canonical bytes of an event. Calls `visit` with each detail: escaped key and value.
+///
+/// # Errors
+/// [`NotCanonical`] with the offset of the first byte that does not fit.
 pub(crate) fn scan<'a>(
     bytes: &'a [u8],
     visit: impl FnMut(&'a str, RawDetail<'a>),
@@ -209,8 +104,8 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// A string whose characters follow `shape`: `h` hex digit, `d` digit, `v` a UUID variant digit, others themselves.
-    /// Every character is looked at, right or wrong: a loop without a way out is the faster one.
+    /// Reads a string whose characters match `shape`: `h` is a hex digit, `d` a digit, `v` a UUID variant digit, anything
+    /// else itself. It tests every character, even after a wrong one: a loop without an early exit is faster.
     fn shaped<const N: usize>(
         &mut self,
         shape: &[u8; N],
@@ -218,14 +113,14 @@ impl<'a> Scanner<'a> {
     ) -> Result<&'a str, NotCanonical> {
         let start = self.at;
         let raw = self.string()?;
-        let fits = |byte: u8, want: u8| match want {
+        let matches = |byte: u8, want: u8| match want {
             b'h' => byte.is_ascii_digit() | matches!(byte, b'a'..=b'f'),
             b'd' => byte.is_ascii_digit(),
             b'v' => matches!(byte, b'8' | b'9' | b'a' | b'b'),
             _ => byte == want,
         };
-        let right = |raw: &[u8; N]| (0..N).fold(true, |right, at| right & fits(raw[at], shape[at]));
-        if !raw.as_bytes().try_into().is_ok_and(right) {
+        let all_match = |raw: &[u8; N]| (0..N).fold(true, |all, at| all & matches(raw[at], shape[at]));
+        if !raw.as_bytes().try_into().is_ok_and(all_match) {
             self.at = start;
             return self.fail(why);
         }
@@ -236,11 +131,11 @@ impl<'a> Scanner<'a> {
         self.literal("\"")?;
         let start = self.at;
         loop {
-            let Some(step) = plain_run(&self.bytes[self.at..]) else {
+            let Some(length) = unescaped_prefix(&self.bytes[self.at..]) else {
                 self.at = self.bytes.len();
                 return self.fail("the end of a string");
             };
-            self.at += step;
+            self.at += length;
             match self.bytes[self.at] {
                 b'"' => break,
                 b'\\' => self.escape()?,
@@ -268,15 +163,15 @@ impl<'a> Scanner<'a> {
         if self.peek("}") {
             return self.literal("}");
         }
-        let mut before: Option<&str> = None;
+        let mut previous: Option<&str> = None;
         loop {
             let start = self.at;
             let key = self.string()?;
-            if before.is_some_and(|before| raw_key_order(before, key) != Ordering::Less) {
+            if previous.is_some_and(|previous| escaped_key_order(previous, key) != Ordering::Less) {
                 self.at = start;
                 return self.fail("keys in ascending order, each once");
             }
-            before = Some(key);
+            previous = Some(key);
             self.literal(":")?;
             visit(key, self.detail()?);
             if self.peek("}") {
@@ -319,39 +214,11 @@ impl<'a> Scanner<'a> {
 mod tests {
     use super::*;
 
-    fn canonical(text: &str) -> String {
-        let mut out = Vec::new();
-        write_string(&mut out, text);
-        String::from_utf8(out).unwrap()
-    }
-
     const GOOD: &str = concat!(
         r#"{"action":"a","actor":"b","details":{"A":-1,"k":"v\n"},"id":"019c6652-5e00-7000-8000-000000000001","#,
         r#""nonce":"000102030405060708090a0b0c0d0e0f","request_id":"r","resource":"p/1","tenant":"t","#,
         r#""ts":"2026-02-16T12:00:00.000Z"}"#
     );
-
-    #[test]
-    fn strings_are_escaped_as_serde_json_does() {
-        for code in (0..0x300).chain([0x2028, 0x2029, 0xfb33, 0xffff, 0x1f69a]) {
-            let c = char::from_u32(code).unwrap();
-            for text in [format!("{c}"), format!("seven..{c}"), format!("eight...{c}and more behind it")] {
-                assert_eq!(canonical(&text), serde_json::to_string(&text).unwrap());
-                assert_eq!(
-                    unescape(canonical(&text).trim_matches('"')).trim_matches('"'),
-                    text.trim_matches('"')
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn keys_beyond_u_ffff_sort_before_u_fb33() {
-        assert_eq!(utf16_order("\u{1f69a}", "\u{fb33}"), Ordering::Less);
-        assert!("\u{1f69a}" > "\u{fb33}", "UTF-8 order is the other way round");
-        assert_eq!(raw_key_order("\u{1f69a}", "\u{fb33}"), Ordering::Less);
-        assert_eq!(raw_key_order("\\n", "A"), Ordering::Less);
-    }
 
     #[test]
     fn canonical_bytes_are_accepted() {
@@ -362,8 +229,8 @@ mod tests {
     }
 
     #[test]
-    fn anything_that_is_not_canonical_is_refused() {
-        let spoilt = [
+    fn anything_that_is_not_canonical_is_rejected() {
+        let changes = [
             ("{\"action\"", "{ \"action\""),
             ("\"a\",", "\"a\", "),
             ("\"a\"", "\"\\u0061\""),
@@ -395,9 +262,9 @@ mod tests {
             (".000Z\"}", ".000Z\""),
             (".000Z\"}", ".000Z"),
         ];
-        for (from, to) in spoilt {
+        for (from, to) in changes {
             let bad = GOOD.replacen(from, to, 1);
-            assert_ne!(bad, GOOD, "{from} was not found");
+            assert_ne!(bad, GOOD, "{from} is not in the text");
             assert!(scan(bad.as_bytes(), |_, _| ()).is_err(), "accepted: {bad}");
         }
         let mut bytes = GOOD.as_bytes().to_vec();
@@ -406,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn every_cut_of_canonical_bytes_is_refused_without_a_panic() {
+    fn every_prefix_of_canonical_bytes_is_rejected_without_a_panic() {
         for end in 0..GOOD.len() {
             assert!(scan(&GOOD.as_bytes()[..end], |_, _| ()).is_err());
         }
