@@ -5,8 +5,8 @@
 //! cargo run -p audit-chain --example two_writers redis://127.0.0.1:6390
 //! ```
 //!
-//! Each writer appends 1,000 events, and each event writes a key in the same script call. Then the chain is verified
-//! and holds every acknowledged event exactly once, whichever writer won the races for the head.
+//! Each writer appends 1,000 events, and each event writes a key in the same script call. Then the chain is
+//! verified and holds every acknowledged event exactly once, whichever writer won the races for the head.
 
 use std::error::Error;
 use std::num::NonZeroUsize;

@@ -1,8 +1,8 @@
 //! Signed checkpoints of the chain. A checkpoint commits to the first `size` entries by a Merkle root.
 //!
 //! - [`CompactRange`]: the Merkle tree (RFC 6962), in constant memory.
-//! - [`Checkpoint`], [`SignedNote`]: the text that is signed, and the signed text. This crate holds no keys: the `keyring`
-//!   crate makes and checks signatures.
+//! - [`Checkpoint`], [`SignedNote`]: the text that is signed, and the signed text. This crate holds no keys:
+//!   the `keyring` crate makes and checks signatures.
 //! - [`read_checkpoint`]: reading a checkpoint that somebody kept, with a reason where its copy is damaged.
 //! - [`CheckpointStore`]: computing the roots of the stored chain and storing signed notes.
 

@@ -1,8 +1,8 @@
 //! The state change that is written together with an event: preconditions and writes, as data.
 //!
-//! This crate does not know what an effect means; one script carries out all of them. Lua does not roll back, so nothing may
-//! fail after the first write: [`Effect::validate`] bounds sizes, numbers and times, and the script tests the type of every key
-//! before it writes.
+//! This crate does not know what an effect means; one script carries out all of them. Lua does not roll back,
+//! so nothing may fail after the first write: [`Effect::validate`] bounds sizes, numbers and times, and the
+//! script tests the type of every key before it writes.
 //!
 //! - [`precondition`]: conditions on keys.
 //! - [`write`]: the writes.
@@ -24,8 +24,8 @@ pub const MAX_EFFECT_BYTES: usize = 256 * 1024;
 
 /// The state change that is written together with an event, and the preconditions for it.
 ///
-/// Preconditions are tested in order, and the first that fails is reported. They see the state before any write of the same
-/// effect.
+/// Preconditions are tested in order, and the first that fails is reported. They see the state before any
+/// write of the same effect.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Effect {
     /// Conditions that must hold.

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 /// Why an append was not acknowledged.
 ///
-/// Nothing was written, except where `maybe_written` says that this is unknown. [`Self::StateLost`], [`Self::EndFault`] and
-/// [`Self::Internal`] make no statement about an earlier attempt whose reply was lost.
+/// Nothing was written, except where `maybe_written` says that this is unknown. [`Self::StateLost`],
+/// [`Self::EndFault`] and [`Self::Internal`] make no statement about an earlier attempt whose reply was lost.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum AppendError {
     /// A precondition of the event's effect does not hold.
@@ -34,10 +34,12 @@ pub enum AppendError {
     /// The durable state is not the one this process has worked with.
     #[error("the durable state was lost")]
     StateLost(#[from] StateLoss),
-    /// The chain does not end as its head says. Appends are refused until an operator resolves it; reading still works.
+    /// The chain does not end as its head says. Appends are refused until an operator resolves it; reading
+    /// still works.
     #[error("the audit chain cannot be appended to: {0}")]
     EndFault(#[from] EndFault),
-    /// The queue was full, the event's turn did not come before the deadline, or the Redis pool had no free permit.
+    /// The queue was full, the event's turn did not come before the deadline, or the Redis pool had no free
+    /// permit.
     #[error("too many appends are under way (waited {} ms)", waited.as_millis())]
     Overloaded {
         /// How long the event waited. Zero if it was rejected at once.
@@ -46,8 +48,8 @@ pub enum AppendError {
     /// Redis is unreachable or too slow.
     #[error("the audit log is unavailable")]
     Unavailable {
-        /// Whether the event may have been written although its reply is missing. Repeating the same event is safe: it is
-        /// answered with the original seq.
+        /// Whether the event may have been written although its reply is missing. Repeating the same event is
+        /// safe: it is answered with the original seq.
         maybe_written: bool,
         /// When a repeat may succeed.
         retry_after: Duration,

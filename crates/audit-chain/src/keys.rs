@@ -1,55 +1,60 @@
-//! Every key of the audit chain. All of one chain share the hash tag `{audit}`, so one script call can reach them.
+//! The keys of the audit chain in Redis.
 //!
-//! | key | type | holds | lasts |
+//! All of them share the hash tag `{audit}`, so one script call can reach them.
+//!
+//! | key | type | value | lifetime |
 //! | --- | --- | --- | --- |
-//! | `vt1:{audit}:head` | string | `u64be(size) ‖ hash(32)` | for ever |
-//! | `vt1:{audit}:seg:<n>` | list | entries `n × 4096 ..`, each `hash(32) ‖ payload` | for ever |
-//! | `vt1:{audit}:gen` | string | `u64be(generation) ‖ u64be(born, Unix ms)` of the ids written now | for ever |
-//! | `vt1:{audit}:ids:<g>` | hash | event id (16 bytes) → seq | 72 h, or until two generations later |
-//! | `vt1:{audit}:range` | string | `u64be(size)`, then all leaves but the last as a compact range: the Merkle tree at the last checkpoint | for ever |
-//! | `vt1:{audit}:notes` | hash | number of a signing key → its latest signed checkpoint | for ever |
-//! | `vt1:{audit}:probe:<type>` | any | nothing | one script call; a second where Redis refuses `DEL` |
+//! | `vt1:{audit}:head` | string | `u64be(size) ‖ hash(32)` | forever |
+//! | `vt1:{audit}:seg:<n>` | list | entries `n × 4096 ..`, each `hash(32) ‖ payload` | forever |
+//! | `vt1:{audit}:gen` | string | `u64be(generation) ‖ u64be(started at, Unix ms)` | forever |
+//! | `vt1:{audit}:ids:<g>` | hash | event id (16 bytes) → seq | 72 h, or two generations |
+//! | `vt1:{audit}:range` | string | `u64be(size) ‖ compact range` | forever |
+//! | `vt1:{audit}:notes` | hash | number of a key → its latest signed checkpoint | forever |
+//! | `vt1:{audit}:probe:<type>` | any | nothing | one script call, or 1 s |
+//!
+//! The generation is the one that ids are written to. The compact range is the Merkle tree at the last
+//! checkpoint without its last leaf. Probe keys expire after a second where Redis does not allow `DEL`.
 
-/// Where the chain ends.
+/// Key of the head.
 pub const HEAD: &str = "vt1:{audit}:head";
 
-/// Which generation of ids is written now.
+/// Key of the current generation of ids.
 pub const GENERATION: &str = "vt1:{audit}:gen";
 
-/// The Merkle tree at the last checkpoint.
+/// Key of the cached compact range.
 pub const RANGE: &str = "vt1:{audit}:range";
 
-/// The latest signed checkpoint of each key.
+/// Key of the latest signed checkpoint of each key.
 pub const NOTES: &str = "vt1:{audit}:notes";
 
-/// What the number of a generation is put behind.
+/// Prefix of a generation of ids, before its number.
 pub const IDS_PREFIX: &str = "vt1:{audit}:ids:";
 
-/// What the number of a segment is put behind.
+/// Prefix of a segment, before its number.
 pub const SEGMENT_PREFIX: &str = "vt1:{audit}:seg:";
 
-/// Entries in a full segment. Segments keep any one key from growing without bound.
+/// Entries in a full segment. Segments bound the size of a key.
 pub const SEGMENT_ENTRIES: u64 = 4096;
 
-/// The segment that holds entry `seq`.
+/// Returns the key of the segment that holds entry `seq`.
 #[must_use]
 pub fn segment_of(seq: u64) -> String {
     segment(seq / SEGMENT_ENTRIES)
 }
 
-/// The key of the `number`th segment.
+/// Returns the key of a segment.
 #[must_use]
 pub fn segment(number: u64) -> String {
     format!("{SEGMENT_PREFIX}{number}")
 }
 
-/// Where in its segment entry `seq` stands.
+/// Returns the index of entry `seq` in its segment, from 0.
 #[must_use]
 pub const fn place_in_segment(seq: u64) -> u64 {
     seq % SEGMENT_ENTRIES
 }
 
-/// A key on which it is tried what this connection may do with one of that type.
+/// Returns the key on which commands for this type are probed.
 pub(crate) fn probe(of_type: &str) -> String {
     format!("vt1:{{audit}}:probe:{of_type}")
 }

@@ -1,22 +1,27 @@
 //! The audit chain: a tamper-evident log of events, written together with the state changes that they report.
 //!
-//! **Guarantees.** An acknowledged event is in the chain exactly once, together with its effect; the event, the effect and the
-//! chain's head are written by one script call or not at all. Any number of processes may append. Each entry's hash covers all
-//! entries before it, so a change, removal or insertion is found by verification, and signed checkpoints make rewriting the
-//! whole chain evident. What survives a crash of Redis is what its `appendfsync` promises.
+//! **Guarantees.** An acknowledged event is in the chain exactly once, together with its effect; the event,
+//! the effect and the chain's head are written by one script call or not at all. Any number of processes may
+//! append. Each entry's hash covers all entries before it, so a change, removal or insertion is found by
+//! verification, and signed checkpoints make rewriting the whole chain evident. What survives a crash of
+//! Redis is what its `appendfsync` promises.
 //!
-//! **Failures.** An [`AppendError`] means that nothing was written, except where it says that this is unknown; repeating the
-//! same event is then safe. A Redis that lost state is refused with [`StateLoss`], never continued. A chain whose entries do
-//! not end at its head is refused with [`EndFault`] until an operator repairs it; reading still works.
+//! **Failures.** An [`AppendError`] means that nothing was written, except where it says that this is
+//! unknown; repeating the same event is then safe. A Redis that lost state is refused with [`StateLoss`],
+//! never continued. A chain whose entries do not end at its head is refused with [`EndFault`] until an
+//! operator repairs it; reading still works.
 //!
 //! **Where to look.**
 //!
-//! - `event`: an [`Event`] as canonical JSON. An audit action is the string [`NewEvent::action`]; the services name them.
+//! - `event`: an [`Event`] as canonical JSON. An audit action is the string [`NewEvent::action`]; the
+//!   services name them.
 //! - `effect`: the state change beside an event, as data: [`Precondition`]s and [`RedisWrite`]s.
-//! - `append`: the [`Appender`], one task per process; its `worker` states how each failure ends, `lua/append.lua` writes.
+//! - `append`: the [`Appender`], one task per process; its `worker` states how each failure ends,
+//!   `lua/append.lua` writes.
 //! - `read`: the [`AuditLog`] (head, pages, verification), and the [`Verifier`], which needs no Redis.
 //! - `chain`: hashes, head, end, and the memory that detects lost state. [`keys`]: every key in Redis.
-//! - [`checkpoint`]: Merkle roots and signed notes. [`export`]: the chain as a file. `repair`: entries after the head.
+//! - [`checkpoint`]: Merkle roots and signed notes. [`export`]: the chain as a file. `repair`: entries after
+//!   the head.
 
 mod append;
 mod chain;

@@ -1,5 +1,5 @@
-//! Repairing a chain with [`EndFault::Surplus`]: reading the entries after the head, and removing exactly these together with
-//! the event that records the repair. No entry after the head was ever acknowledged.
+//! Repairing a chain with [`EndFault::Surplus`]: reading the entries after the head, and removing exactly
+//! these together with the event that records the repair. No entry after the head was ever acknowledged.
 //!
 //! [`EndFault::Surplus`]: crate::EndFault::Surplus
 
@@ -109,11 +109,12 @@ impl SurplusTail {
         Ok((first..).zip(page).map(element).collect())
     }
 
-    /// Removes the elements that were read and appends `event`, in one script call. The call requires that the head is
-    /// unchanged, that exactly these elements follow it, and that `guard` holds.
+    /// Removes the elements that were read and appends `event`, in one script call. The call requires that
+    /// the head is unchanged, that exactly these elements follow it, and that `guard` holds.
     ///
     /// # Errors
-    /// [`AppendError::Contention`] when any of this has changed; nothing was written. Otherwise as appending fails.
+    /// [`AppendError::Contention`] when any of this has changed; nothing was written. Otherwise as appending
+    /// fails.
     pub async fn cut(self, guard: &[Precondition], event: &Event) -> Result<Appended, AppendError> {
         let mut entry = PreparedEntry::new(event, Effect::none());
         let hash = entry_hash(self.head.size, &self.head.hash, &entry.payload_hash);

@@ -1,4 +1,5 @@
-//! An export is verified in constant memory: a process of its own reads one that is far larger than what it may hold.
+//! An export is verified in constant memory: a process of its own reads one that is far larger than what it
+//! may hold.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test says no")]
 

@@ -1,5 +1,6 @@
-//! Four processes, fifty writers each, ten events each, one chain. The test is its own child program, so it has no harness:
-//! called with `writer <url> <number>` it writes, called by `cargo test` it starts four of itself and looks at the chain.
+//! Four processes, fifty writers each, ten events each, one chain. The test is its own child program, so it
+//! has no harness: called with `writer <url> <number>` it writes, called by `cargo test` it starts four of
+//! itself and looks at the chain.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test says no")]
 

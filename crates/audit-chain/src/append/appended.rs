@@ -9,7 +9,7 @@ pub struct Appended {
     pub seq: u64,
     /// The hash of the entry. For a duplicate, the hash of the original entry.
     pub hash: Hash,
-    /// Whether the chain already held this event, from an earlier call or from an attempt of this one whose reply was lost.
-    /// Its effect was carried out then and is not repeated.
+    /// Whether the chain already held this event, from an earlier call or from an attempt of this one whose
+    /// reply was lost. Its effect was carried out then and is not repeated.
     pub duplicate: bool,
 }

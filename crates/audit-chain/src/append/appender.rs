@@ -1,6 +1,7 @@
 //! The handle to the process's appender.
 //!
-//! The caller's side makes the bytes and hashes them; the task behind the handle only chains ([`crate::append::worker`]).
+//! The caller's side makes the bytes and hashes them; the task behind the handle only chains
+//! ([`crate::append::worker`]).
 
 use crate::append::appended::Appended;
 use crate::append::config::AppenderConfig;
@@ -22,10 +23,11 @@ use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
-/// A handle to the process's appender. Cheap to clone. The task ends once all handles are dropped and every event is answered.
+/// A handle to the process's appender. Cheap to clone. The task ends once all handles are dropped and every
+/// event is answered.
 ///
-/// An acknowledged event is in the chain together with its effect. An event that is not acknowledged was not written, unless
-/// the error says that this is unknown.
+/// An acknowledged event is in the chain together with its effect. An event that is not acknowledged was not
+/// written, unless the error says that this is unknown.
 ///
 /// ```
 /// use std::num::NonZeroUsize;
@@ -33,9 +35,8 @@ use tokio::sync::{mpsc, oneshot};
 /// use std::time::Duration;
 ///
 /// use ambient::{Clock, SystemClock};
-/// use audit_chain::{
-///     AppendError, Appender, AppenderConfig, AuditMetrics, Details, Effect, Event, NewEvent, Precondition, RedisWrite,
-/// };
+/// use audit_chain::{AppendError, Appender, AppenderConfig, AuditMetrics};
+/// use audit_chain::{Details, Effect, Event, NewEvent, Precondition, RedisWrite};
 /// use redis_pool::{Config, PoolMetrics, RedisPool};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
@@ -120,8 +121,8 @@ impl Appender {
         &self.log
     }
 
-    /// Appends `event` and carries out `effect`: both or neither. Repeating an event that is in the chain returns the
-    /// original entry.
+    /// Appends `event` and carries out `effect`: both or neither. Repeating an event that is in the chain
+    /// returns the original entry.
     ///
     /// Dropping the future withdraws nothing: the event may still be written.
     ///

@@ -1,4 +1,5 @@
-//! The metrics of appends: `audit_appends_total{result}`, `audit_append_duration_seconds` and `audit_head_conflicts_total`.
+//! The metrics of appends: `audit_appends_total{result}`, `audit_append_duration_seconds` and
+//! `audit_head_conflicts_total`.
 //!
 //! All counters are looked up once, so that an append costs one increment.
 

@@ -1,7 +1,8 @@
 //! The events that wait for an answer, in order of arrival.
 //!
-//! Entries of calls in flight are at the front, call by call; entries that are not sent yet follow. Each way in which a call
-//! can end removes some of them or leaves them in place. The queue holds no connection and no clock.
+//! Entries of calls in flight are at the front, call by call; entries that are not sent yet follow. Each way
+//! in which a call can end removes some of them or leaves them in place. The queue holds no connection and no
+//! clock.
 
 use crate::append::appended::Appended;
 use crate::append::config::AppenderConfig;
@@ -80,8 +81,8 @@ impl AppendQueue {
 
     /// Returns how many events from index `first` on fit one call.
     ///
-    /// A call is bounded in entries and bytes, holds no id twice, and no entry whose precondition reads what an earlier entry
-    /// of the call writes.
+    /// A call is bounded in entries and bytes, holds no id twice, and no entry whose precondition reads what
+    /// an earlier entry of the call writes.
     pub(crate) fn fitting(&self, first: usize, config: &AppenderConfig) -> usize {
         let most = config.max_entries_per_call.get().min(self.pending.len() - first);
         let (mut writes, mut ids, mut bytes) = (WriteSet::default(), HashSet::with_capacity(most), 0);
@@ -95,7 +96,8 @@ impl AppendQueue {
         most
     }
 
-    /// Chains `count` events from index `first` on to `head`. Returns the new head, `None` when the chain is full.
+    /// Chains `count` events from index `first` on to `head`. Returns the new head, `None` when the chain is
+    /// full.
     pub(crate) fn chain(&mut self, first: usize, count: usize, head: Head) -> Option<Head> {
         self.pending.iter_mut().skip(first).take(count).try_fold(head, |head, append| {
             let hash = entry_hash(head.size, &head.hash, &append.entry.payload_hash);
@@ -150,14 +152,17 @@ impl AppendQueue {
         kept.into_iter().rev().for_each(|append| self.pending.push_front(append));
     }
 
-    /// Marks the first `count` events: if they reach their deadline, they fail with [`AppendError::Contention`].
+    /// Marks the first `count` events: if they reach their deadline, they fail with
+    /// [`AppendError::Contention`].
     pub(crate) fn mark_lost_race(&mut self, count: usize) {
         self.pending.iter_mut().take(count).for_each(|append| append.lost_race = true);
     }
 
-    /// Handles `count` events from index `first` on whose call had no reply, so that their outcome is unknown.
+    /// Handles `count` events from index `first` on whose call had no reply, so that their outcome is
+    /// unknown.
     ///
-    /// Fails events whose outcome is unknown for the second time; the others stay queued. Returns the index after these.
+    /// Fails events whose outcome is unknown for the second time; the others stay queued. Returns the index
+    /// after these.
     pub(crate) fn outcome_unknown(&mut self, first: usize, count: usize, error: &redis_pool::Error) -> usize {
         let mut next = first;
         for _ in 0..count {
@@ -184,7 +189,8 @@ impl AppendQueue {
         failed.into_iter().for_each(|append| self.fail(append, error.clone()));
     }
 
-    /// Fails one event. An event whose outcome is unknown never gets an error that says "nothing was written".
+    /// Fails one event. An event whose outcome is unknown never gets an error that says "nothing was
+    /// written".
     fn fail(&self, mut append: PendingAppend, error: AppendError) {
         let unknown_outcome = append.unknown_outcome.take();
         let error = match (error, unknown_outcome) {

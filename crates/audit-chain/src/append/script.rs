@@ -22,7 +22,8 @@ static SCRIPT: LazyLock<Script> = LazyLock::new(|| {
     Script::new("audit-append", functions.concat() + include_str!("../lua/append.lua"))
 });
 
-/// How long ids are remembered to detect duplicates: for `events` events or for `time`, whichever is reached first.
+/// How long ids are remembered to detect duplicates: for `events` events or for `time`, whichever is reached
+/// first.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct IdRetention {
     pub(crate) events: u32,
@@ -34,9 +35,11 @@ impl IdRetention {
     pub(crate) const PUBLIC: Self = Self { events: 1_000_000, time: Duration::from_secs(86_400) };
 }
 
-/// Makes the call that writes `entries`, chained from `expected` to `new_head`, if the stored head is `expected`.
+/// Makes the call that writes `entries`, chained from `expected` to `new_head`, if the stored head is
+/// `expected`.
 ///
-/// `surplus` is the digest of the entries after the head that the call removes. If it is empty, none may be there.
+/// `surplus` is the digest of the entries after the head that the call removes. If it is empty, none may be
+/// there.
 pub(crate) fn call(
     guard: &[Precondition],
     retention: IdRetention,

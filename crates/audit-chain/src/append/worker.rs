@@ -1,20 +1,23 @@
 //! The appender's task.
 //!
-//! Events wait in order. A call takes as many from the front as fit one script call. Under load a second call is sent before
-//! the first is answered, chained to the head that the first is about to write: Redis runs them in order, and if the first is
-//! not written the second finds another head and is not written either.
+//! Events wait in order. A call takes as many from the front as fit one script call. Under load a second call
+//! is sent before the first is answered, chained to the head that the first is about to write: Redis runs
+//! them in order, and if the first is not written the second finds another head and is not written either.
 //!
 //! How a call ends:
 //!
 //! - **Written**: all its callers are answered.
-//! - **The head has moved**: nothing was written. The first lost race is retried at once, further ones after 10, 20, 40, 40 …
-//!   ms with jitter, with the head read again. Events that reach their deadline fail with [`AppendError::Contention`].
-//! - **Entries rejected** (the id exists, a precondition fails): nothing was written. Their callers are answered, and the other
-//!   entries are sent again at once.
-//! - **No reply**: the outcome is unknown. The head is read again and the call is repeated once. What had been written comes
-//!   back as a duplicate, so most callers get the true answer; the others get an error that says the outcome is unknown. The
-//!   lost call may still run later, but only on the head it expected, and any write in between removes that head.
-//! - **State lost, end fault, Redis unavailable**: the callers of this call fail. The next call is attempted normally.
+//! - **The head has moved**: nothing was written. The first lost race is retried at once, further ones after
+//!   10, 20, 40, 40 … ms with jitter, with the head read again. Events that reach their deadline fail with
+//!   [`AppendError::Contention`].
+//! - **Entries rejected** (the id exists, a precondition fails): nothing was written. Their callers are
+//!   answered, and the other entries are sent again at once.
+//! - **No reply**: the outcome is unknown. The head is read again and the call is repeated once. What had
+//!   been written comes back as a duplicate, so most callers get the true answer; the others get an error
+//!   that says the outcome is unknown. The lost call may still run later, but only on the head it expected,
+//!   and any write in between removes that head.
+//! - **State lost, end fault, Redis unavailable**: the callers of this call fail. The next call is attempted
+//!   normally.
 
 #[cfg(test)]
 mod tests;
@@ -43,14 +46,16 @@ use tokio::sync::mpsc;
 const BACKOFF: [Duration; 3] =
     [Duration::from_millis(10), Duration::from_millis(20), Duration::from_millis(40)];
 
-/// Jitter of each pause, in thousandths. It is wide, so that appenders that lost together do not retry together.
+/// Jitter of each pause, in thousandths. It is wide, so that appenders that lost together do not retry
+/// together.
 const BACKOFF_JITTER: u16 = 500;
 
-/// Most calls in flight: one that Redis runs and one that is on its way, so that neither side waits for the other.
+/// Most calls in flight: one that Redis runs and one that is on its way, so that neither side waits for the
+/// other.
 const MAX_IN_FLIGHT: usize = 2;
 
-/// Number of calls that must be written after a lost race before a second call is sent ahead again. While other appenders
-/// compete, a call sent ahead would only be lost too.
+/// Number of calls that must be written after a lost race before a second call is sent ahead again. While
+/// other appenders compete, a call sent ahead would only be lost too.
 const CALM_AFTER: u32 = 4;
 
 /// A call in flight. Its entries are `count` events of the queue, after those of earlier calls.
@@ -141,7 +146,8 @@ impl Worker {
                     Some(append) => {
                         self.queue.push(append);
                         if self.in_flight.is_empty() {
-                            // Callers woken together with this one can hand in their events: fewer, larger calls.
+                            // Callers woken together with this one can hand in their events: fewer, larger
+                            // calls.
                             tokio::task::yield_now().await;
                         }
                     }
@@ -176,8 +182,9 @@ impl Worker {
 
     /// Returns whether the next call may be sent.
     ///
-    /// With no call in flight, it may be sent at once. A second call is sent ahead only if it is as large as the first (so
-    /// that calls stay of one size), if no race was lost lately, and if nothing has to be read first.
+    /// With no call in flight, it may be sent at once. A second call is sent ahead only if it is as large as
+    /// the first (so that calls stay of one size), if no race was lost lately, and if nothing has to be read
+    /// first.
     fn may_send(&self) -> bool {
         let unsent = self.unsent();
         match (self.in_flight.front(), self.in_flight.back()) {
@@ -264,10 +271,11 @@ impl Worker {
         }
     }
 
-    /// Awaits the calls sent ahead of `failed`'s reply. They expect the head that it was to write, so they were not written,
-    /// and their entries wait again.
+    /// Awaits the calls sent ahead of `failed`'s reply. They expect the head that it was to write, so they
+    /// were not written, and their entries wait again.
     ///
-    /// If one was written after all, `failed` was written too and only its reply is lost: both are acknowledged.
+    /// If one was written after all, `failed` was written too and only its reply is lost: both are
+    /// acknowledged.
     async fn take_back(&mut self, failed: &InFlightCall, replies: &mut Replies) -> Recovered {
         let mut first = failed.count;
         while let Some(reply) = replies.next().await {
@@ -307,7 +315,8 @@ impl Worker {
         self.metrics.conflict();
         self.written_in_a_row = 0;
         if call.sent_ahead {
-            // The call may have run before the one that it follows, so the head it found says nothing about the head now.
+            // The call may have run before the one that it follows, so the head it found says nothing about
+            // the head now.
             self.must_read_head = true;
         } else {
             let memory = self.log.memory();

@@ -1,17 +1,20 @@
 //! The end of the chain: whether the stored entries end where the head says they do.
 //!
-//! Redis does not roll a script back. A script that is interrupted half way, or anyone who writes to the segments, can leave
-//! entries that the head does not count. Every append and every read of the head compares the two (`lua/chain_end.lua`).
+//! Redis does not roll a script back. A script that is interrupted half way, or anyone who writes to the
+//! segments, can leave entries that the head does not count. Every append and every read of the head compares
+//! the two (`lua/chain_end.lua`).
 
 use crate::chain::hash::Hash;
 use crate::chain::head::Head;
 use crate::reply::integer;
 use redis::Value;
 
-/// Lua functions that compare the end of the chain with its head. They follow [`crate::HEAD_LUA`] in a script.
+/// Lua functions that compare the end of the chain with its head. They follow [`crate::HEAD_LUA`] in a
+/// script.
 pub(crate) const CHAIN_END_LUA: &str = include_str!("../lua/chain_end.lua");
 
-/// Why nothing can be appended although no state is known to be lost: the entries do not end where the head says.
+/// Why nothing can be appended although no state is known to be lost: the entries do not end where the head
+/// says.
 ///
 /// Reading still works. An operator has to resolve it: see the runbook for a damaged audit chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -43,7 +46,8 @@ pub enum EndFault {
 }
 
 impl EndFault {
-    /// Reads the reply of the Lua function `chain_end_fault`. `None` for an unknown kind and for a head that is malformed.
+    /// Reads the reply of the Lua function `chain_end_fault`. `None` for an unknown kind and for a head that
+    /// is malformed.
     pub(crate) fn from_reply(kind: i64, number: u64) -> Option<Self> {
         Some(match kind {
             1 => Self::Surplus { entries: number },

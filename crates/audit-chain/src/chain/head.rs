@@ -9,8 +9,8 @@ pub(crate) const MAX_SIZE: u64 = (1 << 53) - 1;
 /// Length of a stored head: `u64be(size) ‖ hash(32)`.
 pub(crate) const HEAD_BYTES: usize = 40;
 
-/// Lua function `audit_size(head)` for scripts of other crates, which refuse a chain shorter than one they have seen.
-/// `lua/head.lua` documents it.
+/// Lua function `audit_size(head)` for scripts of other crates, which refuse a chain shorter than one they
+/// have seen. `lua/head.lua` documents it.
 pub const HEAD_LUA: &str = include_str!("../lua/head.lua");
 
 /// The head of the chain.

@@ -1,8 +1,9 @@
 //! The highest head this process has seen, and the judgement of every head it reads after that.
 //!
-//! A Redis that was wiped, restored from an old copy, or failed over to a replica that lags holds no head, a lower one or
-//! another one. Writing to it would lose acknowledged events. [`HeadMemory`] reports each case as a [`StateLoss`] and keeps
-//! the head it knows, so appends stay refused until the true state is back or an operator restarts the process.
+//! A Redis that was wiped, restored from an old copy, or failed over to a replica that lags holds no head, a
+//! lower one or another one. Writing to it would lose acknowledged events. [`HeadMemory`] reports each case
+//! as a [`StateLoss`] and keeps the head it knows, so appends stay refused until the true state is back or an
+//! operator restarts the process.
 
 use crate::chain::end::{EndFault, StoredHead};
 use crate::chain::hash::Hash;
@@ -46,9 +47,9 @@ pub enum StateLoss {
 
 /// The highest head this process has seen, shared by everything that reads or appends.
 ///
-/// Scripts of other crates report heads that they met on the way ([`HeadMemory::observe_head`]). Such a head bounds what
-/// is accepted from then on, but it does not prove that the chain still holds the entries seen before, so it is kept apart
-/// from the verified one.
+/// Scripts of other crates report heads that they met on the way ([`HeadMemory::observe_head`]). Such a head
+/// bounds what is accepted from then on, but it does not prove that the chain still holds the entries seen
+/// before, so it is kept apart from the verified one.
 #[derive(Debug, Default)]
 pub(crate) struct HeadMemory {
     verified: Mutex<Option<Head>>,
@@ -64,7 +65,8 @@ impl HeadMemory {
         *self.verified.lock()
     }
 
-    /// Returns the size that no head may be below. Call it before reading a head, because others move the head meanwhile.
+    /// Returns the size that no head may be below. Call it before reading a head, because others move the
+    /// head meanwhile.
     pub(crate) fn least_size(&self) -> u64 {
         self.observed_size.load(Ordering::Acquire).max(self.seen().map_or(0, |head| head.size))
     }
@@ -92,9 +94,9 @@ impl HeadMemory {
 
     /// Judges a head that was read, and remembers it if it is sound.
     ///
-    /// `seen` must be taken before the read: others move the head meanwhile, but never back. `hash_at_seen` is the hash
-    /// stored with the last entry of `seen`. A head with an [`EndFault`] is accepted but not remembered: it may be forged,
-    /// and the true one lower.
+    /// `seen` must be taken before the read: others move the head meanwhile, but never back. `hash_at_seen`
+    /// is the hash stored with the last entry of `seen`. A head with an [`EndFault`] is accepted but not
+    /// remembered: it may be forged, and the true one lower.
     ///
     /// # Errors
     /// [`StateLoss`] when the head is malformed, absent, lower than `seen`, or of another chain.

@@ -1,10 +1,12 @@
-//! The compact range that is stored beside the chain, so that the next checkpoint reads only the entries since.
+//! The compact range that is stored beside the chain, so that the next checkpoint reads only the entries
+//! since.
 
 use crate::chain::hash::Hash;
 use crate::checkpoint::merkle::CompactRange;
 use crate::checkpoint::note::Checkpoint;
 
-/// The Merkle tree over the first entries of the chain: all leaves but the last as a compact range, and the last leaf.
+/// The Merkle tree over the first entries of the chain: all leaves but the last as a compact range, and the
+/// last leaf.
 ///
 /// The last leaf is never stored. It is read from the chain, which ties a stored range to the chain.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,7 +20,8 @@ pub struct CachedRange {
 }
 
 impl CachedRange {
-    /// Makes an empty range that must agree with `signed`, in ascending order, and that replaces `distrusted`.
+    /// Makes an empty range that must agree with `signed`, in ascending order, and that replaces
+    /// `distrusted`.
     pub(crate) fn from_first_entry(signed: Vec<Checkpoint>, distrusted: Vec<u8>) -> Self {
         Self { signed, distrusted, ..Self::default() }
     }

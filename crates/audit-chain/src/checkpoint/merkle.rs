@@ -1,7 +1,8 @@
 //! The Merkle tree over the hashes of the entries (RFC 6962 §2.1), kept as a compact range.
 //!
-//! A compact range holds the roots of the perfect subtrees that a tree of this size consists of, largest first. It has at most
-//! 64 hashes at any size, adds a leaf in amortised constant time, and yields the root without the leaves.
+//! A compact range holds the roots of the perfect subtrees that a tree of this size consists of, largest
+//! first. It has at most 64 hashes at any size, adds a leaf in amortised constant time, and yields the root
+//! without the leaves.
 //!
 //! ```text
 //! leaf hash   = SHA-256(0x00 ‖ leaf)              an entry's hash is a leaf hash

@@ -5,11 +5,11 @@
 //! <size in decimal>
 //! <base64 of the root>
 //!                                          an empty line
-//! — <name> <base64 of u32be(key hash) ‖ signature>      one line or more, each a signature over the checkpoint
+//! — <name> <base64 of u32be(key hash) ‖ signature>      one line or more: signatures over the checkpoint
 //! ```
 //!
-//! This module reads and writes the bytes; it makes and checks no signatures. Reading is strict, so that a note has exactly one
-//! reading.
+//! This module reads and writes the bytes; it makes and checks no signatures. Reading is strict, so that a
+//! note has exactly one reading.
 
 #[cfg(test)]
 mod tests;
@@ -48,7 +48,8 @@ pub enum NoteError {
     Checkpoint(&'static str),
 }
 
-/// Returns whether a text can name a key: not empty, without white space, `+`, control characters and byte order marks.
+/// Returns whether a text can name a key: not empty, without white space, `+`, control characters and byte
+/// order marks.
 #[must_use]
 pub fn is_key_name(name: &str) -> bool {
     let is_forbidden =
@@ -165,8 +166,8 @@ impl SignedNote {
     /// Makes a note.
     ///
     /// # Errors
-    /// [`NoteError`] when it could not be read back: the text has control characters or does not end with a line feed, or
-    /// there is no signature.
+    /// [`NoteError`] when it could not be read back: the text has control characters or does not end with a
+    /// line feed, or there is no signature.
     pub fn new(text: String, signatures: Vec<SignatureLine>) -> Result<Self, NoteError> {
         let note = Self { text, signatures };
         if Self::parse(note.to_string().as_bytes())? == note { Ok(note) } else { Err(NoteError::Text) }

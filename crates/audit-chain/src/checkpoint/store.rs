@@ -1,9 +1,10 @@
 //! Computing checkpoints of the stored chain, and storing signed ones.
 //!
-//! The cached range makes the next checkpoint cheap: it reads only the hashes of the entries since the last one. It is trusted
-//! only if, with the chain's last hash, it yields the root of a checkpoint signed by a trusted key; each hash covers all entries
-//! before it. Otherwise the tree is computed from the first entry. In both cases it must agree with every larger trusted
-//! checkpoint. One script call stores a note, after comparing every record that the signer relied on.
+//! The cached range makes the next checkpoint cheap: it reads only the hashes of the entries since the last
+//! one. It is trusted only if, with the chain's last hash, it yields the root of a checkpoint signed by a
+//! trusted key; each hash covers all entries before it. Otherwise the tree is computed from the first entry.
+//! In both cases it must agree with every larger trusted checkpoint. One script call stores a note, after
+//! comparing every record that the signer relied on.
 
 use crate::chain::hash::Hash;
 use crate::chain::head::Head;
@@ -153,11 +154,12 @@ impl CheckpointStore {
         self.read(redis::cmd("HGET").arg(keys::NOTES).arg(number)).await
     }
 
-    /// Extends `range` with the hashes of the entries up to `head`, and compares it with the signed checkpoints on the way.
+    /// Extends `range` with the hashes of the entries up to `head`, and compares it with the signed
+    /// checkpoints on the way.
     ///
     /// # Errors
-    /// [`ReadError::Damaged`] when an entry is missing or the last hash is not the head's; [`ReadError::StateLost`] when the
-    /// range is larger than the chain; [`ReadError::Redis`].
+    /// [`ReadError::Damaged`] when an entry is missing or the last hash is not the head's;
+    /// [`ReadError::StateLost`] when the range is larger than the chain; [`ReadError::Redis`].
     pub async fn extend(&self, range: &mut CachedRange, head: Head) -> Result<ExtendOutcome, ReadError> {
         if range.size() > head.size {
             return Err(StateLoss::HeadLower { seen: range.size(), found: head.size }.into());
@@ -179,8 +181,8 @@ impl CheckpointStore {
         }
     }
 
-    /// Computes the chain's roots at `sizes` (each at most the chain's) from the stored hashes. Checkpoints of a verified
-    /// chain must commit to these roots.
+    /// Computes the chain's roots at `sizes` (each at most the chain's) from the stored hashes. Checkpoints
+    /// of a verified chain must commit to these roots.
     ///
     /// # Errors
     /// As [`Self::extend`].
@@ -215,7 +217,8 @@ impl CheckpointStore {
         Ok(())
     }
 
-    /// Stores the range, and `note` as the latest note of key `number`, if every record in `relied_on` is unchanged.
+    /// Stores the range, and `note` as the latest note of key `number`, if every record in `relied_on` is
+    /// unchanged.
     ///
     /// # Errors
     /// [`redis_pool::Error`]. Whether the note was stored is then unknown; storing it again is safe.

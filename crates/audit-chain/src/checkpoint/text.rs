@@ -1,7 +1,8 @@
 //! Reading a signed checkpoint that somebody kept. It distinguishes a damaged copy from a changed checkpoint.
 //!
-//! Reading is as strict as the format and repairs nothing. A text that is not read exactly as it was signed is evidence neither
-//! for nor against a chain. A checkpoint that can be read but does not verify was not damaged by copying.
+//! Reading is as strict as the format and repairs nothing. A text that is not read exactly as it was signed
+//! is evidence neither for nor against a chain. A checkpoint that can be read but does not verify was not
+//! damaged by copying.
 
 use crate::checkpoint::note::{
     Checkpoint, MAX_NOTE_BYTES, NoteError, SignatureLine, SignedNote, is_key_name,
@@ -66,8 +67,8 @@ pub fn read_checkpoint(bytes: &[u8]) -> Result<(SignedNote, Checkpoint), Checkpo
         Ok((note, checkpoint))
     };
     let (note, checkpoint) = read().map_err(|error| likely_damage(bytes, error))?;
-    // The format allows these, but our checkpoints contain them only if the copy was damaged. Without this check the signature
-    // would fail as if it were forged.
+    // The format allows these, but our checkpoints contain them only if the copy was damaged. Without this
+    // check the signature would fail as if it were forged.
     if checkpoint.origin.starts_with('\u{feff}') {
         return Err(CheckpointTextError::ByteOrderMark);
     }
@@ -82,7 +83,8 @@ pub fn read_checkpoint(bytes: &[u8]) -> Result<(SignedNote, Checkpoint), Checkpo
     Ok((note, checkpoint))
 }
 
-/// Returns the most likely damage of a text that the strict reading rejects. Causes come before their consequences.
+/// Returns the most likely damage of a text that the strict reading rejects. Causes come before their
+/// consequences.
 fn likely_damage(bytes: &[u8], error: NoteError) -> CheckpointTextError {
     if bytes.len() > MAX_NOTE_BYTES {
         return CheckpointTextError::TooLong;

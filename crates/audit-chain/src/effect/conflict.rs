@@ -1,7 +1,7 @@
 //! Which effects may share one script call.
 //!
-//! The script tests all preconditions of a call before its first write. An entry whose precondition reads what an earlier
-//! entry writes therefore has to wait for the next call.
+//! The script tests all preconditions of a call before its first write. An entry whose precondition reads
+//! what an earlier entry writes therefore has to wait for the next call.
 
 use crate::effect::Effect;
 use crate::effect::precondition::Precondition;
@@ -19,7 +19,8 @@ enum KeyPart<'a> {
     Field(&'a [u8]),
     /// One more member of a sorted set.
     OneMore,
-    /// The number of members of a sorted set. The script counts those that earlier entries of the same call add.
+    /// The number of members of a sorted set. The script counts those that earlier entries of the same call
+    /// add.
     Count,
 }
 
@@ -68,8 +69,8 @@ impl RedisWrite {
 pub(crate) struct WriteSet<'a>(HashMap<&'a [u8], Vec<(KeyPart<'a>, KeyType)>>);
 
 impl<'a> WriteSet<'a> {
-    /// Adds an effect and returns true. Returns false, and adds nothing, if one of its preconditions reads a part that is
-    /// written already, or if it writes a key as another type.
+    /// Adds an effect and returns true. Returns false, and adds nothing, if one of its preconditions reads a
+    /// part that is written already, or if it writes a key as another type.
     pub(crate) fn admit(&mut self, effect: &'a Effect) -> bool {
         let reads_written = |check: &Precondition| {
             self.0

@@ -24,7 +24,8 @@ pub enum Precondition {
         /// The expected first bytes.
         prefix: Vec<u8>,
     },
-    /// The byte at `offset` of the string differs from `byte`. A byte beyond the end reads as zero, as `SETRANGE` pads.
+    /// The byte at `offset` of the string differs from `byte`. A byte beyond the end reads as zero, as
+    /// `SETRANGE` pads.
     ByteNot {
         /// Key in Redis.
         key: Vec<u8>,
@@ -49,8 +50,8 @@ pub enum Precondition {
         /// Field of the hash.
         field: Vec<u8>,
     },
-    /// The sorted set at the key has fewer than `members` members, counting those that earlier entries of the same call add.
-    /// A missing key is an empty set.
+    /// The sorted set at the key has fewer than `members` members, counting those that earlier entries of the
+    /// same call add. A missing key is an empty set.
     FewerThan {
         /// Key in Redis.
         key: Vec<u8>,

@@ -1,7 +1,7 @@
 //! Strings and key order of canonical JSON (RFC 8785, "JCS").
 //!
-//! Written by hand because verifying a chain spends most of its time here, and because `serde_json` does not say whether the
-//! text that it read was canonical.
+//! Written by hand because verifying a chain spends most of its time here, and because `serde_json` does not
+//! say whether the text that it read was canonical.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -53,7 +53,8 @@ fn write_escape(out: &mut Vec<u8>, byte: u8) {
     out.extend_from_slice(&[b'\\', short]);
 }
 
-/// Returns the number of bytes before the first quote, backslash or control character, `None` if there is none.
+/// Returns the number of bytes before the first quote, backslash or control character, `None` if there is
+/// none.
 ///
 /// It tests eight bytes at a time with the well-known "does a word contain a byte less than n" trick.
 pub(crate) fn unescaped_prefix(bytes: &[u8]) -> Option<usize> {
@@ -76,7 +77,8 @@ pub(crate) fn unescaped_prefix(bytes: &[u8]) -> Option<usize> {
     Some(at + tail)
 }
 
-/// Returns the text that the inside of a canonical string (without quotes) stands for. The reader must have accepted it.
+/// Returns the text that the inside of a canonical string (without quotes) stands for. The reader must have
+/// accepted it.
 pub(crate) fn unescape(escaped: &str) -> Cow<'_, str> {
     if !escaped.contains('\\') {
         return Cow::Borrowed(escaped);

@@ -1,7 +1,8 @@
 //! Reading canonical JSON (RFC 8785) strictly.
 //!
-//! [`scan`] accepts exactly the bytes that `writer` can produce. It checks well-formedness, the set of members, their order and
-//! their canonical form in one pass, without allocating, and rejects everything else with [`NotCanonical`].
+//! [`scan`] accepts exactly the bytes that `writer` can produce. It checks well-formedness, the set of
+//! members, their order and their canonical form in one pass, without allocating, and rejects everything else
+//! with [`NotCanonical`].
 
 use crate::event::json::{escaped_key_order, unescaped_prefix};
 use crate::event::limits::MAX_SAFE_INTEGER;
@@ -104,8 +105,9 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// Reads a string whose characters match `shape`: `h` is a hex digit, `d` a digit, `v` a UUID variant digit, anything
-    /// else itself. It tests every character, even after a wrong one: a loop without an early exit is faster.
+    /// Reads a string whose characters match `shape`: `h` is a hex digit, `d` a digit, `v` a UUID variant
+    /// digit, anything else itself. It tests every character, even after a wrong one: a loop without an early
+    /// exit is faster.
     fn shaped<const N: usize>(
         &mut self,
         shape: &[u8; N],
@@ -215,7 +217,8 @@ mod tests {
     use super::*;
 
     const GOOD: &str = concat!(
-        r#"{"action":"a","actor":"b","details":{"A":-1,"k":"v\n"},"id":"019c6652-5e00-7000-8000-000000000001","#,
+        r#"{"action":"a","actor":"b","details":{"A":-1,"k":"v\n"},"#,
+        r#""id":"019c6652-5e00-7000-8000-000000000001","#,
         r#""nonce":"000102030405060708090a0b0c0d0e0f","request_id":"r","resource":"p/1","tenant":"t","#,
         r#""ts":"2026-02-16T12:00:00.000Z"}"#
     );

@@ -133,12 +133,15 @@ proptest! {
         let read: serde_json::Value = serde_json::from_slice(event.payload()).unwrap();
         prop_assert_eq!(read["tenant"].as_str().unwrap(), &event.what().tenant);
         prop_assert_eq!(read["details"].as_object().unwrap().len(), event.what().details.iter().len());
-        let keys: Vec<Vec<u16>> = event.what().details.iter().map(|(key, _)| key.encode_utf16().collect()).collect();
+        let keys = event.what().details.iter().map(|(key, _)| key.encode_utf16().collect());
+        let keys: Vec<Vec<u16>> = keys.collect();
         prop_assert!(keys.windows(2).all(|pair| pair[0] < pair[1]));
     }
 
     #[test]
-    fn a_changed_byte_never_reads_back_as_the_same_event(event in any_event(), at in any::<prop::sample::Index>(), to in any::<u8>()) {
+    fn a_changed_byte_never_reads_back_as_the_same_event(
+        event in any_event(), at in any::<prop::sample::Index>(), to in any::<u8>(),
+    ) {
         let mut bytes = event.payload().to_vec();
         let at = at.index(bytes.len());
         prop_assume!(bytes[at] != to);

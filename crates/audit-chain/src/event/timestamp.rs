@@ -1,6 +1,7 @@
 //! The time of an event: RFC 3339 in UTC with milliseconds and `Z`.
 //!
-//! Written by hand because every event passes here several times, and the `time` crate's formatter takes ten times as long.
+//! Written by hand because every event passes here several times, and the `time` crate's formatter takes ten
+//! times as long.
 
 use time::{Date, Month, OffsetDateTime, Time};
 
@@ -35,7 +36,8 @@ fn write_digits<const N: usize>(out: &mut Vec<u8>, mut number: u32) {
     out.extend_from_slice(&digits);
 }
 
-/// Reads text that has the shape of [`write_time`]'s output. `None` for a day or an hour that does not exist, and before 1970.
+/// Reads text that has the shape of [`write_time`]'s output. `None` for a day or an hour that does not exist,
+/// and before 1970.
 pub(crate) fn parse_time(text: &str) -> Option<u64> {
     let number = |from: usize, to: usize| text.get(from..to)?.parse::<u16>().ok();
     let byte = |from, to| u8::try_from(number(from, to)?).ok();

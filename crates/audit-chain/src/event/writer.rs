@@ -1,6 +1,7 @@
 //! Writing an event as canonical JSON (RFC 8785).
 //!
-//! The members of an event are fixed, so their order is fixed too. Only the keys of `details` are sorted, by [`Details`].
+//! The members of an event are fixed, so their order is fixed too. Only the keys of `details` are sorted, by
+//! [`Details`].
 
 use crate::event::details::{DetailValue, Details};
 use crate::event::json::write_string;
@@ -9,7 +10,8 @@ use crate::event::timestamp::write_time;
 use std::io::Write as _;
 use uuid::Uuid;
 
-/// Returns the canonical bytes of an event. `unix_millis` is at most [`crate::event::limits::MAX_UNIX_MILLIS`].
+/// Returns the canonical bytes of an event. `unix_millis` is at most
+/// [`crate::event::limits::MAX_UNIX_MILLIS`].
 pub(crate) fn canonical_bytes(unix_millis: u64, id: Uuid, nonce: &[u8; 16], what: &NewEvent) -> Vec<u8> {
     let mut out = Vec::with_capacity(512);
     let member = |out: &mut Vec<u8>, name: &str, value: &str| {

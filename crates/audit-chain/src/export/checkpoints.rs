@@ -4,7 +4,8 @@ use crate::checkpoint::{Checkpoint, CheckpointTextError, CompactRange, SignedNot
 use crate::export::format::ExportHeader;
 use serde::Serialize;
 
-/// One checkpoint of the first line, compared with the entries. `S` is what the caller says about its signature.
+/// One checkpoint of the first line, compared with the entries. `S` is what the caller says about its
+/// signature.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CheckedNote<S> {
     /// Number of entries it commits to, if it can be read.

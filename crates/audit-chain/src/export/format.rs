@@ -13,7 +13,8 @@ pub const FORMAT: &str = "voketag-audit-export/v2";
 /// The previous format. Its files have no last record, so a file cut after an entry looks complete.
 pub(crate) const FORMAT_WITHOUT_END: &str = "voketag-audit-export/v1";
 
-/// Longest line, in bytes. An entry has at most 17 KiB, a first line with a hundred keys and their notes 200 KiB.
+/// Longest line, in bytes. An entry has at most 17 KiB, a first line with a hundred keys and their notes 200
+/// KiB.
 pub const MAX_LINE_BYTES: u64 = 1024 * 1024;
 
 /// The first line.
@@ -31,13 +32,15 @@ pub struct ExportHeader {
     pub exported_at: String,
     /// Signed notes of at most `size` entries.
     pub checkpoints: Vec<String>,
-    /// What the exporter knew about the keys that signed them. A reader uses it only to distrust a key, never to trust one.
+    /// What the exporter knew about the keys that signed them. A reader uses it only to distrust a key, never
+    /// to trust one.
     #[serde(default)]
     pub keys: Vec<serde_json::Value>,
 }
 
 impl ExportHeader {
-    /// Makes the first line of an export of the chain `origin` up to `head`. Notes of more entries are left out.
+    /// Makes the first line of an export of the chain `origin` up to `head`. Notes of more entries are left
+    /// out.
     #[must_use]
     pub fn new(
         origin: &str,

@@ -52,7 +52,8 @@ struct ReadEntry<'a> {
     event: Option<&'a RawValue>,
 }
 
-/// Reads an export to its end and verifies it. `judge` says what the signatures of a note are worth, given the first line.
+/// Reads an export to its end and verifies it. `judge` says what the signatures of a note are worth, given
+/// the first line.
 ///
 /// # Errors
 /// [`ExportError`] when it cannot be read. A fault of its content is in the report.

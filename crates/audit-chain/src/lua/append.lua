@@ -1,54 +1,60 @@
--- append.lua: writes a group of entries, each with its effect, and the new head. All of it, or nothing. Runs behind head.lua and
--- chain_end.lua.
+-- append.lua: writes the entries of one call, their effects and the new head: all of it or nothing.
+-- It is assembled behind head.lua and chain_end.lua.
 --
 -- KEYS[1]  head              string, u64be(size) .. hash(32)
--- KEYS[2]  generation        string, u64be(generation) .. u64be(born, Unix ms)
--- KEYS[3]  segment           list, the one the first entry goes to
--- KEYS[4]  next segment      list, given only when the group crosses into it
+-- KEYS[2]  generation        string, u64be(generation) .. u64be(started at, Unix ms)
+-- KEYS[3]  segment           list, the segment of the first entry
+-- KEYS[4]  next segment      list, given only when the entries cross into it
 --
--- ARGV[1]  expected head     40 bytes as in KEYS[1], or empty: the chain must have no head
+-- ARGV[1]  expected head     40 bytes as in KEYS[1]; empty: the chain must have no head
 -- ARGV[2]  new head          40 bytes
--- ARGV[3]  size              integer, entries in the expected head: the first entry's seq
+-- ARGV[3]  size              integer, entries in the expected head, which is the seq of the first entry
 -- ARGV[4]  n                 integer, entries in this call, 1..2048
--- ARGV[5]  split             integer, how many of them go to KEYS[3]; the rest to KEYS[4]
+-- ARGV[5]  split             integer, entries that go to KEYS[3]; the rest goes to KEYS[4]
 -- ARGV[6]  segment entries   integer, entries in a full segment
--- ARGV[7]  segment prefix    text; segment k is this .. k
--- ARGV[8]  ids prefix        text; generation g of ids is this .. g
+-- ARGV[7]  segment prefix    text; the key of segment k is this .. k
+-- ARGV[8]  ids prefix        text; the key of generation g of ids is this .. g
 -- ARGV[9]  ids limit         integer, ids after which a generation is full
 -- ARGV[10] ids life          integer, ms after which a generation is old
 -- ARGV[11] g                 integer, checks of the guard
 -- ARGV[12] m                 integer, entries with an effect
--- ARGV[13] tail              empty: nothing may stand behind the head; else tail_digest of what does, and is cut off in this call
+-- ARGV[13] surplus           empty: no entries may follow the head; else the tail_digest of those that do,
+--                            which the call removes
 -- then     g checks
 --          n ids             16 bytes each
 --          n elements        hash(32) .. payload, each
---          m effects         entry index from 0, c, w, c checks, w writes
+--          m effects         index of the entry from 0, c, w, c checks, w writes
 --   check  absent key | equals key bytes | prefix key bytes | byte_not key offset byte
---          hfield_equals key field bytes | hfield_absent key field | zcard_below key members (those that entries before it in this call add are counted)
---   write  number of words, then a command: SET SETRANGE ZADD ZREM HSET HDEL DEL PEXPIRE
--- The keys of guard and effects stand in ARGV, and segments and generations of ids are reached by their prefix: which ones
--- is known only here. All of them live on one node.
+--          hfield_equals key field bytes | hfield_absent key field | zcard_below key members
+--          (zcard_below counts members that earlier entries of this call add)
+--   write  number of arguments, then a command: SET SETRANGE ZADD ZREM HSET HDEL DEL PEXPIRE
+-- Keys of the guard and of effects are in ARGV, and segments and ids are reached by prefix, because only the
+-- script knows which ones it needs. All keys are on one node.
 --
--- Reply: {0}                                             written
---        {1, check}                                      the guard's check (from 0) fails, nothing written
---        {2, head, hash, kind, number}                   another head (empty: none), the hash stored with the expected head's
---                                                        last entry (empty: none), and what chain_end_fault says; nothing written
---        {3, index, kind, value, hash, ...}              these entries cannot be written, so nothing was; four words for each:
---            kind 0  the id is there with the same payload, value its seq, hash the entry's
---            kind 1  the id is there with another payload, value its seq, hash the entry's
---            kind 2  a check fails, value which (from 0), hash empty
---            kind 3  a write would meet a key of another type, value which (from 0), hash empty
---        {4, kind, number}                               the chain does not end as its head says: see chain_end_fault; {4, 1, 0}
---                                                        where what stands behind the head is not what was to be cut off; nothing
---                                                        written
+-- Reply: {0}                             written
+--        {1, check}                      this check of the guard (from 0) fails; nothing written
+--        {2, head, hash, kind, number}   the head is another one (empty: none). hash: stored with the last
+--                                        entry of the expected head (empty: none). kind, number: see
+--                                        chain_end_fault. Nothing written
+--        {3, index, kind, value, hash, ...}   these entries cannot be written, so none was. Four values each:
+--            kind 0  the chain holds the same event: value is its seq, hash the entry's
+--            kind 1  the chain holds another event with this id: value is its seq, hash the entry's
+--            kind 2  a check of the effect fails: value is its index from 0, hash is empty
+--            kind 3  a write meets a key of another type: value is its index from 0, hash is empty
+--        {4, kind, number}               the chain does not end as its head says: see chain_end_fault.
+--                                        {4, 1, 0}: the entries after the head are not those that the call
+--                                        removes. Nothing written
 --
--- A call: the first entry of a chain, no guard, no effect:
---   EVALSHA .. 3 vt1:{audit}:head vt1:{audit}:gen vt1:{audit}:seg:0 "" <40 bytes> 0 1 1 4096 vt1:{audit}:seg: vt1:{audit}:ids:
---           1000000 86400000 0 0 '' <16 bytes> <hash .. payload>    ->  {0}
+-- Call: the first entry of a chain, without guard and effect:
+--   EVALSHA .. 3 vt1:{audit}:head vt1:{audit}:gen vt1:{audit}:seg:0 '' <40 bytes> 0 1 1 4096
+--           vt1:{audit}:seg: vt1:{audit}:ids: 1000000 86400000 0 0 '' <16 bytes> <hash .. payload>    ->  {0}
 --
--- O(n + words of the effects), one HMGET for each of two generations, RPUSH per segment, one HSET: a few microseconds per entry.
--- A generation is full or old after `ids limit` ids or `ids life` ms; the one before it is kept until the next change, so an id
--- is known for at least that many events or that long, and at most twice as many are held.
+-- Complexity: O(n + arguments of the effects): HMGET in two generations, RPUSH per segment, one HSET; a few
+-- microseconds per entry.
+--
+-- Ids are kept in generations. One is full after `ids limit` ids and old after `ids life` ms; then a new one
+-- begins and the one before is kept. An id is therefore known for at least that many events or that long, and
+-- at most twice as many are stored.
 
 if #KEYS < 3 or #KEYS > 4 or #ARGV < 13 then
   return redis.error_reply('ERR append: wrong number of keys or arguments')
@@ -60,7 +66,7 @@ local ids_limit, ids_life = tonumber(ARGV[9]), tonumber(ARGV[10])
 local guards, effects = tonumber(ARGV[11]), tonumber(ARGV[12])
 local has_numbers = size and n and split and segment_entries and ids_limit and ids_life and guards and effects
 if not has_numbers or n < 1 or n > 2048 or split < 1 or split > n or (split < n) ~= (#KEYS == 4) then
-  return redis.error_reply('ERR append: counts that contradict each other')
+  return redis.error_reply('ERR append: contradicting counts')
 end
 if size + n > 9007199254740991 then
   return redis.error_reply('ERR append: a chain has at most 2^53 - 1 entries')
@@ -69,18 +75,21 @@ if (#ARGV[1] ~= 40 and #ARGV[1] ~= 0) or #ARGV[2] ~= 40 or #ARGV < 13 + 2 * n th
   return redis.error_reply('ERR append: heads or entries of the wrong length')
 end
 
--- How many words each check has.
-local check_words = { absent = 2, equals = 3, prefix = 3, byte_not = 4, hfield_equals = 4, hfield_absent = 3, zcard_below = 3 }
--- The type that a command needs; the others take a key of any.
+-- Number of arguments of each check.
+local check_arguments = {
+  absent = 2, equals = 3, prefix = 3, byte_not = 4, hfield_equals = 4, hfield_absent = 3, zcard_below = 3,
+}
+-- Type of key that a command needs. Other commands accept any type.
 local type_for = { SETRANGE = 'string', ZADD = 'zset', ZREM = 'zset', HSET = 'hash', HDEL = 'hash' }
 local is_write = {
   SET = true, SETRANGE = true, ZADD = true, ZREM = true, HSET = true, HDEL = true, DEL = true, PEXPIRE = true,
 }
 
--- Members that entries of this call add to sorted sets, by key; an entry that is refused adds none.
+-- Members that entries of this call add to sorted sets, by key. A rejected entry adds none.
 local added = {}
 
--- Whether the check at ARGV[at] holds. An error of the command (another type) makes it fail: a table equals nothing.
+-- Returns whether the check at ARGV[at] holds. An error of the command (another type) is a table, which
+-- equals nothing, so the check fails.
 local function holds(at)
   local name, key = ARGV[at], ARGV[at + 1]
   if name == 'absent' then
@@ -106,11 +115,11 @@ local function holds(at)
   return redis.pcall('HEXISTS', key, ARGV[at + 2]) == 0
 end
 
--- Arguments: where everything stands, before anything is read.
+-- Locate all arguments before anything is read.
 local guard_at, at = {}, 14
 for i = 1, guards do
   guard_at[i] = at
-  at = at + (check_words[ARGV[at]] or #ARGV)
+  at = at + (check_arguments[ARGV[at]] or #ARGV)
 end
 local ids_at = at
 local elements_at = ids_at + n
@@ -119,21 +128,21 @@ local steps = {}
 for e = 1, effects do
   local entry, checks, writes = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
   if not (entry and checks and writes) or entry < 0 or entry >= n then
-    return redis.error_reply('ERR append: effect of no entry')
+    return redis.error_reply('ERR append: effect without an entry')
   end
   local step = { entry = entry, checks = {}, writes = {} }
   at = at + 3
   for c = 1, checks do
     step.checks[c] = at
-    at = at + (check_words[ARGV[at]] or #ARGV)
+    at = at + (check_arguments[ARGV[at]] or #ARGV)
   end
   for w = 1, writes do
-    local words = tonumber(ARGV[at])
-    if not words or words < 2 or words > 8 or not is_write[ARGV[at + 1]] then
+    local arguments = tonumber(ARGV[at])
+    if not arguments or arguments < 2 or arguments > 8 or not is_write[ARGV[at + 1]] then
       return redis.error_reply('ERR append: unknown write')
     end
     step.writes[w] = at
-    at = at + 1 + words
+    at = at + 1 + arguments
   end
   steps[e] = step
 end
@@ -141,18 +150,19 @@ if at ~= #ARGV + 1 then
   return redis.error_reply('ERR append: ' .. #ARGV .. ' arguments do not end at ' .. at - 1)
 end
 
--- The guard of the whole call.
+-- The guard.
 for i = 1, guards do
   if not holds(guard_at[i]) then
     return { 1, i - 1 }
   end
 end
 
--- The head, and whether the chain ends as it says.
+-- The head, and whether the chain ends there.
 local head = stored_head(KEYS[1])
 local fault, number = chain_end_fault(head, segment_prefix, segment_entries)
 if head ~= ARGV[1] then
-  return { 2, head, size > 0 and hash_of_entry(size - 1, segment_prefix, segment_entries) or '', fault, number }
+  local hash = size > 0 and hash_of_entry(size - 1, segment_prefix, segment_entries) or ''
+  return { 2, head, hash, fault, number }
 elseif ARGV[13] ~= '' then
   if fault ~= 1 or tail_digest(size, segment_prefix, segment_entries) ~= ARGV[13] then
     return { 4, 1, 0 }
@@ -161,34 +171,34 @@ elseif fault >= 0 then
   return { 4, fault, number }
 end
 
--- Ids that are there already.
+-- Ids that the chain holds already.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local generation, born = 0, 0
+local generation, started_at = 0, 0
 local stored = redis.call('GET', KEYS[2])
 if stored and #stored == 16 then
-  generation, born = struct.unpack('>I8I8', stored)
+  generation, started_at = struct.unpack('>I8I8', stored)
 end
 local ids_key = ids_prefix .. generation
-local before_key = ids_prefix .. generation - 1
-local refused, known, missing = { 3 }, {}, nil
+local previous_key = ids_prefix .. generation - 1
+local rejected, known, missing = { 3 }, {}, nil
 
-local function refuse(entry, kind, value, hash)
-  local last = #refused
-  refused[last + 1], refused[last + 2], refused[last + 3], refused[last + 4] = entry, kind, value, hash
+local function reject(entry, kind, value, hash)
+  local last = #rejected
+  rejected[last + 1], rejected[last + 2], rejected[last + 3], rejected[last + 4] = entry, kind, value, hash
 end
 
-local function look_up(key)
+local function find_ids(key)
   local found = redis.call('HMGET', key, unpack(ARGV, ids_at, ids_at + n - 1))
   for i = 1, n do
     local seq = found[i] and tonumber(found[i])
-    -- An id behind the head is of a call that Redis broke off: its entry is not in the chain.
+    -- An id of a seq after the head is left from an interrupted call. Its entry is not in the chain.
     if seq and seq < size then
       local segment = segment_prefix .. math.floor(seq / segment_entries)
       local element = redis.pcall('LINDEX', segment, seq % segment_entries)
       if type(element) == 'string' then
-        local same = string.sub(element, 33) == string.sub(ARGV[elements_at + i - 1], 33)
-        refuse(i - 1, same and 0 or 1, seq, string.sub(element, 1, 32))
+        local is_same = string.sub(element, 33) == string.sub(ARGV[elements_at + i - 1], 33)
+        reject(i - 1, is_same and 0 or 1, seq, string.sub(element, 1, 32))
       else
         missing = seq
       end
@@ -198,17 +208,17 @@ local function look_up(key)
 end
 
 if stored then
-  look_up(ids_key)
-  if redis.call('EXISTS', before_key) == 1 then
-    look_up(before_key)
+  find_ids(ids_key)
+  if redis.call('EXISTS', previous_key) == 1 then
+    find_ids(previous_key)
   end
 end
 if missing then
   return { 4, 2, missing }
 end
 
--- What each entry asks for itself.
-local function objection(step)
+-- Returns kind and index of what prevents an effect, nil if nothing does.
+local function obstacle(step)
   for c = 1, #step.checks do
     if not holds(step.checks[c]) then
       return 2, c - 1
@@ -229,9 +239,9 @@ end
 for e = 1, effects do
   local step = steps[e]
   if not known[step.entry] then
-    local kind, which = objection(step)
+    local kind, which = obstacle(step)
     if kind then
-      refuse(step.entry, kind, which, '')
+      reject(step.entry, kind, which, '')
     else
       for w = 1, #step.writes do
         local first = step.writes[w] + 1
@@ -242,14 +252,15 @@ for e = 1, effects do
     end
   end
 end
-if #refused > 1 then
-  return refused
+if #rejected > 1 then
+  return rejected
 end
 
-local fresh = not stored or now - born >= ids_life or redis.call('HLEN', ids_key) >= ids_limit
+local fresh = not stored or now - started_at >= ids_life or redis.call('HLEN', ids_key) >= ids_limit
 
--- From here on nothing can fail: types were looked at above, and what this connection may run was tried before the first call (probe.lua).
--- What is to be cut first: a connection that may not run LTRIM then writes nothing.
+-- Nothing fails from here on: types were tested above, and probe.lua tested the commands before the first
+-- call.
+-- The surplus is removed first, so that a connection that may not run LTRIM writes nothing.
 if ARGV[13] ~= '' then
   local last = math.floor((size - 1) / segment_entries)
   if size > 0 then
@@ -257,7 +268,8 @@ if ARGV[13] ~= '' then
   end
   redis.call('DEL', segment_prefix .. last + 1)
 end
--- Ids then: those of a call that is broken off all the same are known to be of no entry, and what it pushed is not.
+-- Ids are written before entries: if the call is interrupted all the same, an id of a seq after the head is
+-- known to have no entry.
 if fresh then
   generation = stored and generation + 1 or 0
   ids_key = ids_prefix .. generation

@@ -1,12 +1,21 @@
--- Lua functions that compare the end of the chain with its head; assembled behind head.lua and in front of the scripts that rely on it.
+-- chain_end.lua: Lua functions that compare the end of the chain with its head.
+-- They are assembled behind head.lua and before the scripts that use them.
 --
--- chain_end_fault(head, prefix, entries): head is the stored head or '' where there is none, prefix what stands before a segment's
--- number, entries how many a full segment has -> -1 where the chain ends as its head says, else what is wrong and a number:
---   0 the head is no head · 1 so many entries stand behind the head · 2 this entry (its seq) is missing · 3 the last entry has another
---   hash than the head · 4 the segment of this number is no list
--- Worked: with a head of 3 entries and 5 in segment 0: chain_end_fault(head, 'vt1:{audit}:seg:', 4096) -> 1, 2
--- Redis calls: LLEN twice, LINDEX. Complexity: O(1).
--- A segment's number stays below 2^41, since audit_size takes no larger size than 2^53 - 1: as a text it has all of its digits.
+-- chain_end_fault(head, prefix, entries) -> kind, number
+--   head     the stored head, '' if there is none
+--   prefix   text before a segment's number
+--   entries  integer, entries in a full segment
+--   kind -1  the chain ends as its head says; number is 0
+--         0  the head is malformed; number is 0
+--         1  entries follow the head; number says how many
+--         2  an entry is missing; number is its seq
+--         3  the last entry has another hash than the head; number is its seq
+--         4  a segment is not a list; number is the segment's
+-- Call: a head of 3 entries and 5 in segment 0: chain_end_fault(head, 'vt1:{audit}:seg:', 4096) -> 1, 2
+-- Complexity: O(1): LLEN twice, LINDEX once.
+--
+-- A segment's number is below 2^41, because audit_size accepts no size above 2^53 - 1, so its text has all
+-- digits.
 local function chain_end_fault(head, prefix, entries)
   local function length_of(number)
     local length = redis.pcall('LLEN', prefix .. number)
@@ -38,7 +47,8 @@ local function chain_end_fault(head, prefix, entries)
   return -1, 0
 end
 
--- stored_head(key): the stored head, '' where there is none; a key of another type is no head, as is '?'.
+-- stored_head(key) -> the stored head, '' if there is none, '?' (a malformed head) for a key of another type.
+-- Complexity: O(1).
 local function stored_head(key)
   local head = redis.pcall('GET', key)
   if type(head) == 'table' then
@@ -47,16 +57,17 @@ local function stored_head(key)
   return head or ''
 end
 
--- hash_of_entry(seq, prefix, entries): the hash that is stored with entry seq, or '' where there is none.
--- Complexity: O(1) near the ends of a segment, else O(the entries between).
+-- hash_of_entry(seq, prefix, entries) -> the hash stored with entry seq, '' if there is no such entry.
+-- Complexity: O(1) near the ends of a segment, otherwise O(entries between).
 local function hash_of_entry(seq, prefix, entries)
   local element = redis.pcall('LINDEX', prefix .. math.floor(seq / entries), seq % entries)
   return type(element) == 'string' and string.sub(element, 1, 32) or ''
 end
 
--- tail_digest(size, prefix, entries): of what stands behind the head of a chain of `size` entries, in its last segment and the one that
--- follows: '' of nothing, else each element in turn makes sha1hex(digest .. sha1hex(element)).
--- Complexity: O(bytes of the tail).
+-- tail_digest(size, prefix, entries) -> digest of the elements after the head of a chain of `size` entries,
+-- in its last segment and in the next one. '' for no elements; each element makes it
+-- sha1hex(digest .. sha1hex(element)).
+-- Complexity: O(bytes of these elements).
 local function tail_digest(size, prefix, entries)
   local digest, last = '', math.floor((size - 1) / entries)
   local function take(key, first)

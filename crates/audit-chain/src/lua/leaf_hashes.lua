@@ -1,9 +1,11 @@
--- Reads the hashes of some entries without their payloads.
--- KEYS: 1 a segment of the audit chain
--- ARGV: 1 place of the first entry in it (integer, from 0)  2 place of the last (integer); at most 1,024 in all
--- Reply: their hashes one behind the other, 32 bytes each; fewer where the segment ends before.
--- Worked: EVAL … 1 vt1:{audit}:seg:0 0 1 -> <64 bytes>
--- Complexity: O(n) in entries, plus where they stand in the segment.
+-- leaf_hashes.lua: reads the hashes of entries without their payloads.
+--
+-- KEYS[1]  segment   list, a segment of the chain
+-- ARGV[1]  first     integer, index of the first entry in the segment, from 0
+-- ARGV[2]  last      integer, index of the last entry; at most 1,024 entries in all
+-- Reply: the hashes, concatenated, 32 bytes each; fewer if the segment ends earlier
+-- Call: EVALSHA .. 1 vt1:{audit}:seg:0 0 1 -> <64 bytes>
+-- Complexity: O(entries, and the steps to the first one in the segment).
 assert(#KEYS == 1 and #ARGV == 2, 'leaf_hashes takes 1 key and 2 arguments')
 local first, last = tonumber(ARGV[1]), tonumber(ARGV[2])
 assert(first and last and first >= 0 and last - first < 1024, 'at most 1024 entries at once')

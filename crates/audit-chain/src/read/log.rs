@@ -31,8 +31,8 @@ pub struct AuditLog {
 }
 
 impl AuditLog {
-    /// Makes a handle for the chain named `origin`, with a memory of its own. A process with an appender takes
-    /// [`crate::Appender::log`] instead, which shares the appender's memory.
+    /// Makes a handle for the chain named `origin`, with a memory of its own. A process with an appender
+    /// takes [`crate::Appender::log`] instead, which shares the appender's memory.
     #[must_use]
     pub fn new(pool: RedisPool, origin: &str) -> Self {
         Self { pool, genesis: genesis_prev(origin), memory: Arc::default() }
@@ -54,8 +54,8 @@ impl AuditLog {
     /// Reads the head.
     ///
     /// # Errors
-    /// [`ReadError::StateLost`] when it is lower than the highest head seen, or of another chain; [`ReadError::Redis`] when
-    /// it cannot be read.
+    /// [`ReadError::StateLost`] when it is lower than the highest head seen, or of another chain;
+    /// [`ReadError::Redis`] when it cannot be read.
     pub async fn head(&self) -> Result<Head, ReadError> {
         Ok(self.end().await?.head)
     }
@@ -77,8 +77,8 @@ impl AuditLog {
         Ok(ChainEnd { head: head.unwrap_or(self.genesis()), fault: found.fault })
     }
 
-    /// Returns the fewest entries that the chain can have. A script that uses [`crate::HEAD_LUA`] compares the stored head
-    /// with it. Take the number before sending the script.
+    /// Returns the fewest entries that the chain can have. A script that uses [`crate::HEAD_LUA`] compares
+    /// the stored head with it. Take the number before sending the script.
     #[must_use]
     pub fn least_size(&self) -> u64 {
         self.memory.least_size()
@@ -89,11 +89,11 @@ impl AuditLog {
         self.memory.observe(1);
     }
 
-    /// Runs every command that appending uses, on keys that are deleted at once. Returns the first command that Redis
-    /// rejects on this connection, with its error.
+    /// Runs every command that appending uses, on keys that are deleted at once. Returns the first command
+    /// that Redis rejects on this connection, with its error.
     ///
-    /// Redis does not roll a script back, so a command that fails in the middle of an append would leave half of it. Probe
-    /// before the first append.
+    /// Redis does not roll a script back, so a command that fails in the middle of an append would leave half
+    /// of it. Probe before the first append.
     ///
     /// # Errors
     /// See [`redis_pool::Error`].
@@ -111,8 +111,8 @@ impl AuditLog {
         }
     }
 
-    /// Remembers a head from another source, such as a file. From then on the chain must be at least as long and hold
-    /// that entry.
+    /// Remembers a head from another source, such as a file. From then on the chain must be at least as long
+    /// and hold that entry.
     pub fn remember(&self, head: Head) {
         self.memory.raise(head);
     }

@@ -1,4 +1,5 @@
-//! Pages of entries. A page lies in one segment and is bounded in entries and, by the weight of earlier pages, in bytes.
+//! Pages of entries. A page lies in one segment and is bounded in entries and, by the weight of earlier
+//! pages, in bytes.
 
 use crate::chain::hash::{HASH_BYTES, Hash, payload_hash};
 use crate::error::ReadError;
@@ -18,10 +19,12 @@ const SMALL_PAGE: u64 = 64;
 /// Entries of a page when they are small.
 const LARGE_PAGE: u64 = 512;
 
-/// Target weight of a page, in bytes. A page that follows much lighter ones can weigh up to eight times as much.
+/// Target weight of a page, in bytes. A page that follows much lighter ones can weigh up to eight times as
+/// much.
 const PAGE_BYTES: u64 = 1024 * 1024;
 
-/// Deadline of one page. A page can weigh 8 MiB, so the pool's deadline for small commands would be too short.
+/// Deadline of one page. A page can weigh 8 MiB, so the pool's deadline for small commands would be too
+/// short.
 const PAGE_DEADLINE: Duration = Duration::from_secs(1);
 
 /// One entry as it is shown. Its event is the stored bytes, embedded unchanged.
@@ -50,8 +53,8 @@ pub struct EntryPage {
 }
 
 impl AuditLog {
-    /// Reads up to `limit` entries after entry `after_seq`, or from the first. The page ends early, with `next` set, once
-    /// it weighs more than 1 MiB.
+    /// Reads up to `limit` entries after entry `after_seq`, or from the first. The page ends early, with
+    /// `next` set, once it weighs more than 1 MiB.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -119,7 +122,8 @@ impl AuditLog {
     }
 }
 
-/// Whether a span that ends with its segment is read one element further, to find elements beyond a full segment.
+/// Whether a span that ends with its segment is read one element further, to find elements beyond a full
+/// segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FetchSurplus {
     Yes,
@@ -159,7 +163,8 @@ fn view(seq: u64, prev: Hash, element: &Value) -> Option<EntryView> {
     Some(EntryView { seq, prev, payload_hash: payload_hash(payload), hash: Hash::from_bytes(*hash), event })
 }
 
-/// Returns the bytes of a stored element. List elements are always bulk strings; anything else verifies as a short entry.
+/// Returns the bytes of a stored element. List elements are always bulk strings; anything else verifies as a
+/// short entry.
 pub(crate) fn element_bytes(element: &Value) -> &[u8] {
     if let Value::BulkString(bytes) = element { bytes } else { &[] }
 }

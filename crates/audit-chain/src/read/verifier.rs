@@ -1,12 +1,13 @@
-//! Verifying the chain without Redis: pure, one stored element at a time, so that a copy of the segments can be verified
-//! anywhere.
+//! Verifying the chain without Redis: pure, one stored element at a time, so that a copy of the segments can
+//! be verified anywhere.
 //!
-//! An element is `hash(32) ‖ payload`. Its hash must follow from its seq, the hash before it and its payload, and the payload
-//! must be the canonical form of an event. The first element that fails is reported:
+//! An element is `hash(32) ‖ payload`. Its hash must follow from its seq, the hash before it and its payload,
+//! and the payload must be the canonical form of an event. The first element that fails is reported:
 //!
 //! - An entry that was changed, removed, swapped or inserted is reported with its own seq.
 //! - If its hash was recomputed too, the entry after it is reported.
-//! - If all following hashes were recomputed, only the head, or a head or checkpoint kept elsewhere, reveals it.
+//! - If all following hashes were recomputed, only the head, or a head or checkpoint kept elsewhere, reveals
+//!   it.
 
 use crate::chain::hash::{Hash, entry_hash, genesis_prev, payload_hash};
 use crate::chain::head::Head;
@@ -76,7 +77,8 @@ pub struct VerifyReport {
 /// Verifies stored elements, given in order.
 ///
 /// ```
-/// use audit_chain::{Details, EntryFault, Event, Head, NewEvent, Verifier, entry_hash, genesis_prev, payload_hash};
+/// use audit_chain::{Details, EntryFault, Event, Head, NewEvent, Verifier};
+/// use audit_chain::{entry_hash, genesis_prev, payload_hash};
 ///
 /// let what = NewEvent {
 ///     tenant: "acme".into(),
@@ -180,7 +182,8 @@ impl Verifier {
     /// Compares what was verified with `head`, if it reaches as far.
     ///
     /// # Errors
-    /// [`EntryFault::Head`] at the last entry, or [`EntryFault::Surplus`] at the first entry that `head` does not count.
+    /// [`EntryFault::Head`] at the last entry, or [`EntryFault::Surplus`] at the first entry that `head` does
+    /// not count.
     pub fn expect_head(&self, head: Head) -> Result<(), VerifyError> {
         if self.next.size > head.size {
             return Err(VerifyError { seq: head.size, why: EntryFault::Surplus });

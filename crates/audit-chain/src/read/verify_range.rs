@@ -11,8 +11,8 @@ use redis::Value;
 use std::ops::Range;
 
 impl AuditLog {
-    /// Verifies the entries of `range` (cut to the chain's size), and the head where the range reaches it. A range that
-    /// does not begin at 0 is verified from the hash stored before it.
+    /// Verifies the entries of `range` (cut to the chain's size), and the head where the range reaches it. A
+    /// range that does not begin at 0 is verified from the hash stored before it.
     ///
     /// # Errors
     /// [`ReadError`] when the chain cannot be read. A fault of the chain itself is in the report.
@@ -65,8 +65,8 @@ impl AuditLog {
 
     /// Returns the seq of the first entry that the head does not count, if there is one.
     ///
-    /// The lengths are read before the head is read again. An append in between makes the head larger, never the lengths
-    /// too large for it.
+    /// The lengths are read before the head is read again. An append in between makes the head larger, never
+    /// the lengths too large for it.
     async fn surplus_entry(&self, head: Head) -> Result<Option<u64>, ReadError> {
         let first = head.size / SEGMENT_ENTRIES;
         let mut counted = first * SEGMENT_ENTRIES;

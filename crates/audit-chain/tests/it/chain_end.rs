@@ -1,5 +1,5 @@
-//! A chain that does not end as its head says is not appended to, whatever its size, and nothing is written to it; what stands
-//! before its end can still be read, and once it is mended appending goes on.
+//! A chain that does not end as its head says is not appended to, whatever its size, and nothing is written
+//! to it; what stands before its end can still be read, and once it is mended appending goes on.
 
 use crate::support::{ORIGIN, appender, event};
 use audit_chain::{
@@ -59,8 +59,8 @@ pub(crate) async fn stored(direct: &mut MultiplexedConnection) -> (Option<Vec<u8
     (head, shown)
 }
 
-/// A process that knows nothing yet, and one that has seen the chain when it was sound, both say `fault` to readers and writers,
-/// and neither writes.
+/// A process that knows nothing yet, and one that has seen the chain when it was sound, both say `fault` to
+/// readers and writers, and neither writes.
 async fn assert_fault(redis: &RedisServer, has_seen: &Appender, size: u64, fault: EndFault) {
     let mut direct = redis.connection().await;
     let before = stored(&mut direct).await;
@@ -173,8 +173,8 @@ async fn a_last_entry_with_another_hash_than_the_head_is_found_at_any_size() {
     }
 }
 
-/// The sizes that were believed before, since the place for the next entry is the first of a segment that is not there; and those
-/// with which arithmetic goes wrong.
+/// The sizes that were believed before, since the place for the next entry is the first of a segment that is
+/// not there; and those with which arithmetic goes wrong.
 #[tokio::test]
 async fn a_forged_head_is_not_believed_and_not_remembered() {
     let redis = RedisServer::start().await;

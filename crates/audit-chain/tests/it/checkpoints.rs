@@ -1,4 +1,5 @@
-//! The Merkle tree over the stored chain, and notes that are stored only while what their signer relied on stands.
+//! The Merkle tree over the stored chain, and notes that are stored only while what their signer relied on
+//! stands.
 
 use audit_chain::checkpoint::{
     CachedRange, Checkpoint, CheckpointStore, CompactRange, ExtendOutcome, RecordPrefix, SignatureLine,

@@ -1,5 +1,6 @@
-//! The way to Redis, or Redis itself, fails in the middle of an append, in both ways: *not persisted*, and *persisted, but the
-//! reply was lost*. Either way a repeat of the same event ends with exactly one entry and its effect.
+//! The way to Redis, or Redis itself, fails in the middle of an append, in both ways: *not persisted*, and
+//! *persisted, but the reply was lost*. Either way a repeat of the same event ends with exactly one entry and
+//! its effect.
 
 use crate::support::{
     HASTY, PATIENT, appender, appender_with, config, event, trace_key, trace_of, verified_events,

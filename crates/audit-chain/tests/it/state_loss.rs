@@ -1,4 +1,5 @@
-//! A Redis that lost its state is refused, by those who write and those who read, and nothing is written to it.
+//! A Redis that lost its state is refused, by those who write and those who read, and nothing is written to
+//! it.
 
 use crate::support::{PATIENT, appender, appender_with, config, event, verified_events};
 use audit_chain::{AppendError, AppenderConfig, Effect, HEAD_LUA, Precondition, ReadError, StateLoss};

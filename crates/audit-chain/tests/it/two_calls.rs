@@ -1,5 +1,5 @@
-//! Under load a call is sent behind one that is not answered yet, chained to what that one is to write. However the first one ends,
-//! every event is in the chain once, or its caller was told.
+//! Under load a call is sent behind one that is not answered yet, chained to what that one is to write.
+//! However the first one ends, every event is in the chain once, or its caller was told.
 
 use crate::support::{PATIENT, appender, config, event, pool, trace_of, verified_events};
 use ambient::{Clock, SystemClock};

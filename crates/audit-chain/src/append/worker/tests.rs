@@ -15,7 +15,8 @@ use tokio::sync::oneshot;
 
 type AppendResult = Result<Appended, AppendError>;
 
-/// A worker with two calls of one event each in flight, and the receivers of their callers. Its Redis does not exist.
+/// A worker with two calls of one event each in flight, and the receivers of their callers. Its Redis does
+/// not exist.
 fn with_two_calls() -> (Worker, [oneshot::Receiver<AppendResult>; 2]) {
     let pool = RedisPool::new(
         Config {

@@ -162,7 +162,8 @@ proptest! {
     #[test]
     fn both_readers_agree_on_any_note_and_on_any_changed_byte(
         text in "[a-z \u{2014}+\n]{0,40}", names in prop::collection::vec("[a-z.+ \u{a0}]{0,6}", 0..4),
-        signature in prop::collection::vec(any::<u8>(), 0..9), at in any::<prop::sample::Index>(), with in any::<u8>(),
+        signature in prop::collection::vec(any::<u8>(), 0..9),
+        at in any::<prop::sample::Index>(), with in any::<u8>(),
     ) {
         let mut bytes = format!("{text}\n\n").into_bytes();
         for name in names {
