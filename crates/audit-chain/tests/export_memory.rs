@@ -1,7 +1,7 @@
-//! An export is verified in constant memory: a process of its own reads one that is far larger than what it
-//! may hold.
+//! An export is verified in constant memory: a process of its own reads a file far larger than its memory
+//! bound.
 
-#![allow(clippy::unwrap_used, reason = "a panic is how a test says no")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::io::{BufReader, Read};
@@ -15,10 +15,10 @@ const ORIGIN: &str = "voketag.local/audit";
 /// About 30 MB of lines.
 const ENTRIES: u64 = 12_000;
 
-/// What the process may have grown by at its peak, KiB.
-const MAY_GROW_KIB: u64 = 2 * 1024;
+/// Most memory, in KiB, that the process may gain.
+const MAX_GROWTH_KIB: u64 = 2 * 1024;
 
-/// An export that exists only a line at a time.
+/// An export that is generated line by line.
 struct Lines {
     line: Vec<u8>,
     at: usize,
@@ -50,8 +50,8 @@ fn hash_of(seq: u64, prev: &Hash) -> (Hash, Hash) {
 impl Lines {
     fn new(head: Hash) -> Self {
         let header = json!({
-            "format": FORMAT, "origin": ORIGIN, "size": ENTRIES, "head": head, "exported_at": "2026-02-16T12:00:00Z",
-            "checkpoints": [],
+            "format": FORMAT, "origin": ORIGIN, "size": ENTRIES, "head": head,
+            "exported_at": "2026-02-16T12:00:00Z", "checkpoints": [],
         });
         Self {
             line: format!("{header}\n").into_bytes(),
@@ -91,7 +91,7 @@ impl Read for Lines {
     }
 }
 
-/// The most memory this process ever held, KiB.
+/// The highest memory use of this process so far, in KiB.
 fn peak_kib() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
@@ -107,5 +107,5 @@ fn memory_does_not_grow_with_the_export() {
     let (grown, read) = (peak_kib() - before, reader.get_ref().given);
     assert!(report.ok && report.checked == ENTRIES, "{:?}", report.first_error);
     println!("verified {} MB in {grown} KiB", read / 1_000_000);
-    assert!(read / 1024 > 10 * MAY_GROW_KIB && grown <= MAY_GROW_KIB, "{grown} KiB for {read} bytes");
+    assert!(read / 1024 > 10 * MAX_GROWTH_KIB && grown <= MAX_GROWTH_KIB, "{grown} KiB for {read} bytes");
 }

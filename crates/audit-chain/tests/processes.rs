@@ -1,8 +1,9 @@
-//! Four processes, fifty writers each, ten events each, one chain. The test is its own child program, so it
-//! has no harness: called with `writer <url> <number>` it writes, called by `cargo test` it starts four of
-//! itself and looks at the chain.
+//! Four processes with fifty writers of ten events each append to one chain.
+//!
+//! The test is its own child program, so it has no harness. With the arguments `writer <url> <number>` it
+//! appends; without, it starts four of itself and verifies the chain.
 
-#![allow(clippy::unwrap_used, reason = "a panic is how a test says no")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use ambient::{Clock, SystemClock, entropy};
 use audit_chain::{
@@ -26,13 +27,13 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["writer", url, number] => runtime.block_on(write(url, number)),
-        // Test runners ask first; the second list they ask for is that of ignored tests.
+        // Test runners list tests first, and ignored tests with a second call.
         list if list.contains(&"--list") => {
             if !list.contains(&"--ignored") {
-                println!("four_processes_lose_and_repeat_nothing: test");
+                println!("four_processes_lose_and_duplicate_nothing: test");
             }
         }
-        _ => runtime.block_on(four_processes_lose_and_repeat_nothing()),
+        _ => runtime.block_on(four_processes_lose_and_duplicate_nothing()),
     }
 }
 
@@ -42,8 +43,8 @@ fn pool(url: &str) -> RedisPool {
         url: url.parse().unwrap(),
         permits: NonZeroUsize::new(16).unwrap(),
         connections: NonZeroUsize::new(1).unwrap(),
-        wait: Duration::from_secs(5),
-        command_timeout: Duration::from_secs(5),
+        wait: Duration::from_secs(30),
+        command_timeout: Duration::from_secs(30),
         open_for: redis_pool::OPEN_FOR,
     };
     RedisPool::new(config, Arc::new(SystemClock::new()), &PoolMetrics::default())
@@ -65,7 +66,9 @@ fn event(resource: String) -> Event {
 
 /// Prints `<seq> <event id>` for every acknowledged event.
 async fn write(url: &str, number: &str) {
-    let config = AppenderConfig::new(ORIGIN, Vec::new());
+    // A deadline that a busy machine does not reach.
+    let config =
+        AppenderConfig { deadline: Duration::from_secs(60), ..AppenderConfig::new(ORIGIN, Vec::new()) };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let appender = Appender::start(pool(url), config, clock, &AuditMetrics::default());
     let mut writers = tokio::task::JoinSet::new();
@@ -83,7 +86,7 @@ async fn write(url: &str, number: &str) {
     writers.join_all().await;
 }
 
-async fn four_processes_lose_and_repeat_nothing() {
+async fn four_processes_lose_and_duplicate_nothing() {
     let redis = RedisServer::start().await;
     let program = std::env::current_exe().unwrap();
     let start = |number: usize| {
@@ -120,5 +123,5 @@ async fn four_processes_lose_and_repeat_nothing() {
     let mut direct = redis.connection().await;
     let traces: Vec<String> = redis::cmd("KEYS").arg("trace:*").query_async(&mut direct).await.unwrap();
     assert_eq!(traces.len(), PROCESSES * WRITERS * EVENTS);
-    println!("four processes lose and repeat nothing: ok");
+    println!("four processes lose and duplicate nothing: ok");
 }

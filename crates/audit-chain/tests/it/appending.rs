@@ -1,4 +1,4 @@
-//! What an acknowledged append promises, with one appender and with several.
+//! The guarantees of an acknowledged append, with one appender and with several.
 
 use crate::support::{ORIGIN, PATIENT, appender, appender_with, config, event, pool, verified_events};
 use ambient::{Clock, ManualClock, SystemClock};
@@ -13,7 +13,7 @@ use std::time::Duration;
 use test_support::{RedisServer, eventually};
 
 #[tokio::test]
-async fn the_first_entry_follows_from_the_origin() {
+async fn the_first_entry_is_chained_to_the_origin() {
     let redis = RedisServer::start().await;
     let appender = appender(&redis.url());
     let empty = appender.log().head().await.unwrap();
@@ -27,7 +27,7 @@ async fn the_first_entry_follows_from_the_origin() {
 }
 
 #[tokio::test]
-async fn two_appenders_that_start_at_once_on_an_empty_log_make_one_chain() {
+async fn two_appenders_on_an_empty_log_make_one_chain() {
     let redis = RedisServer::start().await;
     let (one, two) = (appender(&redis.url()), appender(&redis.url()));
     let (event_one, event_two) = (event("tag/1"), event("tag/2"));
@@ -40,7 +40,7 @@ async fn two_appenders_that_start_at_once_on_an_empty_log_make_one_chain() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn four_appenders_with_fifty_writers_each_lose_and_repeat_nothing() {
+async fn four_appenders_with_fifty_writers_each_lose_and_duplicate_nothing() {
     let redis = RedisServer::start().await;
     let appenders: Vec<Appender> = (0..4).map(|_| appender(&redis.url())).collect();
     let mut writers = tokio::task::JoinSet::new();
@@ -68,7 +68,7 @@ async fn four_appenders_with_fifty_writers_each_lose_and_repeat_nothing() {
 }
 
 #[tokio::test]
-async fn a_repeated_event_is_answered_with_the_original_entry() {
+async fn a_repeated_event_returns_the_original_entry() {
     let redis = RedisServer::start().await;
     let (appender, other_process) = (appender(&redis.url()), appender(&redis.url()));
     let repeated = event("tag/1");
@@ -82,27 +82,27 @@ async fn a_repeated_event_is_answered_with_the_original_entry() {
 }
 
 #[tokio::test]
-async fn an_id_with_another_payload_is_refused_and_hits_only_its_own_caller() {
+async fn a_reused_id_fails_only_its_own_caller() {
     let redis = RedisServer::start().await;
     let appender = appender(&redis.url());
     let (first, before, after) = (event("tag/1"), event("tag/2"), event("tag/3"));
     appender.append(&first, Effect::none()).await.unwrap();
     let mut what = first.what().clone();
     what.details = Details::new().with("other", true);
-    let impostor = Event::new(first.unix_millis(), first.id(), *first.nonce(), what).unwrap();
+    let reused = Event::new(first.unix_millis(), first.id(), *first.nonce(), what).unwrap();
     let none = Effect::none;
-    let (before, impostor, after) = tokio::join!(
+    let (before, reused, after) = tokio::join!(
         appender.append(&before, none()),
-        appender.append(&impostor, none()),
+        appender.append(&reused, none()),
         appender.append(&after, none())
     );
-    assert!(matches!(impostor, Err(AppendError::IdReused { seq: 0 })));
+    assert!(matches!(reused, Err(AppendError::IdReused { seq: 0 })));
     assert_eq!((before.unwrap().seq, after.unwrap().seq), (1, 2));
     assert_eq!(verified_events(&appender).await.len(), 3);
 }
 
 #[tokio::test]
-async fn the_same_event_handed_in_twice_at_once_is_written_once() {
+async fn an_event_handed_in_twice_at_once_is_written_once() {
     let redis = RedisServer::start().await;
     let appender = appender(&redis.url());
     let event = event("tag/1");
@@ -115,7 +115,7 @@ async fn the_same_event_handed_in_twice_at_once_is_written_once() {
 }
 
 #[tokio::test]
-async fn a_call_that_crosses_a_segment_keeps_the_chain_whole() {
+async fn a_call_can_cross_segments() {
     let redis = RedisServer::start().await;
     let appender = appender_with(&redis.url(), PATIENT, {
         let max_entries_per_call = NonZeroUsize::new(1_000).unwrap();
@@ -146,7 +146,7 @@ async fn a_call_that_crosses_a_segment_keeps_the_chain_whole() {
 }
 
 #[tokio::test]
-async fn forgotten_scripts_are_sent_again_while_writers_go_on() {
+async fn flushed_scripts_are_loaded_again_while_writers_append() {
     let redis = RedisServer::start().await;
     let appender = appender(&redis.url());
     let mut direct = redis.connection().await;
@@ -162,7 +162,7 @@ async fn forgotten_scripts_are_sent_again_while_writers_go_on() {
 }
 
 #[tokio::test]
-async fn a_full_queue_refuses_at_once() {
+async fn a_full_queue_rejects_at_once() {
     let redis = RedisServer::start().await;
     let queue = NonZeroUsize::new(2).unwrap();
     let appender = appender_with(&redis.url(), PATIENT, audit_chain::AppenderConfig { queue, ..config() });
@@ -178,26 +178,29 @@ async fn a_full_queue_refuses_at_once() {
 }
 
 #[tokio::test]
-async fn an_event_whose_turn_does_not_come_before_the_deadline_is_refused_and_not_written() {
+async fn an_event_that_reaches_its_deadline_is_rejected_and_not_written() {
     let redis = RedisServer::start().await;
     let clock = Arc::new(ManualClock::new());
-    let one_at_a_time = audit_chain::AppenderConfig { max_entries_per_call: NonZeroUsize::MIN, ..config() };
+    let deadline = Duration::from_secs(2);
+    let one_entry_per_call =
+        audit_chain::AppenderConfig { max_entries_per_call: NonZeroUsize::MIN, deadline, ..config() };
     let pool = pool(&redis.url(), PATIENT);
     let clock_of_appender = Arc::<ManualClock>::clone(&clock);
-    let appender = Appender::start(pool.clone(), one_at_a_time, clock_of_appender, &AuditMetrics::default());
+    let appender =
+        Appender::start(pool.clone(), one_entry_per_call, clock_of_appender, &AuditMetrics::default());
     let (first, second) = (event("tag/1"), event("tag/2"));
     appender.append(&event("tag/0"), Effect::none()).await.unwrap();
     redis.pause();
-    let let_time_pass = async {
-        let under_way = || async { pool.stats().permits_in_use == 1 };
-        eventually("the first is under way", Duration::from_secs(5), under_way).await;
+    let pass_the_deadline = async {
+        let in_flight = || async { pool.stats().permits_in_use == 1 };
+        eventually("the first call is in flight", Duration::from_secs(60), in_flight).await;
         clock.advance(Duration::from_secs(3));
         redis.resume();
     };
     let (first, second, ()) = tokio::join!(
         appender.append(&first, Effect::none()),
         appender.append(&second, Effect::none()),
-        let_time_pass
+        pass_the_deadline
     );
     assert_eq!(first.unwrap().seq, 1);
     assert!(matches!(second, Err(AppendError::Overloaded { waited }) if waited == Duration::from_secs(3)));
@@ -205,7 +208,7 @@ async fn an_event_whose_turn_does_not_come_before_the_deadline_is_refused_and_no
 }
 
 #[tokio::test]
-async fn every_answer_is_counted() {
+async fn every_result_is_counted() {
     let redis = RedisServer::start().await;
     let mut registry = Registry::with_prefix("voketag");
     let metrics = AuditMetrics::register(&mut registry);
@@ -222,19 +225,19 @@ async fn every_answer_is_counted() {
 }
 
 #[tokio::test]
-async fn a_caller_that_leaves_does_not_stop_the_others() {
+async fn a_caller_that_leaves_does_not_affect_other_callers() {
     let redis = RedisServer::start().await;
     let appender = appender(&redis.url());
-    let (left, stays) = (event("tag/1"), event("tag/2"));
-    let leaving = {
+    let (abandoned, awaited) = (event("tag/1"), event("tag/2"));
+    let caller = {
         let appender = appender.clone();
-        tokio::spawn(async move { appender.append(&left, Effect::none()).await })
+        tokio::spawn(async move { appender.append(&abandoned, Effect::none()).await })
     };
     tokio::task::yield_now().await;
-    leaving.abort();
-    let appended = appender.append(&stays, Effect::none()).await.unwrap();
+    caller.abort();
+    let appended = appender.append(&awaited, Effect::none()).await.unwrap();
     let log = appender.log().clone();
-    eventually("the chain has what was acknowledged", Duration::from_secs(5), || async {
+    eventually("the chain holds the acknowledged event", Duration::from_secs(60), || async {
         log.head().await.unwrap().size > appended.seq
     })
     .await;

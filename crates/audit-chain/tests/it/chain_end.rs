@@ -1,5 +1,5 @@
-//! A chain that does not end as its head says is not appended to, whatever its size, and nothing is written
-//! to it; what stands before its end can still be read, and once it is mended appending goes on.
+//! A chain that does not end as its head says is refused for appending, at any size, and nothing is written
+//! to it. Entries before its end can still be read, and appending resumes once it is repaired.
 
 use crate::support::{ORIGIN, appender, event};
 use audit_chain::{
@@ -10,13 +10,13 @@ use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use test_support::RedisServer;
 
-/// Around the ends of segments, and the empty chain.
+/// Sizes around the ends of segments, and the empty chain.
 pub(crate) const SIZES: [u64; 7] = [0, 1, 4095, 4096, 4097, 8192, 12_288];
 
-/// Lays down a chain of `size` entries that are all about the same event, and gives its head.
-pub(crate) async fn lay(direct: &mut MultiplexedConnection, size: u64) -> Head {
+/// Writes a chain of `size` entries with the same payload, and returns its head.
+pub(crate) async fn write_chain(direct: &mut MultiplexedConnection, size: u64) -> Head {
     redis::cmd("FLUSHALL").query_async::<()>(direct).await.unwrap();
-    let payload = event("tag/laid").payload().to_vec();
+    let payload = event("tag/written").payload().to_vec();
     let mut head = Head { size: 0, hash: genesis_prev(ORIGIN) };
     let mut entries = redis::pipe();
     for seq in 0..size {
@@ -39,13 +39,13 @@ pub(crate) async fn set_head(direct: &mut MultiplexedConnection, size: u64, hash
     direct.set::<_, _, ()>(keys::HEAD, head).await.unwrap();
 }
 
-/// The segment that holds the last entry, and the one that follows.
+/// The segment of the last entry and the next one.
 pub(crate) fn end_segments(size: u64) -> Vec<u64> {
     let following = size.div_ceil(keys::SEGMENT_ENTRIES);
     following.checked_sub(1).into_iter().chain([following]).collect()
 }
 
-/// What is stored of the chain: the head, and of each key that begins as a segment does its type and length.
+/// What is stored: the head, and the type and length of every key.
 pub(crate) async fn stored(direct: &mut MultiplexedConnection) -> (Option<Vec<u8>>, Vec<String>) {
     let head: Option<Vec<u8>> = direct.get(keys::HEAD).await.unwrap();
     let mut all: Vec<String> = direct.keys("vt1:*").await.unwrap();
@@ -59,8 +59,8 @@ pub(crate) async fn stored(direct: &mut MultiplexedConnection) -> (Option<Vec<u8
     (head, shown)
 }
 
-/// A process that knows nothing yet, and one that has seen the chain when it was sound, both say `fault` to
-/// readers and writers, and neither writes.
+/// Asserts that a new process, and one that has seen the sound chain, report `fault` to readers and writers,
+/// and that neither writes.
 async fn assert_fault(redis: &RedisServer, has_seen: &Appender, size: u64, fault: EndFault) {
     let mut direct = redis.connection().await;
     let before = stored(&mut direct).await;
@@ -69,15 +69,15 @@ async fn assert_fault(redis: &RedisServer, has_seen: &Appender, size: u64, fault
         let end = appender.log().end().await.unwrap();
         assert_eq!((end.fault, end.head.size), (Some(fault), size), "of {size} entries");
         for _ in 0..2 {
-            let refused = appender.append(&event("tag/1"), Effect::none()).await;
-            let Err(AppendError::EndFault(found)) = refused else { panic!("{fault:?}: {refused:?}") };
+            let rejected = appender.append(&event("tag/1"), Effect::none()).await;
+            let Err(AppendError::EndFault(found)) = rejected else { panic!("{fault:?}: {rejected:?}") };
             assert_eq!(found, fault, "of {size} entries");
         }
         assert_eq!(stored(&mut direct).await, before, "{fault:?} of {size} entries");
     }
 }
 
-async fn assert_goes_on(appenders: &[&Appender], size: u64) {
+async fn assert_resumes(appenders: &[&Appender], size: u64) {
     for (seq, appender) in (size..).zip(appenders) {
         assert_eq!(appender.log().end().await.unwrap().fault, None);
         assert_eq!(appender.append(&event("tag/1"), Effect::none()).await.unwrap().seq, seq);
@@ -85,12 +85,12 @@ async fn assert_goes_on(appenders: &[&Appender], size: u64) {
 }
 
 #[tokio::test]
-async fn entries_behind_the_head_are_found_at_any_size() {
+async fn entries_after_the_head_are_found_at_any_size() {
     let redis = RedisServer::start().await;
     let mut direct = redis.connection().await;
     for size in SIZES {
         for segment in end_segments(size) {
-            lay(&mut direct, size).await;
+            write_chain(&mut direct, size).await;
             let has_seen = appender(&redis.url());
             has_seen.log().head().await.unwrap();
             for entries in 1..=2 {
@@ -105,7 +105,7 @@ async fn entries_behind_the_head_are_found_at_any_size() {
                 .query_async::<()>(&mut direct)
                 .await
                 .unwrap();
-            assert_goes_on(&[&has_seen, &appender(&redis.url())], size).await;
+            assert_resumes(&[&has_seen, &appender(&redis.url())], size).await;
         }
     }
 }
@@ -117,7 +117,7 @@ async fn a_lost_or_short_last_segment_is_found_at_any_size() {
     for size in SIZES.into_iter().skip(1) {
         let number = (size - 1) / keys::SEGMENT_ENTRIES;
         for all in [false, true] {
-            let head = lay(&mut direct, size).await;
+            let head = write_chain(&mut direct, size).await;
             let has_seen = appender(&redis.url());
             has_seen.log().head().await.unwrap();
             let last: Vec<u8> = direct.rpop(keys::segment(number), None).await.unwrap();
@@ -129,7 +129,7 @@ async fn a_lost_or_short_last_segment_is_found_at_any_size() {
             assert_eq!(has_seen.log().head().await.unwrap(), head);
             if !all {
                 direct.rpush::<_, _, ()>(keys::segment(number), last).await.unwrap();
-                assert_goes_on(&[&appender(&redis.url()), &has_seen], size).await;
+                assert_resumes(&[&appender(&redis.url()), &has_seen], size).await;
             }
         }
     }
@@ -141,11 +141,11 @@ async fn a_segment_of_another_type_is_found_at_any_size() {
     let mut direct = redis.connection().await;
     for size in SIZES {
         for number in end_segments(size) {
-            lay(&mut direct, size).await;
+            write_chain(&mut direct, size).await;
             let has_seen = appender(&redis.url());
             has_seen.log().head().await.unwrap();
             let holds_entries = number * keys::SEGMENT_ENTRIES < size;
-            direct.set::<_, _, ()>(keys::segment(number), "no list").await.unwrap();
+            direct.set::<_, _, ()>(keys::segment(number), "not a list").await.unwrap();
             let new = appender(&redis.url());
             let fault = EndFault::WrongType { number };
             if holds_entries {
@@ -153,7 +153,7 @@ async fn a_segment_of_another_type_is_found_at_any_size() {
             } else {
                 assert_fault(&redis, &has_seen, size, fault).await;
                 direct.del::<_, ()>(keys::segment(number)).await.unwrap();
-                assert_goes_on(&[&new, &has_seen], size).await;
+                assert_resumes(&[&new, &has_seen], size).await;
             }
         }
     }
@@ -164,19 +164,19 @@ async fn a_last_entry_with_another_hash_than_the_head_is_found_at_any_size() {
     let redis = RedisServer::start().await;
     let mut direct = redis.connection().await;
     for size in SIZES.into_iter().skip(1) {
-        let head = lay(&mut direct, size).await;
+        let head = write_chain(&mut direct, size).await;
         set_head(&mut direct, size, &Hash::from_bytes([1; 32])).await;
         let new = appender(&redis.url());
         assert_fault(&redis, &new, size, EndFault::OtherHash { seq: size - 1 }).await;
         set_head(&mut direct, size, &head.hash).await;
-        assert_goes_on(&[&new], size).await;
+        assert_resumes(&[&new], size).await;
     }
 }
 
-/// The sizes that were believed before, since the place for the next entry is the first of a segment that is
-/// not there; and those with which arithmetic goes wrong.
+/// Forged sizes: some whose next entry would begin a segment that does not exist, and some at the limits of
+/// the arithmetic.
 #[tokio::test]
-async fn a_forged_head_is_not_believed_and_not_remembered() {
+async fn a_forged_head_is_neither_trusted_nor_remembered() {
     let redis = RedisServer::start().await;
     let mut direct = redis.connection().await;
     for size in [0, 5, 4096] {
@@ -184,7 +184,7 @@ async fn a_forged_head_is_not_believed_and_not_remembered() {
             if forged == size {
                 continue;
             }
-            let head = lay(&mut direct, size).await;
+            let head = write_chain(&mut direct, size).await;
             for hash in [head.hash, Hash::from_bytes([1; 32])] {
                 set_head(&mut direct, forged, &hash).await;
                 let new = appender(&redis.url());
@@ -198,44 +198,43 @@ async fn a_forged_head_is_not_believed_and_not_remembered() {
                 }
                 assert_eq!(new.log().end().await.unwrap().head, head, "the forged one is forgotten");
             }
-            assert_goes_on(&[&appender(&redis.url())], size).await;
+            assert_resumes(&[&appender(&redis.url())], size).await;
         }
     }
 }
 
 #[tokio::test]
-async fn what_cannot_be_a_head_is_state_lost_and_nothing_is_written() {
+async fn a_malformed_head_is_a_state_loss_and_nothing_is_written() {
     let redis = RedisServer::start().await;
     let mut direct = redis.connection().await;
     for size in [0, 5] {
-        let head = lay(&mut direct, size).await;
+        let head = write_chain(&mut direct, size).await;
         let sized = |size: u64| [&size.to_be_bytes()[..], head.hash.as_bytes()].concat();
         for bytes in
             [sized(0), sized(1 << 53), sized((1 << 53) + 1), sized(u64::MAX), vec![0; 39], b"?".to_vec()]
         {
             direct.set::<_, _, ()>(keys::HEAD, &bytes).await.unwrap();
-            assert_no_head(&redis).await;
+            assert_malformed_head(&redis).await;
         }
         direct.del::<_, ()>(keys::HEAD).await.unwrap();
-        direct.rpush::<_, _, ()>(keys::HEAD, "of another type").await.unwrap();
-        assert_no_head(&redis).await;
+        direct.rpush::<_, _, ()>(keys::HEAD, "another type").await.unwrap();
+        assert_malformed_head(&redis).await;
     }
 }
 
-async fn assert_no_head(redis: &RedisServer) {
+async fn assert_malformed_head(redis: &RedisServer) {
     let new = appender(&redis.url());
     let read = new.log().head().await;
     assert!(matches!(read, Err(ReadError::StateLost(StateLoss::NoHead))), "{read:?}");
-    let refused = new.append(&event("tag/1"), Effect::none()).await;
-    assert!(matches!(refused, Err(AppendError::StateLost(StateLoss::NoHead))), "{refused:?}");
+    let rejected = new.append(&event("tag/1"), Effect::none()).await;
+    assert!(matches!(rejected, Err(AppendError::StateLost(StateLoss::NoHead))), "{rejected:?}");
     let mut direct = redis.connection().await;
-    let sizes: Vec<String> = direct.keys("vt1:{audit}:ids:*").await.unwrap();
-    assert_eq!(sizes, Vec::<String>::new());
+    let generations: Vec<String> = direct.keys("vt1:{audit}:ids:*").await.unwrap();
+    assert!(generations.is_empty(), "{generations:?}");
 }
 
-/// A head that moved is looked at as closely as the expected one.
 #[tokio::test]
-async fn a_head_that_moved_to_a_forged_one_is_not_followed() {
+async fn a_head_that_moved_to_a_forged_one_is_refused() {
     let redis = RedisServer::start().await;
     let ours = appender(&redis.url());
     ours.append(&event("tag/1"), Effect::none()).await.unwrap();
@@ -244,17 +243,17 @@ async fn a_head_that_moved_to_a_forged_one_is_not_followed() {
     set_head(&mut direct, 12_288, &Hash::from_bytes([1; 32])).await;
     assert_fault(&redis, &ours, 12_288, EndFault::Missing { seq: 8192 }).await;
     direct.set::<_, _, ()>(keys::HEAD, genuine).await.unwrap();
-    assert_goes_on(&[&ours], 1).await;
+    assert_resumes(&[&ours], 1).await;
 }
 
 #[tokio::test]
-async fn a_repeat_of_an_event_whose_entry_is_lost_is_no_other_event() {
+async fn a_repeat_of_an_event_whose_entry_is_lost_is_an_end_fault() {
     let redis = RedisServer::start().await;
     let ours = appender(&redis.url());
     let first: Event = event("tag/1");
     ours.append(&first, Effect::none()).await.unwrap();
     let mut direct = redis.connection().await;
-    let payload = event("tag/laid").payload().to_vec();
+    let payload = event("tag/written").payload().to_vec();
     let mut head = ours.log().head().await.unwrap();
     let mut entries = redis::pipe();
     for seq in 1..=keys::SEGMENT_ENTRIES {
@@ -266,6 +265,6 @@ async fn a_repeat_of_an_event_whose_entry_is_lost_is_no_other_event() {
     let new = appender(&redis.url());
     assert!(new.append(&first, Effect::none()).await.unwrap().duplicate);
     direct.del::<_, ()>(keys::segment(0)).await.unwrap();
-    let refused = appender(&redis.url()).append(&first, Effect::none()).await;
-    assert!(matches!(refused, Err(AppendError::EndFault(EndFault::Missing { seq: 0 }))), "{refused:?}");
+    let rejected = appender(&redis.url()).append(&first, Effect::none()).await;
+    assert!(matches!(rejected, Err(AppendError::EndFault(EndFault::Missing { seq: 0 }))), "{rejected:?}");
 }

@@ -1,4 +1,4 @@
-//! A state change and its event are written together, and what forbids the one forbids the other.
+//! An event and its effect are written together or not at all.
 
 use crate::support::{appender, event, trace_key, trace_of, verified_events};
 use audit_chain::{AppendError, AppendFault, Effect, EffectError, Precondition, RedisWrite};
@@ -55,18 +55,18 @@ async fn every_write_is_carried_out_with_its_event() {
 }
 
 #[tokio::test]
-async fn a_failing_check_hits_only_its_own_caller_and_is_named() {
+async fn a_failing_precondition_fails_only_its_own_caller_and_is_named() {
     let redis = RedisServer::start().await;
     let appender = appender(&redis.url());
     let _: () = redis.connection().await.set("taken", "x").await.unwrap();
     let events = [event("tag/1"), event("tag/2"), event("tag/3")];
-    let refused = Effect::none()
+    let rejected = Effect::none()
         .check(Precondition::Absent { key: b"free".to_vec() })
         .check(Precondition::Absent { key: b"taken".to_vec() })
         .write(RedisWrite::Set { key: trace_key(&events[1]), value: vec![] });
     let (one, two, three) = tokio::join!(
         appender.append(&events[0], trace_of(&events[0])),
-        appender.append(&events[1], refused),
+        appender.append(&events[1], rejected),
         appender.append(&events[2], trace_of(&events[2]))
     );
     assert!(matches!(two, Err(AppendError::Precondition { check: 1 })));
@@ -82,7 +82,7 @@ async fn a_failing_check_hits_only_its_own_caller_and_is_named() {
 }
 
 #[tokio::test]
-async fn a_write_that_would_fail_half_way_leaves_nothing_and_hits_only_its_own_caller() {
+async fn a_write_to_a_key_of_another_type_writes_nothing_and_fails_only_its_own_caller() {
     let redis = RedisServer::start().await;
     let appender = appender(&redis.url());
     let _: () = redis.connection().await.lpush("list", "x").await.unwrap();
@@ -101,7 +101,7 @@ async fn a_write_that_would_fail_half_way_leaves_nothing_and_hits_only_its_own_c
 }
 
 #[tokio::test]
-async fn of_two_that_want_the_same_key_at_once_the_later_sees_the_earlier() {
+async fn of_two_concurrent_effects_on_a_key_the_later_sees_the_earlier() {
     let redis = RedisServer::start().await;
     let appender = appender(&redis.url());
     let (one, two) = (event("tag/1"), event("tag/2"));
@@ -116,9 +116,9 @@ async fn of_two_that_want_the_same_key_at_once_the_later_sees_the_earlier() {
     assert_eq!(verified_events(&appender).await, [one]);
 }
 
-/// The appends are made together, so that they travel in as few calls as can be.
+/// The appends are made at once, so that they share calls.
 #[tokio::test]
-async fn a_sorted_set_never_gets_more_members_than_its_check_allows() {
+async fn a_sorted_set_never_exceeds_the_members_that_its_precondition_allows() {
     let redis = RedisServer::start().await;
     let appender = appender(&redis.url());
     let _: () = redis.connection().await.zadd("z", "there", 0).await.unwrap();
@@ -127,7 +127,7 @@ async fn a_sorted_set_never_gets_more_members_than_its_check_allows() {
         let (free, member) = (b"free".to_vec(), i.to_string().into_bytes());
         let counted = Precondition::FewerThan { key: b"z".to_vec(), members: 10 };
         let write = RedisWrite::SortedAdd { key: b"z".to_vec(), score: 0, member };
-        // Every third is refused for another reason, and takes no place.
+        // Every third append fails for another reason and adds no member.
         let other = if i % 3 == 0 {
             Precondition::Equals { key: free, value: vec![1] }
         } else {
@@ -136,8 +136,8 @@ async fn a_sorted_set_never_gets_more_members_than_its_check_allows() {
         appender.append(event, Effect::none().check(other).check(counted).write(write))
     });
     let answers = futures_util::future::join_all(appends).await;
-    let count = |wanted: fn(&AppendError) -> bool| {
-        answers.iter().filter(|answer| answer.as_ref().err().is_some_and(wanted)).count()
+    let count = |expected: fn(&AppendError) -> bool| {
+        answers.iter().filter(|answer| answer.as_ref().err().is_some_and(expected)).count()
     };
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 9);
     assert_eq!(count(|error| matches!(error, AppendError::Precondition { check: 0 })), 10);
@@ -145,12 +145,12 @@ async fn a_sorted_set_never_gets_more_members_than_its_check_allows() {
     assert_eq!(redis.connection().await.zcard::<_, u32>("z").await.unwrap(), 10);
     let of_another_type = Precondition::FewerThan { key: b"text".to_vec(), members: 10 };
     let _: () = redis.connection().await.set("text", "x").await.unwrap();
-    let refused = appender.append(&event("tag/x"), Effect::none().check(of_another_type)).await;
-    assert!(matches!(refused, Err(AppendError::Precondition { check: 0 })));
+    let rejected = appender.append(&event("tag/x"), Effect::none().check(of_another_type)).await;
+    assert!(matches!(rejected, Err(AppendError::Precondition { check: 0 })));
 }
 
 #[tokio::test]
-async fn a_repeated_event_does_not_repeat_its_effect_even_if_its_checks_fail_now() {
+async fn a_repeated_event_does_not_repeat_its_effect_even_if_its_preconditions_fail_now() {
     let redis = RedisServer::start().await;
     let appender = appender(&redis.url());
     let event = event("tag/1");
@@ -163,14 +163,16 @@ async fn a_repeated_event_does_not_repeat_its_effect_even_if_its_checks_fail_now
 }
 
 #[tokio::test]
-async fn an_effect_that_cannot_be_sent_is_refused_before_anything_is_written() {
+async fn an_invalid_effect_is_rejected_before_anything_is_written() {
     let redis = RedisServer::start().await;
     let appender = appender(&redis.url());
     let large = Effect::none().write(RedisWrite::Set { key: key(), value: vec![0; 256 * 1024] });
     assert!(matches!(appender.append(&event("tag/1"), large).await, Err(AppendError::TooLarge)));
     let never = Effect::none().write(RedisWrite::Expire { key: key(), ttl: Duration::ZERO });
-    let refused = appender.append(&event("tag/1"), never).await;
+    let rejected = appender.append(&event("tag/1"), never).await;
     let impossible = EffectError::Impossible { write: 0 };
-    assert!(matches!(refused, Err(AppendError::Internal(AppendFault::Effect(error))) if error == impossible));
+    assert!(
+        matches!(rejected, Err(AppendError::Internal(AppendFault::Effect(error))) if error == impossible)
+    );
     assert_eq!(appender.log().head().await.unwrap().size, 0);
 }

@@ -1,4 +1,4 @@
-//! An export says of a chain what the chain says of itself, and every change of it is found.
+//! An export verifies like the chain, and every change of it is found.
 
 use audit_chain::checkpoint::{Checkpoint, CompactRange, SignatureLine, SignedNote};
 use audit_chain::export::{ExportError, ExportHeader, ExportPages, ExportReport, verify_export};
@@ -88,29 +88,30 @@ async fn entries_appended_after_the_head_was_read_are_left_out() {
 }
 
 #[tokio::test]
-async fn every_change_of_a_line_is_found_at_its_seq() {
+async fn a_changed_line_is_reported_at_its_seq() {
     let redis = RedisServer::start().await;
     let (appender, head) = chain(&redis, 6).await;
     let file = String::from_utf8(export(&appender, head, vec![], |_| true).await).unwrap();
     let lines: Vec<String> = file.split_inclusive('\n').map(str::to_owned).collect();
     for at in 0..6_usize {
         let seq = at as u64;
-        let spoil = |change: &dyn Fn(&mut Vec<String>)| {
+        let changed = |change: &dyn Fn(&mut Vec<String>)| {
             let mut lines = lines.clone();
             change(&mut lines);
             first_error(&lines)
         };
-        let edit = |from: &str, to: &str| spoil(&|lines| lines[at + 1] = lines[at + 1].replacen(from, to, 1));
+        let edit =
+            |from: &str, to: &str| changed(&|lines| lines[at + 1] = lines[at + 1].replacen(from, to, 1));
         assert_eq!(edit("tag/", "bag/"), (seq, EntryFault::Hash));
         assert_eq!(edit(&format!("\"seq\":{at}"), "\"seq\":77"), (seq, EntryFault::Hash));
         assert_eq!(edit("{\"seq\"", "{\"sec\""), (seq, EntryFault::NotAnEntry));
-        assert_eq!(spoil(&|lines| lines[at + 1] = "{}\n".to_owned()), (seq, EntryFault::NotAnEntry));
-        let removed = spoil(&|lines| drop(lines.remove(at + 1)));
+        assert_eq!(changed(&|lines| lines[at + 1] = "{}\n".to_owned()), (seq, EntryFault::NotAnEntry));
+        let removed = changed(&|lines| drop(lines.remove(at + 1)));
         assert_eq!(removed, (seq, if at == 5 { EntryFault::Missing } else { EntryFault::Hash }));
-        let ended = spoil(&|lines| lines[at + 1] = lines[7].clone());
-        assert_eq!(ended, (seq, EntryFault::Missing), "a last record in the place of an entry");
+        let ended = changed(&|lines| lines[at + 1] = lines[7].clone());
+        assert_eq!(ended, (seq, EntryFault::Missing), "a last record instead of an entry");
         assert_eq!(
-            spoil(&|lines| lines.insert(at + 1, lines[(at + 3) % 6 + 1].clone())),
+            changed(&|lines| lines.insert(at + 1, lines[(at + 3) % 6 + 1].clone())),
             (seq, EntryFault::Hash)
         );
     }
@@ -129,9 +130,9 @@ async fn every_change_of_a_line_is_found_at_its_seq() {
     assert_eq!(last(&|_| vec!["{\"end\":true}\n".to_owned()]), (6, EntryFault::NotAnEntry));
 }
 
-/// Wherever it is cut, but for the line feed at its very end: cut, and not broken.
+/// At any length, except without its final line feed, the file is reported as cut and not as broken.
 #[tokio::test]
-async fn a_cut_export_is_told_from_a_whole_one_and_from_a_broken_one() {
+async fn a_cut_export_is_neither_whole_nor_broken() {
     let redis = RedisServer::start().await;
     let (appender, head) = chain(&redis, 3).await;
     let ranges = ranges(&appender, &[2, 3]).await;
@@ -151,14 +152,17 @@ async fn a_cut_export_is_told_from_a_whole_one_and_from_a_broken_one() {
     let at = broken.windows(5).position(|bytes| bytes == b"tag/1").unwrap();
     broken[at] = b'b';
     let report = verify(&broken[..file.len() - 3]);
-    assert!(!report.is_cut && report.first_error.is_some(), "what is wrong comes first: {report:?}");
+    assert!(
+        !report.is_cut && report.first_error.is_some(),
+        "the wrong entry is reported, not the cut: {report:?}"
+    );
     let older = String::from_utf8(file).unwrap().replacen("export/v2", "export/v1", 1);
     let error = verify_export(older.as_bytes(), |_, _| ()).unwrap_err().to_string();
     assert!(error.contains("no last record"), "{error}");
 }
 
 #[tokio::test]
-async fn a_header_of_another_origin_head_or_size_is_found() {
+async fn a_changed_header_is_reported() {
     let redis = RedisServer::start().await;
     let (appender, head) = chain(&redis, 3).await;
     let range = &ranges(&appender, &[3]).await[0];
@@ -185,7 +189,7 @@ async fn a_header_of_another_origin_head_or_size_is_found() {
 }
 
 #[tokio::test]
-async fn a_checkpoint_with_another_root_or_beyond_the_first_error_is_not_spoken_for() {
+async fn a_checkpoint_with_another_root_or_after_the_first_error_is_contradicted() {
     let redis = RedisServer::start().await;
     let (appender, head) = chain(&redis, 8).await;
     let mut ranges = ranges(&appender, &[3, 8]).await;
@@ -194,23 +198,23 @@ async fn a_checkpoint_with_another_root_or_beyond_the_first_error_is_not_spoken_
     ranges.push(other);
     let notes = ranges.iter().map(|range| note(ORIGIN, range)).chain(["rubbish".to_owned()]).collect();
     let file = export(&appender, head, notes, |_| true).await;
-    let flaws = |report: ExportReport<String>| -> Vec<Option<&'static str>> {
+    let contradictions = |report: ExportReport<String>| -> Vec<Option<&'static str>> {
         report.checkpoints.iter().map(|note| note.contradicted).collect()
     };
     let other_root = Some("the entries have another root at this size");
     let report = verify(&file);
     let unreadable: Vec<bool> = report.checkpoints.iter().map(|note| note.unreadable.is_some()).collect();
     assert_eq!(unreadable, [false, false, false, true]);
-    assert_eq!(flaws(report), [None, None, other_root, None]);
+    assert_eq!(contradictions(report), [None, None, other_root, None]);
     let broken = String::from_utf8(file).unwrap().replacen("tag/6", "bag/6", 1);
     let report = verify(broken.as_bytes());
     assert_eq!(report.first_error.map(|error| error.seq), Some(6));
     let not_reached = Some("the entries were not verified up to this size");
-    assert_eq!(flaws(report), [None, not_reached, other_root, None]);
+    assert_eq!(contradictions(report), [None, not_reached, other_root, None]);
 }
 
 #[tokio::test]
-async fn what_is_no_export_is_told_from_a_broken_one() {
+async fn a_file_that_is_not_an_export_is_an_error_and_not_a_report() {
     for wrong in [
         "",
         "\n",

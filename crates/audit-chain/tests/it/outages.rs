@@ -1,6 +1,5 @@
-//! The way to Redis, or Redis itself, fails in the middle of an append, in both ways: *not persisted*, and
-//! *persisted, but the reply was lost*. Either way a repeat of the same event ends with exactly one entry and
-//! its effect.
+//! The connection or Redis itself fails during an append, in both ways: *not persisted*, and *persisted, but
+//! the reply was lost*. In both cases a repeat of the same event ends with exactly one entry and its effect.
 
 use crate::support::{
     HASTY, PATIENT, appender, appender_with, config, event, trace_key, trace_of, verified_events,
@@ -21,14 +20,14 @@ fn maybe_written(answer: Result<audit_chain::Appended, AppendError>) -> bool {
 }
 
 #[tokio::test]
-async fn what_never_reached_redis_is_written_by_a_repeat() {
+async fn an_event_that_never_reached_redis_is_written_by_a_repeat() {
     let redis = RedisServer::start().await;
     let proxy = FaultProxy::start(redis.addr()).await;
     let appender = appender_with(&proxy.url(), HASTY, config());
     appender.append(&event("tag/0"), Effect::none()).await.unwrap();
     let lost = event("tag/1");
     proxy.stall();
-    assert!(maybe_written(appender.append(&lost, trace_of(&lost)).await), "nobody can know");
+    assert!(maybe_written(appender.append(&lost, trace_of(&lost)).await), "the outcome is unknown");
     proxy.cut();
     assert!(!redis.connection().await.exists::<_, bool>(trace_key(&lost)).await.unwrap());
     proxy.heal();
@@ -43,7 +42,7 @@ async fn what_never_reached_redis_is_written_by_a_repeat() {
 }
 
 #[tokio::test]
-async fn a_lost_reply_is_made_good_before_the_caller_is_answered() {
+async fn a_lost_reply_is_recovered_before_the_caller_is_answered() {
     let redis = RedisServer::start().await;
     let proxy = FaultProxy::start(redis.addr()).await;
     let appender = appender_with(&proxy.url(), PATIENT, config());
@@ -58,29 +57,29 @@ async fn a_lost_reply_is_made_good_before_the_caller_is_answered() {
     let answers = writers.join_all().await;
     let seqs: HashSet<u64> = answers.iter().map(|answer| answer.seq).collect();
     assert_eq!(seqs, (1..=5).collect());
-    assert!(answers.iter().any(|answer| answer.duplicate), "the first call had been carried out");
+    assert!(answers.iter().any(|answer| answer.duplicate), "the first call was carried out");
     assert_eq!(verified_events(&appender).await.len(), 6);
 }
 
 #[tokio::test]
-async fn what_was_persisted_without_a_reply_is_found_by_a_repeat() {
+async fn an_event_persisted_without_a_reply_is_found_by_a_repeat() {
     let redis = RedisServer::start().await;
     let proxy = FaultProxy::start(redis.addr()).await;
     let appender = appender_with(&proxy.url(), HASTY, config());
     appender.append(&event("tag/0"), Effect::none()).await.unwrap();
-    let unsure = event("tag/1");
+    let unknown = event("tag/1");
     proxy.stall_replies();
-    assert!(maybe_written(appender.append(&unsure, trace_of(&unsure)).await));
-    assert!(redis.connection().await.exists::<_, bool>(trace_key(&unsure)).await.unwrap());
+    assert!(maybe_written(appender.append(&unknown, trace_of(&unknown)).await));
+    assert!(redis.connection().await.exists::<_, bool>(trace_key(&unknown)).await.unwrap());
     proxy.heal();
-    let repeated = appender.append(&unsure, trace_of(&unsure)).await.unwrap();
+    let repeated = appender.append(&unknown, trace_of(&unknown)).await.unwrap();
     assert_eq!((repeated.seq, repeated.duplicate), (1, true));
     assert_eq!(appender.append(&event("tag/2"), Effect::none()).await.unwrap().seq, 2);
     assert_eq!(verified_events(&appender).await.len(), 3);
 }
 
 #[tokio::test]
-async fn a_call_that_arrives_late_writes_nothing_a_second_time() {
+async fn a_late_call_does_not_write_an_event_twice() {
     let redis = RedisServer::start().await;
     let proxy = FaultProxy::start(redis.addr()).await;
     let (slow, other) = (appender_with(&proxy.url(), HASTY, config()), appender(&redis.url()));
@@ -88,8 +87,8 @@ async fn a_call_that_arrives_late_writes_nothing_a_second_time() {
     let late = event("tag/1");
     proxy.stall();
     assert!(maybe_written(slow.append(&late, trace_of(&late)).await));
-    let by_another_way = other.append(&late, trace_of(&late)).await.unwrap();
-    assert_eq!((by_another_way.seq, by_another_way.duplicate), (1, false));
+    let by_the_other = other.append(&late, trace_of(&late)).await.unwrap();
+    assert_eq!((by_the_other.seq, by_the_other.duplicate), (1, false));
     proxy.heal();
     let repeated = slow.append(&late, trace_of(&late)).await.unwrap();
     assert_eq!((repeated.seq, repeated.duplicate), (1, true));
@@ -97,19 +96,19 @@ async fn a_call_that_arrives_late_writes_nothing_a_second_time() {
 }
 
 #[tokio::test]
-async fn a_redis_that_is_not_there_is_said_to_have_written_nothing() {
+async fn an_append_to_an_unreachable_redis_is_known_not_to_be_written() {
     let mut redis = RedisServer::start().await;
     redis.kill();
     let appender = appender_with(&redis.url(), HASTY, config());
     assert!(!maybe_written(appender.append(&event("tag/0"), Effect::none()).await));
     redis.restart().await;
-    eventually("the appender finds it", Duration::from_secs(20), || async {
+    eventually("the appender reconnects", Duration::from_secs(60), || async {
         appender.append(&event("tag/1"), Effect::none()).await.is_ok()
     })
     .await;
 }
 
-/// Appends until the first failure; gives back what was acknowledged and what was not.
+/// Appends until the first failure. Returns the acknowledged events and the one that failed.
 async fn write_until_failure(
     appender: audit_chain::Appender,
     acknowledged: Arc<AtomicUsize>,
@@ -126,7 +125,7 @@ async fn write_until_failure(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_redis_has_every_acknowledged_event_and_each_with_its_effect() {
+async fn a_killed_redis_keeps_every_acknowledged_event_with_its_effect() {
     let mut redis = RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "always"]).await;
     let before = appender_with(&redis.url(), HASTY, config());
     let acknowledged = Arc::new(AtomicUsize::new(0));
@@ -134,7 +133,7 @@ async fn a_killed_redis_has_every_acknowledged_event_and_each_with_its_effect() 
     for _ in 0..20 {
         writers.spawn(write_until_failure(before.clone(), Arc::clone(&acknowledged)));
     }
-    eventually("many are acknowledged", Duration::from_secs(20), || async {
+    eventually("500 events are acknowledged", Duration::from_secs(60), || async {
         acknowledged.load(Ordering::SeqCst) > 500
     })
     .await;

@@ -1,4 +1,4 @@
-//! A rival that always wins: the append ends in contention, in time, and nothing of it was written.
+//! Another appender wins every race: the append fails with contention at its deadline and writes nothing.
 
 use crate::support::{PATIENT, appender, appender_with, config, event, trace_key, trace_of, verified_events};
 use audit_chain::{AppendError, Appender, AppenderConfig, Effect};
@@ -9,7 +9,7 @@ use test_support::RedisServer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// A proxy that lets `rival` append an event before each request that passes.
+/// A proxy that makes `rival` append an event before it forwards a request.
 async fn rival_in_front_of(upstream: SocketAddr, rival: Appender) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());
@@ -34,7 +34,7 @@ async fn rival_in_front_of(upstream: SocketAddr, rival: Appender) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn losing_every_race_ends_in_contention_with_nothing_written() {
+async fn an_append_that_loses_every_race_fails_with_contention_and_writes_nothing() {
     let redis = RedisServer::start().await;
     let rival = appender(&redis.url());
     let url = rival_in_front_of(redis.addr(), rival.clone()).await;
@@ -48,8 +48,8 @@ async fn losing_every_race_ends_in_contention_with_nothing_written() {
     assert!(matches!(one, Err(AppendError::Contention)), "{one:?}");
     assert!(matches!(two, Err(AppendError::Contention)), "{two:?}");
     let written = verified_events(&rival).await;
-    // Without the pauses between tries it would be thousands.
-    assert!((5..400).contains(&written.len()), "it tried {} times", written.len());
+    // Without pauses between the attempts there would be thousands.
+    assert!((2..400).contains(&written.len()), "{} attempts", written.len());
     assert!(written.iter().all(|event| event.what().resource == "rival"));
     let mut direct = redis.connection().await;
     for event in &events {

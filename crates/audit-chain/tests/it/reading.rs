@@ -1,4 +1,4 @@
-//! Pages and verification of a stored chain, whole, in ranges, and tampered with.
+//! Pages and verification of a stored chain: whole, in ranges, and tampered with.
 
 use crate::support::{ORIGIN, PATIENT, appender, event, event_with, pool};
 use audit_chain::{
@@ -41,13 +41,13 @@ async fn replace(direct: &mut MultiplexedConnection, elements: &[Vec<u8>]) {
 fn first_error(report: VerifyReport) -> (u64, EntryFault) {
     assert!(!report.ok);
     let error = report.first_error.unwrap();
-    let wrong_are_counted = if error.why == EntryFault::Head { 1 } else { 0 };
-    assert_eq!(report.checked, error.seq + wrong_are_counted, "all before it are right");
+    let last_is_sound = u64::from(error.why == EntryFault::Head);
+    assert_eq!(report.checked, error.seq + last_is_sound, "all entries before it verify");
     (error.seq, error.why)
 }
 
 #[tokio::test]
-async fn pages_show_the_stored_bytes_and_link_up() {
+async fn pages_hold_the_stored_bytes_and_are_linked() {
     let redis = RedisServer::start().await;
     let (appender, events) = chain_of(10, &redis).await;
     let first = appender.log().entries(None, limit(4)).await.unwrap();
@@ -63,21 +63,21 @@ async fn pages_show_the_stored_bytes_and_link_up() {
     let shown = serde_json::to_string(&all[1]).unwrap();
     let payload = std::str::from_utf8(events[1].payload()).unwrap();
     let (prev, hash, payload_hash) = (all[1].prev, all[1].hash, all[1].payload_hash);
-    let wanted = format!(
+    let expected = format!(
         r#"{{"seq":1,"prev":"{prev}","payload_hash":"{payload_hash}","hash":"{hash}","event":{payload}}}"#
     );
-    assert_eq!(shown, wanted);
+    assert_eq!(shown, expected);
     assert!(appender.log().entries(Some(9), limit(4)).await.unwrap().events.is_empty());
     assert!(appender.log().entries(Some(u64::MAX), limit(4)).await.unwrap().events.is_empty());
 }
 
 #[tokio::test]
-async fn a_page_of_heavy_events_is_cut_short_and_says_where_to_go_on() {
+async fn a_page_of_large_events_ends_early_and_names_the_next() {
     let redis = RedisServer::start().await;
     let appender = appender(&redis.url());
     for _ in 0..150 {
-        let heavy = event_with("tag/1", Details::new().with("text", "x".repeat(16_000)));
-        appender.append(&heavy, Effect::none()).await.unwrap();
+        let large = event_with("tag/1", Details::new().with("text", "x".repeat(16_000)));
+        appender.append(&large, Effect::none()).await.unwrap();
     }
     let page = appender.log().entries(None, limit(150)).await.unwrap();
     assert!(page.events.len() < 150);
@@ -111,7 +111,7 @@ async fn any_range_verifies_across_segments() {
 }
 
 #[tokio::test]
-async fn tampering_in_redis_is_found_at_the_first_seq() {
+async fn tampering_in_redis_is_reported_at_the_first_wrong_seq() {
     let redis = RedisServer::start().await;
     let (appender, _) = chain_of(200, &redis).await;
     let mut direct = redis.connection().await;
@@ -129,16 +129,16 @@ async fn tampering_in_redis_is_found_at_the_first_seq() {
         swapped.swap(at, (at + 1) % 200);
         let swapped_at = if at == 199 { 0 } else { seq };
         let removed_why = if at == 199 { EntryFault::Missing } else { EntryFault::Hash };
-        for (kind, spoilt, wanted) in [
+        for (kind, changed, expected) in [
             ("tampered", tampered, (seq, EntryFault::Hash)),
             ("removed", removed, (seq, removed_why)),
             ("inserted", inserted, (seq, EntryFault::Hash)),
             ("swapped", swapped, (swapped_at, EntryFault::Hash)),
         ] {
-            replace(&mut direct, &spoilt).await;
+            replace(&mut direct, &changed).await;
             let fresh = AuditLog::new(pool(&redis.url(), PATIENT), ORIGIN);
             let found = first_error(fresh.verify(0..u64::MAX).await.unwrap());
-            assert_eq!(found, wanted, "{kind} at {at}");
+            assert_eq!(found, expected, "{kind} at {at}");
         }
     }
     replace(&mut direct, &good).await;
@@ -146,7 +146,7 @@ async fn tampering_in_redis_is_found_at_the_first_seq() {
 }
 
 #[tokio::test]
-async fn entries_behind_the_head_or_behind_a_full_segment_are_found() {
+async fn entries_after_the_head_or_after_a_full_segment_are_reported() {
     let redis = RedisServer::start().await;
     let (appender, _) = chain_of(4_100, &redis).await;
     let mut direct = redis.connection().await;
@@ -161,30 +161,30 @@ async fn entries_behind_the_head_or_behind_a_full_segment_are_found() {
 }
 
 #[tokio::test]
-async fn a_head_that_is_not_the_last_hash_is_found() {
+async fn a_head_that_is_not_the_last_hash_is_reported() {
     let redis = RedisServer::start().await;
     chain_of(3, &redis).await;
     let mut direct = redis.connection().await;
     let _: () = direct.setrange("vt1:{audit}:head", 20, "\u{7}\u{7}").await.unwrap();
     let log = AuditLog::new(pool(&redis.url(), PATIENT), ORIGIN);
     assert_eq!(first_error(log.verify(0..u64::MAX).await.unwrap()), (2, EntryFault::Head));
-    assert!(log.verify(0..2).await.unwrap().ok, "a range that does not reach the head says nothing of it");
+    assert!(log.verify(0..2).await.unwrap().ok, "a range that does not reach the head ignores it");
 }
 
 #[tokio::test]
-async fn a_page_with_an_entry_that_is_no_json_names_it() {
+async fn an_entry_that_is_not_json_is_named() {
     let redis = RedisServer::start().await;
     let (appender, _) = chain_of(3, &redis).await;
     let mut direct = redis.connection().await;
-    let mut spoilt = elements(&mut direct).await;
-    spoilt[1].truncate(50);
-    replace(&mut direct, &spoilt).await;
+    let mut damaged = elements(&mut direct).await;
+    damaged[1].truncate(50);
+    replace(&mut direct, &damaged).await;
     let page = appender.log().entries(None, limit(3)).await;
     assert!(matches!(page, Err(ReadError::Damaged { seq: 1 })));
 }
 
 #[tokio::test]
-async fn the_chain_verifies_while_it_grows() {
+async fn a_growing_chain_verifies() {
     let redis = RedisServer::start().await;
     let (appender, _) = chain_of(300, &redis).await;
     let log = appender.log().clone();
@@ -201,7 +201,7 @@ async fn the_chain_verifies_while_it_grows() {
 }
 
 #[tokio::test]
-async fn stored_elements_verify_offline() {
+async fn stored_elements_verify_without_redis() {
     let redis = RedisServer::start().await;
     let (appender, _) = chain_of(50, &redis).await;
     let head = appender.log().head().await.unwrap();

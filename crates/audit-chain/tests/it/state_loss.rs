@@ -1,5 +1,4 @@
-//! A Redis that lost its state is refused, by those who write and those who read, and nothing is written to
-//! it.
+//! A Redis that lost state is refused for reading and for writing, and nothing is written to it.
 
 use crate::support::{PATIENT, appender, appender_with, config, event, verified_events};
 use audit_chain::{AppendError, AppenderConfig, Effect, HEAD_LUA, Precondition, ReadError, StateLoss};
@@ -23,7 +22,7 @@ fn lost(answer: Result<audit_chain::Appended, AppendError>) -> StateLoss {
 }
 
 #[tokio::test]
-async fn a_wiped_redis_is_refused_again_and_again() {
+async fn a_wiped_redis_is_refused_every_time() {
     let redis = RedisServer::start().await;
     let appender = appender(&redis.url());
     for number in 0..3 {
@@ -41,7 +40,7 @@ async fn a_wiped_redis_is_refused_again_and_again() {
 }
 
 #[tokio::test]
-async fn an_older_redis_is_refused_and_the_true_one_is_taken_back() {
+async fn an_older_state_is_refused_until_the_true_one_is_back() {
     let redis = RedisServer::start().await;
     let appender = appender(&redis.url());
     appender.append(&event("tag/1"), Effect::none()).await.unwrap();
@@ -77,7 +76,7 @@ async fn another_chain_is_refused_whether_as_long_or_longer() {
 }
 
 #[tokio::test]
-async fn nothing_is_written_once_the_guard_does_not_hold() {
+async fn nothing_is_written_while_the_guard_does_not_hold() {
     let redis = RedisServer::start().await;
     let mut direct = redis.connection().await;
     let _: () = direct.set("deployment", "id-1;more").await.unwrap();
@@ -94,7 +93,7 @@ async fn nothing_is_written_once_the_guard_does_not_hold() {
 }
 
 #[tokio::test]
-async fn a_head_that_was_only_observed_is_the_least_that_is_accepted() {
+async fn a_head_below_an_observed_one_is_refused() {
     let redis = RedisServer::start().await;
     let (ours, others) = (appender(&redis.url()), appender(&redis.url()));
     ours.append(&event("tag/1"), Effect::none()).await.unwrap();
@@ -102,7 +101,7 @@ async fn a_head_that_was_only_observed_is_the_least_that_is_accepted() {
     let older: Vec<u8> = direct.get("vt1:{audit}:head").await.unwrap();
     others.append(&event("tag/2"), Effect::none()).await.unwrap();
     let newer: Vec<u8> = direct.get("vt1:{audit}:head").await.unwrap();
-    // Neither look nor append: `ours` has seen one entry, and in a script's reply that there are two.
+    // `ours` neither reads nor appends: it has seen one entry, and observes two in the reply of a script.
     ours.log().observe(&newer);
     assert_eq!(ours.log().least_size(), 2);
     let _: () = direct.set("vt1:{audit}:head", older).await.unwrap();
@@ -111,7 +110,7 @@ async fn a_head_that_was_only_observed_is_the_least_that_is_accepted() {
     assert!(matches!(ours.log().head().await, Err(ReadError::StateLost(_))));
     let _: () = direct.set("vt1:{audit}:head", newer).await.unwrap();
     assert_eq!(ours.append(&event("tag/3"), Effect::none()).await.unwrap().seq, 2);
-    ours.log().observe(b"no head");
+    ours.log().observe(b"not a head");
     assert_eq!(ours.log().least_size(), 3);
 }
 
@@ -135,7 +134,7 @@ async fn scripts_read_the_size_of_a_head_as_a_number() {
         (vec![0; 41], "-1"),
     ] {
         let mut eval = redis::cmd("EVAL");
-        let said: String = eval.arg(&script).arg(0).arg(head).query_async(&mut direct).await.unwrap();
-        assert_eq!(said, size);
+        let reply: String = eval.arg(&script).arg(0).arg(head).query_async(&mut direct).await.unwrap();
+        assert_eq!(reply, size);
     }
 }

@@ -1,4 +1,4 @@
-//! What the tests share: pools, appenders and events with nothing in them that a test does not look at.
+//! Pools, appenders and events for the tests.
 
 use ambient::{Clock, SystemClock, entropy};
 use audit_chain::{Appender, AppenderConfig, AuditMetrics, Details, Effect, Event, NewEvent, RedisWrite};
@@ -9,11 +9,11 @@ use std::time::Duration;
 
 pub(crate) const ORIGIN: &str = "voketag.local/audit";
 
-/// Generous, so that a busy machine is not taken for an outage.
-pub(crate) const PATIENT: Duration = Duration::from_secs(5);
+/// A command timeout that a busy machine does not reach.
+pub(crate) const PATIENT: Duration = Duration::from_secs(30);
 
-/// For tests in which a reply is not going to come.
-pub(crate) const HASTY: Duration = Duration::from_millis(250);
+/// A command timeout for tests in which no reply comes.
+pub(crate) const HASTY: Duration = Duration::from_secs(1);
 
 pub(crate) fn pool(url: &str, command_timeout: Duration) -> RedisPool {
     let config = Config {
@@ -21,15 +21,16 @@ pub(crate) fn pool(url: &str, command_timeout: Duration) -> RedisPool {
         url: url.parse().unwrap(),
         permits: NonZeroUsize::new(16).unwrap(),
         connections: NonZeroUsize::new(1).unwrap(),
-        wait: Duration::from_secs(5),
+        wait: Duration::from_secs(30),
         command_timeout,
         open_for: redis_pool::OPEN_FOR,
     };
     RedisPool::new(config, Arc::new(SystemClock::new()), &PoolMetrics::default())
 }
 
+/// The default configuration with a deadline that a busy machine does not reach.
 pub(crate) fn config() -> AppenderConfig {
-    AppenderConfig::new(ORIGIN, Vec::new())
+    AppenderConfig { deadline: Duration::from_secs(60), ..AppenderConfig::new(ORIGIN, Vec::new()) }
 }
 
 pub(crate) fn appender_with(url: &str, command_timeout: Duration, config: AppenderConfig) -> Appender {
@@ -41,7 +42,7 @@ pub(crate) fn appender(url: &str) -> Appender {
     appender_with(url, PATIENT, config())
 }
 
-/// An event about `resource`, with an id of its own.
+/// An event about `resource` with a new id.
 pub(crate) fn event(resource: &str) -> Event {
     event_with(resource, Details::new())
 }
@@ -60,7 +61,7 @@ pub(crate) fn event_with(resource: &str, details: Details) -> Event {
     Event::new(now, ambient::uuid_v7(now), entropy::random_bytes(), what).unwrap()
 }
 
-/// An effect that leaves a key named after the event.
+/// An effect that writes a key named after the event.
 pub(crate) fn trace_of(event: &Event) -> Effect {
     Effect::none().write(RedisWrite::Set { key: trace_key(event), value: event.id().to_string().into() })
 }
@@ -69,7 +70,7 @@ pub(crate) fn trace_key(event: &Event) -> Vec<u8> {
     format!("trace:{}", event.id()).into_bytes()
 }
 
-/// All events of the chain, in order, read by pages. Panics unless the chain verifies.
+/// Reads all events of the chain, in order, by pages. Panics unless the chain verifies.
 pub(crate) async fn verified_events(appender: &Appender) -> Vec<Event> {
     let report = appender.log().verify(0..u64::MAX).await.unwrap();
     assert!(report.ok, "{report:?}");

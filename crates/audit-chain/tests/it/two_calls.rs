@@ -1,5 +1,5 @@
-//! Under load a call is sent behind one that is not answered yet, chained to what that one is to write.
-//! However the first one ends, every event is in the chain once, or its caller was told.
+//! Under load a second call is sent before the first is answered, chained to the head that the first is about
+//! to write. However the first one ends, every event is in the chain once or its caller gets an error.
 
 use crate::support::{PATIENT, appender, config, event, pool, trace_of, verified_events};
 use ambient::{Clock, SystemClock};
@@ -11,18 +11,19 @@ use std::time::Duration;
 use test_support::{FaultProxy, RedisServer, eventually};
 use tokio::task::JoinHandle;
 
-const SOON: Duration = Duration::from_secs(10);
+/// A bound that only a hanging test reaches.
+const SOON: Duration = Duration::from_secs(60);
 
-/// An appender that has written enough in peace to send one call behind another.
-struct Calm {
+/// An appender that has written enough calls without a race to send a second call ahead.
+struct SendsAhead {
     appender: Appender,
     pool: RedisPool,
     registry: Registry,
     written: u64,
 }
 
-impl Calm {
-    async fn on(url: &str) -> Self {
+impl SendsAhead {
+    async fn start(url: &str) -> Self {
         let mut registry = Registry::with_prefix("voketag");
         let metrics = AuditMetrics::register(&mut registry);
         let pool = pool(url, PATIENT);
@@ -35,7 +36,7 @@ impl Calm {
         Self { appender, pool, registry, written }
     }
 
-    /// Hands in one event and waits until so many calls are under way.
+    /// Hands in one event and waits until `calls` calls are in flight.
     async fn hand_in(
         &self,
         event: &Event,
@@ -44,7 +45,7 @@ impl Calm {
     ) -> JoinHandle<Result<Appended, AppendError>> {
         let (appender, event) = (self.appender.clone(), event.clone());
         let answer = tokio::spawn(async move { appender.append(&event, effect).await });
-        eventually("its call is under way", SOON, || async { self.pool.stats().permits_in_use == calls })
+        eventually("its call is in flight", SOON, || async { self.pool.stats().permits_in_use == calls })
             .await;
         answer
     }
@@ -62,81 +63,81 @@ async fn seq(answer: JoinHandle<Result<Appended, AppendError>>) -> u64 {
 }
 
 #[tokio::test]
-async fn the_second_call_does_not_wait_for_the_first_ones_answer() {
+async fn a_second_call_is_sent_before_the_first_is_answered() {
     let redis = RedisServer::start().await;
-    let calm = Calm::on(&redis.url()).await;
+    let sends = SendsAhead::start(&redis.url()).await;
     let (one, two) = (event("tag/one"), event("tag/two"));
     redis.pause();
-    let first = calm.hand_in(&one, trace_of(&one), 1).await;
-    let second = calm.hand_in(&two, trace_of(&two), 2).await;
+    let first = sends.hand_in(&one, trace_of(&one), 1).await;
+    let second = sends.hand_in(&two, trace_of(&two), 2).await;
     redis.resume();
-    assert_eq!((seq(first).await, seq(second).await), (calm.written, calm.written + 1));
-    assert_eq!(verified_events(&calm.appender).await[5..], [one, two]);
-    assert_eq!(calm.conflicts(), "0");
+    assert_eq!((seq(first).await, seq(second).await), (sends.written, sends.written + 1));
+    assert_eq!(verified_events(&sends.appender).await[5..], [one, two]);
+    assert_eq!(sends.conflicts(), "0");
 }
 
 #[tokio::test]
-async fn a_call_behind_one_that_is_refused_goes_again() {
+async fn a_call_sent_ahead_is_repeated_after_a_rejected_one() {
     let redis = RedisServer::start().await;
-    let calm = Calm::on(&redis.url()).await;
+    let sends = SendsAhead::start(&redis.url()).await;
     let (impossible, possible) = (event("tag/one"), event("tag/two"));
     let fails = Effect::none().check(Precondition::Equals { key: "nothing".into(), value: "there".into() });
     redis.pause();
-    let first = calm.hand_in(&impossible, fails, 1).await;
-    let second = calm.hand_in(&possible, trace_of(&possible), 2).await;
+    let first = sends.hand_in(&impossible, fails, 1).await;
+    let second = sends.hand_in(&possible, trace_of(&possible), 2).await;
     redis.resume();
     assert!(matches!(first.await.unwrap(), Err(AppendError::Precondition { check: 0 })));
-    assert_eq!(seq(second).await, calm.written);
-    assert_eq!(verified_events(&calm.appender).await[5..], [possible]);
+    assert_eq!(seq(second).await, sends.written);
+    assert_eq!(verified_events(&sends.appender).await[5..], [possible]);
 }
 
 #[tokio::test]
-async fn a_rival_that_comes_before_both_only_delays_them() {
+async fn another_appender_that_is_first_only_delays_both() {
     let redis = RedisServer::start().await;
     let proxy = FaultProxy::start(redis.addr()).await;
-    let calm = Calm::on(&proxy.url()).await;
+    let sends = SendsAhead::start(&proxy.url()).await;
     let rival = appender(&redis.url());
     let (one, two, theirs) = (event("tag/one"), event("tag/two"), event("tag/theirs"));
     proxy.stall();
-    let first = calm.hand_in(&one, trace_of(&one), 1).await;
-    let second = calm.hand_in(&two, trace_of(&two), 2).await;
+    let first = sends.hand_in(&one, trace_of(&one), 1).await;
+    let second = sends.hand_in(&two, trace_of(&two), 2).await;
     rival.append(&theirs, Effect::none()).await.unwrap();
     proxy.heal();
-    assert_eq!((seq(first).await, seq(second).await), (calm.written + 1, calm.written + 2));
-    assert_eq!(verified_events(&calm.appender).await[5..], [theirs, one, two]);
-    assert_eq!(calm.conflicts(), "1");
-    // Among rivals one call at a time is sent: what follows waits.
+    assert_eq!((seq(first).await, seq(second).await), (sends.written + 1, sends.written + 2));
+    assert_eq!(verified_events(&sends.appender).await[5..], [theirs, one, two]);
+    assert_eq!(sends.conflicts(), "1");
+    // While another appender competes, one call is sent at a time.
     redis.pause();
     let (third, fourth) = (event("tag/three"), event("tag/four"));
-    let third = calm.hand_in(&third, Effect::none(), 1).await;
+    let third = sends.hand_in(&third, Effect::none(), 1).await;
     let fourth = {
-        let appender = calm.appender.clone();
+        let appender = sends.appender.clone();
         tokio::spawn(async move { appender.append(&fourth, Effect::none()).await })
     };
     tokio::task::yield_now().await;
-    assert_eq!(calm.pool.stats().permits_in_use, 1);
+    assert_eq!(sends.pool.stats().permits_in_use, 1);
     redis.resume();
-    assert_eq!((seq(third).await, seq(fourth).await), (calm.written + 3, calm.written + 4));
+    assert_eq!((seq(third).await, seq(fourth).await), (sends.written + 3, sends.written + 4));
 }
 
 #[tokio::test]
-async fn replies_that_are_lost_to_both_are_made_good() {
+async fn two_lost_replies_are_recovered() {
     let redis = RedisServer::start().await;
     let proxy = FaultProxy::start(redis.addr()).await;
-    let calm = Calm::on(&proxy.url()).await;
+    let sends = SendsAhead::start(&proxy.url()).await;
     let (one, two) = (event("tag/one"), event("tag/two"));
     proxy.stall_replies();
-    let first = calm.hand_in(&one, trace_of(&one), 1).await;
-    let second = calm.hand_in(&two, trace_of(&two), 2).await;
+    let first = sends.hand_in(&one, trace_of(&one), 1).await;
+    let second = sends.hand_in(&two, trace_of(&two), 2).await;
     let direct = appender(&redis.url());
-    eventually("both are carried out", Duration::from_secs(10), || async {
-        direct.log().head().await.is_ok_and(|head| head.size == calm.written + 2)
+    eventually("both calls are carried out", SOON, || async {
+        direct.log().head().await.is_ok_and(|head| head.size == sends.written + 2)
     })
     .await;
     proxy.cut();
     proxy.heal();
     let (first, second) = (first.await.unwrap().unwrap(), second.await.unwrap().unwrap());
-    assert_eq!((first.seq, second.seq), (calm.written, calm.written + 1));
-    assert!(first.duplicate && second.duplicate, "both had been carried out");
-    assert_eq!(verified_events(&calm.appender).await[5..], [one, two]);
+    assert_eq!((first.seq, second.seq), (sends.written, sends.written + 1));
+    assert!(first.duplicate && second.duplicate, "both calls were carried out");
+    assert_eq!(verified_events(&sends.appender).await[5..], [one, two]);
 }

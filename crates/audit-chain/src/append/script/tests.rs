@@ -25,8 +25,8 @@ fn pool(redis: &RedisServer) -> RedisPool {
         url: redis.url().parse().unwrap(),
         permits: NonZeroUsize::MIN,
         connections: NonZeroUsize::MIN,
-        wait: Duration::from_secs(5),
-        command_timeout: Duration::from_secs(5),
+        wait: Duration::from_secs(30),
+        command_timeout: Duration::from_secs(30),
         open_for: redis_pool::OPEN_FOR,
     };
     RedisPool::new(config, Arc::new(SystemClock::new()), &PoolMetrics::default())
@@ -168,7 +168,7 @@ async fn a_new_generation_of_ids_begins_when_the_current_one_is_old() {
             generations.push(stored[7]);
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), advance).await.expect("a new generation every 20 ms");
+    tokio::time::timeout(Duration::from_secs(60), advance).await.expect("a new generation every 20 ms");
     assert_eq!(generations[0], 0);
     assert!(generations.is_sorted());
 }
