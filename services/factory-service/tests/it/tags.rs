@@ -180,3 +180,19 @@ fn read_qr(svg: &str) -> String {
     assert_eq!(codes.len(), 1, "one code in the picture");
     codes[0].decode().unwrap().1
 }
+
+#[tokio::test]
+async fn a_tag_whose_state_is_lost_is_revoked_by_its_record_and_not_revoked_twice() {
+    let (redis, factory) = start().await;
+    let batch = factory.batch(1).await;
+    let id = text(&factory.tags(&batch, "").await[0]["tag_id"]);
+    let path = format!("/v1/tags/{id}/revoke");
+    let revoked = factory.post(&path, &json!({"reason": "stolen"})).await.expect(200);
+    let events = factory.events().await.len();
+    let _: () = redis.connection().await.del(keys::tag(serial_of(&id))).await.unwrap();
+    let shown = factory.get(&format!("/v1/tags/{id}")).await.expect(200);
+    assert_eq!((&shown["lifecycle"], &shown["valid"]), (&json!("revoked"), &json!(false)));
+    assert_eq!(shown, revoked);
+    assert_eq!(factory.post(&path, &json!({"reason": "lost"})).await.expect(200), revoked);
+    assert_eq!(factory.events().await.len(), events, "no second event");
+}
