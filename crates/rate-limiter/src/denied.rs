@@ -2,7 +2,8 @@
 //! then nobody has to be asked again.
 //!
 //! **Never longer than the limiter would deny.** A denied request uses up nothing, so the promise stands whatever else the caller sends.
-//! It is counted from when the question was *sent*, which is before the limiter's clock was read. Forgotten at once is a denial
+//! It is counted from when the question was *sent*, which is before the limiter's clock was read, and is believed for a millisecond less:
+//! that clock leaves out the part of a millisecond that has passed, so the limiter may admit that much earlier. Forgotten at once is a denial
 //!
 //! - of a region that has been born again since: its state is lost, and so is what the denial went by;
 //! - any of whose numbers grows before the caller may come back: the headers would be wrong (only where several limits were asked).
@@ -19,6 +20,8 @@ use quick_cache::sync::Cache;
 use crate::decision::{Decision, Status};
 use crate::quota::{Dimension, DimensionName};
 
+/// The limiter's clock counts whole milliseconds.
+const TICK: Duration = Duration::from_millis(1);
 /// The most that a denial is believed where quota may be given back.
 const REFUND: Duration = Duration::from_secs(1);
 
@@ -74,7 +77,8 @@ impl DeniedCache {
         let Decision::Denied { retry_after, report } = decision else { return };
         let Some(region) = report.region else { return };
         let grows = report.statuses.iter().filter_map(|status| status.reset_after).min();
-        let mut believed = grows.map_or(*retry_after, |grows| grows.min(*retry_after));
+        let promised = grows.map_or(*retry_after, |grows| grows.min(*retry_after));
+        let mut believed = promised.saturating_sub(TICK);
         if refunds {
             believed = believed.min(REFUND);
         }
@@ -162,8 +166,8 @@ mod tests {
         cache.put(&ip("a"), b"", &denied(5_000, vec![status("ip", false, 5_000)]), at(1_000), false);
         let found = get(&cache, 3_000).unwrap();
         assert_eq!((found.retry_after, found.statuses[0].reset_after), (at(3_000), Some(at(3_000))));
-        assert_eq!(get(&cache, 5_999).unwrap().retry_after, at(1));
-        assert_eq!(get(&cache, 6_000), None);
+        assert_eq!(get(&cache, 5_998).unwrap().retry_after, at(2));
+        assert_eq!(get(&cache, 5_999), None, "the limiter's clock may be a part of a millisecond further");
         assert!(cache.get(DimensionName::Key, "a", b"", at(2_000), BORN).is_none(), "another dimension");
     }
 
@@ -180,8 +184,8 @@ mod tests {
         let cache = DeniedCache::default();
         let both = vec![status("ip", true, 300), status("global", false, 900)];
         cache.put(&ip("a"), b"", &denied(900, both), at(0), true);
-        assert_eq!(get(&cache, 299).unwrap().statuses[0].remaining, 1);
-        assert_eq!(get(&cache, 300), None);
+        assert_eq!(get(&cache, 298).unwrap().statuses[0].remaining, 1);
+        assert_eq!(get(&cache, 299), None);
     }
 
     #[test]

@@ -13,6 +13,8 @@ use crate::support::{COLD_MS, ip};
 const NOW: u64 = 1_771_243_200_000;
 const LOST: i64 = 4;
 const COLD: i64 = 1;
+/// What Redis's clock, read in whole milliseconds, may leave out.
+const TICK: Duration = Duration::from_millis(1);
 
 fn run<S: Strategy>(
     cases: u32,
@@ -273,37 +275,46 @@ fn decision(reply: &[i64]) -> Decision {
 #[test]
 fn a_remembered_denial_never_denies_what_the_limiter_would_admit() {
     let limits = (1u32..12).prop_flat_map(|full| (Just(full), 1..=full));
-    let steps = prop::collection::vec(
-        (prop_oneof![8 => 0u64..2_000, 2 => 0u64..20_000, 1 => 0u64..120_000], 0u64..400),
-        1..80,
-    );
+    // In microseconds: Redis's clock is read in whole milliseconds.
+    let span = prop_oneof![8 => 0u64..2_000_000, 2 => 0u64..20_000_000, 1 => 0u64..120_000_000];
+    let lag = prop_oneof![1 => 0u64..1_000, 1 => 0u64..400_000];
+    let steps = prop::collection::vec((span, lag), 1..80);
     let hits = Cell::new(0_u32);
     run(60, (limits, steps), |stepped, (limits, steps)| {
         let mut caller = stepped.newcomer(&[limits]);
         let (cache, ip) = (DeniedCache::default(), ip("a", 1));
-        let (mut now, mut born) = (NOW, 0);
+        let (mut now, mut born) = (0, 0);
+        let redis_at = |now: u64| NOW + now / 1_000;
+        // The process's clock begins elsewhere than Redis's.
+        let here_at = Duration::from_micros;
+        let remembered = |now: u64, born| cache.get(DimensionName::Ip, "a", b"", here_at(now), born);
         for (step, lag) in steps {
             now += step;
-            // The process's clock begins elsewhere than Redis's.
-            let here = Duration::from_millis(now - NOW);
-            if let Some(denial) = cache.get(DimensionName::Ip, "a", b"", here, born) {
+            if let Some(denial) = remembered(now, born) {
                 hits.set(hits.get() + 1);
-                let reply = caller.ask_at(now);
-                prop_assert_eq!(reply[0], 0, "the limiter would admit at {}", now);
+                let reply = caller.ask_at(redis_at(now));
+                prop_assert_eq!(reply[0], 0, "the limiter would admit at {} us", now);
                 let Decision::Denied { retry_after, report } = decision(&reply) else { unreachable!() };
-                prop_assert!(denial.retry_after <= retry_after, "{denial:?} is more than {retry_after:?}");
-                prop_assert!(denial.retry_after + Duration::from_millis(400) >= retry_after);
+                prop_assert!(
+                    denial.retry_after <= retry_after + TICK,
+                    "{denial:?} is more than {retry_after:?}"
+                );
+                prop_assert!(denial.retry_after + Duration::from_millis(401) >= retry_after);
                 let (told, true_one) = (&denial.statuses[0], &report.statuses[0]);
                 prop_assert_eq!((told.limit, told.remaining), (true_one.limit, true_one.remaining));
                 prop_assert_eq!(told.reset_after, Some(denial.retry_after));
                 continue;
             }
             // The limiter looks at its clock some time after the question was sent.
+            let sent = here_at(now);
             now += lag;
-            let reply = caller.ask_at(now);
+            let reply = caller.ask_at(redis_at(now));
             born = u64::try_from(reply[2]).expect("a birth");
             if reply[0] == 0 {
-                cache.put(&ip, b"", &decision(&reply), here, false);
+                cache.put(&ip, b"", &decision(&reply), sent, false);
+                // The first instant at which the limiter would admit.
+                let promised = (redis_at(now) - NOW + u64::try_from(reply[1]).expect("a wait")) * 1_000;
+                prop_assert_eq!(remembered(promised, born), None, "asked at {} us", now);
             }
         }
         Ok(())

@@ -4,8 +4,9 @@ use reqwest::Method;
 use serde_json::json;
 use test_support::{FaultProxy, RedisServer};
 
+use crate::cli::Operator;
 use crate::isolation::{brand, key, send};
-use crate::support::{Answer, Factory, answer, stored_keys};
+use crate::support::{Answer, Factory, KEY, SOON, answer, stored_keys};
 
 const WRITES: &str = "RATE_LIMIT_FACTORY_WRITES_PER_MINUTE";
 const READS: &str = "RATE_LIMIT_FACTORY_READS_PER_MINUTE";
@@ -149,5 +150,36 @@ async fn a_new_or_emptied_limiter_redis_halves_nothing_and_gets_no_region() {
         let born: Vec<String> = redis::cmd("KEYS").arg("vtrl1:*:born").query_async(&mut link).await.unwrap();
         assert!(born.is_empty(), "the factory makes no region: {born:?}");
         let () = redis::cmd("FLUSHALL").query_async(&mut link).await.unwrap();
+    }
+}
+
+/// Nothing is answered and nothing is closed; the pool's own deadline is much later.
+#[tokio::test]
+async fn a_limiters_redis_that_says_nothing_keeps_nothing_from_being_revoked() {
+    let (redis, limiter) = (RedisServer::start().await, RedisServer::start().await);
+    let proxy = FaultProxy::start(limiter.addr()).await;
+    let settings = [("RATE_LIMIT_REDIS_URL", &*proxy.url()), ("REDIS_COMMAND_TIMEOUT_MS", "60000")];
+    let factory = Factory::start(&redis.url(), &settings).await;
+    let batch = factory.batch(1).await;
+    proxy.stall();
+    let path = format!("/v1/batches/{}/revoke", batch["id"].as_str().unwrap());
+    let revoked = tokio::time::timeout(SOON, factory.post(&path, &json!({"reason": "leaked"}))).await;
+    revoked.expect("it does not wait for the limiter's redis").expect(200);
+    assert_eq!(factory.metric("voketag_rate_limit_in_process_total").await, "1");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_command_line_is_not_limited() {
+    let redis = RedisServer::start().await;
+    let limits = [(WRITES, "1"), (READS, "1")];
+    let factory = Factory::start(&redis.url(), &limits).await;
+    let operator = Operator { redis_url: redis.url() };
+    write(&factory, KEY).await.expect(201);
+    write(&factory, KEY).await.refused(429, "rate-limited");
+    for tenant in ["one", "two", "three"] {
+        let mut command = operator.command();
+        command.envs(limits).args(["tenant", "create", tenant]);
+        let made = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        assert!(made.status.success(), "{made:?}");
     }
 }

@@ -161,7 +161,7 @@ impl Scanner {
         let key = KeyStanding::of(&self.durable, opened.epoch).await.map_err(Refusal::Store)?;
         let key = key?;
         self.admission.still_denied(caller.address, caller.credential, quotas)?;
-        let look = self.refresh(opened, caller);
+        let look = self.look_of(opened, caller);
         let kept = look.kept.clone();
         let (counted, partner) = match &self.coalescer {
             Some(coalescer) => self.limited_scan(coalescer, look, caller, quotas).await?,
@@ -184,7 +184,7 @@ impl Scanner {
         Ok(judged(tag, key, agent, facts, issuer, &counted))
     }
 
-    fn refresh(&self, opened: Opened, caller: Caller<'_>) -> Look {
+    fn look_of(&self, opened: Opened, caller: Caller<'_>) -> Look {
         let name = caller.name();
         let today = self.durable.clock().unix_millis() / MS_PER_DAY;
         // The id was opened with this very secret, so there is one.

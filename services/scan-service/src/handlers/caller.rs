@@ -66,9 +66,7 @@ fn credential_of(headers: &HeaderMap) -> Credential {
 
 /// Whether the request only looks ahead, as its own headers say.
 fn is_machine(headers: &HeaderMap) -> bool {
-    let ahead = |(name, words): (&str, &[&str])| {
-        headers.get_all(name).iter().any(|value| says_ahead(value.as_bytes(), words))
-    };
+    let ahead = |name| headers.get_all(name).iter().any(|value| says_ahead(value.as_bytes()));
     let agent = headers.get(USER_AGENT).is_some_and(|agent| looks_ahead(agent.as_bytes()));
     agent || AHEAD.into_iter().any(ahead)
 }
