@@ -30,6 +30,9 @@ pub struct GtinPrefix(String);
 pub type GtinRange = RangeInclusive<u64>;
 
 impl GtinPrefix {
+    /// What a prefix matches, as a regular expression.
+    pub const PATTERN: &str = "^[0-9]{4,12}$";
+
     /// The digits.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -98,6 +101,14 @@ mod tests {
 
     fn prefix(text: &str) -> GtinPrefix {
         text.parse().unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn the_pattern_says_what_the_code_takes(text in "[0-9]{0,14}[x\n٣]?") {
+            let pattern = regex::Regex::new(GtinPrefix::PATTERN).unwrap();
+            prop_assert_eq!(text.parse::<GtinPrefix>().is_ok(), pattern.is_match(&text));
+        }
     }
 
     #[test]

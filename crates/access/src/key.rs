@@ -49,6 +49,9 @@ pub struct NotAKeyId;
 pub struct KeyId([u8; ID_CHARS]);
 
 impl KeyId {
+    /// What an id matches, as a regular expression.
+    pub const PATTERN: &str = "^[0-9a-hjkmnp-tv-z]{8}$";
+
     fn from_bytes(bytes: [u8; ID_BYTES]) -> Self {
         let mut text = [0; ID_CHARS];
         BASE32.encode_mut(&bytes, &mut text);
@@ -235,6 +238,14 @@ fn checksum(id: &KeyId, secret: &[u8; SECRET_BYTES]) -> [u8; CHECKSUM_BYTES] {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_pattern_says_what_the_code_takes_as_an_id(text in "[0-9a-zA-Zé\n]{7,9}|[0-9a-hjkmnp-tv-z]{8}") {
+            let pattern = regex::Regex::new(KeyId::PATTERN).unwrap();
+            prop_assert_eq!(text.parse::<KeyId>().is_ok(), pattern.is_match(&text));
+        }
+    }
 
     /// Made by another program: id 01 02 03 04 05, secret 00 01 … 1f.
     const GOLDEN: &str = "vk_04106105_000g40r40m30e209185gr38e1w8124gk2gahc5rr34d1p70x3rfxvz04g0";

@@ -151,6 +151,11 @@ pub enum KeyStatus {
     Revoked,
 }
 
+impl KeyStatus {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Active, Self::Rotating, Self::Rotated, Self::Expired, Self::Revoked];
+}
+
 impl KeyRecord {
     /// When the key stops being accepted, Unix ms: 0 when it is revoked, [`FOR_EVER`] when it does not end by itself.
     #[must_use]

@@ -18,6 +18,9 @@ pub struct NotATenantId;
 pub struct TenantId(String);
 
 impl TenantId {
+    /// What an id matches, as a regular expression.
+    pub const PATTERN: &str = "^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$";
+
     /// The tenant that every deployment has from the start: it needs no record, is always active and cannot be suspended.
     #[must_use]
     pub fn default_tenant() -> Self {
@@ -71,6 +74,15 @@ impl<'de> Deserialize<'de> for TenantId {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_pattern_says_what_the_code_takes(text in "[a-z09Aé\\-\n]{0,34}") {
+            let pattern = regex::Regex::new(TenantId::PATTERN).unwrap();
+            prop_assert_eq!(text.parse::<TenantId>().is_ok(), pattern.is_match(&text));
+        }
+    }
 
     #[test]
     fn ids_are_short_plain_names() {

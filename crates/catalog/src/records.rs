@@ -168,6 +168,11 @@ pub enum Lifecycle {
     Expired,
 }
 
+impl Lifecycle {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Active, Self::Revoked, Self::Recalled, Self::KeyRevoked, Self::Expired];
+}
+
 /// A record as read, with the exact bytes that a change must find unchanged.
 #[derive(Debug, Clone)]
 pub struct Stored<T> {

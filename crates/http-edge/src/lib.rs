@@ -38,6 +38,7 @@
 //! ```
 
 pub mod api_doc;
+pub mod api_values;
 mod app;
 mod body;
 mod client_ip;

@@ -22,6 +22,9 @@ pub struct KeyError {
 }
 
 impl IdempotencyKey {
+    /// What the header's value matches, as a regular expression.
+    pub const PATTERN: &str = r#"^("([ !#-\[\]-~]|\\["\\]){1,255}"|[!#-+\--:<-\[\]-~]{1,255})$"#;
+
     /// Reads the header's lines; `None` where there is none. A quoted string (RFC 8941 §3.3.3) is unquoted; a bare token, which
     /// many clients send, is the same key as its quoted form (draft-ietf-httpapi-idempotency-key-header-07 §2.1 takes the string
     /// alone).
@@ -83,6 +86,18 @@ fn unquoted(inner: &[u8]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_pattern_says_what_the_code_takes(
+            text in "[!-~]{1,4}|\"[ -~é]{0,6}\"|\"(a|b|\\\\\"|\\\\\\\\|\\\\|\"){0,5}\"|a{254,257}|\"(a|\\\\\"){254,256}\""
+        ) {
+            let pattern = regex::Regex::new(IdempotencyKey::PATTERN).unwrap();
+            let read = matches!(IdempotencyKey::parse(&[text.as_bytes()]), Ok(Some(_)));
+            prop_assert_eq!(read, pattern.is_match(&text), "{}", text);
+        }
+    }
 
     fn parse(line: &str) -> Result<String, KeyError> {
         IdempotencyKey::parse(&[line.as_bytes()]).map(|key| key.unwrap().0)

@@ -43,6 +43,10 @@ pub enum KeyState {
 }
 
 impl KeyState {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Pending, Self::Active, Self::VerifyOnly, Self::Revoked, Self::Destroyed];
+
     /// As in JSON.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

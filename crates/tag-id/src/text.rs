@@ -17,6 +17,10 @@ const HEX_ALPHABET: &[u8; 16] = b"0123456789abcdef";
 pub struct TagId([u8; 16]);
 
 impl TagId {
+    /// What either text form matches, as a regular expression.
+    pub const PATTERN: &str =
+        "^([0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|[0-7IiLlOo][0-9A-TV-Za-tv-z]{25})$";
+
     /// From its 16 bytes, most significant first.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {

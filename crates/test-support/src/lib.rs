@@ -18,7 +18,7 @@ use std::time::Duration;
 
 pub use exposition::assert_sound_exposition;
 pub use fault_proxy::FaultProxy;
-pub use openapi::{Operation, assert_sound_document, operations};
+pub use openapi::{Operation, assert_sound_document, assert_values_described, operations, request_schema};
 pub use redis_server::RedisServer;
 pub use timestamps::assert_uniform_timestamps;
 

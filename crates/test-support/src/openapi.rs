@@ -81,3 +81,65 @@ fn assert_references_resolve(document: &Value, part: &Value) {
         _ => {}
     }
 }
+
+/// The schema of the body that an operation takes, also of one that may be left out.
+#[must_use]
+pub fn request_schema<'a>(document: &'a Value, operation: &Operation<'_>) -> Option<&'a Value> {
+    let content = operation.document["requestBody"]["content"].as_object()?.values().next()?;
+    let schema = &content["schema"];
+    let one_of = schema["oneOf"].as_array().into_iter().flatten();
+    let reference = std::iter::once(schema).chain(one_of).find_map(|one| one["$ref"].as_str())?;
+    document.pointer(reference.strip_prefix('#')?)
+}
+
+/// Looks at every text of a document: what is called `state`, `lifecycle` or `scopes` names all values that it may have, and what a
+/// request takes has names, a pattern or a format. The examples match the patterns.
+///
+/// # Panics
+///
+/// With what is not so.
+pub fn assert_values_described(document: &Value) {
+    let schemas = document["components"]["schemas"].as_object().expect("there are schemas");
+    for (schema, property, value) in schemas.iter().flat_map(|(name, schema)| properties(name, schema)) {
+        let text = if value["items"].is_object() { &value["items"] } else { value };
+        if matches!(property, "state" | "lifecycle" | "scopes") {
+            assert!(text["enum"].is_array() || text["$ref"].is_string(), "{schema}.{property} has no names");
+        }
+        for example in value["example"].as_array().cloned().unwrap_or_else(|| vec![value["example"].clone()])
+        {
+            assert_holds(&format!("{schema}.{property}"), text, &example);
+        }
+    }
+    for operation in operations(document) {
+        let what = |name: &str| format!("{} {} {name}", operation.method, operation.path);
+        let schema = request_schema(document, &operation);
+        for (_, name, value) in schema.into_iter().flat_map(|schema| properties("", schema)) {
+            let text = if value["items"].is_object() { &value["items"] } else { value };
+            let is_text = text["type"] == "string"
+                || text["type"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "string"));
+            // A signed note is judged line by line.
+            let free = name == "checkpoints";
+            let said = ["enum", "pattern", "format"].iter().any(|key| !text[*key].is_null());
+            assert!(!is_text || free || said, "{} says nothing of its values", what(name));
+        }
+        for parameter in operation.document["parameters"].as_array().into_iter().flatten() {
+            let name = parameter["name"].as_str().expect("a parameter has a name");
+            assert_holds(&what(name), &parameter["schema"], &parameter["example"]);
+        }
+    }
+}
+
+fn properties<'a>(name: &'a str, schema: &'a Value) -> Vec<(&'a str, &'a str, &'a Value)> {
+    let all = schema["properties"].as_object().into_iter().flatten();
+    all.map(|(property, value)| (name, property.as_str(), value)).collect()
+}
+
+fn assert_holds(what: &str, text: &Value, example: &Value) {
+    if let (Some(pattern), Some(example)) = (text["pattern"].as_str(), example.as_str()) {
+        let pattern = regex::Regex::new(pattern).unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert!(pattern.is_match(example), "{what}: {example} does not match {pattern}");
+    }
+    if let (Some(names), false) = (text["enum"].as_array(), example.is_null()) {
+        assert!(names.contains(example), "{what}: {example} is none of {names:?}");
+    }
+}

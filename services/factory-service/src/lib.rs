@@ -6,6 +6,7 @@
 
 pub mod cli;
 pub mod config;
+mod document;
 mod domain;
 mod guarded;
 mod handlers;

@@ -8,6 +8,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
+use crate::document;
 use crate::guarded::needing;
 use crate::handlers::admin::{
     api_key, api_keys, audit as admin_audit, keyring, keyring_preview, tenant, tenants, unproven_reports,
@@ -31,6 +32,10 @@ use crate::state::AppState;
         (name = "operation", description = "Running the service"),
     ),
     components(schemas(ProblemBody, verify::VerifyRequest, keyring_preview::ConfirmationBody)),
+    servers(
+        (url = "/", description = "The service that shows this document"),
+        (url = "http://127.0.0.1:8081", description = "The default of `BIND_ADDR`"),
+    ),
     security(("bearer" = []), ("api_key" = [])),
     modifiers(&Common)
 )]
@@ -38,7 +43,8 @@ struct ApiDoc;
 
 /// All routes, and the query parameters that they declare.
 pub(crate) fn router(state: AppState) -> (Router, QueryParameters) {
-    let (api, document) = api(&state).split_for_parts();
+    let (api, mut document) = api(&state).split_for_parts();
+    document::complete(&mut document);
     let parameters = QueryParameters::declared_in(&document);
     (api.merge(docs_routes(document)).with_state(state), parameters)
 }

@@ -4,6 +4,7 @@
 //! between HTTP and `domain`, which does the work.
 
 pub mod config;
+mod document;
 mod domain;
 mod handlers;
 mod metrics;

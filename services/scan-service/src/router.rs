@@ -9,6 +9,7 @@ use utoipa::openapi::path::{Operation, PathItem};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
+use crate::document;
 use crate::handlers::sender::{preflight_of_report, preflight_of_scan};
 use crate::handlers::{home, ops, region, report, report_page, scan, scan_page};
 use crate::state::AppState;
@@ -22,6 +23,10 @@ use crate::state::AppState;
     ),
     tags((name = "scan", description = "Scanning and reporting"), (name = "operation", description = "Running the service")),
     components(schemas(ProblemBody)),
+    servers(
+        (url = "/", description = "The service that shows this document"),
+        (url = "http://127.0.0.1:8080", description = "The default of `BIND_ADDR`"),
+    ),
     security((), ("bearer" = []), ("api_key" = [])),
     modifiers(&Common)
 )]
@@ -31,6 +36,7 @@ struct ApiDoc;
 pub(crate) fn router(state: AppState) -> (Router, QueryParameters) {
     let (api, mut document) = api().split_for_parts();
     document.paths.paths.values_mut().for_each(document_quotas);
+    document::complete(&mut document);
     let parameters = QueryParameters::declared_in(&document);
     (api.merge(docs_routes(document)).with_state(state), parameters)
 }

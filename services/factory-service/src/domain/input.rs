@@ -26,6 +26,9 @@ pub(crate) struct Gtin(String);
 const GTIN: &str = "\"4006381333931\"";
 
 impl Gtin {
+    /// What a GTIN matches, as a regular expression. The check digit is looked at besides.
+    pub(crate) const PATTERN: &str = "^([0-9]{8}|[0-9]{12,14})$";
+
     pub(crate) fn parse(field: &'static str, text: String) -> Result<Self, FieldError> {
         let digits = text.as_bytes();
         if !matches!(digits.len(), 8 | 12..=14) || !digits.iter().all(u8::is_ascii_digit) {
@@ -85,6 +88,7 @@ pub(crate) fn instant(field: &'static str, given: OffsetDateTime) -> Result<Offs
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use time::format_description::well_known::Rfc3339;
 
     #[test]
@@ -110,6 +114,15 @@ mod tests {
         {
             let error = Gtin::parse("gtin", wrong.to_owned()).unwrap_err();
             assert!(matches!(error, FieldError::Malformed { .. }), "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_pattern_says_which_texts_are_judged_as_a_gtin(text in "[0-9]{7,15}[x\n٣]?") {
+            let pattern = regex::Regex::new(Gtin::PATTERN).unwrap();
+            let malformed = matches!(Gtin::parse("gtin", text.clone()), Err(FieldError::Malformed(_)));
+            prop_assert_eq!(malformed, !pattern.is_match(&text));
         }
     }
 

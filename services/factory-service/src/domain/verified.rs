@@ -87,6 +87,17 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
+    /// All of them.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Valid,
+        Self::UnsignedTail,
+        Self::Unsigned,
+        Self::NeverSigned,
+        Self::SignedByRevokedKey,
+        Self::UnreadableCheckpoint,
+        Self::Broken,
+    ];
+
     /// Whether there is nothing left to find out, and all is well.
     pub(crate) fn is_ok(self) -> bool {
         matches!(self, Self::Valid | Self::NeverSigned)

@@ -32,8 +32,10 @@ pub(crate) struct BatchRequest {
     #[schema(example = "Spring run", min_length = 1, max_length = 200)]
     label: Option<String>,
     /// When the items were made. Its offset is kept: a customer is shown the date at the place of manufacture.
+    #[schema(value_type = Option<String>, format = DateTime, example = "2026-02-16T00:00:00+01:00")]
     manufactured_at: Option<Instant>,
     /// From when on the tags are no longer valid; after `manufactured_at`, and in the future unless `allow_expired`.
+    #[schema(value_type = Option<String>, format = DateTime, example = "2099-01-31T00:00:00Z")]
     expires_at: Option<Instant>,
     /// Whether `expires_at` may be past, so that no tag of the batch is ever valid; false unless given.
     #[serde(default)]

@@ -57,15 +57,15 @@ impl From<Product> for ProductAnswer {
 pub(crate) struct ProductPatchRequest {
     /// 1 to 200 characters.
     #[serde(default, deserialize_with = "given")]
-    #[schema(value_type = String, required = false, min_length = 1, max_length = 200)]
+    #[schema(value_type = String, required = false, min_length = 1, max_length = 200, example = "Rain jacket")]
     name: Option<String>,
     /// 1 to 200 characters.
     #[serde(default, deserialize_with = "given")]
-    #[schema(value_type = String, required = false, min_length = 1, max_length = 200)]
+    #[schema(value_type = String, required = false, min_length = 1, max_length = 200, example = "Northern")]
     brand: Option<String>,
     /// 8, 12, 13 or 14 digits; null removes it.
     #[serde(default, deserialize_with = "given")]
-    #[schema(value_type = Option<String>, required = false)]
+    #[schema(value_type = Option<String>, required = false, example = "4006381333931")]
     gtin: Option<Option<String>>,
 }
 

@@ -20,14 +20,17 @@ use crate::state::AppState;
 /// What to verify; everything unless given.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({"from": 0}))]
 pub(crate) struct VerifyRequest {
     /// The first entry.
+    #[schema(example = 0)]
     from: Option<u64>,
     /// The entry to stop before.
+    #[schema(example = 1000)]
     to: Option<u64>,
     /// Signed checkpoints that were kept elsewhere, at most 20, where the whole chain is verified: it must be the one that they speak of.
     #[serde(default)]
-    #[schema(max_items = 20)]
+    #[schema(max_items = 20, example = json!([]))]
     checkpoints: Vec<String>,
 }
 
@@ -81,6 +84,10 @@ pub(crate) struct CheckpointAnswer {
     #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
     compromised_since: Option<OffsetDateTime>,
 }
+
+/// What [`CheckpointAnswer::state`] may be.
+pub(crate) const CHECKPOINT_STATES: [&str; 5] =
+    ["valid", "signed_by_revoked_key", "broken", "unreadable", "unknown_key"];
 
 impl From<Judged> for CheckpointAnswer {
     fn from(judged: Judged) -> Self {

@@ -103,3 +103,32 @@ async fn no_field_of_free_text_takes_what_shows_nothing_or_steers_the_text_aroun
         UNFIT.len()
     );
 }
+
+/// The fields of free text that the document tells of are those of the test above, so that a new one cannot be forgotten.
+#[tokio::test]
+async fn every_field_of_free_text_of_the_document_was_tried() {
+    let (_redis, factory) = start().await;
+    let rows = rows(&factory).await;
+    let document = factory.get("/openapi.json").await.expect(200);
+    let mut documented = 0;
+    for operation in test_support::operations(&document) {
+        let Some(schema) = test_support::request_schema(&document, &operation) else { continue };
+        for (name, property) in schema["properties"].as_object().unwrap() {
+            let lines = [&property["pattern"], &property["items"]["pattern"]];
+            if lines.iter().all(|pattern| **pattern != service_kit::text::LINE_PATTERN) {
+                continue;
+            }
+            documented += 1;
+            let alike = |path: &str| {
+                let (mine, theirs) = (operation.path.split('/'), path.split('/'));
+                mine.clone().count() == theirs.clone().count()
+                    && mine.zip(theirs).all(|(mine, theirs)| mine.starts_with('{') || mine == theirs)
+            };
+            let tried = rows.iter().any(|(method, path, _, fields)| {
+                method.as_str() == operation.method && alike(path) && fields.contains(&name.as_str())
+            });
+            assert!(tried, "{} {}: {name} was not tried", operation.method, operation.path);
+        }
+    }
+    assert_eq!(documented, rows.iter().map(|row| row.3.len()).sum::<usize>());
+}

@@ -13,6 +13,7 @@ mod checkpoints;
 mod cli;
 mod crashes;
 mod deployment;
+mod examples;
 mod export;
 mod free_text;
 mod idempotency;

@@ -90,19 +90,28 @@ pub(crate) enum Agent<'a> {
     Unknown(Option<&'a [u8]>),
 }
 
+/// What may add to a score, in the order in which it is told.
+const FACTORS: [RiskFactor; 5] = [
+    RiskFactor { name: "superseded_key", weight: 45 },
+    RiskFactor { name: "rapid_scans", weight: 35 },
+    RiskFactor { name: "high_frequency", weight: 30 },
+    RiskFactor { name: "unusual_repetition", weight: 15 },
+    RiskFactor { name: "suspicious_user_agent", weight: 25 },
+];
+
+/// Their names.
+pub(crate) fn factor_names() -> impl Iterator<Item = &'static str> {
+    FACTORS.into_iter().map(|factor| factor.name)
+}
+
 /// Weighs one scan. `superseded` says that the tag's key was revoked after its batch was minted: whoever has the secret can
 /// compute every id that was ever printed under it, so the risk is medium at least.
 pub(crate) fn assess(frequency: Frequency, agent: Agent<'_>, superseded: bool) -> Risk {
     let suspicious = matches!(agent, Agent::Unknown(sent) if is_script(sent));
-    let candidates = [
-        (superseded, RiskFactor { name: "superseded_key", weight: 45 }),
-        (frequency.in_30_s >= 3, RiskFactor { name: "rapid_scans", weight: 35 }),
-        (frequency.in_60_s >= 5, RiskFactor { name: "high_frequency", weight: 30 }),
-        (frequency.in_all >= 10, RiskFactor { name: "unusual_repetition", weight: 15 }),
-        (suspicious, RiskFactor { name: "suspicious_user_agent", weight: 25 }),
-    ];
+    let hold =
+        [superseded, frequency.in_30_s >= 3, frequency.in_60_s >= 5, frequency.in_all >= 10, suspicious];
     let factors: Vec<RiskFactor> =
-        candidates.into_iter().filter_map(|(holds, factor)| holds.then_some(factor)).collect();
+        hold.into_iter().zip(FACTORS).filter_map(|(holds, factor)| holds.then_some(factor)).collect();
     let score = factors.iter().fold(0_u8, |sum, factor| sum.saturating_add(factor.weight)).min(100);
     let level = match score {
         0..=40 => RiskLevel::Low,

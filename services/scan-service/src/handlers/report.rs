@@ -21,6 +21,9 @@ use crate::state::AppState;
 /// A report.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "tag_id": "85e49ec3-de12-8001-bccf-0ce2e6986017", "reason": "counterfeit", "details": "The seal is broken."
+}))]
 pub(crate) struct ReportRequest {
     /// The tag, in any accepted form.
     #[schema(example = "85e49ec3-de12-8001-bccf-0ce2e6986017")]
@@ -29,7 +32,7 @@ pub(crate) struct ReportRequest {
     #[serde(deserialize_with = "http_edge::as_name")]
     reason: Reason,
     /// Up to 1,000 characters.
-    #[schema(max_length = 1000)]
+    #[schema(max_length = 1000, example = "The seal is broken.")]
     details: Option<String>,
 }
 

@@ -24,11 +24,12 @@ use crate::state::AppState;
 /// The form of the page.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({"reason": "counterfeit", "details": "The seal is broken."}))]
 pub(crate) struct ReportForm {
     /// What is wrong.
     reason: Reason,
     /// Up to 1,000 characters.
-    #[schema(max_length = 1000)]
+    #[schema(max_length = 1000, example = "The seal is broken.")]
     details: Option<String>,
 }
 

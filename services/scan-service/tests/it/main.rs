@@ -8,6 +8,7 @@ mod chain_damage;
 mod cold_start;
 mod damage;
 mod denied;
+mod examples;
 mod foreign_pages;
 mod forged;
 mod freshness;

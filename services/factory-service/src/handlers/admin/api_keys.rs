@@ -37,6 +37,7 @@ pub(crate) struct KeyRequest {
     #[schema(example = "ERP, plant 2", min_length = 1, max_length = 200)]
     label: Option<String>,
     /// When it ends; never unless given.
+    #[schema(value_type = Option<String>, format = DateTime, example = "2099-01-31T00:00:00Z")]
     expires_at: Option<Instant>,
 }
 
@@ -60,7 +61,7 @@ pub(crate) struct KeysQuery {
     /// The `next_cursor` of the page before.
     cursor: Option<String>,
     /// Items of the page, 50 unless given.
-    #[param(minimum = 1, maximum = 100)]
+    #[param(minimum = 1, maximum = 100, example = 50)]
     limit: Option<u64>,
 }
 

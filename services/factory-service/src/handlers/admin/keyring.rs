@@ -35,7 +35,7 @@ pub(crate) struct RevokeRequest {
     #[schema(example = "laptop stolen", min_length = 1, max_length = 200)]
     reason: String,
     /// Not in the future. `…/correct-date` corrects it.
-    #[schema(example = "2026-11-01T00:00:00Z")]
+    #[schema(value_type = String, format = DateTime, example = "2026-11-01T00:00:00Z")]
     compromised_since: Instant,
     /// Of a tag epoch: the number of batches that are invalid afterwards, as `preview.invalid.batches` of the refusal says it.
     #[schema(example = 0)]

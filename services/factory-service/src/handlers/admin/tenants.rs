@@ -24,10 +24,10 @@ const ITEMS: (u64, u64) = (50, 100);
 #[serde(deny_unknown_fields)]
 pub(crate) struct TenantRequest {
     /// 1 to 32 of a-z, 0-9 and -, with no - at either end. It stays for ever.
-    #[schema(example = "acme", min_length = 1, max_length = 32)]
+    #[schema(example = "northern", min_length = 1, max_length = 32)]
     id: String,
     /// What people call it: 1 to 200 characters.
-    #[schema(example = "Acme Ltd", min_length = 1, max_length = 200)]
+    #[schema(example = "Northern Ltd", min_length = 1, max_length = 200)]
     name: Option<String>,
 }
 
@@ -49,7 +49,7 @@ pub(crate) struct TenantsQuery {
     /// The `next_cursor` of the page before.
     cursor: Option<String>,
     /// Items of the page, 50 unless given.
-    #[param(minimum = 1, maximum = 100)]
+    #[param(minimum = 1, maximum = 100, example = 50)]
     limit: Option<u64>,
 }
 
