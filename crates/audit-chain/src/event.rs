@@ -1,12 +1,13 @@
 //! The audit event: what a caller says happened, checked once, with the canonical bytes that are hashed and
 //! stored.
 //!
-//! - [`new_event`]: the members that a caller gives.
+//! - [`new_event`]: the members that a caller gives. [`action`]: the list of all audit actions.
 //! - [`details`]: the flat map of further facts.
 //! - [`writer`] and [`reader`]: canonical JSON, written and read strictly; [`json`] and [`timestamp`] are its
 //!   parts.
 //! - [`limits`] and [`error`]: bounds, and what exceeding them returns.
 
+pub(crate) mod action;
 pub(crate) mod details;
 pub(crate) mod error;
 mod json;

@@ -13,8 +13,8 @@
 //!
 //! **Where to look.**
 //!
-//! - `event`: an [`Event`] as canonical JSON. An audit action is the string [`NewEvent::action`]; the
-//!   services name them.
+//! - `event`: an [`Event`] as canonical JSON. [`AuditAction`] in `event/action.rs` lists all actions: add one
+//!   there.
 //! - `effect`: the state change beside an event, as data: [`Precondition`]s and [`RedisWrite`]s.
 //! - `append`: the [`Appender`], one task per process; its `worker` states how each failure ends,
 //!   `lua/append.lua` writes.
@@ -49,6 +49,7 @@ pub use effect::write::RedisWrite;
 pub use effect::{Effect, EffectError, MAX_EFFECT_BYTES, MAX_EFFECT_STEPS};
 pub use error::{AppendError, AppendFault, ReadError};
 pub use event::Event;
+pub use event::action::AuditAction;
 pub use event::details::{DetailValue, Details, SafeInt};
 pub use event::error::EventError;
 pub use event::limits::{MAX_EVENT_BYTES, MAX_SAFE_INTEGER};
