@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use audit_chain::{Details, Effect, Precondition, RedisWrite};
+use audit_chain::{AuditAction, Details, Effect, Precondition, RedisWrite};
 use catalog::{Deployment, StoredDeployment};
 use redis_pool::RedisPool;
 use time::OffsetDateTime;
@@ -42,7 +42,7 @@ pub enum Plan {
 pub struct Planned {
     /// The event's action: `keyring.key_added`, `…_activated`, `…_retired`, `…_revoked`, `…_destroyed`,
     /// `keyring.date_corrected`.
-    pub action: &'static str,
+    pub action: AuditAction,
     /// The event's resource.
     pub resource: String,
     /// The event's details.

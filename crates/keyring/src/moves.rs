@@ -12,7 +12,7 @@
 //! No state leads back. A move that was made already changes nothing, so an operator who got no answer may repeat it.
 
 use ambient::rfc3339;
-use audit_chain::Details;
+use audit_chain::{AuditAction, Details};
 use time::OffsetDateTime;
 
 use crate::move_refusal::MoveRefusal;
@@ -81,7 +81,7 @@ pub(crate) struct Moved {
     /// The record after it.
     pub(crate) record: KeyringRecord,
     /// The audit event's action.
-    pub(crate) action: &'static str,
+    pub(crate) action: AuditAction,
     /// The audit event's details.
     pub(crate) details: Details,
     /// The key that became active by it.
@@ -150,7 +150,7 @@ impl KeyringRecord {
         let entries = record.family_mut(key.family);
         let place = entries.partition_point(|entry| entry.number < key.number);
         entries.insert(place, KeyEntry::pending(key.number, own, now));
-        Ok(Some(Moved { record, action: "keyring.key_added", details, activated: None }))
+        Ok(Some(Moved { record, action: AuditAction::KeyringKeyAdded, details, activated: None }))
     }
 
     fn activate(
@@ -168,7 +168,12 @@ impl KeyringRecord {
                     details = details.with("former", u32::from(former.get()));
                 }
                 let record = self.taken_over(key, now);
-                Ok(Some(Moved { record, action: "keyring.key_activated", details, activated: Some(key) }))
+                Ok(Some(Moved {
+                    record,
+                    action: AuditAction::KeyringKeyActivated,
+                    details,
+                    activated: Some(key),
+                }))
             }
             state => Err(MoveRefusal::Backward { key, state, verb: "activate", takes: "a pending key" }),
         }
@@ -186,7 +191,12 @@ impl KeyringRecord {
                 let successor = self.successor(key.family)?;
                 let details = Details::new().with("successor", u32::from(successor.number.get()));
                 let record = self.taken_over(successor, now);
-                Ok(Some(Moved { record, action: "keyring.key_retired", details, activated: Some(successor) }))
+                Ok(Some(Moved {
+                    record,
+                    action: AuditAction::KeyringKeyRetired,
+                    details,
+                    activated: Some(successor),
+                }))
             }
             state => Err(MoveRefusal::Backward { key, state, verb: "retire", takes: "the active key" }),
         }
@@ -237,7 +247,7 @@ impl KeyringRecord {
             }
         }
         let record = self.with(key, entry);
-        Ok(Some(Moved { record, action: "keyring.key_revoked", details, activated: None }))
+        Ok(Some(Moved { record, action: AuditAction::KeyringKeyRevoked, details, activated: None }))
     }
 
     fn correct_date(
@@ -261,7 +271,7 @@ impl KeyringRecord {
         standing.compromised_since = since;
         let details = details.with("moved_from", rfc3339::format(former));
         let record = self.with(key, entry);
-        Ok(Some(Moved { record, action: "keyring.date_corrected", details, activated: None }))
+        Ok(Some(Moved { record, action: AuditAction::KeyringDateCorrected, details, activated: None }))
     }
 
     fn destroy(
@@ -283,7 +293,7 @@ impl KeyringRecord {
         }
         let details = Details::new().with("former_state", state.as_str());
         let record = self.with(key, entry);
-        Ok(Some(Moved { record, action: "keyring.key_destroyed", details, activated: None }))
+        Ok(Some(Moved { record, action: AuditAction::KeyringKeyDestroyed, details, activated: None }))
     }
 
     fn with(&self, key: KeyRef, changed: KeyEntry) -> Self {
@@ -367,7 +377,7 @@ mod tests {
         let record = made(&first(), tag(2), &Move::Add, later(1));
         assert_eq!(states(&record), [(1, KeyState::Active), (2, KeyState::Pending)]);
         let moved = record.after(tag(2), &Move::Activate, None, later(2)).unwrap().unwrap();
-        assert_eq!((moved.action, moved.activated), ("keyring.key_activated", Some(tag(2))));
+        assert_eq!((moved.action, moved.activated), (AuditAction::KeyringKeyActivated, Some(tag(2))));
         let record = moved.record;
         assert_eq!(states(&record), [(1, KeyState::VerifyOnly), (2, KeyState::Active)]);
         let record = made(&record, tag(1), &revoke(later(1)), later(3));
@@ -392,7 +402,7 @@ mod tests {
         assert_eq!(refused(&two, tag(1), &Move::Retire), several);
         let one = made(&two, tag(3), &Move::Destroy, NOW);
         let moved = one.after(tag(1), &Move::Retire, None, NOW).unwrap().unwrap();
-        assert_eq!((moved.action, moved.activated), ("keyring.key_retired", Some(tag(2))));
+        assert_eq!((moved.action, moved.activated), (AuditAction::KeyringKeyRetired, Some(tag(2))));
         let expected = [(1, KeyState::VerifyOnly), (2, KeyState::Active), (3, KeyState::Destroyed)];
         assert_eq!(states(&moved.record), expected);
     }
@@ -426,7 +436,7 @@ mod tests {
             );
             let moved =
                 record.after(tag(1), &correct(NOW - Duration::hours(hours)), None, NOW).unwrap().unwrap();
-            assert_eq!(moved.action, "keyring.date_corrected");
+            assert_eq!(moved.action, AuditAction::KeyringDateCorrected);
             assert!(moved.details.get("moved_from").is_some() && moved.details.get("reason").is_some());
             let revoked = moved.record.tag[0].revoked.as_ref().unwrap();
             assert_eq!((revoked.compromised_since, revoked.at), (NOW - Duration::hours(hours), NOW));

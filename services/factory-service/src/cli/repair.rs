@@ -10,7 +10,8 @@ use std::process::ExitCode;
 
 use audit_chain::checkpoint::CheckpointStore;
 use audit_chain::{
-    AppendError, AuditLog, Details, EndFault, Event, Head, NewEvent, SurplusTail, read_checkpoint,
+    AppendError, AuditAction, AuditLog, Details, EndFault, Event, Head, NewEvent, SurplusTail,
+    read_checkpoint,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -203,7 +204,7 @@ fn event(durable: &Durable, entries_cut: u64, sha256: &str) -> Result<Event, Ref
     let what = NewEvent {
         tenant: "default".to_owned(),
         actor: "cli".to_owned(),
-        action: "audit.repaired".to_owned(),
+        action: AuditAction::AuditRepaired.into(),
         resource: "audit/*".to_owned(),
         request_id: ambient::uuid_v7(now).to_string(),
         ip: None,

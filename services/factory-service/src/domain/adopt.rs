@@ -1,5 +1,6 @@
 //! Taking a batch back from a kept export: one that was minted after the backup that was restored, and stands on labels.
 
+use audit_chain::AuditAction;
 use std::borrow::Cow;
 use std::io::{self, BufRead, Read};
 
@@ -188,7 +189,7 @@ pub(crate) async fn adopt(
             recalled: None,
         };
         let tenant: TenantId = product.tenant.parse().map_err(|_| NotAdopted::NoProduct(product.id))?;
-        let event = caller.event_for(&tenant, "batch.adopted", resource(&id), details_of(&batch));
+        let event = caller.event_for(&tenant, AuditAction::BatchAdopted, resource(&id), details_of(&batch));
         let unused_id = audit_chain::Precondition::Absent { key: stored_at::batch_no(&id).into() };
         let effect = creation_of(&batch).check(unused_id).check(keys.guard());
         if store.write(event, effect).await? == Written::Yes {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use access::{Access, ApiKey, KeyEntry, KeyId, KeyRecord, KeyStatus, Page, Scopes, Stored, TenantId};
-use audit_chain::Details;
+use audit_chain::{AuditAction, Details};
 use idempotency::Answer;
 use time::OffsetDateTime;
 
@@ -74,8 +74,12 @@ impl ApiKeys {
                 rotated: None,
                 replaces: None,
             };
-            let event =
-                caller.event_for(&new.tenant, "key.created", resource(&record.id), details_of(&record));
+            let event = caller.event_for(
+                &new.tenant,
+                AuditAction::KeyCreated,
+                resource(&record.id),
+                details_of(&record),
+            );
             let effect = access::create_key(&record);
             let view = self.view(record, None);
             if self.store.write_once(caller, event, effect, &answer(&view, None)).await? == Written::Yes {
@@ -98,7 +102,9 @@ impl ApiKeys {
             return Err(Refusal::NoSuch("tenant"));
         }
         let page = self.store.read(self.access.keys_of(tenant, after.as_ref(), limit)).await?;
-        self.store.note(caller.event_for(tenant, "key.listed", "key/*".to_owned(), Details::new())).await?;
+        self.store
+            .note(caller.event_for(tenant, AuditAction::KeyListed, "key/*".to_owned(), Details::new()))
+            .await?;
         let view = |entry: KeyEntry| self.view(entry.record, entry.last_used_at);
         Ok(Page { items: page.items.into_iter().map(view).collect(), next: page.next })
     }
@@ -107,7 +113,8 @@ impl ApiKeys {
     pub(crate) async fn show(&self, caller: &Caller, id: &KeyId) -> Result<KeyView, Refusal> {
         let record = self.stored(id).await?.value;
         let view = self.used(record).await?;
-        let event = caller.event_for(&view.record.tenant, "key.shown", resource(id), Details::new());
+        let event =
+            caller.event_for(&view.record.tenant, AuditAction::KeyShown, resource(id), Details::new());
         self.store.note(event).await?;
         Ok(view)
     }
@@ -140,7 +147,7 @@ impl ApiKeys {
             let details = Details::new()
                 .with("successor", successor.id.as_str())
                 .with("overlap_s", u32::try_from(overlap.as_secs()).unwrap_or(u32::MAX));
-            let event = caller.event_for(&successor.tenant, "key.rotated", resource(id), details);
+            let event = caller.event_for(&successor.tenant, AuditAction::KeyRotated, resource(id), details);
             let effect = access::rotate(&stored, &successor, now, until);
             let view = self.view(successor, None);
             if self.store.write_once(caller, event, effect, &answer(&view, None)).await? == Written::Yes {
@@ -167,7 +174,8 @@ impl ApiKeys {
             }
             let now = self.store.now();
             let details = Details::new().with("reason", reason.as_str());
-            let event = caller.event_for(&stored.value.tenant, "key.revoked", resource(id), details);
+            let event =
+                caller.event_for(&stored.value.tenant, AuditAction::KeyRevoked, resource(id), details);
             let effect = access::revoke(&stored, now, &reason);
             let answer = answer(&self.used(stored.value.revoked(now, &reason)).await?);
             if self.store.write_once(caller, event, effect, &answer).await? == Written::Yes {

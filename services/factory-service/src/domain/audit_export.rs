@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ambient::rfc3339;
 use audit_chain::export::{ExportHeader, ExportPages};
-use audit_chain::{Details, Head};
+use audit_chain::{AuditAction, Details, Head};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use http_edge::ApiError;
@@ -49,7 +49,7 @@ impl Audit {
         &self,
         caller: &Caller,
     ) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>, Refusal> {
-        let event = caller.event("audit.exported", "audit/*".to_owned(), Details::new());
+        let event = caller.event(AuditAction::AuditExported, "audit/*".to_owned(), Details::new());
         self.store.note(event).await?;
         self.lines(|_| true).await
     }

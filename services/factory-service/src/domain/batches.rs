@@ -5,7 +5,7 @@
 
 use access::{Access, DEFAULT_MAX_BATCHES};
 use ambient::rfc3339;
-use audit_chain::{Details, Effect, Precondition, RedisWrite};
+use audit_chain::{AuditAction, Details, Effect, Precondition, RedisWrite};
 use catalog::{Batch, Lifecycle, Page, Record, Stored, Withdrawal, keys};
 use idempotency::Answer;
 use service_kit::{KeyStanding, UntrustedKey};
@@ -42,10 +42,10 @@ pub(crate) enum Withdraw {
 }
 
 impl Withdraw {
-    fn action(self) -> &'static str {
+    fn action(self) -> AuditAction {
         match self {
-            Self::Revoke => "batch.revoked",
-            Self::Recall => "batch.recalled",
+            Self::Revoke => AuditAction::BatchRevoked,
+            Self::Recall => AuditAction::BatchRecalled,
         }
     }
 
@@ -127,7 +127,7 @@ impl Batches {
                 revoked: None,
                 recalled: None,
             };
-            let event = caller.event("batch.created", resource(&id), details_of(&batch));
+            let event = caller.event(AuditAction::BatchCreated, resource(&id), details_of(&batch));
             let (effect, batch_no) = (creation_of(&batch).check(keys.guard()), batch.batch_no.get());
             let quota_check = effect.checks.len();
             let effect = effect.check(below_quota(&batch.tenant, most));

@@ -7,7 +7,7 @@
 use std::io;
 use std::sync::Arc;
 
-use audit_chain::Details;
+use audit_chain::{AuditAction, Details};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use http_edge::ApiError;
@@ -85,7 +85,7 @@ impl Exporter {
             self.keyring.minter(batch.epoch).map_err(|error| Refusal::Store(ApiError::internal(error)))?;
         let details =
             Details::new().with("format", wanted.format.name()).with("from", from).with("count", count);
-        let event = caller.event("batch.exported", resource(id), details);
+        let event = caller.event(AuditAction::BatchExported, resource(id), details);
         self.store.note(event).await?;
         let rows = Rows::new(minter, batch.batch_no, from..from + count, wanted.format, self.urls.prefix());
         Ok(Export { length: rows.length(), rows: chunks(rows, Arc::clone(&self.minting)) })

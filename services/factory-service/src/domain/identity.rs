@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use access::{ApiKey, Authenticated, LastUse, Scope, Scopes, TenantId};
-use audit_chain::{Details, NewEvent};
+use audit_chain::{AuditAction, Details, NewEvent};
 use service_kit::durable::Durable;
 use service_kit::errors;
 use sha2::{Digest, Sha256};
@@ -127,7 +127,7 @@ impl Caller {
     }
 
     /// What this caller did, for the audit chain, in its own tenant's name.
-    pub(crate) fn event(&self, action: &str, resource: String, details: Details) -> NewEvent {
+    pub(crate) fn event(&self, action: AuditAction, resource: String, details: Details) -> NewEvent {
         self.event_for(self.tenant(), action, resource, details)
     }
 
@@ -135,14 +135,14 @@ impl Caller {
     pub(crate) fn event_for(
         &self,
         tenant: &TenantId,
-        action: &str,
+        action: AuditAction,
         resource: String,
         details: Details,
     ) -> NewEvent {
         NewEvent {
             tenant: tenant.as_str().to_owned(),
             actor: self.principal.actor.clone(),
-            action: action.to_owned(),
+            action: action.into(),
             resource,
             request_id: self.request_id.clone(),
             ip: self.ip,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use audit_chain::{Details, SafeInt};
+use audit_chain::{AuditAction, Details, SafeInt};
 use http_edge::ApiError;
 use idempotency::Answer;
 use keyring::{Family, KeyNumber, KeyRef, KeyringAdmin, KeyringRecord, Move, Plan, Planned};
@@ -47,7 +47,9 @@ impl KeyMoves {
     pub(crate) async fn list(&self, caller: &Caller) -> Result<KeyringView, Refusal> {
         let found = self.admin.read().await?;
         let record = found.map(|stored| stored.record).unwrap_or_default();
-        self.store.note(caller.event("keyring.listed", "keyring/*".to_owned(), Details::new())).await?;
+        self.store
+            .note(caller.event(AuditAction::KeyringListed, "keyring/*".to_owned(), Details::new()))
+            .await?;
         Ok(self.view(record))
     }
 

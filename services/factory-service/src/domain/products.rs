@@ -1,7 +1,7 @@
 //! Products: what tags are on.
 
 use access::{Access, BrandKeys, gtin_number};
-use audit_chain::{Details, Effect, Precondition, RedisWrite};
+use audit_chain::{AuditAction, Details, Effect, Precondition, RedisWrite};
 use catalog::{Page, Product, Record, Stored, keys};
 use idempotency::Answer;
 use uuid::Uuid;
@@ -104,7 +104,7 @@ impl Products {
         for attempt in 0..TRIES {
             pause_before(attempt).await;
             let effect = effect.clone().check(self.unclaimed(caller, &product).await?);
-            let event = caller.event("product.created", resource(&id), details.clone());
+            let event = caller.event(AuditAction::ProductCreated, resource(&id), details.clone());
             match self.store.write_once(caller, event, effect, &answer).await? {
                 Written::Yes => return Ok(answer),
                 Written::Overtaken { check: 0 } => return Err(Refusal::Conflict(ID_TAKEN)),
@@ -186,7 +186,7 @@ impl Products {
                     value: changed.encode(revision.wrapping_add(1)),
                 }],
             };
-            let event = caller.event("product.updated", resource(id), details);
+            let event = caller.event(AuditAction::ProductUpdated, resource(id), details);
             if self.store.write(event, effect).await? == Written::Yes {
                 return Ok(changed);
             }

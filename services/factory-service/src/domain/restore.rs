@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use ambient::{Clock, entropy};
 use audit_chain::{
-    AppendError, Appender, AppenderConfig, AuditLog, AuditMetrics, Event, Head, NewEvent, ReadError, SafeInt,
+    AppendError, Appender, AppenderConfig, AuditAction, AuditLog, AuditMetrics, Event, Head, NewEvent,
+    ReadError, SafeInt,
 };
 use catalog::{Deployment, DeploymentError, DeploymentGate, Expectation, Init, StoredDeployment};
 use keyring::{KeyringAdmin, KeyringError, MoveRefusal, Secrets};
@@ -152,7 +153,7 @@ impl Restore {
         let event = NewEvent {
             tenant: "default".to_owned(),
             actor: "cli".to_owned(),
-            action: "deployment.restored".to_owned(),
+            action: AuditAction::DeploymentRestored.into(),
             resource: format!("deployment/{}", before.id()),
             request_id: ambient::uuid_v7(self.clock.unix_millis()).to_string(),
             ip: None,

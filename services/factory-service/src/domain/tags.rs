@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use audit_chain::{Details, Effect, Precondition, RedisWrite};
+use audit_chain::{AuditAction, Details, Effect, Precondition, RedisWrite};
 use catalog::store::TagRevocation;
 use catalog::{Batch, Lifecycle, REVOKED_FLAG, TagState, Withdrawal, keys};
 use idempotency::Answer;
@@ -116,7 +116,7 @@ impl Tags {
                 RedisWrite::Set { key: keys::tag_revocation(serial).into(), value: revocation.encode() },
             ],
         };
-        let event = caller.event("tag.revoked", format!("tag/{id}"), details);
+        let event = caller.event(AuditAction::TagRevoked, format!("tag/{id}"), details);
         let revoked = TagState { revoked: true, ..state };
         let done = answer(self.view(minted.clone(), revoked, Some(revocation)));
         match self.store.write_once(caller, event, effect, &done).await? {

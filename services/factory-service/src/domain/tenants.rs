@@ -7,7 +7,7 @@ use access::{
     Access, BrandKeys, BrandName, Claims, DEFAULT_MAX_BATCHES, GtinPrefix, GtinRange, Page, Stored, Tenant,
     TenantId,
 };
-use audit_chain::{Details, Effect};
+use audit_chain::{AuditAction, Details, Effect};
 use idempotency::Answer;
 use time::OffsetDateTime;
 
@@ -93,7 +93,7 @@ impl Tenants {
         if let Some(name) = &tenant.name {
             details.insert("name", name.as_str());
         }
-        let event = caller.event_for(&tenant.id, "tenant.created", resource(&tenant.id), details);
+        let event = caller.event_for(&tenant.id, AuditAction::TenantCreated, resource(&tenant.id), details);
         let effect = access::create_tenant(&tenant);
         let answer = answer(tenant);
         match self.store.write_once(caller, event, effect, &answer).await? {
@@ -122,7 +122,9 @@ impl Tenants {
             page = Page { next: (!page.items.is_empty()).then_some(default), items: Vec::new() };
         }
         let items = first.into_iter().chain(page.items).collect();
-        self.store.note(caller.event("tenant.listed", "tenant/*".to_owned(), Details::new())).await?;
+        self.store
+            .note(caller.event(AuditAction::TenantListed, "tenant/*".to_owned(), Details::new()))
+            .await?;
         Ok(Page { items, next: page.next })
     }
 
@@ -132,7 +134,7 @@ impl Tenants {
             Some(stored) => stored.value,
             None => unrecorded(id)?,
         };
-        self.store.note(caller.event_for(id, "tenant.shown", resource(id), Details::new())).await?;
+        self.store.note(caller.event_for(id, AuditAction::TenantShown, resource(id), Details::new())).await?;
         Ok(tenant)
     }
 
@@ -161,7 +163,7 @@ impl Tenants {
             }
             let claims = self.free_claims(&changed).await?;
             let effect = access::update_tenant(stored.as_ref(), &changed, &claims);
-            let event = caller.event_for(id, "tenant.updated", resource(id), details);
+            let event = caller.event_for(id, AuditAction::TenantUpdated, resource(id), details);
             if self.store.write(event, effect).await? == Written::Yes {
                 return Ok(changed);
             }
@@ -210,7 +212,7 @@ impl Tenants {
             let suspended = || (access::suspend(stored, at, &reason), stored.value.suspended(at, &reason));
             stored.value.suspended.is_none().then(suspended)
         };
-        self.change(caller, id, ("tenant.suspended", details), change, answer).await
+        self.change(caller, id, (AuditAction::TenantSuspended, details), change, answer).await
     }
 
     /// Takes a suspension back.
@@ -227,7 +229,7 @@ impl Tenants {
             let resumed = || (access::resume(stored), stored.value.resumed());
             stored.value.suspended.is_some().then(resumed)
         };
-        self.change(caller, id, ("tenant.resumed", Details::new()), change, answer).await
+        self.change(caller, id, (AuditAction::TenantResumed, Details::new()), change, answer).await
     }
 
     /// Writes what `change` makes of the tenant, if it makes anything.
@@ -235,7 +237,7 @@ impl Tenants {
         &self,
         caller: &Caller,
         id: &TenantId,
-        (action, details): (&str, Details),
+        (action, details): (AuditAction, Details),
         change: impl Fn(&Stored<Tenant>) -> Option<(Effect, Tenant)>,
         answer: impl Fn(Tenant) -> Answer,
     ) -> Result<Answer, Refusal> {

@@ -1,6 +1,6 @@
 //! Reports of codes that are not ours, which consumers send by the scan-service's page.
 
-use audit_chain::Details;
+use audit_chain::{AuditAction, Details};
 use catalog::{Page, UnprovenReport};
 use uuid::Uuid;
 
@@ -27,7 +27,8 @@ impl Unproven {
     ) -> Result<Page<UnprovenReport>, Refusal> {
         let reading = self.store.catalog().unproven_reports(after, limit, self.store.now());
         let page = self.store.read(reading).await?;
-        let event = caller.event("unproven_report.listed", "unproven-report/*".to_owned(), Details::new());
+        let event =
+            caller.event(AuditAction::UnprovenReportListed, "unproven-report/*".to_owned(), Details::new());
         self.store.note(event).await?;
         Ok(page)
     }

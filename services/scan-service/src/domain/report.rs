@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use audit_chain::{AppendError, Effect, NewEvent, Precondition, RedisWrite};
+use audit_chain::{AppendError, AuditAction, Effect, NewEvent, Precondition, RedisWrite};
 use catalog::{Batch, Stored, UnprovenReport, add_unproven_report, keys, shortened_code};
 use http_edge::ApiError;
 use redis_pool::Error;
@@ -247,7 +247,7 @@ impl Reporter {
         let event = NewEvent {
             tenant: batch.value.tenant,
             actor: "scan/public".to_owned(),
-            action: "report.received".to_owned(),
+            action: AuditAction::ReportReceived.into(),
             resource: format!("tag/{}", report.tag),
             request_id: request_id.to_owned(),
             ip: None,

@@ -186,7 +186,7 @@ impl Shop {
         let event = NewEvent {
             tenant: TENANT.to_owned(),
             actor: "key/test".to_owned(),
-            action: planned.action.to_owned(),
+            action: planned.action.into(),
             resource: planned.resource,
             request_id: "r".to_owned(),
             ip: None,
