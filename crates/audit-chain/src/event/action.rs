@@ -116,6 +116,21 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
+    /// Finds `kind.done` and `kind.done|done` in backticks.
+    fn documented_actions(text: &str) -> HashSet<String> {
+        let quoted = text.split('`').skip(1).step_by(2);
+        let actions = quoted.filter_map(|quoted| quoted.split_once('.'));
+        actions.flat_map(|(kind, done)| done.split('|').map(move |done| format!("{kind}.{done}"))).collect()
+    }
+
+    #[test]
+    fn every_action_is_in_the_public_contract() {
+        let documented = documented_actions(include_str!("../../../../docs/contract.md"));
+        let is_missing = |action: &&AuditAction| !documented.contains(action.as_str());
+        let missing: Vec<_> = AuditAction::ALL.iter().filter(is_missing).collect();
+        assert!(missing.is_empty(), "not in docs/contract.md: {missing:?}");
+    }
+
     #[test]
     fn actions_are_unique_and_name_a_kind_and_what_was_done() {
         let texts: HashSet<&str> = AuditAction::ALL.iter().map(|action| action.as_str()).collect();
