@@ -1,4 +1,4 @@
-//! What the chain is made of: hashes, the head, and how a head that is not the expected one is told apart.
+//! What the chain is made of: hashes, the head, and the judgement of a head that is not the expected one.
 //!
 //! - [`hash`]: the hash of a payload, of an entry, and of the chain's origin.
 //! - [`head`]: size and last hash, as one stored value.

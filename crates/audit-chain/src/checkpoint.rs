@@ -3,7 +3,7 @@
 //! - [`CompactRange`]: the Merkle tree (RFC 6962), in constant memory.
 //! - [`Checkpoint`], [`SignedNote`]: the text that is signed, and the signed text. This crate holds no keys:
 //!   the `keyring` crate makes and checks signatures.
-//! - [`read_checkpoint`]: reading a checkpoint that somebody kept, with a reason where its copy is damaged.
+//! - [`read_checkpoint`]: reading a copy of a checkpoint, with the damage where it cannot be read.
 //! - [`CheckpointStore`]: computing the roots of the stored chain and storing signed notes.
 
 mod cached_range;

@@ -25,7 +25,7 @@ use self::error::EventError;
 use self::json::unescape;
 use self::limits::{MAX_EVENT_BYTES, MAX_UNIX_MILLIS};
 use self::new_event::NewEvent;
-use self::reader::{NotCanonical, RawDetail, scan};
+use self::reader::{NotCanonical, RawDetail, read_canonical};
 use self::timestamp::parse_time;
 use self::writer::canonical_bytes;
 use std::net::IpAddr;
@@ -92,7 +92,7 @@ impl Event {
     /// value.
     pub fn parse(payload: &[u8]) -> Result<Self, NotCanonical> {
         let mut details = Vec::new();
-        let raw = scan(payload, |key, value| {
+        let raw = read_canonical(payload, |key, value| {
             let value = match value {
                 RawDetail::Str(raw) => DetailValue::Str(unescape(raw).into_owned()),
                 RawDetail::Bool(value) => DetailValue::Bool(value),

@@ -58,7 +58,7 @@ pub struct SurplusTail {
 impl SurplusTail {
     /// Makes a reader of the elements after `head`.
     #[must_use]
-    pub fn behind(log: AuditLog, head: Head) -> Self {
+    pub fn after(log: AuditLog, head: Head) -> Self {
         // A full segment ends with the head; elements after its last place belong to the tail.
         let (segment, place, is_first_segment) = match head.size.checked_sub(1) {
             Some(last) => (last / SEGMENT_ENTRIES, keys::place_in_segment(last) + 1, true),

@@ -19,14 +19,15 @@ pub(crate) const CHAIN_END_LUA: &str = include_str!("../lua/chain_end.lua");
 /// Reading still works. An operator has to resolve it: see the runbook for a damaged audit chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EndFault {
-    /// Entries follow the head: a write was interrupted before it moved the head, or somebody added entries.
-    #[error("{entries} entries stand behind the audit head; factory-service audit repair takes them away")]
+    /// Entries follow the head: a write was interrupted before it moved the head, or entries were added by
+    /// hand.
+    #[error("{entries} entries follow the audit head; factory-service audit repair removes them")]
     Surplus {
         /// Number of entries that the head does not count.
         entries: u64,
     },
     /// The head counts an entry that does not exist.
-    #[error("entry {seq} of the audit chain is missing, and its head counts it")]
+    #[error("entry {seq} of the audit chain is missing, but its head counts it")]
     Missing {
         /// Seq of the missing entry.
         seq: u64,
@@ -68,7 +69,7 @@ pub struct ChainEnd {
     pub fault: Option<EndFault>,
 }
 
-/// What stands in the place of the head.
+/// The value at the head's key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StoredHead {
     /// No key: an empty chain.

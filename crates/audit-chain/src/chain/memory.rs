@@ -41,7 +41,7 @@ pub enum StateLoss {
         seq: u64,
     },
     /// The stored head is malformed: not 40 bytes, no entries, or more than 2^53 − 1.
-    #[error("what is stored in the place of the audit head is no head")]
+    #[error("the stored audit head is malformed")]
     NoHead,
 }
 

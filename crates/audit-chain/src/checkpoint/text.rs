@@ -1,4 +1,4 @@
-//! Reading a signed checkpoint that somebody kept. It distinguishes a damaged copy from a changed checkpoint.
+//! Reading a copy of a signed checkpoint. It distinguishes a damaged copy from a changed checkpoint.
 //!
 //! Reading is as strict as the format and repairs nothing. A text that is not read exactly as it was signed
 //! is evidence neither for nor against a chain. A checkpoint that can be read but does not verify was not

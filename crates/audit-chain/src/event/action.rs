@@ -1,7 +1,8 @@
 //! The audit actions: what can be written to [`crate::NewEvent::action`].
 //!
-//! To add an action, add a line to [`AuditAction`] and to the list in docs/contract.md §4, and append an event with
-//! it in the same call as the state change that it reports. A stored action never changes its text.
+//! To add an action, add a line to [`AuditAction`] and to the list in docs/contract.md §4, and append an
+//! event with it in the same call as the state change that it reports. A stored action never changes its
+//! text.
 
 use std::fmt;
 

@@ -77,8 +77,8 @@ pub(crate) fn unescaped_prefix(bytes: &[u8]) -> Option<usize> {
     Some(at + tail)
 }
 
-/// Returns the text that the inside of a canonical string (without quotes) stands for. The reader must have
-/// accepted it.
+/// Removes the escapes from the inside of a canonical string (without quotes). The reader must have accepted
+/// it.
 pub(crate) fn unescape(escaped: &str) -> Cow<'_, str> {
     if !escaped.contains('\\') {
         return Cow::Borrowed(escaped);

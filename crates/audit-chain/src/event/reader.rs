@@ -1,8 +1,8 @@
 //! Reading canonical JSON (RFC 8785) strictly.
 //!
-//! [`scan`] accepts exactly the bytes that `writer` can produce. It checks well-formedness, the set of
-//! members, their order and their canonical form in one pass, without allocating, and rejects everything else
-//! with [`NotCanonical`].
+//! [`read_canonical`] accepts exactly the bytes that `writer` can produce. It checks well-formedness, the set
+//! of members, their order and their canonical form in one pass, without allocating, and rejects everything
+//! else with [`NotCanonical`].
 
 use crate::event::json::{escaped_key_order, unescaped_prefix};
 use crate::event::limits::MAX_SAFE_INTEGER;
@@ -45,12 +45,12 @@ pub(crate) enum RawDetail<'a> {
 ///
 /// # Errors
 /// [`NotCanonical`] with the offset of the first byte that does not fit.
-pub(crate) fn scan<'a>(
+pub(crate) fn read_canonical<'a>(
     bytes: &'a [u8],
     visit: impl FnMut(&'a str, RawDetail<'a>),
 ) -> Result<RawEvent<'a>, NotCanonical> {
     let text = std::str::from_utf8(bytes).map_err(|e| NotCanonical { at: e.valid_up_to(), why: "UTF-8" })?;
-    let mut s = Scanner { text, bytes, at: 0 };
+    let mut s = Reader { text, bytes, at: 0 };
     s.literal("{\"action\":")?;
     let action = s.string()?;
     s.literal(",\"actor\":")?;
@@ -82,13 +82,13 @@ pub(crate) fn scan<'a>(
     Ok(RawEvent { action, actor, id, ip, nonce, request_id, resource, tenant, ts })
 }
 
-struct Scanner<'a> {
+struct Reader<'a> {
     text: &'a str,
     bytes: &'a [u8],
     at: usize,
 }
 
-impl<'a> Scanner<'a> {
+impl<'a> Reader<'a> {
     fn fail<T>(&self, why: &'static str) -> Result<T, NotCanonical> {
         Err(NotCanonical { at: self.at, why })
     }
@@ -226,7 +226,8 @@ mod tests {
     #[test]
     fn canonical_bytes_are_accepted() {
         let mut seen = Vec::new();
-        let raw = scan(GOOD.as_bytes(), |key, value| seen.push(format!("{key}={value:?}"))).unwrap();
+        let raw =
+            read_canonical(GOOD.as_bytes(), |key, value| seen.push(format!("{key}={value:?}"))).unwrap();
         assert_eq!((raw.tenant, raw.ts, raw.ip), ("t", "2026-02-16T12:00:00.000Z", None));
         assert_eq!(seen, ["A=Int(-1)", "k=Str(\"v\\\\n\")"]);
     }
@@ -268,17 +269,17 @@ mod tests {
         for (from, to) in changes {
             let bad = GOOD.replacen(from, to, 1);
             assert_ne!(bad, GOOD, "{from} is not in the text");
-            assert!(scan(bad.as_bytes(), |_, _| ()).is_err(), "accepted: {bad}");
+            assert!(read_canonical(bad.as_bytes(), |_, _| ()).is_err(), "accepted: {bad}");
         }
         let mut bytes = GOOD.as_bytes().to_vec();
         bytes[11] = 0xff;
-        assert_eq!(scan(&bytes, |_, _| ()).unwrap_err(), NotCanonical { at: 11, why: "UTF-8" });
+        assert_eq!(read_canonical(&bytes, |_, _| ()).unwrap_err(), NotCanonical { at: 11, why: "UTF-8" });
     }
 
     #[test]
     fn every_prefix_of_canonical_bytes_is_rejected_without_a_panic() {
         for end in 0..GOOD.len() {
-            assert!(scan(&GOOD.as_bytes()[..end], |_, _| ()).is_err());
+            assert!(read_canonical(&GOOD.as_bytes()[..end], |_, _| ()).is_err());
         }
     }
 }

@@ -17,7 +17,7 @@ pub enum ExportError {
     #[error("the export cannot be read: {0}")]
     Io(#[from] io::Error),
     /// Its first line is not the first line of an export.
-    #[error("this is no audit export: {0}")]
+    #[error("this is not an audit export: {0}")]
     NotAnExport(String),
 }
 

@@ -11,7 +11,7 @@
 
 use crate::chain::hash::{Hash, entry_hash, genesis_prev, payload_hash};
 use crate::chain::head::Head;
-use crate::event::reader::{NotCanonical, scan};
+use crate::event::reader::{NotCanonical, read_canonical};
 use serde::{Serialize, Serializer};
 
 /// What is wrong with an entry.
@@ -33,10 +33,10 @@ pub enum EntryFault {
     #[error("the payload is {0}")]
     Payload(NotCanonical),
     /// A line of an export is not an entry.
-    #[error("the line is no entry")]
+    #[error("the line is not an entry")]
     NotAnEntry,
     /// The last record of an export differs from its first in size or head.
-    #[error("the export's last record does not say the size and head that its first line says")]
+    #[error("the export's last record differs from its first line in size or head")]
     End,
     /// The head is not the hash of the last entry.
     #[error("the head is not the hash of the last entry")]
@@ -172,14 +172,14 @@ impl Verifier {
         if entry_hash(self.next.size, &self.next.hash, hashed) != *stored {
             return fail(EntryFault::Hash);
         }
-        if let Some(Err(error)) = payload.map(|payload| scan(payload, |_, _| ())) {
+        if let Some(Err(error)) = payload.map(|payload| read_canonical(payload, |_, _| ())) {
             return fail(EntryFault::Payload(error));
         }
         self.next = Head { size: self.next.size + 1, hash: *stored };
         Ok(())
     }
 
-    /// Compares what was verified with `head`, if it reaches as far.
+    /// Compares the verified entries with `head`, if they reach as far.
     ///
     /// # Errors
     /// [`EntryFault::Head`] at the last entry, or [`EntryFault::Surplus`] at the first entry that `head` does

@@ -41,7 +41,7 @@ async fn surplus_entries_are_removed_with_an_event_at_any_size() {
         let pushed = push_tail(&mut direct, size).await;
         let appender = appender(&redis.url());
         assert!(appender.log().end().await.unwrap().fault.is_some());
-        let mut tail = SurplusTail::behind(appender.log().clone(), head);
+        let mut tail = SurplusTail::after(appender.log().clone(), head);
         assert_eq!(read(&mut tail).await, pushed);
         assert_eq!(tail.entries(), pushed.len() as u64);
         let repaired = event("audit/*");
@@ -67,7 +67,7 @@ async fn only_the_entries_that_were_read_are_removed() {
         let appender = appender(&redis.url());
         let last = keys::segment(*end_segments(size).last().unwrap());
         let read_tail = async || {
-            let mut tail = SurplusTail::behind(appender.log().clone(), head);
+            let mut tail = SurplusTail::after(appender.log().clone(), head);
             read(&mut tail).await;
             tail
         };
@@ -82,7 +82,7 @@ async fn only_the_entries_that_were_read_are_removed() {
         direct.lset::<_, _, ()>(&last, -1, "another").await.unwrap();
         assert_rejected(&mut direct, tail, &[], |error| matches!(error, AppendError::Contention)).await;
         // The tail is not read to its end.
-        let mut tail = SurplusTail::behind(appender.log().clone(), head);
+        let mut tail = SurplusTail::after(appender.log().clone(), head);
         tail.next().await.unwrap();
         assert_rejected(&mut direct, tail, &[], |error| matches!(error, AppendError::Contention)).await;
         let guard = [Precondition::Absent { key: keys::segment(0).into_bytes() }];
@@ -116,7 +116,7 @@ async fn reading_the_surplus_is_bounded() {
     let many = vec!["x"; usize::try_from(audit_chain::MAX_SURPLUS).unwrap() + 1];
     direct.rpush::<_, _, ()>(keys::segment(0), many).await.unwrap();
     let appender = appender(&redis.url());
-    let mut tail = SurplusTail::behind(appender.log().clone(), head);
+    let mut tail = SurplusTail::after(appender.log().clone(), head);
     let error = loop {
         match tail.next().await {
             Ok(page) => assert!(!page.is_empty()),

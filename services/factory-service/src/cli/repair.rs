@@ -92,7 +92,7 @@ async fn carried_out(
         let known = dir.known(deployment.id()).map_err(unknown)?.map_or(0, |known| known.size);
         refuse_more("STATE_DIR", known, end.head)?;
     }
-    let mut tail = SurplusTail::behind(log.clone(), end.head);
+    let mut tail = SurplusTail::after(log.clone(), end.head);
     let saved = save(&args.out, durable, end.head, &mut tail).await?;
     let entries_cut = tail.entries();
     let event = event(durable, entries_cut, &saved.sha256)?;

@@ -34,7 +34,7 @@ async fn a_half_written_tail_refuses_appends_and_nothing_else() {
         factory.get("/v1/ready").await.status == 503
     })
     .await;
-    assert_unready_for_the_chain(&factory, "1 entries stand behind the audit head").await;
+    assert_unready_for_the_chain(&factory, "1 entries follow the audit head").await;
     for _ in 0..20 {
         let refused = factory.post("/v1/products", &json!({"name": "n", "brand": "b"})).await;
         assert_eq!(refused.header("retry-after"), "30");

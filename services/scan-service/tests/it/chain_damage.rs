@@ -30,7 +30,7 @@ async fn reports_that_cannot_be_recorded_take_no_scan_down() {
     eventually("readiness names it and stays 200", PATIENCE, async || {
         let ready = app.get("/v1/ready").await;
         let chain = json!({"name": "audit_chain", "ok": false, "required": false, "detail":
-            "1 entries stand behind the audit head; factory-service audit repair takes them away"});
+            "1 entries follow the audit head; factory-service audit repair removes them"});
         ready.status == 200 && ready.json()["checks"].as_array().unwrap().contains(&chain)
     })
     .await;
