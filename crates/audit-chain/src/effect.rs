@@ -5,7 +5,7 @@
 //! script tests the type of every key before it writes.
 //!
 //! - [`precondition`]: conditions on keys.
-//! - [`write`]: the writes.
+//! - [`mod@write`]: the writes.
 //! - [`conflict`]: which effects may share one script call.
 
 pub(crate) mod conflict;

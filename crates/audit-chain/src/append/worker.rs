@@ -56,7 +56,7 @@ const MAX_IN_FLIGHT: usize = 2;
 
 /// Number of calls that must be written after a lost race before a second call is sent ahead again. While
 /// other appenders compete, a call sent ahead would only be lost too.
-const CALM_AFTER: u32 = 4;
+const WRITTEN_BEFORE_SENDING_AHEAD: u32 = 4;
 
 /// A call in flight. Its entries are `count` events of the queue, after those of earlier calls.
 #[derive(Debug, Clone, Copy)]
@@ -191,7 +191,7 @@ impl Worker {
             (Some(front), Some(back)) => {
                 self.in_flight.len() < MAX_IN_FLIGHT
                     && unsent >= front.count
-                    && self.written_in_a_row >= CALM_AFTER
+                    && self.written_in_a_row >= WRITTEN_BEFORE_SENDING_AHEAD
                     && self.log.memory().least_size() <= back.new_head.size
             }
             _ => unsent > 0,

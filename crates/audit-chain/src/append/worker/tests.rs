@@ -73,7 +73,7 @@ async fn a_written_second_call_proves_that_the_first_was_written_too() {
 #[tokio::test]
 async fn calls_without_a_reply_are_repeated_once_and_then_fail_with_an_unknown_outcome() {
     let (mut worker, mut callers) = with_two_calls();
-    worker.written_in_a_row = CALM_AFTER;
+    worker.written_in_a_row = WRITTEN_BEFORE_SENDING_AHEAD;
     let in_flight = worker.in_flight.clone();
     worker.handle_reply(no_reply(), &mut replies([no_reply()])).await;
     assert_eq!(worker.written_in_a_row, 0, "one call at a time until Redis replies again");
