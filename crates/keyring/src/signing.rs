@@ -109,8 +109,8 @@ impl SigningKeys {
         self.keys.get(&number).map(|(_, vkey)| vkey)
     }
 
-    /// A checkpoint signed with key `number`, if it holds that one. Whether that key may sign is not for this to know: see
-    /// [`crate::CheckpointSigner`].
+    /// A checkpoint signed with key `number`, if it holds that one. Whether that key may sign is not for this
+    /// to know: see [`crate::CheckpointSigner`].
     #[must_use]
     pub(crate) fn sign(&self, number: KeyNumber, checkpoint: &Checkpoint) -> Option<SignedNote> {
         let (key, vkey) = self.keys.get(&number)?;
@@ -188,6 +188,80 @@ mod tests {
             );
             assert!(SigningKeys::new(origin, []).is_ok());
             assert!(!SigningKeys::can_sign_as(origin));
+        }
+    }
+
+    fn vectors() -> serde_json::Value {
+        serde_json::from_str(include_str!("../../../docs/vectors.json")).unwrap()
+    }
+
+    fn text<'a>(vectors: &'a serde_json::Value, member: &str) -> &'a str {
+        vectors["signed"][member].as_str().unwrap()
+    }
+
+    /// The published checkpoint was made by another implementation; the signature must equal it byte for
+    /// byte.
+    #[test]
+    fn a_signed_checkpoint_equals_the_published_vector() {
+        let vectors = vectors();
+        let origin = vectors["audit"]["origin"].as_str().unwrap();
+        let seed = SigningSeed::from_hex(text(&vectors, "seed")).unwrap();
+        let keys = SigningKeys::new(origin, [(KeyNumber::FIRST, seed)]).unwrap();
+        let vkey = keys.vkey(KeyNumber::FIRST).unwrap();
+        assert_eq!(vkey.to_string(), text(&vectors, "verifier_key"));
+        assert_eq!(hex::encode(vkey.key_hash()), text(&vectors, "key_id"));
+        let mut range = audit_chain::checkpoint::CompactRange::new();
+        let mut roots = vec![range.root().to_string()];
+        for entry in vectors["audit"]["entries"].as_array().unwrap() {
+            let hash: [u8; 32] = hex::decode(entry["hash"].as_str().unwrap()).unwrap().try_into().unwrap();
+            range.push(Hash::from_bytes(hash));
+            roots.push(range.root().to_string());
+        }
+        let published = vectors["signed"]["roots"].as_array().unwrap();
+        assert_eq!(roots, published.iter().map(|row| row["root"].as_str().unwrap()).collect::<Vec<_>>());
+        let checkpoint = Checkpoint { origin: origin.to_owned(), size: range.size(), root: range.root() };
+        assert_eq!(
+            keys.sign(KeyNumber::FIRST, &checkpoint).unwrap().to_string(),
+            text(&vectors, "checkpoint")
+        );
+    }
+
+    /// The published export verifies, and with each published checkpoint it yields what the vectors state.
+    #[test]
+    fn the_published_export_and_checkpoints_verify_as_the_vectors_state() {
+        use crate::judge::{AuditKeys, NoteStanding};
+        let vectors = vectors();
+        let trusted = AuditKeys::trusted([text(&vectors, "verifier_key").parse().unwrap()]);
+        let lines: Vec<&str> = vectors["signed"]["export"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|line| line.as_str().unwrap())
+            .collect();
+        let verify = |lines: &[&str]| {
+            let file = lines.join("\n") + "\n";
+            audit_chain::export::verify_export(file.as_bytes(), |_, note| trusted.judge(note)).unwrap()
+        };
+        let report = verify(&lines);
+        assert!(report.ok && report.shown < report.checked, "{report:?}");
+        assert!(matches!(report.checkpoints[0].signature, Some(NoteStanding::Valid { .. })), "{report:?}");
+        let cut = verify(&lines[..lines.len() - 1]);
+        assert!(cut.is_cut && !cut.ok, "{cut:?}");
+        let with = |note: &serde_json::Value| {
+            let mut header: serde_json::Value = serde_json::from_str(lines[0]).unwrap();
+            header["checkpoints"] = serde_json::json!([note["note"]]);
+            let header = header.to_string();
+            verify(&[&[header.as_str()], &lines[1..]].concat()).checkpoints.remove(0)
+        };
+        for note in vectors["signed"]["unreadable_checkpoints"].as_array().unwrap() {
+            let checked = with(note);
+            assert!(checked.unreadable.is_some() && checked.contradicted.is_none(), "{note}: {checked:?}");
+        }
+        for note in vectors["signed"]["broken_checkpoints"].as_array().unwrap() {
+            let checked = with(note);
+            let is_broken = matches!(checked.signature, Some(NoteStanding::Broken { .. }));
+            assert!(checked.unreadable.is_none(), "{note}: {checked:?}");
+            assert!(is_broken || checked.contradicted.is_some(), "{note}: {checked:?}");
         }
     }
 }
