@@ -85,7 +85,7 @@ impl AuditLog {
     }
 
     /// Remembers that the chain has at least one entry. From then on an absent head is a state loss.
-    pub fn has_begun(&self) {
+    pub fn remember_begun(&self) {
         self.memory.observe(1);
     }
 

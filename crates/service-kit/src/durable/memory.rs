@@ -97,7 +97,7 @@ impl Durable {
         let appender =
             Appender::start(self.pool.clone(), config, Arc::clone(&self.clock), &self.audit_metrics);
         if self.gate.audit_begun() {
-            appender.log().has_begun();
+            appender.log().remember_begun();
         }
         appender
     }
