@@ -119,6 +119,45 @@ impl Breaker {
         self.successes_so_far(&mut self.load(), nanos(now)).map(|_| ())
     }
 
+    /// Opens a closed breaker at `now`, whatever successes were reported: for a failure that they say nothing about. One that is not
+    /// closed stays as it is.
+    pub fn trip(&self, now: Duration) {
+        let mut word = self.load();
+        while word.phase() == Phase::Closed {
+            match self.swap(word, word.advance(Phase::Open, 0)) {
+                Ok(open) => return self.entered(word, open, nanos(now)),
+                Err(seen) => word = seen,
+            }
+        }
+    }
+
+    /// Closes the breaker, for a dependency that was replaced by another; reports on calls to the former change nothing. Gives
+    /// `false`, and changes nothing, in the instant in which another caller is about to store a deadline: try again.
+    #[must_use]
+    pub fn try_reset(&self) -> bool {
+        let word = self.load();
+        let next = match word.phase() {
+            // The failures so far were the former's. Without a change of phase there is no next generation either: see `word`.
+            Phase::Closed => word.recount(0),
+            Phase::HalfOpen => word.advance(Phase::Closed, 0),
+            Phase::Open | Phase::Probing => {
+                // Left before its deadline is stored, a word's deadline would overwrite that of a later word.
+                let stored = Deadline::from_bits(self.deadline.load(Ordering::Acquire));
+                if stored.of(word).is_none() {
+                    return false;
+                }
+                word.advance(Phase::Closed, 0)
+            }
+        };
+        match self.swap(word, next) {
+            Ok(closed) => {
+                self.entered(word, closed, 0);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
     /// The state as last left by a caller; time alone does not change it.
     #[must_use]
     pub fn state(&self) -> State {

@@ -11,8 +11,9 @@
 //!
 //! A deadline belongs to an `Open` or a `Probing` word and is stored just after it, by whoever swapped that word in;
 //! until then the deadline last stored carries another tag. Two bits of tag suffice: from one word with a deadline to
-//! the next there is at most one without (`HalfOpen` leads only to `Probing`, `Closed` only to `Open`), and nobody
-//! can leave a word with a deadline before that is stored. So the one last stored is never more than two behind.
+//! the next there are at most two without (`HalfOpen` leads to `Probing` or, by a reset, to `Closed`; `Closed` only to
+//! `Open`), and nobody can leave a word with a deadline
+//! before that is stored. So the one last stored is never more than three behind.
 
 use std::time::Duration;
 

@@ -354,3 +354,49 @@ fn states_have_the_names_the_metrics_use() {
     let names = [State::Closed, State::Open, State::HalfOpen].map(State::as_str);
     assert_eq!(names, ["closed", "open", "half_open"]);
 }
+
+#[test]
+fn a_trip_opens_a_closed_breaker_whatever_succeeds_and_changes_no_other() {
+    let breaker = Breaker::new(Config::new(Duration::from_secs(1)), 3);
+    let before = breaker.try_acquire(Duration::ZERO).unwrap();
+    breaker.try_acquire(Duration::ZERO).unwrap().success(Duration::ZERO);
+    breaker.trip(Duration::ZERO);
+    assert_eq!((breaker.state(), breaker.transitions().opened), (State::Open, 1));
+    before.success(Duration::ZERO);
+    breaker.trip(Duration::from_secs(7));
+    let wakes = Duration::from_secs(12);
+    let probe = breaker.try_acquire(wakes).expect("the second trip made it no longer");
+    breaker.trip(wakes);
+    assert_eq!(breaker.state(), State::HalfOpen);
+    probe.success(wakes);
+    assert_eq!(breaker.transitions().opened, 1);
+}
+
+#[test]
+fn a_reset_closes_the_breaker_in_every_state_and_earlier_reports_change_nothing() {
+    let breaker = Breaker::new(Config::new(Duration::from_secs(1)), 3);
+    let fail =
+        |times| (0..times).for_each(|_| breaker.try_acquire(Duration::ZERO).unwrap().failure(Duration::ZERO));
+    fail(4);
+    assert!(breaker.try_reset());
+    fail(4);
+    assert_eq!(breaker.state(), State::Closed, "the failures before are forgotten");
+    let late = breaker.try_acquire(Duration::ZERO).unwrap();
+    fail(1);
+    assert_eq!(breaker.state(), State::Open);
+    assert!(breaker.try_reset());
+    assert_eq!((breaker.state(), breaker.transitions().closed), (State::Closed, 1));
+    late.failure(Duration::ZERO);
+    fail(4);
+    assert_eq!(breaker.state(), State::Closed, "the late report counted for nothing");
+    breaker.trip(Duration::ZERO);
+    let probe = breaker.try_acquire(Duration::from_secs(12)).unwrap();
+    assert!(breaker.try_reset());
+    probe.failure(Duration::from_secs(12));
+    assert_eq!(breaker.state(), State::Closed, "a probe of the former says nothing");
+    breaker.trip(Duration::ZERO);
+    breaker.try_acquire(Duration::from_secs(12)).unwrap().success(Duration::from_secs(12));
+    assert_eq!(breaker.state(), State::HalfOpen);
+    assert!(breaker.try_reset());
+    assert_eq!(breaker.state(), State::Closed);
+}

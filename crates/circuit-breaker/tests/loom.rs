@@ -259,3 +259,36 @@ fn whoever_sees_a_change_of_state_made_by_a_probe_goes_by_the_new_one() {
         closing.join().expect("reports");
     });
 }
+
+#[test]
+fn a_reset_that_races_an_opening_spoils_no_later_deadline() {
+    loom::model(|| {
+        let breaker = breaker(1, 1);
+        let opening = thread::spawn(move || pass(breaker, Duration::ZERO).failure(Duration::ZERO));
+        let reset = breaker.try_reset();
+        opening.join().expect("no panic");
+        if !reset {
+            assert_eq!(breaker.state(), State::Open, "it changed nothing");
+            assert!(breaker.try_reset(), "the deadline is stored");
+        }
+        let later = Duration::from_secs(100);
+        if breaker.state() == State::Closed {
+            breaker.trip(later);
+            let Err(Rejected { retry_after }) = breaker.try_acquire(later) else { panic!("it is open") };
+            assert!(retry_after >= SHORTEST_OPEN && retry_after <= LONGEST_OPEN, "{retry_after:?}");
+            assert!(breaker.try_acquire(later + WAKES).is_ok());
+        }
+    });
+}
+
+#[test]
+fn a_trip_that_races_failures_opens_once() {
+    loom::model(|| {
+        let breaker = breaker(1, 1);
+        let permit = pass(breaker, Duration::ZERO);
+        let failing = thread::spawn(move || permit.failure(Duration::ZERO));
+        breaker.trip(Duration::ZERO);
+        failing.join().expect("no panic");
+        assert_eq!((breaker.state(), breaker.transitions().opened), (State::Open, 1));
+    });
+}

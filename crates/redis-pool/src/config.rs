@@ -44,4 +44,6 @@ pub struct Stats {
     pub last_error: Option<String>,
     /// The breaker's state.
     pub breaker: crate::BreakerState,
+    /// The code with which Redis refuses writes, if it does: see [`crate::RedisPool::watch_writes`].
+    pub refuses_writes: Option<&'static str>,
 }

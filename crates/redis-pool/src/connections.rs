@@ -5,8 +5,9 @@
 //! pause between attempts, so that many callers never mean many attempts. The client library reports the end of a connection
 //! by its push channel (RESP3), so a lost connection is replaced before anybody asks for it.
 //!
-//! States of a connection: *live*; *retired*, which owes a reply for too long, gets nothing new and closes with its last
-//! handle; *broken*, which the client library has closed.
+//! States of a connection: *live*; *retired*, which owes a reply for too long, or leads to a server that is no primary (any more),
+//! gets nothing new and closes with its last handle; *broken*, which the client library has closed. In place of one whose server was
+//! no primary the name is resolved again, after a pause that goes on growing as long as that is so.
 
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
@@ -19,12 +20,16 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, PushInfo, PushKind, RedisError};
 use tokio::sync::Notify;
 
+use crate::error::refuses_writes;
+use crate::server::{CurrentServer, Server};
 use crate::url::RedisUrl;
 
 /// First and longest pause between two attempts to connect, before jitter.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 /// Spread of each pause, in thousandths.
 const BACKOFF_JITTER: u16 = 300;
+/// Spread of the pause after a server turned out to be no primary: all its clients learn that at the same moment.
+const FAILOVER_JITTER: u16 = 600;
 
 const LIVE: u8 = 0;
 const RETIRED: u8 = 1;
@@ -34,6 +39,8 @@ const BROKEN: u8 = 2;
 #[derive(Clone)]
 pub(crate) struct Handle {
     pub(crate) connection: MultiplexedConnection,
+    /// The `run_id` of the server, if it told.
+    pub(crate) server: Option<Arc<str>>,
     index: usize,
     state: Arc<AtomicU8>,
 }
@@ -49,12 +56,86 @@ impl Handle {
 #[derive(Debug, Clone)]
 pub(crate) struct NotConnected;
 
+/// Why a connection is down.
+#[derive(Debug, Clone)]
+pub(crate) struct Down {
+    /// The last error.
+    pub(crate) why: Arc<str>,
+    cause: Cause,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Cause {
+    Broken,
+    /// The server can be reached, and shows by this code that it is not the one to work with.
+    Refused(&'static str),
+    /// Another server is the one to work with.
+    Replaced,
+}
+
+impl Down {
+    pub(crate) fn broken(why: impl Into<Arc<str>>) -> Self {
+        Self { why: why.into(), cause: Cause::Broken }
+    }
+
+    pub(crate) fn refused(code: &'static str) -> Self {
+        Self { why: format!("the server answered {code}").into(), cause: Cause::Refused(code) }
+    }
+
+    fn replica() -> Self {
+        Self { why: "READONLY: the server is a replica".into(), cause: Cause::Refused("READONLY") }
+    }
+
+    fn replaced() -> Self {
+        Self { why: "another server has taken over".into(), cause: Cause::Replaced }
+    }
+
+    pub(crate) fn code(&self) -> Option<&'static str> {
+        if let Cause::Refused(code) = self.cause { Some(code) } else { None }
+    }
+
+    /// Whether the name is to lead to another server now: all clients of this one learn that at the same moment.
+    fn is_failover(&self) -> bool {
+        !matches!(self.cause, Cause::Broken)
+    }
+
+    /// Whether somebody else has logged it: refused writes and another server are told once for the whole pool.
+    fn is_logged(&self) -> bool {
+        match self.cause {
+            Cause::Broken => false,
+            Cause::Refused(code) => refuses_writes(code),
+            Cause::Replaced => true,
+        }
+    }
+}
+
+/// One of the shared connections.
+struct Place {
+    state: Shared,
+    /// When it last came up.
+    up_since: Duration,
+    /// The pause before the next attempt after a failover.
+    failover_pause: Duration,
+}
+
+impl Place {
+    /// The pause before the next connection in place of one that is lost at `now` by a failover. It grows, since the next server that
+    /// is found may be no primary either and not tell so when it is connected to, and begins again after a connection that lasted.
+    fn pause_after_failover(&mut self, now: Duration) -> Duration {
+        if now.saturating_sub(self.up_since) > BACKOFF.1 {
+            self.failover_pause = BACKOFF.0;
+        }
+        let longer = (self.failover_pause * 2).min(BACKOFF.1);
+        std::mem::replace(&mut self.failover_pause, longer)
+    }
+}
+
 /// What one of the shared connections is at now.
 enum Shared {
     Up(Handle),
-    /// With the last error, and whether a task is connecting.
+    /// Whether a task is connecting.
     Down {
-        last_error: Arc<str>,
+        down: Down,
         connecting: bool,
     },
 }
@@ -65,7 +146,8 @@ pub(crate) struct Connections {
     url: RedisUrl,
     connect_timeout: Duration,
     pipeline_buffer: usize,
-    shared: Vec<Mutex<Shared>>,
+    shared: Vec<Mutex<Place>>,
+    current: Arc<CurrentServer>,
     next: AtomicUsize,
     /// Notified whenever a connection comes up.
     came_up: Notify,
@@ -79,42 +161,50 @@ impl Connections {
         connect_timeout: Duration,
         pipeline_buffer: usize,
         count: usize,
+        current: Arc<CurrentServer>,
     ) -> Arc<Self> {
-        let down = || Mutex::new(Shared::Down { last_error: "not connected yet".into(), connecting: false });
+        let down = || {
+            let state = Shared::Down { down: Down::broken("not connected yet"), connecting: false };
+            Mutex::new(Place { state, up_since: Duration::ZERO, failover_pause: BACKOFF.0 })
+        };
         let connections = Arc::new(Self {
             name,
             url,
             connect_timeout,
             pipeline_buffer,
             shared: (0..count).map(|_| down()).collect(),
+            current,
             next: AtomicUsize::new(0),
             came_up: Notify::new(),
         });
         for index in 0..count {
-            connections.connect(index);
+            connections.connect(index, None);
         }
         connections
     }
 
     /// How many are up.
     pub(crate) fn connected(&self) -> usize {
-        self.shared.iter().filter(|shared| matches!(&*shared.lock(), Shared::Up(_))).count()
+        self.shared.iter().filter(|shared| matches!(shared.lock().state, Shared::Up(_))).count()
     }
 
-    /// Why a connection is down, if one is.
-    pub(crate) fn last_error(&self) -> Option<Arc<str>> {
-        self.shared.iter().find_map(|shared| match &*shared.lock() {
-            Shared::Down { last_error, .. } => Some(Arc::clone(last_error)),
+    /// Why a connection is down, if one is; rather one whose server is no primary.
+    pub(crate) fn down(&self) -> Option<Down> {
+        let downs = self.shared.iter().filter_map(|place| match &place.lock().state {
+            Shared::Down { down, .. } => Some(down.clone()),
             Shared::Up(_) => None,
-        })
+        });
+        downs.max_by_key(|down| down.code().is_some())
     }
 
     /// The preferred connection, or else the next that is up.
     pub(crate) fn live(&self, preferred: usize) -> Option<Handle> {
         let count = self.shared.len();
-        (0..count).find_map(|offset| match &*self.shared[preferred.wrapping_add(offset) % count].lock() {
-            Shared::Up(handle) => Some(handle.clone()),
-            Shared::Down { .. } => None,
+        (0..count).find_map(|offset| {
+            match &self.shared[preferred.wrapping_add(offset) % count].lock().state {
+                Shared::Up(handle) => Some(handle.clone()),
+                Shared::Down { .. } => None,
+            }
         })
     }
 
@@ -130,32 +220,36 @@ impl Connections {
         }
     }
 
-    /// Gives a connection nothing new: it owes a reply for too long, or its server serves nobody. It closes with its last
-    /// handle, and a new one is opened.
-    fn retire(self: &Arc<Self>, handle: &Handle, why: &str) {
+    /// Gives a connection nothing new: it owes a reply for too long, or its server is no primary. It closes with its last handle,
+    /// and a new one is opened.
+    fn retire(self: &Arc<Self>, handle: &Handle, down: Down) {
         if handle.state.compare_exchange(LIVE, RETIRED, Ordering::AcqRel, Ordering::Acquire).is_ok() {
-            self.lost(handle.index, &handle.state, why);
+            self.lost(handle.index, &handle.state, down);
         }
     }
 
     /// Takes a connection out of its place, unless another one is there by now, and opens a new one.
-    fn lost(self: &Arc<Self>, index: usize, state: &Arc<AtomicU8>, why: &str) {
-        {
-            let mut shared = self.shared[index].lock();
-            match &*shared {
-                Shared::Up(current) if Arc::ptr_eq(&current.state, state) => {
-                    *shared = Shared::Down { last_error: why.into(), connecting: false };
-                }
+    fn lost(self: &Arc<Self>, index: usize, state: &Arc<AtomicU8>, down: Down) {
+        let pause = {
+            let mut place = self.shared[index].lock();
+            match &place.state {
+                Shared::Up(current) if Arc::ptr_eq(&current.state, state) => {}
                 Shared::Up(_) | Shared::Down { .. } => return,
             }
+            place.state = Shared::Down { down: down.clone(), connecting: false };
+            down.is_failover().then(|| place.pause_after_failover(self.current.now()))
+        };
+        if down.is_logged() {
+            tracing::info!(pool = self.name, redis = %self.url, reason = %down.why, "redis connection closed");
+        } else {
+            tracing::warn!(pool = self.name, redis = %self.url, reason = %down.why, "redis connection lost");
         }
-        tracing::warn!(pool = self.name, redis = %self.url, reason = why, "redis connection lost");
-        self.connect(index);
+        self.connect(index, pause);
     }
 
-    /// Starts the task that connects one of them, unless it runs already.
-    fn connect(self: &Arc<Self>, index: usize) {
-        if let Shared::Down { connecting, .. } = &mut *self.shared[index].lock() {
+    /// Starts the task that connects one of them, unless it runs already; the first attempt is made after `pause`.
+    fn connect(self: &Arc<Self>, index: usize, pause: Option<Duration>) {
+        if let Shared::Down { connecting, .. } = &mut self.shared[index].lock().state {
             if std::mem::replace(connecting, true) {
                 return;
             }
@@ -163,18 +257,49 @@ impl Connections {
             return;
         }
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        runtime.spawn(keep_connecting(Arc::downgrade(self), index));
+        runtime.spawn(keep_connecting(Arc::downgrade(self), index, pause));
     }
 
-    /// One attempt. `deadpool-redis` tries all addresses of the name, speaks TLS, and logs in.
-    async fn attempt(self: &Arc<Self>, index: usize) -> Result<Handle, RedisError> {
+    /// Gives connections to a server that another has replaced nothing new.
+    fn leave_former_server(self: &Arc<Self>) {
+        let handles = self.shared.iter().filter_map(|place| match &place.lock().state {
+            Shared::Up(handle) => Some(handle.clone()),
+            Shared::Down { .. } => None,
+        });
+        let handles: Vec<Handle> = handles.collect();
+        for handle in handles.iter().filter(|handle| self.current.is_former(handle.server.as_ref())) {
+            self.retire(handle, Down::replaced());
+        }
+    }
+
+    /// One attempt: a connection to a server that is no replica.
+    async fn attempt(self: &Arc<Self>, index: usize) -> Result<Handle, Down> {
+        let failed = |error: RedisError| Down::broken(error.to_string());
+        let mut handle = self.open(index).await.map_err(failed)?;
+        let asking = Server::ask(&mut handle.connection);
+        let server = tokio::time::timeout(self.connect_timeout, asking).await;
+        let Some(server) = server.map_err(|_| Down::broken("no answer during the login"))? else {
+            return Ok(handle);
+        };
+        if server.is_replica {
+            self.current.met_replica(&server);
+            return Err(Down::replica());
+        }
+        self.current.met(&server).await;
+        self.leave_former_server();
+        handle.server = Some(server.run_id);
+        Ok(handle)
+    }
+
+    /// `deadpool-redis` tries all addresses of the name, speaks TLS, and logs in.
+    async fn open(self: &Arc<Self>, index: usize) -> Result<Handle, RedisError> {
         let state = Arc::new(AtomicU8::new(LIVE));
         let (connections, pushed_state) = (Arc::downgrade(self), Arc::clone(&state));
         let on_push = move |push: PushInfo| -> Result<(), redis::aio::SendError> {
             if push.kind == PushKind::Disconnection {
                 pushed_state.store(BROKEN, Ordering::Release);
                 if let Some(connections) = Weak::upgrade(&connections) {
-                    connections.lost(index, &pushed_state, "the connection broke");
+                    connections.lost(index, &pushed_state, Down::broken("the connection broke"));
                 }
             }
             Ok(())
@@ -187,47 +312,52 @@ impl Connections {
             .set_push_sender(on_push);
         let manager = deadpool_redis::Manager::new_with_config(self.url.info().clone(), config)?;
         let connection = managed::Manager::create(&manager).await?;
-        Ok(Handle { connection, index, state })
+        Ok(Handle { connection, server: None, index, state })
     }
 
     /// Whether the new connection could be put in its place: it may have broken again by now.
     fn publish(&self, index: usize, handle: Handle) -> bool {
-        let mut shared = self.shared[index].lock();
+        let mut place = self.shared[index].lock();
         if !handle.is_live() {
             return false;
         }
-        *shared = Shared::Up(handle);
-        drop(shared);
+        place.state = Shared::Up(handle);
+        place.up_since = self.current.now();
+        drop(place);
         self.came_up.notify_waiters();
         true
     }
 
-    fn failed(&self, index: usize, why: &str) {
-        *self.shared[index].lock() = Shared::Down { last_error: why.into(), connecting: true };
+    fn failed(&self, index: usize, down: Down) {
+        self.shared[index].lock().state = Shared::Down { down, connecting: true };
     }
 }
 
-/// Connects until a connection is up or the pool is gone.
-async fn keep_connecting(connections: Weak<Connections>, index: usize) {
+/// Connects until a connection is up or the pool is gone; the first time after `first_pause`.
+async fn keep_connecting(connections: Weak<Connections>, index: usize, first_pause: Option<Duration>) {
+    if let Some(pause) = first_pause {
+        tokio::time::sleep(entropy::jittered(pause, FAILOVER_JITTER)).await;
+    }
     let mut pause = BACKOFF.0;
     loop {
         let Some(strong) = connections.upgrade() else { return };
-        let why = match strong.attempt(index).await {
+        let down = match strong.attempt(index).await {
             Ok(handle) => {
                 if strong.publish(index, handle) {
                     tracing::info!(pool = strong.name, redis = %strong.url, "connected to redis");
                     return;
                 }
-                "the connection broke during the login".to_owned()
+                Down::broken("the connection broke during the login")
             }
-            Err(error) => error.to_string(),
+            Err(down) => down,
         };
-        if pause == BACKOFF.0 {
-            tracing::warn!(pool = strong.name, redis = %strong.url, reason = why, "cannot connect to redis, retrying");
+        if pause == BACKOFF.0 && !down.is_logged() {
+            tracing::warn!(pool = strong.name, redis = %strong.url, reason = %down.why, "cannot connect to redis, retrying");
         }
-        strong.failed(index, &why);
+        let jitter = if down.is_failover() { FAILOVER_JITTER } else { BACKOFF_JITTER };
+        strong.failed(index, down);
         drop(strong);
-        tokio::time::sleep(entropy::jittered(pause, BACKOFF_JITTER)).await;
+        tokio::time::sleep(entropy::jittered(pause, jitter)).await;
         pause = (pause * 2).min(BACKOFF.1);
     }
 }
@@ -236,8 +366,8 @@ async fn keep_connecting(connections: Weak<Connections>, index: usize) {
 pub(crate) type Objects = managed::Pool<HandleManager>;
 
 /// Gives a connection nothing new, and drops the idle handles on it: it closes once the commands in flight on it have ended.
-pub(crate) fn retire(objects: &Objects, handle: &Handle, why: &str) {
-    objects.manager().0.retire(handle, why);
+pub(crate) fn retire(objects: &Objects, handle: &Handle, down: Down) {
+    objects.manager().0.retire(handle, down);
     objects.retain(|idle, _| idle.is_live());
 }
 

@@ -50,7 +50,7 @@ pub enum Reason {
     /// The connection broke while the reply was owed; the command may have been carried out.
     #[error("the connection broke ({0})")]
     Broken(String),
-    /// Redis answered `LOADING`, `READONLY`, `OOM`, `MISCONF`, `CLUSTERDOWN`, `NOAUTH` or the like.
+    /// Redis answered `LOADING`, `READONLY`, `OOM`, `MISCONF`, `NOREPLICAS`, `NOPERM`, `CLUSTERDOWN`, `NOAUTH` or the like.
     #[error("it answered {0}")]
     Refusing(&'static str),
 }
@@ -70,6 +70,40 @@ impl Error {
         }
     }
 
+    /// The code of a write that was refused by a Redis which may go on reading.
+    pub(crate) fn refused_write(&self) -> Option<&'static str> {
+        self.code().filter(|code| refuses_writes(code))
+    }
+
+    /// The code of a server that is not, or no longer, the one to ask: the next connection may lead to another.
+    pub(crate) fn not_the_primary(&self) -> Option<&'static str> {
+        self.code().filter(|code| NOT_THE_PRIMARY.contains(code))
+    }
+
+    fn code(&self) -> Option<&'static str> {
+        match self {
+            Self::Unavailable { reason: Reason::Refusing(code), .. } => Some(code),
+            _ => None,
+        }
+    }
+
+    /// What a metric calls this error; one of few words.
+    pub(crate) fn label(&self) -> &'static str {
+        const OURS: [&str; 4] = ["ERR", "WRONGTYPE", "NOSCRIPT", "NOPERM"];
+        match self {
+            Self::Overloaded { .. } => "overloaded",
+            Self::Unavailable { reason, .. } => match reason {
+                Reason::Refusing(code) => code,
+                Reason::BreakerOpen => "breaker_open",
+                Reason::NotConnected(_) => "not_connected",
+                Reason::Timeout(_) => "timeout",
+                Reason::Broken(_) => "connection_broken",
+            },
+            Self::Server { code, .. } => OURS.iter().find(|known| *known == code).unwrap_or(&"other"),
+            Self::Reply { .. } => "unexpected_reply",
+        }
+    }
+
     /// Whether this outcome counts as a failure of Redis for the circuit breaker.
     pub(crate) fn is_redis_failing(&self) -> bool {
         matches!(self, Self::Unavailable { .. })
@@ -81,10 +115,23 @@ impl Error {
     }
 }
 
+/// Whether `code` refuses writes, and perhaps nothing else.
+pub(crate) fn refuses_writes(code: &str) -> bool {
+    REFUSES_WRITES.contains(&code)
+}
+
+/// Refused writes: out of memory, a replica, too few replicas, no snapshot or append-only file, no right to.
+const REFUSES_WRITES: [&str; 5] = ["OOM", "READONLY", "NOREPLICAS", "MISCONF", "NOPERM"];
+
+/// A replica (`READONLY`; `MASTERDOWN` where it has lost its primary; `LOADING` while it takes over the primary's data), and a
+/// primary that was cut off from its replicas, one of which may have been promoted. `OOM`, `MISCONF` and `NOPERM` say nothing about
+/// another server.
+const NOT_THE_PRIMARY: [&str; 4] = ["READONLY", "MASTERDOWN", "LOADING", "NOREPLICAS"];
+
 /// The state in which Redis serves nobody, if the reply names one. Redis 6.2 wraps the code of a command that failed inside a
 /// script in `ERR Error running script …: -CODE …`; Redis 7 passes it on as it is.
 fn refusing_code(code: &str, detail: &str) -> Option<&'static str> {
-    const CODES: [&str; 11] = [
+    const CODES: [&str; 12] = [
         "LOADING",
         "READONLY",
         "OOM",
@@ -96,9 +143,14 @@ fn refusing_code(code: &str, detail: &str) -> Option<&'static str> {
         "UNKILLABLE",
         "NOAUTH",
         "WRONGPASS",
+        "NOPERM",
     ];
     if let Some(known) = CODES.iter().find(|known| **known == code) {
         return Some(known);
+    }
+    // Of Redis 7.0 a script gets no NOPERM but this text, whether the command or a key is forbidden.
+    if code == "ERR" && detail.starts_with("The user executing the script can't ") {
+        return Some("NOPERM");
     }
     if code != "ERR" || !detail.contains("running script") {
         return None;
@@ -125,6 +177,7 @@ mod tests {
         assert_eq!(kind("LOADING", "Redis is loading the dataset in memory"), Some("LOADING"));
         assert_eq!(kind("OOM", "command not allowed when used memory > 'maxmemory'."), Some("OOM"));
         assert_eq!(kind("NOAUTH", "Authentication required."), Some("NOAUTH"));
+        assert_eq!(kind("NOPERM", "this user has no permissions to run the 'set' command"), Some("NOPERM"));
         assert_eq!(kind("WRONGTYPE", "Operation against a key holding the wrong kind of value"), None);
         assert_eq!(kind("ERR", "unknown command 'OOM'"), None);
     }
@@ -133,6 +186,8 @@ mod tests {
     fn a_code_wrapped_by_an_older_redis_is_found() {
         let wrapped = "Error running script (call to f_ab): @user_script:1: -READONLY You can't write against a read only replica.";
         assert_eq!(kind("ERR", wrapped), Some("READONLY"));
+        let forbidden = "The user executing the script can't run this command or subcommand script: ab, on @user_script:1.";
+        assert_eq!(kind("ERR", forbidden), Some("NOPERM"));
         assert_eq!(
             kind("ERR", "Error running script (call to f_ab): @user_script:1: attempt to index a nil value"),
             None

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use redis::{Cmd, RedisResult, Value};
 
-use crate::connections::{Handle, Objects, retire};
+use crate::connections::{Down, Handle, Objects, retire};
 
 type Reply = Pin<Box<dyn Future<Output = RedisResult<Value>> + Send>>;
 
@@ -32,6 +32,11 @@ impl<P: Send + Unpin + 'static> InFlight<P> {
         let reply: Reply = Box::pin(async move { connection.send_packed_command(&cmd).await });
         Self { under_way: Some((reply, permit)), handle, objects, drain_timeout }
     }
+
+    /// The connection that carries it.
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.handle
+    }
 }
 
 impl<P: Send + Unpin + 'static> Future for InFlight<P> {
@@ -55,7 +60,7 @@ impl<P: Send + Unpin + 'static> Drop for InFlight<P> {
             (self.handle.clone(), self.objects.clone(), self.drain_timeout);
         runtime.spawn(async move {
             if tokio::time::timeout(drain_timeout, reply).await.is_err() {
-                retire(&objects, &handle, "it owed a reply for too long");
+                retire(&objects, &handle, Down::broken("it owed a reply for too long"));
             }
             drop(permit);
         });

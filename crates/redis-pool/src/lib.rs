@@ -14,11 +14,14 @@ mod connections;
 mod error;
 mod in_flight;
 mod metrics;
+mod operation;
 mod permit;
 mod pool;
 mod script;
+mod server;
 mod tls;
 mod url;
+mod writes;
 
 pub use config::{Config, OPEN_FOR, Stats};
 pub use error::{Error, Reason};

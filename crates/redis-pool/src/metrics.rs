@@ -1,18 +1,18 @@
 //! What a pool shows of itself: `redis_pool_slots`, `redis_pool_exhausted_total`, `redis_command_duration_seconds`,
-//! `circuit_breaker_state`, `circuit_breaker_transitions_total`. Gauges are read when asked for, so the hot path pays for none.
+//! `redis_errors_total`, `circuit_breaker_state`, `circuit_breaker_transitions_total`. Gauges are read when asked for, so the hot path pays for none.
 
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
-use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::pool::Inner;
+use crate::operation::Inner;
 
 /// Upper bounds of `redis_command_duration_seconds`, in seconds.
 const BUCKETS: [f64; 10] = [0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5];
@@ -22,16 +22,37 @@ struct PoolLabel {
     pool: &'static str,
 }
 
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ErrorLabel {
+    pool: &'static str,
+    code: &'static str,
+}
+
+/// The errors of one pool, counted by what the error is called: one of few words.
+#[derive(Debug, Clone)]
+pub(crate) struct ErrorCounts {
+    pool: &'static str,
+    errors: Family<ErrorLabel, Counter>,
+}
+
+impl ErrorCounts {
+    pub(crate) fn count(&self, code: &'static str) {
+        self.errors.get_or_create(&ErrorLabel { pool: self.pool, code }).inc();
+    }
+}
+
 /// The metrics of all pools of a process, told apart by the label `pool`.
 #[derive(Debug, Clone)]
 pub struct PoolMetrics {
     pools: Arc<Mutex<Vec<Weak<Inner>>>>,
     durations: Family<PoolLabel, Histogram, fn() -> Histogram>,
+    errors: Family<ErrorLabel, Counter>,
 }
 
 impl Default for PoolMetrics {
     fn default() -> Self {
-        Self { pools: Arc::default(), durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)) }
+        let durations = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as fn() -> Histogram);
+        Self { pools: Arc::default(), durations, errors: Family::default() }
     }
 }
 
@@ -45,12 +66,21 @@ impl PoolMetrics {
             "Time from the permit to the reply, by pool",
             metrics.durations.clone(),
         );
+        registry.register(
+            "redis_errors",
+            "Commands without a usable reply, by pool and by what Redis answered or what went wrong",
+            metrics.errors.clone(),
+        );
         registry.register_collector(Box::new(metrics.clone()));
         metrics
     }
 
     pub(crate) fn durations_of(&self, pool: &'static str) -> Histogram {
         self.durations.get_or_create_owned(&PoolLabel { pool })
+    }
+
+    pub(crate) fn errors_of(&self, pool: &'static str) -> ErrorCounts {
+        ErrorCounts { pool, errors: self.errors.clone() }
     }
 
     pub(crate) fn watch(&self, pool: &Arc<Inner>) {
@@ -195,6 +225,7 @@ mod tests {
             "voketag_circuit_breaker_state{pool=\"limiter\"} 2",
             "voketag_circuit_breaker_transitions_total{pool=\"limiter\",to=\"open\"} 1",
             "voketag_redis_command_duration_seconds_count{pool=\"limiter\"} 5",
+            "voketag_redis_errors_total{pool=\"limiter\",code=\"not_connected\"} 5",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }

@@ -35,6 +35,9 @@ use crate::storage::StorageWatch;
 
 /// Pause between two looks at the deployment record: before the first was seen or while it is lost, and else.
 const REFRESH_EVERY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
+/// Written and deleted again and again, to see whether the durable Redis takes writes: of each type that is written there.
+const WRITE_PROBE: &[&str] =
+    &["vt1:write-probe", "vt1:write-probe:list", "vt1:write-probe:hash", "vt1:write-probe:zset"];
 /// When to ask again where the next second may do.
 pub(crate) const RETRY_SOON: Duration = Duration::from_secs(1);
 
@@ -98,6 +101,8 @@ impl Durable {
         metrics: DurableMetrics,
         keyring: KeyringSetup,
     ) -> Self {
+        pool.watch_writes(WRITE_PROBE);
+        heartbeats.watch_writes(WRITE_PROBE);
         let secrets = Secrets { tags: Arc::clone(&expectation.keyring), signing: keyring.signing };
         let (role, shown) =
             (Role { announces: keyring.announce, seeds: keyring.seeds }, metrics.keyring.clone());

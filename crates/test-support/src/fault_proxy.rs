@@ -42,9 +42,9 @@ impl FaultProxy {
     /// A passing proxy on a free port of 127.0.0.1. `upstream` need not be up yet.
     pub async fn start(upstream: SocketAddr) -> Self {
         let port = ReservedPort::new();
-        let state = State { listener: Some(port.listen()), ..State::default() };
+        let state = State { listener: Some(port.listen()), upstream: Some(upstream), ..State::default() };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: watch::Sender::new(()) });
-        let acceptor = tokio::spawn(accept_links(Arc::clone(&shared), upstream));
+        let acceptor = tokio::spawn(accept_links(Arc::clone(&shared)));
         Self { port, runtime: Handle::current(), shared, acceptor }
     }
 
@@ -58,6 +58,11 @@ impl FaultProxy {
     #[must_use]
     pub fn url(&self) -> String {
         format!("redis://{}", self.addr())
+    }
+
+    /// Leads links that are made from now on to another server, as a name does after a failover; those that are open stay.
+    pub fn lead_to(&self, upstream: SocketAddr) {
+        self.shared.update(|state| state.upstream = Some(upstream));
     }
 
     /// Closes all links and refuses new ones, until healed.
@@ -117,6 +122,7 @@ impl Drop for FaultProxy {
 #[derive(Debug, Default)]
 struct State {
     listener: Option<TcpListener>,
+    upstream: Option<SocketAddr>,
     links: HashMap<u64, Vec<Arc<TcpStream>>>,
     next_link: u64,
     hold_requests: bool,
@@ -172,13 +178,13 @@ fn shut(socket: &impl AsFd, how: Shutdown) {
     let _ = rustix::net::shutdown(socket, how);
 }
 
-async fn accept_links(shared: Arc<Shared>, upstream: SocketAddr) {
+async fn accept_links(shared: Arc<Shared>) {
     let mut changed = shared.changed.subscribe();
     let mut links = JoinSet::new();
     loop {
         tokio::select! {
             (id, client) = next_client(&shared), if links.len() < MAX_LINKS => {
-                links.spawn(serve_link(Arc::clone(&shared), id, client, upstream));
+                links.spawn(serve_link(Arc::clone(&shared), id, client));
             }
             Some(_) = links.join_next() => {}
             _ = changed.changed() => {}
@@ -207,7 +213,8 @@ async fn next_client(shared: &Shared) -> (u64, Arc<TcpStream>) {
     .await
 }
 
-async fn serve_link(shared: Arc<Shared>, id: u64, client: Arc<TcpStream>, upstream: SocketAddr) {
+async fn serve_link(shared: Arc<Shared>, id: u64, client: Arc<TcpStream>) {
+    let upstream = shared.lock().upstream.expect("a proxy has an upstream");
     if let Ok(server) = TcpStream::connect(upstream).await {
         let server = Arc::new(server);
         let still_wanted =

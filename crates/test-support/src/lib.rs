@@ -12,6 +12,7 @@ mod process;
 mod redis_server;
 mod rights;
 mod timestamps;
+mod write_refusal;
 
 use std::future::Future;
 use std::time::Duration;
@@ -21,6 +22,7 @@ pub use fault_proxy::FaultProxy;
 pub use openapi::{Operation, assert_sound_document, assert_values_described, operations, request_schema};
 pub use redis_server::RedisServer;
 pub use timestamps::assert_uniform_timestamps;
+pub use write_refusal::WriteRefusal;
 
 const POLL_EVERY: Duration = Duration::from_millis(5);
 

@@ -1,7 +1,7 @@
 //! A redis-server that belongs to one test: own directory, own port, gone with the test.
 //!
 //! States: running, paused (SIGSTOP), killed (port and directory kept), running again after `restart`.
-//! It panics when no server program is installed, or when the server does not answer within ten seconds.
+//! It panics when no server program is installed, or when the server does not answer within a minute.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -19,12 +19,13 @@ use tempfile::TempDir;
 use crate::port::ReservedPort;
 use crate::process::Process;
 
-const READY_WITHIN: Duration = Duration::from_secs(10);
+/// Guards against hanging; generous for a slow machine.
+const READY_WITHIN: Duration = Duration::from_secs(60);
 const POLL_EVERY: Duration = Duration::from_millis(5);
 /// How long one look at a starting server may take; a new look follows.
 const LOOK_TIMEOUT: Duration = Duration::from_millis(500);
 /// Generous, so that a loaded machine does not fail a test that only wants to look.
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 const PORTS_TO_TRY: u32 = 5;
 
 /// A private redis-server (or valkey-server), killed and reaped on drop.
@@ -44,7 +45,7 @@ impl RedisServer {
     ///
     /// # Panics
     ///
-    /// When neither redis-server nor valkey-server is installed, or it does not come up within 10 s.
+    /// When neither redis-server nor valkey-server is installed, or it does not come up within a minute.
     pub async fn start() -> Self {
         Self::start_with(&[]).await
     }
@@ -112,7 +113,7 @@ impl RedisServer {
     ///
     /// # Panics
     ///
-    /// When it does not come up within 10 s.
+    /// When it does not come up within a minute.
     pub async fn restart(&mut self) {
         self.kill();
         let launch = self.launch.clone();

@@ -132,6 +132,9 @@ fn limits(
     let url = &settings.limits.redis_url;
     let apart = (!settings.limits.shares_redis_with(&settings.redis.url))
         .then(|| RedisPool::new(settings.redis.pool("limiter", url), Arc::clone(clock), pools));
+    if let Some(pool) = &apart {
+        pool.watch_writes(&["vtrl1:write-probe"]);
+    }
     let pool = apart.as_ref().unwrap_or_else(|| durable.pool());
     (Limits::new(&settings.limits, pool, clock, registry), apart)
 }

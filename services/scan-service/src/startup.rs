@@ -70,11 +70,13 @@ pub fn assemble(settings: &Settings, clock: Arc<dyn Clock>) -> App {
     let same_redis = settings.limits.shares_redis_with(&settings.redis.url);
     let limiter_pool = if same_redis { durable_pool } else { pool("limiter", &settings.limits.redis_url) };
     if !same_redis {
+        limiter_pool.watch_writes(&["vtrl1:write-probe"]);
         let optional = settings.limits.on_redis_down == rate_limiter::OnRedisDown::Local;
         other_pools.push(other_pool("limiter_redis", &limiter_pool, optional));
     }
     let global_pool = settings.limits.global_redis_url.as_ref().map(|url| pool("global", url));
     if let Some(pool) = &global_pool {
+        pool.watch_writes(&["vtgl1:write-probe"]);
         other_pools.push(other_pool("global_redis", pool, true));
     }
     let background = in_background(&durable, &last_use, &other_pools);

@@ -39,15 +39,19 @@ pub(crate) struct OtherPool {
 }
 
 impl OtherPool {
-    /// Asks for a sign of life: a Redis that is connected may still answer nothing. No free permit is this process being busy.
+    /// Asks for a sign of life: a Redis that is connected may still answer nothing, or refuse writes. No free permit is this process being busy.
     pub(crate) async fn check(&self) -> Check {
-        let error = match self.pool.command(redis::cmd("PING")).await {
-            Ok(_) => return self.storage_check().await,
-            Err(error) => error,
+        let asked = self.pool.command(redis::cmd("PING")).await;
+        let redis_pool::Stats { last_error, refuses_writes, .. } = self.pool.stats();
+        let (detail, busy) = match (asked, refuses_writes) {
+            (Ok(_), None) => return self.storage_check().await,
+            (Err(busy @ redis_pool::Error::Overloaded { .. }), None) => (busy.to_string(), true),
+            (_, Some(code)) => (format!("it refuses writes: {code}"), false),
+            (Err(error), None) => {
+                (last_error.map_or_else(|| error.to_string(), |why| format!("{error} ({why})")), false)
+            }
         };
-        let why = self.pool.stats().last_error.map(|why| format!(" ({why})")).unwrap_or_default();
-        let detail = format!("{error}{why}");
-        if self.optional || matches!(error, redis_pool::Error::Overloaded { .. }) {
+        if self.optional || busy {
             Check::warning(self.name, detail)
         } else {
             Check::failed(self.name, detail)

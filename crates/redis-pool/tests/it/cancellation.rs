@@ -8,12 +8,12 @@ use ambient::SystemClock;
 use redis_pool::Error;
 use test_support::{FaultProxy, RedisServer, eventually};
 
-use crate::{echo, patient, pool, text};
+use crate::{LONG_MS, PATIENCE, echo, patient, pool, text};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_cancelled_calls_leak_no_slot_and_mix_up_no_reply() {
     let redis = RedisServer::start().await;
-    let pool = patient(&redis.url(), 16, 5_000, Duration::from_secs(30), Arc::new(SystemClock::new()));
+    let pool = patient(&redis.url(), 16, LONG_MS, PATIENCE, Arc::new(SystemClock::new()));
     pool.command(echo("warm")).await.unwrap();
     for round in 0..100_u32 {
         let calls = (0..100_u32).map(|n| {
@@ -33,7 +33,7 @@ async fn ten_thousand_cancelled_calls_leak_no_slot_and_mix_up_no_reply() {
         let mine = format!("kept {round}");
         assert_eq!(text(pool.command(echo(&mine)).await.unwrap()), mine);
     }
-    eventually("all permits are free again", Duration::from_secs(5), || async {
+    eventually("all permits are free again", PATIENCE, || async {
         let stats = pool.stats();
         stats.permits_in_use == 0 && stats.waiting == 0
     })
@@ -50,16 +50,15 @@ async fn yields(times: u32) {
 async fn a_slot_stays_taken_until_the_reply_is_read_though_the_caller_has_left() {
     let redis = RedisServer::start().await;
     let proxy = FaultProxy::start(redis.addr()).await;
-    let pool = pool(&proxy.url(), 2, 2_000);
+    let pool = pool(&proxy.url(), 2, LONG_MS);
     pool.command(echo("warm")).await.unwrap();
-    proxy.delay(Duration::from_millis(200));
+    proxy.stall_replies();
     let left = tokio::time::timeout(Duration::from_millis(20), pool.command(echo("left"))).await;
     assert!(left.is_err(), "the caller was to leave before the reply");
     assert_eq!(pool.stats().permits_in_use, 1);
-    eventually("the reply is read and the permit free", Duration::from_secs(5), || async {
-        pool.stats().permits_in_use == 0
-    })
-    .await;
+    proxy.heal();
+    eventually("the reply is read and the permit free", PATIENCE, async || pool.stats().permits_in_use == 0)
+        .await;
 }
 
 #[tokio::test]
@@ -67,17 +66,14 @@ async fn a_connection_that_owes_a_reply_too_long_is_closed_and_its_slots_come_ba
     let redis = RedisServer::start().await;
     let proxy = FaultProxy::start(redis.addr()).await;
     let pool = pool(&proxy.url(), 4, 100);
-    pool.command(echo("warm")).await.unwrap();
+    eventually("both are up", PATIENCE, async || pool.stats().connected == 2).await;
     proxy.stall();
-    for _ in 0..4 {
-        let stuck = pool.command(echo("stuck")).await;
-        assert!(matches!(stuck, Err(Error::Unavailable { .. })), "{stuck:?}");
-    }
-    assert!(pool.stats().permits_in_use > 0, "what is in the pipe still counts");
-    eventually("the silent connection is closed", Duration::from_secs(5), || async {
-        pool.stats().permits_in_use == 0
-    })
-    .await;
+    let stuck = pool.command(echo("stuck")).await;
+    // Nothing else of this runtime has run since the caller gave up.
+    assert_eq!(pool.stats().permits_in_use, 1, "what is in the pipe still counts");
+    assert!(matches!(stuck, Err(Error::Unavailable { .. })), "{stuck:?}");
+    eventually("the silent connection is closed", PATIENCE, async || pool.stats().permits_in_use == 0).await;
+    assert!(pool.stats().connected < 2, "no new one is up while nothing passes");
     proxy.heal();
 }
 
@@ -85,13 +81,14 @@ async fn a_connection_that_owes_a_reply_too_long_is_closed_and_its_slots_come_ba
 async fn a_connection_that_stays_silent_is_closed() {
     let redis = RedisServer::start().await;
     let pool = pool(&redis.url(), 4, 100);
-    pool.command(echo("warm")).await.unwrap();
-    eventually("both are up", Duration::from_secs(5), || async { pool.stats().connected == 2 }).await;
+    // The first handle is on the first connection and the second on the second only if both are up before.
+    eventually("both are up", PATIENCE, async || pool.stats().connected == 2).await;
     redis.pause();
     for _ in 0..2 {
+        // What is owed keeps its handle, so the second command takes the other connection.
         assert!(pool.command(echo("stuck")).await.is_err());
     }
     // Nothing else can take them down: the server's end stays open.
-    eventually("both are closed", Duration::from_secs(5), || async { pool.stats().connected == 0 }).await;
+    eventually("both are closed", PATIENCE, async || pool.stats().connected == 0).await;
     redis.resume();
 }

@@ -1,7 +1,9 @@
 //! One file per hazard, each against a Redis of its own.
 
 mod cancellation;
+mod failover;
 mod outage;
+mod refused_writes;
 mod saturation;
 mod scripts;
 mod tls;
@@ -13,6 +15,11 @@ use std::time::Duration;
 
 use ambient::{Clock, SystemClock};
 use redis_pool::{Config, OPEN_FOR, PoolMetrics, RedisPool, RedisUrl};
+
+/// Guards against hanging; no test depends on how soon something is so.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// For a command that is to be answered, however slow the machine.
+const LONG_MS: u64 = 30_000;
 
 /// A pool on `url` with the given number of permits, 100 ms for a permit and `command_ms` for a command.
 fn pool(url: &str, permits: usize, command_ms: u64) -> RedisPool {

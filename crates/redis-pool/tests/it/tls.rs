@@ -1,7 +1,6 @@
 //! A Redis behind TLS that asks for a client certificate.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use redis_pool::{Error, RedisUrl, TlsCertificates};
@@ -14,7 +13,7 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-use crate::{config, echo, pool_of, text};
+use crate::{PATIENCE, config, echo, pool_of, text};
 
 /// What is made here cannot fail.
 const WELL_FORMED: &str = "certificates and sockets of the test are good";
@@ -83,7 +82,7 @@ async fn a_client_certificate_is_presented_and_without_it_nothing_is_served() {
     let trusted = authority.pem();
     let good = TlsCertificates::from_pem(Some((&chain, &key)), Some(&trusted)).unwrap();
     let served = pool_of(config(url.clone().with_certificates(&good), 10, 5_000));
-    eventually("it is served", Duration::from_secs(20), || async {
+    eventually("it is served", PATIENCE, || async {
         served.command(echo("hello")).await.is_ok_and(|reply| text(reply) == "hello")
     })
     .await;

@@ -7,7 +7,7 @@ use test_support::RedisServer;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
-use crate::{echo, pool, text};
+use crate::{LONG_MS, echo, pool, text};
 
 #[tokio::test]
 async fn a_unix_socket_serves_like_a_port_and_asks_for_the_password_too() {
@@ -15,7 +15,7 @@ async fn a_unix_socket_serves_like_a_port_and_asks_for_the_password_too() {
     let path = redis.dir().join("redis.sock");
     let path = path.to_str().expect("a temporary directory has a plain name");
 
-    let with_password = pool(&format!("redis+unix://{path}?pass=sesame"), 10, 2_000);
+    let with_password = pool(&format!("redis+unix://{path}?pass=sesame"), 10, LONG_MS);
     assert_eq!(text(with_password.command(echo("hello")).await.unwrap()), "hello");
 
     let without = pool(&format!("redis+unix://{path}"), 10, 2_000);

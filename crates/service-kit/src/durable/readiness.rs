@@ -63,7 +63,10 @@ impl Durable {
             }
             Err(DeploymentError::Redis(error)) => {
                 let mut detail = error.to_string();
-                let last_error = self.pool.stats().last_error;
+                let redis_pool::Stats { last_error, refuses_writes, .. } = self.pool.stats();
+                if let Some(code) = refuses_writes {
+                    detail = format!("{}; {detail}", refuses(code));
+                }
                 if let Some(last_error) =
                     last_error.filter(|last_error| !detail.contains(last_error.as_str()))
                 {
@@ -80,7 +83,11 @@ impl Durable {
         };
         let chain = if looked_on { self.chain_check() } else { Check::failed(AUDIT_CHAIN, UNREAD) };
         let (audit, keyring) = (self.audit_check(looked_on), self.keyring_check());
-        let mut checks = vec![Check::ok("redis"), deployment, audit, chain, keyring, storage];
+        let redis = match self.pool.stats().refuses_writes {
+            Some(code) => Check::failed("redis", refuses(code)),
+            None => Check::ok("redis"),
+        };
+        let mut checks = vec![redis, deployment, audit, chain, keyring, storage];
         checks.extend(self.memory.last_error().map(|why| Check::warning("state_dir", why)));
         checks
     }
@@ -104,4 +111,9 @@ impl Durable {
             _ => Check::ok("audit"),
         }
     }
+}
+
+/// What is said of a Redis that goes on reading but refuses writes.
+fn refuses(code: &str) -> String {
+    format!("it refuses writes: {code}")
 }

@@ -20,10 +20,13 @@ pub(crate) async fn health() -> Json<HealthBody> {
 
 /// Without its Redis the limiter counts in this process, so that is never more than a warning.
 async fn limiter_check(pool: &RedisPool) -> Check {
-    match pool.command(redis::cmd("PING")).await {
-        Ok(_) => Check::ok("limiter_redis"),
-        Err(error) => Check::warning("limiter_redis", format!("{error}; this process limits by itself")),
-    }
+    let asked = pool.command(redis::cmd("PING")).await;
+    let why = match (pool.stats().refuses_writes, asked) {
+        (Some(code), _) => format!("it refuses writes: {code}"),
+        (None, Err(error)) => error.to_string(),
+        (None, Ok(_)) => return Check::ok("limiter_redis"),
+    };
+    Check::warning("limiter_redis", format!("{why}; this process limits by itself"))
 }
 
 /// Says whether traffic may come, and what is wrong if not.

@@ -29,6 +29,7 @@ mod products;
 mod query_parameters;
 mod quotas;
 mod rate_limits;
+mod refused_writes;
 mod repair;
 mod restore;
 mod slow_handler;

@@ -29,6 +29,7 @@ mod process;
 mod proxies;
 mod query_parameters;
 mod quota;
+mod refused_writes;
 mod reports;
 mod saturation;
 mod scan;

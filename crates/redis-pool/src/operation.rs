@@ -1,0 +1,378 @@
+//! One operation: a permit, a connection, the deadline, and what its outcome says about Redis.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use ambient::{Clock, entropy};
+use circuit_breaker::{Breaker, Permit, Transitions};
+use deadpool::Runtime;
+use deadpool::managed::{Object, PoolError, TimeoutType, Timeouts};
+use prometheus_client::metrics::histogram::Histogram;
+use redis::{Cmd, RedisError, Value};
+
+use crate::config::{Config, Stats};
+use crate::connections::{Connections, Down, Handle, HandleManager, Objects, retire};
+use crate::error::{Error, Reason};
+use crate::in_flight::InFlight;
+use crate::metrics::{ErrorCounts, PoolMetrics};
+use crate::server::CurrentServer;
+use crate::writes::{self, Writes};
+
+/// Callers that may queue for each permit; one more is refused at once.
+const WAITERS_PER_PERMIT: usize = 32;
+/// How long a connection may owe a reply after its caller gave up, in command timeouts (and no less than [`MIN_DRAIN_TIMEOUT`]).
+const DRAIN_TIMEOUTS: u32 = 4;
+const MIN_DRAIN_TIMEOUT: Duration = Duration::from_millis(250);
+/// What `retry_after` says where nothing better is known.
+const RETRY_SOON: Duration = Duration::from_secs(1);
+
+pub(crate) struct Inner {
+    pub(crate) config: Config,
+    pub(crate) clock: Arc<dyn Clock>,
+    objects: Objects,
+    waiting: AtomicUsize,
+    exhausted: AtomicU64,
+    pub(crate) breaker: Arc<Breaker>,
+    pub(crate) writes: Arc<Writes>,
+    current: Arc<CurrentServer>,
+    durations: Histogram,
+    errors: ErrorCounts,
+}
+
+/// A command that failed.
+pub(crate) struct Failed {
+    error: Error,
+    /// Whether its connection led to a server that another had replaced: that says nothing about the other.
+    by_former_server: bool,
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self { error, by_former_server: false }
+    }
+}
+
+impl Inner {
+    /// Starts to connect. Must be called inside a tokio runtime.
+    pub(crate) fn start(config: Config, clock: Arc<dyn Clock>, metrics: &PoolMetrics) -> Arc<Self> {
+        let breaker = circuit_breaker::Config {
+            open_for: config.open_for,
+            ..circuit_breaker::Config::new(config.command_timeout * 2)
+        };
+        let breaker = Arc::new(Breaker::new(breaker, entropy::random_u64()));
+        let writes = Arc::new(Writes::new(config.name));
+        let current =
+            CurrentServer::new(config.name, Arc::clone(&clock), Arc::clone(&breaker), Arc::clone(&writes));
+        let current = Arc::new(current);
+        let connections = Connections::start(
+            config.name,
+            config.url.clone(),
+            config.command_timeout.max(MIN_DRAIN_TIMEOUT),
+            config.permits.get(),
+            config.connections.get(),
+            Arc::clone(&current),
+        );
+        let objects = Objects::builder(HandleManager(connections))
+            .max_size(config.permits.get())
+            .runtime(Runtime::Tokio1)
+            .build()
+            .expect("a pool with timeouts has a runtime");
+        let inner = Arc::new(Self {
+            objects,
+            waiting: AtomicUsize::new(0),
+            exhausted: AtomicU64::new(0),
+            breaker,
+            writes,
+            current,
+            durations: metrics.durations_of(config.name),
+            errors: metrics.errors_of(config.name),
+            config,
+            clock,
+        });
+        metrics.watch(&inner);
+        inner
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        self.config.name
+    }
+
+    pub(crate) fn breaker_transitions(&self) -> Transitions {
+        self.breaker.transitions()
+    }
+
+    /// Tells this pool from others of the process.
+    pub(crate) fn identity(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    fn connections(&self) -> &Arc<Connections> {
+        &self.objects.manager().0
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let (status, connections) = (self.objects.status(), self.connections());
+        Stats {
+            permits: status.max_size,
+            permits_in_use: status.size - status.available,
+            waiting: self.waiting.load(Ordering::Relaxed),
+            exhausted: self.exhausted.load(Ordering::Relaxed),
+            connected: connections.connected(),
+            last_error: connections.down().map(|down| down.why.to_string()),
+            breaker: self.breaker.state(),
+            refuses_writes: self.writes.refused_with(),
+        }
+    }
+
+    pub(crate) fn ask_breaker(&self) -> Result<Permit<'_>, Error> {
+        self.breaker.try_acquire(self.clock.monotonic()).map_err(rejected)
+    }
+
+    pub(crate) async fn carry<S: Send + Unpin + 'static>(
+        &self,
+        breaker_permit: Permit<'_>,
+        cmd: Cmd,
+        handle: Handle,
+        permit: S,
+        within: Duration,
+        link: Option<usize>,
+    ) -> Result<Value, Error> {
+        let started = self.clock.monotonic();
+        if breaker_permit.is_probe()
+            && self.writes.refused_with().is_some()
+            && let Err(failed) = self.try_write(handle.clone(), within).await
+        {
+            // What was refused were writes, so the command alone, which may be a read, would show nothing.
+            return Err(self.failed(breaker_permit, failed));
+        }
+        let left = within.saturating_sub(self.clock.monotonic().saturating_sub(started));
+        let outcome = self.exchange(cmd, handle, permit, left, link).await;
+        self.judge(breaker_permit, started, outcome)
+    }
+
+    /// Tries a write, where the breaker lets it through.
+    async fn probe_writes(&self) {
+        let Ok(breaker_permit) = self.ask_breaker() else { return };
+        let within = self.config.command_timeout;
+        let live = tokio::time::timeout(within, self.connections().wait_for_live(0)).await;
+        let tried = match live {
+            Ok(handle) => self.try_write(handle, within).await,
+            Err(_) => Err(self.not_connected(within).into()),
+        };
+        match tried {
+            Ok(()) => breaker_permit.success(self.clock.monotonic()),
+            Err(failed) => drop(self.failed(breaker_permit, failed)),
+        }
+        // Idle handles would keep connections open that are of no more use.
+        self.objects.retain(|idle, _| idle.is_live());
+    }
+
+    /// Sends the write that shows whether Redis takes writes.
+    async fn try_write(&self, handle: Handle, within: Duration) -> Result<(), Failed> {
+        let Some(probe) = self.writes.probe() else { return Ok(()) };
+        self.exchange(probe.cmd, handle, (), within, None).await?;
+        self.current.answered(self.clock.monotonic());
+        self.writes.succeeded(probe.is_whole);
+        Ok(())
+    }
+
+    /// Counts an outcome, and tells the breaker.
+    pub(crate) fn judge(
+        &self,
+        breaker_permit: Permit<'_>,
+        started: Duration,
+        outcome: Result<Value, Failed>,
+    ) -> Result<Value, Error> {
+        if let Err(Failed { error: error @ Error::Overloaded { .. }, .. }) = outcome {
+            // Running out of permits tells nothing of Redis.
+            return Err(error);
+        }
+        let now = self.clock.monotonic();
+        self.durations.observe(now.saturating_sub(started).as_secs_f64());
+        match outcome {
+            Ok(reply) => {
+                breaker_permit.success(now);
+                Ok(reply)
+            }
+            Err(failed) => Err(self.failed(breaker_permit, failed)),
+        }
+    }
+
+    /// Counts a failure for whom it concerns.
+    #[cold]
+    fn failed(&self, breaker_permit: Permit<'_>, Failed { error, by_former_server }: Failed) -> Error {
+        // What counts is what becomes of it with the source.
+        if error.is_unknown_script() {
+            return error;
+        }
+        self.errors.count(error.label());
+        let now = self.clock.monotonic();
+        if by_former_server {
+            return error;
+        }
+        if let Some(code) = error.refused_write() {
+            breaker_permit.failure(now);
+            if self.writes.refused(code) {
+                self.breaker.trip(now);
+            }
+        } else if error.is_redis_failing() {
+            breaker_permit.failure(now);
+        } else {
+            breaker_permit.success(now);
+        }
+        error
+    }
+
+    /// Tells the breaker of a connection that could not be had for a permit.
+    pub(crate) fn note_failure(&self, error: &Error) {
+        if error.is_redis_failing()
+            && let Ok(breaker_permit) = self.ask_breaker()
+        {
+            drop(self.failed(breaker_permit, error.clone().into()));
+        }
+    }
+
+    /// A permit with a handle on a connection: at most the configured wait for the permit, and `within` for a connection.
+    pub(crate) async fn permit(&self, within: Duration) -> Result<Object<HandleManager>, Error> {
+        let timeouts = |wait| Timeouts { wait: Some(wait), create: Some(within), recycle: None };
+        match self.objects.timeout_get(&timeouts(Duration::ZERO)).await {
+            Err(PoolError::Timeout(TimeoutType::Wait)) => {}
+            other => return other.map_err(|error| self.no_permit(&error, within)),
+        }
+        let queue =
+            Waiting::join(&self.waiting, self.config.permits.get().saturating_mul(WAITERS_PER_PERMIT));
+        let Some(_queued) = queue else {
+            return Err(self.overloaded(Duration::ZERO));
+        };
+        let permit = self.objects.timeout_get(&timeouts(self.config.wait)).await;
+        permit.map_err(|error| self.no_permit(&error, within))
+    }
+
+    fn no_permit(&self, error: &PoolError<crate::connections::NotConnected>, within: Duration) -> Error {
+        match error {
+            PoolError::Timeout(TimeoutType::Wait) => self.overloaded(self.config.wait),
+            _ => self.not_connected(within),
+        }
+    }
+
+    fn not_connected(&self, within: Duration) -> Error {
+        let Some(down) = self.connections().down() else {
+            return unavailable(Reason::NotConnected(format!("within {} ms", within.as_millis())));
+        };
+        unavailable(down.code().map_or_else(|| Reason::NotConnected(down.why.to_string()), Reason::Refusing))
+    }
+
+    fn overloaded(&self, waited: Duration) -> Error {
+        self.exhausted.fetch_add(1, Ordering::Relaxed);
+        Error::Overloaded { waited }
+    }
+
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "a deadline of tokio's own timers, which a test's paused time moves too"
+    )]
+    async fn exchange<S: Send + Unpin + 'static>(
+        &self,
+        cmd: Cmd,
+        handle: Handle,
+        permit: S,
+        within: Duration,
+        link: Option<usize>,
+    ) -> Result<Value, Failed> {
+        let deadline = tokio::time::Instant::now() + within;
+        let preferred = link.and_then(|link| self.connections().live(link));
+        let handle = match preferred.unwrap_or(handle) {
+            live if live.is_live() => live,
+            _ => {
+                let live = self.connections().wait_for_live(link.unwrap_or_default());
+                let live = tokio::time::timeout_at(deadline, live).await;
+                live.map_err(|_| self.not_connected(within))?
+            }
+        };
+        let drain_timeout = (self.config.command_timeout * DRAIN_TIMEOUTS).max(MIN_DRAIN_TIMEOUT);
+        let may_be_forbidden = asks_for_settings(&cmd);
+        let mut in_flight = InFlight::send(handle, self.objects.clone(), cmd, permit, drain_timeout);
+        let reply = tokio::time::timeout_at(deadline, &mut in_flight).await;
+        let error = match reply.map(|reply| reply.and_then(Value::extract_error)) {
+            Ok(Ok(reply)) => return Ok(reply),
+            Ok(Err(error)) => classify(&error, may_be_forbidden),
+            Err(_) => unavailable(Reason::Timeout(within)),
+        };
+        let server = in_flight.handle().server.clone();
+        if let Some(code) = error.not_the_primary() {
+            retire(&self.objects, in_flight.handle(), Down::refused(code));
+        }
+        let by_former_server = self.current.is_former(server.as_ref());
+        if error.refused_write().is_some() && !by_former_server {
+            self.current.answered(self.clock.monotonic());
+        }
+        Err(Failed { error, by_former_server })
+    }
+}
+
+/// Tries a write again and again, as long as the pool is there.
+pub(crate) async fn keep_probing(pool: Weak<Inner>) {
+    loop {
+        let Some(inner) = pool.upgrade() else { return };
+        let calm =
+            inner.writes.refused_with().is_none() && inner.breaker.state() == crate::BreakerState::Closed;
+        let writes = Arc::clone(&inner.writes);
+        drop(inner);
+        let pause = if calm { writes::PROBE_EVERY.0 } else { writes::PROBE_EVERY.1 };
+        let pause = tokio::time::sleep(entropy::jittered(pause, writes::PROBE_JITTER));
+        if calm {
+            tokio::select! {
+                () = pause => {}
+                () = writes.first_refusal() => continue,
+            }
+        } else {
+            pause.await;
+        }
+        let Some(inner) = pool.upgrade() else { return };
+        inner.probe_writes().await;
+    }
+}
+
+/// Asking for settings is something that a user may be forbidden to do, and says nothing about the state of Redis then.
+fn asks_for_settings(cmd: &Cmd) -> bool {
+    matches!(cmd.args_iter().next(), Some(redis::Arg::Simple(b"CONFIG")))
+}
+
+/// A place in the queue for permits; leaving it is counted on every path.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn join(waiting: &'a AtomicUsize, bound: usize) -> Option<Self> {
+        let place = Self(waiting);
+        (waiting.fetch_add(1, Ordering::Relaxed) < bound).then_some(place)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+pub(crate) fn rejected(rejected: circuit_breaker::Rejected) -> Error {
+    Error::Unavailable { reason: Reason::BreakerOpen, retry_after: rejected.retry_after }
+}
+
+fn unavailable(reason: Reason) -> Error {
+    Error::Unavailable { reason, retry_after: RETRY_SOON }
+}
+
+fn classify(error: &RedisError, may_be_forbidden: bool) -> Error {
+    match error.code() {
+        Some("NOPERM") if may_be_forbidden => Error::Server {
+            code: "NOPERM".to_owned(),
+            message: error.detail().unwrap_or_default().to_owned(),
+        },
+        Some(code) => Error::from_server(code, error.detail().unwrap_or_default(), RETRY_SOON),
+        None if error.is_io_error() || error.is_connection_dropped() || error.is_unrecoverable_error() => {
+            unavailable(Reason::Broken(error.to_string()))
+        }
+        None => Error::Reply { what: error.to_string() },
+    }
+}
