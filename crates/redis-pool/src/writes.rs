@@ -94,7 +94,7 @@ impl Writes {
             return;
         }
         if let Some(code) = std::mem::take(&mut *state).code {
-            tracing::warn!(pool = self.pool, code, "redis takes writes again");
+            tracing::info!(pool = self.pool, code, "redis takes writes again");
         }
     }
 
