@@ -20,7 +20,7 @@ async fn write(pool: &RedisPool) -> Result<redis::Value, Error> {
 
 async fn port_behind(pool: &RedisPool) -> Option<String> {
     let asked = pool.command(redis::cmd("CONFIG").arg("GET").arg("port").clone()).await.ok()?;
-    redis::from_redis_value::<HashMap<String, String>>(asked).unwrap().remove("port")
+    redis::from_redis_value::<HashMap<String, String>>(asked).expect("a map").remove("port")
 }
 
 async fn writes_until_the_breaker_opens(pool: &RedisPool) {
@@ -88,7 +88,7 @@ async fn left_by_a_read(code: &'static str, make_it_answer_that: impl AsyncFnOnc
     let proxy = FaultProxy::start(former.addr()).await;
     let pool = pool(&proxy.url(), 10, LONG_MS);
     let read = async || pool.command(redis::cmd("GET").arg("k").clone()).await;
-    read().await.unwrap();
+    read().await.expect("a read");
     eventually("both are up", PATIENCE, async || pool.stats().connected == 2).await;
     make_it_answer_that(&former).await;
     // The links that are open lead on to the former.

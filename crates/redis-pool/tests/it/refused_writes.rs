@@ -17,9 +17,9 @@ const KEYS: &[&str] =
 fn watched(url: &str) -> RedisPool {
     let config = Config {
         name: "test",
-        url: url.parse().unwrap(),
-        permits: NonZeroUsize::new(10).unwrap(),
-        connections: NonZeroUsize::new(2).unwrap(),
+        url: url.parse().expect("a url"),
+        permits: NonZeroUsize::new(10).expect("not zero"),
+        connections: NonZeroUsize::new(2).expect("not zero"),
         wait: PATIENCE,
         command_timeout: Duration::from_secs(1),
         open_for: Duration::from_secs(1),
@@ -41,7 +41,7 @@ async fn in_state(refusal: WriteRefusal) {
     let redis = RedisServer::start().await;
     let pool = watched(&redis.with_documented_rights().await);
     eventually("both are up", PATIENCE, async || pool.stats().connected == 2).await;
-    write(&pool).await.unwrap();
+    write(&pool).await.expect("a write");
     refusal.begin(&redis).await;
     let connections = redis.info_number("total_connections_received").await;
     // Between two writes there are reads, which succeed, but on what has become a replica.
@@ -72,7 +72,7 @@ async fn in_state(refusal: WriteRefusal) {
     })
     .await;
     let mut direct = redis.connection().await;
-    let left: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut direct).await.unwrap();
+    let left: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut direct).await.expect("keys");
     assert_eq!(left, ["vt1:k"], "a probe leaves nothing");
     if refusal != WriteRefusal::Rights {
         let refused = redis.refused_for_want_of_rights().await;
