@@ -38,7 +38,6 @@ const REFRESH_EVERY: (Duration, Duration) = (Duration::from_millis(250), Duratio
 /// Written and deleted again and again, to see whether the durable Redis takes writes: of each type that is written there.
 const WRITE_PROBE: &[&str] =
     &["vt1:write-probe", "vt1:write-probe:list", "vt1:write-probe:hash", "vt1:write-probe:zset"];
-/// When to ask again where the next second may do.
 pub(crate) const RETRY_SOON: Duration = Duration::from_secs(1);
 
 /// The ways of one process to the durable Redis.
