@@ -8,7 +8,7 @@ use crate::brand::BrandName;
 use crate::claims::{Claims, keys_of};
 use crate::gtin::GtinPrefix;
 use crate::keys;
-use crate::records::{ACTIVE, Cause, KeyRecord, Rotation, Stored, Tenant, unix_millis};
+use crate::records::{ACTIVE, Cause, KeyRecord, Rotation, StoredAccess, Tenant, unix_millis};
 use crate::tenant_id::TenantId;
 
 /// A new tenant. Precondition 0: there is none of this id. Tenant `default` is there without a record; [`update_tenant`] gives it one, which says
@@ -26,7 +26,7 @@ pub fn create_tenant(tenant: &Tenant) -> Effect {
 /// and then gets one. `claims` are those that the new brands and prefixes were found free under. Precondition 0: the record is as it was read;
 /// check 1, where brands or prefixes change: nothing was claimed since.
 #[must_use]
-pub fn update_tenant(before: Option<&Stored<Tenant>>, changed: &Tenant, claims: &Claims) -> Effect {
+pub fn update_tenant(before: Option<&StoredAccess<Tenant>>, changed: &Tenant, claims: &Claims) -> Effect {
     let key: Vec<u8> = keys::tenant(&changed.id).into();
     let (check, revision) = match before {
         Some(stored) => {
@@ -48,13 +48,13 @@ pub fn update_tenant(before: Option<&Stored<Tenant>>, changed: &Tenant, claims: 
 
 /// The tenant suspended: from the next request on none of its keys is accepted. Precondition 0: it is as it was read.
 #[must_use]
-pub fn suspend(stored: &Stored<Tenant>, at: OffsetDateTime, reason: &str) -> Effect {
+pub fn suspend(stored: &StoredAccess<Tenant>, at: OffsetDateTime, reason: &str) -> Effect {
     put_tenant(stored, stored.value.suspended(at, reason))
 }
 
 /// The tenant active again. Precondition 0: it is as it was read.
 #[must_use]
-pub fn resume(stored: &Stored<Tenant>) -> Effect {
+pub fn resume(stored: &StoredAccess<Tenant>) -> Effect {
     put_tenant(stored, stored.value.resumed())
 }
 
@@ -69,7 +69,7 @@ pub fn create_key(record: &KeyRecord) -> Effect {
 /// there is none of the successor's id; check 2, but for tenant `default`: the tenant is active.
 #[must_use]
 pub fn rotate(
-    stored: &Stored<KeyRecord>,
+    stored: &StoredAccess<KeyRecord>,
     successor: &KeyRecord,
     at: OffsetDateTime,
     until: OffsetDateTime,
@@ -81,7 +81,7 @@ pub fn rotate(
 
 /// The key revoked, for good, from the next request on. Precondition 0: it is as it was read.
 #[must_use]
-pub fn revoke(stored: &Stored<KeyRecord>, at: OffsetDateTime, reason: &str) -> Effect {
+pub fn revoke(stored: &StoredAccess<KeyRecord>, at: OffsetDateTime, reason: &str) -> Effect {
     put_key(stored, &stored.value.revoked(at, reason))
 }
 
@@ -121,14 +121,14 @@ impl KeyRecord {
     }
 }
 
-fn put_tenant(stored: &Stored<Tenant>, changed: Tenant) -> Effect {
+fn put_tenant(stored: &StoredAccess<Tenant>, changed: Tenant) -> Effect {
     let key: Vec<u8> = keys::tenant(&changed.id).into();
     Effect::none()
         .check(Precondition::Equals { key: key.clone(), value: stored.bytes.clone() })
         .write(RedisWrite::Set { key, value: changed.encode(stored.revision.wrapping_add(1)) })
 }
 
-fn put_key(stored: &Stored<KeyRecord>, changed: &KeyRecord) -> Effect {
+fn put_key(stored: &StoredAccess<KeyRecord>, changed: &KeyRecord) -> Effect {
     let key: Vec<u8> = keys::key(&changed.id).into();
     Effect::none()
         .check(Precondition::Equals { key: key.clone(), value: stored.bytes.clone() })

@@ -31,8 +31,9 @@ pub use issuer::Issuer;
 pub use key::{ApiKey, KeyDigest, KeyId, NotAKey, NotAKeyId};
 pub use last_use::{LastUse, MOST_KEYS};
 pub use records::{
-    Cause, DEFAULT_MAX_BATCHES, FOR_EVER, KeyRecord, KeyStatus, RecordError, Rotation, Stored, Tenant,
+    AccessRecordError, Cause, DEFAULT_MAX_BATCHES, FOR_EVER, KeyRecord, KeyStatus, Rotation, StoredAccess,
+    Tenant,
 };
 pub use scope::{NotAScope, Scope, Scopes};
-pub use store::{Access, AccessError, KeyEntry, Page};
+pub use store::{Access, AccessError, AccessPage, ApiKeyEntry};
 pub use tenant_id::{NotATenantId, TenantId};

@@ -27,7 +27,7 @@ const KEY_HEADER: usize = 44;
 /// A stored record that cannot be read: written by something else, or damaged.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the stored {kind} record cannot be read: {why}")]
-pub struct RecordError {
+pub struct AccessRecordError {
     kind: &'static str,
     why: String,
 }
@@ -37,7 +37,7 @@ pub const DEFAULT_MAX_BATCHES: u32 = 100_000;
 
 /// A record as read, with the exact bytes that a change must find unchanged.
 #[derive(Debug, Clone)]
-pub struct Stored<T> {
+pub struct StoredAccess<T> {
     /// What it says.
     pub value: T,
     /// Grows by one with each change.
@@ -204,8 +204,8 @@ impl KeyRecord {
     ///
     /// # Errors
     /// When the bytes are no such record, or its header and its JSON contradict each other.
-    pub fn decode(bytes: Vec<u8>) -> Result<Stored<Self>, RecordError> {
-        let fail = |why: &str| RecordError { kind: "API key", why: why.to_owned() };
+    pub fn decode(bytes: Vec<u8>) -> Result<StoredAccess<Self>, AccessRecordError> {
+        let fail = |why: &str| AccessRecordError { kind: "API key", why: why.to_owned() };
         let (revision, rest) = bytes.split_first_chunk::<4>().ok_or_else(|| fail("it is too short"))?;
         let (digest, _) = rest.split_first_chunk::<32>().ok_or_else(|| fail("it is too short"))?;
         let length = *bytes.get(KEY_HEADER - 1).ok_or_else(|| fail("it is too short"))?;
@@ -215,7 +215,7 @@ impl KeyRecord {
         if !rest.starts_with(&value.facts()) {
             return Err(fail("its header and its JSON contradict each other"));
         }
-        Ok(Stored { value, revision: u32::from_be_bytes(*revision), bytes })
+        Ok(StoredAccess { value, revision: u32::from_be_bytes(*revision), bytes })
     }
 }
 
@@ -258,15 +258,15 @@ impl Tenant {
     ///
     /// # Errors
     /// When the bytes are no such record, or its header and its JSON contradict each other.
-    pub fn decode(bytes: Vec<u8>) -> Result<Stored<Self>, RecordError> {
-        let fail = |why: &str| RecordError { kind: "tenant", why: why.to_owned() };
+    pub fn decode(bytes: Vec<u8>) -> Result<StoredAccess<Self>, AccessRecordError> {
+        let fail = |why: &str| AccessRecordError { kind: "tenant", why: why.to_owned() };
         let (state, rest) = bytes.split_first().ok_or_else(|| fail("it is too short"))?;
         let (revision, json) = rest.split_first_chunk::<4>().ok_or_else(|| fail("it is too short"))?;
         let value: Self = serde_json::from_slice(json).map_err(|error| fail(&error.to_string()))?;
         if *state != value.state() {
             return Err(fail("its header and its JSON contradict each other"));
         }
-        Ok(Stored { revision: u32::from_be_bytes(*revision), value, bytes })
+        Ok(StoredAccess { revision: u32::from_be_bytes(*revision), value, bytes })
     }
 }
 

@@ -9,7 +9,7 @@ use crate::claims::Claims;
 use crate::gtin::GtinRange;
 use crate::key::KeyId;
 use crate::keys;
-use crate::records::{KeyRecord, RecordError, Stored, Tenant};
+use crate::records::{AccessRecordError, KeyRecord, StoredAccess, Tenant};
 use crate::tenant_id::TenantId;
 
 /// A read that brought nothing usable.
@@ -20,7 +20,7 @@ pub enum AccessError {
     Redis(#[from] redis_pool::Error),
     /// What is stored cannot be read.
     #[error(transparent)]
-    Record(#[from] RecordError),
+    Record(#[from] AccessRecordError),
     /// Something was written, as other keys show, and is gone or of another type.
     #[error("the stored {what} was written and is not there any more, or cannot be read")]
     Lost {
@@ -34,7 +34,7 @@ pub enum AccessError {
 
 /// One page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Page<T, C> {
+pub struct AccessPage<T, C> {
     /// The items.
     pub items: Vec<T>,
     /// Where the next page begins, if there is one: the last id of this page.
@@ -43,7 +43,7 @@ pub struct Page<T, C> {
 
 /// A key in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyEntry {
+pub struct ApiKeyEntry {
     /// What is known of it.
     pub record: KeyRecord,
     /// When it was last used, to the minute and up to a minute or so late; nothing when it never was.
@@ -67,7 +67,7 @@ impl Access {
     ///
     /// # Errors
     /// See [`AccessError`].
-    pub async fn tenant(&self, id: &TenantId) -> Result<Option<Stored<Tenant>>, AccessError> {
+    pub async fn tenant(&self, id: &TenantId) -> Result<Option<StoredAccess<Tenant>>, AccessError> {
         let bytes: Option<Vec<u8>> = self.ask("GET", keys::tenant(id)).await?;
         if bytes.is_none() {
             let listed: Option<f64> = self.ask("ZSCORE", (keys::TENANTS, id.as_str())).await?;
@@ -109,18 +109,18 @@ impl Access {
         &self,
         after: Option<&TenantId>,
         limit: usize,
-    ) -> Result<Page<Tenant, TenantId>, AccessError> {
+    ) -> Result<AccessPage<Tenant, TenantId>, AccessError> {
         let (ids, next) = self.tenant_ids(after, limit).await?;
         let stored = self.all(ids.iter().map(keys::tenant).collect(), "tenant").await?;
         let items = stored.map(|bytes| Tenant::decode(bytes).map(|stored| stored.value));
-        Ok(Page { items: items.collect::<Result<_, _>>()?, next })
+        Ok(AccessPage { items: items.collect::<Result<_, _>>()?, next })
     }
 
     /// A key's record, whoever it belongs to.
     ///
     /// # Errors
     /// See [`AccessError`].
-    pub async fn key(&self, id: &KeyId) -> Result<Option<Stored<KeyRecord>>, AccessError> {
+    pub async fn key(&self, id: &KeyId) -> Result<Option<StoredAccess<KeyRecord>>, AccessError> {
         let bytes: Option<Vec<u8>> = self.ask("GET", keys::key(id)).await?;
         Ok(bytes.map(KeyRecord::decode).transpose()?)
     }
@@ -142,7 +142,7 @@ impl Access {
         tenant: &TenantId,
         after: Option<&KeyId>,
         limit: usize,
-    ) -> Result<Page<KeyEntry, KeyId>, AccessError> {
+    ) -> Result<AccessPage<ApiKeyEntry, KeyId>, AccessError> {
         let list = keys::keys_of(tenant);
         let from = match after {
             None => 0,
@@ -158,8 +158,8 @@ impl Access {
         let records: Vec<KeyRecord> = records.collect::<Result<_, _>>()?;
         let used = self.last_uses(&records.iter().map(|record| record.id).collect::<Vec<_>>()).await?;
         let items = records.into_iter().zip(used);
-        let items = items.map(|(record, last_used_at)| KeyEntry { record, last_used_at }).collect();
-        Ok(Page { items, next })
+        let items = items.map(|(record, last_used_at)| ApiKeyEntry { record, last_used_at }).collect();
+        Ok(AccessPage { items, next })
     }
 
     async fn last_uses(&self, ids: &[KeyId]) -> Result<Vec<Option<OffsetDateTime>>, AccessError> {

@@ -18,7 +18,7 @@ pub use deployment::{Deployment, DeploymentError, DeploymentGate, Expectation, I
 pub use deployment_record::StoredDeployment;
 pub use minted::Minted;
 pub use policy::StoragePolicy;
-pub use records::{Batch, Lifecycle, Product, Record, RecordError, Stored, Withdrawal};
-pub use store::{Catalog, CatalogError, Page};
+pub use records::{Batch, CatalogRecordError, Lifecycle, Product, Record, StoredRecord, Withdrawal};
+pub use store::{Catalog, CatalogError, CatalogPage};
 pub use tag_state::{REVOKED_FLAG, SCAN_LUA, TagState};
 pub use unproven::{UnprovenReport, add_unproven_report, shortened_code};

@@ -12,12 +12,12 @@ use uuid::Uuid;
 /// A stored record that cannot be read: written by something else, or damaged.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the stored {kind} record cannot be read: {why}")]
-pub struct RecordError {
+pub struct CatalogRecordError {
     kind: &'static str,
     why: String,
 }
 
-impl RecordError {
+impl CatalogRecordError {
     pub(crate) fn new(kind: &'static str, why: String) -> Self {
         Self { kind, why }
     }
@@ -175,7 +175,7 @@ impl Lifecycle {
 
 /// A record as read, with the exact bytes that a change must find unchanged.
 #[derive(Debug, Clone)]
-pub struct Stored<T> {
+pub struct StoredRecord<T> {
     /// What it says.
     pub value: T,
     /// Grows by one with each change.
@@ -205,13 +205,13 @@ pub trait Record: Serialize + for<'de> Deserialize<'de> {
     ///
     /// # Errors
     /// When the bytes are no such record.
-    fn decode(bytes: Vec<u8>) -> Result<Stored<Self>, RecordError> {
-        let fail = |why: String| RecordError::new(Self::KIND, why);
+    fn decode(bytes: Vec<u8>) -> Result<StoredRecord<Self>, CatalogRecordError> {
+        let fail = |why: String| CatalogRecordError::new(Self::KIND, why);
         let (revision, rest) =
             bytes.split_first_chunk::<4>().ok_or_else(|| fail("it is too short".to_owned()))?;
         let json = rest.get(Self::FACTS_LEN..).ok_or_else(|| fail("it is too short".to_owned()))?;
         let value = serde_json::from_slice(json).map_err(|error| fail(error.to_string()))?;
-        Ok(Stored { value, revision: u32::from_be_bytes(*revision), bytes })
+        Ok(StoredRecord { value, revision: u32::from_be_bytes(*revision), bytes })
     }
 }
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::keys;
 use crate::minted::Minted;
-use crate::records::{Batch, Product, Record, RecordError, Stored, Withdrawal};
+use crate::records::{Batch, CatalogRecordError, Product, Record, StoredRecord, Withdrawal};
 use crate::tag_state::{NoTagState, TagState};
 
 /// A read that brought nothing usable.
@@ -19,7 +19,7 @@ pub enum CatalogError {
     Redis(#[from] redis_pool::Error),
     /// What is stored cannot be read.
     #[error(transparent)]
-    Record(#[from] RecordError),
+    Record(#[from] CatalogRecordError),
     /// A tag's stored state cannot be read.
     #[error(transparent)]
     TagState(#[from] NoTagState),
@@ -37,7 +37,7 @@ fn lost(what: impl std::fmt::Display) -> CatalogError {
 
 /// One page of a list, in the order of creation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Page<T> {
+pub struct CatalogPage<T> {
     /// The items.
     pub items: Vec<T>,
     /// Where the next page begins, if there is one: the last id of this page.
@@ -59,8 +59,9 @@ impl TagRevocation {
         serde_json::to_vec(self).expect("plain data is always serialisable into memory")
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
-        serde_json::from_slice(bytes).map_err(|error| RecordError::new("tag revocation", error.to_string()))
+    fn decode(bytes: &[u8]) -> Result<Self, CatalogRecordError> {
+        serde_json::from_slice(bytes)
+            .map_err(|error| CatalogRecordError::new("tag revocation", error.to_string()))
     }
 }
 
@@ -81,7 +82,7 @@ impl Catalog {
     ///
     /// # Errors
     /// See [`CatalogError`].
-    pub async fn product(&self, id: &Uuid) -> Result<Option<Stored<Product>>, CatalogError> {
+    pub async fn product(&self, id: &Uuid) -> Result<Option<StoredRecord<Product>>, CatalogError> {
         self.record(keys::product(id), || format!("record of product {id}")).await
     }
 
@@ -89,7 +90,11 @@ impl Catalog {
     ///
     /// # Errors
     /// [`CatalogError::Lost`] when the product was made and cannot be read; else see [`CatalogError`].
-    pub async fn product_of(&self, id: &Uuid, tenant: &str) -> Result<Option<Stored<Product>>, CatalogError> {
+    pub async fn product_of(
+        &self,
+        id: &Uuid,
+        tenant: &str,
+    ) -> Result<Option<StoredRecord<Product>>, CatalogError> {
         let found = self.product(id).await?;
         if found.is_none() && self.is_listed(keys::products_of(tenant), id).await? {
             return Err(lost(format!("record of product {id}")));
@@ -101,7 +106,7 @@ impl Catalog {
     ///
     /// # Errors
     /// See [`CatalogError`].
-    pub async fn batch_by_no(&self, no: BatchNo) -> Result<Option<Stored<Batch>>, CatalogError> {
+    pub async fn batch_by_no(&self, no: BatchNo) -> Result<Option<StoredRecord<Batch>>, CatalogError> {
         self.record(keys::batch(no), || format!("record of batch number {no}")).await
     }
 
@@ -122,7 +127,7 @@ impl Catalog {
     ///
     /// # Errors
     /// [`CatalogError::Lost`] when the tag was minted and its batch cannot be read; else see [`CatalogError`].
-    pub async fn batch_of_tag(&self, tag: &Opened) -> Result<Option<Stored<Batch>>, CatalogError> {
+    pub async fn batch_of_tag(&self, tag: &Opened) -> Result<Option<StoredRecord<Batch>>, CatalogError> {
         if let Some(batch) = self.batch_by_no(tag.batch).await? {
             return Ok(Some(batch).filter(|batch| batch.value.holds(tag.epoch, tag.index)));
         }
@@ -138,7 +143,7 @@ impl Catalog {
     ///
     /// # Errors
     /// [`CatalogError::Lost`] when the batch was minted and cannot be read; else see [`CatalogError`].
-    pub async fn batch(&self, id: &Uuid, tenant: &str) -> Result<Option<Stored<Batch>>, CatalogError> {
+    pub async fn batch(&self, id: &Uuid, tenant: &str) -> Result<Option<StoredRecord<Batch>>, CatalogError> {
         let what = || format!("record of batch {id}");
         let number: Option<Vec<u8>> = self.ask("GET", &[keys::batch_no(id)], what).await?;
         let Some(number) = number else {
@@ -165,10 +170,10 @@ impl Catalog {
         tenant: &str,
         after: Option<Uuid>,
         limit: usize,
-    ) -> Result<Page<Product>, CatalogError> {
+    ) -> Result<CatalogPage<Product>, CatalogError> {
         let (ids, next) = self.ids(keys::products_of(tenant), after, limit).await?;
         let items = self.records(ids.iter().map(keys::product).collect(), &ids).await?;
-        Ok(Page { items, next })
+        Ok(CatalogPage { items, next })
     }
 
     /// Up to `limit` of a tenant's batches after the one with id `after`.
@@ -180,10 +185,10 @@ impl Catalog {
         tenant: &str,
         after: Option<Uuid>,
         limit: usize,
-    ) -> Result<Page<Batch>, CatalogError> {
+    ) -> Result<CatalogPage<Batch>, CatalogError> {
         let (ids, next) = self.ids(keys::batches_of(tenant), after, limit).await?;
         if ids.is_empty() {
-            return Ok(Page { items: Vec::new(), next });
+            return Ok(CatalogPage { items: Vec::new(), next });
         }
         let wanted: Vec<_> = ids.iter().map(keys::batch_no).collect();
         let numbers: Vec<Option<Vec<u8>>> =
@@ -194,7 +199,7 @@ impl Catalog {
         };
         let numbers = numbers.into_iter().zip(&ids).map(number).collect::<Result<Vec<_>, _>>()?;
         let items = self.records(numbers.into_iter().map(keys::batch).collect(), &ids).await?;
-        Ok(Page { items, next })
+        Ok(CatalogPage { items, next })
     }
 
     /// The same page of batches, with `None` for each whose record is lost or cannot be read: for going through all of them where
@@ -207,10 +212,10 @@ impl Catalog {
         tenant: &str,
         after: Option<Uuid>,
         limit: usize,
-    ) -> Result<Page<Option<Batch>>, CatalogError> {
+    ) -> Result<CatalogPage<Option<Batch>>, CatalogError> {
         let (ids, next) = self.ids(keys::batches_of(tenant), after, limit).await?;
         if ids.is_empty() {
-            return Ok(Page { items: Vec::new(), next });
+            return Ok(CatalogPage { items: Vec::new(), next });
         }
         let what = || "records of a list".to_owned();
         let numbers: Vec<Option<Vec<u8>>> =
@@ -223,7 +228,7 @@ impl Catalog {
         let mut found = found.into_iter();
         let mut next_record = || Batch::decode(found.next().flatten()?).ok().map(|stored| stored.value);
         let items = numbers.into_iter().map(|number| number.and_then(|_| next_record())).collect();
-        Ok(Page { items, next })
+        Ok(CatalogPage { items, next })
     }
 
     /// A tag's state, and why it is revoked if it is. The record decides whether it is, even where the state was lost.
@@ -273,7 +278,7 @@ impl Catalog {
         &self,
         key: String,
         what: impl Fn() -> String,
-    ) -> Result<Option<Stored<R>>, CatalogError> {
+    ) -> Result<Option<StoredRecord<R>>, CatalogError> {
         let bytes: Option<Vec<u8>> = self.ask("GET", &[key], what).await?;
         Ok(bytes.map(R::decode).transpose()?)
     }

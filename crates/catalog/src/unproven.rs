@@ -15,8 +15,8 @@ use time::serde::rfc3339;
 use uuid::Uuid;
 
 use crate::keys;
-use crate::records::RecordError;
-use crate::store::{Catalog, CatalogError, Page};
+use crate::records::CatalogRecordError;
+use crate::store::{Catalog, CatalogError, CatalogPage};
 
 /// The most reports that are kept, about 7 MB of the longest.
 pub const MOST_REPORTS: usize = 1_000;
@@ -89,7 +89,7 @@ impl Catalog {
         after: Option<Uuid>,
         limit: usize,
         now: OffsetDateTime,
-    ) -> Result<Page<UnprovenReport>, CatalogError> {
+    ) -> Result<CatalogPage<UnprovenReport>, CatalogError> {
         // A member goes on with `{` after its id, and `|` is the next character.
         let oldest = oldest_id(now);
         let from = match after.filter(|id| *id > oldest) {
@@ -104,7 +104,7 @@ impl Catalog {
         let items: Vec<UnprovenReport> =
             found.iter().take(limit).map(|member| decode(member)).collect::<Result<_, _>>()?;
         let next = items.last().map(|report| report.id).filter(|_| more);
-        Ok(Page { items, next })
+        Ok(CatalogPage { items, next })
     }
 }
 
@@ -119,8 +119,8 @@ fn read(reply: Value) -> Result<Vec<Vec<u8>>, CatalogError> {
     parsed.map_err(|error| redis_pool::Error::Reply { what: error.to_string() }.into())
 }
 
-fn decode(member: &[u8]) -> Result<UnprovenReport, RecordError> {
-    let fail = |why: String| RecordError::new("unproven report", why);
+fn decode(member: &[u8]) -> Result<UnprovenReport, CatalogRecordError> {
+    let fail = |why: String| CatalogRecordError::new("unproven report", why);
     let json = member.get(Uuid::nil().hyphenated().to_string().len()..).unwrap_or_default();
     serde_json::from_slice(json).map_err(|error| fail(error.to_string()))
 }

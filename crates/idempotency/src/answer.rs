@@ -3,7 +3,7 @@
 //! Stored as `u16be status`, then content type, location and entity tag, each a `u16be` length and its bytes (65535: none),
 //! then the body.
 
-use crate::error::Error;
+use crate::error::IdempotencyError;
 
 /// Longest body that is kept, bytes.
 pub const MAX_BODY: usize = 64 * 1024;
@@ -14,7 +14,7 @@ const NONE: u16 = u16::MAX;
 
 /// An answer, as it was given the first time and is given again.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct StoredResponse {
     /// The HTTP status.
     pub status: u16,
     /// `Content-Type`.
@@ -27,15 +27,15 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
-impl Answer {
+impl StoredResponse {
     fn headers(&self) -> [Option<&String>; 3] {
         [self.content_type.as_ref(), self.location.as_ref(), self.etag.as_ref()]
     }
 
     /// # Errors
-    /// [`Error::AnswerTooLarge`].
-    pub(crate) fn encode(&self) -> Result<Vec<u8>, Error> {
-        let too_large = |bytes, most| Err(Error::AnswerTooLarge { bytes, most });
+    /// [`IdempotencyError::AnswerTooLarge`].
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, IdempotencyError> {
+        let too_large = |bytes, most| Err(IdempotencyError::AnswerTooLarge { bytes, most });
         if self.body.len() > MAX_BODY {
             return too_large(self.body.len(), MAX_BODY);
         }
@@ -75,8 +75,8 @@ impl Answer {
 mod tests {
     use super::*;
 
-    fn answer() -> Answer {
-        Answer {
+    fn answer() -> StoredResponse {
+        StoredResponse {
             status: 201,
             content_type: Some("application/json".to_owned()),
             location: Some(String::new()),
@@ -88,20 +88,20 @@ mod tests {
     #[test]
     fn an_answer_comes_back_as_it_was() {
         let bytes = answer().encode().unwrap();
-        assert_eq!(Answer::decode(&bytes), Some(answer()));
+        assert_eq!(StoredResponse::decode(&bytes), Some(answer()));
         for cut in 0..bytes.len() - answer().body.len() {
-            assert_eq!(Answer::decode(&bytes[..cut]), None, "{cut}");
+            assert_eq!(StoredResponse::decode(&bytes[..cut]), None, "{cut}");
         }
     }
 
     #[test]
     fn what_is_kept_is_bounded() {
-        assert!(Answer { body: vec![0; MAX_BODY], ..answer() }.encode().is_ok());
+        assert!(StoredResponse { body: vec![0; MAX_BODY], ..answer() }.encode().is_ok());
         for large in [
-            Answer { body: vec![0; MAX_BODY + 1], ..answer() },
-            Answer { location: Some("l".repeat(MAX_HEADER + 1)), ..answer() },
+            StoredResponse { body: vec![0; MAX_BODY + 1], ..answer() },
+            StoredResponse { location: Some("l".repeat(MAX_HEADER + 1)), ..answer() },
         ] {
-            assert!(matches!(large.encode(), Err(Error::AnswerTooLarge { .. })));
+            assert!(matches!(large.encode(), Err(IdempotencyError::AnswerTooLarge { .. })));
         }
     }
 }

@@ -13,8 +13,8 @@ use redis_pool::{RedisPool, Script};
 use tokio::task::AbortHandle;
 use uuid::Uuid;
 
-use crate::answer::Answer;
-use crate::error::Error;
+use crate::answer::StoredResponse;
+use crate::error::IdempotencyError;
 use crate::namespace::{Fingerprint, RecordKey};
 use crate::record::{self, Origin};
 
@@ -104,11 +104,11 @@ impl Claim {
     }
 
     /// `effect`, and with it the claim's completion: one more check, the last, that the claim is still this one, and one more
-    /// write, the answer, kept for [`crate::Config::ttl`] from then on. Where that last check fails, another try has the claim.
+    /// write, the answer, kept for [`crate::IdempotencyConfig::ttl`] from then on. Where that last check fails, another try has the claim.
     ///
     /// # Errors
-    /// [`Error::AnswerTooLarge`].
-    pub fn complete_in(&self, effect: Effect, answer: &Answer) -> Result<Effect, Error> {
+    /// [`IdempotencyError::AnswerTooLarge`].
+    pub fn complete_in(&self, effect: Effect, answer: &StoredResponse) -> Result<Effect, IdempotencyError> {
         let key: Vec<u8> = self.0.record.clone().into();
         let value = self.done(answer)?;
         let is_ours = Precondition::Prefix { key: key.clone(), prefix: self.fence().into() };
@@ -118,8 +118,8 @@ impl Claim {
     /// Completes a request that had no effect. False when the claim was lost, or is completed already.
     ///
     /// # Errors
-    /// See [`Error`]; where the reply was lost, the answer may be kept.
-    pub async fn complete(&self, answer: &Answer) -> Result<bool, Error> {
+    /// See [`IdempotencyError`]; where the reply was lost, the answer may be kept.
+    pub async fn complete(&self, answer: &StoredResponse) -> Result<bool, IdempotencyError> {
         let value = self.done(answer)?;
         let call = COMPLETE.invoke().key(&self.0.record).arg(&self.fence()[..]).arg(value);
         let kept: i64 = call.arg(millis(self.0.ttl)).run(&self.0.pool).await?;
@@ -129,8 +129,8 @@ impl Claim {
     /// Whether the answer that is kept was put there under this claim, and not by a try that took the request over.
     ///
     /// # Errors
-    /// See [`Error`].
-    pub async fn is_completed(&self) -> Result<bool, Error> {
+    /// See [`IdempotencyError`].
+    pub async fn is_completed(&self) -> Result<bool, IdempotencyError> {
         let mut begin = redis::cmd("GETRANGE");
         begin.arg(&self.0.record).arg(0).arg(record::FENCE - 1);
         let begin = self.0.pool.command(begin).await?;
@@ -142,8 +142,8 @@ impl Claim {
     /// is completed already; then nothing changes.
     ///
     /// # Errors
-    /// See [`Error`]. The claim then ends with its lease.
-    pub async fn release(&self) -> Result<bool, Error> {
+    /// See [`IdempotencyError`]. The claim then ends with its lease.
+    pub async fn release(&self) -> Result<bool, IdempotencyError> {
         let call = RELEASE.invoke().key(&self.0.record).key(&self.0.index);
         let call = call.arg(&self.fence()[..]).arg(self.0.key.to_string());
         let released: i64 = call.run(&self.0.pool).await?;
@@ -172,8 +172,8 @@ impl Claim {
     /// claim was completed, or it was lost, which [`Self::lost`] tells apart.
     ///
     /// # Errors
-    /// See [`Error`].
-    pub async fn renew(&self) -> Result<bool, Error> {
+    /// See [`IdempotencyError`].
+    pub async fn renew(&self) -> Result<bool, IdempotencyError> {
         let call = RENEW.invoke().key(&self.0.record).key(&self.0.index).arg(&self.fence()[..]);
         let call = call.arg(millis(self.0.lease)).arg(millis(self.0.ttl)).arg(self.0.key.to_string());
         let renewed: i64 = call.run(&self.0.pool).await?;
@@ -194,7 +194,7 @@ impl Claim {
         record::fence(self.0.token, &self.0.seed)
     }
 
-    fn done(&self, answer: &Answer) -> Result<Vec<u8>, Error> {
+    fn done(&self, answer: &StoredResponse) -> Result<Vec<u8>, IdempotencyError> {
         record::done(self.0.token, &self.0.seed, &self.0.fingerprint, answer)
     }
 }

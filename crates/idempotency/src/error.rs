@@ -2,7 +2,7 @@
 
 /// Why a claim could not be made, kept or completed.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum Error {
+pub enum IdempotencyError {
     /// Redis did not answer.
     #[error(transparent)]
     Redis(#[from] redis_pool::Error),

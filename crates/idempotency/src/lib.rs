@@ -8,7 +8,7 @@
 //! done → (none)         after its time to live
 //! ```
 //!
-//! An answer is kept for [`Config::ttl`], 24 h, from its completion; reading it again does not prolong that. A claim that is never
+//! An answer is kept for [`IdempotencyConfig::ttl`], 24 h, from its completion; reading it again does not prolong that. A claim that is never
 //! completed ends 24 h after its last renewal, and so does what it fixes: ids, time and nonce. After either the key is new.
 //!
 //! Completing a claim is data: one [`audit_chain::Precondition`] (the record still begins with this claim's fence) and one
@@ -28,10 +28,10 @@ mod namespace;
 mod record;
 mod store;
 
-pub use answer::{Answer, MAX_BODY};
+pub use answer::{MAX_BODY, StoredResponse};
 pub use claim::{Claim, KeepAlive};
-pub use error::Error;
+pub use error::IdempotencyError;
 pub use key::{IdempotencyKey, KeyError, MAX_KEY};
 pub use namespace::{Fingerprint, Namespace, RecordKey};
 pub use record::Origin;
-pub use store::{Claimed, Config, Idempotency};
+pub use store::{ClaimOutcome, Idempotency, IdempotencyConfig};

@@ -12,8 +12,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::answer::Answer;
-use crate::error::Error;
+use crate::answer::StoredResponse;
+use crate::error::IdempotencyError;
 use crate::namespace::Fingerprint;
 
 /// Bytes that both begin with.
@@ -39,8 +39,8 @@ impl Origin {
         serde_json::to_vec(self).expect("plain data is always serialisable into memory")
     }
 
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Error> {
-        serde_json::from_slice(bytes).map_err(|_| Error::Damaged("its origin is no JSON"))
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, IdempotencyError> {
+        serde_json::from_slice(bytes).map_err(|_| IdempotencyError::Damaged("its origin is no JSON"))
     }
 }
 
@@ -67,15 +67,15 @@ pub(crate) fn done(
     token: u64,
     seed: &[u8; 16],
     fingerprint: &Fingerprint,
-    answer: &Answer,
-) -> Result<Vec<u8>, Error> {
+    answer: &StoredResponse,
+) -> Result<Vec<u8>, IdempotencyError> {
     Ok([&completed(token, seed)[..], fingerprint.as_bytes(), &answer.encode()?].concat())
 }
 
 /// The answer in the record of a completed claim.
-pub(crate) fn answer_in(record: &[u8]) -> Result<Answer, Error> {
+pub(crate) fn answer_in(record: &[u8]) -> Result<StoredResponse, IdempotencyError> {
     let rest = record.get(FIXED..).filter(|_| record.first() == Some(&b'D'));
-    rest.and_then(Answer::decode).ok_or(Error::Damaged("its answer is cut short"))
+    rest.and_then(StoredResponse::decode).ok_or(IdempotencyError::Damaged("its answer is cut short"))
 }
 
 #[cfg(test)]
@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn records_are_what_is_already_stored() {
         let fingerprint = Fingerprint::of("POST", "/v1/products", b"application/json", b"{}");
-        let answer = Answer {
+        let answer = StoredResponse {
             status: 201,
             content_type: None,
             location: Some("/a".into()),
@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn only_a_whole_answer_is_read() {
         for damaged in [&b""[..], b"D", &[b'D'; FIXED], &[b'C'; 200]] {
-            assert!(matches!(answer_in(damaged), Err(Error::Damaged(_))));
+            assert!(matches!(answer_in(damaged), Err(IdempotencyError::Damaged(_))));
         }
     }
 

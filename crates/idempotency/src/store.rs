@@ -9,9 +9,9 @@ use redis::{FromRedisValue, Value};
 use redis_pool::{RedisPool, Script};
 use tokio::time::Instant;
 
-use crate::answer::Answer;
+use crate::answer::StoredResponse;
 use crate::claim::{Claim, Inner, millis};
-use crate::error::Error;
+use crate::error::IdempotencyError;
 use crate::keys;
 use crate::namespace::{Fingerprint, Namespace};
 use crate::record::{Origin, answer_in};
@@ -27,7 +27,7 @@ static CLAIM: LazyLock<Script> =
 
 /// How long and how many.
 #[derive(Debug, Clone)]
-pub struct Config {
+pub struct IdempotencyConfig {
     /// How long a claim lasts without being renewed. Whole milliseconds, at least one.
     pub lease: Duration,
     /// How long an answer is kept, from completion. A claim that is never completed ends as long after its last renewal, and
@@ -40,7 +40,7 @@ pub struct Config {
     pub wait: Duration,
 }
 
-impl Default for Config {
+impl Default for IdempotencyConfig {
     /// 10 s, 24 h, 100,000, 2 s.
     fn default() -> Self {
         Self {
@@ -54,12 +54,12 @@ impl Default for Config {
 
 /// How claiming ended.
 #[derive(Debug)]
-pub enum Claimed {
+pub enum ClaimOutcome {
     /// The request is to be carried out now, for the first time or after a try that never ended. Nobody else has it until the
     /// lease ends.
     Fresh(Claim),
     /// It was carried out: this was the answer.
-    Replay(Answer),
+    Replay(StoredResponse),
     /// The key stands for another request.
     Reused,
     /// Another try is under way.
@@ -80,13 +80,13 @@ pub enum Claimed {
 #[derive(Debug, Clone)]
 pub struct Idempotency {
     pool: RedisPool,
-    config: Config,
+    config: IdempotencyConfig,
 }
 
 impl Idempotency {
     /// In the durable Redis of `pool`.
     #[must_use]
-    pub fn new(pool: RedisPool, config: Config) -> Self {
+    pub fn new(pool: RedisPool, config: IdempotencyConfig) -> Self {
         Self { pool, config }
     }
 
@@ -100,14 +100,14 @@ impl Idempotency {
     /// claim's, unless an earlier try left its own.
     ///
     /// # Errors
-    /// See [`Error`]; where the reply was lost, a claim may stand until its lease ends.
+    /// See [`IdempotencyError`]; where the reply was lost, a claim may stand until its lease ends.
     pub async fn claim(
         &self,
         deployment_prefix: &str,
         namespace: &Namespace<'_>,
         fingerprint: Fingerprint,
         origin: Origin,
-    ) -> Result<Claimed, Error> {
+    ) -> Result<ClaimOutcome, IdempotencyError> {
         let key = namespace.record_key();
         let (record, index) = (keys::record(namespace.tenant, &key), keys::records_of(namespace.tenant));
         let seed: [u8; 16] = entropy::random_bytes();
@@ -115,34 +115,43 @@ impl Idempotency {
         let call = call.arg(&fingerprint.as_bytes()[..]).arg(&seed[..]).arg(origin.encode());
         let call = call.arg(millis(self.config.lease)).arg(millis(self.config.ttl));
         let call = call.arg(self.config.keys_per_tenant).arg(key.to_string());
-        Ok(match call.run::<Vec<Value>>(&self.pool).await.map_err(Error::Redis).and_then(Reply::read)? {
-            Reply::Claimed { token, created_ms, seed, origin } => Claimed::Fresh(Claim::new(Inner {
-                pool: self.pool.clone(),
-                record,
-                index,
-                key,
-                fingerprint,
-                token,
-                created_ms,
-                seed,
-                origin,
-                lease: self.config.lease,
-                ttl: self.config.ttl,
-                lost: AtomicBool::new(false),
-            })),
-            Reply::Done(answer) => Claimed::Replay(answer),
-            Reply::Reused => Claimed::Reused,
-            Reply::InFlight(retry_after) => Claimed::InFlight { retry_after },
-            Reply::TooMany(retry_after) => Claimed::TooMany { retry_after },
-            Reply::StateLost => Claimed::StateLost,
-        })
+        Ok(
+            match call
+                .run::<Vec<Value>>(&self.pool)
+                .await
+                .map_err(IdempotencyError::Redis)
+                .and_then(Reply::read)?
+            {
+                Reply::Claimed { token, created_ms, seed, origin } => {
+                    ClaimOutcome::Fresh(Claim::new(Inner {
+                        pool: self.pool.clone(),
+                        record,
+                        index,
+                        key,
+                        fingerprint,
+                        token,
+                        created_ms,
+                        seed,
+                        origin,
+                        lease: self.config.lease,
+                        ttl: self.config.ttl,
+                        lost: AtomicBool::new(false),
+                    }))
+                }
+                Reply::Done(answer) => ClaimOutcome::Replay(answer),
+                Reply::Reused => ClaimOutcome::Reused,
+                Reply::InFlight(retry_after) => ClaimOutcome::InFlight { retry_after },
+                Reply::TooMany(retry_after) => ClaimOutcome::TooMany { retry_after },
+                Reply::StateLost => ClaimOutcome::StateLost,
+            },
+        )
     }
 
     /// As [`Self::claim`]; while another try is under way it is asked again, after 10 ms, then 20, 40, 80 and every 100, jittered,
-    /// for [`Config::wait`] at most. What it says last is what the last look found.
+    /// for [`IdempotencyConfig::wait`] at most. What it says last is what the last look found.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// See [`IdempotencyError`].
     #[allow(
         clippy::disallowed_methods,
         reason = "a deadline of tokio's own timers, which a test's paused time moves too"
@@ -153,13 +162,13 @@ impl Idempotency {
         namespace: &Namespace<'_>,
         fingerprint: Fingerprint,
         origin: Origin,
-    ) -> Result<Claimed, Error> {
+    ) -> Result<ClaimOutcome, IdempotencyError> {
         let deadline = Instant::now() + self.config.wait;
         let mut pause = FIRST_PAUSE;
         loop {
             let claimed = self.claim(deployment_prefix, namespace, fingerprint, origin.clone()).await?;
             let left = deadline.saturating_duration_since(Instant::now());
-            if !matches!(claimed, Claimed::InFlight { .. }) || left.is_zero() {
+            if !matches!(claimed, ClaimOutcome::InFlight { .. }) || left.is_zero() {
                 return Ok(claimed);
             }
             tokio::time::sleep(entropy::jittered(pause, PAUSE_JITTER).min(left)).await;
@@ -171,7 +180,7 @@ impl Idempotency {
 /// What `claim.lua` replies.
 enum Reply {
     Claimed { token: u64, created_ms: u64, seed: [u8; 16], origin: Origin },
-    Done(Answer),
+    Done(StoredResponse),
     Reused,
     InFlight(Duration),
     TooMany(Duration),
@@ -179,14 +188,14 @@ enum Reply {
 }
 
 impl Reply {
-    fn read(words: Vec<Value>) -> Result<Self, Error> {
+    fn read(words: Vec<Value>) -> Result<Self, IdempotencyError> {
         let mut words = words.into_iter();
         let code: i64 = word(&mut words)?;
         Ok(match code {
             0 => {
                 let (token, created_ms): (u64, u64) = (word(&mut words)?, word(&mut words)?);
                 let (seed, origin): (Vec<u8>, Vec<u8>) = (word(&mut words)?, word(&mut words)?);
-                let seed = seed.try_into().map_err(|_| Error::Damaged("its seed is cut short"))?;
+                let seed = seed.try_into().map_err(|_| IdempotencyError::Damaged("its seed is cut short"))?;
                 Self::Claimed { token, created_ms, seed, origin: Origin::decode(&origin)? }
             }
             1 => Self::Done(answer_in(&word::<Vec<u8>>(&mut words)?)?),
@@ -194,17 +203,17 @@ impl Reply {
             3 => Self::InFlight(Duration::from_millis(word(&mut words)?)),
             4 => Self::TooMany(Duration::from_millis(word(&mut words)?)),
             5 => Self::StateLost,
-            6 => return Err(Error::Damaged("it begins like neither a claim nor an answer")),
+            6 => return Err(IdempotencyError::Damaged("it begins like neither a claim nor an answer")),
             other => return Err(misshapen(format!("unknown code {other}"))),
         })
     }
 }
 
-fn word<T: FromRedisValue>(words: &mut impl Iterator<Item = Value>) -> Result<T, Error> {
+fn word<T: FromRedisValue>(words: &mut impl Iterator<Item = Value>) -> Result<T, IdempotencyError> {
     let value = words.next().ok_or_else(|| misshapen("a word is missing".to_owned()))?;
     redis::from_redis_value(value).map_err(|error| misshapen(error.to_string()))
 }
 
-fn misshapen(what: String) -> Error {
-    Error::Redis(redis_pool::Error::Reply { what: format!("script idempotency-claim: {what}") })
+fn misshapen(what: String) -> IdempotencyError {
+    IdempotencyError::Redis(redis_pool::Error::Reply { what: format!("script idempotency-claim: {what}") })
 }

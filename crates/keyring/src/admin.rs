@@ -15,9 +15,9 @@ use crate::error::KeyringError;
 use crate::keys;
 use crate::move_refusal::MoveRefusal;
 use crate::moves::{Move, Moved};
-use crate::number::{Family, KeyNumber, KeyRef};
+use crate::number::{KeyFamily, KeyNumber, KeyRef};
 use crate::presence::Live;
-use crate::record::{KeyEntry, KeyringRecord, Public, StoredKeyring};
+use crate::record::{KeyringEntry, KeyringRecord, Public, StoredKeyring};
 use crate::snapshot::own_check;
 use crate::watch::{Secrets, standing_deployment};
 
@@ -184,8 +184,8 @@ impl KeyringAdmin {
         what: &Move,
         moved: &Moved,
     ) -> Result<Option<(StoredDeployment, StoredDeployment)>, KeyringError> {
-        let activated = moved.activated.filter(|active| active.family == Family::Tag);
-        let destroyed = key.family == Family::Tag && *what == Move::Destroy;
+        let activated = moved.activated.filter(|active| active.family == KeyFamily::Tag);
+        let destroyed = key.family == KeyFamily::Tag && *what == Move::Destroy;
         if activated.is_none() && !destroyed {
             return Ok(None);
         }
@@ -200,8 +200,8 @@ impl KeyringAdmin {
     /// The public part of the secret that this process holds under that number.
     fn own(&self, key: KeyRef) -> Option<Public> {
         match key.family {
-            Family::Tag => own_check(&self.secrets.tags, key.number.epoch()),
-            Family::Audit => self.secrets.signing.vkey(key.number).cloned().map(Public::Vkey),
+            KeyFamily::Tag => own_check(&self.secrets.tags, key.number.epoch()),
+            KeyFamily::Audit => self.secrets.signing.vkey(key.number).cloned().map(Public::Vkey),
         }
     }
 }
@@ -215,7 +215,7 @@ impl Planned {
 
     /// The key as it will stand.
     #[must_use]
-    pub fn entry(&self, key: KeyRef) -> Option<&KeyEntry> {
+    pub fn entry(&self, key: KeyRef) -> Option<&KeyringEntry> {
         self.record.entry(key)
     }
 }

@@ -1,7 +1,7 @@
 //! How looking at the keyring, or moving a key, fails.
 
 use crate::move_refusal::MoveRefusal;
-use crate::record::RecordError;
+use crate::record::KeyringRecordError;
 
 /// Why nothing was read or planned.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -11,7 +11,7 @@ pub enum KeyringError {
     Redis(#[from] redis_pool::Error),
     /// What is stored is no keyring record.
     #[error(transparent)]
-    Record(#[from] RecordError),
+    Record(#[from] KeyringRecordError),
     /// Nobody has made the keyring record yet: a factory does, when it starts.
     #[error("the keyring was not made yet; start the factory-service")]
     NotMade,

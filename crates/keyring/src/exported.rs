@@ -5,9 +5,9 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::number::KeyNumber;
-use crate::record::{KeyEntry, KeyState, Public, Revocation};
+use crate::record::{KeyState, KeyringEntry, Public, Revocation};
 
-/// A [`KeyEntry`] to be written out. It is read back as one.
+/// A [`KeyringEntry`] to be written out. It is read back as one.
 #[derive(Debug, Serialize)]
 pub struct ExportedKey<'a> {
     number: KeyNumber,
@@ -35,8 +35,8 @@ struct ExportedRevocation<'a> {
     compromised_since: OffsetDateTime,
 }
 
-impl<'a> From<&'a KeyEntry> for ExportedKey<'a> {
-    fn from(key: &'a KeyEntry) -> Self {
+impl<'a> From<&'a KeyringEntry> for ExportedKey<'a> {
+    fn from(key: &'a KeyringEntry) -> Self {
         let exported = |revoked: &'a Revocation| ExportedRevocation {
             at: revoked.at,
             reason: &revoked.reason,
@@ -64,16 +64,16 @@ mod tests {
     #[test]
     fn an_exported_key_has_every_member_of_the_stored_one_and_is_read_back_as_it() {
         let at = datetime!(2026-02-16 12:00 UTC);
-        let key = KeyEntry {
+        let key = KeyringEntry {
             activated_at: Some(at),
             retired_at: Some(at),
             destroyed_at: Some(at),
             revoked: Some(Revocation { at, reason: "r".to_owned(), compromised_since: at }),
-            ..KeyEntry::pending(KeyNumber::FIRST, Public::Check("00".to_owned()), at)
+            ..KeyringEntry::pending(KeyNumber::FIRST, Public::Check("00".to_owned()), at)
         };
         let text = serde_json::to_string(&ExportedKey::from(&key)).unwrap();
         assert_eq!(text.matches("2026-02-16T12:00:00.000Z").count(), 6, "{text}");
-        assert_eq!(serde_json::from_str::<KeyEntry>(&text).unwrap(), key);
+        assert_eq!(serde_json::from_str::<KeyringEntry>(&text).unwrap(), key);
         let members = |text: &str| {
             let value: serde_json::Value = serde_json::from_str(text).unwrap();
             value.as_object().unwrap().keys().cloned().collect::<Vec<_>>()

@@ -9,13 +9,13 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::number::KeyNumber;
-use crate::record::{KeyEntry, KeyState, KeyringRecord, Revocation};
+use crate::record::{KeyState, KeyringEntry, KeyringRecord, Revocation};
 use crate::vkey::VerifierKey;
 
 /// What a note's signatures are worth.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
-pub enum NoteStanding {
+pub enum NoteTrust {
     /// A key that is believed signed it.
     Valid {
         /// Which.
@@ -58,7 +58,7 @@ enum Trust {
 }
 
 impl Trust {
-    fn of(entry: &KeyEntry) -> Self {
+    fn of(entry: &KeyringEntry) -> Self {
         match (&entry.revoked, entry.state) {
             _ if entry.activated_at.is_none() => Self::NeverSigned,
             (Some(Revocation { at, compromised_since, .. }), _) => {
@@ -77,7 +77,7 @@ impl AuditKeys {
     /// Those of a keyring.
     #[must_use]
     pub fn of(record: &KeyringRecord) -> Self {
-        let known = |entry: &KeyEntry| {
+        let known = |entry: &KeyringEntry| {
             let trust = Trust::of(entry);
             Some(Known { number: Some(entry.number), vkey: entry.vkey()?.clone(), trust })
         };
@@ -94,7 +94,7 @@ impl AuditKeys {
     /// The same keys, in the light of what another source (an export's header) says of them: its word can only make a key
     /// worse, and adds none.
     #[must_use]
-    pub fn warned_by(mut self, word: &[KeyEntry]) -> Self {
+    pub fn warned_by(mut self, word: &[KeyringEntry]) -> Self {
         for known in &mut self.0 {
             let said = word.iter().find(|entry| entry.vkey() == Some(&known.vkey)).map(Trust::of);
             if let (Trust::Plain, Some(worse)) = (&known.trust, said) {
@@ -113,23 +113,20 @@ impl AuditKeys {
     /// Whose signatures a note bears. Lines by keys that are not known are passed over, as the format asks; of several known
     /// ones a wrong signature tells before anything else, then a plainly valid one.
     #[must_use]
-    pub fn judge(&self, note: &SignedNote) -> NoteStanding {
-        let mut best = NoteStanding::UnknownKey;
+    pub fn judge(&self, note: &SignedNote) -> NoteTrust {
+        let mut best = NoteTrust::UnknownKey;
         for line in note.signatures() {
             let Some(known) = self.0.iter().find(|known| known.vkey.is_named_by(line)) else { continue };
             let key = known.vkey.clone();
             if !key.verifies(note.text(), line) {
-                return NoteStanding::Broken {
-                    key,
-                    why: "the signature is not that of this text by this key",
-                };
+                return NoteTrust::Broken { key, why: "the signature is not that of this text by this key" };
             }
             match known.trust {
-                Trust::NeverSigned => return NoteStanding::Broken { key, why: "the key was never active" },
-                Trust::Plain => best = NoteStanding::Valid { key },
-                Trust::Revoked { .. } if matches!(best, NoteStanding::Valid { .. }) => {}
+                Trust::NeverSigned => return NoteTrust::Broken { key, why: "the key was never active" },
+                Trust::Plain => best = NoteTrust::Valid { key },
+                Trust::Revoked { .. } if matches!(best, NoteTrust::Valid { .. }) => {}
                 Trust::Revoked { revoked_at, compromised_since } => {
-                    best = NoteStanding::SignedByRevokedKey { key, revoked_at, compromised_since };
+                    best = NoteTrust::SignedByRevokedKey { key, revoked_at, compromised_since };
                 }
             }
         }
@@ -138,6 +135,6 @@ impl AuditKeys {
 }
 
 /// Whether the state of a key lets it sign.
-pub(crate) fn may_sign(entry: &KeyEntry) -> bool {
+pub(crate) fn may_sign(entry: &KeyringEntry) -> bool {
     entry.state == KeyState::Active
 }

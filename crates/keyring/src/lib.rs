@@ -33,18 +33,20 @@ mod watch;
 pub use admin::{HEARD_WITHIN, KeyringAdmin, Plan, Planned};
 pub use error::KeyringError;
 pub use exported::ExportedKey;
-pub use judge::{AuditKeys, NoteStanding};
+pub use judge::{AuditKeys, NoteTrust};
 pub use metrics::KeyringMetrics;
 pub use move_refusal::MoveRefusal;
 pub use moves::{MAX_REASON, Move};
-pub use number::{Family, KeyNumber, KeyRef, NoSuchName};
+pub use number::{KeyFamily, KeyNumber, KeyRef, NoSuchName};
 pub use presence::{LIVES_FOR, Live, Presence, SIGNING_SERVICE};
 pub use record::{
-    KeyEntry, KeyState, KeyringRecord, MAX_KEYS, Public, RecordError, Revocation, StoredKeyring,
+    KeyState, KeyringEntry, KeyringRecord, KeyringRecordError, MAX_KEYS, Public, Revocation, StoredKeyring,
 };
 pub use restoring::Restoring;
 pub use signer::{CheckpointSigner, SignError, SignedCheckpoint};
 pub use signing::{NotAName, SeedError, SigningKeys, SigningSeed};
-pub use snapshot::{Snapshot, TagState};
+pub use snapshot::{Snapshot, TagKeyState};
 pub use vkey::{VerifierKey, VkeyError};
-pub use watch::{BEAT_EVERY, BEAT_JITTER, KeyringWatch, Role, STALE_AFTER, Secrets, Standing};
+pub use watch::{
+    HEARTBEAT_INTERVAL, HEARTBEAT_JITTER, KeyringStatus, KeyringWatch, Role, STALE_AFTER, Secrets,
+};

@@ -1,7 +1,7 @@
 //! Why a move of a key cannot be made.
 
 use crate::moves::MAX_REASON;
-use crate::number::{Family, KeyRef};
+use crate::number::{KeyFamily, KeyRef};
 use crate::record::{KeyState, MAX_KEYS};
 
 /// Why a move is refused. Each says what would be right.
@@ -46,13 +46,13 @@ pub enum MoveRefusal {
     #[error("no pending {family} key can take over; add one first")]
     NoSuccessor {
         /// The family.
-        family: Family,
+        family: KeyFamily,
     },
     /// It is not clear which is to take over.
     #[error("{pending} {family} keys are pending; activate the one that is to take over")]
     SeveralSuccessors {
         /// The family.
-        family: Family,
+        family: KeyFamily,
         /// How many are pending.
         pending: usize,
     },

@@ -16,8 +16,8 @@ use audit_chain::{AuditAction, Details};
 use time::OffsetDateTime;
 
 use crate::move_refusal::MoveRefusal;
-use crate::number::{Family, KeyRef};
-use crate::record::{KeyEntry, KeyState, KeyringRecord, MAX_KEYS, Public, Revocation};
+use crate::number::{KeyFamily, KeyRef};
+use crate::record::{KeyState, KeyringEntry, KeyringRecord, MAX_KEYS, Public, Revocation};
 
 /// Longest reason of a revocation, characters: see [`MAX_KEYS`].
 pub const MAX_REASON: usize = 200;
@@ -89,7 +89,7 @@ pub(crate) struct Moved {
 }
 
 impl KeyringRecord {
-    fn successor(&self, family: Family) -> Result<KeyRef, MoveRefusal> {
+    fn successor(&self, family: KeyFamily) -> Result<KeyRef, MoveRefusal> {
         let mut pending = self.family(family).iter().filter(|entry| entry.state == KeyState::Pending);
         match (pending.next(), pending.count()) {
             (None, _) => Err(MoveRefusal::NoSuccessor { family }),
@@ -149,14 +149,14 @@ impl KeyringRecord {
         let mut record = self.clone();
         let entries = record.family_mut(key.family);
         let place = entries.partition_point(|entry| entry.number < key.number);
-        entries.insert(place, KeyEntry::pending(key.number, own, now));
+        entries.insert(place, KeyringEntry::pending(key.number, own, now));
         Ok(Some(Moved { record, action: AuditAction::KeyringKeyAdded, details, activated: None }))
     }
 
     fn activate(
         &self,
         key: KeyRef,
-        entry: &KeyEntry,
+        entry: &KeyringEntry,
         now: OffsetDateTime,
     ) -> Result<Option<Moved>, MoveRefusal> {
         match entry.state {
@@ -182,7 +182,7 @@ impl KeyringRecord {
     fn retire(
         &self,
         key: KeyRef,
-        entry: &KeyEntry,
+        entry: &KeyringEntry,
         now: OffsetDateTime,
     ) -> Result<Option<Moved>, MoveRefusal> {
         match entry.state {
@@ -219,7 +219,7 @@ impl KeyringRecord {
     fn revoke(
         &self,
         key: KeyRef,
-        mut entry: KeyEntry,
+        mut entry: KeyringEntry,
         reason: &str,
         since: OffsetDateTime,
         now: OffsetDateTime,
@@ -253,7 +253,7 @@ impl KeyringRecord {
     fn correct_date(
         &self,
         key: KeyRef,
-        mut entry: KeyEntry,
+        mut entry: KeyringEntry,
         reason: &str,
         since: OffsetDateTime,
         now: OffsetDateTime,
@@ -277,7 +277,7 @@ impl KeyringRecord {
     fn destroy(
         &self,
         key: KeyRef,
-        mut entry: KeyEntry,
+        mut entry: KeyringEntry,
         now: OffsetDateTime,
     ) -> Result<Option<Moved>, MoveRefusal> {
         let state = entry.state;
@@ -296,7 +296,7 @@ impl KeyringRecord {
         Ok(Some(Moved { record, action: AuditAction::KeyringKeyDestroyed, details, activated: None }))
     }
 
-    fn with(&self, key: KeyRef, changed: KeyEntry) -> Self {
+    fn with(&self, key: KeyRef, changed: KeyringEntry) -> Self {
         let mut record = self.clone();
         for entry in record.family_mut(key.family) {
             if entry.number == key.number {
@@ -334,7 +334,7 @@ mod tests {
     }
 
     fn tag(of: u16) -> KeyRef {
-        KeyRef { family: Family::Tag, number: number(of) }
+        KeyRef { family: KeyFamily::Tag, number: number(of) }
     }
 
     fn check(of: u16) -> Option<Public> {
@@ -343,7 +343,7 @@ mod tests {
 
     /// A keyring as a factory makes it: tag key 1 active.
     fn first() -> KeyringRecord {
-        let mut entry = KeyEntry::pending(number(1), check(1).unwrap(), NOW);
+        let mut entry = KeyringEntry::pending(number(1), check(1).unwrap(), NOW);
         (entry.state, entry.activated_at) = (KeyState::Active, Some(NOW));
         KeyringRecord { tag: vec![entry], audit: Vec::new() }
     }
@@ -395,10 +395,10 @@ mod tests {
     fn retiring_needs_exactly_one_that_can_take_over() {
         assert_eq!(
             refused(&first(), tag(1), &Move::Retire),
-            MoveRefusal::NoSuccessor { family: Family::Tag }
+            MoveRefusal::NoSuccessor { family: KeyFamily::Tag }
         );
         let two = made(&made(&first(), tag(2), &Move::Add, NOW), tag(3), &Move::Add, NOW);
-        let several = MoveRefusal::SeveralSuccessors { family: Family::Tag, pending: 2 };
+        let several = MoveRefusal::SeveralSuccessors { family: KeyFamily::Tag, pending: 2 };
         assert_eq!(refused(&two, tag(1), &Move::Retire), several);
         let one = made(&two, tag(3), &Move::Destroy, NOW);
         let moved = one.after(tag(1), &Move::Retire, None, NOW).unwrap().unwrap();
@@ -515,7 +515,7 @@ mod tests {
                 for old in &record.tag {
                     let new = moved.record.entry(tag(old.number.get())).unwrap();
                     prop_assert!(new.state >= old.state, "{:?} to {:?}", old, new);
-                    let since = |entry: &KeyEntry| entry.revoked.as_ref().map(|revoked| revoked.compromised_since);
+                    let since = |entry: &KeyringEntry| entry.revoked.as_ref().map(|revoked| revoked.compromised_since);
                     if let (Some(old), Some(new)) = (since(old), since(new)) {
                         let corrects = matches!(what, Move::CorrectDate { .. });
                         prop_assert!(new == old || corrects, "{:?} to {:?}", old, new);

@@ -11,14 +11,14 @@ use tag_id::Epoch;
 /// The two families of keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Family {
+pub enum KeyFamily {
     /// Epochs of tag secrets (docs/contract.md §2).
     Tag,
     /// Ed25519 keys that sign the audit chain's checkpoints.
     Audit,
 }
 
-impl Family {
+impl KeyFamily {
     /// `tag` or `audit`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -29,7 +29,7 @@ impl Family {
     }
 }
 
-impl fmt::Display for Family {
+impl fmt::Display for KeyFamily {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -40,7 +40,7 @@ impl fmt::Display for Family {
 #[error("it takes {0}")]
 pub struct NoSuchName(&'static str);
 
-impl FromStr for Family {
+impl FromStr for KeyFamily {
     type Err = NoSuchName;
 
     fn from_str(text: &str) -> Result<Self, NoSuchName> {
@@ -126,7 +126,7 @@ impl<'de> Deserialize<'de> for KeyNumber {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyRef {
     /// Its family.
-    pub family: Family,
+    pub family: KeyFamily,
     /// Its number there.
     pub number: KeyNumber,
 }
@@ -135,13 +135,13 @@ impl KeyRef {
     /// A tag epoch.
     #[must_use]
     pub fn tag(epoch: Epoch) -> Self {
-        Self { family: Family::Tag, number: epoch.into() }
+        Self { family: KeyFamily::Tag, number: epoch.into() }
     }
 
     /// An audit signing key.
     #[must_use]
     pub const fn audit(number: KeyNumber) -> Self {
-        Self { family: Family::Audit, number }
+        Self { family: KeyFamily::Audit, number }
     }
 
     /// As audit events name it: `keyring/<family>/<number>`.
@@ -168,8 +168,8 @@ mod tests {
         for wrong in ["", "0", "07", "+7", "4096", "x", "-1"] {
             assert!(wrong.parse::<KeyNumber>().is_err(), "{wrong}");
         }
-        assert_eq!("audit".parse::<Family>().unwrap(), Family::Audit);
-        assert!("Tag".parse::<Family>().is_err());
+        assert_eq!("audit".parse::<KeyFamily>().unwrap(), KeyFamily::Audit);
+        assert!("Tag".parse::<KeyFamily>().is_err());
         assert_eq!(KeyRef::tag(Epoch::MIN).resource(), "keyring/tag/1");
         assert_eq!(KeyRef::audit(KeyNumber::FIRST).to_string(), "audit key 1");
     }

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::KeyringError;
 use crate::keys;
 use crate::move_refusal::MoveRefusal;
-use crate::number::{Family, KeyRef};
-use crate::record::{KeyEntry, Public};
+use crate::number::{KeyFamily, KeyRef};
+use crate::record::{KeyringEntry, Public};
 
 /// How long an instance counts as living after its last beat.
 pub const LIVES_FOR: Duration = Duration::from_secs(10);
@@ -40,11 +40,11 @@ pub struct Presence {
 
 impl Presence {
     /// Whether it holds the secret of that key.
-    fn holds(&self, family: Family, entry: &KeyEntry) -> bool {
+    fn holds(&self, family: KeyFamily, entry: &KeyringEntry) -> bool {
         let number = entry.number.get();
         match (family, &entry.public) {
-            (Family::Tag, Public::Check(check)) => self.tag.get(&number) == Some(check),
-            (Family::Audit, Public::Vkey(vkey)) => self.audit.get(&number) == Some(&vkey.to_string()),
+            (KeyFamily::Tag, Public::Check(check)) => self.tag.get(&number) == Some(check),
+            (KeyFamily::Audit, Public::Vkey(vkey)) => self.audit.get(&number) == Some(&vkey.to_string()),
             _ => false,
         }
     }
@@ -109,10 +109,10 @@ impl Live {
     pub(crate) fn can_work_with(
         &self,
         key: KeyRef,
-        entry: &KeyEntry,
+        entry: &KeyringEntry,
         revision: u32,
     ) -> Result<(), MoveRefusal> {
-        let must = |instance: &&Presence| key.family == Family::Tag || instance.service == SIGNING_SERVICE;
+        let must = |instance: &&Presence| key.family == KeyFamily::Tag || instance.service == SIGNING_SERVICE;
         let without =
             || self.instances.iter().filter(must).filter(|instance| !instance.holds(key.family, entry));
         let Some(first) = without().find(|instance| instance.revision >= revision) else {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::serde::rfc3339;
 
-use crate::number::{Family, KeyNumber, KeyRef};
+use crate::number::{KeyFamily, KeyNumber, KeyRef};
 use crate::vkey::VerifierKey;
 
 /// Most keys of both families together: with the longest reasons, the record before and after a move still fit one effect.
@@ -16,11 +16,11 @@ pub const MAX_KEYS: usize = 100;
 /// A stored record that cannot be read: written by something else, or damaged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the stored keyring record cannot be read: {why}")]
-pub struct RecordError {
+pub struct KeyringRecordError {
     why: String,
 }
 
-impl RecordError {
+impl KeyringRecordError {
     fn new(why: impl Into<String>) -> Self {
         Self { why: why.into() }
     }
@@ -91,7 +91,7 @@ pub struct Revocation {
 
 /// One key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeyEntry {
+pub struct KeyringEntry {
     /// Its number within its family.
     pub number: KeyNumber,
     /// Where it stands.
@@ -116,7 +116,7 @@ pub struct KeyEntry {
     pub destroyed_at: Option<OffsetDateTime>,
 }
 
-impl KeyEntry {
+impl KeyringEntry {
     /// A key that was just added.
     #[must_use]
     pub fn pending(number: KeyNumber, public: Public, added_at: OffsetDateTime) -> Self {
@@ -159,37 +159,37 @@ impl KeyEntry {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyringRecord {
     /// Tag epochs.
-    pub tag: Vec<KeyEntry>,
+    pub tag: Vec<KeyringEntry>,
     /// Audit signing keys.
-    pub audit: Vec<KeyEntry>,
+    pub audit: Vec<KeyringEntry>,
 }
 
 impl KeyringRecord {
     /// The keys of one family.
     #[must_use]
-    pub fn family(&self, family: Family) -> &[KeyEntry] {
+    pub fn family(&self, family: KeyFamily) -> &[KeyringEntry] {
         match family {
-            Family::Tag => &self.tag,
-            Family::Audit => &self.audit,
+            KeyFamily::Tag => &self.tag,
+            KeyFamily::Audit => &self.audit,
         }
     }
 
-    pub(crate) fn family_mut(&mut self, family: Family) -> &mut Vec<KeyEntry> {
+    pub(crate) fn family_mut(&mut self, family: KeyFamily) -> &mut Vec<KeyringEntry> {
         match family {
-            Family::Tag => &mut self.tag,
-            Family::Audit => &mut self.audit,
+            KeyFamily::Tag => &mut self.tag,
+            KeyFamily::Audit => &mut self.audit,
         }
     }
 
     /// One key.
     #[must_use]
-    pub fn entry(&self, key: KeyRef) -> Option<&KeyEntry> {
+    pub fn entry(&self, key: KeyRef) -> Option<&KeyringEntry> {
         self.family(key.family).iter().find(|entry| entry.number == key.number)
     }
 
     /// The active key of a family, if it ever had one.
     #[must_use]
-    pub fn active(&self, family: Family) -> Option<&KeyEntry> {
+    pub fn active(&self, family: KeyFamily) -> Option<&KeyringEntry> {
         self.family(family).iter().find(|entry| entry.state == KeyState::Active)
     }
 
@@ -205,41 +205,43 @@ impl KeyringRecord {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn validate(&self) -> Result<(), RecordError> {
-        for family in [Family::Tag, Family::Audit] {
+    pub fn validate(&self) -> Result<(), KeyringRecordError> {
+        for family in [KeyFamily::Tag, KeyFamily::Audit] {
             let entries = self.family(family);
             if !entries.is_sorted_by(|a, b| a.number < b.number) {
-                return Err(RecordError::new(format!("the numbers of its {family} keys do not ascend")));
+                return Err(KeyringRecordError::new(format!(
+                    "the numbers of its {family} keys do not ascend"
+                )));
             }
             let active = entries.iter().filter(|entry| entry.state == KeyState::Active).count();
             let ever = entries.iter().any(|entry| entry.activated_at.is_some());
             if active != usize::from(ever) {
-                return Err(RecordError::new(format!("it has {active} active {family} keys")));
+                return Err(KeyringRecordError::new(format!("it has {active} active {family} keys")));
             }
             for entry in entries {
                 let fits = match (family, &entry.public) {
-                    (Family::Tag, Public::Check(check)) => is_check(check),
-                    (Family::Audit, Public::Vkey(_)) => true,
+                    (KeyFamily::Tag, Public::Check(check)) => is_check(check),
+                    (KeyFamily::Audit, Public::Vkey(_)) => true,
                     _ => false,
                 };
                 if !fits {
-                    return Err(RecordError::new(format!(
+                    return Err(KeyringRecordError::new(format!(
                         "{family} key {} has no public part of its kind",
                         entry.number
                     )));
                 }
                 let revoked = entry.state == KeyState::Revoked;
                 if revoked && entry.revoked.is_none() {
-                    return Err(RecordError::new(format!(
+                    return Err(KeyringRecordError::new(format!(
                         "{family} key {} is revoked without dates",
                         entry.number
                     )));
                 }
             }
         }
-        match self.active(Family::Tag) {
+        match self.active(KeyFamily::Tag) {
             Some(_) => Ok(()),
-            None => Err(RecordError::new("it has no active tag key")),
+            None => Err(KeyringRecordError::new("it has no active tag key")),
         }
     }
 }
@@ -264,11 +266,11 @@ impl StoredKeyring {
     ///
     /// # Errors
     /// When the bytes are no keyring record, or one that no moves lead to.
-    pub fn decode(bytes: Vec<u8>) -> Result<Self, RecordError> {
+    pub fn decode(bytes: Vec<u8>) -> Result<Self, KeyringRecordError> {
         let (revision, json) =
-            bytes.split_first_chunk::<4>().ok_or_else(|| RecordError::new("it is too short"))?;
+            bytes.split_first_chunk::<4>().ok_or_else(|| KeyringRecordError::new("it is too short"))?;
         let record: KeyringRecord =
-            serde_json::from_slice(json).map_err(|error| RecordError::new(error.to_string()))?;
+            serde_json::from_slice(json).map_err(|error| KeyringRecordError::new(error.to_string()))?;
         record.validate()?;
         Ok(Self { record, revision: u32::from_be_bytes(*revision), bytes })
     }
@@ -302,7 +304,7 @@ mod tests {
     fn a_record_is_read_as_it_was_stored_and_written_the_same() {
         let read = StoredKeyring::decode(bytes(&stored())).unwrap();
         assert_eq!(read.revision, 7);
-        assert_eq!(read.record.active(Family::Tag).unwrap().number.get(), 3);
+        assert_eq!(read.record.active(KeyFamily::Tag).unwrap().number.get(), 3);
         assert_eq!(read.record.audit[0].vkey().unwrap().name(), "PeterNeumann");
         let again: Value = serde_json::from_slice(&read.record.encode(7)[4..]).unwrap();
         assert_eq!(again, stored());

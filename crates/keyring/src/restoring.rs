@@ -14,7 +14,7 @@ use crate::error::KeyringError;
 use crate::keys;
 use crate::move_refusal::MoveRefusal;
 use crate::moves::Move;
-use crate::number::{Family, KeyNumber, KeyRef};
+use crate::number::{KeyFamily, KeyNumber, KeyRef};
 use crate::snapshot::own_check;
 
 /// A restored deployment as it is to be.
@@ -56,7 +56,7 @@ impl KeyringAdmin {
         let key = KeyRef::tag(epoch);
         let stored = self.read().await?.ok_or(KeyringError::NotMade)?;
         let own = own_check(&self.secrets().tags, epoch).ok_or(MoveRefusal::NoSecret(key))?;
-        let former = stored.record.active(Family::Tag).map(|entry| entry.number);
+        let former = stored.record.active(KeyFamily::Tag).map(|entry| entry.number);
         let added = stored.record.after(key, &Move::Add, Some(own), now)?;
         let added = added.ok_or(MoveRefusal::Exists(key))?.record;
         let moved = added.after(key, &Move::Activate, None, now)?.ok_or(MoveRefusal::Exists(key))?;

@@ -16,7 +16,7 @@ use crate::error::KeyringError;
 use crate::keys;
 use crate::move_refusal::MoveRefusal;
 use crate::number::{KeyNumber, KeyRef};
-use crate::record::{KeyEntry, KeyState, KeyringRecord, Public};
+use crate::record::{KeyState, KeyringEntry, KeyringRecord, Public};
 use crate::snapshot::own_check;
 use crate::watch::{Secrets, standing_deployment};
 
@@ -79,7 +79,7 @@ fn first_record<'a>(
     let mut record = KeyringRecord::default();
     for (number, check) in checks {
         let Some(number) = KeyNumber::new(number).filter(|number| number.epoch() != active) else { continue };
-        let mut entry = KeyEntry::pending(number, Public::Check(check.to_owned()), now);
+        let mut entry = KeyringEntry::pending(number, Public::Check(check.to_owned()), now);
         (entry.state, entry.activated_at, entry.retired_at) = (KeyState::VerifyOnly, Some(now), Some(now));
         record.tag.push(entry);
     }
@@ -94,8 +94,8 @@ fn first_record<'a>(
     Ok(record)
 }
 
-fn first_active(number: KeyNumber, public: Public, now: OffsetDateTime) -> KeyEntry {
-    let mut entry = KeyEntry::pending(number, public, now);
+fn first_active(number: KeyNumber, public: Public, now: OffsetDateTime) -> KeyringEntry {
+    let mut entry = KeyringEntry::pending(number, public, now);
     (entry.state, entry.activated_at) = (KeyState::Active, Some(now));
     entry
 }

@@ -10,9 +10,9 @@ use audit_chain::{AuditLog, ReadError};
 use catalog::Deployment;
 use std::sync::Arc;
 
-use crate::judge::{AuditKeys, NoteStanding, may_sign};
+use crate::judge::{AuditKeys, NoteTrust, may_sign};
 use crate::keys;
-use crate::number::{Family, KeyNumber};
+use crate::number::{KeyFamily, KeyNumber};
 use crate::signing::SigningKeys;
 use crate::snapshot::Snapshot;
 
@@ -85,14 +85,14 @@ impl CheckpointSigner {
         deployment: &Deployment,
         snapshot: &Snapshot,
     ) -> Result<SignedCheckpoint, SignError> {
-        let active = snapshot.record().active(Family::Audit).filter(|entry| may_sign(entry));
+        let active = snapshot.record().active(KeyFamily::Audit).filter(|entry| may_sign(entry));
         let active = active.ok_or(SignError::NoActiveKey)?;
         let key = active.number;
         if self.keys.vkey(key).is_none_or(|own| Some(own) != active.vkey()) {
             return Err(SignError::NotHeld(key));
         }
         let judges = AuditKeys::of(snapshot.record());
-        let believed = |note: &SignedNote| matches!(judges.judge(note), NoteStanding::Valid { .. });
+        let believed = |note: &SignedNote| matches!(judges.judge(note), NoteTrust::Valid { .. });
         // Before the head: what others sign meanwhile is of a larger size.
         let (mut edge, notes) = self.store.cached_range(believed).await?;
         let head = self.store.log().head().await?;

@@ -229,7 +229,7 @@ mod tests {
     /// The published export verifies, and with each published checkpoint it yields what the vectors state.
     #[test]
     fn the_published_export_and_checkpoints_verify_as_the_vectors_state() {
-        use crate::judge::{AuditKeys, NoteStanding};
+        use crate::judge::{AuditKeys, NoteTrust};
         let vectors = vectors();
         let trusted = AuditKeys::trusted([text(&vectors, "verifier_key").parse().unwrap()]);
         let lines: Vec<&str> = vectors["signed"]["export"]
@@ -244,7 +244,7 @@ mod tests {
         };
         let report = verify(&lines);
         assert!(report.ok && report.shown < report.checked, "{report:?}");
-        assert!(matches!(report.checkpoints[0].signature, Some(NoteStanding::Valid { .. })), "{report:?}");
+        assert!(matches!(report.checkpoints[0].signature, Some(NoteTrust::Valid { .. })), "{report:?}");
         let cut = verify(&lines[..lines.len() - 1]);
         assert!(cut.is_cut && !cut.ok, "{cut:?}");
         let with = |note: &serde_json::Value| {
@@ -259,7 +259,7 @@ mod tests {
         }
         for note in vectors["signed"]["broken_checkpoints"].as_array().unwrap() {
             let checked = with(note);
-            let is_broken = matches!(checked.signature, Some(NoteStanding::Broken { .. }));
+            let is_broken = matches!(checked.signature, Some(NoteTrust::Broken { .. }));
             assert!(checked.unreadable.is_none(), "{note}: {checked:?}");
             assert!(is_broken || checked.contradicted.is_some(), "{note}: {checked:?}");
         }

@@ -5,12 +5,12 @@ use tag_id::Epoch;
 use time::OffsetDateTime;
 
 use crate::keys;
-use crate::number::{Family, KeyNumber, KeyRef};
-use crate::record::{KeyEntry, KeyState, KeyringRecord, Public, Revocation, StoredKeyring};
+use crate::number::{KeyFamily, KeyNumber, KeyRef};
+use crate::record::{KeyState, KeyringEntry, KeyringRecord, Public, Revocation, StoredKeyring};
 
 /// Where a tag epoch stands. An epoch that the keyring does not know has none.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TagState {
+pub enum TagKeyState {
     /// Nothing was minted under it yet.
     Pending,
     /// New batches are minted under it.
@@ -32,7 +32,7 @@ pub struct Snapshot {
     revision: u32,
     active: Epoch,
     /// States of tag epochs; entry `e - 1` is epoch `e`'s, as far as the highest that is known.
-    tags: Vec<Option<TagState>>,
+    tags: Vec<Option<TagKeyState>>,
 }
 
 impl Snapshot {
@@ -43,7 +43,7 @@ impl Snapshot {
     #[must_use]
     pub fn of(stored: &StoredKeyring) -> Self {
         let record = stored.record.clone();
-        let active = record.active(Family::Tag).expect("a record that was decoded has an active tag key");
+        let active = record.active(KeyFamily::Tag).expect("a record that was decoded has an active tag key");
         let active = active.number.epoch();
         let highest = record.tag.last().map_or(0, |entry| usize::from(entry.number.get()));
         let mut tags = vec![None; highest];
@@ -67,7 +67,7 @@ impl Snapshot {
 
     /// Where a tag epoch stands; `None` of one that was never added. One look-up, no allocation.
     #[must_use]
-    pub fn tag_state(&self, epoch: Epoch) -> Option<&TagState> {
+    pub fn tag_state(&self, epoch: Epoch) -> Option<&TagKeyState> {
         self.tags.get(usize::from(epoch.get()) - 1)?.as_ref()
     }
 
@@ -80,7 +80,7 @@ impl Snapshot {
     /// The key that signs checkpoints, if there ever was one.
     #[must_use]
     pub fn active_audit_key(&self) -> Option<KeyNumber> {
-        self.record.active(Family::Audit).map(|entry| entry.number)
+        self.record.active(KeyFamily::Audit).map(|entry| entry.number)
     }
 
     /// Holds as long as the stored keyring is at this snapshot's revision: put it among the checks of an effect that relies
@@ -101,20 +101,22 @@ impl Snapshot {
     }
 }
 
-fn tag_state(entry: &KeyEntry) -> TagState {
+fn tag_state(entry: &KeyringEntry) -> TagKeyState {
     match (entry.state, &entry.revoked) {
-        (KeyState::Pending, _) => TagState::Pending,
-        (KeyState::Active, _) => TagState::Active,
-        (KeyState::VerifyOnly, _) => TagState::VerifyOnly,
-        (KeyState::Revoked | KeyState::Destroyed, _) if entry.activated_at.is_none() => TagState::NeverInUse,
-        (KeyState::Revoked, Some(revocation)) => TagState::Revoked(revocation.clone()),
+        (KeyState::Pending, _) => TagKeyState::Pending,
+        (KeyState::Active, _) => TagKeyState::Active,
+        (KeyState::VerifyOnly, _) => TagKeyState::VerifyOnly,
+        (KeyState::Revoked | KeyState::Destroyed, _) if entry.activated_at.is_none() => {
+            TagKeyState::NeverInUse
+        }
+        (KeyState::Revoked, Some(revocation)) => TagKeyState::Revoked(revocation.clone()),
         // A record that was decoded has dates with every revoked key; without them nothing of the key would be believed.
-        (KeyState::Revoked, None) => TagState::Revoked(Revocation {
+        (KeyState::Revoked, None) => TagKeyState::Revoked(Revocation {
             at: OffsetDateTime::UNIX_EPOCH,
             reason: String::new(),
             compromised_since: OffsetDateTime::UNIX_EPOCH,
         }),
-        (KeyState::Destroyed, _) => TagState::Destroyed,
+        (KeyState::Destroyed, _) => TagKeyState::Destroyed,
     }
 }
 

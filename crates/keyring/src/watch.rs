@@ -32,10 +32,10 @@ use crate::signing::SigningKeys;
 use crate::snapshot::Snapshot;
 
 /// Pause between two heartbeats: with the spread and one lost beat, a change is heard well within 2 s.
-pub const BEAT_EVERY: Duration = Duration::from_millis(500);
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Spread of that pause, in thousandths.
-pub const BEAT_JITTER: u16 = 200;
+pub const HEARTBEAT_JITTER: u16 = 200;
 
 /// From when on an instance counts as not having heard.
 pub const STALE_AFTER: Duration = Duration::from_secs(10);
@@ -67,7 +67,7 @@ pub struct Role {
 
 /// What is known of the keyring.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
+pub enum KeyringStatus {
     /// Redis has not told yet.
     NotRead,
     /// There is none, and there never was one.
@@ -82,7 +82,7 @@ pub enum Standing {
 struct Known {
     /// The deployment's restore generation that it was heard in: what was known in an earlier one is not held against a restored keyring.
     generation: u64,
-    standing: Standing,
+    standing: KeyringStatus,
     snapshot: Option<Arc<Snapshot>>,
     /// When the last beat that was answered was sent, by the monotonic clock.
     polled_at: Option<Duration>,
@@ -116,7 +116,7 @@ impl KeyringWatch {
         let instance = ambient::uuid_v7(clock.unix_millis());
         let known = RwLock::new(Known {
             generation: 0,
-            standing: Standing::NotRead,
+            standing: KeyringStatus::NotRead,
             snapshot: None,
             polled_at: None,
         });
@@ -127,19 +127,19 @@ impl KeyringWatch {
     #[must_use]
     pub fn snapshot(&self) -> Option<Arc<Snapshot>> {
         let known = self.known.read();
-        known.snapshot.clone().filter(|_| known.standing == Standing::Stands)
+        known.snapshot.clone().filter(|_| known.standing == KeyringStatus::Stands)
     }
 
     /// What is known of the keyring.
     #[must_use]
-    pub fn standing(&self) -> Standing {
+    pub fn standing(&self) -> KeyringStatus {
         self.known.read().standing.clone()
     }
 
     /// Whether it is not the one seen before, or cannot be worked with.
     #[must_use]
     pub fn is_lost(&self) -> bool {
-        matches!(self.known.read().standing, Standing::Lost(_))
+        matches!(self.known.read().standing, KeyringStatus::Lost(_))
     }
 
     /// How long ago it was last heard, whether changed or not; `None` before the first time.
@@ -163,7 +163,7 @@ impl KeyringWatch {
 
     /// Waits as long as lies between two heartbeats.
     pub async fn pause(&self) {
-        tokio::time::sleep(entropy::jittered(BEAT_EVERY, BEAT_JITTER)).await;
+        tokio::time::sleep(entropy::jittered(HEARTBEAT_INTERVAL, HEARTBEAT_JITTER)).await;
     }
 
     /// Beats once, and once more when that brought news, so that others learn at once what this process holds of it.
@@ -224,7 +224,7 @@ impl KeyringWatch {
         let mut known = self.known.write();
         if known.generation < deployment.generation() {
             let generation = deployment.generation();
-            *known = Known { generation, standing: Standing::NotRead, snapshot: None, polled_at: None };
+            *known = Known { generation, standing: KeyringStatus::NotRead, snapshot: None, polled_at: None };
         }
     }
 
@@ -249,17 +249,17 @@ impl KeyringWatch {
         known.polled_at = Some(sent_at);
         match judged {
             Ok(snapshot) => {
-                if known.standing != Standing::Stands {
+                if known.standing != KeyringStatus::Stands {
                     tracing::info!(revision = snapshot.revision(), "the keyring is there");
                 }
-                known.standing = Standing::Stands;
+                known.standing = KeyringStatus::Stands;
                 known.snapshot = Some(Arc::clone(&snapshot));
                 Ok(snapshot)
             }
             Err(error) => {
                 let standing = match &error {
-                    KeyringError::NotMade => Standing::NotMade,
-                    other => Standing::Lost(other.to_string()),
+                    KeyringError::NotMade => KeyringStatus::NotMade,
+                    other => KeyringStatus::Lost(other.to_string()),
                 };
                 if known.standing != standing {
                     tracing::error!(why = %error, "the keyring cannot be worked with");

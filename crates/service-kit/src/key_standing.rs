@@ -6,7 +6,7 @@
 
 use catalog::Batch;
 use http_edge::ApiError;
-use keyring::{Snapshot, TagState};
+use keyring::{Snapshot, TagKeyState};
 use tag_id::Epoch;
 use time::OffsetDateTime;
 
@@ -44,7 +44,7 @@ impl KeyStanding {
         let known = durable.keys()?;
         let standing = match known.tag_state(epoch) {
             // An instance that was away for a while may not have heard of a key at all.
-            Some(TagState::Pending) | None => Self::said(durable.refresh_keys().await?.tag_state(epoch)),
+            Some(TagKeyState::Pending) | None => Self::said(durable.refresh_keys().await?.tag_state(epoch)),
             state => Self::said(state),
         };
         Ok(standing)
@@ -58,14 +58,14 @@ impl KeyStanding {
         Self::said(keys.tag_state(epoch))
     }
 
-    fn said(state: Option<&TagState>) -> Result<Self, UntrustedKey> {
+    fn said(state: Option<&TagKeyState>) -> Result<Self, UntrustedKey> {
         match state {
-            Some(TagState::Active | TagState::VerifyOnly) => Ok(Self::Sound),
-            Some(TagState::Revoked(revocation)) => {
+            Some(TagKeyState::Active | TagKeyState::VerifyOnly) => Ok(Self::Sound),
+            Some(TagKeyState::Revoked(revocation)) => {
                 Ok(Self::Revoked { compromised_since: revocation.compromised_since })
             }
-            Some(TagState::Destroyed) => Err(UntrustedKey::Destroyed),
-            Some(TagState::Pending | TagState::NeverInUse) | None => Err(UntrustedKey::NeverInUse),
+            Some(TagKeyState::Destroyed) => Err(UntrustedKey::Destroyed),
+            Some(TagKeyState::Pending | TagKeyState::NeverInUse) | None => Err(UntrustedKey::NeverInUse),
         }
     }
 

@@ -6,7 +6,7 @@ use http_edge::api_values::{
     Values, describe_everywhere, describe_parameter, describe_property, show_request, show_requests,
 };
 use idempotency::IdempotencyKey;
-use keyring::{Family, KeyState};
+use keyring::{KeyFamily, KeyState};
 use serde_json::{Value, json};
 use service_kit::text::{LINE_PATTERN, LINES_PATTERN};
 use tag_id::TagId;
@@ -103,7 +103,7 @@ fn parameters(document: &mut OpenApi) {
             "/v1/admin/keyring/",
             "family",
             "tag".into(),
-            Some(Values::one_of([Family::Tag, Family::Audit].map(|family| family.to_string()))),
+            Some(Values::one_of([KeyFamily::Tag, KeyFamily::Audit].map(|family| family.to_string()))),
         ),
         ("/v1/admin/keyring/", "number", 2.into(), None),
         // What can happen only to a key that was in use.

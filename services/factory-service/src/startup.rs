@@ -158,7 +158,10 @@ fn state(
     let moves = KeyringAdmin::new(durable.pool().clone(), secrets);
     let of_epoch = EpochBatches::new(store.clone(), access.clone());
     let checkpoints = Arc::new(Checkpoints::new(Arc::clone(&durable), signing, registry));
-    let once = idempotency::Config { lease: settings.idempotency_lease, ..idempotency::Config::default() };
+    let once = idempotency::IdempotencyConfig {
+        lease: settings.idempotency_lease,
+        ..idempotency::IdempotencyConfig::default()
+    };
     AppState::new(Inner {
         authenticator: Authenticator::new(settings.api_key.clone(), Arc::clone(&durable), last_use),
         idempotency: Idempotency::new(durable.pool().clone(), once),

@@ -2,52 +2,54 @@
 
 use std::time::Duration;
 
-use idempotency::{Claimed, Config};
+use idempotency::{ClaimOutcome, IdempotencyConfig};
 use redis::AsyncCommands;
 
 use crate::support::{Shop, answer, granted, soon, usual};
 
 #[tokio::test]
 async fn a_tenant_has_so_many_keys_and_others_have_their_own() {
-    let shop = Shop::open(Config { keys_per_tenant: 3, ..usual() }).await;
+    let shop = Shop::open(IdempotencyConfig { keys_per_tenant: 3, ..usual() }).await;
     for name in ["a", "b", "c"] {
         shop.fresh(name).await;
     }
     match shop.claim("d").await {
-        Claimed::TooMany { retry_after } => {
+        ClaimOutcome::TooMany { retry_after } => {
             assert!(retry_after > Duration::from_secs(86_000), "{retry_after:?}");
         }
         other => panic!("{other:?}"),
     }
-    assert!(matches!(shop.claim("a").await, Claimed::InFlight { .. }), "what is there is still known");
+    assert!(matches!(shop.claim("a").await, ClaimOutcome::InFlight { .. }), "what is there is still known");
     granted(shop.claim_as("apex", "/v1/batches", &[], "d", "body").await);
 }
 
 #[tokio::test]
 async fn what_was_released_or_has_ended_makes_room() {
-    let shop = Shop::open(Config { keys_per_tenant: 1, ttl: Duration::from_millis(1_500), ..soon() }).await;
+    let shop =
+        Shop::open(IdempotencyConfig { keys_per_tenant: 1, ttl: Duration::from_millis(1_500), ..soon() })
+            .await;
     shop.fresh("a").await.release().await.unwrap();
     let held = shop.fresh("b").await;
     assert!(held.complete(&answer("made")).await.unwrap());
-    assert!(matches!(shop.claim("c").await, Claimed::TooMany { .. }));
+    assert!(matches!(shop.claim("c").await, ClaimOutcome::TooMany { .. }));
     shop.granted_in_time("c").await;
 }
 
 #[tokio::test]
 async fn a_taken_over_or_repeated_request_takes_no_second_place() {
-    let shop = Shop::open(Config { keys_per_tenant: 2, ..soon() }).await;
+    let shop = Shop::open(IdempotencyConfig { keys_per_tenant: 2, ..soon() }).await;
     shop.fresh("a").await;
     shop.granted_in_time("a").await.complete(&answer("made")).await.unwrap();
-    assert!(matches!(shop.claim("a").await, Claimed::Replay(_)));
+    assert!(matches!(shop.claim("a").await, ClaimOutcome::Replay(_)));
     let names: u64 = shop.redis.connection().await.zcard("vt1:ix:acme").await.unwrap();
     assert_eq!(names, 1);
     shop.fresh("b").await;
-    assert!(matches!(shop.claim("c").await, Claimed::TooMany { .. }));
+    assert!(matches!(shop.claim("c").await, ClaimOutcome::TooMany { .. }));
 }
 
 #[tokio::test]
 async fn what_has_ended_does_not_count_and_is_swept_up_a_little_at_a_time() {
-    let shop = Shop::open(Config { keys_per_tenant: 3, ..usual() }).await;
+    let shop = Shop::open(IdempotencyConfig { keys_per_tenant: 3, ..usual() }).await;
     let mut connection = shop.redis.connection().await;
     let ended: Vec<(u64, String)> = (0..250).map(|number| (number, format!("ended{number}"))).collect();
     let () = connection.zadd_multiple("vt1:ix:acme", &ended).await.unwrap();
@@ -55,7 +57,7 @@ async fn what_has_ended_does_not_count_and_is_swept_up_a_little_at_a_time() {
         shop.fresh(name).await;
         assert_eq!(connection.zcard::<_, u64>("vt1:ix:acme").await.unwrap(), left);
     }
-    assert!(matches!(shop.claim("d").await, Claimed::TooMany { .. }));
+    assert!(matches!(shop.claim("d").await, ClaimOutcome::TooMany { .. }));
 }
 
 #[tokio::test]

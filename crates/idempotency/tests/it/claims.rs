@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use idempotency::{Claimed, Config, Error, Namespace};
+use idempotency::{ClaimOutcome, IdempotencyConfig, IdempotencyError, Namespace};
 use redis::AsyncCommands;
 
 use crate::support::{PATIENT, PREFIX, Shop, answer, fingerprint, granted, key, origin, soon, usual};
@@ -14,18 +14,18 @@ async fn a_completed_request_is_answered_as_the_first_time() {
     let claim = shop.fresh("k").await;
     let lease = Duration::from_secs(10);
     assert!(
-        matches!(shop.claim("k").await, Claimed::InFlight { retry_after } if retry_after <= lease && !retry_after.is_zero())
+        matches!(shop.claim("k").await, ClaimOutcome::InFlight { retry_after } if retry_after <= lease && !retry_after.is_zero())
     );
     assert!(claim.complete(&answer("made")).await.unwrap());
     for _ in 0..2 {
         match shop.claim("k").await {
-            Claimed::Replay(replayed) => assert_eq!(replayed, answer("made")),
+            ClaimOutcome::Replay(replayed) => assert_eq!(replayed, answer("made")),
             other => panic!("{other:?}"),
         }
     }
     assert!(!claim.complete(&answer("again")).await.unwrap(), "completed once");
     assert!(!claim.release().await.unwrap(), "what is done stays");
-    assert!(matches!(shop.claim("k").await, Claimed::Replay(_)));
+    assert!(matches!(shop.claim("k").await, ClaimOutcome::Replay(_)));
 }
 
 #[tokio::test]
@@ -33,14 +33,14 @@ async fn another_request_under_the_same_key_is_told_so_in_any_state() {
     let shop = Shop::open(soon()).await;
     let claim = shop.fresh("k").await;
     let other = async || shop.claim_as("acme", "/v1/batches", &[], "k", "other").await;
-    assert!(matches!(other().await, Claimed::Reused));
+    assert!(matches!(other().await, ClaimOutcome::Reused));
     // The lease has ended: the request may be taken over, by its like alone.
     let claim_ended =
         async || shop.pttl(&shop.record("k")).await < Duration::from_secs(86_400) - soon().lease;
     test_support::eventually("the lease has ended", PATIENT, claim_ended).await;
-    assert!(matches!(other().await, Claimed::Reused));
+    assert!(matches!(other().await, ClaimOutcome::Reused));
     assert!(claim.complete(&answer("made")).await.unwrap(), "nobody took it over");
-    assert!(matches!(other().await, Claimed::Reused));
+    assert!(matches!(other().await, ClaimOutcome::Reused));
 }
 
 #[tokio::test]
@@ -66,15 +66,16 @@ async fn of_a_hundred_claims_at_once_one_is_granted() {
     for round in 0..20 {
         let name = format!("k{round}");
         let claims = futures_util::future::join_all((0..100).map(|_| shop.claim(&name))).await;
-        let fresh = claims.iter().filter(|claimed| matches!(claimed, Claimed::Fresh(_))).count();
-        let in_flight = claims.iter().filter(|claimed| matches!(claimed, Claimed::InFlight { .. })).count();
+        let fresh = claims.iter().filter(|claimed| matches!(claimed, ClaimOutcome::Fresh(_))).count();
+        let in_flight =
+            claims.iter().filter(|claimed| matches!(claimed, ClaimOutcome::InFlight { .. })).count();
         assert_eq!((fresh, in_flight), (1, 99));
     }
 }
 
 #[tokio::test]
 async fn a_repeat_waits_for_the_first_try_and_gets_its_answer() {
-    let shop = Shop::open(Config { wait: PATIENT, ..Config::default() }).await;
+    let shop = Shop::open(IdempotencyConfig { wait: PATIENT, ..IdempotencyConfig::default() }).await;
     let claim = shop.fresh("k").await;
     let answer_soon = async {
         // Two looks at least find the first try under way.
@@ -82,17 +83,17 @@ async fn a_repeat_waits_for_the_first_try_and_gets_its_answer() {
         claim.complete(&answer("made")).await.unwrap()
     };
     let (claimed, completed) = tokio::join!(shop.claim("k"), answer_soon);
-    assert!(completed && matches!(claimed, Claimed::Replay(_)), "{claimed:?}");
+    assert!(completed && matches!(claimed, ClaimOutcome::Replay(_)), "{claimed:?}");
 }
 
 #[tokio::test]
 #[allow(clippy::disallowed_methods, reason = "the test measures how long it really waits")]
 async fn a_repeat_waits_so_long_and_no_longer() {
     let wait = Duration::from_millis(250);
-    let shop = Shop::open(Config { wait, ..Config::default() }).await;
+    let shop = Shop::open(IdempotencyConfig { wait, ..IdempotencyConfig::default() }).await;
     let _claim = shop.fresh("k").await;
     let began = tokio::time::Instant::now();
-    assert!(matches!(shop.claim("k").await, Claimed::InFlight { .. }));
+    assert!(matches!(shop.claim("k").await, ClaimOutcome::InFlight { .. }));
     let waited = began.elapsed();
     assert!(waited >= wait && waited < Duration::from_secs(5), "{waited:?}");
 }
@@ -111,7 +112,7 @@ async fn a_released_request_leaves_nothing() {
 
 #[tokio::test]
 async fn an_expired_record_is_no_record() {
-    let config = Config { ttl: Duration::from_millis(50), ..soon() };
+    let config = IdempotencyConfig { ttl: Duration::from_millis(50), ..soon() };
     let shop = Shop::open(config).await;
     let first = shop.fresh("k").await;
     first.complete(&answer("made")).await.unwrap();
@@ -126,9 +127,9 @@ async fn without_its_deployment_nothing_is_claimed() {
     let shop = Shop::open(usual()).await;
     let mut connection = shop.redis.connection().await;
     let () = connection.set("vt1:deployment", "{\"id\":\"other\"}").await.unwrap();
-    assert!(matches!(shop.claim("k").await, Claimed::StateLost));
+    assert!(matches!(shop.claim("k").await, ClaimOutcome::StateLost));
     let () = connection.del("vt1:deployment").await.unwrap();
-    assert!(matches!(shop.claim("k").await, Claimed::StateLost));
+    assert!(matches!(shop.claim("k").await, ClaimOutcome::StateLost));
     let keys: Vec<String> = connection.keys("*").await.unwrap();
     assert!(keys.is_empty(), "{keys:?}");
 }
@@ -144,7 +145,7 @@ async fn a_damaged_record_is_an_error_and_no_claim() {
     for damaged in [&b""[..], b"X", b"C", b"D", &[b'C'; 68], &[b'D'; 56], &[b'x'; 100]] {
         let () = connection.set(&record, damaged).await.unwrap();
         let claimed = claim().await;
-        assert!(matches!(claimed, Err(Error::Damaged(_))), "{claimed:?}");
+        assert!(matches!(claimed, Err(IdempotencyError::Damaged(_))), "{claimed:?}");
         assert_eq!(connection.get::<_, Vec<u8>>(&record).await.unwrap(), damaged, "it is left as it is");
     }
     // An answer that was cut short.
@@ -152,9 +153,9 @@ async fn a_damaged_record_is_an_error_and_no_claim() {
     granted(claim().await.unwrap()).complete(&answer("made")).await.unwrap();
     let whole: Vec<u8> = connection.get(&record).await.unwrap();
     let () = connection.set(&record, &whole[..60]).await.unwrap();
-    assert!(matches!(claim().await, Err(Error::Damaged(_))));
+    assert!(matches!(claim().await, Err(IdempotencyError::Damaged(_))));
     // Another type altogether.
     let () = connection.del(&record).await.unwrap();
     let () = connection.hset(&record, "field", "value").await.unwrap();
-    assert!(matches!(claim().await, Err(Error::Redis(redis_pool::Error::Server { .. }))));
+    assert!(matches!(claim().await, Err(IdempotencyError::Redis(redis_pool::Error::Server { .. }))));
 }

@@ -8,7 +8,7 @@ use audit_chain::{
     AppendError, Appender, AppenderConfig, AuditMetrics, Details, Effect, Event, NewEvent, Precondition,
     RedisWrite,
 };
-use idempotency::{Claim, Claimed, Config, Error, MAX_BODY};
+use idempotency::{Claim, ClaimOutcome, IdempotencyConfig, IdempotencyError, MAX_BODY};
 use redis::AsyncCommands;
 use redis_pool::RedisPool;
 use test_support::FaultProxy;
@@ -51,7 +51,7 @@ async fn effect_event_and_answer_are_one_write() {
     let claim = shop.fresh("k").await;
     let effect = claim.complete_in(made("one"), &answer("made")).unwrap();
     appender.append(&event(&claim), effect).await.unwrap();
-    assert!(matches!(shop.claim("k").await, Claimed::Replay(replayed) if replayed == answer("made")));
+    assert!(matches!(shop.claim("k").await, ClaimOutcome::Replay(replayed) if replayed == answer("made")));
     assert_eq!(appender.log().head().await.unwrap().size, 1);
 }
 
@@ -84,7 +84,7 @@ async fn a_late_effect_of_a_lost_claim_writes_nothing() {
     assert!(again.duplicate && again.seq == 0);
     let stored: String = shop.redis.connection().await.get("batch").await.unwrap();
     assert_eq!((stored.as_str(), appender.log().head().await.unwrap().size), ("quick", 1));
-    assert!(matches!(shop.claim("k").await, Claimed::Replay(replayed) if replayed == answer("quick")));
+    assert!(matches!(shop.claim("k").await, ClaimOutcome::Replay(replayed) if replayed == answer("quick")));
 }
 
 #[tokio::test]
@@ -99,7 +99,7 @@ async fn a_late_effect_from_before_a_release_writes_nothing() {
     assert!(matches!(refused, Err(AppendError::Precondition { check: 1 })), "{refused:?}");
     let effect = after.complete_in(made("after"), &answer("after")).unwrap();
     appender.append(&event(&after), effect).await.unwrap();
-    assert!(matches!(shop.claim("k").await, Claimed::Replay(replayed) if replayed == answer("after")));
+    assert!(matches!(shop.claim("k").await, ClaimOutcome::Replay(replayed) if replayed == answer("after")));
     assert_eq!(appender.log().head().await.unwrap().size, 1);
 }
 
@@ -129,18 +129,18 @@ async fn an_effect_whose_reply_was_lost_is_answered_to_the_retry() {
     assert!(matches!(unsure, Err(AppendError::Unavailable { maybe_written: true, .. })), "{unsure:?}");
     assert!(!claim.release().await.unwrap(), "what is done stays");
     proxy.heal();
-    assert!(matches!(shop.claim("k").await, Claimed::Replay(replayed) if replayed == answer("made")));
+    assert!(matches!(shop.claim("k").await, ClaimOutcome::Replay(replayed) if replayed == answer("made")));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_a_hundred_identical_requests_one_is_carried_out_and_all_get_its_answer() {
-    let shop = Shop::open(Config { wait: PATIENT, ..Config::default() }).await;
+    let shop = Shop::open(IdempotencyConfig { wait: PATIENT, ..IdempotencyConfig::default() }).await;
     let appender = appender(&shop);
     let rounds = 10;
     for round in 0..rounds {
         let name = format!("k{round}");
         let request = async |number: u32| match shop.claim(&name).await {
-            Claimed::Fresh(claim) => {
+            ClaimOutcome::Fresh(claim) => {
                 let answer = answer(&number.to_string());
                 let made =
                     Effect::none().write(RedisWrite::Set { key: name.clone().into(), value: "made".into() });
@@ -148,7 +148,7 @@ async fn of_a_hundred_identical_requests_one_is_carried_out_and_all_get_its_answ
                 appender.append(&event(&claim), effect).await.unwrap();
                 (true, answer)
             }
-            Claimed::Replay(answer) => (false, answer),
+            ClaimOutcome::Replay(answer) => (false, answer),
             other => panic!("{other:?}"),
         };
         let told = futures_util::future::join_all((0..100).map(request)).await;
@@ -164,7 +164,7 @@ async fn an_answer_that_cannot_be_kept_is_refused_before_anything_is_written() {
     let shop = Shop::open(usual()).await;
     let claim = shop.fresh("k").await;
     let large = answer(&"x".repeat(MAX_BODY + 1));
-    assert!(matches!(claim.complete_in(made("one"), &large), Err(Error::AnswerTooLarge { .. })));
-    assert!(matches!(claim.complete(&large).await, Err(Error::AnswerTooLarge { .. })));
+    assert!(matches!(claim.complete_in(made("one"), &large), Err(IdempotencyError::AnswerTooLarge { .. })));
+    assert!(matches!(claim.complete(&large).await, Err(IdempotencyError::AnswerTooLarge { .. })));
     assert!(claim.complete(&answer(&"x".repeat(MAX_BODY))).await.unwrap());
 }

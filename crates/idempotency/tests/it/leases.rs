@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use idempotency::{Claimed, Config};
+use idempotency::{ClaimOutcome, IdempotencyConfig};
 
 use crate::support::{PATIENT, Shop, answer, soon, usual};
 
@@ -36,12 +36,15 @@ async fn the_first_trys_origin_is_kept() {
 #[tokio::test]
 async fn a_slow_handler_keeps_its_claim_as_long_as_it_is_renewed() {
     // A busy machine may lose most of a lease before a renewal gets its turn.
-    let config =
-        Config { lease: Duration::from_secs(1), wait: Duration::from_millis(2_500), ..Config::default() };
+    let config = IdempotencyConfig {
+        lease: Duration::from_secs(1),
+        wait: Duration::from_millis(2_500),
+        ..IdempotencyConfig::default()
+    };
     let shop = Shop::open(config).await;
     let claim = shop.fresh("k").await;
     let alive = claim.keep_alive();
-    assert!(matches!(shop.claim("k").await, Claimed::InFlight { .. }), "after two and a half leases");
+    assert!(matches!(shop.claim("k").await, ClaimOutcome::InFlight { .. }), "after two and a half leases");
     assert!(!claim.lost());
     drop(alive);
     assert_eq!(shop.granted_in_time("k").await.token(), claim.token() + 1);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use idempotency::{Claimed, Error, Idempotency, Namespace};
+use idempotency::{ClaimOutcome, Idempotency, IdempotencyError, Namespace};
 use redis_pool::Error as PoolError;
 
 use crate::support::{PREFIX, Shop, answer, fingerprint, key, origin, pool, usual};
@@ -15,10 +15,11 @@ async fn without_redis_nothing_is_claimed_or_completed() {
     let namespace =
         Namespace { tenant: "acme", method: "POST", template: "/v1/batches", params: &[], key: &name };
     let claimed = hasty.claim(PREFIX, &namespace, fingerprint("body"), origin("r")).await;
-    let Ok(Claimed::Fresh(claim)) = claimed else { panic!("{claimed:?}") };
+    let Ok(ClaimOutcome::Fresh(claim)) = claimed else { panic!("{claimed:?}") };
     shop.redis.kill();
-    let is_away = |error: &Error| {
-        matches!(error, Error::Redis(PoolError::Unavailable { .. })) && error.to_string().contains("redis")
+    let is_away = |error: &IdempotencyError| {
+        matches!(error, IdempotencyError::Redis(PoolError::Unavailable { .. }))
+            && error.to_string().contains("redis")
     };
     let claimed = hasty.claim_or_wait(PREFIX, &namespace, fingerprint("body"), origin("r")).await;
     assert!(is_away(&claimed.unwrap_err()));

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use ambient::SystemClock;
 use idempotency::{
-    Answer, Claim, Claimed, Config, Fingerprint, Idempotency, IdempotencyKey, Namespace, Origin, keys,
+    Claim, ClaimOutcome, Fingerprint, Idempotency, IdempotencyConfig, IdempotencyKey, Namespace, Origin,
+    StoredResponse, keys,
 };
 use redis::AsyncCommands;
 use redis_pool::{PoolMetrics, RedisPool};
@@ -24,13 +25,17 @@ pub(crate) struct Shop {
 }
 
 /// Leases end soon, so that a test can outlive one.
-pub(crate) fn soon() -> Config {
-    Config { lease: Duration::from_millis(100), wait: Duration::from_millis(50), ..Config::default() }
+pub(crate) fn soon() -> IdempotencyConfig {
+    IdempotencyConfig {
+        lease: Duration::from_millis(100),
+        wait: Duration::from_millis(50),
+        ..IdempotencyConfig::default()
+    }
 }
 
 /// As a service has it, but that a repeat does not wait.
-pub(crate) fn usual() -> Config {
-    Config { wait: Duration::ZERO, ..Config::default() }
+pub(crate) fn usual() -> IdempotencyConfig {
+    IdempotencyConfig { wait: Duration::ZERO, ..IdempotencyConfig::default() }
 }
 
 pub(crate) fn pool(url: &str, command_timeout: Duration) -> RedisPool {
@@ -47,7 +52,7 @@ pub(crate) fn pool(url: &str, command_timeout: Duration) -> RedisPool {
 }
 
 impl Shop {
-    pub(crate) async fn open(config: Config) -> Self {
+    pub(crate) async fn open(config: IdempotencyConfig) -> Self {
         let redis = RedisServer::start().await;
         let () = redis.connection().await.set("vt1:deployment", format!("{PREFIX}}}")).await.unwrap();
         let pool = pool(&redis.url(), PATIENT);
@@ -68,7 +73,7 @@ impl Shop {
         Duration::from_millis(ms.try_into().expect("the key is there and ends by itself"))
     }
 
-    pub(crate) async fn claim(&self, name: &str) -> Claimed {
+    pub(crate) async fn claim(&self, name: &str) -> ClaimOutcome {
         self.claim_as("acme", "/v1/batches", &[], name, "body").await
     }
 
@@ -79,7 +84,7 @@ impl Shop {
         params: &[(&str, &str)],
         name: &str,
         body: &str,
-    ) -> Claimed {
+    ) -> ClaimOutcome {
         let key = key(name);
         let namespace = Namespace { tenant, method: "POST", template, params, key: &key };
         self.requests.claim_or_wait(PREFIX, &namespace, fingerprint(body), origin("first")).await.unwrap()
@@ -94,7 +99,7 @@ impl Shop {
             loop {
                 let asked =
                     self.requests.claim_or_wait(PREFIX, &namespace, fingerprint("body"), origin(request_id));
-                if let Claimed::Fresh(claim) = asked.await.unwrap() {
+                if let ClaimOutcome::Fresh(claim) = asked.await.unwrap() {
                     return claim;
                 }
             }
@@ -112,8 +117,10 @@ impl Shop {
         let asking = async {
             loop {
                 match self.claim(name).await {
-                    Claimed::Fresh(claim) => return claim,
-                    Claimed::InFlight { .. } | Claimed::Replay(_) | Claimed::TooMany { .. } => {
+                    ClaimOutcome::Fresh(claim) => return claim,
+                    ClaimOutcome::InFlight { .. }
+                    | ClaimOutcome::Replay(_)
+                    | ClaimOutcome::TooMany { .. } => {
                         tokio::time::sleep(Duration::from_millis(5)).await;
                     }
                     other => panic!("{other:?}"),
@@ -125,9 +132,9 @@ impl Shop {
 }
 
 #[track_caller]
-pub(crate) fn granted(claimed: Claimed) -> Claim {
+pub(crate) fn granted(claimed: ClaimOutcome) -> Claim {
     match claimed {
-        Claimed::Fresh(claim) => claim,
+        ClaimOutcome::Fresh(claim) => claim,
         other => panic!("not granted: {other:?}"),
     }
 }
@@ -144,8 +151,8 @@ pub(crate) fn origin(request_id: &str) -> Origin {
     Origin { actor: "key/a".to_owned(), request_id: request_id.to_owned(), ip: None }
 }
 
-pub(crate) fn answer(body: &str) -> Answer {
-    Answer {
+pub(crate) fn answer(body: &str) -> StoredResponse {
+    StoredResponse {
         status: 201,
         content_type: Some("application/json".to_owned()),
         location: Some("/v1/batches/1".to_owned()),

@@ -2,7 +2,7 @@
 
 use audit_chain::{AppendError, DetailValue, Event};
 use catalog::StoredDeployment;
-use keyring::{Family, KeyState, Move, MoveRefusal, Plan, TagState};
+use keyring::{KeyFamily, KeyState, Move, MoveRefusal, Plan, TagKeyState};
 
 use crate::support::{FACTORY, SCANNER, Shop, audit, correct, epoch, now, revoke, secrets, tag};
 
@@ -28,7 +28,7 @@ async fn a_rotation_is_one_event_a_move_and_the_deployment_follows() {
     assert_eq!(checks(&shop).await, [2]);
     let snapshot = factory.heartbeat(&shop.deployment).await.unwrap();
     assert_eq!((snapshot.revision(), snapshot.active_epoch()), (6, epoch(2)));
-    assert_eq!(snapshot.tag_state(epoch(1)), Some(&TagState::Destroyed));
+    assert_eq!(snapshot.tag_state(epoch(1)), Some(&TagKeyState::Destroyed));
     let page = shop.appender.log().entries(None, 10.try_into().unwrap()).await.unwrap();
     let events: Vec<Event> =
         page.events.iter().map(|entry| Event::parse(entry.event.get().as_bytes()).unwrap()).collect();
@@ -89,7 +89,7 @@ async fn a_key_does_not_become_active_while_a_live_instance_of_either_service_la
         lacking(2),
         "retiring would activate it too"
     );
-    assert_eq!(admin.read().await.unwrap().unwrap().record.active(Family::Tag).unwrap().number.get(), 1);
+    assert_eq!(admin.read().await.unwrap().unwrap().record.active(KeyFamily::Tag).unwrap().number.get(), 1);
     assert_eq!(checks(&shop).await, [1]);
 }
 
@@ -187,5 +187,5 @@ async fn an_audit_family_that_was_empty_is_begun_by_an_operator() {
         redis::cmd("DEL").arg("vt1:live").query_async(&mut other.redis.connection().await).await.unwrap();
     other.make(&admin, audit(1), &Move::Add).await.unwrap();
     other.make(&admin, audit(1), &Move::Activate).await.unwrap();
-    assert_eq!(admin.read().await.unwrap().unwrap().record.active(Family::Audit).unwrap().number.get(), 1);
+    assert_eq!(admin.read().await.unwrap().unwrap().record.active(KeyFamily::Audit).unwrap().number.get(), 1);
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use audit_chain::{AppendError, Effect, Precondition};
-use keyring::{Family, KeyState, Move, Plan};
+use keyring::{KeyFamily, KeyState, Move, Plan};
 
 use crate::support::{FACTORY, Shop, epoch, now, revoke, secrets, tag};
 
@@ -80,5 +80,5 @@ async fn a_move_whose_reply_was_lost_is_found_done_when_it_is_repeated() {
         assert!(matches!(shop.plan(&admin, tag(1), &what).await, Ok(Plan::Nothing(_))));
     }
     let record = admin.read().await.unwrap().unwrap().record;
-    assert_eq!(record.active(Family::Tag).unwrap().number.get(), 2);
+    assert_eq!(record.active(KeyFamily::Tag).unwrap().number.get(), 2);
 }

@@ -1,12 +1,12 @@
 //! The first record: made once for a deployment, and never again.
 
 use catalog::StoredDeployment;
-use keyring::{Family, KeyState, KeyringError, KeyringRecord, Standing, keys, seed};
+use keyring::{KeyFamily, KeyState, KeyringError, KeyringRecord, KeyringStatus, keys, seed};
 use redis::AsyncCommands;
 
 use crate::support::{FACTORY, SCANNER, Shop, epoch, now, number, secrets, tag};
 
-fn states(record: &KeyringRecord, family: Family) -> Vec<(u16, KeyState)> {
+fn states(record: &KeyringRecord, family: KeyFamily) -> Vec<(u16, KeyState)> {
     record.family(family).iter().map(|entry| (entry.number.get(), entry.state)).collect()
 }
 
@@ -14,7 +14,7 @@ fn states(record: &KeyringRecord, family: Family) -> Vec<(u16, KeyState)> {
 async fn a_factory_makes_the_keyring_once_and_every_process_hears_it() {
     let shop = Shop::open().await;
     let scanner = shop.process(SCANNER, secrets(&[1], &[])).await;
-    assert_eq!((scanner.standing(), scanner.snapshot()), (Standing::NotMade, None));
+    assert_eq!((scanner.standing(), scanner.snapshot()), (KeyringStatus::NotMade, None));
     let factory = shop.process(FACTORY, secrets(&[1], &[1])).await;
     let made = factory.snapshot().unwrap();
     assert_eq!(
@@ -37,8 +37,8 @@ async fn epochs_of_a_deployment_from_before_only_verify_and_the_factorys_is_acti
     let all = secrets(&[1, 2, 3], &[4, 7]);
     assert!(seed::make(&shop.pool, &shop.deployment, &all, epoch(3), now()).await.unwrap());
     let record = shop.admin(all).read().await.unwrap().unwrap().record;
-    assert_eq!(states(&record, Family::Tag), [(1, KeyState::VerifyOnly), (3, KeyState::Active)]);
-    assert_eq!(states(&record, Family::Audit), [(4, KeyState::Active)]);
+    assert_eq!(states(&record, KeyFamily::Tag), [(1, KeyState::VerifyOnly), (3, KeyState::Active)]);
+    assert_eq!(states(&record, KeyFamily::Audit), [(4, KeyState::Active)]);
     let stored = StoredDeployment::read(&shop.pool).await.unwrap().unwrap();
     assert_eq!(stored.tag_checks().map(|(epoch, _)| epoch).collect::<Vec<_>>(), [1, 3]);
 }
@@ -79,7 +79,7 @@ async fn a_keyring_that_was_lost_is_not_made_anew() {
         &shop.process(SCANNER, secrets(&[1], &[])).await,
     ] {
         assert!(matches!(watch.heartbeat(&shop.deployment).await, Err(KeyringError::Lost(_))));
-        assert!(matches!(watch.standing(), Standing::Lost(_)) && watch.snapshot().is_none());
+        assert!(matches!(watch.standing(), KeyringStatus::Lost(_)) && watch.snapshot().is_none());
     }
     assert!(!direct.exists::<_, bool>(keys::KEYRING).await.unwrap());
     let _: () = direct.set(keys::KEYRING, bytes).await.unwrap();

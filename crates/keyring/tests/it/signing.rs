@@ -3,8 +3,7 @@
 use audit_chain::checkpoint::{CompactRange, SignatureLine, SignedNote};
 use audit_chain::{Effect, keys as audit_keys};
 use keyring::{
-    AuditKeys, CheckpointSigner, KeyRef, Move, NoteStanding, SignError, SignedCheckpoint, Snapshot,
-    VerifierKey,
+    AuditKeys, CheckpointSigner, KeyRef, Move, NoteTrust, SignError, SignedCheckpoint, Snapshot, VerifierKey,
 };
 use redis::AsyncCommands;
 
@@ -34,7 +33,7 @@ async fn rotate(shop: &Shop) {
     shop.make(&admin, audit(2), &Move::Activate).await.unwrap();
 }
 
-fn judge(record: &keyring::KeyringRecord, note: &str) -> NoteStanding {
+fn judge(record: &keyring::KeyringRecord, note: &str) -> NoteTrust {
     AuditKeys::of(record).judge(&SignedNote::parse(note.as_bytes()).unwrap())
 }
 
@@ -57,7 +56,7 @@ async fn a_checkpoint_commits_to_the_chain_and_is_signed_once_until_something_is
         assert_eq!((signed.checkpoint.size, signed.checkpoint.root), (range.size(), range.root()));
         assert_eq!((signed.checkpoint.origin.as_str(), signed.key, signed.fresh), (ORIGIN, number(1), true));
         let valid = judge(snapshot(&shop).await.record(), &signed.note);
-        assert!(matches!(valid, NoteStanding::Valid { .. }), "{valid:?}");
+        assert!(matches!(valid, NoteTrust::Valid { .. }), "{valid:?}");
         let again = signer.sign(&shop.deployment, &*snapshot(&shop).await).await.unwrap();
         assert_eq!(again, SignedCheckpoint { fresh: false, ..signed.clone() });
         assert!(before.replace(signed.clone()).is_none_or(|before| before.note != signed.note));
@@ -106,7 +105,7 @@ async fn a_note_of_a_key_that_was_revoked_since_is_a_state_of_its_own() {
     let new = signer(&shop, &[2]).sign(&shop.deployment, &*snapshot(&shop).await).await.unwrap();
     assert_eq!(new.key, number(2));
     let verify_only = judge(snapshot(&shop).await.record(), &old.note);
-    assert!(matches!(verify_only, NoteStanding::Valid { .. }), "retired is not revoked: {verify_only:?}");
+    assert!(matches!(verify_only, NoteTrust::Valid { .. }), "retired is not revoked: {verify_only:?}");
     let admin = shop.admin(secrets(&[1], &[1, 2]));
     let since = now() - time::Duration::hours(1);
     shop.make(&admin, audit(1), &revoke(since)).await.unwrap();
@@ -115,15 +114,14 @@ async fn a_note_of_a_key_that_was_revoked_since_is_a_state_of_its_own() {
             shop.make(&admin, audit(1), &what).await.unwrap();
         }
         let record = admin.read().await.unwrap().unwrap().record;
-        let NoteStanding::SignedByRevokedKey { key, revoked_at, compromised_since } =
-            judge(&record, &old.note)
+        let NoteTrust::SignedByRevokedKey { key, revoked_at, compromised_since } = judge(&record, &old.note)
         else {
             panic!("{:?}", judge(&record, &old.note))
         };
         let entry = record.entry(audit(1)).unwrap();
         assert_eq!((Some(&key), compromised_since), (entry.vkey(), since));
         assert_eq!(revoked_at, entry.revoked.as_ref().unwrap().at);
-        assert!(matches!(judge(&record, &new.note), NoteStanding::Valid { .. }));
+        assert!(matches!(judge(&record, &new.note), NoteTrust::Valid { .. }));
         let json = serde_json::to_value(judge(&record, &old.note)).unwrap();
         assert_eq!(json["state"], "signed_by_revoked_key");
         assert!(json["revoked_at"].is_string() && json["compromised_since"].is_string());
@@ -132,13 +130,13 @@ async fn a_note_of_a_key_that_was_revoked_since_is_a_state_of_its_own() {
     let trusted = || AuditKeys::trusted(record.audit.iter().filter_map(|entry| entry.vkey().cloned()));
     let note = SignedNote::parse(old.note.as_bytes()).unwrap();
     assert!(
-        matches!(trusted().judge(&note), NoteStanding::Valid { .. }),
+        matches!(trusted().judge(&note), NoteTrust::Valid { .. }),
         "of public keys alone nothing else is known"
     );
     let warned = trusted().warned_by(&record.audit).judge(&note);
-    assert!(matches!(warned, NoteStanding::SignedByRevokedKey { .. }), "{warned:?}");
+    assert!(matches!(warned, NoteTrust::SignedByRevokedKey { .. }), "{warned:?}");
     let stranger = AuditKeys::default().warned_by(&record.audit).judge(&note);
-    assert_eq!(stranger, NoteStanding::UnknownKey, "an export's own word adds no key");
+    assert_eq!(stranger, NoteTrust::UnknownKey, "an export's own word adds no key");
 }
 
 #[tokio::test]
@@ -149,10 +147,10 @@ async fn a_changed_note_is_broken_and_an_unknown_key_is_neither() {
     let signed = signer(&shop, &[1]).sign(&shop.deployment, &*snapshot(&shop).await).await.unwrap();
     let record = snapshot(&shop).await.record().clone();
     let changed = signed.note.replacen("\n1\n", "\n2\n", 1);
-    assert!(matches!(judge(&record, &changed), NoteStanding::Broken { .. }));
+    assert!(matches!(judge(&record, &changed), NoteTrust::Broken { .. }));
     assert_eq!(
         AuditKeys::default().judge(&SignedNote::parse(signed.note.as_bytes()).unwrap()),
-        NoteStanding::UnknownKey
+        NoteTrust::UnknownKey
     );
     // A pending key never signed: whoever made this has its secret and no right to it.
     let mut pending = record;
@@ -160,7 +158,7 @@ async fn a_changed_note_is_broken_and_an_unknown_key_is_neither() {
     pending.audit[0].activated_at = None;
     assert!(matches!(
         judge(&pending, &signed.note),
-        NoteStanding::Broken { why: "the key was never active", .. }
+        NoteTrust::Broken { why: "the key was never active", .. }
     ));
 }
 
@@ -217,7 +215,7 @@ async fn signers_at_once_and_appends_between_leave_a_note_that_verifies() {
             for _ in 0..10 {
                 let signed = signer(&shop, &[1]).sign(&shop.deployment, &snapshot).await.unwrap();
                 let judged = judge(snapshot.record(), &signed.note);
-                assert!(matches!(judged, NoteStanding::Valid { .. }), "{judged:?}");
+                assert!(matches!(judged, NoteTrust::Valid { .. }), "{judged:?}");
                 let what = audit_chain::NewEvent {
                     tenant: "default".into(),
                     actor: "test".into(),

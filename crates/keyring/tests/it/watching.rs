@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use ambient::{Clock, ManualClock, SystemClock};
 use keyring::{
-    BEAT_EVERY, KeyringError, KeyringMetrics, KeyringWatch, LIVES_FOR, Live, Move, STALE_AFTER, Standing,
-    TagState, keys,
+    HEARTBEAT_INTERVAL, KeyringError, KeyringMetrics, KeyringStatus, KeyringWatch, LIVES_FOR, Live, Move,
+    STALE_AFTER, TagKeyState, keys,
 };
 use prometheus_client::registry::Registry;
 use redis::AsyncCommands;
@@ -59,7 +59,7 @@ async fn a_change_reaches_both_services_within_two_seconds_at_the_99th_percentil
             let knows = || watch.snapshot().is_some_and(|snapshot| snapshot.revision() >= revision);
             test_support::eventually("the change was heard", PATIENCE, || async { knows() }).await;
             let snapshot = watch.snapshot().unwrap();
-            let Some(TagState::Revoked(revocation)) = snapshot.tag_state(epoch(1)) else {
+            let Some(TagKeyState::Revoked(revocation)) = snapshot.tag_state(epoch(1)) else {
                 panic!("{snapshot:?}")
             };
             assert_eq!(revocation.compromised_since, since);
@@ -84,7 +84,7 @@ async fn a_revision_that_went_back_is_lost_state_until_it_is_there_again() {
     shop.make(&shop.admin(secrets(&[1, 2], &[])), tag(2), &Move::Add).await.unwrap();
     let new: Vec<u8> = direct.get(keys::KEYRING).await.unwrap();
     let snapshot = factory.heartbeat(&shop.deployment).await.unwrap();
-    assert_eq!(snapshot.tag_state(epoch(2)), Some(&TagState::Pending));
+    assert_eq!(snapshot.tag_state(epoch(2)), Some(&TagKeyState::Pending));
     assert_eq!((snapshot.tag_state(epoch(3)), snapshot.tag_state(epoch(4_095))), (None, None));
     let _: () = direct.set(keys::KEYRING, &old).await.unwrap();
     let lost = factory.heartbeat(&shop.deployment).await.unwrap_err().to_string();
@@ -94,7 +94,7 @@ async fn a_revision_that_went_back_is_lost_state_until_it_is_there_again() {
     assert_eq!(factory.heartbeat(&shop.deployment).await.unwrap(), snapshot);
     let _: () = direct.set(keys::KEYRING, b"\x00\x00\x00\x09rubbish").await.unwrap();
     assert!(matches!(factory.heartbeat(&shop.deployment).await, Err(KeyringError::Record(_))));
-    assert!(matches!(factory.standing(), Standing::Lost(_)));
+    assert!(matches!(factory.standing(), KeyringStatus::Lost(_)));
 }
 
 #[tokio::test]
@@ -160,7 +160,7 @@ async fn a_redis_that_does_not_answer_leaves_what_was_known_and_shows_how_old_it
     assert!(
         scanner.is_stale() && shows("voketag_keyring_stale 1") && shows("voketag_keyring_heard_seconds 10.0")
     );
-    assert_eq!((scanner.snapshot(), scanner.standing()), (Some(known), Standing::Stands));
+    assert_eq!((scanner.snapshot(), scanner.standing()), (Some(known), KeyringStatus::Stands));
     proxy.heal();
     test_support::eventually("it hears again", PATIENCE, || async {
         scanner.heartbeat(&shop.deployment).await.is_ok()
@@ -187,7 +187,7 @@ async fn instances_are_listed_while_they_beat_and_an_operators_command_is_not() 
         let lasts: u64 = direct.pttl(key).await.unwrap();
         assert!(lasts > 0 && u128::from(lasts) <= LIVES_FOR.as_millis(), "{lasts}");
     }
-    assert!(BEAT_EVERY * 4 < LIVES_FOR, "a few lost heartbeats do not end an instance");
+    assert!(HEARTBEAT_INTERVAL * 4 < LIVES_FOR, "a few lost heartbeats do not end an instance");
     // As if its ten seconds were over.
     let _: () = redis::cmd("ZADD")
         .arg(keys::LIVE)

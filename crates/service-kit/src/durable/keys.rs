@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use catalog::Deployment;
 use http_edge::{ApiError, Check};
-use keyring::{KeyringWatch, SigningKeys, Snapshot, Standing};
+use keyring::{KeyringStatus, KeyringWatch, SigningKeys, Snapshot};
 use tag_id::Epoch;
 
 use super::{Durable, RETRY_SOON};
@@ -39,8 +39,10 @@ impl Durable {
     pub fn keys(&self) -> Result<Arc<Snapshot>, ApiError> {
         self.deployment()?;
         self.keyring.snapshot().ok_or_else(|| match self.keyring.standing() {
-            Standing::NotRead | Standing::Stands => ApiError::RedisUnavailable { retry_after: RETRY_SOON },
-            Standing::NotMade | Standing::Lost(_) => errors::state_lost(),
+            KeyringStatus::NotRead | KeyringStatus::Stands => {
+                ApiError::RedisUnavailable { retry_after: RETRY_SOON }
+            }
+            KeyringStatus::NotMade | KeyringStatus::Lost(_) => errors::state_lost(),
         })
     }
 
@@ -81,15 +83,15 @@ impl Durable {
     pub(crate) fn keyring_check(&self) -> Check {
         let polled_ago = self.keyring.polled_ago();
         match (self.keyring.standing(), polled_ago) {
-            (Standing::Lost(why), _) => Check::failed("keyring", format!("state lost: {why}")),
-            (Standing::NotMade, _) => {
+            (KeyringStatus::Lost(why), _) => Check::failed("keyring", format!("state lost: {why}")),
+            (KeyringStatus::NotMade, _) => {
                 Check::failed("keyring", "it was not made yet; start the factory-service, which makes it")
             }
-            (Standing::NotRead, _) | (_, None) => Check::failed("keyring", "it was not heard yet"),
-            (Standing::Stands, Some(ago)) if self.keyring.is_stale() => {
+            (KeyringStatus::NotRead, _) | (_, None) => Check::failed("keyring", "it was not heard yet"),
+            (KeyringStatus::Stands, Some(ago)) if self.keyring.is_stale() => {
                 Check::failed("keyring", format!("it was not heard for {} s", ago.as_secs()))
             }
-            (Standing::Stands, Some(_)) => Check::ok("keyring"),
+            (KeyringStatus::Stands, Some(_)) => Check::ok("keyring"),
         }
     }
 }

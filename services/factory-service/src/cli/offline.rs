@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use audit_chain::export::{ExportHeader, ExportReport, MAX_LINE_BYTES, verify_export};
-use keyring::{AuditKeys, KeyEntry, NoteStanding, VerifierKey};
+use keyring::{AuditKeys, KeyringEntry, NoteTrust, VerifierKey};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -88,7 +88,7 @@ fn checked(
     file: &Path,
     trust: &Trust<'_>,
     checkpoints: &[PathBuf],
-) -> Result<ExportReport<NoteStanding>, NotChecked> {
+) -> Result<ExportReport<NoteTrust>, NotChecked> {
     let trusted =
         trust.keys.iter().map(|text| text.parse::<VerifierKey>().map_err(|error| input(text, error)));
     let trusted = AuditKeys::trusted(trusted.collect::<Result<Vec<_>, _>>()?);
@@ -99,15 +99,15 @@ fn checked(
         with_checkpoints(BufReader::new(opened), kept).map_err(|error| input(file.display(), error))?;
     let report = verify_export(first.chain(rest), |header, note| {
         // What the file itself says of its keys can only make a key less trusted.
-        let word: Vec<KeyEntry> =
+        let word: Vec<KeyringEntry> =
             header.keys.iter().filter_map(|key| serde_json::from_value(key.clone()).ok()).collect();
         let by_hand = trusted.clone().warned_by(&word).judge(note);
         let by_list = listed.as_ref().map(|listed| listed.clone().warned_by(&word).judge(note));
         match (by_hand, by_list) {
-            (NoteStanding::UnknownKey, Some(by_list)) => by_list,
+            (NoteTrust::UnknownKey, Some(by_list)) => by_list,
             // Of two words about a key the worse one counts.
-            (_, Some(worse @ NoteStanding::Broken { .. })) => worse,
-            (NoteStanding::Valid { .. }, Some(worse @ NoteStanding::SignedByRevokedKey { .. })) => worse,
+            (_, Some(worse @ NoteTrust::Broken { .. })) => worse,
+            (NoteTrust::Valid { .. }, Some(worse @ NoteTrust::SignedByRevokedKey { .. })) => worse,
             (by_hand, _) => by_hand,
         }
     });
@@ -134,28 +134,28 @@ fn listed(path: &Path) -> Result<AuditKeys, NotChecked> {
     let listed: Listed = serde_json::from_slice(&text).map_err(|error| fail(&error))?;
     let entries = listed.audit.into_iter().map(|mut key| {
         key.rest["vkey"] = json!(key.public);
-        serde_json::from_value::<KeyEntry>(key.rest)
+        serde_json::from_value::<KeyringEntry>(key.rest)
     });
-    let entries: Vec<KeyEntry> = entries.collect::<Result<_, _>>().map_err(|error| fail(&error))?;
+    let entries: Vec<KeyringEntry> = entries.collect::<Result<_, _>>().map_err(|error| fail(&error))?;
     Ok(AuditKeys::of(&keyring::KeyringRecord { tag: Vec::new(), audit: entries }))
 }
 
 /// Entries that a key which is trusted has signed.
-fn signed_size(report: &ExportReport<NoteStanding>) -> u64 {
+fn signed_size(report: &ExportReport<NoteTrust>) -> u64 {
     if report.is_cut {
         return 0;
     }
     let valid =
-        report.checkpoints.iter().filter(|note| matches!(note.signature, Some(NoteStanding::Valid { .. })));
+        report.checkpoints.iter().filter(|note| matches!(note.signature, Some(NoteTrust::Valid { .. })));
     valid.filter_map(|note| note.size).max().unwrap_or(0)
 }
 
-fn outcome(report: &ExportReport<NoteStanding>, nothing_to_check: bool) -> (&'static str, u8) {
+fn outcome(report: &ExportReport<NoteTrust>, nothing_to_check: bool) -> (&'static str, u8) {
     let broken = report.first_error.is_some()
         || report.checkpoints.iter().any(|note| {
-            note.contradicted.is_some() || matches!(note.signature, Some(NoteStanding::Broken { .. }))
+            note.contradicted.is_some() || matches!(note.signature, Some(NoteTrust::Broken { .. }))
         });
-    let any = |wanted: fn(&NoteStanding) -> bool| {
+    let any = |wanted: fn(&NoteTrust) -> bool| {
         report.checkpoints.iter().filter_map(|note| note.signature.as_ref()).any(wanted)
     };
     if broken {
@@ -164,9 +164,9 @@ fn outcome(report: &ExportReport<NoteStanding>, nothing_to_check: bool) -> (&'st
         ("cut_export", NOT_CHECKED)
     } else if report.checkpoints.iter().any(|note| note.unreadable.is_some()) {
         ("unreadable_checkpoint", NOT_CHECKED)
-    } else if any(|standing| matches!(standing, NoteStanding::Valid { .. })) {
+    } else if any(|standing| matches!(standing, NoteTrust::Valid { .. })) {
         if signed_size(report) == report.header.size { ("valid", 0) } else { ("unsigned_tail", NOT_CHECKED) }
-    } else if any(|standing| matches!(standing, NoteStanding::SignedByRevokedKey { .. })) {
+    } else if any(|standing| matches!(standing, NoteTrust::SignedByRevokedKey { .. })) {
         ("signed_by_revoked_key", NOT_CHECKED)
     } else if nothing_to_check {
         ("never_signed", 0)

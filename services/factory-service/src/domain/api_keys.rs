@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use access::{Access, ApiKey, KeyEntry, KeyId, KeyRecord, KeyStatus, Page, Scopes, Stored, TenantId};
+use access::{
+    Access, AccessPage, ApiKey, ApiKeyEntry, KeyId, KeyRecord, KeyStatus, Scopes, StoredAccess, TenantId,
+};
 use audit_chain::{AuditAction, Details};
-use idempotency::Answer;
+use idempotency::StoredResponse;
 use time::OffsetDateTime;
 
 use crate::domain::identity::Caller;
@@ -49,8 +51,8 @@ impl ApiKeys {
         &self,
         caller: &Caller,
         new: NewKey,
-        answer: impl Fn(&KeyView, Option<&ApiKey>) -> Answer,
-    ) -> Result<Answer, Refusal> {
+        answer: impl Fn(&KeyView, Option<&ApiKey>) -> StoredResponse,
+    ) -> Result<StoredResponse, Refusal> {
         let (created_at, _) = self.store.stamp(caller, "key");
         if new.expires_at.is_some_and(|end| end <= self.store.now()) {
             let takes = "an instant in the future";
@@ -97,7 +99,7 @@ impl ApiKeys {
         tenant: &TenantId,
         after: Option<KeyId>,
         limit: usize,
-    ) -> Result<Page<KeyView, KeyId>, Refusal> {
+    ) -> Result<AccessPage<KeyView, KeyId>, Refusal> {
         if !self.exists(tenant).await? {
             return Err(Refusal::NoSuch("tenant"));
         }
@@ -105,8 +107,8 @@ impl ApiKeys {
         self.store
             .note(caller.event_for(tenant, AuditAction::KeyListed, "key/*".to_owned(), Details::new()))
             .await?;
-        let view = |entry: KeyEntry| self.view(entry.record, entry.last_used_at);
-        Ok(Page { items: page.items.into_iter().map(view).collect(), next: page.next })
+        let view = |entry: ApiKeyEntry| self.view(entry.record, entry.last_used_at);
+        Ok(AccessPage { items: page.items.into_iter().map(view).collect(), next: page.next })
     }
 
     /// One key. Looking is an event.
@@ -125,8 +127,8 @@ impl ApiKeys {
         caller: &Caller,
         id: &KeyId,
         overlap: Duration,
-        answer: impl Fn(&KeyView, Option<&ApiKey>) -> Answer,
-    ) -> Result<Answer, Refusal> {
+        answer: impl Fn(&KeyView, Option<&ApiKey>) -> StoredResponse,
+    ) -> Result<StoredResponse, Refusal> {
         for _ in 0..TRIES {
             let stored = self.stored(id).await?;
             let now = self.store.now();
@@ -164,8 +166,8 @@ impl ApiKeys {
         caller: &Caller,
         id: &KeyId,
         reason: Reason,
-        answer: impl Fn(&KeyView) -> Answer,
-    ) -> Result<Answer, Refusal> {
+        answer: impl Fn(&KeyView) -> StoredResponse,
+    ) -> Result<StoredResponse, Refusal> {
         let reason = reason.into_string();
         for _ in 0..TRIES {
             let stored = self.stored(id).await?;
@@ -198,7 +200,7 @@ impl ApiKeys {
         Ok(())
     }
 
-    async fn stored(&self, id: &KeyId) -> Result<Stored<KeyRecord>, Refusal> {
+    async fn stored(&self, id: &KeyId) -> Result<StoredAccess<KeyRecord>, Refusal> {
         self.store.read(self.access.key(id)).await?.ok_or(Refusal::NoSuch("key"))
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use access::Scope;
 use audit_chain::{EntryPage, Head, read_checkpoint};
-use keyring::{AuditKeys, Family, KeyringRecord, NoteStanding};
+use keyring::{AuditKeys, KeyFamily, KeyringRecord, NoteTrust};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -141,10 +141,10 @@ impl Audit {
         } else {
             Vec::new()
         };
-        let revoked = |judged: &&Judged| matches!(judged.standing, NoteStanding::SignedByRevokedKey { .. });
+        let revoked = |judged: &&Judged| matches!(judged.standing, NoteTrust::SignedByRevokedKey { .. });
         self.checkpoints.count_revoked(checkpoints.iter().filter(revoked).count() as u64);
         let keys = self.store.keys()?;
-        let was_active = keys.record().family(Family::Audit).iter().any(|key| key.activated_at.is_some());
+        let was_active = keys.record().family(KeyFamily::Audit).iter().any(|key| key.activated_at.is_some());
         Ok(Verified { report, checkpoints, never_signed: whole && !was_active })
     }
 

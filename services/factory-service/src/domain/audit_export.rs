@@ -11,7 +11,7 @@ use audit_chain::{AuditAction, Details, Head};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use http_edge::ApiError;
-use keyring::{ExportedKey, Family};
+use keyring::{ExportedKey, KeyFamily};
 use parking_lot::Mutex;
 use serde_json::value::RawValue;
 
@@ -101,7 +101,7 @@ impl Audit {
         let notes: Vec<String> = notes.into_values().collect();
         let keys = self.store.keys()?;
         let keys =
-            keys.record().family(Family::Audit).iter().map(ExportedKey::from).map(serde_json::to_value);
+            keys.record().family(KeyFamily::Audit).iter().map(ExportedKey::from).map(serde_json::to_value);
         let keys = keys.collect::<Result<Vec<_>, _>>();
         let keys = keys.map_err(|error| Refusal::Store(ApiError::internal(error)))?;
         let exported_at = rfc3339::format(self.store.now());

@@ -6,8 +6,8 @@
 use access::{Access, DEFAULT_MAX_BATCHES};
 use ambient::rfc3339;
 use audit_chain::{AuditAction, Details, Effect, Precondition, RedisWrite};
-use catalog::{Batch, Lifecycle, Page, Record, Stored, Withdrawal, keys};
-use idempotency::Answer;
+use catalog::{Batch, CatalogPage, Lifecycle, Record, StoredRecord, Withdrawal, keys};
+use idempotency::StoredResponse;
 use service_kit::{KeyStanding, UntrustedKey};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -81,8 +81,8 @@ impl Batches {
         &self,
         caller: &Caller,
         new: NewBatch,
-        answer: impl Fn(BatchView) -> Answer,
-    ) -> Result<Answer, Refusal> {
+        answer: impl Fn(BatchView) -> StoredResponse,
+    ) -> Result<StoredResponse, Refusal> {
         if let (Some(made), Some(expiry)) = (new.manufactured_at, new.expires_at)
             && expiry <= made
         {
@@ -160,10 +160,13 @@ impl Batches {
         caller: &Caller,
         after: Option<Uuid>,
         limit: usize,
-    ) -> Result<Page<BatchView>, Refusal> {
+    ) -> Result<CatalogPage<BatchView>, Refusal> {
         let batches = self.store.catalog().batches(caller.tenant().as_str(), after, limit);
         let page = self.store.read(batches).await?;
-        Ok(Page { items: page.items.into_iter().map(|batch| self.view(batch)).collect(), next: page.next })
+        Ok(CatalogPage {
+            items: page.items.into_iter().map(|batch| self.view(batch)).collect(),
+            next: page.next,
+        })
     }
 
     /// Revokes or recalls; what was done before keeps its first time and reason, and leaves no second event.
@@ -173,11 +176,11 @@ impl Batches {
         id: &Uuid,
         how: Withdraw,
         reason: Reason,
-        answer: impl Fn(BatchView) -> Answer,
-    ) -> Result<Answer, Refusal> {
+        answer: impl Fn(BatchView) -> StoredResponse,
+    ) -> Result<StoredResponse, Refusal> {
         let reason = reason.into_string();
         for _ in 0..TRIES {
-            let Stored { mut value, revision, bytes } = owned(&self.store, caller, id).await?;
+            let StoredRecord { mut value, revision, bytes } = owned(&self.store, caller, id).await?;
             if how.place(&mut value).is_some() {
                 return Ok(answer(self.view(value)));
             }
@@ -224,7 +227,7 @@ fn quota_exceeded(most: u32) -> Refusal {
 }
 
 /// A batch of the caller's tenant.
-pub(crate) async fn owned(store: &Store, caller: &Caller, id: &Uuid) -> Result<Stored<Batch>, Refusal> {
+pub(crate) async fn owned(store: &Store, caller: &Caller, id: &Uuid) -> Result<StoredRecord<Batch>, Refusal> {
     let found = store.read(store.catalog().batch(id, caller.tenant().as_str())).await?;
     found.filter(|batch| caller.owns(&batch.value.tenant)).ok_or(Refusal::NoSuch("batch"))
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use audit_chain::{AuditAction, Details, SafeInt};
 use http_edge::ApiError;
-use idempotency::Answer;
-use keyring::{Family, KeyNumber, KeyRef, KeyringAdmin, KeyringRecord, Move, Plan, Planned};
+use idempotency::StoredResponse;
+use keyring::{KeyFamily, KeyNumber, KeyRef, KeyringAdmin, KeyringRecord, Move, Plan, Planned};
 use service_kit::durable::Durable;
 use time::OffsetDateTime;
 
@@ -67,15 +67,15 @@ impl KeyMoves {
         key: KeyRef,
         what: &Move,
         confirmed: Option<u64>,
-        answer: impl Fn(&KeyringView) -> Answer,
-    ) -> Result<Answer, Refusal> {
+        answer: impl Fn(&KeyringView) -> StoredResponse,
+    ) -> Result<StoredResponse, Refusal> {
         for _ in 0..TRIES {
             let deployment = self.durable.deployment().map_err(Refusal::Store)?;
             let mut planned = match self.admin.plan(deployment, key, what, self.store.now()).await? {
                 Plan::Nothing(standing) => return Ok(answer(&self.view(standing.record))),
                 Plan::Change(planned) => planned,
             };
-            if let (Family::Tag, Some(since)) = (key.family, what.compromised_since()) {
+            if let (KeyFamily::Tag, Some(since)) = (key.family, what.compromised_since()) {
                 planned = self.confirmed(planned, key, since, confirmed).await?;
             }
             let answer = answer(&self.view(planned.record));

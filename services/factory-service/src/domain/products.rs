@@ -2,8 +2,8 @@
 
 use access::{Access, BrandKeys, gtin_number};
 use audit_chain::{AuditAction, Details, Effect, Precondition, RedisWrite};
-use catalog::{Page, Product, Record, Stored, keys};
-use idempotency::Answer;
+use catalog::{CatalogPage, Product, Record, StoredRecord, keys};
+use idempotency::StoredResponse;
 use uuid::Uuid;
 
 use crate::domain::identity::Caller;
@@ -74,8 +74,8 @@ impl Products {
         &self,
         caller: &Caller,
         new: NewProduct,
-        answer: impl Fn(Product) -> Answer,
-    ) -> Result<Answer, Refusal> {
+        answer: impl Fn(Product) -> StoredResponse,
+    ) -> Result<StoredResponse, Refusal> {
         let (now, id) = self.store.stamp(caller, "product");
         let product = Product {
             id,
@@ -152,7 +152,7 @@ impl Products {
         caller: &Caller,
         after: Option<Uuid>,
         limit: usize,
-    ) -> Result<Page<Product>, Refusal> {
+    ) -> Result<CatalogPage<Product>, Refusal> {
         self.store.read(self.store.catalog().products(caller.tenant().as_str(), after, limit)).await
     }
 
@@ -166,7 +166,7 @@ impl Products {
     ) -> Result<Product, Refusal> {
         for attempt in 0..TRIES {
             pause_before(attempt).await;
-            let Stored { value, revision, bytes } = self.stored(caller, id).await?;
+            let StoredRecord { value, revision, bytes } = self.stored(caller, id).await?;
             if !is_wanted(&value) {
                 return Err(Refusal::OtherVersion);
             }
@@ -194,7 +194,7 @@ impl Products {
         Err(Refusal::Conflict(OVERTAKEN))
     }
 
-    async fn stored(&self, caller: &Caller, id: &Uuid) -> Result<Stored<Product>, Refusal> {
+    async fn stored(&self, caller: &Caller, id: &Uuid) -> Result<StoredRecord<Product>, Refusal> {
         let found = self.store.read(self.store.catalog().product_of(id, caller.tenant().as_str())).await?;
         found.filter(|product| caller.owns(&product.value.tenant)).ok_or(Refusal::NoSuch("product"))
     }

@@ -68,10 +68,10 @@ impl From<AccessError> for Refusal {
     }
 }
 
-impl From<idempotency::Error> for Refusal {
-    fn from(error: idempotency::Error) -> Self {
+impl From<idempotency::IdempotencyError> for Refusal {
+    fn from(error: idempotency::IdempotencyError) -> Self {
         Self::Store(match error {
-            idempotency::Error::Redis(error) => errors::from_pool(error),
+            idempotency::IdempotencyError::Redis(error) => errors::from_pool(error),
             fault => ApiError::internal(fault),
         })
     }

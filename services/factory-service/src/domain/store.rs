@@ -8,7 +8,7 @@ use ambient::{crash_point, entropy};
 use audit_chain::{AppendError, AuditLog, Effect, NewEvent};
 use catalog::Catalog;
 use http_edge::ApiError;
-use idempotency::Answer;
+use idempotency::StoredResponse;
 use keyring::Snapshot;
 use service_kit::durable::{AppendFailure, Durable, Stamp, from_unix_millis};
 use service_kit::{KeyStanding, UntrustedKey};
@@ -154,7 +154,7 @@ impl Store {
         caller: &Caller,
         event: NewEvent,
         effect: Effect,
-        answer: &Answer,
+        answer: &StoredResponse,
     ) -> Result<Written, Refusal> {
         let Some(once) = &caller.once else { return self.write(event, effect).await };
         let claim = once.claim();

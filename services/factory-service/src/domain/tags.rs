@@ -5,7 +5,7 @@ use std::sync::Arc;
 use audit_chain::{AuditAction, Details, Effect, Precondition, RedisWrite};
 use catalog::store::TagRevocation;
 use catalog::{Batch, Lifecycle, REVOKED_FLAG, TagState, Withdrawal, keys};
-use idempotency::Answer;
+use idempotency::StoredResponse;
 use service_kit::durable::from_unix_millis;
 use service_kit::{KeyStanding, UntrustedKey};
 use tag_id::{Crockford, Keyring, Opened, TagId};
@@ -92,8 +92,8 @@ impl Tags {
         caller: &Caller,
         id: TagId,
         reason: Reason,
-        answer: impl Fn(TagView) -> Answer,
-    ) -> Result<Answer, Refusal> {
+        answer: impl Fn(TagView) -> StoredResponse,
+    ) -> Result<StoredResponse, Refusal> {
         let minted = self.minted(caller, id).await?;
         let serial = minted.opened.serial();
         let (state, standing) = self.store.read(self.store.catalog().tag(serial)).await?;

@@ -4,11 +4,11 @@
 //! was said of it.
 
 use access::{
-    Access, BrandKeys, BrandName, Claims, DEFAULT_MAX_BATCHES, GtinPrefix, GtinRange, Page, Stored, Tenant,
-    TenantId,
+    Access, AccessPage, BrandKeys, BrandName, Claims, DEFAULT_MAX_BATCHES, GtinPrefix, GtinRange,
+    StoredAccess, Tenant, TenantId,
 };
 use audit_chain::{AuditAction, Details, Effect};
-use idempotency::Answer;
+use idempotency::StoredResponse;
 use time::OffsetDateTime;
 
 use http_edge::quoted;
@@ -82,8 +82,8 @@ impl Tenants {
         caller: &Caller,
         id: TenantId,
         name: Option<String>,
-        answer: impl FnOnce(Tenant) -> Answer,
-    ) -> Result<Answer, Refusal> {
+        answer: impl FnOnce(Tenant) -> StoredResponse,
+    ) -> Result<StoredResponse, Refusal> {
         if id.is_default() {
             return Err(Refusal::Conflict(IS_DEFAULT));
         }
@@ -108,7 +108,7 @@ impl Tenants {
         caller: &Caller,
         after: Option<TenantId>,
         limit: usize,
-    ) -> Result<Page<Tenant, TenantId>, Refusal> {
+    ) -> Result<AccessPage<Tenant, TenantId>, Refusal> {
         let default = TenantId::default_tenant();
         let (first, made_after) = match after {
             None => (Some(self.default_tenant().await?), None),
@@ -119,13 +119,13 @@ impl Tenants {
         let made = self.access.tenants(made_after.as_ref(), room.max(1));
         let mut page = self.store.read(made).await?;
         if room == 0 {
-            page = Page { next: (!page.items.is_empty()).then_some(default), items: Vec::new() };
+            page = AccessPage { next: (!page.items.is_empty()).then_some(default), items: Vec::new() };
         }
         let items = first.into_iter().chain(page.items).collect();
         self.store
             .note(caller.event(AuditAction::TenantListed, "tenant/*".to_owned(), Details::new()))
             .await?;
-        Ok(Page { items, next: page.next })
+        Ok(AccessPage { items, next: page.next })
     }
 
     /// One tenant. Looking is an event.
@@ -200,15 +200,15 @@ impl Tenants {
         caller: &Caller,
         id: &TenantId,
         reason: Reason,
-        answer: impl Fn(Tenant) -> Answer,
-    ) -> Result<Answer, Refusal> {
+        answer: impl Fn(Tenant) -> StoredResponse,
+    ) -> Result<StoredResponse, Refusal> {
         if id.is_default() {
             return Err(Refusal::Conflict(IS_DEFAULT));
         }
         let reason = reason.into_string();
         let at = self.store.now();
         let details = Details::new().with("reason", reason.as_str());
-        let change = |stored: &Stored<Tenant>| {
+        let change = |stored: &StoredAccess<Tenant>| {
             let suspended = || (access::suspend(stored, at, &reason), stored.value.suspended(at, &reason));
             stored.value.suspended.is_none().then(suspended)
         };
@@ -220,12 +220,12 @@ impl Tenants {
         &self,
         caller: &Caller,
         id: &TenantId,
-        answer: impl Fn(Tenant) -> Answer,
-    ) -> Result<Answer, Refusal> {
+        answer: impl Fn(Tenant) -> StoredResponse,
+    ) -> Result<StoredResponse, Refusal> {
         if id.is_default() {
             return Ok(answer(self.default_tenant().await?));
         }
-        let change = |stored: &Stored<Tenant>| {
+        let change = |stored: &StoredAccess<Tenant>| {
             let resumed = || (access::resume(stored), stored.value.resumed());
             stored.value.suspended.is_some().then(resumed)
         };
@@ -238,9 +238,9 @@ impl Tenants {
         caller: &Caller,
         id: &TenantId,
         (action, details): (AuditAction, Details),
-        change: impl Fn(&Stored<Tenant>) -> Option<(Effect, Tenant)>,
-        answer: impl Fn(Tenant) -> Answer,
-    ) -> Result<Answer, Refusal> {
+        change: impl Fn(&StoredAccess<Tenant>) -> Option<(Effect, Tenant)>,
+        answer: impl Fn(Tenant) -> StoredResponse,
+    ) -> Result<StoredResponse, Refusal> {
         for _ in 0..TRIES {
             let stored = self.stored(id).await?;
             let Some((effect, changed)) = change(&stored) else {
@@ -255,11 +255,11 @@ impl Tenants {
         Err(Refusal::Conflict(OVERTAKEN))
     }
 
-    async fn stored(&self, id: &TenantId) -> Result<Stored<Tenant>, Refusal> {
+    async fn stored(&self, id: &TenantId) -> Result<StoredAccess<Tenant>, Refusal> {
         self.found(id).await?.ok_or(Refusal::NoSuch("tenant"))
     }
 
-    async fn found(&self, id: &TenantId) -> Result<Option<Stored<Tenant>>, Refusal> {
+    async fn found(&self, id: &TenantId) -> Result<Option<StoredAccess<Tenant>>, Refusal> {
         self.store.read(self.access.tenant(id)).await
     }
 

@@ -1,7 +1,7 @@
 //! Reports of codes that are not ours, which consumers send by the scan-service's page.
 
 use audit_chain::{AuditAction, Details};
-use catalog::{Page, UnprovenReport};
+use catalog::{CatalogPage, UnprovenReport};
 use uuid::Uuid;
 
 use crate::domain::identity::Caller;
@@ -24,7 +24,7 @@ impl Unproven {
         caller: &Caller,
         after: Option<Uuid>,
         limit: usize,
-    ) -> Result<Page<UnprovenReport>, Refusal> {
+    ) -> Result<CatalogPage<UnprovenReport>, Refusal> {
         let reading = self.store.catalog().unproven_reports(after, limit, self.store.now());
         let page = self.store.read(reading).await?;
         let event =

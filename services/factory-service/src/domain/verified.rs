@@ -1,7 +1,7 @@
 //! What a verification of the audit chain comes to.
 
 use audit_chain::{CheckpointTextError, VerifyReport};
-use keyring::NoteStanding;
+use keyring::NoteTrust;
 use serde::Serialize;
 
 /// What a stored checkpoint is worth.
@@ -11,7 +11,7 @@ pub(crate) struct Judged {
     pub(crate) number: Option<u16>,
     /// Entries it speaks of, where it can be read.
     pub(crate) size: Option<u64>,
-    pub(crate) standing: NoteStanding,
+    pub(crate) standing: NoteTrust,
     /// Why it does not speak of this chain, whoever signed it.
     pub(crate) contradicted: Option<&'static str>,
     /// Why it cannot be read: it then speaks neither for nor against the chain.
@@ -20,7 +20,7 @@ pub(crate) struct Judged {
 
 impl Judged {
     pub(crate) fn unreadable(number: Option<u16>, why: CheckpointTextError) -> Self {
-        let (standing, contradicted) = (NoteStanding::UnknownKey, None);
+        let (standing, contradicted) = (NoteTrust::UnknownKey, None);
         Self { number, size: None, standing, contradicted, unreadable: Some(why) }
     }
 
@@ -34,10 +34,10 @@ impl Judged {
         match self.standing {
             _ if self.unreadable.is_some() => Outcome::UnreadableCheckpoint,
             _ if self.contradicted.is_some() => Outcome::Broken,
-            NoteStanding::Broken { .. } => Outcome::Broken,
-            NoteStanding::Valid { .. } => Outcome::Valid,
-            NoteStanding::SignedByRevokedKey { .. } => Outcome::SignedByRevokedKey,
-            NoteStanding::UnknownKey => Outcome::Unsigned,
+            NoteTrust::Broken { .. } => Outcome::Broken,
+            NoteTrust::Valid { .. } => Outcome::Valid,
+            NoteTrust::SignedByRevokedKey { .. } => Outcome::SignedByRevokedKey,
+            NoteTrust::UnknownKey => Outcome::Unsigned,
         }
     }
 }
@@ -138,26 +138,26 @@ mod tests {
         Judged {
             number: Some(1),
             size: Some(size),
-            standing: NoteStanding::Valid { key },
+            standing: NoteTrust::Valid { key },
             contradicted: None,
             unreadable: None,
         }
     }
 
     fn by_revoked(size: u64) -> Judged {
-        let NoteStanding::Valid { key } = valid(size).standing else { unreachable!() };
+        let NoteTrust::Valid { key } = valid(size).standing else { unreachable!() };
         let (revoked_at, compromised_since) = (OffsetDateTime::UNIX_EPOCH, OffsetDateTime::UNIX_EPOCH);
-        let standing = NoteStanding::SignedByRevokedKey { key, revoked_at, compromised_since };
+        let standing = NoteTrust::SignedByRevokedKey { key, revoked_at, compromised_since };
         Judged { standing, ..valid(size) }
     }
 
     fn of_nobody(size: u64) -> Judged {
-        Judged { standing: NoteStanding::UnknownKey, ..valid(size) }
+        Judged { standing: NoteTrust::UnknownKey, ..valid(size) }
     }
 
     fn wrong(size: u64) -> Judged {
-        let NoteStanding::Valid { key } = valid(size).standing else { unreachable!() };
-        Judged { standing: NoteStanding::Broken { key, why: "test" }, ..valid(size) }
+        let NoteTrust::Valid { key } = valid(size).standing else { unreachable!() };
+        Judged { standing: NoteTrust::Broken { key, why: "test" }, ..valid(size) }
     }
 
     fn damaged() -> Judged {

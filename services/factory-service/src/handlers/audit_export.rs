@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::Stream;
 use http_edge::ApiError;
-use keyring::Family;
+use keyring::KeyFamily;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -62,6 +62,7 @@ pub(crate) async fn keys(
     State(state): State<AppState>,
 ) -> Result<Json<AuditKeysAnswer>, ApiError> {
     let (origin, record) = state.audit.keys()?;
-    let audit = record.family(Family::Audit).iter().map(|entry| KeyringKeyAnswer::of(entry, &[])).collect();
+    let audit =
+        record.family(KeyFamily::Audit).iter().map(|entry| KeyringKeyAnswer::of(entry, &[])).collect();
     Ok(Json(AuditKeysAnswer { origin: origin.to_owned(), audit }))
 }

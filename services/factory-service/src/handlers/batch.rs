@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::Response;
 use catalog::Lifecycle;
 use http_edge::{ApiError, ApiJson, ApiPath};
-use idempotency::Answer;
+use idempotency::StoredResponse;
 use serde::Serialize;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -128,6 +128,6 @@ pub(crate) async fn recall(
     Ok(Reply(answer))
 }
 
-fn done(view: BatchView) -> Answer {
+fn done(view: BatchView) -> StoredResponse {
     reply::shown(&BatchAnswer::from(view))
 }

@@ -16,7 +16,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_edge::{ApiBytes, ApiError};
-use idempotency::{Answer, Claim, Claimed, Fingerprint, IdempotencyKey, Namespace, Origin};
+use idempotency::{Claim, ClaimOutcome, Fingerprint, IdempotencyKey, Namespace, Origin, StoredResponse};
 use service_kit::errors;
 
 use crate::domain::identity::Caller;
@@ -114,19 +114,19 @@ async fn claim_or_answer(
     sent: &Sent,
 ) -> Result<Result<Claim, Response>, ApiError> {
     match ask(state, caller, sent).await? {
-        Claimed::Fresh(claim) => Ok(Ok(claim)),
-        Claimed::Replay(answer) => Ok(Err(replay(state, answer))),
-        Claimed::Reused => Err(ApiError::IdempotencyKeyReused),
-        Claimed::InFlight { retry_after } => Err(ApiError::IdempotencyInFlight { retry_after }),
-        Claimed::TooMany { retry_after } => Err(ApiError::RateLimited { retry_after }),
-        Claimed::StateLost => {
+        ClaimOutcome::Fresh(claim) => Ok(Ok(claim)),
+        ClaimOutcome::Replay(answer) => Ok(Err(replay(state, answer))),
+        ClaimOutcome::Reused => Err(ApiError::IdempotencyKeyReused),
+        ClaimOutcome::InFlight { retry_after } => Err(ApiError::IdempotencyInFlight { retry_after }),
+        ClaimOutcome::TooMany { retry_after } => Err(ApiError::RateLimited { retry_after }),
+        ClaimOutcome::StateLost => {
             state.durable.report_lost("a request was claimed and the deployment record was gone or another");
             Err(errors::state_lost())
         }
     }
 }
 
-async fn ask(state: &AppState, caller: &Caller, sent: &Sent) -> Result<Claimed, Refusal> {
+async fn ask(state: &AppState, caller: &Caller, sent: &Sent) -> Result<ClaimOutcome, Refusal> {
     let params: Vec<(&str, &str)> =
         sent.params.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let namespace = Namespace {
@@ -154,7 +154,7 @@ async fn path_of(parts: &mut Parts, state: &AppState) -> Result<(String, Vec<(St
     Ok((template, params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()))
 }
 
-fn replay(state: &AppState, answer: Answer) -> Response {
+fn replay(state: &AppState, answer: StoredResponse) -> Response {
     let mut response = Reply(answer).into_response();
     debug_assert_ne!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));

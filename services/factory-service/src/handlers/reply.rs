@@ -3,37 +3,37 @@
 use axum::http::header::{CONTENT_TYPE, ETAG, HeaderName, LOCATION};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use idempotency::Answer;
+use idempotency::StoredResponse;
 use serde::Serialize;
 
 use crate::handlers::version::version_of;
 
 /// An answer on its way to the client.
 #[derive(Debug)]
-pub(crate) struct Reply(pub(crate) Answer);
+pub(crate) struct Reply(pub(crate) StoredResponse);
 
 /// 200 with a representation: a JSON body and the version that it is of.
-pub(crate) fn shown(body: &impl Serialize) -> Answer {
+pub(crate) fn shown(body: &impl Serialize) -> StoredResponse {
     versioned(json(StatusCode::OK, None, body))
 }
 
 /// 201 with `Location` and the representation that is there.
-pub(crate) fn created_and_shown(location: String, body: &impl Serialize) -> Answer {
+pub(crate) fn created_and_shown(location: String, body: &impl Serialize) -> StoredResponse {
     versioned(json(StatusCode::CREATED, Some(location), body))
 }
 
 /// 200 with a JSON body.
-pub(crate) fn ok(body: &impl Serialize) -> Answer {
+pub(crate) fn ok(body: &impl Serialize) -> StoredResponse {
     json(StatusCode::OK, None, body)
 }
 
 /// 201 with `Location` and a JSON body.
-pub(crate) fn created(location: String, body: &impl Serialize) -> Answer {
+pub(crate) fn created(location: String, body: &impl Serialize) -> StoredResponse {
     json(StatusCode::CREATED, Some(location), body)
 }
 
-fn json(status: StatusCode, location: Option<String>, body: &impl Serialize) -> Answer {
-    Answer {
+fn json(status: StatusCode, location: Option<String>, body: &impl Serialize) -> StoredResponse {
+    StoredResponse {
         status: status.as_u16(),
         content_type: Some("application/json".to_owned()),
         location,
@@ -42,8 +42,8 @@ fn json(status: StatusCode, location: Option<String>, body: &impl Serialize) -> 
     }
 }
 
-fn versioned(answer: Answer) -> Answer {
-    Answer { etag: Some(version_of(&answer.body)), ..answer }
+fn versioned(answer: StoredResponse) -> StoredResponse {
+    StoredResponse { etag: Some(version_of(&answer.body)), ..answer }
 }
 
 /// The bytes of a JSON body.
@@ -53,7 +53,7 @@ pub(crate) fn bytes(body: &impl Serialize) -> Vec<u8> {
 
 impl IntoResponse for Reply {
     fn into_response(self) -> Response {
-        let Answer { status, content_type, location, etag, body } = self.0;
+        let StoredResponse { status, content_type, location, etag, body } = self.0;
         let mut response = body.into_response();
         *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();

@@ -5,7 +5,7 @@ use axum::http::HeaderName;
 use axum::http::header::{CONTENT_TYPE, ETAG, LOCATION};
 use axum::response::Response;
 use http_edge::ApiError;
-use idempotency::{Answer, Claim, MAX_BODY};
+use idempotency::{Claim, MAX_BODY, StoredResponse};
 
 use crate::domain::once::Once;
 use crate::domain::refusal::Refusal;
@@ -48,7 +48,7 @@ async fn store(once: &Once, response: Response) -> Result<Settled, ApiError> {
     };
     let text =
         |name: HeaderName| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let answer = Answer {
+    let answer = StoredResponse {
         status: parts.status.as_u16(),
         content_type: text(CONTENT_TYPE),
         location: text(LOCATION),

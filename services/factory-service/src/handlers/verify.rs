@@ -4,7 +4,7 @@ use ambient::rfc3339;
 use axum::Json;
 use axum::extract::State;
 use http_edge::ApiError;
-use keyring::NoteStanding;
+use keyring::NoteTrust;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -94,10 +94,10 @@ impl From<Judged> for CheckpointAnswer {
         let (state, why, dates) = match (judged.contradicted, judged.standing) {
             _ if judged.unreadable.is_some() => ("unreadable", None, None),
             (Some(why), _) => ("broken", Some(why), None),
-            (None, NoteStanding::Broken { why, .. }) => ("broken", Some(why), None),
-            (None, NoteStanding::Valid { .. }) => ("valid", None, None),
-            (None, NoteStanding::UnknownKey) => ("unknown_key", None, None),
-            (None, NoteStanding::SignedByRevokedKey { revoked_at, compromised_since, .. }) => {
+            (None, NoteTrust::Broken { why, .. }) => ("broken", Some(why), None),
+            (None, NoteTrust::Valid { .. }) => ("valid", None, None),
+            (None, NoteTrust::UnknownKey) => ("unknown_key", None, None),
+            (None, NoteTrust::SignedByRevokedKey { revoked_at, compromised_since, .. }) => {
                 ("signed_by_revoked_key", None, Some((revoked_at, compromised_since)))
             }
         };

@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use headers::{ETag, Header, HeaderMapExt, IfMatch, IfNoneMatch};
 use http_edge::ApiError;
-use idempotency::Answer;
+use idempotency::StoredResponse;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -62,7 +62,8 @@ impl Conditions {
         }
         if self.if_none_match.as_ref().is_some_and(|held| !held.precondition_passes(&tag)) {
             let not_modified = StatusCode::NOT_MODIFIED.as_u16();
-            let bare = Answer { status: not_modified, content_type: None, body: Vec::new(), ..answer };
+            let bare =
+                StoredResponse { status: not_modified, content_type: None, body: Vec::new(), ..answer };
             return Ok(Reply(bare).into_response());
         }
         Ok(Reply(answer).into_response())

@@ -1,7 +1,7 @@
 //! What an auditor takes away: the chain as a tenant may see it, the verifier keys, and checkpoints that were kept.
 
 use audit_chain::export::verify_export;
-use keyring::{AuditKeys, NoteStanding, VerifierKey};
+use keyring::{AuditKeys, NoteTrust, VerifierKey};
 use reqwest::Method;
 use serde_json::{Value, json};
 use test_support::RedisServer;
@@ -43,7 +43,7 @@ async fn a_key_that_may_read_the_trail_exports_its_view_and_reads_the_verifier_k
     assert_eq!(report.checked, before["size"].as_u64().unwrap(), "reading is no event");
     let own = export.text.lines().filter(|line| line.contains("\"tenant\":\"one\"")).count() as u64;
     assert_eq!((report.shown, own > 0), (own, true), "no event but the tenant's own");
-    assert!(matches!(report.checkpoints[0].signature, Some(NoteStanding::Valid { .. })));
+    assert!(matches!(report.checkpoints[0].signature, Some(NoteTrust::Valid { .. })));
     assert_eq!(factory.get("/v1/audit/head").await.expect(200), before);
 
     // An operator has its own tenant's view here; the whole is an event.

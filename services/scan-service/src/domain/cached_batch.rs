@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use access::BrandKeys;
-use catalog::{Batch, Product, Record, RecordError, Stored};
+use catalog::{Batch, CatalogRecordError, Product, Record, StoredRecord};
 use quick_cache::sync::Cache;
 use service_kit::durable::Durable;
 use tag_id::BatchNo;
@@ -17,14 +17,14 @@ const CAPACITY: usize = 10_000;
 /// A batch with its product, each in the revision it was read in.
 #[derive(Debug)]
 pub(crate) struct CachedBatch {
-    pub(crate) batch: Arc<Stored<Batch>>,
-    pub(crate) product: Arc<Stored<Product>>,
+    pub(crate) batch: Arc<StoredRecord<Batch>>,
+    pub(crate) product: Arc<StoredRecord<Product>>,
     /// What the product's brand is compared by.
     pub(crate) brand: BrandKeys,
 }
 
 impl CachedBatch {
-    pub(crate) fn new(batch: Arc<Stored<Batch>>, product: Arc<Stored<Product>>) -> Self {
+    pub(crate) fn new(batch: Arc<StoredRecord<Batch>>, product: Arc<StoredRecord<Product>>) -> Self {
         let brand = BrandKeys::of(&product.value.brand);
         Self { batch, product, brand }
     }
@@ -55,9 +55,9 @@ impl BatchCache {
 
 /// The newer of what was kept and what Redis sent: nothing sent means that the kept one stands.
 pub(crate) fn fresher<R: Record>(
-    kept: Option<&Arc<Stored<R>>>,
+    kept: Option<&Arc<StoredRecord<R>>>,
     sent: Vec<u8>,
-) -> Result<Option<Arc<Stored<R>>>, RecordError> {
+) -> Result<Option<Arc<StoredRecord<R>>>, CatalogRecordError> {
     if sent.is_empty() {
         return Ok(kept.map(Arc::clone));
     }

@@ -1,6 +1,6 @@
 //! Whether an id that proves itself was ever minted, where the scan itself does not tell.
 
-use catalog::{Batch, CatalogError, Stored};
+use catalog::{Batch, CatalogError, StoredRecord};
 use http_edge::ApiError;
 use service_kit::durable::Durable;
 use service_kit::errors;
@@ -11,7 +11,10 @@ pub(crate) const TAG_LOST: &str = "what is stored of this tag cannot be read; an
 
 /// The batch that an id was minted in. None is a key-leak alarm, and is said only while the deployment is there: a wiped Redis has no
 /// batches either.
-pub(crate) async fn minted_in(durable: &Durable, opened: &Opened) -> Result<Option<Stored<Batch>>, ApiError> {
+pub(crate) async fn minted_in(
+    durable: &Durable,
+    opened: &Opened,
+) -> Result<Option<StoredRecord<Batch>>, ApiError> {
     let held = match durable.catalog().batch_of_tag(opened).await {
         Ok(held) => held,
         Err(fault @ (CatalogError::Record(_) | CatalogError::TagState(_) | CatalogError::Lost { .. })) => {

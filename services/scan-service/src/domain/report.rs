@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use audit_chain::{AppendError, AuditAction, Effect, NewEvent, Precondition, RedisWrite};
-use catalog::{Batch, Stored, UnprovenReport, add_unproven_report, keys, shortened_code};
+use catalog::{Batch, StoredRecord, UnprovenReport, add_unproven_report, keys, shortened_code};
 use http_edge::ApiError;
 use redis_pool::Error;
 use serde::Deserialize;
@@ -197,7 +197,7 @@ impl Reporter {
         opened: &Opened,
         caller: Caller<'_>,
         quotas: &mut Quotas,
-    ) -> Result<Option<Stored<Batch>>, ReportRefusal> {
+    ) -> Result<Option<StoredRecord<Batch>>, ReportRefusal> {
         self.admission.still_denied(caller.address, caller.credential, quotas)?;
         let permit = self.durable.pool().permit().await.map_err(ReportRefusal::Redis)?;
         let key = self.admission.admit(&permit, caller.address, caller.credential, quotas).await?;
@@ -237,7 +237,7 @@ impl Reporter {
         &self,
         report: Report,
         opened: &Opened,
-        batch: Stored<Batch>,
+        batch: StoredRecord<Batch>,
         request_id: &str,
     ) -> Result<(), ReportRefusal> {
         let mut details = audit_chain::Details::default().with("reason", report.reason.as_str());

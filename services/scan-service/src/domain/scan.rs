@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use audit_chain::HEAD_LUA;
-use catalog::{RecordError, SCAN_LUA, Withdrawal, keys};
+use catalog::{CatalogRecordError, SCAN_LUA, Withdrawal, keys};
 use http_edge::ApiError;
 use rate_limiter::Decision;
 use redis_pool::{Error, PoolPermit, Script};
@@ -290,7 +290,7 @@ impl Scanner {
             Some(kept) if counted.batch.is_empty() && counted.product.is_empty() => return Ok(kept),
             kept => kept,
         };
-        let lost = |_: RecordError| Refusal::RecordLost;
+        let lost = |_: CatalogRecordError| Refusal::RecordLost;
         let batch = fresher(kept.as_ref().map(|facts| &facts.batch), counted.batch.clone()).map_err(lost)?;
         let product =
             fresher(kept.as_ref().map(|facts| &facts.product), counted.product.clone()).map_err(lost)?;

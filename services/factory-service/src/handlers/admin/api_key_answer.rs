@@ -2,7 +2,7 @@
 
 use access::{ApiKey, KeyStatus, Scope};
 use ambient::rfc3339;
-use idempotency::Answer;
+use idempotency::StoredResponse;
 use serde::Serialize;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -92,7 +92,7 @@ impl KeyAnswer {
 }
 
 /// What the client is told when a key is made, and what is kept for a repeat of the request: the same without the secret.
-pub(crate) fn made(view: &KeyView, shown: Option<&ApiKey>) -> Answer {
+pub(crate) fn made(view: &KeyView, shown: Option<&ApiKey>) -> StoredResponse {
     let location = format!("/v1/admin/keys/{}", view.record.id);
     reply::created(location, &KeyAnswer::of(view.clone(), shown))
 }

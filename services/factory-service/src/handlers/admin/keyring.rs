@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use http_edge::{ApiError, ApiJson, ApiPath};
-use keyring::{Family, KeyNumber, KeyRef, Move};
+use keyring::{KeyFamily, KeyNumber, KeyRef, Move};
 use serde::Deserialize;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -43,10 +43,10 @@ pub(crate) struct RevokeRequest {
 }
 
 impl RevokeRequest {
-    fn read(self, family: Family) -> Result<(String, OffsetDateTime, Option<u64>), ApiError> {
+    fn read(self, family: KeyFamily) -> Result<(String, OffsetDateTime, Option<u64>), ApiError> {
         let reason = Label::parse("reason", self.reason).map_err(of_field)?.into_string();
         let since = instant("compromised_since", self.compromised_since.0).map_err(of_field)?;
-        if let (Family::Audit, Some(given)) = (family, self.confirm_batches) {
+        if let (KeyFamily::Audit, Some(given)) = (family, self.confirm_batches) {
             let takes = "no number, since a signing key has no batches; leave it out";
             return Err(of_field(FieldError::malformed(
                 "confirm_batches",
@@ -111,7 +111,7 @@ pub(crate) async fn add(
     let held = format!("is {}", request.number);
     let number = KeyNumber::new(request.number)
         .ok_or_else(|| of_field(FieldError::malformed("number", held, "1 to 4095", 2)))?;
-    let family: Family = family
+    let family: KeyFamily = family
         .parse()
         .map_err(|_| ApiError::NotFound("there is no such family; it takes tag or audit".into()))?;
     make(&state, &caller, KeyRef { family, number }, &Move::Add).await

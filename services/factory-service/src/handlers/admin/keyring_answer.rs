@@ -1,7 +1,7 @@
 //! How the keyring is shown.
 
 use ambient::rfc3339;
-use keyring::{Family, KeyEntry, KeyNumber, KeyRef, Public};
+use keyring::{KeyFamily, KeyNumber, KeyRef, KeyringEntry, Public};
 use serde::Serialize;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -64,7 +64,7 @@ pub(crate) struct KeyringAnswer {
 }
 
 impl KeyringKeyAnswer {
-    pub(crate) fn of(entry: &KeyEntry, sharing: &[KeyNumber]) -> Self {
+    pub(crate) fn of(entry: &KeyringEntry, sharing: &[KeyNumber]) -> Self {
         Self {
             number: entry.number.get(),
             state: entry.state.as_str(),
@@ -90,7 +90,7 @@ impl KeyringAnswer {
     pub(crate) fn of(view: &KeyringView) -> Self {
         let all =
             |family| view.record.family(family).iter().map(|entry| in_view(view, family, entry)).collect();
-        Self { tag: all(Family::Tag), audit: all(Family::Audit) }
+        Self { tag: all(KeyFamily::Tag), audit: all(KeyFamily::Audit) }
     }
 }
 
@@ -99,7 +99,7 @@ pub(crate) fn one(view: &KeyringView, key: KeyRef) -> Option<KeyringKeyAnswer> {
     view.record.entry(key).map(|entry| in_view(view, key.family, entry))
 }
 
-fn in_view(view: &KeyringView, family: Family, entry: &KeyEntry) -> KeyringKeyAnswer {
-    let sharing = view.sharing.get(&entry.number).filter(|_| family == Family::Tag);
+fn in_view(view: &KeyringView, family: KeyFamily, entry: &KeyringEntry) -> KeyringKeyAnswer {
+    let sharing = view.sharing.get(&entry.number).filter(|_| family == KeyFamily::Tag);
     KeyringKeyAnswer::of(entry, sharing.map_or(&[], Vec::as_slice))
 }

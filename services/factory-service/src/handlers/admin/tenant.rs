@@ -5,7 +5,7 @@ use ambient::rfc3339;
 use axum::extract::State;
 use axum::response::Response;
 use http_edge::{ApiError, ApiJson, ApiPath};
-use idempotency::Answer;
+use idempotency::StoredResponse;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -108,7 +108,7 @@ fn in_path(text: &str) -> Result<TenantId, ApiError> {
     text.parse().map_err(|_| ApiError::NotFound("there is no such tenant".into()))
 }
 
-fn done(tenant: Tenant) -> Answer {
+fn done(tenant: Tenant) -> StoredResponse {
     reply::shown(&TenantAnswer::from(tenant))
 }
 
