@@ -11,6 +11,7 @@ use catalog::{Deployment, StoredDeployment};
 use redis_pool::RedisPool;
 use time::OffsetDateTime;
 
+use crate::deployment::standing_deployment;
 use crate::error::KeyringError;
 use crate::keys;
 use crate::move_refusal::MoveRefusal;
@@ -18,8 +19,8 @@ use crate::moves::{Move, Moved};
 use crate::number::{KeyFamily, KeyNumber, KeyRef};
 use crate::presence::Live;
 use crate::record::{KeyringEntry, KeyringRecord, Public, StoredKeyring};
+use crate::secrets::Secrets;
 use crate::snapshot::own_check;
-use crate::watch::{Secrets, standing_deployment};
 
 /// How long a move waits for live instances to have heard of its key: a key that was added a moment ago reaches them with
 /// their next beat.

@@ -1,17 +1,26 @@
-//! The states of the two families of keys, tag epochs and audit signing keys, as every instance of both services sees them.
+//! The life cycle of tag epochs and audit signing keys, shared by all instances of both services.
 //!
-//! Redis holds states and public parts; secrets come from each process's own settings. A key goes
-//! `pending → active → verify_only → revoked → destroyed`, forward only, and exactly one key of a family is active. The date of
-//! a revocation can be corrected.
+//! Redis stores the states and public parts of keys; secrets stay in each process's settings. A key moves forward only:
+//! `pending → active → verify_only → revoked → destroyed`. Exactly one tag key is active, and at most one signing key.
 //!
-//! - [`KeyringWatch`]: one per process. It says that the process lives and what it holds, and hears what has changed.
-//! - [`Snapshot`]: the keyring at one revision; what a scan or a new batch asks.
-//! - [`KeyringAdmin`]: plans a move as one effect that travels with its audit event.
-//! - [`CheckpointSigner`], [`AuditKeys`]: signing the audit chain's checkpoints, and judging signatures.
+//! - [`KeyringWatch`] announces this process and polls for changes; create one per process.
+//! - [`Snapshot`] is the keyring at one revision; scans and new batches read it.
+//! - [`KeyringAdmin`] plans a [`Move`] as one effect, written together with its audit event.
+//! - [`CheckpointSigner`] signs checkpoints of the audit chain; [`AuditKeys`] judges signatures.
 //!
-//! It fails with [`KeyringError`]; a move that cannot be made is a [`MoveRefusal`] that says what would be right.
+//! Operations fail with [`KeyringError`]. An impossible move is a [`MoveRefusal`] that says what would be accepted.
+//! The rules are in `moves.rs`, the stored bytes in `record.rs`, the Redis keys in [`keys`].
+//!
+//! ```
+//! use keyring::{KeyFamily, KeyNumber, KeyRef};
+//!
+//! let key = KeyRef { family: KeyFamily::Tag, number: KeyNumber::new(2).expect("numbers start at 1") };
+//! assert_eq!(key.family.to_string(), "tag");
+//! assert!("label".parse::<KeyFamily>().is_err());
+//! ```
 
 mod admin;
+mod deployment;
 mod error;
 mod exported;
 mod judge;
@@ -23,6 +32,7 @@ mod number;
 mod presence;
 mod record;
 mod restoring;
+mod secrets;
 pub mod seed;
 mod signer;
 mod signing;
@@ -36,17 +46,17 @@ pub use exported::ExportedKey;
 pub use judge::{AuditKeys, NoteTrust};
 pub use metrics::KeyringMetrics;
 pub use move_refusal::MoveRefusal;
-pub use moves::{MAX_REASON, Move};
+pub use moves::Move;
 pub use number::{KeyFamily, KeyNumber, KeyRef, NoSuchName};
 pub use presence::{LIVES_FOR, Live, Presence, SIGNING_SERVICE};
 pub use record::{
-    KeyState, KeyringEntry, KeyringRecord, KeyringRecordError, MAX_KEYS, Public, Revocation, StoredKeyring,
+    KeyState, KeyringEntry, KeyringRecord, KeyringRecordError, MAX_KEYS, MAX_REASON, Public, Revocation,
+    StoredKeyring,
 };
 pub use restoring::Restoring;
+pub use secrets::Secrets;
 pub use signer::{CheckpointSigner, SignError, SignedCheckpoint};
 pub use signing::{NotAName, SeedError, SigningKeys, SigningSeed};
 pub use snapshot::{Snapshot, TagKeyState};
 pub use vkey::{VerifierKey, VkeyError};
-pub use watch::{
-    HEARTBEAT_INTERVAL, HEARTBEAT_JITTER, KeyringStatus, KeyringWatch, Role, STALE_AFTER, Secrets,
-};
+pub use watch::{HEARTBEAT_INTERVAL, HEARTBEAT_JITTER, KeyringStatus, KeyringWatch, Role, STALE_AFTER};

@@ -1,8 +1,7 @@
 //! Why a move of a key cannot be made.
 
-use crate::moves::MAX_REASON;
 use crate::number::{KeyFamily, KeyRef};
-use crate::record::{KeyState, MAX_KEYS};
+use crate::record::{KeyState, MAX_KEYS, MAX_REASON};
 
 /// Why a move is refused. Each says what would be right.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

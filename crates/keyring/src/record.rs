@@ -13,6 +13,9 @@ use crate::vkey::VerifierKey;
 /// Most keys of both families together: with the longest reasons, the record before and after a move still fit one effect.
 pub const MAX_KEYS: usize = 100;
 
+/// Longest reason of a revocation, characters. See [`MAX_KEYS`] for why it is bounded.
+pub const MAX_REASON: usize = 200;
+
 /// A stored record that cannot be read: written by something else, or damaged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the stored keyring record cannot be read: {why}")]

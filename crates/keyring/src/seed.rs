@@ -12,13 +12,14 @@ use redis_pool::{RedisPool, Script};
 use tag_id::Epoch;
 use time::OffsetDateTime;
 
+use crate::deployment::standing_deployment;
 use crate::error::KeyringError;
 use crate::keys;
 use crate::move_refusal::MoveRefusal;
 use crate::number::{KeyNumber, KeyRef};
 use crate::record::{KeyState, KeyringEntry, KeyringRecord, Public};
+use crate::secrets::Secrets;
 use crate::snapshot::own_check;
-use crate::watch::{Secrets, standing_deployment};
 
 /// Tries against other factories that start at the same moment.
 const TRIES: u32 = 5;

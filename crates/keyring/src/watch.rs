@@ -1,21 +1,23 @@
-//! What this process knows of the keyring: it heartbeats every half second, and hears in the reply what has changed. Asked for in between it
-//! only listens, which writes nothing. A process that stops takes its leave, so that nobody waits for it.
+//! Polls the keyring twice a second and keeps the last snapshot.
+//!
+//! A heartbeat announces what this process holds and returns the keyring if it has changed. [`KeyringWatch::poll`] only
+//! reads. A process that stops deregisters itself, so that no move waits for it.
 //!
 //! ```text
-//! not read → stands          a record was read, and this process holds the secret of every tag key in use
-//! not read → not made        there is none, and there never was one; a process that may seed makes it
-//! stands   → lost            it is gone, went back, or names a key in use whose secret this process lacks
+//! not read → usable     a record was read, and this process holds the secret of every tag key in use
+//! not read → not made   the deployment never had a keyring; a process that may seed creates it
+//! usable   → lost       the record is gone, has a lower revision, or needs a secret that this process lacks
+//! lost     → usable     a usable record was read
 //! ```
 //!
-//! What was heard stays known while Redis is away; how long ago it was heard is for readiness and metrics to tell. From
-//! `lost` a record that can be worked with leads back.
+//! The snapshot stays valid while Redis is unavailable; readiness and metrics report its age.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use ambient::{Clock, entropy};
-use catalog::{Deployment, StoredDeployment};
+use catalog::Deployment;
 use parking_lot::RwLock;
 use redis_pool::{RedisPool, Script};
 use tag_id::Epoch;
@@ -27,68 +29,60 @@ use crate::keys;
 use crate::metrics::KeyringMetrics;
 use crate::presence::{LIVES_FOR, Presence};
 use crate::record::StoredKeyring;
+use crate::secrets::Secrets;
 use crate::seed;
-use crate::signing::SigningKeys;
 use crate::snapshot::Snapshot;
 
-/// Pause between two heartbeats: with the spread and one lost beat, a change is heard well within 2 s.
+/// Mean pause between two heartbeats. Even if one is lost, a change arrives within 2 s.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Spread of that pause, in thousandths.
+/// Jitter of [`HEARTBEAT_INTERVAL`], in thousandths.
 pub const HEARTBEAT_JITTER: u16 = 200;
 
-/// From when on an instance counts as not having heard.
+/// Age of the last successful poll from which the snapshot counts as stale.
 pub const STALE_AFTER: Duration = Duration::from_secs(10);
 
-/// How many epochs behind the highest one of the keyring an instance says its check value of.
+/// How many epochs above the keyring's highest one an instance announces the check value of.
 pub(crate) const NEXT_EPOCHS: u16 = 16;
 
 static LEAVE: LazyLock<Script> =
     LazyLock::new(|| Script::new("keyring-leave", include_str!("lua/leave.lua")));
-static BEAT: LazyLock<Script> = LazyLock::new(|| Script::new("keyring-beat", include_str!("lua/beat.lua")));
+static HEARTBEAT: LazyLock<Script> =
+    LazyLock::new(|| Script::new("keyring-heartbeat", include_str!("lua/heartbeat.lua")));
 
-/// The secrets that a process holds.
-#[derive(Debug, Clone)]
-pub struct Secrets {
-    /// Tag secrets.
-    pub tags: Arc<tag_id::Keyring>,
-    /// Signing keys.
-    pub signing: Arc<SigningKeys>,
-}
-
-/// What a process is to the others.
+/// How a process takes part in the keyring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Role {
-    /// The service whose live instance it is; `None` only listens, as an operator's command does.
+    /// The service name to announce; `None` only polls, as an operator's command does.
     pub announces: Option<&'static str>,
-    /// The epoch that is active in a keyring that this process makes where there never was one; `None` makes none.
+    /// The active epoch of a keyring that this process creates if the deployment never had one; `None` creates none.
     pub seeds: Option<Epoch>,
 }
 
-/// What is known of the keyring.
+/// Whether the keyring can be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyringStatus {
-    /// Redis has not told yet.
+    /// It was not read yet.
     NotRead,
-    /// There is none, and there never was one.
+    /// The deployment never had one.
     NotMade,
-    /// It is known and can be worked with.
-    Stands,
-    /// It is not the one seen before, or cannot be worked with: why.
+    /// It was read and this process holds every secret in use.
+    Usable,
+    /// It is missing, older than before, or needs a secret that this process lacks. Holds the reason.
     Lost(String),
 }
 
 #[derive(Debug)]
 struct Known {
-    /// The deployment's restore generation that it was heard in: what was known in an earlier one is not held against a restored keyring.
+    /// Restore generation of the snapshot. A snapshot of an earlier generation must not make a restored keyring look lost.
     generation: u64,
     standing: KeyringStatus,
     snapshot: Option<Arc<Snapshot>>,
-    /// When the last beat that was answered was sent, by the monotonic clock.
+    /// Monotonic time at which the last answered request was sent.
     polled_at: Option<Duration>,
 }
 
-/// One per process.
+/// Keeps this process's snapshot of the keyring current. Create one per process.
 #[derive(Debug)]
 pub struct KeyringWatch {
     pool: RedisPool,
@@ -98,13 +92,13 @@ pub struct KeyringWatch {
     instance: Uuid,
     metrics: KeyringMetrics,
     known: RwLock<Known>,
-    /// Replies are taken in the order of their questions.
+    /// Serialises requests, so that replies are handled in order.
     beating: tokio::sync::Mutex<()>,
 }
 
 impl KeyringWatch {
-    /// Nothing is asked of Redis yet. `pool` is best one of its own: an instance whose permits are all taken must hear of a revoked
-    /// key nevertheless.
+    /// Creates a watch without contacting Redis. Give it a dedicated `pool`, so that a revocation arrives even when the
+    /// request pool is exhausted.
     #[must_use]
     pub fn new(
         pool: RedisPool,
@@ -123,59 +117,60 @@ impl KeyringWatch {
         Self { pool, clock, secrets, role, instance, metrics, known, beating: tokio::sync::Mutex::new(()) }
     }
 
-    /// The keyring as it was last heard, while it can be worked with.
+    /// Returns the last snapshot, or `None` while the keyring is missing or unusable.
     #[must_use]
     pub fn snapshot(&self) -> Option<Arc<Snapshot>> {
         let known = self.known.read();
-        known.snapshot.clone().filter(|_| known.standing == KeyringStatus::Stands)
+        known.snapshot.clone().filter(|_| known.standing == KeyringStatus::Usable)
     }
 
-    /// What is known of the keyring.
+    /// Returns whether the keyring can be used.
     #[must_use]
     pub fn standing(&self) -> KeyringStatus {
         self.known.read().standing.clone()
     }
 
-    /// Whether it is not the one seen before, or cannot be worked with.
+    /// Returns whether the keyring is lost: see [`KeyringStatus::Lost`].
     #[must_use]
     pub fn is_lost(&self) -> bool {
         matches!(self.known.read().standing, KeyringStatus::Lost(_))
     }
 
-    /// How long ago it was last heard, whether changed or not; `None` before the first time.
+    /// Returns the age of the last successful poll, or `None` before the first one.
     #[must_use]
     pub fn polled_ago(&self) -> Option<Duration> {
         let polled_at = self.known.read().polled_at?;
         Some(self.clock.monotonic().saturating_sub(polled_at))
     }
 
-    /// Whether it was not heard for too long, or never.
+    /// Returns whether the last successful poll is older than [`STALE_AFTER`] or never happened.
     #[must_use]
     pub fn is_stale(&self) -> bool {
         self.polled_ago().is_none_or(|ago| ago >= STALE_AFTER)
     }
 
-    /// The secrets this process holds.
+    /// Returns the secrets of this process.
     #[must_use]
     pub fn secrets(&self) -> &Secrets {
         &self.secrets
     }
 
-    /// Waits as long as lies between two heartbeats.
+    /// Sleeps for one jittered heartbeat interval.
     pub async fn pause(&self) {
         tokio::time::sleep(entropy::jittered(HEARTBEAT_INTERVAL, HEARTBEAT_JITTER)).await;
     }
 
-    /// Beats once, and once more when that brought news, so that others learn at once what this process holds of it.
+    /// Sends one heartbeat. If the reply brings a new revision, sends a second one at once, so that the other instances
+    /// learn without delay what this process holds of it.
     ///
     /// # Errors
-    /// See [`KeyringError`]; what was known stays known when Redis did not answer.
+    /// See [`KeyringError`]. If Redis does not answer, the last snapshot stays valid.
     pub async fn heartbeat(&self, deployment: &Deployment) -> Result<Arc<Snapshot>, KeyringError> {
         let _turn = self.beating.lock().await;
         self.ask_in_turn(deployment, true).await
     }
 
-    /// The keyring as of now or later. Of many that ask at once, one listens for all that came before it.
+    /// Returns a snapshot that is at least as new as this call. Concurrent callers share one request to Redis.
     ///
     /// # Errors
     /// As [`Self::heartbeat`].
@@ -189,10 +184,10 @@ impl KeyringWatch {
         }
     }
 
-    /// Takes leave: this instance no longer counts as living.
+    /// Deregisters this instance, so that no move waits for it.
     ///
     /// # Errors
-    /// [`KeyringError::Redis`]. It then ceases to count by itself.
+    /// [`KeyringError::Redis`]. The registration then expires after [`LIVES_FOR`].
     pub async fn leave(&self) -> Result<(), KeyringError> {
         let _turn = self.beating.lock().await;
         let call = LEAVE.invoke().key(keys::LIVE).key(keys::instance(&self.instance));
@@ -209,7 +204,7 @@ impl KeyringWatch {
         let before = self.revision();
         let outcome = self.ask_once(deployment, announce).await;
         if self.role.announces.is_some() && outcome.is_ok() && self.revision() != before {
-            // What it brings is taken by the next beat; it only says what this process holds.
+            // This heartbeat only announces what the process holds; the next one handles its reply.
             drop(self.ask_once(deployment, true).await);
         }
         let known = self.known.read();
@@ -219,7 +214,7 @@ impl KeyringWatch {
         outcome
     }
 
-    /// Forgets what was known in an earlier restore generation.
+    /// Drops the snapshot of an earlier restore generation.
     fn follow(&self, deployment: &Deployment) {
         let mut known = self.known.write();
         if known.generation < deployment.generation() {
@@ -240,7 +235,7 @@ impl KeyringWatch {
         {
             let now = self.now();
             if seed::make(&self.pool, deployment, &self.secrets, epoch, now).await? {
-                tracing::info!(epoch = epoch.get(), "made the keyring record");
+                tracing::info!(epoch = epoch.get(), "created the keyring record");
             }
             heard = self.ask(deployment, announce).await?;
         }
@@ -249,10 +244,10 @@ impl KeyringWatch {
         known.polled_at = Some(sent_at);
         match judged {
             Ok(snapshot) => {
-                if known.standing != KeyringStatus::Stands {
-                    tracing::info!(revision = snapshot.revision(), "the keyring is there");
+                if known.standing != KeyringStatus::Usable {
+                    tracing::info!(revision = snapshot.revision(), "keyring usable");
                 }
-                known.standing = KeyringStatus::Stands;
+                known.standing = KeyringStatus::Usable;
                 known.snapshot = Some(Arc::clone(&snapshot));
                 Ok(snapshot)
             }
@@ -262,7 +257,7 @@ impl KeyringWatch {
                     other => KeyringStatus::Lost(other.to_string()),
                 };
                 if known.standing != standing {
-                    tracing::error!(why = %error, "the keyring cannot be worked with");
+                    tracing::error!(%error, "keyring unusable");
                 }
                 known.standing = standing;
                 Err(error)
@@ -281,7 +276,7 @@ impl KeyringWatch {
             }
             None => (String::new(), Vec::new()),
         };
-        let call = BEAT
+        let call = HEARTBEAT
             .invoke()
             .key(catalog::keys::DEPLOYMENT)
             .key(keys::KEYRING)
@@ -306,7 +301,7 @@ impl KeyringWatch {
     fn presence(&self, service: &str, known: Option<&Snapshot>) -> Presence {
         let known_epochs = known.into_iter().flat_map(|snapshot| &snapshot.record().tag);
         let known_epochs: Vec<u16> = known_epochs.map(|entry| entry.number.get()).collect();
-        // A restored state is accepted together with a new epoch, which nobody can be asked about first.
+        // `restore accept` activates a new epoch in one step, so instances announce upcoming epochs in advance.
         let highest = known_epochs.iter().copied().max().unwrap_or(0);
         let check = |number: u16| {
             let check = self.secrets.tags.check_value(Epoch::new(number)?)?;
@@ -328,7 +323,7 @@ impl KeyringWatch {
         }
     }
 
-    /// Holds what was heard against what is known and held.
+    /// Checks a reply against the last snapshot and against the secrets of this process.
     fn judge(&self, heard: Heard) -> Result<Arc<Snapshot>, KeyringError> {
         let known = self.known.read().snapshot.clone();
         let lost = |why: String| Err(KeyringError::Lost(why));
@@ -373,14 +368,4 @@ enum Heard {
     OtherDeployment,
     NeverMade,
     Gone,
-}
-
-/// The deployment record as it stands, if it is the one this process has seen.
-pub(crate) async fn standing_deployment(
-    pool: &RedisPool,
-    deployment: &Deployment,
-) -> Result<StoredDeployment, KeyringError> {
-    let stored = StoredDeployment::read(pool).await?;
-    let gone = || KeyringError::Lost("the deployment record is gone, or another".to_owned());
-    stored.filter(|stored| stored.id() == deployment.id()).ok_or_else(gone)
 }

@@ -1,9 +1,11 @@
--- Reads which instances live and what each of them holds.
--- KEYS: 1 instances that live  2 how many have come
--- ARGV: 1 what the id of an instance is put behind to have the key of its record
--- Reply: {how many have come or '', record of an instance, …}
--- Worked: EVAL … 2 vt1:live vt1:live-seq vt1:live: -> {'2', '{"service":"scan-service",…}', '{"service":"factory-service",…}'}
--- Complexity: O(n) in instances.
+-- live.lua: returns the records of all live instances. Writes nothing.
+--
+-- KEYS   1 live instances (sorted set) · 2 registration counter
+-- ARGV   1 key prefix of instance records (string)
+-- Reply  {counter or '', record of an instance, …}
+-- Worked: EVALSHA <sha> 2 vt1:live vt1:live-seq  vt1:live:
+--         -> {'2', '{"service":"scan-service",…}', '{"service":"factory-service",…}'}
+-- Complexity: O(n) in live instances.
 assert(#KEYS == 2 and #ARGV == 1, 'live takes 2 keys and 1 argument')
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)

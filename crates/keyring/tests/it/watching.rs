@@ -160,7 +160,7 @@ async fn a_redis_that_does_not_answer_leaves_what_was_known_and_shows_how_old_it
     assert!(
         scanner.is_stale() && shows("voketag_keyring_stale 1") && shows("voketag_keyring_heard_seconds 10.0")
     );
-    assert_eq!((scanner.snapshot(), scanner.standing()), (Some(known), KeyringStatus::Stands));
+    assert_eq!((scanner.snapshot(), scanner.standing()), (Some(known), KeyringStatus::Usable));
     proxy.heal();
     test_support::eventually("it hears again", PATIENCE, || async {
         scanner.heartbeat(&shop.deployment).await.is_ok()

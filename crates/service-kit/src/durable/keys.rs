@@ -39,7 +39,7 @@ impl Durable {
     pub fn keys(&self) -> Result<Arc<Snapshot>, ApiError> {
         self.deployment()?;
         self.keyring.snapshot().ok_or_else(|| match self.keyring.standing() {
-            KeyringStatus::NotRead | KeyringStatus::Stands => {
+            KeyringStatus::NotRead | KeyringStatus::Usable => {
                 ApiError::RedisUnavailable { retry_after: RETRY_SOON }
             }
             KeyringStatus::NotMade | KeyringStatus::Lost(_) => errors::state_lost(),
@@ -88,10 +88,10 @@ impl Durable {
                 Check::failed("keyring", "it was not made yet; start the factory-service, which makes it")
             }
             (KeyringStatus::NotRead, _) | (_, None) => Check::failed("keyring", "it was not heard yet"),
-            (KeyringStatus::Stands, Some(ago)) if self.keyring.is_stale() => {
+            (KeyringStatus::Usable, Some(ago)) if self.keyring.is_stale() => {
                 Check::failed("keyring", format!("it was not heard for {} s", ago.as_secs()))
             }
-            (KeyringStatus::Stands, Some(_)) => Check::ok("keyring"),
+            (KeyringStatus::Usable, Some(_)) => Check::ok("keyring"),
         }
     }
 }

@@ -1,0 +1,14 @@
+//! The secrets of this process.
+
+use std::sync::Arc;
+
+use crate::signing::SigningKeys;
+
+/// The tag secrets and signing keys from the settings of this process.
+#[derive(Debug, Clone)]
+pub struct Secrets {
+    /// Tag secrets.
+    pub tags: Arc<tag_id::Keyring>,
+    /// Signing keys.
+    pub signing: Arc<SigningKeys>,
+}
