@@ -1,34 +1,35 @@
-//! Drawing batch numbers: at random among the unused ones, so that a deployment that was restored from a backup, or made again by
-//! mistake, does not give printed tags a second product.
+//! Draws batch numbers at random among the unused ones, so that a deployment that was restored from a backup or created again
+//! by mistake does not assign printed tags to a second product.
 
 use std::sync::LazyLock;
 
 use redis_pool::{RedisPool, Script};
 use tag_id::BatchNo;
 
-use crate::deployment::{Deployment, DeploymentError};
+use crate::deployment_record::Deployment;
+use crate::error::DeploymentError;
 use crate::keys;
 
-/// How many numbers there are.
+/// Size of the number space.
 pub(crate) const NUMBERS: u64 = BatchNo::MAX.get() as u64 + 1;
-/// Numbers that are drawn for one look at which are unused, and how often: so many that one is found unless 99 in 100 are used.
+/// Candidates per script call, and calls per draw: together enough to find a number unless 99 in 100 are used.
 const DRAWN_AT_ONCE: usize = 250;
 const DRAWS: usize = 4;
 
-/// What the script says where it gives no number.
+/// Replies of the script that are no number.
 const OTHER_DEPLOYMENT: i64 = -1;
 const NO_HASH: i64 = -3;
 
 static DRAW_BATCH_NO: LazyLock<Script> =
     LazyLock::new(|| Script::new("draw_batch_no", include_str!("lua/draw_batch_no.lua")));
 
-/// What a draw brought.
+/// Result of a draw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Drawn {
     Number(BatchNo),
-    /// None of those drawn is unused.
+    /// No candidate is unused.
     NearlyAllUsed,
-    /// The deployment record is gone or another.
+    /// The deployment record is missing or different.
     OtherDeployment,
 }
 
@@ -87,13 +88,13 @@ mod tests {
             open_for: redis_pool::OPEN_FOR,
         };
         let pool = RedisPool::new(config, Arc::new(ambient::SystemClock::new()), &PoolMetrics::default());
-        let mut link = redis.connection().await;
-        let () = link.set(keys::DEPLOYMENT, RECORD).await.unwrap();
+        let mut connection = redis.connection().await;
+        let () = connection.set(keys::DEPLOYMENT, RECORD).await.unwrap();
         let stored = crate::StoredDeployment::parse(RECORD.into()).unwrap();
         let deployment = Deployment::of(&stored.into_record());
         // All but the last two of 256: of 1,000 that are drawn, neither is among them once in 2,500 runs.
         for number in 0..254 {
-            let () = link.hset(keys::MINTED, number, "012345").await.unwrap();
+            let () = connection.hset(keys::MINTED, number, "012345").await.unwrap();
         }
         let mut drawn = BTreeSet::new();
         for _ in 0..40 {
@@ -102,8 +103,8 @@ mod tests {
             }
         }
         assert_eq!(drawn.into_iter().collect::<Vec<_>>(), [254, 255]);
-        let () = link.hset(keys::MINTED, 254, "012345").await.unwrap();
-        let () = link.set("vt1:b:255", "a record without a note").await.unwrap();
+        let () = connection.hset(keys::MINTED, 254, "012345").await.unwrap();
+        let () = connection.set("vt1:b:255", "a record without a note").await.unwrap();
         assert_eq!(draw(&pool, &deployment, 256).await.unwrap(), Drawn::NearlyAllUsed);
     }
 }

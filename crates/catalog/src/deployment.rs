@@ -1,100 +1,32 @@
-//! The deployment record: by it a wiped, foreign or older Redis is told from an empty shop.
+//! The deployment gate tells a wiped, foreign or older Redis from a new, empty one.
 //!
-//! A process starts without a deployment. The first record that it reads and that matches its own secrets and audit origin
-//! becomes *the* deployment until the process ends; from then on a missing record or another one is "state lost", never
-//! a new beginning. Only a factory with [`Init::Auto`] may make a record, and only in a Redis that holds nothing of VokeTag's.
+//! A process starts without a deployment. The first record that matches its secrets and audit origin becomes its deployment
+//! until it ends. From then on a missing or different record is "state lost", never a new beginning. Only a factory with
+//! [`Init::Auto`] may create a record, and only in a Redis that holds no VokeTag data.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 
-use audit_chain::Precondition;
 use parking_lot::Mutex;
 use redis_pool::{RedisPool, Script};
 use tag_id::{BatchNo, Epoch, Keyring};
 use time::OffsetDateTime;
 
 use crate::batch_no::{self, Drawn};
-use crate::deployment_record::{DeploymentRecord, StoredDeployment};
+use crate::deployment_record::{Deployment, DeploymentRecord, StoredDeployment};
+use crate::error::DeploymentError;
 use crate::keys;
 
-/// Who may make the record.
+/// Whether this process may create the deployment record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Init {
-    /// This process, if Redis holds nothing of VokeTag's.
+    /// It may, if Redis holds no VokeTag data.
     Auto,
-    /// Nobody.
+    /// It may not.
     Never,
 }
 
-/// Why there is no deployment to work with.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum DeploymentError {
-    /// No record, and nobody may or should make one.
-    #[error("{0}")]
-    Lost(String),
-    /// Redis did not answer.
-    #[error(transparent)]
-    Redis(#[from] redis_pool::Error),
-}
-
-/// What this process takes for its deployment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Deployment {
-    id: String,
-    generation: u64,
-    prefix: String,
-    created_ms: u64,
-}
-
-impl Deployment {
-    pub(crate) fn of(record: &DeploymentRecord) -> Self {
-        let created_ms = u64::try_from(record.created_at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
-        // As the record is written: what follows the id tells generation 0 from all others.
-        let generation = match record.restore_generation {
-            0 => String::new(),
-            later => format!("\"restore_generation\":{later},"),
-        };
-        Self {
-            prefix: format!("{{\"id\":\"{}\",{generation}\"audit_origin\":", record.id),
-            generation: record.restore_generation,
-            id: record.id.clone(),
-            created_ms,
-        }
-    }
-
-    /// The random id, 32 hex digits.
-    #[must_use]
-    pub fn id(&self) -> &str {
-        &self.id
-    }
-
-    /// When it was made, Unix milliseconds by the clock of the factory that made it.
-    #[must_use]
-    pub fn created_ms(&self) -> u64 {
-        self.created_ms
-    }
-
-    /// The restore generation, 0 unless an operator accepted a restored state: see `factory-service restore accept`. A process takes a lower
-    /// audit head than it has seen only in a higher generation.
-    #[must_use]
-    pub fn generation(&self) -> u64 {
-        self.generation
-    }
-
-    /// The bytes with which the stored record begins as long as it is this deployment's, in this generation.
-    #[must_use]
-    pub fn prefix(&self) -> &str {
-        &self.prefix
-    }
-
-    /// The condition under which an audit append may go on.
-    #[must_use]
-    pub fn guard(&self) -> Precondition {
-        Precondition::Prefix { key: keys::DEPLOYMENT.into(), prefix: self.prefix().into() }
-    }
-}
-
-/// What a process must hold itself for a record to match.
+/// The values of this process that a deployment record must match.
 #[derive(Debug)]
 pub struct Expectation {
     /// Its tag secrets.
@@ -106,7 +38,7 @@ pub struct Expectation {
     pub audit_origin: String,
 }
 
-/// The one deployment of a process, once seen.
+/// Holds the deployment of this process from the first matching record on.
 #[derive(Debug)]
 pub struct DeploymentGate {
     pool: RedisPool,
@@ -203,20 +135,21 @@ impl DeploymentGate {
     fn follow(&self, found: Deployment) -> Result<&Deployment, DeploymentError> {
         let _turn = self.following.lock();
         match self.seen() {
-            Some(seen) if seen.id != found.id => {
+            Some(seen) if seen.id() != found.id() => {
                 let why = "the durable Redis holds another deployment than this process has seen";
                 return Err(DeploymentError::Lost(why.to_owned()));
             }
-            Some(seen) if seen.generation > found.generation => {
+            Some(seen) if seen.generation() > found.generation() => {
                 return Err(DeploymentError::Lost(format!(
                     "rolled back: the deployment record is of restore generation {}, and {} was seen",
-                    found.generation, seen.generation
+                    found.generation(),
+                    seen.generation()
                 )));
             }
-            Some(seen) if seen.generation == found.generation => return Ok(seen),
+            Some(seen) if seen.generation() == found.generation() => return Ok(seen),
             Some(_) => {
                 tracing::warn!(
-                    generation = found.generation,
+                    generation = found.generation(),
                     "an operator accepted a restored state; following it"
                 );
             }

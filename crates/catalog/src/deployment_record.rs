@@ -1,23 +1,24 @@
-//! The deployment record as it is stored, and how a change of it is put: as the exact bytes that were read and those that
-//! are to be, so that whoever writes can compare.
+//! The stored deployment record. A change carries the exact bytes that were read and the new ones, so that the write can
+//! compare.
 
 use std::collections::BTreeMap;
 
+use audit_chain::Precondition;
 use redis_pool::RedisPool;
 use serde::{Deserialize, Serialize};
 use tag_id::Epoch;
 use time::OffsetDateTime;
 use time::serde::rfc3339;
 
-use crate::deployment::DeploymentError;
+use crate::error::DeploymentError;
 use crate::keys;
 
 /// The record. `id` comes first in its JSON: scripts compare the record's beginning.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DeploymentRecord {
     pub(crate) id: String,
-    /// How often, as it were, an operator accepted a restored state: it only grows. It stands here so that scripts, which compare the
-    /// record's beginning, compare it too.
+    /// Grows each time an operator accepts a restored state. It follows the id, so that scripts, which compare the record's
+    /// prefix, compare it too.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) restore_generation: u64,
     pub(crate) audit_origin: String,
@@ -44,6 +45,63 @@ fn is_zero(number: &u64) -> bool {
 impl DeploymentRecord {
     pub(crate) fn encode(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("plain data is always serialisable into memory")
+    }
+}
+
+/// The deployment that this process works with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deployment {
+    id: String,
+    generation: u64,
+    prefix: String,
+    created_ms: u64,
+}
+
+impl Deployment {
+    pub(crate) fn of(record: &DeploymentRecord) -> Self {
+        let created_ms = u64::try_from(record.created_at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
+        // As the record is written: what follows the id tells generation 0 from all others.
+        let generation = match record.restore_generation {
+            0 => String::new(),
+            later => format!("\"restore_generation\":{later},"),
+        };
+        Self {
+            prefix: format!("{{\"id\":\"{}\",{generation}\"audit_origin\":", record.id),
+            generation: record.restore_generation,
+            id: record.id.clone(),
+            created_ms,
+        }
+    }
+
+    /// The random id, 32 hex digits.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// When it was made, Unix milliseconds by the clock of the factory that made it.
+    #[must_use]
+    pub fn created_ms(&self) -> u64 {
+        self.created_ms
+    }
+
+    /// The restore generation, 0 unless an operator accepted a restored state: see `factory-service restore accept`. A process takes a lower
+    /// audit head than it has seen only in a higher generation.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The bytes with which the stored record begins as long as it is this deployment's, in this generation.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// The condition under which an audit append may go on.
+    #[must_use]
+    pub fn guard(&self) -> Precondition {
+        Precondition::Prefix { key: keys::DEPLOYMENT.into(), prefix: self.prefix().into() }
     }
 }
 

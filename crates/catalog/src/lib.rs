@@ -1,11 +1,17 @@
-//! What both services know about the durable Redis: the deployment record, products, batches, and the state of each tag.
+//! The durable Redis of both services: the deployment record, products, batches and the state of each tag.
 //!
-//! Keys are in [`keys`], stored bytes in [`records`] and [`tag_state`], the Lua that counts a scan in `lua/tag_scan.lua`.
-//! Reading goes through [`store`]; changes are effects that travel with their audit event (see the `audit-chain` crate).
+//! - [`DeploymentGate`] tells a lost or foreign Redis from a new, empty one.
+//! - [`Catalog`] reads products, batches and tags. Changes are effects that the `audit-chain` crate appends with their event.
+//! - [`SCAN_LUA`] (`lua/tag_scan.lua`) counts a scan; [`TagState`] parses what it stores.
+//! - [`Minted`] tells a batch whose record was lost from one that was never minted.
+//!
+//! Reads fail with [`CatalogError`], the gate with [`DeploymentError`]. A damaged record is an error, never an empty result.
+//! Redis keys are in [`keys`], stored bytes in [`records`], what a Redis must be configured to keep in [`policy`].
 
 mod batch_no;
 pub mod deployment;
 mod deployment_record;
+mod error;
 pub mod keys;
 pub mod minted;
 pub mod policy;
@@ -14,8 +20,9 @@ pub mod store;
 pub mod tag_state;
 pub mod unproven;
 
-pub use deployment::{Deployment, DeploymentError, DeploymentGate, Expectation, Init};
-pub use deployment_record::StoredDeployment;
+pub use deployment::{DeploymentGate, Expectation, Init};
+pub use deployment_record::{Deployment, StoredDeployment};
+pub use error::DeploymentError;
 pub use minted::Minted;
 pub use policy::StoragePolicy;
 pub use records::{Batch, CatalogRecordError, Lifecycle, Product, Record, StoredRecord, Withdrawal};

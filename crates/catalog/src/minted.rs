@@ -1,7 +1,7 @@
-//! What was minted, kept beside the batch records: `vt1:bn` holds for each batch number the size and the epoch of its batch.
+//! The minted-batch index: `vt1:bn` holds the size and epoch of each batch by its number.
 //!
-//! It is written in the same append as the batch record, and tells a batch whose record was lost from one that was never minted.
-//! Batches from before there was such a hash are noted once, by [`note_all`].
+//! The append that writes a batch record writes its entry too. The index tells a batch whose record was lost from one that was
+//! never minted. [`note_all`] adds the batches that are older than the index, once.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -10,14 +10,15 @@ use audit_chain::{Precondition, RedisWrite};
 use redis_pool::{RedisPool, Script};
 use tag_id::{BatchNo, Epoch, TagIndex};
 
-use crate::deployment::{Deployment, DeploymentError, DeploymentGate};
-use crate::deployment_record::StoredDeployment;
+use crate::deployment::DeploymentGate;
+use crate::deployment_record::{Deployment, StoredDeployment};
+use crate::error::DeploymentError;
 use crate::keys;
 use crate::records::Batch;
 
-/// Keys that one step of the walk looks at.
+/// Keys per `SCAN` step.
 const KEYS_PER_STEP: u32 = 1_000;
-/// Pause between two steps, so that other work goes on in between.
+/// Pause between two steps, so that other commands run in between.
 const BETWEEN_STEPS: Duration = Duration::from_millis(2);
 /// Bytes of a field's value: `u32be size ‖ u16be epoch`.
 const FACT_BYTES: usize = 6;
@@ -25,7 +26,7 @@ const FACT_BYTES: usize = 6;
 static NOTE_MINTED: LazyLock<Script> =
     LazyLock::new(|| Script::new("note_minted", include_str!("lua/note_minted.lua")));
 
-/// What was minted under one batch number.
+/// Size and epoch of the batch with one number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Minted {
     /// How many tags: indexes 0 to `size − 1`.
@@ -35,7 +36,7 @@ pub struct Minted {
 }
 
 impl Minted {
-    /// Reads a field's value; `None` where it is none.
+    /// Parses a field's value; returns `None` if it has another length or no valid epoch.
     #[must_use]
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; FACT_BYTES] = bytes.try_into().ok()?;
@@ -51,7 +52,7 @@ impl Minted {
 }
 
 impl Batch {
-    /// What must hold for this batch to be written as a new one: its number is unused.
+    /// The preconditions of writing this batch as a new one: its number is unused.
     #[must_use]
     pub fn number_is_unused(&self) -> [Precondition; 2] {
         [
@@ -60,7 +61,7 @@ impl Batch {
         ]
     }
 
-    /// The write that notes what is minted with it.
+    /// The write that adds this batch to the index.
     #[must_use]
     pub fn note_of_minting(&self) -> RedisWrite {
         let facts = [&self.size.to_be_bytes()[..], &self.epoch.get().to_be_bytes()].concat();
@@ -72,9 +73,9 @@ impl Batch {
     }
 }
 
-/// Notes every batch that was minted before there was such a hash, and writes down in the deployment record that this was done; `None`
-/// where it was done before. Memory is bounded, and other work goes on meanwhile. A pass that was interrupted is made again from its
-/// beginning, which changes nothing of what was noted.
+/// Adds all batches that are older than the index, marks the deployment record and returns how many were added; `None` if the
+/// record was marked before. Memory is bounded, and other commands run in between. An interrupted pass starts again; entries
+/// that exist stay as they are.
 ///
 /// # Errors
 /// See [`DeploymentError`].
@@ -105,7 +106,7 @@ async fn exists(pool: &RedisPool) -> Result<bool, DeploymentError> {
     Ok(matches!(pool.command(exists).await?, redis::Value::Int(1)))
 }
 
-/// The batch numbers that one step of the walk over all keys meets, and where the next step begins; 0 at the end.
+/// Runs one `SCAN` step. Returns the next cursor, 0 at the end, and the batch numbers found.
 async fn step(pool: &RedisPool, cursor: u64) -> Result<(u64, Vec<BatchNo>), DeploymentError> {
     let mut scan = redis::cmd("SCAN");
     let pattern = format!("{}*", keys::BATCH_PREFIX);

@@ -1,7 +1,7 @@
 //! Products and batches as they are stored: a small binary header that scripts can read without parsing JSON, then JSON.
 //!
 //! A product: `u32be revision ‖ JSON`. A batch: `u32be revision ‖ u32be size ‖ u16be epoch ‖ JSON`. The revision grows with
-//! every change, so that a process that caches facts is told in the same round trip when they are stale.
+//! every change, so that a scan learns in the same round trip that its cached batch is stale.
 
 use serde::{Deserialize, Serialize};
 use tag_id::{BatchNo, Epoch, TagIndex};
@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use time::serde::rfc3339;
 use uuid::Uuid;
 
-/// A stored record that cannot be read: written by something else, or damaged.
+/// A stored record that cannot be decoded: foreign or damaged.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the stored {kind} record cannot be read: {why}")]
 pub struct CatalogRecordError {
@@ -28,7 +28,7 @@ impl CatalogRecordError {
 pub struct Product {
     /// Its public id.
     pub id: Uuid,
-    /// Whose it is.
+    /// The tenant that owns it.
     pub tenant: String,
     /// 1 to 200 characters.
     pub name: String,
@@ -45,13 +45,13 @@ pub struct Product {
     pub updated_at: OffsetDateTime,
 }
 
-/// When and why a batch was taken back.
+/// When and why a batch or a tag was withdrawn.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Withdrawal {
-    /// When.
+    /// Time of the withdrawal.
     #[serde(with = "rfc3339")]
     pub at: OffsetDateTime,
-    /// The operator's words.
+    /// The reason that the operator gave.
     pub reason: String,
 }
 
@@ -60,9 +60,9 @@ pub struct Withdrawal {
 pub struct Batch {
     /// Its public id.
     pub id: Uuid,
-    /// Whose it is.
+    /// The tenant that owns it.
     pub tenant: String,
-    /// The number inside its tags' ids.
+    /// The batch number inside the ids of its tags.
     #[serde(with = "batch_no")]
     pub batch_no: BatchNo,
     /// The key epoch its tags were minted under.
@@ -70,7 +70,7 @@ pub struct Batch {
     pub epoch: Epoch,
     /// How many tags it has: indexes 0 to `size − 1`.
     pub size: u32,
-    /// What the tags are on.
+    /// The product that carries the tags.
     pub product_id: Uuid,
     /// 1 to 200 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -78,7 +78,7 @@ pub struct Batch {
     /// When the items were made.
     #[serde(default, with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub manufactured_at: Option<OffsetDateTime>,
-    /// From when on its tags are no longer valid.
+    /// Time from which its tags are expired.
     #[serde(default, with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<OffsetDateTime>,
     /// When it was minted.
@@ -176,24 +176,24 @@ impl Lifecycle {
 /// A record as read, with the exact bytes that a change must find unchanged.
 #[derive(Debug, Clone)]
 pub struct StoredRecord<T> {
-    /// What it says.
+    /// The decoded record.
     pub value: T,
-    /// Grows by one with each change.
+    /// Increases by one with each change.
     pub revision: u32,
     /// The stored bytes.
     pub bytes: Vec<u8>,
 }
 
-/// Something kept as header and JSON.
+/// A record that is stored as a binary header and JSON.
 pub trait Record: Serialize + for<'de> Deserialize<'de> {
-    /// For messages.
+    /// Name of the record type in error messages.
     const KIND: &'static str;
-    /// Bytes between the revision and the JSON.
+    /// Number of header bytes between the revision and the JSON.
     const FACTS_LEN: usize;
-    /// Those bytes.
+    /// The header bytes between the revision and the JSON.
     fn facts(&self) -> Vec<u8>;
 
-    /// The bytes to store.
+    /// Encodes the record for storage.
     fn encode(&self, revision: u32) -> Vec<u8> {
         let mut bytes = revision.to_be_bytes().to_vec();
         bytes.extend(self.facts());
@@ -201,10 +201,10 @@ pub trait Record: Serialize + for<'de> Deserialize<'de> {
         bytes
     }
 
-    /// Reads what was stored.
+    /// Decodes stored bytes.
     ///
     /// # Errors
-    /// When the bytes are no such record.
+    /// [`CatalogRecordError`] if the bytes are not such a record.
     fn decode(bytes: Vec<u8>) -> Result<StoredRecord<Self>, CatalogRecordError> {
         let fail = |why: String| CatalogRecordError::new(Self::KIND, why);
         let (revision, rest) =

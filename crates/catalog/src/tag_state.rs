@@ -1,6 +1,4 @@
-//! What happened to one tag, as the scan script packs it (`lua/tag_scan.lua`).
-
-use std::fmt;
+//! The stored state of one tag, in the layout of `lua/tag_scan.lua`.
 
 /// The Lua functions `scan_judge`, `scan_records`, `tag_scan`, `batch_holds`, `batch_lost` and `is_deployment`.
 pub const SCAN_LUA: &str = include_str!("lua/tag_scan.lua");
@@ -8,37 +6,38 @@ pub const SCAN_LUA: &str = include_str!("lua/tag_scan.lua");
 /// The first byte of a state whose tag is revoked. Written alone, it revokes a tag that nobody has scanned.
 pub const REVOKED_FLAG: u8 = 1;
 
-/// The lengths of a state that was ever scanned: without the mark of the caller, as it was written before, and with it.
+/// Lengths of the state of a scanned tag: without the caller's mark, as earlier versions wrote it, and with it.
 const SCANNED: [usize; 2] = [23, 28];
 
 /// A tag's state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TagState {
-    /// Whether the state says that this one tag is revoked. The record that says why decides, where the two differ.
+    /// Whether this tag is revoked. If the revocation record differs, the record decides.
     pub revoked: bool,
-    /// Scans so far; stays at 2³²−1 once there.
+    /// Number of scans; saturates at 2³²−1.
     pub scan_count: u32,
-    /// First and last scan, in Unix milliseconds; none while never scanned.
+    /// First and last scan, Unix milliseconds; `None` before the first scan.
     pub scanned_at: Option<(u64, u64)>,
 }
 
-/// Stored bytes that are no tag state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Stored bytes whose length is not that of a tag state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a tag's state has 1, 23 or 28 bytes, not {0}")]
 pub struct NoTagState(usize);
 
-impl fmt::Display for NoTagState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a tag's state has 1, 23 or 28 bytes, not {}", self.0)
-    }
-}
-
-impl std::error::Error for NoTagState {}
-
 impl TagState {
-    /// Reads the stored bytes; nothing stored is a tag never scanned.
+    /// Parses the stored bytes; `None` is the state of a tag that was never scanned.
     ///
     /// # Errors
-    /// When the length is none that is ever written.
+    /// [`NoTagState`] if the length is not 1, 23 or 28 bytes.
+    ///
+    /// ```
+    /// use catalog::{REVOKED_FLAG, TagState};
+    ///
+    /// let state = TagState::parse(Some(&[REVOKED_FLAG]))?;
+    /// assert!(state.revoked && state.scanned_at.is_none());
+    /// # Ok::<(), catalog::CatalogError>(())
+    /// ```
     pub fn parse(stored: Option<&[u8]>) -> Result<Self, NoTagState> {
         match stored {
             None => Ok(Self::default()),

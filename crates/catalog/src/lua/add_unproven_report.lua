@@ -1,9 +1,11 @@
--- Adds a report of a code that is not ours to the list of such reports, and drops what is too old or too much.
--- KEYS: 1 deployment record  2 the list: a sorted set, all of score 0, of `<uuid v7><JSON>`, so that its order is that of time
--- ARGV: 1 the beginning of the deployment record this process has seen  2 the new member  3 how many stay at most  4 for how long (ms)
--- Reply: 1, or -1 when the deployment is not that one.
--- Worked: EVAL … 2 vt1:deployment vt1:ur '{"id":"ab"' '019c…{"id":"019c…","code":"abc"…}' 1000 2592000000 -> 1
--- Complexity: O(log n + what is dropped).
+-- add_unproven_report.lua: adds a report of an unproven code to the list, and removes reports that are too old or too many.
+--
+-- KEYS   1 deployment record · 2 list of reports: a sorted set, all scores 0, members `<uuid v7><JSON>` in order of time
+-- ARGV   1 prefix of the deployment record that this process has seen (string) · 2 new member (string)
+--        3 most members kept (integer) · 4 time to keep a member (ms, integer)
+-- Reply  1 added · -1 another deployment
+-- Worked: EVALSHA <sha> 2 vt1:deployment vt1:ur  '{"id":"ab"' '019c…{"id":"019c…","code":"abc"…}' 1000 2592000000  -> 1
+-- Complexity: O(log n + members removed).
 assert(#KEYS == 2 and #ARGV == 4, 'add_unproven_report takes 2 keys and 4 arguments')
 local standing = redis.call('GET', KEYS[1])
 if not standing or string.sub(standing, 1, #ARGV[1]) ~= ARGV[1] then return -1 end

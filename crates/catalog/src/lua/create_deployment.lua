@@ -1,8 +1,9 @@
--- Makes the deployment record of an empty durable Redis, once.
--- KEYS: 1 deployment record  2 number of the next batch, which earlier versions made  3 audit head
--- ARGV: 1 the record (JSON)
--- Reply: {1, record} made; {0, record} one was there already; {-1, ''} other state of VokeTag's is there without a record.
--- Worked: EVAL … 3 vt1:deployment vt1:next-batch vt1:{audit}:head '{"id":"…"}' -> {1, '{"id":"…"}'}
+-- create_deployment.lua: creates the deployment record of an empty durable Redis, once.
+--
+-- KEYS   1 deployment record · 2 next batch number, which earlier versions wrote · 3 audit head
+-- ARGV   1 the record (JSON)
+-- Reply  {1, record} created · {0, record} one exists already · {-1, ''} other VokeTag data exists without a record
+-- Worked: EVALSHA <sha> 3 vt1:deployment vt1:next-batch vt1:{audit}:head  '{"id":"…"}'  -> {1, '{"id":"…"}'}
 -- Complexity: O(1).
 assert(#KEYS == 3 and #ARGV == 1, 'create_deployment takes 3 keys and 1 argument')
 local standing = redis.call('GET', KEYS[1])

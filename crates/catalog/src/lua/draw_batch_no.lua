@@ -1,9 +1,11 @@
--- Says which of some batch numbers is unused. Writes nothing: the append that writes the batch checks the number again.
--- KEYS: 1 deployment record  2 what was minted, by batch number (hash)
--- ARGV: 1 the beginning of the deployment record this process has seen  2 what a batch record's key begins with
---       then the candidates, drawn at random (integers, 1 to 1,000 of them)
--- Reply: the first that is unused (integer), or -1 when the deployment is not that one, -2 when none is unused, -3 when KEYS[2] is no hash.
--- Worked: EVAL … 2 vt1:deployment vt1:bn '{"id":"ab",' vt1:b: 4711 4712 -> 4711
+-- draw_batch_no.lua: returns the first unused of some batch numbers. Writes nothing: the append that writes the batch checks
+-- the number again.
+--
+-- KEYS   1 deployment record · 2 minted-batch index (hash)
+-- ARGV   1 prefix of the deployment record that this process has seen (string) · 2 key prefix of batch records (string)
+--        then 1 to 1,000 candidates (integers)
+-- Reply  the first unused candidate (integer) · -1 another deployment · -2 none is unused · -3 KEYS[2] is no hash
+-- Worked: EVALSHA <sha> 2 vt1:deployment vt1:bn  '{"id":"ab",' vt1:b: 4711 4712  -> 4711
 -- Complexity: O(candidates).
 assert(#KEYS == 2 and #ARGV >= 3 and #ARGV <= 1002, 'draw_batch_no takes 2 keys and 3 to 1002 arguments')
 local standing = redis.call('GET', KEYS[1])

@@ -1,8 +1,9 @@
--- Notes of batches that were minted before there was such a hash what was minted under their numbers. What is noted already stays.
--- KEYS: 1 deployment record  2 what was minted, by batch number (hash)  then batch records
--- ARGV: 1 the beginning of the deployment record this process has seen  then for each record its batch number (decimal)
--- Reply: how many were noted now, or -1 when the deployment is not that one, -3 when KEYS[2] is no hash.
--- Worked: EVAL … 3 vt1:deployment vt1:bn vt1:b:4711 '{"id":"ab",' 4711 -> 1, then 0
+-- note_minted.lua: adds batches that are older than the minted-batch index to it. Existing entries stay.
+--
+-- KEYS   1 deployment record · 2 minted-batch index (hash) · then batch records
+-- ARGV   1 prefix of the deployment record that this process has seen (string) · then the batch number of each record (integer)
+-- Reply  number of entries added · -1 another deployment · -3 KEYS[2] is no hash
+-- Worked: EVALSHA <sha> 3 vt1:deployment vt1:bn vt1:b:4711  '{"id":"ab",' 4711  -> 1, at a second call 0
 -- Complexity: O(records).
 assert(#KEYS >= 2 and #ARGV == #KEYS - 1, 'note_minted takes a number for each record')
 local standing = redis.call('GET', KEYS[1])
