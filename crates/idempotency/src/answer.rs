@@ -1,18 +1,18 @@
-//! The answer that is kept: status, three headers, and the body's bytes.
+//! The stored response: status, three headers and body.
 //!
-//! Stored as `u16be status`, then content type, location and entity tag, each a `u16be` length and its bytes (65535: none),
+//! Layout: `u16be status`, then content type, location and entity tag, each a `u16be` length (65535: absent) and its bytes,
 //! then the body.
 
 use crate::error::IdempotencyError;
 
-/// Longest body that is kept, bytes.
+/// Longest stored body, bytes.
 pub const MAX_BODY: usize = 64 * 1024;
 
-/// Longest header value that is kept, bytes.
+/// Longest stored header value, bytes.
 const MAX_HEADER: usize = 4096;
 const NONE: u16 = u16::MAX;
 
-/// An answer, as it was given the first time and is given again.
+/// The response to the first try, which every retry receives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredResponse {
     /// The HTTP status.
@@ -54,20 +54,23 @@ impl StoredResponse {
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
-        let (status, mut rest) = bytes.split_first_chunk::<2>()?;
-        let mut header = || -> Option<Option<String>> {
-            let (length, after) = rest.split_first_chunk::<2>()?;
-            let length = u16::from_be_bytes(*length);
-            if length == NONE {
-                rest = after;
-                return Some(None);
-            }
-            let (text, after) = after.split_at_checked(usize::from(length))?;
-            rest = after;
-            Some(Some(String::from_utf8(text.to_vec()).ok()?))
-        };
-        let (content_type, location, etag) = (header()?, header()?, header()?);
-        Some(Self { status: u16::from_be_bytes(*status), content_type, location, etag, body: rest.to_vec() })
+        let (status, rest) = bytes.split_first_chunk::<2>()?;
+        let (content_type, rest) = take_header(rest)?;
+        let (location, rest) = take_header(rest)?;
+        let (etag, body) = take_header(rest)?;
+        Some(Self { status: u16::from_be_bytes(*status), content_type, location, etag, body: body.to_vec() })
+    }
+}
+
+/// Splits off the first header and returns it with the remaining bytes; `None` if the bytes are damaged.
+fn take_header(bytes: &[u8]) -> Option<(Option<String>, &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<2>()?;
+    match u16::from_be_bytes(*length) {
+        NONE => Some((None, rest)),
+        length => {
+            let (text, rest) = rest.split_at_checked(usize::from(length))?;
+            Some((Some(String::from_utf8(text.to_vec()).ok()?), rest))
+        }
     }
 }
 

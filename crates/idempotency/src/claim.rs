@@ -1,7 +1,7 @@
-//! A claim: the right to carry a request out, for as long as it is renewed.
+//! A claim: the right to execute a request while its lease is renewed.
 //!
-//! A claim whose lease has ended is still good until another try takes it over: what decides is whether the record still begins
-//! with the claim's fence when something is to be written, never what this process believes.
+//! A claim whose lease has ended stays valid until another try takes it over. Each write checks that the record still begins
+//! with the claim's fence, so the state in this process never decides.
 
 use std::sync::Arc;
 use std::sync::LazyLock;
@@ -25,11 +25,11 @@ static RELEASE: LazyLock<Script> =
 static RENEW: LazyLock<Script> =
     LazyLock::new(|| Script::new("idempotency-renew", include_str!("lua/renew.lua")));
 
-/// How often a lease is renewed at most, however short it is.
+/// Shortest interval between two renewals of a lease.
 const SHORTEST_RENEWAL: Duration = Duration::from_millis(10);
 
-/// The right to carry a request out. Cheap to clone; clones are the same claim. Dropping it leaves the claim to end with its
-/// lease: whoever knows that nothing was done calls [`Self::release`].
+/// The right to execute a request. Cheap to clone; clones share one claim. A dropped claim ends with its lease. Call
+/// [`Self::release`] if nothing was done, so that a retry need not wait.
 #[derive(Debug, Clone)]
 pub struct Claim(Arc<Inner>);
 
@@ -50,7 +50,7 @@ pub(crate) struct Inner {
     pub(crate) lost: AtomicBool,
 }
 
-/// Renews the claim until it is dropped.
+/// Renews the claim until this guard is dropped.
 #[derive(Debug)]
 #[must_use = "the claim is renewed only as long as this lives"]
 pub struct KeepAlive(AbortHandle);
@@ -66,45 +66,45 @@ impl Claim {
         Self(Arc::new(inner))
     }
 
-    /// Which record this is the claim of.
+    /// Returns the key of the claimed record.
     #[must_use]
     pub fn record_key(&self) -> RecordKey {
         self.0.key
     }
 
-    /// 1, and one more each time the request is taken over.
+    /// Returns the fencing token: 1, plus 1 for each takeover.
     #[must_use]
     pub fn token(&self) -> u64 {
         self.0.token
     }
 
-    /// When the request was first claimed, Unix ms by Redis's clock.
+    /// Returns when the request was first claimed, Unix ms by Redis's clock.
     #[must_use]
     pub fn created_ms(&self) -> u64 {
         self.0.created_ms
     }
 
-    /// Who sent the request the first time.
+    /// Returns who sent the first try.
     #[must_use]
     pub fn origin(&self) -> &Origin {
         &self.0.origin
     }
 
-    /// A version 7 UUID that every try of this request makes the same: the time is the claim's, the bits a hash of its
-    /// namespace and `purpose`.
+    /// Returns a version 7 UUID that is the same for every try of this request: its time is that of the first claim, its bits
+    /// are a hash of namespace and `purpose`.
     #[must_use]
     pub fn id(&self, purpose: &str) -> Uuid {
         ambient::uuid_v7_from(self.0.created_ms, self.0.key.bits_for(purpose))
     }
 
-    /// 16 random bytes that every try of this request has the same, for the event's nonce.
+    /// Returns 16 random bytes for the event's nonce, the same for every try of this request.
     #[must_use]
     pub fn nonce(&self) -> [u8; 16] {
         self.0.seed
     }
 
-    /// `effect`, and with it the claim's completion: one more check, the last, that the claim is still this one, and one more
-    /// write, the answer, kept for [`crate::IdempotencyConfig::ttl`] from then on. Where that last check fails, another try has the claim.
+    /// Adds the completion of this claim to `effect`: a last precondition, that this claim still holds, and a write of the
+    /// response for [`crate::IdempotencyConfig::ttl`]. If that precondition fails, another try holds the claim.
     ///
     /// # Errors
     /// [`IdempotencyError::AnswerTooLarge`].
@@ -115,10 +115,10 @@ impl Claim {
         Ok(effect.check(is_ours).write(RedisWrite::SetFor { key, value, ttl: self.0.ttl }))
     }
 
-    /// Completes a request that had no effect. False when the claim was lost, or is completed already.
+    /// Stores the response of a request without an effect. Returns false if the claim was lost or is completed already.
     ///
     /// # Errors
-    /// See [`IdempotencyError`]; where the reply was lost, the answer may be kept.
+    /// See [`IdempotencyError`]. If only the reply was lost, the response is stored.
     pub async fn complete(&self, answer: &StoredResponse) -> Result<bool, IdempotencyError> {
         let value = self.done(answer)?;
         let call = COMPLETE.invoke().key(&self.0.record).arg(&self.fence()[..]).arg(value);
@@ -126,7 +126,7 @@ impl Claim {
         Ok(kept == 1)
     }
 
-    /// Whether the answer that is kept was put there under this claim, and not by a try that took the request over.
+    /// Returns whether the stored response was written under this claim, not by a try that took the request over.
     ///
     /// # Errors
     /// See [`IdempotencyError`].
@@ -138,8 +138,8 @@ impl Claim {
         Ok(matches!(begin, redis::Value::BulkString(begin) if begin == ours))
     }
 
-    /// Gives the claim back: nothing is left of the request, and the next try is carried out. False when the claim was lost, or
-    /// is completed already; then nothing changes.
+    /// Deletes the claim, so that the next try is executed. Returns false and changes nothing if the claim was lost or is
+    /// completed already.
     ///
     /// # Errors
     /// See [`IdempotencyError`]. The claim then ends with its lease.
@@ -150,8 +150,8 @@ impl Claim {
         Ok(released == 1)
     }
 
-    /// Renews the lease at every third of it, until the guard is dropped or there is nothing to renew any more. A renewal that
-    /// fails is tried again at the next third. Must be called inside a tokio runtime.
+    /// Renews the lease after each third of it, until the guard is dropped or the claim is completed or lost. A failed renewal
+    /// is retried at the next third. Must be called inside a tokio runtime.
     pub fn keep_alive(&self) -> KeepAlive {
         let claim = self.clone();
         let pause = (self.0.lease / 3).max(SHORTEST_RENEWAL);
@@ -161,15 +161,15 @@ impl Claim {
                 match claim.renew().await {
                     Ok(true) => {}
                     Ok(false) => return,
-                    Err(error) => tracing::debug!(%error, "a claim was not renewed this time"),
+                    Err(error) => tracing::debug!(%error, "claim not renewed, retrying"),
                 }
             }
         });
         KeepAlive(renewing.abort_handle())
     }
 
-    /// Renews the lease now, and with it the time until the record ends by itself. False when there is nothing to renew: the
-    /// claim was completed, or it was lost, which [`Self::lost`] tells apart.
+    /// Renews the lease and the record's time to live. Returns false if the claim was completed or lost; [`Self::lost`] tells
+    /// which.
     ///
     /// # Errors
     /// See [`IdempotencyError`].
@@ -183,8 +183,8 @@ impl Claim {
         Ok(renewed == 1)
     }
 
-    /// Whether a renewal found the claim taken over, released or expired. Work that goes on then is for nothing; it is also
-    /// harmless, since its effect will be refused.
+    /// Returns whether a renewal found the claim taken over, released or expired. Continuing is pointless but harmless: the
+    /// effect's precondition fails.
     #[must_use]
     pub fn lost(&self) -> bool {
         self.0.lost.load(Ordering::Acquire)

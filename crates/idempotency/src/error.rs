@@ -1,20 +1,20 @@
-//! How claiming and completing fail.
+//! How claiming, renewing and completing fail.
 
-/// Why a claim could not be made, kept or completed.
+/// A claim could not be created, renewed or completed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum IdempotencyError {
-    /// Redis did not answer.
+    /// Redis did not answer in time or rejected the command.
     #[error(transparent)]
     Redis(#[from] redis_pool::Error),
-    /// What is stored is no record of this crate's.
+    /// The stored record is foreign or damaged.
     #[error("the stored idempotency record cannot be read: {0}")]
     Damaged(&'static str),
-    /// The answer is longer than one may be.
+    /// The response is longer than the bound.
     #[error("an answer of {bytes} bytes cannot be kept; it takes at most {most}")]
     AnswerTooLarge {
-        /// Its length.
+        /// Its length, bytes.
         bytes: usize,
-        /// The bound.
+        /// The bound, bytes.
         most: usize,
     },
 }

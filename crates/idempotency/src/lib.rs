@@ -1,23 +1,23 @@
-//! Idempotent requests: one claim, one effect, one answer.
+//! Idempotent requests: one claim, one effect, one stored response.
 //!
 //! ```text
-//! (none) → claimed      by one script: fingerprint, lease, fencing token
-//! claimed → claimed     the lease ended without an answer: the next try takes over with the next token
-//! claimed → done        in the very script call that writes the effect and its event, or by one of its own where there is no effect
-//! claimed → (none)      the request was refused: nothing is kept
-//! done → (none)         after its time to live
+//! (none)  → claimed     one script call writes fingerprint, lease and fencing token
+//! claimed → claimed     the lease ended without a response: the next try takes over with the next token
+//! claimed → done        by the script call that writes the effect and its event, or by one of its own without an effect
+//! claimed → (none)      the request was rejected: nothing is stored
+//! done    → (none)      after its time to live
 //! ```
 //!
-//! An answer is kept for [`IdempotencyConfig::ttl`], 24 h, from its completion; reading it again does not prolong that. A claim that is never
-//! completed ends 24 h after its last renewal, and so does what it fixes: ids, time and nonce. After either the key is new.
+//! [`Idempotency::claim_or_wait`] returns one [`ClaimOutcome`]: execute, replay or reject. [`Claim::complete_in`] adds a
+//! precondition (the record still begins with this claim's fence) and a write (the response) to an effect. Effect, event and
+//! response are therefore written together or not at all, and a try that was overtaken writes nothing. A retry creates the
+//! same ids, time and nonce as the first try, because they come from the claim ([`Claim::id`]).
 //!
-//! Completing a claim is data: one [`audit_chain::Precondition`] (the record still begins with this claim's fence) and one
-//! [`audit_chain::RedisWrite`] (the answer), so an effect, its event and the answer are written together or not at all, and a try
-//! that was overtaken writes nothing, even when the record was released or expired and claimed anew since. What a retry makes is
-//! the same as what the first try would have made: ids come from the claim ([`Claim::id`]), and so do time, nonce and origin of
-//! the event.
+//! A response is stored for [`IdempotencyConfig::ttl`] after completion; replaying it does not extend that. A claim that is
+//! never completed ends as long after its last renewal. After either, the key is new.
 //!
-//! It fails closed: without Redis there is no claim, and without a claim nothing is carried out.
+//! It fails closed with [`IdempotencyError`]: without Redis there is no claim, and without a claim nothing is executed.
+//! Start at `store.rs` (claiming) and `claim.rs` (completing); stored bytes are in `record.rs`, Redis keys in [`keys`].
 
 mod answer;
 mod claim;
@@ -34,4 +34,4 @@ pub use error::IdempotencyError;
 pub use key::{IdempotencyKey, KeyError, MAX_KEY};
 pub use namespace::{Fingerprint, Namespace, RecordKey};
 pub use record::Origin;
-pub use store::{ClaimOutcome, Idempotency, IdempotencyConfig};
+pub use store::{ClaimOutcome, ClaimRejection, Idempotency, IdempotencyConfig};

@@ -1,4 +1,4 @@
-//! Claiming a request: one script call, and a bounded wait for a try that is under way.
+//! Claims a request in one script call, and waits for a bounded time while another try is executed.
 
 use std::sync::LazyLock;
 use std::sync::atomic::AtomicBool;
@@ -16,27 +16,26 @@ use crate::keys;
 use crate::namespace::{Fingerprint, Namespace};
 use crate::record::{Origin, answer_in};
 
-/// The first pause between two looks at a request that is under way, doubled until [`LONGEST_PAUSE`].
+/// First pause before an in-flight request is checked again; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
-/// How far a pause is spread, in thousandths of it: a hundred repeats that came together do not come back together.
+/// Jitter of a pause, in thousandths. It spreads retries that arrived together.
 const PAUSE_JITTER: u16 = 300;
 
 static CLAIM: LazyLock<Script> =
     LazyLock::new(|| Script::new("idempotency-claim", include_str!("lua/claim.lua")));
 
-/// How long and how many.
+/// Durations and bounds of idempotent requests.
 #[derive(Debug, Clone)]
 pub struct IdempotencyConfig {
-    /// How long a claim lasts without being renewed. Whole milliseconds, at least one.
+    /// How long a claim lasts without renewal. Whole milliseconds, at least one.
     pub lease: Duration,
-    /// How long an answer is kept, from completion. A claim that is never completed ends as long after its last renewal, and
-    /// until then can be taken over with the ids of its first try. Whole milliseconds, at least one.
+    /// How long a response is stored after completion. A claim that is never completed ends this long after its last renewal;
+    /// until then another try can take it over with the same ids. Whole milliseconds, at least one.
     pub ttl: Duration,
-    /// Records a tenant may have at a time, claims and answers together. A place may be held for up to a lease longer than its
-    /// record lasts.
+    /// Records per tenant, claims and responses together. A record may count for up to one lease after it has ended.
     pub keys_per_tenant: u32,
-    /// How long [`Idempotency::claim_or_wait`] waits for the first try to end, looking included but for the last look.
+    /// How long [`Idempotency::claim_or_wait`] waits for another try to end, not counting the last attempt.
     pub wait: Duration,
 }
 
@@ -52,31 +51,70 @@ impl Default for IdempotencyConfig {
     }
 }
 
-/// How claiming ended.
+/// Result of claiming a request: execute it, replay its response, or reject it.
 #[derive(Debug)]
+#[must_use = "a claim that is dropped blocks the request until its lease ends"]
 pub enum ClaimOutcome {
-    /// The request is to be carried out now, for the first time or after a try that never ended. Nobody else has it until the
-    /// lease ends.
-    Fresh(Claim),
-    /// It was carried out: this was the answer.
+    /// Execute the request: it is new, or its last try never completed. No other try holds it until the lease ends.
+    Claimed(Claim),
+    /// The request was completed with this response. Send it again.
     Replay(StoredResponse),
-    /// The key stands for another request.
-    Reused,
-    /// Another try is under way.
+    /// The request must not be executed now.
+    Rejected(ClaimRejection),
+}
+
+/// Why a request was not claimed. A rejection is a decision, not a fault: Redis answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClaimRejection {
+    /// The key was used for a different request.
+    KeyReused,
+    /// Another try of the request is being executed.
     InFlight {
-        /// When its lease ends, unless it is renewed.
+        /// Time until the lease of that try ends, unless it is renewed.
         retry_after: Duration,
     },
-    /// The tenant has as many records as it may have.
-    TooMany {
-        /// When the oldest of them ends.
+    /// The tenant holds [`IdempotencyConfig::keys_per_tenant`] records.
+    TooManyRecords {
+        /// Time until the oldest of them ends.
         retry_after: Duration,
     },
-    /// The deployment record is gone or another.
+    /// The deployment record is missing or different.
     StateLost,
 }
 
-/// Claims requests. Cheap to clone.
+/// Claims requests in the durable Redis. Cheap to clone.
+///
+/// ```
+/// # use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+/// # use redis_pool::{PoolMetrics, RedisPool};
+/// use idempotency::{
+///     ClaimOutcome, Fingerprint, Idempotency, IdempotencyConfig, IdempotencyKey, Namespace, Origin, StoredResponse,
+/// };
+///
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// # let redis = test_support::RedisServer::start().await;
+/// # let () = redis::AsyncCommands::set(&mut redis.connection().await, "vt1:deployment", "{\"id\":\"d\"}").await.unwrap();
+/// # let pool = RedisPool::new(
+/// #     redis_pool::Config {
+/// #         name: "doc", url: redis.url().parse().unwrap(), permits: NonZeroUsize::MIN, connections: NonZeroUsize::MIN,
+/// #         wait: Duration::from_secs(20), command_timeout: Duration::from_secs(20), open_for: redis_pool::OPEN_FOR,
+/// #     },
+/// #     Arc::new(ambient::SystemClock::new()),
+/// #     &PoolMetrics::default(),
+/// # );
+/// let requests = Idempotency::new(pool, IdempotencyConfig::default());
+/// let key = IdempotencyKey::parse(&[b"order-17"]).unwrap().unwrap();
+/// let namespace = Namespace { tenant: "acme", method: "POST", template: "/v1/batches", params: &[], key: &key };
+/// let fingerprint = Fingerprint::of("POST", "/v1/batches", b"application/json", b"{}");
+/// let origin = Origin { actor: "key/a".into(), request_id: "r".into(), ip: None };
+/// let claim = || requests.claim_or_wait("{\"id\":\"d\"", &namespace, fingerprint, origin.clone());
+///
+/// let ClaimOutcome::Claimed(first) = claim().await.unwrap() else { panic!("the key is new") };
+/// let response = StoredResponse { status: 201, content_type: None, location: None, etag: None, body: b"{}".to_vec() };
+/// assert!(first.complete(&response).await.unwrap());
+/// assert!(matches!(claim().await.unwrap(), ClaimOutcome::Replay(again) if again == response));
+/// # });
+/// ```
 #[derive(Debug, Clone)]
 pub struct Idempotency {
     pool: RedisPool,
@@ -84,23 +122,23 @@ pub struct Idempotency {
 }
 
 impl Idempotency {
-    /// In the durable Redis of `pool`.
+    /// Claims requests in the durable Redis of `pool`.
     #[must_use]
     pub fn new(pool: RedisPool, config: IdempotencyConfig) -> Self {
         Self { pool, config }
     }
 
-    /// How long an answer is kept.
+    /// Returns how long a response is stored.
     #[must_use]
     pub fn ttl(&self) -> Duration {
         self.config.ttl
     }
 
-    /// Claims a request, in one call. `deployment_prefix` is what the deployment record must begin with; `origin` is kept as the
-    /// claim's, unless an earlier try left its own.
+    /// Claims a request with one script call. `deployment_prefix` is the required prefix of the deployment record. `origin` is
+    /// stored with the claim unless an earlier try stored its own.
     ///
     /// # Errors
-    /// See [`IdempotencyError`]; where the reply was lost, a claim may stand until its lease ends.
+    /// See [`IdempotencyError`]. If only the reply was lost, the claim blocks the request until its lease ends.
     pub async fn claim(
         &self,
         deployment_prefix: &str,
@@ -123,7 +161,7 @@ impl Idempotency {
                 .and_then(Reply::read)?
             {
                 Reply::Claimed { token, created_ms, seed, origin } => {
-                    ClaimOutcome::Fresh(Claim::new(Inner {
+                    ClaimOutcome::Claimed(Claim::new(Inner {
                         pool: self.pool.clone(),
                         record,
                         index,
@@ -139,16 +177,13 @@ impl Idempotency {
                     }))
                 }
                 Reply::Done(answer) => ClaimOutcome::Replay(answer),
-                Reply::Reused => ClaimOutcome::Reused,
-                Reply::InFlight(retry_after) => ClaimOutcome::InFlight { retry_after },
-                Reply::TooMany(retry_after) => ClaimOutcome::TooMany { retry_after },
-                Reply::StateLost => ClaimOutcome::StateLost,
+                Reply::Rejected(rejection) => ClaimOutcome::Rejected(rejection),
             },
         )
     }
 
-    /// As [`Self::claim`]; while another try is under way it is asked again, after 10 ms, then 20, 40, 80 and every 100, jittered,
-    /// for [`IdempotencyConfig::wait`] at most. What it says last is what the last look found.
+    /// Like [`Self::claim`], but retries while another try is in flight: after 10, 20, 40, 80 ms and then every 100 ms, jittered,
+    /// for at most [`IdempotencyConfig::wait`]. Returns the outcome of the last attempt.
     ///
     /// # Errors
     /// See [`IdempotencyError`].
@@ -168,7 +203,7 @@ impl Idempotency {
         loop {
             let claimed = self.claim(deployment_prefix, namespace, fingerprint, origin.clone()).await?;
             let left = deadline.saturating_duration_since(Instant::now());
-            if !matches!(claimed, ClaimOutcome::InFlight { .. }) || left.is_zero() {
+            if !matches!(claimed, ClaimOutcome::Rejected(ClaimRejection::InFlight { .. })) || left.is_zero() {
                 return Ok(claimed);
             }
             tokio::time::sleep(entropy::jittered(pause, PAUSE_JITTER).min(left)).await;
@@ -177,14 +212,11 @@ impl Idempotency {
     }
 }
 
-/// What `claim.lua` replies.
+/// The parsed reply of `claim.lua`.
 enum Reply {
     Claimed { token: u64, created_ms: u64, seed: [u8; 16], origin: Origin },
     Done(StoredResponse),
-    Reused,
-    InFlight(Duration),
-    TooMany(Duration),
-    StateLost,
+    Rejected(ClaimRejection),
 }
 
 impl Reply {
@@ -199,10 +231,10 @@ impl Reply {
                 Self::Claimed { token, created_ms, seed, origin: Origin::decode(&origin)? }
             }
             1 => Self::Done(answer_in(&word::<Vec<u8>>(&mut words)?)?),
-            2 => Self::Reused,
-            3 => Self::InFlight(Duration::from_millis(word(&mut words)?)),
-            4 => Self::TooMany(Duration::from_millis(word(&mut words)?)),
-            5 => Self::StateLost,
+            2 => Self::Rejected(ClaimRejection::KeyReused),
+            3 => Self::Rejected(ClaimRejection::InFlight { retry_after: millis_in(&mut words)? }),
+            4 => Self::Rejected(ClaimRejection::TooManyRecords { retry_after: millis_in(&mut words)? }),
+            5 => Self::Rejected(ClaimRejection::StateLost),
             6 => return Err(IdempotencyError::Damaged("it begins like neither a claim nor an answer")),
             other => return Err(misshapen(format!("unknown code {other}"))),
         })
@@ -212,6 +244,10 @@ impl Reply {
 fn word<T: FromRedisValue>(words: &mut impl Iterator<Item = Value>) -> Result<T, IdempotencyError> {
     let value = words.next().ok_or_else(|| misshapen("a word is missing".to_owned()))?;
     redis::from_redis_value(value).map_err(|error| misshapen(error.to_string()))
+}
+
+fn millis_in(words: &mut impl Iterator<Item = Value>) -> Result<Duration, IdempotencyError> {
+    word(words).map(Duration::from_millis)
 }
 
 fn misshapen(what: String) -> IdempotencyError {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use idempotency::{ClaimOutcome, IdempotencyConfig};
+use idempotency::{ClaimOutcome, ClaimRejection, IdempotencyConfig};
 use redis::AsyncCommands;
 
 use crate::support::{Shop, answer, granted, soon, usual};
@@ -14,12 +14,15 @@ async fn a_tenant_has_so_many_keys_and_others_have_their_own() {
         shop.fresh(name).await;
     }
     match shop.claim("d").await {
-        ClaimOutcome::TooMany { retry_after } => {
+        ClaimOutcome::Rejected(ClaimRejection::TooManyRecords { retry_after }) => {
             assert!(retry_after > Duration::from_secs(86_000), "{retry_after:?}");
         }
         other => panic!("{other:?}"),
     }
-    assert!(matches!(shop.claim("a").await, ClaimOutcome::InFlight { .. }), "what is there is still known");
+    assert!(
+        matches!(shop.claim("a").await, ClaimOutcome::Rejected(ClaimRejection::InFlight { .. })),
+        "what is there is still known"
+    );
     granted(shop.claim_as("apex", "/v1/batches", &[], "d", "body").await);
 }
 
@@ -31,7 +34,7 @@ async fn what_was_released_or_has_ended_makes_room() {
     shop.fresh("a").await.release().await.unwrap();
     let held = shop.fresh("b").await;
     assert!(held.complete(&answer("made")).await.unwrap());
-    assert!(matches!(shop.claim("c").await, ClaimOutcome::TooMany { .. }));
+    assert!(matches!(shop.claim("c").await, ClaimOutcome::Rejected(ClaimRejection::TooManyRecords { .. })));
     shop.granted_in_time("c").await;
 }
 
@@ -44,7 +47,7 @@ async fn a_taken_over_or_repeated_request_takes_no_second_place() {
     let names: u64 = shop.redis.connection().await.zcard("vt1:ix:acme").await.unwrap();
     assert_eq!(names, 1);
     shop.fresh("b").await;
-    assert!(matches!(shop.claim("c").await, ClaimOutcome::TooMany { .. }));
+    assert!(matches!(shop.claim("c").await, ClaimOutcome::Rejected(ClaimRejection::TooManyRecords { .. })));
 }
 
 #[tokio::test]
@@ -57,7 +60,7 @@ async fn what_has_ended_does_not_count_and_is_swept_up_a_little_at_a_time() {
         shop.fresh(name).await;
         assert_eq!(connection.zcard::<_, u64>("vt1:ix:acme").await.unwrap(), left);
     }
-    assert!(matches!(shop.claim("d").await, ClaimOutcome::TooMany { .. }));
+    assert!(matches!(shop.claim("d").await, ClaimOutcome::Rejected(ClaimRejection::TooManyRecords { .. })));
 }
 
 #[tokio::test]

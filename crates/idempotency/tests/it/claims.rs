@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use idempotency::{ClaimOutcome, IdempotencyConfig, IdempotencyError, Namespace};
+use idempotency::{ClaimOutcome, ClaimRejection, IdempotencyConfig, IdempotencyError, Namespace};
 use redis::AsyncCommands;
 
 use crate::support::{PATIENT, PREFIX, Shop, answer, fingerprint, granted, key, origin, soon, usual};
@@ -14,7 +14,7 @@ async fn a_completed_request_is_answered_as_the_first_time() {
     let claim = shop.fresh("k").await;
     let lease = Duration::from_secs(10);
     assert!(
-        matches!(shop.claim("k").await, ClaimOutcome::InFlight { retry_after } if retry_after <= lease && !retry_after.is_zero())
+        matches!(shop.claim("k").await, ClaimOutcome::Rejected(ClaimRejection::InFlight { retry_after }) if retry_after <= lease && !retry_after.is_zero())
     );
     assert!(claim.complete(&answer("made")).await.unwrap());
     for _ in 0..2 {
@@ -33,14 +33,14 @@ async fn another_request_under_the_same_key_is_told_so_in_any_state() {
     let shop = Shop::open(soon()).await;
     let claim = shop.fresh("k").await;
     let other = async || shop.claim_as("acme", "/v1/batches", &[], "k", "other").await;
-    assert!(matches!(other().await, ClaimOutcome::Reused));
+    assert!(matches!(other().await, ClaimOutcome::Rejected(ClaimRejection::KeyReused)));
     // The lease has ended: the request may be taken over, by its like alone.
     let claim_ended =
         async || shop.pttl(&shop.record("k")).await < Duration::from_secs(86_400) - soon().lease;
     test_support::eventually("the lease has ended", PATIENT, claim_ended).await;
-    assert!(matches!(other().await, ClaimOutcome::Reused));
+    assert!(matches!(other().await, ClaimOutcome::Rejected(ClaimRejection::KeyReused)));
     assert!(claim.complete(&answer("made")).await.unwrap(), "nobody took it over");
-    assert!(matches!(other().await, ClaimOutcome::Reused));
+    assert!(matches!(other().await, ClaimOutcome::Rejected(ClaimRejection::KeyReused)));
 }
 
 #[tokio::test]
@@ -66,9 +66,11 @@ async fn of_a_hundred_claims_at_once_one_is_granted() {
     for round in 0..20 {
         let name = format!("k{round}");
         let claims = futures_util::future::join_all((0..100).map(|_| shop.claim(&name))).await;
-        let fresh = claims.iter().filter(|claimed| matches!(claimed, ClaimOutcome::Fresh(_))).count();
-        let in_flight =
-            claims.iter().filter(|claimed| matches!(claimed, ClaimOutcome::InFlight { .. })).count();
+        let fresh = claims.iter().filter(|claimed| matches!(claimed, ClaimOutcome::Claimed(_))).count();
+        let in_flight = claims
+            .iter()
+            .filter(|claimed| matches!(claimed, ClaimOutcome::Rejected(ClaimRejection::InFlight { .. })))
+            .count();
         assert_eq!((fresh, in_flight), (1, 99));
     }
 }
@@ -93,7 +95,7 @@ async fn a_repeat_waits_so_long_and_no_longer() {
     let shop = Shop::open(IdempotencyConfig { wait, ..IdempotencyConfig::default() }).await;
     let _claim = shop.fresh("k").await;
     let began = tokio::time::Instant::now();
-    assert!(matches!(shop.claim("k").await, ClaimOutcome::InFlight { .. }));
+    assert!(matches!(shop.claim("k").await, ClaimOutcome::Rejected(ClaimRejection::InFlight { .. })));
     let waited = began.elapsed();
     assert!(waited >= wait && waited < Duration::from_secs(5), "{waited:?}");
 }
@@ -127,9 +129,9 @@ async fn without_its_deployment_nothing_is_claimed() {
     let shop = Shop::open(usual()).await;
     let mut connection = shop.redis.connection().await;
     let () = connection.set("vt1:deployment", "{\"id\":\"other\"}").await.unwrap();
-    assert!(matches!(shop.claim("k").await, ClaimOutcome::StateLost));
+    assert!(matches!(shop.claim("k").await, ClaimOutcome::Rejected(ClaimRejection::StateLost)));
     let () = connection.del("vt1:deployment").await.unwrap();
-    assert!(matches!(shop.claim("k").await, ClaimOutcome::StateLost));
+    assert!(matches!(shop.claim("k").await, ClaimOutcome::Rejected(ClaimRejection::StateLost)));
     let keys: Vec<String> = connection.keys("*").await.unwrap();
     assert!(keys.is_empty(), "{keys:?}");
 }

@@ -140,7 +140,7 @@ async fn of_a_hundred_identical_requests_one_is_carried_out_and_all_get_its_answ
     for round in 0..rounds {
         let name = format!("k{round}");
         let request = async |number: u32| match shop.claim(&name).await {
-            ClaimOutcome::Fresh(claim) => {
+            ClaimOutcome::Claimed(claim) => {
                 let answer = answer(&number.to_string());
                 let made =
                     Effect::none().write(RedisWrite::Set { key: name.clone().into(), value: "made".into() });

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use idempotency::{ClaimOutcome, IdempotencyConfig};
+use idempotency::{ClaimOutcome, ClaimRejection, IdempotencyConfig};
 
 use crate::support::{PATIENT, Shop, answer, soon, usual};
 
@@ -44,7 +44,10 @@ async fn a_slow_handler_keeps_its_claim_as_long_as_it_is_renewed() {
     let shop = Shop::open(config).await;
     let claim = shop.fresh("k").await;
     let alive = claim.keep_alive();
-    assert!(matches!(shop.claim("k").await, ClaimOutcome::InFlight { .. }), "after two and a half leases");
+    assert!(
+        matches!(shop.claim("k").await, ClaimOutcome::Rejected(ClaimRejection::InFlight { .. })),
+        "after two and a half leases"
+    );
     assert!(!claim.lost());
     drop(alive);
     assert_eq!(shop.granted_in_time("k").await.token(), claim.token() + 1);

@@ -15,7 +15,7 @@ async fn without_redis_nothing_is_claimed_or_completed() {
     let namespace =
         Namespace { tenant: "acme", method: "POST", template: "/v1/batches", params: &[], key: &name };
     let claimed = hasty.claim(PREFIX, &namespace, fingerprint("body"), origin("r")).await;
-    let Ok(ClaimOutcome::Fresh(claim)) = claimed else { panic!("{claimed:?}") };
+    let Ok(ClaimOutcome::Claimed(claim)) = claimed else { panic!("{claimed:?}") };
     shop.redis.kill();
     let is_away = |error: &IdempotencyError| {
         matches!(error, IdempotencyError::Redis(PoolError::Unavailable { .. }))

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use ambient::SystemClock;
 use idempotency::{
-    Claim, ClaimOutcome, Fingerprint, Idempotency, IdempotencyConfig, IdempotencyKey, Namespace, Origin,
-    StoredResponse, keys,
+    Claim, ClaimOutcome, ClaimRejection, Fingerprint, Idempotency, IdempotencyConfig, IdempotencyKey,
+    Namespace, Origin, StoredResponse, keys,
 };
 use redis::AsyncCommands;
 use redis_pool::{PoolMetrics, RedisPool};
@@ -99,7 +99,7 @@ impl Shop {
             loop {
                 let asked =
                     self.requests.claim_or_wait(PREFIX, &namespace, fingerprint("body"), origin(request_id));
-                if let ClaimOutcome::Fresh(claim) = asked.await.unwrap() {
+                if let ClaimOutcome::Claimed(claim) = asked.await.unwrap() {
                     return claim;
                 }
             }
@@ -117,10 +117,10 @@ impl Shop {
         let asking = async {
             loop {
                 match self.claim(name).await {
-                    ClaimOutcome::Fresh(claim) => return claim,
-                    ClaimOutcome::InFlight { .. }
+                    ClaimOutcome::Claimed(claim) => return claim,
+                    ClaimOutcome::Rejected(ClaimRejection::InFlight { .. })
                     | ClaimOutcome::Replay(_)
-                    | ClaimOutcome::TooMany { .. } => {
+                    | ClaimOutcome::Rejected(ClaimRejection::TooManyRecords { .. }) => {
                         tokio::time::sleep(Duration::from_millis(5)).await;
                     }
                     other => panic!("{other:?}"),
@@ -134,7 +134,7 @@ impl Shop {
 #[track_caller]
 pub(crate) fn granted(claimed: ClaimOutcome) -> Claim {
     match claimed {
-        ClaimOutcome::Fresh(claim) => claim,
+        ClaimOutcome::Claimed(claim) => claim,
         other => panic!("not granted: {other:?}"),
     }
 }

@@ -16,7 +16,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_edge::{ApiBytes, ApiError};
-use idempotency::{Claim, ClaimOutcome, Fingerprint, IdempotencyKey, Namespace, Origin, StoredResponse};
+use idempotency::{
+    Claim, ClaimOutcome, ClaimRejection, Fingerprint, IdempotencyKey, Namespace, Origin, StoredResponse,
+};
 use service_kit::errors;
 
 use crate::domain::identity::Caller;
@@ -80,8 +82,8 @@ async fn claim_and_work(
     next: Next,
 ) -> Result<Response, ApiError> {
     let claim = match claim_or_answer(&state, &caller, &sent).await? {
-        Ok(claim) => claim,
-        Err(answered) => return Ok(answered),
+        Begun::Claimed(claim) => claim,
+        Begun::Answered(response) => return Ok(response),
     };
     crash_point("after-claim");
     let once = Arc::new(Once::new(claim));
@@ -97,29 +99,37 @@ async fn claim_and_work(
         }
         Settled::Here(refusal) => Ok(refusal),
         Settled::Elsewhere => match claim_or_answer(&state, &caller, &sent).await? {
-            Ok(fresh) => {
+            Begun::Claimed(fresh) => {
                 // The other try was refused. The next one is for the client to send: this one's body is used up.
                 give_back(&fresh).await;
                 Err(ApiError::IdempotencyInFlight { retry_after: SOON })
             }
-            Err(answered) => Ok(answered),
+            Begun::Answered(response) => Ok(response),
         },
     }
 }
 
-/// The claim, or the answer that was given already.
-async fn claim_or_answer(
-    state: &AppState,
-    caller: &Caller,
-    sent: &Sent,
-) -> Result<Result<Claim, Response>, ApiError> {
+/// How a request begins.
+enum Begun {
+    /// Execute it under this claim.
+    Claimed(Claim),
+    /// It was executed before: send this response again.
+    Answered(Response),
+}
+
+/// Claims the request, or replays the stored response.
+async fn claim_or_answer(state: &AppState, caller: &Caller, sent: &Sent) -> Result<Begun, ApiError> {
     match ask(state, caller, sent).await? {
-        ClaimOutcome::Fresh(claim) => Ok(Ok(claim)),
-        ClaimOutcome::Replay(answer) => Ok(Err(replay(state, answer))),
-        ClaimOutcome::Reused => Err(ApiError::IdempotencyKeyReused),
-        ClaimOutcome::InFlight { retry_after } => Err(ApiError::IdempotencyInFlight { retry_after }),
-        ClaimOutcome::TooMany { retry_after } => Err(ApiError::RateLimited { retry_after }),
-        ClaimOutcome::StateLost => {
+        ClaimOutcome::Claimed(claim) => Ok(Begun::Claimed(claim)),
+        ClaimOutcome::Replay(answer) => Ok(Begun::Answered(replay(state, answer))),
+        ClaimOutcome::Rejected(ClaimRejection::KeyReused) => Err(ApiError::IdempotencyKeyReused),
+        ClaimOutcome::Rejected(ClaimRejection::InFlight { retry_after }) => {
+            Err(ApiError::IdempotencyInFlight { retry_after })
+        }
+        ClaimOutcome::Rejected(ClaimRejection::TooManyRecords { retry_after }) => {
+            Err(ApiError::RateLimited { retry_after })
+        }
+        ClaimOutcome::Rejected(ClaimRejection::StateLost) => {
             state.durable.report_lost("a request was claimed and the deployment record was gone or another");
             Err(errors::state_lost())
         }
