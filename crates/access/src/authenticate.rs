@@ -1,5 +1,5 @@
-//! Whose key it is, in one round trip. Looked up anew each time: what was revoked, rotated away or suspended is refused by
-//! the next request, on every instance.
+//! Authenticates an API key in one round trip. Nothing is cached, so the next request of a revoked or expired key is rejected
+//! on every instance.
 
 use std::sync::LazyLock;
 
@@ -10,7 +10,7 @@ use crate::keys;
 use crate::scope::Scopes;
 use crate::tenant_id::TenantId;
 
-/// `access_verify`, for a script that authenticates among other things. The file tells how it is used.
+/// The Lua function `access_verify`, for scripts that authenticate as one of several steps. Its header documents its use.
 pub const ACCESS_LUA: &str = include_str!("lua/access.lua");
 
 static AUTHENTICATE: LazyLock<Script> = LazyLock::new(|| {
@@ -27,32 +27,32 @@ const TENANT_GONE: i64 = 5;
 /// A verified key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyPrincipal {
-    /// Its public id.
+    /// The public id of the key.
     pub id: KeyId,
-    /// In whose name it acts.
+    /// The tenant that it acts for.
     pub tenant: TenantId,
-    /// What it may do.
+    /// The operations that it permits.
     pub scopes: Scopes,
 }
 
-/// What is known of a key that was shown.
+/// Result of authenticating a presented key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Authenticated {
-    /// It is a key, and in force.
+    /// The key is valid.
     Principal(KeyPrincipal),
-    /// Unknown, another secret, expired, rotated away or revoked; which, the caller is not told.
+    /// The key is unknown, wrong, expired, rotated or revoked. The caller must not learn which.
     Invalid,
-    /// The key is right and its tenant is suspended.
+    /// The key is valid, but its tenant is suspended.
     Suspended,
-    /// The deployment record is gone or another one.
+    /// The deployment record is missing or different.
     StateLost,
-    /// The key is right, and its tenant's record is of another type.
+    /// The key is valid, but its tenant's record has the wrong type.
     Damaged,
-    /// The key is right, and its tenant's record is gone.
+    /// The key is valid, but its tenant's record is missing.
     TenantGone,
 }
 
-/// Whose `key` it is; `deployment_prefix` is what the deployment record must begin with.
+/// Authenticates `key`. `deployment_prefix` is the required prefix of the deployment record.
 ///
 /// # Errors
 /// See [`Error`]; [`Error::Reply`] when what is stored names no tenant.
@@ -65,7 +65,7 @@ pub async fn authenticate(
     authenticate_with_permit(pool, &permit, deployment_prefix, key).await
 }
 
-/// As [`authenticate`], with a permit that is taken already: whoever holds one must not wait for another.
+/// Like [`authenticate`], with a permit that the caller holds: waiting for a second permit could deadlock.
 ///
 /// # Errors
 /// As [`authenticate`].

@@ -1,8 +1,8 @@
-//! The text of an API key, and what may be kept of it.
+//! The text of an API key, and the digest that is stored.
 //!
 //! `vk_` ‖ id (8 characters) ‖ `_` ‖ tail (58 characters). The id is public; the tail is 32 random bytes and a checksum of 4,
-//! both in lower-case Crockford base32. By the checksum a mistyped or truncated key, or a text that is no key at all, is told
-//! without asking anybody, and a scanner for leaked secrets has few false alarms. It proves nothing.
+//! both in lower-case Crockford base32. The checksum rejects mistyped and truncated keys without a lookup, and gives scanners
+//! for leaked secrets few false alarms. It is no proof of authenticity.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -34,7 +34,7 @@ static BASE32: LazyLock<Encoding> = LazyLock::new(|| {
     alphabet.encoding().expect("32 different ASCII characters")
 });
 
-/// A text that is no API key. What it held is not said: it may be a mistyped one.
+/// A text that is no API key. The error does not quote it, because it may be a mistyped key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an API key: it takes vk_, 8 characters, _ and 58 characters, exactly as it was shown")]
 pub struct NotAKey;
@@ -100,8 +100,17 @@ impl<'de> Deserialize<'de> for KeyId {
     }
 }
 
-/// SHA-256 of a key's whole text: all that is kept of it. A key has 256 random bits, so a plain digest gives nothing away and needs
-/// no salt. Compared in constant time.
+/// SHA-256 of a key's whole text, the only part that is stored. A key has 256 random bits, so the digest reveals nothing and
+/// needs no salt. Digests are compared in constant time.
+///
+/// ```
+/// use access::KeyId;
+///
+/// let id: KeyId = "0123abcd".parse()?;
+/// assert_eq!(id.as_str(), "0123abcd");
+/// assert!("vk_".parse::<access::ApiKey>().is_err(), "rejected by its form, without a lookup");
+/// # Ok::<(), access::NotAKeyId>(())
+/// ```
 #[derive(Clone, Copy)]
 pub struct KeyDigest([u8; 32]);
 

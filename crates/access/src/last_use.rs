@@ -1,7 +1,7 @@
-//! When keys were last used, to the minute, written now and then: an authentication only notes it in memory.
+//! Records when keys were last used, to the minute. An authentication updates memory only; a task writes about once a minute.
 //!
-//! How it fails: what could not be written is kept for the next time. A process that is killed loses the last minute's notes,
-//! and one that sees more than [`MOST_KEYS`] keys between two writes notes no more of them, with a line in the log.
+//! Failures: a failed write is retried with the next one. A killed process loses up to a minute of updates. If more than
+//! [`MOST_KEYS`] keys are used between two writes, the others are dropped with a warning.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -71,7 +71,7 @@ impl LastUse {
     pub async fn flush(&self, pool: &RedisPool, deployment_prefix: &str) -> Result<usize, Error> {
         let Notes { minutes, left_out } = std::mem::take(&mut *self.notes.lock());
         if left_out > 0 {
-            tracing::warn!(left_out, "more keys were used than last uses are noted of");
+            tracing::warn!(left_out, "last uses dropped, too many keys");
         }
         let taken: Vec<(KeyId, u64)> = minutes.into_iter().collect();
         let mut written = 0;
@@ -99,9 +99,9 @@ impl LastUse {
             let Some(prefix) = deployment_prefix() else { continue };
             match self.flush(pool, &prefix).await {
                 Ok(0) => {}
-                Ok(keys) => tracing::debug!(keys, "wrote when keys were last used"),
+                Ok(keys) => tracing::debug!(keys, "last uses written"),
                 Err(error) => {
-                    tracing::warn!(%error, "could not write when keys were last used; trying again later")
+                    tracing::warn!(%error, "last uses not written, retrying")
                 }
             }
         }

@@ -1,12 +1,14 @@
-//! Tenants and API keys: who may do what, in whose name.
+//! Tenants and API keys: who may do what, and for which tenant.
 //!
-//! - [`ApiKey`]: the text that a holder has; [`KeyDigest`] is all that is kept of it.
-//! - [`authenticate`]: whose key it is, in one round trip; [`ACCESS_LUA`] does the same inside somebody else's script.
-//! - [`Access`]: reading tenants and keys. Changes are effects that travel with their audit event: [`create_tenant`], [`suspend`],
-//!   [`resume`], [`create_key`], [`rotate`], [`revoke`].
-//! - [`LastUse`]: when keys were last used, coarsely.
+//! - [`ApiKey`] is the text that a client presents; only its [`KeyDigest`] is stored.
+//! - [`authenticate`] looks a key up in one round trip; [`ACCESS_LUA`] does the same inside another script.
+//! - [`Access`] reads tenants and keys. Changes ([`create_tenant`], [`create_key`], [`rotate`], [`revoke`] …) are effects that
+//!   are written together with their audit event.
+//! - [`LastUse`] records when keys were last used, to the minute.
 //!
-//! Nothing is cached: what was revoked or suspended is refused by the next request, on every instance.
+//! Nothing is cached: the next request of a revoked key or a suspended tenant is rejected, on every instance. A denied key is
+//! a value ([`Authenticated`]); an unavailable Redis or a damaged record is an error ([`AccessError`]). Stored bytes are in
+//! `records.rs`, Redis keys in [`keys`].
 
 mod authenticate;
 mod brand;

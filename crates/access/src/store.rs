@@ -1,4 +1,4 @@
-//! Reading tenants and keys: one, or pages of them.
+//! Reads tenants and API keys, singly and in pages.
 
 use redis::{Cmd, FromRedisValue, ToRedisArgs};
 use redis_pool::RedisPool;
@@ -12,22 +12,22 @@ use crate::keys;
 use crate::records::{AccessRecordError, KeyRecord, StoredAccess, Tenant};
 use crate::tenant_id::TenantId;
 
-/// A read that brought nothing usable.
+/// Reading tenants or keys failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum AccessError {
-    /// Redis did not answer.
+    /// Redis did not answer in time or rejected the command.
     #[error(transparent)]
     Redis(#[from] redis_pool::Error),
-    /// What is stored cannot be read.
+    /// A stored record cannot be decoded.
     #[error(transparent)]
     Record(#[from] AccessRecordError),
-    /// Something was written, as other keys show, and is gone or of another type.
+    /// A record that other keys refer to is missing or has the wrong type.
     #[error("the stored {what} was written and is not there any more, or cannot be read")]
     Lost {
-        /// What it was, for people: its kind and its id.
+        /// Its type and id, for the error message.
         what: String,
     },
-    /// A page was asked for after a key that the tenant does not have.
+    /// The cursor names a key that the tenant does not have.
     #[error("the page begins after a key that is not in the list")]
     UnknownCursor,
 }
@@ -37,16 +37,16 @@ pub enum AccessError {
 pub struct AccessPage<T, C> {
     /// The items.
     pub items: Vec<T>,
-    /// Where the next page begins, if there is one: the last id of this page.
+    /// The cursor of the next page, if there is one: the last id of this page.
     pub next: Option<C>,
 }
 
-/// A key in a list.
+/// An API key as listed: its record and its last use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiKeyEntry {
-    /// What is known of it.
+    /// The key's record.
     pub record: KeyRecord,
-    /// When it was last used, to the minute and up to a minute or so late; nothing when it never was.
+    /// Last use, to the minute and reported about a minute late; `None` if it was never used.
     pub last_used_at: Option<OffsetDateTime>,
 }
 

@@ -1,8 +1,9 @@
--- note_last_use.lua: when keys were last used; a later time that somebody else noted stands. Runs by itself.
+-- note_last_use.lua: records when keys were last used. A later time that another process has written stays.
 --
--- KEYS   1 hash of last uses · 2 deployment record
--- ARGV   1 beginning of the deployment record this process has seen · then for each key: id · Unix minutes; at most 2,000 keys
--- Reply  1, or 0 when the deployment is gone or another: nothing was written then
+-- KEYS   1 last uses (hash) · 2 deployment record
+-- ARGV   1 prefix of the deployment record that this process has seen (string)
+--        then per key: id (string) · Unix minutes (integer); at most 2,000 keys
+-- Reply  1 written · 0 another deployment, nothing was written
 -- Worked: EVALSHA <sha> 2 vt1:ku vt1:deployment  '{"id":"ab"' 0123abcd 29520720  -> 1
 -- Redis calls: GET, HMGET, HSET. Complexity: O(keys).
 assert(#KEYS == 2 and #ARGV >= 3 and #ARGV <= 4001 and #ARGV % 2 == 1, 'note_last_use takes 2 keys and pairs after 1 argument')
