@@ -118,7 +118,8 @@ impl StateDir {
         let path = path.as_ref();
         fs::create_dir_all(path).map_err(failed("cannot make the directory", path))?;
         let dir = Self { path: path.into() };
-        let probe = dir.path.join(format!(".probe-{}", std::process::id()));
+        // Processes in containers share the directory and often have the same process id.
+        let probe = dir.path.join(format!(".probe-{:016x}", ambient::entropy::random_u64()));
         replace(&dir.path, &probe, b"")?;
         fs::remove_file(&probe).map_err(failed("cannot remove a file", &probe))?;
         let listed = fs::read_dir(path).map_err(failed("cannot list the directory", path))?;
@@ -286,6 +287,17 @@ mod tests {
             }
         });
         assert_eq!(dir.known(ID).unwrap().unwrap().size, 107);
+    }
+
+    #[test]
+    fn many_that_start_at_once_do_not_take_each_others_probe_away() {
+        let folder = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| (0..20).for_each(|_| drop(StateDir::open(folder.path()).unwrap())));
+            }
+        });
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
     #[test]

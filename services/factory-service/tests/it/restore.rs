@@ -174,6 +174,39 @@ async fn what_state_dir_has_seen_is_missed_until_an_operator_accepts_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restored_copy_that_has_grown_past_what_was_seen_is_noticed_by_its_hash() {
+    let mut redis = RedisServer::start_with(&DURABLE).await;
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().to_str().unwrap();
+    let settings = [("STATE_DIR", state), ("TAG_MASTER_SECRET", SECRET)];
+    let running = Factory::start(&redis.url(), &settings).await;
+    let kept = running.batch(1).await;
+    let copy = backup(&redis);
+    running.batch(1).await;
+    let size = running.get("/v1/audit/head").await.expect(200)["size"].as_u64().unwrap();
+    eventually("STATE_DIR has seen all", SOON, || async { known(state)["size"] == json!(size) }).await;
+    drop(running);
+    put_back(&mut redis, &copy).await;
+
+    // A factory without STATE_DIR takes the copy as it is, and the chain grows beyond what was seen.
+    let without = Factory::start(&redis.url(), &[("TAG_MASTER_SECRET", SECRET)]).await;
+    while without.get("/v1/audit/head").await.expect(200)["size"].as_u64().unwrap() <= size {
+        without.batch(1).await;
+    }
+    let started = Factory::begin(&redis.url(), &settings).await;
+    assert_rolled_back(&started, &kept["product_id"]).await;
+    let ready = started.get("/v1/ready").await.text;
+    assert!(ready.contains(&format!("entry {} of the audit chain is not the one", size - 1)), "{ready}");
+
+    let accepted = told(&operator(&redis, &settings, &ACCEPT).await);
+    assert_eq!((&accepted["old_size"], &accepted["epoch"]), (&json!(size), &json!(2)), "{accepted}");
+    for factory in [&without, &started] {
+        factory.until_ready().await;
+        assert_eq!(factory.batch(1).await["epoch"], 2);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_numbered_secrets_the_missing_one_is_named_and_nothing_is_changed() {
     let redis = RedisServer::start_with(&DURABLE).await;
     let numbered = [("TAG_MASTER_SECRET", crate::support::UNSET), ("TAG_MASTER_SECRET_1", SECRET)];
