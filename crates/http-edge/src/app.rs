@@ -32,7 +32,7 @@ pub fn without_head<S: Clone + Send + Sync + 'static>(
 }
 
 /// How long a process that stops may take to say goodbye.
-const SHUTDOWN_HOOK_TIMEOUT: Duration = Duration::from_secs(1);
+pub const SHUTDOWN_HOOK_TIMEOUT: Duration = Duration::from_secs(1);
 
 type ShutdownHook = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 

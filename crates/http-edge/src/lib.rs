@@ -69,7 +69,7 @@ mod serve;
 mod stream;
 pub mod telemetry;
 
-pub use app::{App, Listening, MetricsPlace, run, without_head};
+pub use app::{App, Listening, MetricsPlace, SHUTDOWN_HOOK_TIMEOUT, run, without_head};
 pub use client_ip::{ProxyListError, TrustedProxies, limit_subject};
 pub use connections::ConnectionMetrics;
 pub use credentials::{UnusableKey, X_API_KEY, shown_key};

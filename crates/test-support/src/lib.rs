@@ -4,7 +4,9 @@
 //! A development dependency only. Everything here panics rather than returning an error: a test that cannot
 //! have its Redis must be red, never skipped.
 
+mod compose;
 mod exposition;
+mod failover;
 mod fault_proxy;
 mod openapi;
 mod port;
@@ -17,7 +19,9 @@ mod write_refusal;
 use std::future::Future;
 use std::time::Duration;
 
+pub use compose::ComposeService;
 pub use exposition::assert_sound_exposition;
+pub use failover::Failover;
 pub use fault_proxy::FaultProxy;
 pub use openapi::{Operation, assert_sound_document, assert_values_described, operations, request_schema};
 pub use redis_server::RedisServer;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ambient::{Clock, SystemClock};
 use redis_pool::{BreakerState, Config, Error, PoolMetrics, Reason, RedisPool};
-use test_support::{FaultProxy, RedisServer, eventually};
+use test_support::{Failover, FaultProxy, RedisServer, eventually};
 
 use crate::{LONG_MS, PATIENCE, config, echo, patient, pool};
 
@@ -32,40 +32,25 @@ async fn writes_until_the_breaker_opens(pool: &RedisPool) {
     .await;
 }
 
-/// A primary, its replica that has its data and is older than any pause of a pool, and a proxy that leads to the primary.
-async fn primary_and_replica() -> (RedisServer, RedisServer, FaultProxy) {
-    let (primary, replica) = (RedisServer::start().await, RedisServer::start().await);
-    replica.tell(&format!("REPLICAOF 127.0.0.1 {}", primary.port())).await;
-    eventually("the replica is in sync", PATIENCE, || replica.says("master_link_status:up")).await;
-    // A server that started after the former one fell silent could be that one after a restart.
-    eventually("it is up for a while", PATIENCE, async || {
-        replica.info_number("uptime_in_seconds").await >= 6
-    })
-    .await;
-    let proxy = FaultProxy::start(primary.addr()).await;
-    (primary, replica, proxy)
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_demoted_primary_is_left_for_its_successor_which_starts_with_a_closed_breaker() {
-    let (first, second, proxy) = primary_and_replica().await;
-    let config = Config { open_for: FOR_GOOD, ..config(proxy.url().parse().unwrap(), 10, 1_000) };
+    let mut redis = Failover::of(RedisServer::start().await).await;
+    let config =
+        Config { open_for: FOR_GOOD, ..config(redis.proxy.url().parse().expect("a url"), 10, 1_000) };
     let pool = RedisPool::new(config, Arc::new(SystemClock::new()), &PoolMetrics::default());
     pool.watch_writes(KEYS);
     eventually("it is written", PATIENCE, async || write(&pool).await.is_ok()).await;
     // And back again.
-    for (demoted, successor) in [(&first, &second), (&second, &first)] {
-        demoted.tell(&format!("REPLICAOF 127.0.0.1 {}", successor.port())).await;
+    for _ in 0..2 {
+        redis.demote().await;
         writes_until_the_breaker_opens(&pool).await;
         assert_eq!(pool.stats().refuses_writes, Some("READONLY"));
-        successor.tell("REPLICAOF NO ONE").await;
-        proxy.lead_to(successor.addr());
+        redis.promote().await;
         eventually("writes reach the successor", PATIENCE, async || write(&pool).await.is_ok()).await;
         assert_eq!((pool.stats().breaker, pool.stats().refuses_writes), (BreakerState::Closed, None));
         for _ in 0..50 {
             write(&pool).await.expect("no connection to the former primary is used");
         }
-        eventually("the other is its replica", PATIENCE, || demoted.says("master_link_status:up")).await;
     }
 }
 

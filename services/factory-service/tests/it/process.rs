@@ -6,7 +6,7 @@ use test_support::{RedisServer, eventually};
 
 use crate::support::{KEY, SECRET, SOON};
 
-fn program() -> Command {
+pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_factory-service"));
     command.env_clear().env("FACTORY_API_KEY", KEY).env("TAG_MASTER_SECRET", SECRET);
     command.env("PUBLIC_BASE_URL", "https://v.example");

@@ -1,7 +1,6 @@
 //! A Redis that refuses writes and goes on reading: refused with a reason and a time, named in readiness, and recovered from without help.
 
-use std::time::Duration;
-
+use ambient::{Clock, SystemClock};
 use serde_json::json;
 use test_support::{RedisServer, WriteRefusal, eventually};
 
@@ -13,12 +12,14 @@ async fn in_state(refusal: WriteRefusal) {
     let factory = Factory::start(&url, &[("REDIS_COMMAND_TIMEOUT_MS", "1000")]).await;
     factory.product().await;
     refusal.begin(&redis).await;
+    let clock = SystemClock::new();
     let named = |text: &str| text.contains(refusal.code());
-    eventually("readiness names the code", Duration::from_secs(5), async || {
+    eventually("readiness names the code", SOON, async || {
         let ready = factory.get("/v1/ready").await;
         ready.status == 503 && named(&ready.text)
     })
     .await;
+    println!("{}: named in readiness after {} ms", refusal.code(), clock.monotonic().as_millis());
     for _ in 0..10 {
         let made = factory.post("/v1/products", &json!({"name": "n", "brand": "b"})).await;
         assert!(made.header("retry-after").parse::<u32>().unwrap() > 0);
@@ -53,7 +54,7 @@ async fn a_limiter_redis_that_refuses_writes_is_told_and_keeps_nobody_from_revok
     let factory = Factory::start(&redis.url(), &[("RATE_LIMIT_REDIS_URL", &limiter_url)]).await;
     for refusal in WriteRefusal::ALL {
         refusal.begin(&limiter).await;
-        eventually("readiness names the code", Duration::from_secs(5), async || {
+        eventually("readiness names the code", SOON, async || {
             let ready = factory.get("/v1/ready").await;
             ready.status == 200 && ready.text.contains(&format!("it refuses writes: {}", refusal.code()))
         })

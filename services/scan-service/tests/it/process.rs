@@ -11,7 +11,7 @@ use crate::shop::{SECRET, Shop};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_scan-service");
 
-fn run(arguments: &[&str], settings: &[(&str, &str)]) -> Output {
+pub(crate) fn run(arguments: &[&str], settings: &[(&str, &str)]) -> Output {
     let mut command = Command::new(PROGRAM);
     command.env_clear().args(arguments).envs(settings.iter().copied()).stdin(Stdio::null());
     command.output().unwrap()
