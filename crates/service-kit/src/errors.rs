@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use ambient::entropy;
-use audit_chain::{AppendError, ReadError};
+use audit_chain::{AppendError, AppendFault, ReadError};
 use catalog::{CatalogError, DeploymentError};
 use http_edge::ApiError;
 use keyring::KeyringError;
@@ -91,6 +91,7 @@ pub fn from_append(error: AppendError) -> ApiError {
         AppendError::Precondition { .. } => {
             ApiError::Conflict("it was changed by another request at the same time".into())
         }
+        AppendError::Internal(fault @ AppendFault::WrongType { .. }) => record_lost(&fault),
         fault @ (AppendError::IdReused { .. } | AppendError::TooLarge | AppendError::Internal(_)) => {
             ApiError::internal(fault)
         }

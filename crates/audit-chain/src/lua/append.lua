@@ -175,8 +175,11 @@ end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local generation, started_at = 0, 0
-local stored = redis.call('GET', KEYS[2])
-if stored and #stored == 16 then
+local stored = redis.pcall('GET', KEYS[2])
+-- A value of another type counts as none, like one that was deleted, and is replaced.
+if type(stored) ~= 'string' then
+  stored = false
+elseif #stored == 16 then
   generation, started_at = struct.unpack('>I8I8', stored)
 end
 local ids_key = ids_prefix .. generation
@@ -217,13 +220,9 @@ if missing then
   return { 4, 2, missing }
 end
 
--- Returns kind and index of what prevents an effect, nil if nothing does.
+-- Returns kind and index of what prevents an effect, nil if nothing does. Types come first: a check of a key of
+-- another type fails too, which would report damage as a condition that does not hold.
 local function obstacle(step)
-  for c = 1, #step.checks do
-    if not holds(step.checks[c]) then
-      return 2, c - 1
-    end
-  end
   for w = 1, #step.writes do
     local wanted = type_for[ARGV[step.writes[w] + 1]]
     if wanted then
@@ -231,6 +230,11 @@ local function obstacle(step)
       if kind ~= 'none' and kind ~= wanted then
         return 3, w - 1
       end
+    end
+  end
+  for c = 1, #step.checks do
+    if not holds(step.checks[c]) then
+      return 2, c - 1
     end
   end
   return nil

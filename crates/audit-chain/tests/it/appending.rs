@@ -3,9 +3,10 @@
 use crate::support::{ORIGIN, PATIENT, appender, appender_with, config, event, pool, verified_events};
 use ambient::{Clock, ManualClock, SystemClock};
 use audit_chain::{
-    AppendError, Appender, AuditMetrics, Details, Effect, Event, entry_hash, genesis_prev, payload_hash,
+    AppendError, Appender, AuditMetrics, Details, Effect, Event, entry_hash, genesis_prev, keys, payload_hash,
 };
 use prometheus_client::registry::Registry;
+use redis::AsyncCommands;
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -242,4 +243,24 @@ async fn a_caller_that_leaves_does_not_affect_other_callers() {
     })
     .await;
     verified_events(&appender).await;
+}
+
+#[tokio::test]
+async fn a_damaged_generation_of_event_ids_stops_no_append() {
+    let redis = RedisServer::start().await;
+    let appender = appender(&redis.url());
+    let mut direct = redis.connection().await;
+    for is_list in [true, false] {
+        appender.append(&event("tag/1"), Effect::none()).await.unwrap();
+        let _: () = direct.del(keys::GENERATION).await.unwrap();
+        if is_list {
+            let _: () = direct.rpush(keys::GENERATION, "x").await.unwrap();
+        } else {
+            let _: () = direct.set(keys::GENERATION, "x").await.unwrap();
+        }
+        let again = event("tag/2");
+        let first = appender.append(&again, Effect::none()).await.unwrap();
+        let second = appender.append(&again, Effect::none()).await.unwrap();
+        assert!(second.duplicate && first.seq == second.seq, "ids are known again from here on");
+    }
 }

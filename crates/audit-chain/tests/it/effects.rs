@@ -143,10 +143,15 @@ async fn a_sorted_set_never_exceeds_the_members_that_its_precondition_allows() {
     assert_eq!(count(|error| matches!(error, AppendError::Precondition { check: 0 })), 10);
     assert_eq!(count(|error| matches!(error, AppendError::Precondition { check: 1 })), 11);
     assert_eq!(redis.connection().await.zcard::<_, u32>("z").await.unwrap(), 10);
-    let of_another_type = Precondition::FewerThan { key: b"text".to_vec(), members: 10 };
+    let of_another_type = || Precondition::FewerThan { key: b"text".to_vec(), members: 10 };
     let _: () = redis.connection().await.set("text", "x").await.unwrap();
-    let rejected = appender.append(&event("tag/x"), Effect::none().check(of_another_type)).await;
+    let rejected = appender.append(&event("tag/x"), Effect::none().check(of_another_type())).await;
     assert!(matches!(rejected, Err(AppendError::Precondition { check: 0 })));
+    let write = RedisWrite::SortedAdd { key: b"text".to_vec(), score: 0, member: b"x".to_vec() };
+    let counted = Effect::none().check(of_another_type()).write(write);
+    let damaged = appender.append(&event("tag/x"), counted).await;
+    let is_damage = matches!(damaged, Err(AppendError::Internal(AppendFault::WrongType { write: 0 })));
+    assert!(is_damage, "a set that cannot be counted is not a full one: {damaged:?}");
 }
 
 #[tokio::test]

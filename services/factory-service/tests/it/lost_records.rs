@@ -149,6 +149,23 @@ async fn a_lost_product_is_lost_for_every_route_that_needs_it() {
 }
 
 #[tokio::test]
+async fn a_list_that_cannot_be_read_is_lost_and_no_used_up_quota() {
+    let (redis, factory) = start().await;
+    let product = factory.product().await;
+    let mint = json!({"product_id": product, "size": 1});
+    factory.post("/v1/batches", &mint).await.expect(201);
+    let unreadable = [Damage::OtherType, Damage::Empty, Damage::OneByte, Damage::Large];
+    let routes =
+        [(Method::GET, "/v1/batches".to_owned(), None), (Method::POST, "/v1/batches".to_owned(), Some(mint))];
+    assert_lost(&redis, &factory, "vt1:bx:default", &unreadable, &routes).await;
+    let routes = [
+        (Method::GET, "/v1/products".to_owned(), None),
+        (Method::POST, "/v1/products".to_owned(), Some(json!({"name": "n", "brand": "b"}))),
+    ];
+    assert_lost(&redis, &factory, "vt1:px:default", &unreadable, &routes).await;
+}
+
+#[tokio::test]
 async fn a_lost_state_of_a_tag_is_lost_for_its_routes() {
     let (redis, factory) = start().await;
     let tag = text(&factory.tags(&factory.batch(1).await, "").await[0]["tag_id"]);

@@ -202,3 +202,19 @@ async fn a_damaged_revocation_record_revokes_all_the_same() {
         app.scan(shop.tag(4)).await.assert_problem(503, "state-lost");
     }
 }
+
+#[tokio::test]
+async fn a_count_of_reports_that_cannot_be_read_is_no_used_up_one() {
+    let shop = Shop::open().await;
+    let app = open(&shop, &[]).await;
+    let report = json!({"tag_id": shop.tag(5).to_string(), "reason": "other"});
+    assert_eq!(app.post_json("/v1/report", &report).await.status, 202);
+    // It is not an empty set: one of another type, and texts.
+    for class in ["of another type", "empty", "one byte"] {
+        for counter in crate::shop::keys(&shop.redis, "vt1:trr:*").await {
+            damage(&shop, &counter, class).await;
+        }
+        app.post_json("/v1/report", &report).await.assert_problem(503, "state-lost");
+    }
+    assert_eq!(app.scan(shop.tag(5)).await.status, 200);
+}
