@@ -19,7 +19,7 @@ use crate::errors;
 use crate::state_dir::{Known, StateDir, StateDirError};
 
 /// Pause between two looks at whether there is something to keep: at most one write a second.
-const KEEP_EVERY: Duration = Duration::from_secs(1);
+const KEEP_EVERY: Duration = Duration::from_millis(1_050);
 /// What the detail of state that was rolled back begins with.
 const ROLLED_BACK: &str = "rolled back";
 
@@ -148,7 +148,7 @@ impl Durable {
             return std::future::pending().await;
         }
         loop {
-            tokio::time::sleep(entropy::jittered(KEEP_EVERY, 50)).await;
+            tokio::time::sleep(entropy::jittered(KEEP_EVERY, 45)).await;
             self.keep_state().await;
         }
     }
