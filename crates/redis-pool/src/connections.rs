@@ -315,10 +315,11 @@ impl Connections {
         Ok(Handle { connection, server: None, index, state })
     }
 
-    /// Whether the new connection could be put in its place: it may have broken again by now.
+    /// Whether the new connection could be put in its place: it may have broken, or another server taken over, by now.
     fn publish(&self, index: usize, handle: Handle) -> bool {
         let mut place = self.shared[index].lock();
-        if !handle.is_live() {
+        // Checked under the lock: whoever leaves a former server afterwards finds this connection in its place.
+        if !handle.is_live() || self.current.is_former(handle.server.as_ref()) {
             return false;
         }
         place.state = Shared::Up(handle);
@@ -347,7 +348,7 @@ async fn keep_connecting(connections: Weak<Connections>, index: usize, first_pau
                     tracing::info!(pool = strong.name, redis = %strong.url, "connected to redis");
                     return;
                 }
-                Down::broken("the connection broke during the login")
+                Down::broken("the connection broke, or another server took over, during the login")
             }
             Err(down) => down,
         };
