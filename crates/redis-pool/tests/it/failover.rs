@@ -154,7 +154,7 @@ async fn a_server_that_stays_a_replica_is_connected_to_at_a_bounded_rate() {
 }
 
 /// A port that leads each connection to the next of `servers`, and how many it has taken.
-async fn in_turn(servers: [SocketAddr; 2]) -> (SocketAddr, Arc<AtomicU64>) {
+async fn in_turn(servers: [SocketAddr; 3]) -> (SocketAddr, Arc<AtomicU64>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let (addr, taken) = (listener.local_addr().expect("it is bound"), Arc::new(AtomicU64::new(0)));
     let counter = Arc::clone(&taken);
@@ -172,12 +172,13 @@ async fn in_turn(servers: [SocketAddr; 2]) -> (SocketAddr, Arc<AtomicU64>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_primaries_behind_one_name_are_connected_to_at_a_bounded_rate() {
-    let (one, other) = (RedisServer::start().await, RedisServer::start().await);
-    let (addr, taken) = in_turn([one.addr(), other.addr()]).await;
+async fn several_primaries_behind_one_name_are_connected_to_at_a_bounded_rate() {
+    // Of two, both connections could come to lead to the same one.
+    let servers = (RedisServer::start().await, RedisServer::start().await, RedisServer::start().await);
+    let (addr, taken) = in_turn([servers.0.addr(), servers.1.addr(), servers.2.addr()]).await;
     let clock = SystemClock::new();
     let pool = pool(&format!("redis://{addr}"), 10, 1_000);
-    // Each new connection leads to the other server than the last, which the pool takes for a failover.
+    // Each new connection leads to another server than the last, which the pool takes for a failover.
     eventually("some connections were made", PATIENCE, async || {
         let (attempts, took) = (taken.load(Ordering::Relaxed), clock.monotonic());
         assert!(attempts < 40 + 3 * took.as_secs(), "{attempts} attempts in {took:?}");
