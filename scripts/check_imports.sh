@@ -12,7 +12,7 @@ Reads the normal dependencies of every crate from cargo and fails when one knows
   - a crate knows only the crates of the workspace that are listed for it here, and every crate is listed
   - services never know each other; nothing that is shipped knows test-support
   - only http-edge, the services and the bench name axum; below http-edge nobody knows axum, http or hyper, by whatever path
-  - only a service's config and main, http-edge's env, and ambient's crash points for tests read the environment; the bench hands on PATH
+  - only settings, ambient's crash points for tests and the bench's child processes read the environment; the bench hands on PATH
 
   --help   this text
 HELP
@@ -35,9 +35,11 @@ allowed_for() { # crate
     catalog) echo "ambient circuit-breaker redis-pool audit-chain tag-id" ;;
     keyring) echo "ambient circuit-breaker redis-pool audit-chain tag-id catalog" ;;
     http-edge | test-support) echo "ambient" ;;
-    service-kit) echo "ambient circuit-breaker tag-id redis-pool rate-limiter audit-chain catalog access idempotency keyring http-edge" ;;
-    scan-service | factory-service) echo "ambient circuit-breaker tag-id redis-pool rate-limiter audit-chain catalog access idempotency keyring http-edge service-kit" ;;
-    bench) echo "ambient circuit-breaker tag-id redis-pool rate-limiter audit-chain catalog access idempotency keyring http-edge service-kit test-support" ;;
+    storage) echo "ambient circuit-breaker tag-id redis-pool audit-chain catalog access keyring" ;;
+    settings) echo "circuit-breaker tag-id redis-pool catalog keyring storage" ;;
+    service-kit) echo "ambient circuit-breaker tag-id redis-pool rate-limiter audit-chain catalog access idempotency keyring http-edge storage" ;;
+    scan-service | factory-service) echo "ambient circuit-breaker tag-id redis-pool rate-limiter audit-chain catalog access idempotency keyring http-edge storage settings service-kit" ;;
+    bench) echo "ambient circuit-breaker tag-id redis-pool rate-limiter audit-chain catalog access idempotency keyring http-edge storage settings service-kit test-support" ;;
     *) return 1 ;;
   esac
 }
@@ -90,8 +92,8 @@ done
 # `env!` is the compiler's; only the reading at run time is meant.
 while IFS= read -r hit; do
   case "${hit%%:*}" in
-    services/*/src/config.rs | services/*/src/config/* | services/*/src/main.rs | crates/http-edge/src/env.rs | crates/ambient/src/crash.rs | crates/bench/src/*) ;;
-    *) fail "$hit: only a service's config and main, and http-edge's env, read the environment" ;;
+    crates/settings/src/env.rs | crates/ambient/src/crash.rs | crates/bench/src/process.rs) ;;
+    *) fail "$hit: only the crate settings reads the environment" ;;
   esac
 done < <(grep -RnE '\benv::(var|vars|var_os|vars_os)\b' --include='*.rs' crates/*/src services/*/src || true)
 

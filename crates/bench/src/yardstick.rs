@@ -14,10 +14,9 @@ use axum::http::HeaderValue;
 use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http_edge::env::Env;
-use http_edge::telemetry::{self, LogConfig};
 use http_edge::{ApiError, Edge, EdgeConfig, PathPolicy, ServeConfig};
 use redis_pool::{Error, PoolMetrics, RedisPool, RedisUrl};
+use settings::{Env, LogSettings};
 use tokio::net::TcpListener;
 
 use crate::error::Failure;
@@ -65,8 +64,8 @@ pub(crate) fn pool(
 /// # Errors
 /// When the address cannot be listened on, or the log not be set up.
 pub(crate) async fn run(args: YardstickArgs) -> Result<(), Failure> {
-    let log = LogConfig::from_env(&Env::of_process()).map_err(Failure::unexpected("the log's settings"))?;
-    telemetry::init(&log).map_err(Failure::unexpected("the log"))?;
+    let log = LogSettings::from_env(&Env::of_process()).map_err(Failure::unexpected("the log's settings"))?;
+    log.set_up().map_err(Failure::unexpected("the log"))?;
     let shutdown = http_edge::shutdown_signal().map_err(Failure::io("cannot listen for signals"))?;
     let bind = args.bind;
     let listener = TcpListener::bind(bind).await.map_err(Failure::io(format!("cannot listen on {bind}")))?;

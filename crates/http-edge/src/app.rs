@@ -5,6 +5,7 @@ use crate::descriptors::fit_connections;
 use crate::error::ApiError;
 use crate::layer::Edge;
 use crate::metrics::metrics_route;
+use crate::panics;
 use crate::parameters::QueryParameters;
 use crate::serve::{ServeConfig, listen, serve, shutdown_signal};
 use axum::Router;
@@ -46,8 +47,22 @@ pub struct Listening {
     pub bind: SocketAddr,
     /// `METRICS_BIND_ADDR`.
     pub metrics_bind: Option<SocketAddr>,
+    /// `METRICS_PUBLIC`: whether `/metrics` may be served on an address that is not loopback.
+    pub metrics_public: bool,
     /// The bounds of connections; the metrics in it are replaced by the service's own.
     pub server: ServeConfig,
+}
+
+impl Listening {
+    /// Where `/metrics` is served: on an address that others may reach only if the operator says so.
+    #[must_use]
+    pub fn metrics_place(&self) -> MetricsPlace {
+        match self.metrics_bind {
+            Some(_) => MetricsPlace::Apart,
+            None if self.metrics_public || self.bind.ip().to_canonical().is_loopback() => MetricsPlace::Here,
+            None => MetricsPlace::Nowhere,
+        }
+    }
 }
 
 /// Where `/metrics` is served.
@@ -146,6 +161,7 @@ pub fn run(
     listening: &Listening,
     assemble: impl FnOnce() -> App,
 ) -> io::Result<()> {
+    panics::install_hook();
     let workers = std::thread::available_parallelism().map_or(2, NonZeroUsize::get);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
     runtime.block_on(async {
@@ -190,4 +206,26 @@ fn listen_at(name: &str, bind: SocketAddr) -> io::Result<TcpListener> {
     listen(bind).map_err(|error| {
         io::Error::new(error.kind(), format!("{name} is {bind}, which cannot be listened on: {error}"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_are_served_beyond_loopback_only_where_the_operator_says_so() {
+        let place = |bind: &str, metrics_bind: Option<&str>, metrics_public| {
+            let metrics_bind = metrics_bind.map(|bind| bind.parse().unwrap());
+            let server = ServeConfig::default();
+            Listening { bind: bind.parse().unwrap(), metrics_bind, metrics_public, server }.metrics_place()
+        };
+        for loopback in ["127.0.0.1:8080", "127.0.0.2:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+            assert_eq!(place(loopback, None, false), MetricsPlace::Here, "{loopback}");
+        }
+        for reachable in ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "[::ffff:10.0.0.1]:1"] {
+            assert_eq!(place(reachable, None, false), MetricsPlace::Nowhere, "{reachable}");
+            assert_eq!(place(reachable, None, true), MetricsPlace::Here, "{reachable}");
+            assert_eq!(place(reachable, Some("0.0.0.0:2"), false), MetricsPlace::Apart, "{reachable}");
+        }
+    }
 }

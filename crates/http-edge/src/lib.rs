@@ -9,8 +9,8 @@
 //! ```no_run
 //! use axum::{Json, Router, routing::get};
 //! use http_edge::{
-//!     ApiError, ApiPath, PathPolicy, Edge, EdgeConfig, ServeConfig, env, metrics_registry, metrics_route, serve,
-//!     shutdown_signal, telemetry,
+//!     ApiError, ApiPath, Edge, EdgeConfig, PathPolicy, ServeConfig, metrics_registry, metrics_route, serve,
+//!     shutdown_signal,
 //! };
 //! use std::{error::Error, sync::Arc};
 //!
@@ -20,10 +20,6 @@
 //!
 //! #[tokio::main]
 //! async fn main() -> Result<(), Box<dyn Error>> {
-//!     let env = env::Env::of_process();
-//!     telemetry::init(&telemetry::LogConfig::from_env(&env)?)?;
-//!     let address = env.get("BIND_ADDR", "127.0.0.1:8080".parse()?, &env::bind_address())?;
-//!
 //!     let mut registry = metrics_registry();
 //!     let clock = Arc::new(ambient::SystemClock::new());
 //!     let path_policies = vec![PathPolicy::new("/items").header("access-control-allow-origin".parse()?, "*".parse()?)];
@@ -31,7 +27,7 @@
 //!     let router = Router::new().route("/items/{id}", get(item));
 //!     let app = edge.wrap(router.route("/metrics", metrics_route(Arc::new(registry))));
 //!
-//!     let listener = tokio::net::TcpListener::bind(address).await?;
+//!     let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
 //!     serve(listener, app, ServeConfig::default(), shutdown_signal()?).await;
 //!     Ok(())
 //! }
@@ -47,7 +43,6 @@ mod connections;
 mod credentials;
 mod descriptors;
 mod docs;
-pub mod env;
 mod error;
 mod exposition;
 mod extract;
@@ -67,10 +62,9 @@ mod readiness;
 mod request_id;
 mod serve;
 mod stream;
-pub mod telemetry;
 
 pub use app::{App, Listening, MetricsPlace, SHUTDOWN_HOOK_TIMEOUT, run, without_head};
-pub use client_ip::{ProxyListError, TrustedProxies, limit_subject};
+pub use client_ip::{TrustedProxies, limit_subject};
 pub use connections::ConnectionMetrics;
 pub use credentials::{UnusableKey, X_API_KEY, shown_key};
 pub use docs::{docs_policy, docs_routes};

@@ -2,14 +2,12 @@
 //! durable Redis with its deployment and audit appender, what each failure becomes for a client, reading ids and text, and the
 //! health check.
 
-pub mod config;
 pub mod durable;
 pub mod errors;
 pub mod field_error;
 mod healthcheck;
 mod key_standing;
 mod shutdown_hook;
-pub mod state_dir;
 pub mod storage;
 mod tag;
 pub mod text;

@@ -5,9 +5,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use factory_service::cli::Operation;
-use factory_service::config::Settings;
-use http_edge::env::Env;
-use service_kit::config::Serve;
+use factory_service::settings::FactorySettings;
+use settings::{Env, Serve};
 
 /// With the system's allocator a process appends an eighth fewer events (docs/adr/0008-allocator.md).
 #[global_allocator]
@@ -33,7 +32,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let env = Env::of_process();
-    let settings = || Settings::from_env(&env);
+    let settings = || FactorySettings::from_env(&env);
     let ended = match Cli::parse().command.unwrap_or(Command::Serve(Serve::default())) {
         Command::Operation(operation) => return operation.run(settings),
         Command::Healthcheck => settings()
@@ -45,7 +44,7 @@ fn main() -> ExitCode {
 }
 
 fn serve(env: &Env, how: &Serve) -> Result<(), Box<dyn Error>> {
-    let settings = Settings::for_serving(env)?;
+    let settings = FactorySettings::for_serving(env)?;
     if how.may_start(env, &settings.log)? {
         factory_service::startup::run(settings)?;
     }

@@ -10,16 +10,16 @@ use access::{Access, LastUse};
 use ambient::{Clock, SystemClock};
 use audit_chain::AuditMetrics;
 use catalog::{Expectation, Init};
-use http_edge::{App, Edge, EdgeConfig, PathPolicy, docs_policy};
+use http_edge::{App, Edge, EdgeConfig, Listening, PathPolicy, ServeConfig, TrustedProxies, docs_policy};
 use idempotency::Idempotency;
 use keyring::{KeyringAdmin, SIGNING_SERVICE, Secrets};
 use prometheus_client::registry::Registry;
 use redis_pool::{PoolMetrics, RedisPool};
 use service_kit::durable::{Durable, DurableMetrics, DurablePools, KeyringSetup};
+use settings::WebSettings;
 use tag_id::Epoch;
 use tokio::sync::Semaphore;
 
-use crate::config::Settings;
 use crate::domain::api_keys::ApiKeys;
 use crate::domain::audit::{Audit, VERIFY_WITHIN};
 use crate::domain::batches::Batches;
@@ -36,21 +36,39 @@ use crate::domain::tags::{TagUrls, Tags};
 use crate::domain::tenants::Tenants;
 use crate::domain::unproven::Unproven;
 use crate::router;
+use crate::settings::FactorySettings;
 use crate::state::{AppState, Inner};
 
 /// Serves until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// When an address cannot be listened on, or the process has no means to be told to stop.
-pub fn run(settings: Settings) -> io::Result<()> {
-    let listening = settings.web.listening();
+pub fn run(settings: FactorySettings) -> io::Result<()> {
+    let listening = listening(&settings.web);
     let assemble = || assemble(&settings, Arc::new(SystemClock::new()));
     http_edge::run("factory-service", env!("CARGO_PKG_VERSION"), &listening, assemble)
 }
 
+/// Where the service listens, and the bounds of its connections.
+fn listening(web: &WebSettings) -> Listening {
+    let server = ServeConfig {
+        max_connections: web.max_connections,
+        max_connections_per_client: web.max_connections_per_client,
+        proxies: proxies(web),
+        idle_timeout: web.keep_alive,
+        ..ServeConfig::default()
+    };
+    let WebSettings { bind, metrics_bind, metrics_public, .. } = *web;
+    Listening { bind, metrics_bind, metrics_public, server }
+}
+
+fn proxies(web: &WebSettings) -> TrustedProxies {
+    TrustedProxies::new(web.proxies.networks().iter().copied())
+}
+
 /// Assembles the service. Must be called inside a tokio runtime: the pool begins to connect at once.
 #[must_use]
-pub fn assemble(settings: &Settings, clock: Arc<dyn Clock>) -> App {
+pub fn assemble(settings: &FactorySettings, clock: Arc<dyn Clock>) -> App {
     let seeds = Some(settings.tags.active_epoch);
     let setup = Setup { announce: Some(SIGNING_SERVICE), seeds, init: settings.deployment.init };
     put_together(settings, clock, &setup).0
@@ -58,7 +76,10 @@ pub fn assemble(settings: &Settings, clock: Arc<dyn Clock>) -> App {
 
 /// The same service for a command that ends with its answer: it makes no deployment and no keyring, and is no live instance.
 #[must_use]
-pub(crate) fn assemble_for_commands(settings: &Settings, clock: Arc<dyn Clock>) -> (App, Arc<Durable>) {
+pub(crate) fn assemble_for_commands(
+    settings: &FactorySettings,
+    clock: Arc<dyn Clock>,
+) -> (App, Arc<Durable>) {
     put_together(settings, clock, &Setup { announce: None, seeds: None, init: Init::Never })
 }
 
@@ -69,7 +90,7 @@ struct Setup {
     init: Init,
 }
 
-fn put_together(settings: &Settings, clock: Arc<dyn Clock>, setup: &Setup) -> (App, Arc<Durable>) {
+fn put_together(settings: &FactorySettings, clock: Arc<dyn Clock>, setup: &Setup) -> (App, Arc<Durable>) {
     let mut registry = http_edge::metrics_registry();
     http_edge::register_build_info(&mut registry, "factory-service", env!("CARGO_PKG_VERSION"));
     let pools = PoolMetrics::register(&mut registry);
@@ -91,13 +112,13 @@ fn put_together(settings: &Settings, clock: Arc<dyn Clock>, setup: &Setup) -> (A
         }
     });
     let edge = Edge::new(EdgeConfig::default(), path_policies(), clock, &mut registry);
-    let metrics_place = settings.web.metrics_place();
+    let metrics_place = listening(&settings.web).metrics_place();
     let app = App::new(&edge, router::router(state), registry, metrics_place, background.abort_handle());
     (app.with_shutdown_hook(|| service_kit::shutdown_hook(goodbye.0, goodbye.1)), own)
 }
 
 fn durable(
-    settings: &Settings,
+    settings: &FactorySettings,
     setup: &Setup,
     clock: &Arc<dyn Clock>,
     pools: &PoolMetrics,
@@ -123,7 +144,7 @@ fn durable(
 
 /// The limits, and their Redis where it is not the durable one.
 fn limits(
-    settings: &Settings,
+    settings: &FactorySettings,
     durable: &Durable,
     clock: &Arc<dyn Clock>,
     pools: &PoolMetrics,
@@ -140,7 +161,7 @@ fn limits(
 }
 
 fn state(
-    settings: &Settings,
+    settings: &FactorySettings,
     durable: Arc<Durable>,
     (limits, limiter_redis): (Limits, Option<RedisPool>),
     last_use: LastUse,
@@ -171,7 +192,7 @@ fn state(
         key_moves: KeyMoves::new(store.clone(), Arc::clone(&durable), moves, of_epoch),
         limits,
         limiter_redis,
-        proxies: settings.web.proxies.clone(),
+        proxies: proxies(&settings.web),
         durable,
         products: Products::new(store.clone(), access.clone()),
         batches: Batches::new(store.clone(), access),

@@ -4,9 +4,8 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use http_edge::env::Env;
-use scan_service::config::Settings;
-use service_kit::config::Serve;
+use scan_service::settings::ScanSettings;
+use settings::{Env, Serve};
 
 /// Under a load of scans the system's allocator took 16 % of the CPU time (docs/adr/0008-allocator.md).
 #[global_allocator]
@@ -31,7 +30,7 @@ enum Command {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let env = Env::of_process();
-    let settings = match Settings::from_env(&env) {
+    let settings = match ScanSettings::from_env(&env) {
         Ok(settings) => settings,
         Err(error) => return failed(&error),
     };
@@ -45,7 +44,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(env: &Env, how: &Serve, settings: Settings) -> Result<(), Box<dyn Error>> {
+fn serve(env: &Env, how: &Serve, settings: ScanSettings) -> Result<(), Box<dyn Error>> {
     if how.may_start(env, &settings.log)? {
         scan_service::startup::run(settings)?;
     }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use axum::http::Uri;
 use axum::http::uri::{Authority, Scheme};
-use http_edge::env::Kind;
+use settings::Kind;
 
 /// A web page's origin. Its text is as a browser sends it: lower case, without the scheme's default port.
 #[derive(Debug, Clone, PartialEq, Eq)]

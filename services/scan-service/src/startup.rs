@@ -9,16 +9,16 @@ use audit_chain::AuditMetrics;
 use axum::http::HeaderValue;
 use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS};
 use catalog::{Expectation, Init};
-use http_edge::{App, Edge, EdgeConfig, PathPolicy, docs_policy};
+use http_edge::{App, Edge, EdgeConfig, Listening, PathPolicy, ServeConfig, TrustedProxies, docs_policy};
 use keyring::SigningKeys;
 use prometheus_client::registry::Registry;
 use rate_limiter::{GlobalLimiter, Limiter, LimiterMetrics, RegionalGlobalLimiter};
 use redis_pool::{PoolMetrics, RedisPool};
 use service_kit::durable::{Durable, DurableMetrics, DurablePools, KeyringSetup};
 use service_kit::storage::StorageWatch;
+use settings::WebSettings;
 use tokio::task::{AbortHandle, JoinSet};
 
-use crate::config::Settings;
 use crate::domain::admission::Admission;
 use crate::domain::limits::Limits;
 use crate::domain::report::Reporter;
@@ -27,6 +27,7 @@ use crate::handlers::problem_page;
 use crate::handlers::sender::Origins;
 use crate::metrics::ScanMetrics;
 use crate::router;
+use crate::settings::ScanSettings;
 use crate::state::{AppState, Inner, OtherPool};
 
 /// Headers that a page of another origin may read.
@@ -36,15 +37,32 @@ const EXPOSED: &str = "RateLimit, RateLimit-Policy, Retry-After, X-Request-Id";
 ///
 /// # Errors
 /// When an address cannot be listened on, or the process has no means to be told to stop.
-pub fn run(settings: Settings) -> io::Result<()> {
-    let listening = settings.web.listening();
+pub fn run(settings: ScanSettings) -> io::Result<()> {
+    let listening = listening(&settings.web);
     let assemble = || assemble(&settings, Arc::new(SystemClock::new()));
     http_edge::run("scan-service", env!("CARGO_PKG_VERSION"), &listening, assemble)
 }
 
+/// Where the service listens, and the bounds of its connections.
+fn listening(web: &WebSettings) -> Listening {
+    let server = ServeConfig {
+        max_connections: web.max_connections,
+        max_connections_per_client: web.max_connections_per_client,
+        proxies: proxies(web),
+        idle_timeout: web.keep_alive,
+        ..ServeConfig::default()
+    };
+    let WebSettings { bind, metrics_bind, metrics_public, .. } = *web;
+    Listening { bind, metrics_bind, metrics_public, server }
+}
+
+fn proxies(web: &WebSettings) -> TrustedProxies {
+    TrustedProxies::new(web.proxies.networks().iter().copied())
+}
+
 /// Assembles the service. Must be called inside a tokio runtime: the pools begin to connect at once.
 #[must_use]
-pub fn assemble(settings: &Settings, clock: Arc<dyn Clock>) -> App {
+pub fn assemble(settings: &ScanSettings, clock: Arc<dyn Clock>) -> App {
     let mut registry = http_edge::metrics_registry();
     http_edge::register_build_info(&mut registry, "scan-service", env!("CARGO_PKG_VERSION"));
     let pools = PoolMetrics::register(&mut registry);
@@ -97,13 +115,13 @@ pub fn assemble(settings: &Settings, clock: Arc<dyn Clock>) -> App {
         reporter: Reporter::new(keyring, Arc::clone(&durable), admission),
         limits,
         durable,
-        proxies: settings.web.proxies.clone(),
+        proxies: proxies(&settings.web),
         origins: Origins { own: settings.origins.own.clone(), reporting: settings.origins.reporting.clone() },
         metrics: ScanMetrics::register(&mut registry),
         other_pools,
     });
     let edge = Edge::new(EdgeConfig::default(), path_policies(settings), Arc::clone(&clock), &mut registry);
-    let metrics_place = settings.web.metrics_place();
+    let metrics_place = listening(&settings.web).metrics_place();
     let app = App::new(&edge, router::router(state), registry, metrics_place, background);
     app.with_shutdown_hook(|| service_kit::shutdown_hook(goodbye.0, goodbye.1))
 }
@@ -125,7 +143,7 @@ fn in_background(durable: &Arc<Durable>, last_use: &LastUse, others: &[OtherPool
 }
 
 fn durable(
-    settings: &Settings,
+    settings: &ScanSettings,
     pools: DurablePools,
     clock: &Arc<dyn Clock>,
     metrics: &DurableMetrics,
@@ -145,7 +163,7 @@ fn durable(
 }
 
 fn regional_global(
-    settings: &Settings,
+    settings: &ScanSettings,
     pool: RedisPool,
     global: Option<RedisPool>,
     clock: &Arc<dyn Clock>,
@@ -162,7 +180,7 @@ fn regional_global(
 }
 
 /// What differs by path: scans may be read by any web page, answers to reports by those that may report, and pages refuse in HTML.
-fn path_policies(settings: &Settings) -> Vec<PathPolicy> {
+fn path_policies(settings: &ScanSettings) -> Vec<PathPolicy> {
     let reporting = settings.origins.reporting.iter();
     let reporting =
         reporting.map(|origin| HeaderValue::from_str(&origin.to_string()).expect("a host is ASCII"));

@@ -2,7 +2,7 @@
 
 use crate::app::{App, PATIENCE, SHORT, one_response, routes, to_end, within};
 use axum::routing::get;
-use http_edge::{ConnectionMetrics, EdgeConfig, ServeConfig, metrics_registry};
+use http_edge::{ConnectionMetrics, EdgeConfig, ServeConfig, TrustedProxies, metrics_registry};
 use prometheus_client::registry::Registry;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -85,7 +85,9 @@ async fn a_client_at_its_bound_is_turned_away_with_429_and_others_are_not() {
 #[tokio::test]
 async fn a_trusted_proxy_has_no_bound_of_its_own() {
     let (config, _registry) = limits(100, 2);
-    let app = server(ServeConfig { proxies: "127.0.0.2".parse().unwrap(), ..config }).await;
+    let app =
+        server(ServeConfig { proxies: TrustedProxies::new(["127.0.0.2/32".parse().unwrap()]), ..config })
+            .await;
     let mut proxys = Vec::new();
     for _ in 0..10 {
         proxys.push(used(&app, 2).await);

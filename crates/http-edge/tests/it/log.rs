@@ -1,7 +1,6 @@
 //! What the log says of a fault, and what it never says.
 
 use crate::app::App;
-use http_edge::telemetry::{LogConfig, LogFormat, subscriber};
 use parking_lot::Mutex;
 use serde_json::Value;
 use std::io::Write;
@@ -32,8 +31,8 @@ impl Lines {
 fn logging(filter: &str) -> (Lines, tracing::subscriber::DefaultGuard) {
     let lines = Lines::default();
     let writer = lines.clone();
-    let config = LogConfig { format: LogFormat::Json, filter: filter.to_owned(), colour: false };
-    let log = subscriber(&config, move || writer.clone()).unwrap();
+    let log = tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter);
+    let log = log.with_writer(move || writer.clone()).finish();
     (lines, tracing::subscriber::set_default(log))
 }
 

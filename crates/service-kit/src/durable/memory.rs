@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 
 use super::Durable;
 use crate::errors;
-use crate::state_dir::{Known, StateDir, StateDirError};
+use storage::{Known, StateDir, StateDirError};
 
 /// Pause between two looks at whether there is something to keep: at most one write a second.
 const KEEP_EVERY: Duration = Duration::from_millis(1_050);

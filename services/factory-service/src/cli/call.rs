@@ -17,11 +17,11 @@ use futures_util::StreamExt;
 use http_edge::App;
 use serde_json::Value;
 use service_kit::durable::{AUDIT_CHAIN, Durable};
-use service_kit::state_dir::StateDir;
+use storage::StateDir;
 use tower::ServiceExt;
 
-use crate::config::Settings;
 use crate::handlers::caller::Operator;
+use crate::settings::FactorySettings;
 use crate::startup::assemble_for_commands;
 
 /// How long the durable Redis may take to be there.
@@ -92,7 +92,7 @@ pub(crate) struct Session {
 impl Session {
     /// Puts the service together, waits until it is ready, and lets `ask` ask it.
     pub(crate) fn run(
-        settings: Settings,
+        settings: FactorySettings,
         ask: impl AsyncFnOnce(&Self) -> Result<ExitCode, Failure>,
     ) -> Result<ExitCode, Failure> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();

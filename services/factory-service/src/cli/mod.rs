@@ -26,7 +26,7 @@ pub use crate::cli::audit::{AuditCommand, VerifyArgs};
 use crate::cli::call::{Call, Failure, Session};
 pub use crate::cli::repair::RepairArgs;
 pub use crate::cli::restore::RestoreCommand;
-use crate::config::Settings;
+use crate::settings::FactorySettings;
 
 /// Exit codes of `audit verify`, also for what could not be asked at all.
 const BROKEN: u8 = 1;
@@ -216,7 +216,10 @@ fn instant(text: &str) -> Result<String, String> {
 
 impl Operation {
     /// Carries the command out; `settings` are those of the service, and are not read by an offline command.
-    pub fn run<E: std::error::Error>(self, settings: impl FnOnce() -> Result<Settings, E>) -> ExitCode {
+    pub fn run<E: std::error::Error>(
+        self,
+        settings: impl FnOnce() -> Result<FactorySettings, E>,
+    ) -> ExitCode {
         let verifies = matches!(self, Self::Audit(AuditCommand::Verify(_) | AuditCommand::Repair(_)));
         let failed = ExitCode::from(if verifies { NOT_CHECKED } else { 1 });
         if let Self::Audit(AuditCommand::Verify(VerifyArgs {

@@ -18,8 +18,8 @@ use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use serde_json::{Value, json};
 use service_kit::durable::Durable;
-use service_kit::state_dir::StateDir;
 use sha2::{Digest, Sha256};
+use storage::StateDir;
 
 use crate::cli::call::{Failure, Session, read_note, show};
 use crate::cli::{BROKEN, NOT_CHECKED};

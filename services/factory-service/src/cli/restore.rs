@@ -11,9 +11,9 @@ use serde_json::json;
 use tag_id::Epoch;
 
 use crate::cli::call::{Failure, show};
-use crate::config::Settings;
 use crate::domain::input::Reason;
 use crate::domain::restore::{Restore, Wanted};
+use crate::settings::FactorySettings;
 
 /// `restore …`.
 #[derive(Debug, Subcommand)]
@@ -39,7 +39,7 @@ fn epoch(text: &str) -> Result<Epoch, String> {
 
 impl RestoreCommand {
     /// Carries it out.
-    pub(crate) fn run(self, settings: &Settings) -> Result<ExitCode, Failure> {
+    pub(crate) fn run(self, settings: &FactorySettings) -> Result<ExitCode, Failure> {
         let Self::Accept { reason, epoch, force } = self;
         let reason = Reason::parse("reason", reason).map_err(|error| Failure::Refused(error.to_string()))?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();

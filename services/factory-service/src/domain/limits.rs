@@ -14,8 +14,8 @@ use prometheus_client::registry::Registry;
 use rate_limiter::{Decision, Dimension, DimensionName, LimiterMetrics, Quota, Region, SteadyLimiter};
 use redis_pool::RedisPool;
 
-use crate::config::LimitSettings;
 use crate::domain::identity::Principal;
+use crate::settings::FactoryLimitSettings;
 
 const KEY_WRITES: &str = "key-writes";
 const KEY_READS: &str = "key-reads";
@@ -60,7 +60,7 @@ struct Quotas {
 
 impl Limits {
     pub(crate) fn new(
-        settings: &LimitSettings,
+        settings: &FactoryLimitSettings,
         pool: &RedisPool,
         clock: &Arc<dyn Clock>,
         registry: &mut Registry,

@@ -15,7 +15,7 @@ use catalog::{Deployment, DeploymentError, DeploymentGate, Expectation, Init, St
 use keyring::{KeyringAdmin, KeyringError, MoveRefusal, Secrets};
 use redis_pool::RedisPool;
 use service_kit::durable::from_unix_millis;
-use service_kit::state_dir::{Known, StateDir, StateDirError};
+use storage::{Known, StateDir, StateDirError};
 use tag_id::Epoch;
 
 use crate::domain::store::TRIES;

@@ -158,10 +158,10 @@ async fn nothing_is_cut_where_state_dir_knows_of_more_entries() {
     let record: Value = serde_json::from_str(&record).unwrap();
     let folder = Folder::new();
     let state = folder.path("state");
-    let dir = service_kit::state_dir::StateDir::open(&state).unwrap();
+    let dir = storage::StateDir::open(&state).unwrap();
     let head = audit_chain::Head { size: 3, hash: audit_chain::Hash::from_bytes([7; 32]) };
     let id = record["id"].as_str().unwrap();
-    dir.merge(service_kit::state_dir::Known::nothing_of(id).with_head(Some(head))).unwrap();
+    dir.merge(storage::Known::nothing_of(id).with_head(Some(head))).unwrap();
     direct.rpush::<_, _, ()>(keys::segment(0), "half a write").await.unwrap();
     let before = chain(&redis).await;
     let out = folder.path("tail.ndjson");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ambient::SystemClock;
-use factory_service::config::Settings;
+use factory_service::settings::FactorySettings;
 use factory_service::startup::assemble;
 use http_edge::App;
 use http_edge::ServeConfig;
@@ -110,7 +110,7 @@ impl Factory {
         ];
         let env = settings.into_iter().chain(more.iter().copied());
         let env = env.filter(|(name, _)| !more.contains(&(*name, UNSET))).collect();
-        let settings = Settings::from_env(&env).unwrap();
+        let settings = FactorySettings::from_env(&env).unwrap();
         let app = assemble(&settings, Arc::new(SystemClock::new()));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address: SocketAddr = listener.local_addr().unwrap();

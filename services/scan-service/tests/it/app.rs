@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use ambient::{Clock, SystemClock};
 use http_edge::ServeConfig;
-use http_edge::env::Env;
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, RequestBuilder};
-use scan_service::config::Settings;
+use scan_service::settings::ScanSettings;
 use serde_json::Value;
+use settings::Env;
 use test_support::eventually;
 use tokio::net::TcpListener;
 
@@ -60,7 +60,7 @@ pub(crate) async fn spawn(settings: &[(&str, &str)]) -> App {
 
 pub(crate) async fn spawn_with_clock(settings: &[(&str, &str)], clock: Arc<dyn Clock>) -> App {
     let env: Env = DEFAULTS.iter().chain(settings).copied().collect();
-    let settings = Settings::from_env(&env).unwrap();
+    let settings = ScanSettings::from_env(&env).unwrap();
     let mut assembled = scan_service::startup::assemble(&settings, clock);
     let addr = serve(assembled.router.clone()).await;
     let metrics_addr = match assembled.metrics.take() {

@@ -1,8 +1,8 @@
-//! What `serve` does with the settings before it serves: the same in both services.
+//! The arguments of `serve`, which are the same in both services.
 
 use clap::Args;
-use http_edge::env::{Env, Misspelt};
-use http_edge::telemetry::{self, LogConfig, TelemetryError};
+
+use crate::{Env, LogError, LogSettings, Misspelt};
 
 /// `serve …`.
 #[derive(Debug, Default, Args)]
@@ -13,11 +13,12 @@ pub struct Serve {
 }
 
 impl Serve {
-    /// Sets the log up and says that the service is to start; or prints the settings that were read, where no more was wanted.
+    /// Sets up the log and returns true if the service is to start. With `--check-config` it prints the settings that
+    /// were read and returns false.
     ///
     /// # Errors
     /// When the log cannot be set up.
-    pub fn may_start(&self, env: &Env, log: &LogConfig) -> Result<bool, TelemetryError> {
+    pub fn may_start(&self, env: &Env, log: &LogSettings) -> Result<bool, LogError> {
         if self.check_config {
             print!("{}", env.effective());
             for misspelt in env.misspelt() {
@@ -25,9 +26,9 @@ impl Serve {
             }
             return Ok(false);
         }
-        telemetry::init(log)?;
+        log.set_up()?;
         for Misspelt { name, meant } in env.misspelt() {
-            // Nothing but the name is shown: it may be a secret's.
+            // The value is not shown: the variable may hold a secret.
             tracing::warn!(setting = name, did_you_mean = meant, "a setting that does not exist is set");
         }
         Ok(true)

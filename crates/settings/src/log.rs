@@ -1,14 +1,15 @@
 //! The log: one line per event on stdout, as JSON for machines or as text for a terminal.
 //!
-//! There is no access log unless asked for: its events have the target `access` and the level `debug`, so that
-//! `RUST_LOG=info,access=debug` turns it on and `info` alone does not. It names the route, not the path.
+//! The access log is off by default: its events have the target `access` and the level `debug`, so
+//! `RUST_LOG=info,access=debug` turns it on and `info` alone does not.
 
-use crate::env::{Env, EnvError, Kind, choice};
-use crate::panics;
 use std::io::IsTerminal;
+
 use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
+
+use crate::{Env, EnvError, Kind, choice};
 
 /// How a log line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,9 +20,9 @@ pub enum LogFormat {
     Text,
 }
 
-/// The log's settings.
+/// How the process logs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogConfig {
+pub struct LogSettings {
     /// `LOG_FORMAT`: `json` or `text`; by default JSON unless stdout is a terminal.
     pub format: LogFormat,
     /// `RUST_LOG`: what is logged, in the syntax of `tracing_subscriber::EnvFilter`; default `info`.
@@ -32,20 +33,19 @@ pub struct LogConfig {
 
 /// The log cannot be set up.
 #[derive(Debug, thiserror::Error)]
-pub enum TelemetryError {
+pub enum LogError {
     /// The filter cannot be read.
     #[error("the log filter cannot be read")]
     Filter(#[from] tracing_subscriber::filter::ParseError),
-    /// Somebody has set one up already.
+    /// The process has set one up already.
     #[error("the process has a log already")]
     AlreadySet(#[from] tracing::subscriber::SetGlobalDefaultError),
 }
 
-impl LogConfig {
+impl LogSettings {
     /// Reads `LOG_FORMAT` and `RUST_LOG`.
     ///
     /// # Errors
-    ///
     /// When one of them cannot be parsed.
     pub fn from_env(env: &Env) -> Result<Self, EnvError> {
         let terminal = std::io::stdout().is_terminal();
@@ -61,39 +61,29 @@ impl LogConfig {
             colour: terminal,
         })
     }
-}
 
-/// Sets the process's log up, and makes panics lines of it. To be called once, first thing in `main`.
-///
-/// # Errors
-///
-/// When the filter cannot be read, or a log is set up already.
-pub fn init(config: &LogConfig) -> Result<(), TelemetryError> {
-    tracing::subscriber::set_global_default(subscriber(config, std::io::stdout)?)?;
-    panics::install_hook();
-    Ok(())
-}
+    /// Makes this the process's log, on stdout. Call it once, early in `main`.
+    ///
+    /// # Errors
+    /// When the filter cannot be read, or a log is set up already.
+    pub fn set_up(&self) -> Result<(), LogError> {
+        Ok(tracing::subscriber::set_global_default(self.subscriber(std::io::stdout)?)?)
+    }
 
-/// The log of [`init`], written to `writer`: for a test, or for a process that sets up its own.
-///
-/// # Errors
-///
-/// When the filter cannot be read.
-pub fn subscriber<W>(
-    config: &LogConfig,
-    writer: W,
-) -> Result<Box<dyn Subscriber + Send + Sync>, TelemetryError>
-where
-    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
-{
-    let filter = EnvFilter::builder().parse(&config.filter)?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
-    Ok(match config.format {
-        LogFormat::Json => {
-            Box::new(lines.json().flatten_event(true).with_current_span(false).with_span_list(false).finish())
-        }
-        LogFormat::Text => Box::new(lines.with_ansi(config.colour).finish()),
-    })
+    /// The log of [`Self::set_up`], written to `writer`.
+    fn subscriber<W>(&self, writer: W) -> Result<Box<dyn Subscriber + Send + Sync>, LogError>
+    where
+        W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+    {
+        let filter = EnvFilter::builder().parse(&self.filter)?;
+        let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+        Ok(match self.format {
+            LogFormat::Json => Box::new(
+                lines.json().flatten_event(true).with_current_span(false).with_span_list(false).finish(),
+            ),
+            LogFormat::Text => Box::new(lines.with_ansi(self.colour).finish()),
+        })
+    }
 }
 
 #[cfg(test)]
@@ -119,10 +109,10 @@ mod tests {
 
     fn logged(pairs: &[(&str, &str)], log: impl FnOnce()) -> String {
         let env: Env = pairs.iter().copied().collect();
-        let config = LogConfig { colour: false, ..LogConfig::from_env(&env).unwrap() };
+        let config = LogSettings { colour: false, ..LogSettings::from_env(&env).unwrap() };
         let lines = Lines::default();
         let writer = lines.clone();
-        tracing::subscriber::with_default(subscriber(&config, move || writer.clone()).unwrap(), log);
+        tracing::subscriber::with_default(config.subscriber(move || writer.clone()).unwrap(), log);
         String::from_utf8(lines.0.lock().clone()).unwrap()
     }
 
@@ -152,7 +142,7 @@ mod tests {
     fn settings_that_cannot_be_read_are_named() {
         for (name, value) in [("LOG_FORMAT", "xml"), ("RUST_LOG", "info,=,[")] {
             let env: Env = [(name, value)].into_iter().collect();
-            let error = LogConfig::from_env(&env).unwrap_err().to_string();
+            let error = LogSettings::from_env(&env).unwrap_err().to_string();
             assert!(error.starts_with(&format!("{name} is \"{value}\"")), "{error}");
         }
     }

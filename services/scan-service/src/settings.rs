@@ -3,11 +3,11 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use http_edge::env::{Env, EnvError, Kind, choice, factor, seconds, whole};
-use http_edge::telemetry::LogConfig;
 use rate_limiter::{ColdStart, Factor, OnRedisDown, Quota, Region};
 use redis_pool::RedisUrl;
-use service_kit::config::{DeploymentSettings, RedisSettings, TagSettings, WebSettings, redis_address};
+use settings::LogSettings;
+use settings::{DeploymentSettings, RedisSettings, TagSettings, WebSettings, redis_address};
+use settings::{Env, EnvError, Kind, choice, factor, seconds, whole};
 
 use crate::origin::{WebOrigin, web_origins};
 
@@ -16,7 +16,7 @@ const DEFAULT_BIND: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::
 
 /// Everything that can be set.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct ScanSettings {
     /// `BIND_ADDR`, `METRICS_BIND_ADDR`, `PUBLIC_BASE_URL`, `TRUSTED_PROXIES`.
     pub web: WebSettings,
     /// `REDIS_URL`, `REDIS_POOL_SIZE`, `REDIS_POOL_WAIT_MS`, `REDIS_COMMAND_TIMEOUT_MS`.
@@ -24,18 +24,18 @@ pub struct Settings {
     /// `PUBLIC_BASE_URL`, `REPORT_CORS_ORIGINS`.
     pub origins: OriginSettings,
     /// The limiter's own.
-    pub limits: LimitSettings,
+    pub limits: ScanLimitSettings,
     /// `TAG_MASTER_SECRET…`, `TAG_KEY_EPOCH`.
     pub tags: TagSettings,
     /// `AUDIT_ORIGIN`; `DEPLOYMENT_INIT` is the factory's, this service never makes a deployment.
     pub deployment: DeploymentSettings,
     /// `LOG_FORMAT`, `RUST_LOG`.
-    pub log: LogConfig,
+    pub log: LogSettings,
 }
 
 /// How callers are limited.
 #[derive(Debug, Clone)]
-pub struct LimitSettings {
+pub struct ScanLimitSettings {
     /// `RATE_LIMIT_REDIS_URL[_FILE]`; the durable Redis unless set.
     pub redis_url: RedisUrl,
     /// `GLOBAL_REDIS_URL[_FILE]`; no global limit unless set.
@@ -52,7 +52,7 @@ pub struct LimitSettings {
     pub on_redis_down: OnRedisDown,
 }
 
-impl Settings {
+impl ScanSettings {
     /// Reads all sections.
     ///
     /// # Errors
@@ -63,11 +63,11 @@ impl Settings {
         Ok(Self {
             origins: OriginSettings::from_env(env, &web)?,
             web,
-            limits: LimitSettings::from_env(env, &redis)?,
+            limits: ScanLimitSettings::from_env(env, &redis)?,
             redis,
             tags: TagSettings::from_env(env)?,
             deployment: DeploymentSettings::from_env(env)?,
-            log: LogConfig::from_env(env)?,
+            log: LogSettings::from_env(env)?,
         })
     }
 }
@@ -90,7 +90,7 @@ impl OriginSettings {
     }
 }
 
-impl LimitSettings {
+impl ScanLimitSettings {
     fn from_env(env: &Env, redis: &RedisSettings) -> Result<Self, EnvError> {
         let period = env.get(
             "COLD_START_SECS",
@@ -168,9 +168,9 @@ mod tests {
     const SECRET: (&str, &str) =
         ("TAG_MASTER_SECRET", "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f");
 
-    fn settings(pairs: &[(&str, &str)]) -> Result<Settings, String> {
+    fn settings(pairs: &[(&str, &str)]) -> Result<ScanSettings, String> {
         let env: Env = pairs.iter().copied().chain([SECRET]).collect();
-        Settings::from_env(&env).map_err(|error| error.to_string())
+        ScanSettings::from_env(&env).map_err(|error| error.to_string())
     }
 
     #[test]

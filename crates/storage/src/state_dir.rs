@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use audit_chain::{Hash, Head};
-use http_edge::env::Kind;
 use serde::{Deserialize, Serialize};
 
 /// How long another process may hold the lock; it writes one small file meanwhile.
@@ -172,14 +171,6 @@ impl StateDir {
         }
         Ok(self.path.join(format!("{deployment}.{ending}")))
     }
-}
-
-/// A directory as a setting.
-#[must_use]
-pub fn state_dir() -> Kind<StateDir> {
-    Kind::new("a directory that this process may read and write, e.g. /var/lib/voketag", |text| {
-        StateDir::open(text).map_err(|error| error.to_string())
-    })
 }
 
 impl fmt::Display for StateDir {

@@ -1,12 +1,11 @@
-//! What a process asked its environment for, and what it got: the one table of its settings. It fills itself as settings are
-//! read, so a setting cannot be missing from it.
+//! The list of settings that a process has read, with their values. Reading a setting adds it, so none can be missing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use parking_lot::Mutex;
 
-/// A name is taken for a misspelt one if at most every fourth character is wrong, and if two are in any case.
+/// A name counts as misspelt if at most one character in four is wrong; two wrong characters are always allowed.
 const CHARACTERS_PER_ERROR: usize = 4;
 const ERRORS_ALLOWED: usize = 2;
 
@@ -24,7 +23,7 @@ struct Asked {
 }
 
 impl Record {
-    /// Notes what `name` comes to; `shown` holds no secret.
+    /// Notes the value of `name`; `shown` must not hold a secret.
     pub(super) fn note(&self, name: &str, shown: String) {
         self.0.lock().settings.insert(name.to_owned(), shown);
     }
@@ -41,7 +40,7 @@ impl Record {
         Effective(self.0.lock().settings.clone())
     }
 
-    /// Of `names`, those that are no setting but look like one.
+    /// Those of `names` that are not settings but resemble one.
     pub(super) fn misspelt<'a>(&self, names: impl Iterator<Item = &'a String>) -> Vec<Misspelt> {
         let asked = self.0.lock();
         let known = asked.known();
@@ -60,7 +59,7 @@ impl Asked {
         self.settings.keys().cloned().chain(files).collect()
     }
 
-    /// The setting that `name` is closest to, if close enough; a number at its end stays.
+    /// The setting that `name` is closest to, if close enough. A number at its end stays.
     fn nearest(&self, name: &str, known: &BTreeSet<String>) -> Option<String> {
         let (plain, file) = name.strip_suffix("_FILE").map_or((name, ""), |plain| (plain, "_FILE"));
         let number = plain.rsplit_once('_').filter(|(_, number)| number.parse::<u16>().is_ok());
@@ -76,7 +75,7 @@ impl Asked {
         } else {
             ERRORS_ALLOWED
         };
-        // Short names of other programs differ by little, too.
+        // The short names of other programs are too similar to each other.
         let long_enough = name.len() >= CHARACTERS_PER_ERROR * ERRORS_ALLOWED;
         (errors <= allowed && long_enough).then_some(meant)
     }
@@ -90,7 +89,7 @@ fn distance(name: &str, known: &str) -> usize {
     strsim::damerau_levenshtein(&name.to_ascii_uppercase(), known)
 }
 
-/// A variable that is set and that nothing reads, and the setting that was probably meant.
+/// A variable that is set but never read, and the setting that was probably meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Misspelt {
     /// The variable.
@@ -105,7 +104,7 @@ impl fmt::Display for Misspelt {
     }
 }
 
-/// Every setting with what it comes to, without secrets. Its `Display` is one line for each, `NAME=value`, in the order of names.
+/// Every setting with its value, without secrets. `Display` writes one line each, `NAME=value`, in the order of names.
 #[derive(Debug, Clone)]
 pub struct Effective(BTreeMap<String, String>);
 

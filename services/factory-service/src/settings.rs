@@ -3,13 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use http_edge::env::{Env, EnvError, Kind, base_url, millis, seconds, whole};
-use http_edge::telemetry::LogConfig;
 use rate_limiter::Quota;
 use redis_pool::RedisUrl;
-use service_kit::config::{
-    DeploymentSettings, RedisSettings, SigningSettings, TagSettings, WebSettings, redis_address,
-};
+use settings::LogSettings;
+use settings::{DeploymentSettings, RedisSettings, SigningSettings, TagSettings, WebSettings, redis_address};
+use settings::{Env, EnvError, Kind, base_url, millis, seconds, whole};
 
 pub use crate::domain::identity::BootstrapDigest;
 
@@ -29,7 +27,7 @@ const LONGEST_BASE_URL: usize = 256;
 
 /// Everything that can be set.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct FactorySettings {
     /// `BIND_ADDR`, `METRICS_BIND_ADDR`, `PUBLIC_BASE_URL`, `TRUSTED_PROXIES`.
     pub web: WebSettings,
     /// `REDIS_URL`, `REDIS_POOL_SIZE`, `REDIS_POOL_WAIT_MS`, `REDIS_COMMAND_TIMEOUT_MS`.
@@ -47,14 +45,14 @@ pub struct Settings {
     /// `IDEMPOTENCY_LEASE_MS`: how long a request that is to be carried out once may be silent before another try takes it over.
     pub idempotency_lease: Duration,
     /// How often a key, a tenant and a stranger may ask.
-    pub limits: LimitSettings,
+    pub limits: FactoryLimitSettings,
     /// `LOG_FORMAT`, `RUST_LOG`.
-    pub log: LogConfig,
+    pub log: LogSettings,
 }
 
 /// How often a key, a tenant and a stranger may ask.
 #[derive(Debug, Clone)]
-pub struct LimitSettings {
+pub struct FactoryLimitSettings {
     /// `RATE_LIMIT_REDIS_URL[_FILE]`; the durable Redis unless set.
     pub redis_url: RedisUrl,
     /// `RATE_LIMIT_FACTORY_WRITES_PER_MINUTE`, of each key.
@@ -65,7 +63,7 @@ pub struct LimitSettings {
     pub auth_failures: Quota,
 }
 
-impl LimitSettings {
+impl FactoryLimitSettings {
     fn from_env(env: &Env, redis: &RedisSettings) -> Result<Self, EnvError> {
         let quota = |name, default| env.get(name, per_minute(default), &quota());
         Ok(Self {
@@ -95,7 +93,7 @@ fn quota() -> Kind<Quota> {
     })
 }
 
-impl Settings {
+impl FactorySettings {
     /// Reads all sections, for serving: labels are exported with `PUBLIC_BASE_URL`, so it has to be set.
     ///
     /// # Errors
@@ -114,7 +112,7 @@ impl Settings {
         let redis = RedisSettings::from_env(env)?;
         let settings = Self {
             web: WebSettings::from_env(env, DEFAULT_BIND)?,
-            limits: LimitSettings::from_env(env, &redis)?,
+            limits: FactoryLimitSettings::from_env(env, &redis)?,
             redis,
             tags: TagSettings::from_env(env)?,
             signing: SigningSettings::from_env(env, &deployment.audit_origin)?,
@@ -122,7 +120,7 @@ impl Settings {
             deployment,
             api_key: env.required_secret("FACTORY_API_KEY", &api_key())?,
             idempotency_lease: env.get("IDEMPOTENCY_LEASE_MS", LEASE, &millis(LEASES_MS))?,
-            log: LogConfig::from_env(env)?,
+            log: LogSettings::from_env(env)?,
         };
         let length = settings.web.public_base_url.as_ref().map_or(0, String::len);
         if length > LONGEST_BASE_URL {
@@ -157,11 +155,11 @@ mod tests {
     const SECRET: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
     const KEY: &str = "0123456789abcdef0123456789abcdef";
 
-    fn settings(pairs: &[(&str, &str)]) -> Result<Settings, String> {
+    fn settings(pairs: &[(&str, &str)]) -> Result<FactorySettings, String> {
         let given = pairs.iter().copied();
         let defaults = [("TAG_MASTER_SECRET", SECRET), ("FACTORY_API_KEY", KEY)];
         let env: Env = defaults.into_iter().chain(given).filter(|(_, value)| *value != "(unset)").collect();
-        Settings::from_env(&env).map_err(|error| error.to_string())
+        FactorySettings::from_env(&env).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -181,7 +179,7 @@ mod tests {
     #[test]
     fn a_key_is_required_and_has_32_characters_or_more() {
         let env: Env = [("TAG_MASTER_SECRET", SECRET)].into_iter().collect();
-        let error = Settings::from_env(&env).unwrap_err().to_string();
+        let error = FactorySettings::from_env(&env).unwrap_err().to_string();
         assert!(error.contains("FACTORY_API_KEY") && error.contains("32"), "{error}");
         let long = "k".repeat(513);
         for wrong in ["", &KEY[1..], "0123456789abcdef 0123456789abcdef", &"é".repeat(32), &long] {
@@ -198,7 +196,7 @@ mod tests {
         std::fs::write(file.path(), format!("{KEY}\n")).unwrap();
         let path = file.path().to_str().unwrap();
         let env: Env = [("TAG_MASTER_SECRET", SECRET), ("FACTORY_API_KEY_FILE", path)].into_iter().collect();
-        assert!(Settings::from_env(&env).unwrap().api_key.matches(KEY));
+        assert!(FactorySettings::from_env(&env).unwrap().api_key.matches(KEY));
         assert!(settings(&[("FACTORY_API_KEY_FILE", path)]).unwrap_err().contains("both set"));
     }
 
@@ -211,11 +209,11 @@ mod tests {
     #[test]
     fn serving_takes_a_base_url_and_other_commands_do_without() {
         let all = [("TAG_MASTER_SECRET", SECRET), ("FACTORY_API_KEY", KEY)];
-        let error = Settings::for_serving(&all.into_iter().collect()).unwrap_err().to_string();
+        let error = FactorySettings::for_serving(&all.into_iter().collect()).unwrap_err().to_string();
         assert!(error.starts_with("PUBLIC_BASE_URL is not set; it takes a URL"), "{error}");
-        assert!(Settings::from_env(&all.into_iter().collect()).is_ok());
+        assert!(FactorySettings::from_env(&all.into_iter().collect()).is_ok());
         let set = all.into_iter().chain([("PUBLIC_BASE_URL", "https://tags.example/")]);
-        let settings = Settings::for_serving(&set.collect()).unwrap();
+        let settings = FactorySettings::for_serving(&set.collect()).unwrap();
         assert_eq!(settings.web.public_base_url.as_deref(), Some("https://tags.example"));
     }
 

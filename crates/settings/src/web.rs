@@ -1,0 +1,121 @@
+//! Where a service listens, the address it is known by, and the bounds of its connections.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use crate::{Env, EnvError, Kind, ProxyNetworks, base_url, bind_address, non_zero_usize, seconds, switch};
+
+/// Highest number of connections that can be set.
+const MOST_CONNECTIONS: u32 = 1_000_000;
+const MAX_CONNECTIONS: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
+const MAX_CONNECTIONS_PER_CLIENT: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
+/// Longer than the 60 s after which common load balancers close an idle connection.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+/// Where the service listens and is found.
+#[derive(Debug, Clone)]
+pub struct WebSettings {
+    /// `BIND_ADDR`.
+    pub bind: SocketAddr,
+    /// `METRICS_BIND_ADDR`: where `/metrics` is served instead of on `bind`.
+    pub metrics_bind: Option<SocketAddr>,
+    /// `PUBLIC_BASE_URL`, without a slash at its end: the beginning of the URL in a tag's QR code. It has no default,
+    /// because labels are printed with it.
+    pub public_base_url: Option<String>,
+    /// `TRUSTED_PROXIES`.
+    pub proxies: ProxyNetworks,
+    /// `METRICS_PUBLIC`: whether `/metrics` may be served on an address that is not loopback.
+    pub metrics_public: bool,
+    /// `MAX_CONNECTIONS`.
+    pub max_connections: NonZeroUsize,
+    /// `MAX_CONNECTIONS_PER_CLIENT`.
+    pub max_connections_per_client: NonZeroUsize,
+    /// `KEEP_ALIVE_SECS`: how long a connection may be idle between requests.
+    pub keep_alive: Duration,
+}
+
+impl WebSettings {
+    /// Reads the section; `default_bind` differs by service.
+    ///
+    /// # Errors
+    /// When a variable cannot be parsed, or both addresses are the same.
+    pub fn from_env(env: &Env, default_bind: SocketAddr) -> Result<Self, EnvError> {
+        let connections = |name, default| env.get(name, default, &non_zero_usize(MOST_CONNECTIONS));
+        let settings = Self {
+            bind: env.get("BIND_ADDR", default_bind, &bind_address())?,
+            metrics_bind: env.optional("METRICS_BIND_ADDR", &bind_address())?,
+            public_base_url: env.optional("PUBLIC_BASE_URL", &base_url())?,
+            proxies: env.optional("TRUSTED_PROXIES", &trusted_proxies())?.unwrap_or_default(),
+            metrics_public: env.get("METRICS_PUBLIC", false, &switch())?,
+            max_connections: connections("MAX_CONNECTIONS", MAX_CONNECTIONS)?,
+            max_connections_per_client: connections(
+                "MAX_CONNECTIONS_PER_CLIENT",
+                MAX_CONNECTIONS_PER_CLIENT,
+            )?,
+            keep_alive: env.get("KEEP_ALIVE_SECS", KEEP_ALIVE, &seconds(1..=3_600))?,
+        };
+        if settings.bind.port() != 0 && settings.metrics_bind == Some(settings.bind) {
+            return Err(EnvError::Contradiction {
+                names: "BIND_ADDR and METRICS_BIND_ADDR".to_owned(),
+                why: format!(
+                    "both are {}; leave the second unset to serve /metrics on the first",
+                    settings.bind
+                ),
+            });
+        }
+        Ok(settings)
+    }
+}
+
+/// The proxies in front, as addresses and CIDRs.
+fn trusted_proxies() -> Kind<ProxyNetworks> {
+    Kind::parsed("IP addresses and CIDRs separated by commas, none of them /0").shown_as(ToString::to_string)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<WebSettings, EnvError> {
+        WebSettings::from_env(&pairs.iter().copied().collect(), "127.0.0.1:8080".parse().unwrap())
+    }
+
+    #[test]
+    fn two_listeners_on_one_address_contradict_each_other() {
+        let both = [("BIND_ADDR", "127.0.0.1:9"), ("METRICS_BIND_ADDR", "127.0.0.1:9")];
+        let error = read(&both).unwrap_err().to_string();
+        assert!(error.contains("BIND_ADDR and METRICS_BIND_ADDR"), "{error}");
+    }
+
+    #[test]
+    fn the_bounds_of_connections_have_the_defaults_of_the_contract_and_name_a_wrong_value() {
+        let defaults = read(&[]).unwrap();
+        assert_eq!(defaults.max_connections.get(), 10_000);
+        assert_eq!(defaults.max_connections_per_client.get(), 256);
+        assert_eq!(defaults.keep_alive, Duration::from_secs(75));
+        let set = [("MAX_CONNECTIONS", "7"), ("MAX_CONNECTIONS_PER_CLIENT", "3"), ("KEEP_ALIVE_SECS", "600")];
+        let settings = read(&set).unwrap();
+        assert_eq!((settings.max_connections.get(), settings.max_connections_per_client.get()), (7, 3));
+        assert_eq!(settings.keep_alive, Duration::from_secs(600));
+        for (name, wrong) in set.iter().map(|(name, _)| (*name, "0")).chain([("METRICS_PUBLIC", "maybe")]) {
+            let error = read(&[(name, wrong)]).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains(wrong) && error.contains("takes"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_list_of_proxies_that_cannot_be_used_is_one_line_and_says_which_item_is_wrong() {
+        assert_eq!(read(&[("TRUSTED_PROXIES", "")]).unwrap().proxies, ProxyNetworks::default());
+        assert_eq!(read(&[("TRUSTED_PROXIES", "10.0.0.0/8, ::1")]).unwrap().proxies.networks().len(), 2);
+        for (list, says) in [
+            ("10.0.0.0/8,0.0.0.0/0", r#""0.0.0.0/0" covers every address"#),
+            ("proxy.local", r#""proxy.local" is neither an IP address nor a CIDR"#),
+            ("10.0.0.0/8,\n/0", "is neither"),
+        ] {
+            let error = read(&[("TRUSTED_PROXIES", list)]).unwrap_err().to_string();
+            assert!(error.starts_with("TRUSTED_PROXIES is ") && error.contains(says), "{error}");
+            assert!(!error.contains('\n'), "{error}");
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! What a service keeps of its deployment.
+
+mod state_dir;
+
+pub use state_dir::{Known, StateDir, StateDirError};
