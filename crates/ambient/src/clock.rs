@@ -44,7 +44,17 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that moves only when told to.
+/// A clock that moves only when a test advances it.
+///
+/// ```
+/// use std::time::Duration;
+/// use ambient::{Clock, ManualClock};
+///
+/// let clock = ManualClock::new();
+/// clock.set_unix_millis(1_000);
+/// clock.advance(Duration::from_millis(7));
+/// assert_eq!((clock.monotonic(), clock.unix_millis()), (Duration::from_millis(7), 1_007));
+/// ```
 #[derive(Debug, Default)]
 pub struct ManualClock {
     monotonic_nanos: AtomicU64,
@@ -86,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn manual_clock_moves_only_when_told() {
+    fn manual_clock_moves_only_when_advanced() {
         let clock = ManualClock::new();
         clock.set_unix_millis(1_000);
         assert_eq!(clock.monotonic(), Duration::ZERO);

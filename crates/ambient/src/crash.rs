@@ -1,9 +1,9 @@
-//! Places at which a test may have the process killed, to see that what it leaves behind can be gone on from.
+//! Crash points: places where a test can make the process die, to check that a restart recovers from what is stored.
 //!
-//! In a release build nothing is left of them. In a debug build a process that was started with `VOKETAG_CRASH_AT=<place>`
-//! kills itself there as `kill -9` would: no destructor runs, nothing is flushed, no connection is closed in order.
+//! A release build does not contain them. A debug build that was started with `VOKETAG_CRASH_AT=<place>` aborts at
+//! that place: no destructor runs, no buffer is flushed, no connection is closed in order.
 
-/// Dies here if the environment says so.
+/// Aborts the process if `VOKETAG_CRASH_AT` names this `place`. Does nothing in a release build.
 #[inline]
 pub fn crash_point(place: &str) {
     if cfg!(debug_assertions) {

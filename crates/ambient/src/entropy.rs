@@ -30,7 +30,7 @@ pub fn uuid_v7(unix_millis: u64) -> Uuid {
     uuid_v7_from(unix_millis, random_bytes())
 }
 
-/// A version 7 UUID from a time and the bits that follow it, so that an id can be drawn anew the same.
+/// A version 7 UUID from a time and the bits that follow it, so that the same id can be made again.
 #[must_use]
 pub fn uuid_v7_from(unix_millis: u64, random: [u8; 10]) -> Uuid {
     Builder::from_unix_timestamp_millis(unix_millis, &random).into_uuid()

@@ -1,7 +1,10 @@
-//! The one place where VokeTag reads the clock and the operating system's randomness, and how it writes an instant.
+//! Clock, randomness, crash points and the text form of an instant: the only crate that reads the first two.
 //!
-//! Everything else takes the time as an argument or holds a [`Clock`], so that a test can turn time by hand
-//! and a state machine can be driven through ten hours in a microsecond. `clippy.toml` holds that line.
+//! All other code takes the time as an argument or holds a [`Clock`], so that a test can set the time and drive a
+//! state machine through ten hours in a microsecond. The list of banned methods in `clippy.toml` enforces this.
+//!
+//! Nothing here fails or blocks. [`clock`] holds [`SystemClock`] and the tests' [`ManualClock`], [`entropy`] the
+//! random bytes, jitter and UUIDs, [`rfc3339`] the timestamp format of responses, [`crash`] the crash points.
 
 pub mod clock;
 pub mod crash;
