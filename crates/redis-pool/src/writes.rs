@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use redis::Cmd;
 use tokio::sync::Notify;
 
-/// Refused writes that open the breaker, as many as failures in a row (docs/CONTRACT.md §7).
+/// Refused writes that open the breaker, as many as failures in a row (docs/contract.md §7).
 const REFUSALS: u32 = 5;
 /// Between two probes, before jitter: while all is well, and while writes are refused or the breaker is not closed.
 pub(crate) const PROBE_EVERY: (Duration, Duration) =
