@@ -36,8 +36,8 @@ allowed_for() { # crate
     keyring) echo "ambient circuit-breaker redis-pool audit-chain tag-id catalog" ;;
     http-edge | test-support) echo "ambient" ;;
     storage) echo "ambient circuit-breaker tag-id redis-pool audit-chain catalog access keyring" ;;
-    settings) echo "circuit-breaker tag-id redis-pool catalog keyring storage" ;;
-    service-kit) echo "ambient circuit-breaker tag-id redis-pool rate-limiter audit-chain catalog access idempotency keyring http-edge storage" ;;
+    settings) echo "circuit-breaker tag-id redis-pool rate-limiter catalog keyring storage" ;;
+    service-kit) echo "ambient circuit-breaker tag-id redis-pool rate-limiter audit-chain catalog access idempotency keyring http-edge storage settings" ;;
     scan-service | factory-service) echo "ambient circuit-breaker tag-id redis-pool rate-limiter audit-chain catalog access idempotency keyring http-edge storage settings service-kit" ;;
     bench) echo "ambient circuit-breaker tag-id redis-pool rate-limiter audit-chain catalog access idempotency keyring http-edge storage settings service-kit test-support" ;;
     *) return 1 ;;

@@ -32,6 +32,7 @@ mod env;
 mod kind;
 mod log;
 mod proxies;
+mod quota;
 mod redis;
 mod serve;
 mod signing;
@@ -46,6 +47,7 @@ pub use kind::{
 };
 pub use log::{LogError, LogFormat, LogSettings};
 pub use proxies::{ProxyListError, ProxyNetworks};
+pub use quota::{per_minute, quota};
 pub use redis::{RedisSettings, redis_address};
 pub use serve::Serve;
 pub use signing::SigningSettings;

@@ -7,7 +7,7 @@ use rate_limiter::Quota;
 use redis_pool::RedisUrl;
 use settings::LogSettings;
 use settings::{DeploymentSettings, RedisSettings, SigningSettings, TagSettings, WebSettings, redis_address};
-use settings::{Env, EnvError, Kind, base_url, millis, seconds, whole};
+use settings::{Env, EnvError, Kind, base_url, millis, per_minute, quota, seconds};
 
 pub use crate::domain::identity::BootstrapDigest;
 
@@ -65,7 +65,9 @@ pub struct FactoryLimitSettings {
 
 impl FactoryLimitSettings {
     fn from_env(env: &Env, redis: &RedisSettings) -> Result<Self, EnvError> {
-        let quota = |name, default| env.get(name, per_minute(default), &quota());
+        // A tenant has five times as much as a key, which must be a quota too.
+        let most = Quota::MAX / 5;
+        let quota = |name, default| env.get(name, per_minute(default), &quota(most));
         Ok(Self {
             redis_url: env.partly_secret_or("RATE_LIMIT_REDIS_URL", redis.url.clone(), &redis_address())?,
             writes: quota("RATE_LIMIT_FACTORY_WRITES_PER_MINUTE", 600)?,
@@ -79,18 +81,6 @@ impl FactoryLimitSettings {
     pub fn shares_redis_with(&self, durable: &RedisUrl) -> bool {
         self.redis_url.same_database(durable)
     }
-}
-
-fn per_minute(number: u32) -> Quota {
-    Quota::new(number).expect("the defaults are in range")
-}
-
-/// A tenant has five times as much as a key, which must be a quota too.
-fn quota() -> Kind<Quota> {
-    whole(1..=u64::from(Quota::MAX / 5)).map(|number| {
-        let number = u32::try_from(number).ok().and_then(|number| Quota::new(number).ok());
-        number.expect("the range is within that of quotas")
-    })
 }
 
 impl FactorySettings {

@@ -10,13 +10,13 @@ use access::{Access, LastUse};
 use ambient::{Clock, SystemClock};
 use audit_chain::AuditMetrics;
 use catalog::{Expectation, Init};
-use http_edge::{App, Edge, EdgeConfig, Listening, PathPolicy, ServeConfig, TrustedProxies, docs_policy};
+use http_edge::{App, Edge, EdgeConfig, PathPolicy, docs_policy};
 use idempotency::Idempotency;
 use keyring::{KeyringAdmin, SIGNING_SERVICE, Secrets};
 use prometheus_client::registry::Registry;
 use redis_pool::{PoolMetrics, RedisPool};
 use service_kit::durable::{Durable, DurableMetrics, DurablePools, KeyringSetup};
-use settings::WebSettings;
+use service_kit::{listening, trusted_proxies};
 use tag_id::Epoch;
 use tokio::sync::Semaphore;
 
@@ -47,23 +47,6 @@ pub fn run(settings: FactorySettings) -> io::Result<()> {
     let listening = listening(&settings.web);
     let assemble = || assemble(&settings, Arc::new(SystemClock::new()));
     http_edge::run("factory-service", env!("CARGO_PKG_VERSION"), &listening, assemble)
-}
-
-/// Where the service listens, and the bounds of its connections.
-fn listening(web: &WebSettings) -> Listening {
-    let server = ServeConfig {
-        max_connections: web.max_connections,
-        max_connections_per_client: web.max_connections_per_client,
-        proxies: proxies(web),
-        idle_timeout: web.keep_alive,
-        ..ServeConfig::default()
-    };
-    let WebSettings { bind, metrics_bind, metrics_public, .. } = *web;
-    Listening { bind, metrics_bind, metrics_public, server }
-}
-
-fn proxies(web: &WebSettings) -> TrustedProxies {
-    TrustedProxies::new(web.proxies.networks().iter().copied())
 }
 
 /// Assembles the service. Must be called inside a tokio runtime: the pool begins to connect at once.
@@ -192,7 +175,7 @@ fn state(
         key_moves: KeyMoves::new(store.clone(), Arc::clone(&durable), moves, of_epoch),
         limits,
         limiter_redis,
-        proxies: proxies(&settings.web),
+        proxies: trusted_proxies(&settings.web),
         durable,
         products: Products::new(store.clone(), access.clone()),
         batches: Batches::new(store.clone(), access),

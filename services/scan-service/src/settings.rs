@@ -7,7 +7,7 @@ use rate_limiter::{ColdStart, Factor, OnRedisDown, Quota, Region};
 use redis_pool::RedisUrl;
 use settings::LogSettings;
 use settings::{DeploymentSettings, RedisSettings, TagSettings, WebSettings, redis_address};
-use settings::{Env, EnvError, Kind, choice, factor, seconds, whole};
+use settings::{Env, EnvError, Kind, choice, factor, per_minute, quota, seconds};
 
 use crate::origin::{WebOrigin, web_origins};
 
@@ -104,8 +104,8 @@ impl ScanLimitSettings {
             redis_url: env.partly_secret_or("RATE_LIMIT_REDIS_URL", redis.url.clone(), &redis_address())?,
             global_redis_url: env.partly_secret("GLOBAL_REDIS_URL", &redis_address())?,
             region: env.get("REGION", default_region, &region())?,
-            per_ip: env.get("RATE_LIMIT_IP_PER_MINUTE", per_minute(100), &quota())?,
-            per_key: env.get("RATE_LIMIT_KEY_PER_MINUTE", per_minute(1_000), &quota())?,
+            per_ip: env.get("RATE_LIMIT_IP_PER_MINUTE", per_minute(100), &quota(Quota::MAX))?,
+            per_key: env.get("RATE_LIMIT_KEY_PER_MINUTE", per_minute(1_000), &quota(Quota::MAX))?,
             cold_start: ColdStart::new(period, share)
                 .expect("the setting's range is within the cold start's"),
             on_redis_down: env.get(
@@ -137,21 +137,6 @@ impl ScanLimitSettings {
     pub fn shares_redis_with(&self, durable: &RedisUrl) -> bool {
         self.redis_url.same_database(durable)
     }
-}
-
-fn per_minute(number: u32) -> Quota {
-    Quota::new(number).expect("the defaults are in range")
-}
-
-fn quota() -> Kind<Quota> {
-    whole(1..=u64::from(Quota::MAX))
-        .map(|number| {
-            u32::try_from(number)
-                .ok()
-                .and_then(|number| Quota::new(number).ok())
-                .expect("the range is that of quotas")
-        })
-        .shown_as(|quota| quota.get().to_string())
 }
 
 fn region() -> Kind<Region> {

@@ -9,14 +9,14 @@ use audit_chain::AuditMetrics;
 use axum::http::HeaderValue;
 use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS};
 use catalog::{Expectation, Init};
-use http_edge::{App, Edge, EdgeConfig, Listening, PathPolicy, ServeConfig, TrustedProxies, docs_policy};
+use http_edge::{App, Edge, EdgeConfig, PathPolicy, docs_policy};
 use keyring::SigningKeys;
 use prometheus_client::registry::Registry;
 use rate_limiter::{GlobalLimiter, Limiter, LimiterMetrics, RegionalGlobalLimiter};
 use redis_pool::{PoolMetrics, RedisPool};
 use service_kit::durable::{Durable, DurableMetrics, DurablePools, KeyringSetup};
 use service_kit::storage::StorageWatch;
-use settings::WebSettings;
+use service_kit::{listening, trusted_proxies};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::domain::admission::Admission;
@@ -41,23 +41,6 @@ pub fn run(settings: ScanSettings) -> io::Result<()> {
     let listening = listening(&settings.web);
     let assemble = || assemble(&settings, Arc::new(SystemClock::new()));
     http_edge::run("scan-service", env!("CARGO_PKG_VERSION"), &listening, assemble)
-}
-
-/// Where the service listens, and the bounds of its connections.
-fn listening(web: &WebSettings) -> Listening {
-    let server = ServeConfig {
-        max_connections: web.max_connections,
-        max_connections_per_client: web.max_connections_per_client,
-        proxies: proxies(web),
-        idle_timeout: web.keep_alive,
-        ..ServeConfig::default()
-    };
-    let WebSettings { bind, metrics_bind, metrics_public, .. } = *web;
-    Listening { bind, metrics_bind, metrics_public, server }
-}
-
-fn proxies(web: &WebSettings) -> TrustedProxies {
-    TrustedProxies::new(web.proxies.networks().iter().copied())
 }
 
 /// Assembles the service. Must be called inside a tokio runtime: the pools begin to connect at once.
@@ -115,7 +98,7 @@ pub fn assemble(settings: &ScanSettings, clock: Arc<dyn Clock>) -> App {
         reporter: Reporter::new(keyring, Arc::clone(&durable), admission),
         limits,
         durable,
-        proxies: proxies(&settings.web),
+        proxies: trusted_proxies(&settings.web),
         origins: Origins { own: settings.origins.own.clone(), reporting: settings.origins.reporting.clone() },
         metrics: ScanMetrics::register(&mut registry),
         other_pools,

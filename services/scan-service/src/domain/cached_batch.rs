@@ -30,7 +30,8 @@ impl CachedBatch {
     }
 }
 
-/// CachedBatch by batch number, bounded. Those of an earlier restore generation are not facts any more: the number may be another batch's now.
+/// A bounded cache of batches by number. An entry of an earlier restore generation is not used, because its number may
+/// belong to another batch now.
 #[derive(Debug)]
 pub(crate) struct BatchCache {
     durable: Arc<Durable>,
