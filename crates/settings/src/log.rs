@@ -89,31 +89,15 @@ impl LogSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use parking_lot::Mutex;
-    use std::io::Write;
-    use std::sync::Arc;
-
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
+    use test_support::CapturedLog;
 
     fn logged(pairs: &[(&str, &str)], log: impl FnOnce()) -> String {
         let env: Env = pairs.iter().copied().collect();
         let config = LogSettings { colour: false, ..LogSettings::from_env(&env).unwrap() };
-        let lines = Lines::default();
+        let lines = CapturedLog::default();
         let writer = lines.clone();
         tracing::subscriber::with_default(config.subscriber(move || writer.clone()).unwrap(), log);
-        String::from_utf8(lines.0.lock().clone()).unwrap()
+        lines.text()
     }
 
     #[test]

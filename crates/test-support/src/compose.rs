@@ -10,9 +10,9 @@ use yaml_rust2::{Yaml, YamlLoader};
 #[derive(Debug)]
 pub struct ComposeService {
     /// The variables that its container gets, with the value where the file sets one.
-    pub environment: BTreeMap<String, Option<String>>,
+    environment: BTreeMap<String, Option<String>>,
     /// From the request to stop until it is killed.
-    pub stop_grace_period: Duration,
+    stop_grace_period: Duration,
 }
 
 impl ComposeService {
@@ -56,8 +56,28 @@ impl ComposeService {
         assert_eq!(self.environment.get(name), Some(&None), "docker-compose.yml passes {name} on");
     }
 
+    /// Checks that every setting that the file names is one of `effective`, the lines of `serve --check-config`.
+    ///
+    /// # Panics
+    /// When the service does not know one.
+    pub fn assert_names_only(&self, effective: &str) {
+        let known: Vec<&str> = effective.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
+        for name in self.settings() {
+            assert!(known.contains(&name), "{name} is none of {known:?}");
+        }
+    }
+
+    /// Checks that the container is killed later than `needed` after the request to stop.
+    ///
+    /// # Panics
+    /// When it is killed before.
+    pub fn assert_outlasts(&self, needed: Duration) {
+        let period = self.stop_grace_period;
+        assert!(period > needed, "{period:?} is not longer than {needed:?}");
+    }
+
     /// The settings that are named: without the number of an epoch or a key, and without `_FILE`.
-    pub fn settings(&self) -> impl Iterator<Item = &str> {
+    fn settings(&self) -> impl Iterator<Item = &str> {
         self.environment.keys().map(|name| {
             let name = name.strip_suffix("_FILE").unwrap_or(name);
             let numbered =

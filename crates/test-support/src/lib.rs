@@ -4,6 +4,7 @@
 //! A development dependency only. Everything here panics rather than returning an error: a test that cannot
 //! have its Redis must be red, never skipped.
 
+mod captured_log;
 mod compose;
 mod exposition;
 mod failover;
@@ -19,6 +20,7 @@ mod write_refusal;
 use std::future::Future;
 use std::time::Duration;
 
+pub use captured_log::CapturedLog;
 pub use compose::ComposeService;
 pub use exposition::assert_sound_exposition;
 pub use failover::Failover;

@@ -1,35 +1,16 @@
 //! What the log says of a fault, and what it never says.
 
 use crate::app::App;
-use parking_lot::Mutex;
 use serde_json::Value;
-use std::io::Write;
-use std::sync::Arc;
+use test_support::CapturedLog;
 
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Lines {
-    fn read(&self) -> Vec<Value> {
-        let text = String::from_utf8(self.0.lock().clone()).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
+fn entries(log: &CapturedLog) -> Vec<Value> {
+    log.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// The log of this thread, on which the test's runtime runs all its tasks.
-fn logging(filter: &str) -> (Lines, tracing::subscriber::DefaultGuard) {
-    let lines = Lines::default();
+fn logging(filter: &str) -> (CapturedLog, tracing::subscriber::DefaultGuard) {
+    let lines = CapturedLog::default();
     let writer = lines.clone();
     let log = tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter);
     let log = log.with_writer(move || writer.clone()).finish();
@@ -42,14 +23,14 @@ async fn a_fault_is_logged_once_with_its_cause_and_the_request_id() {
     let app = App::spawn().await;
     for (path, cause) in [("/internal", "the password is hunter2"), ("/panic", "panicked at")] {
         let id = app.get(path).await.headers()["x-request-id"].to_str().unwrap().to_owned();
-        let all = lines.read();
+        let all = entries(&lines);
         let about: Vec<&Value> = all.iter().filter(|line| line["request_id"] == *id).collect();
         assert_eq!(about.len(), 1, "{all:?}");
         assert_eq!((&about[0]["level"], &about[0]["route"]), (&"ERROR".into(), &path.into()));
         assert!(about[0]["cause"].as_str().unwrap().starts_with(cause), "{all:?}");
     }
     app.get("/nowhere").await;
-    assert_eq!(lines.read().len(), 2, "{:?}", lines.read());
+    assert_eq!(entries(&lines).len(), 2, "{:?}", entries(&lines));
 }
 
 #[tokio::test]
@@ -57,7 +38,7 @@ async fn the_access_log_names_the_route_and_not_the_path() {
     let (lines, _guard) = logging("info,access=debug");
     let app = App::spawn().await;
     app.get("/items/12345?secret=67890").await;
-    let all = lines.read();
+    let all = entries(&lines);
     assert_eq!(all.len(), 1);
     assert_eq!((&all[0]["route"], &all[0]["status"]), (&"/items/{id}".into(), &200.into()));
     assert!(!all[0].to_string().contains("12345") && !all[0].to_string().contains("67890"), "{all:?}");

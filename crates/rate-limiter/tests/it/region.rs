@@ -1,10 +1,10 @@
 //! One region: cold, warm, restarted, flushed; and what a decision costs its Redis.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rate_limiter::{Decision, DimensionName, LimitInForce};
+use test_support::CapturedLog;
 
 use crate::support::{BORN, COLD_MS, STATE, World, admitted, denied_for, ip, key, quota};
 
@@ -57,31 +57,9 @@ async fn a_process_started_in_a_warm_region_is_not_cold() {
     assert_eq!(world.metric("voketag_rate_limit_state_lost_total"), "0");
 }
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("nobody panics while writing").write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    fn lines_with(&self, what: &str) -> usize {
-        String::from_utf8_lossy(&self.0.lock().expect("nobody panics while writing"))
-            .lines()
-            .filter(|line| line.contains(what))
-            .count()
-    }
-}
-
 #[tokio::test]
 async fn a_flushed_redis_is_cold_at_once_counted_and_logged() {
-    let log = Log::default();
+    let log = CapturedLog::default();
     let sink = log.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || sink.clone()).finish();
     let _guard = tracing::subscriber::set_default(subscriber);
@@ -94,8 +72,10 @@ async fn a_flushed_redis_is_cold_at_once_counted_and_logged() {
     assert_eq!(admitted(&limiter, &[ip("192.0.2.1", 100)], 100).await, 50);
     assert_eq!(world.metric("voketag_rate_limit_region_cold"), "1");
     assert_eq!(world.metric("voketag_rate_limit_state_lost_total"), "1");
-    assert_eq!(log.lines_with("state was lost"), 1);
-    assert_eq!(log.lines_with("192.0.2.1"), 0, "no address in the log");
+    let text = log.text();
+    let lines_with = |what| text.lines().filter(|line| line.contains(what)).count();
+    assert_eq!(lines_with("state was lost"), 1);
+    assert_eq!(lines_with("192.0.2.1"), 0, "no address in the log");
 }
 
 #[tokio::test]

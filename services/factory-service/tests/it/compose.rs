@@ -22,15 +22,11 @@ fn compose_names_no_setting_that_the_service_does_not_know() {
     let output = program().args(["serve", "--check-config"]).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     let shown = String::from_utf8(output.stdout).unwrap();
-    let known: Vec<&str> = shown.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
-    for name in ComposeService::read(SERVICE).settings() {
-        assert!(known.contains(&name), "{name} is none of {known:?}");
-    }
+    ComposeService::read(SERVICE).assert_names_only(&shown);
 }
 
 #[test]
 fn compose_waits_longer_for_the_end_than_draining_and_the_shutdown_hook_may_take() {
-    let period = ComposeService::read(SERVICE).stop_grace_period;
     let needed = ServeConfig::default().drain + http_edge::SHUTDOWN_HOOK_TIMEOUT;
-    assert!(period > needed, "{period:?} is not longer than {needed:?}");
+    ComposeService::read(SERVICE).assert_outlasts(needed);
 }
