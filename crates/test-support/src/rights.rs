@@ -4,7 +4,7 @@ use redis::aio::MultiplexedConnection;
 
 use crate::RedisServer;
 
-const MANUAL: &str = include_str!("../../../docs/OPERATIONS.md");
+const MANUAL: &str = include_str!("../../../docs/operations/deploy.md");
 
 impl RedisServer {
     /// Makes the user by the manual's own line, and gives an address under which that user connects.
