@@ -2,7 +2,7 @@
 //!
 //! - [`DeploymentGate`] tells a lost or foreign Redis from a new, empty one.
 //! - [`Catalog`] reads products, batches and tags. Changes are effects that the `audit-chain` crate appends with their event.
-//! - [`SCAN_LUA`] (`lua/tag_scan.lua`) counts a scan; [`TagState`] parses what it stores.
+//! - [`TagState`] parses the stored state of a tag, which the scan-service's script writes.
 //! - [`Minted`] tells a batch whose record was lost from one that was never minted.
 //!
 //! Reads fail with [`CatalogError`], the gate with [`DeploymentError`]. A damaged record is an error, never an empty result.
@@ -27,5 +27,5 @@ pub use minted::Minted;
 pub use policy::StoragePolicy;
 pub use records::{Batch, CatalogRecordError, Lifecycle, Product, Record, StoredRecord, Withdrawal};
 pub use store::{Catalog, CatalogError, CatalogPage};
-pub use tag_state::{REVOKED_FLAG, SCAN_LUA, TagState};
+pub use tag_state::{REVOKED_FLAG, TagState};
 pub use unproven::{UnprovenReport, add_unproven_report, shortened_code};

@@ -1,7 +1,4 @@
-//! The stored state of one tag, in the layout of `lua/tag_scan.lua`.
-
-/// The Lua functions `scan_judge`, `scan_records`, `tag_scan`, `batch_holds`, `batch_lost` and `is_deployment`.
-pub const SCAN_LUA: &str = include_str!("lua/tag_scan.lua");
+//! The stored state of one tag. The scan-service's script writes it; `lua/tag_scan.lua` there describes its layout.
 
 /// The first byte of a state whose tag is revoked. Written alone, it revokes a tag that nobody has scanned.
 pub const REVOKED_FLAG: u8 = 1;

@@ -5,6 +5,5 @@
 mod batch_numbers;
 mod deployment;
 mod policy;
-mod scanning;
 mod store;
 mod support;

@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use audit_chain::HEAD_LUA;
-use catalog::{CatalogRecordError, SCAN_LUA, Withdrawal, keys};
+use catalog::{CatalogRecordError, Withdrawal, keys};
 use http_edge::ApiError;
 use rate_limiter::Decision;
 use redis_pool::{Error, PoolPermit, Script};
@@ -18,20 +18,22 @@ use tag_id::{Keyring, Opened, TagId};
 
 use crate::domain::admission::{Admission, Credential, KeyRefusal, NotAdmitted};
 use crate::domain::cached_batch::{BatchCache, CachedBatch, fresher};
-use crate::domain::coalescer::{Coalescer, Request, Shown, least_size, observe};
 use crate::domain::issuers::{IssuerAnswer, Issuers};
 use crate::domain::limits::{Limits, Quotas, Subject};
-use crate::domain::look::Look;
 use crate::domain::minted::minted_in;
-use crate::domain::reply::{
+use crate::domain::risk::{Agent, Frequency, assess};
+use crate::domain::scan_protocol::TAG_SCAN_LUA;
+use crate::domain::scan_protocol::coalescer::{Coalescer, Request, Shown, least_size, observe};
+use crate::domain::scan_protocol::look::Look;
+use crate::domain::scan_protocol::reply::{
     ANSWERED, BY_ADDRESS, BY_KEY, Counted, DENIED, KEY_FORBIDDEN, KEY_INVALID, NOT_MINTED, Reply, STATE_LOST,
     UNREADABLE, misshapen,
 };
-use crate::domain::risk::{Agent, Frequency, assess};
 use crate::domain::verdict::Verdict;
 
-static SCAN: LazyLock<Script> =
-    LazyLock::new(|| Script::new("scan", [SCAN_LUA, HEAD_LUA, include_str!("../lua/scan.lua")].concat()));
+static SCAN: LazyLock<Script> = LazyLock::new(|| {
+    Script::new("scan", [TAG_SCAN_LUA, HEAD_LUA, include_str!("scan_protocol/lua/scan.lua")].concat())
+});
 
 const MS_PER_DAY: u64 = 86_400_000;
 
@@ -71,6 +73,12 @@ pub(crate) enum Refusal {
     /// The tag was minted, and what is stored of it, its batch or its product, or of the partner's tenant, is gone or cannot be read.
     RecordLost,
     Redis(Error),
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self::Redis(error)
+    }
 }
 
 impl From<UntrustedKey> for Refusal {
@@ -166,7 +174,7 @@ impl Scanner {
         let (counted, partner) = match &self.coalescer {
             Some(coalescer) => self.limited_scan(coalescer, look, caller, quotas).await?,
             None => {
-                let permit = self.durable.pool().permit().await.map_err(Refusal::Redis)?;
+                let permit = self.durable.pool().permit().await?;
                 let key = self.admission.admit(&permit, caller.address, caller.credential, quotas).await?;
                 if let Err(refusal) = key {
                     drop(permit);
@@ -180,7 +188,7 @@ impl Scanner {
         debug_assert!(facts.batch.value.holds(opened.epoch, opened.index));
         // Whoever shows a partner's key is known; which program it scans with tells nothing.
         let agent = if partner { Agent::Known } else { Agent::Unknown(caller.user_agent) };
-        let issuer = self.issuers.of(&facts).await.map_err(Refusal::Redis)?;
+        let issuer = self.issuers.of(&facts).await?;
         Ok(judged(tag, key, agent, facts, issuer, &counted))
     }
 
@@ -212,7 +220,7 @@ impl Scanner {
         let shown = Shown::of(caller.credential);
         let request = Request { look, address: caller.address.to_owned(), shown };
         let sent = self.limits.now();
-        let Some(reply) = coalescer.ask(request).await.map_err(Refusal::Redis)? else {
+        let Some(reply) = coalescer.ask(request).await? else {
             return Err(Refusal::StateLost);
         };
         let reply = Reply::split(reply)?;
@@ -224,7 +232,7 @@ impl Scanner {
             .split_at_checked(limiter_bytes)
             .ok_or_else(|| misshapen("the limiter's part is too short"))?;
         let ints: Vec<i64> = ints.as_chunks::<8>().0.iter().map(|int| i64::from_be_bytes(*int)).collect();
-        let decision = self.limits.regional().read(&ints, &dimensions).map_err(Refusal::Redis)?;
+        let decision = self.limits.regional().read(&ints, &dimensions)?;
         *quotas = Quotas::of(decision.report());
         let proof = if *by == BY_KEY { caller.credential.proof() } else { &[] };
         self.limits.remember(subject, proof, &decision, sent);
@@ -237,7 +245,7 @@ impl Scanner {
             (Some(KEY_FORBIDDEN), Decision::Allowed { .. }) => Err(Refusal::Key(KeyRefusal::Forbidden)),
             (Some(UNREADABLE), Decision::Allowed { .. }) => Err(Refusal::RecordLost),
             (Some(DENIED), Decision::Denied { retry_after, .. }) => Err(Refusal::Denied { retry_after }),
-            _ => Err(misshapen("status and decision contradict each other")),
+            _ => Err(misshapen("status and decision contradict each other").into()),
         }
     }
 
@@ -249,7 +257,7 @@ impl Scanner {
                 self.admission.note_use(key.id());
                 Ok(Subject::Key(key.id()))
             }
-            _ => Err(misshapen("it was counted by a key that was not shown")),
+            _ => Err(misshapen("it was counted by a key that was not shown").into()),
         }
     }
 
@@ -269,14 +277,14 @@ impl Scanner {
         look.push_args(&mut call);
         let pool = self.durable.pool();
         let reply = call.run_with_permit(pool, permit, pool.command_timeout()).await;
-        let mut reply = Reply::split(reply.map_err(Refusal::Redis)?)?;
+        let mut reply = Reply::split(reply?)?;
         observe(&self.durable, reply.head.take());
         match reply.status() {
-            Some(ANSWERED) => Counted::read(reply.facts(), &reply),
+            Some(ANSWERED) => Ok(Counted::read(reply.facts(), &reply)?),
             Some(STATE_LOST) => Err(Refusal::StateLost),
             Some(NOT_MINTED) => Err(Refusal::NotMinted),
             Some(UNREADABLE) => Err(Refusal::RecordLost),
-            _ => Err(misshapen("an unknown status")),
+            _ => Err(misshapen("an unknown status").into()),
         }
     }
 

@@ -2,8 +2,6 @@
 
 use redis_pool::Error;
 
-use crate::domain::scan::Refusal;
-
 /// Statuses the scripts reply.
 pub(crate) const ANSWERED: u8 = 0;
 pub(crate) const STATE_LOST: u8 = 1;
@@ -49,7 +47,7 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
-    pub(crate) fn split(value: redis::Value) -> Result<Self, Refusal> {
+    pub(crate) fn split(value: redis::Value) -> Result<Self, Error> {
         use redis::Value::{Array, BulkString};
         match value {
             BulkString(packed) => Ok(Self { packed, batch: Vec::new(), product: Vec::new(), head: None }),
@@ -80,7 +78,7 @@ impl Counted {
     /// Bytes of the packed scan: u48 now, u32 count, u48 first scan, three of one byte.
     const LEN: usize = 19;
 
-    pub(crate) fn read(packed: &[u8], reply: &Reply) -> Result<Self, Refusal> {
+    pub(crate) fn read(packed: &[u8], reply: &Reply) -> Result<Self, Error> {
         let packed: &[u8; Self::LEN] =
             packed.try_into().map_err(|_| misshapen("the scan's part has another length"))?;
         let number = |bytes: &[u8]| bytes.iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
@@ -99,6 +97,7 @@ impl Counted {
     }
 }
 
-pub(crate) fn misshapen(what: &str) -> Refusal {
-    Refusal::Redis(Error::Reply { what: format!("scan: {what}") })
+/// The error for a reply that does not follow the protocol.
+pub(crate) fn misshapen(what: &str) -> Error {
+    Error::Reply { what: format!("scan: {what}") }
 }

@@ -11,7 +11,7 @@ use std::sync::{Arc, LazyLock};
 
 use access::{ACCESS_LUA, KeyDigest, KeyId};
 use audit_chain::{AuditLog, HEAD_LUA};
-use catalog::{SCAN_LUA, keys};
+use catalog::keys;
 use rate_limiter::LUA_LIB;
 use redis::Value;
 use redis_pool::{Error, Invocation, PoolPermit, Reason, Script};
@@ -20,7 +20,8 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::domain::admission::Credential;
 use crate::domain::limits::{Limits, Subject};
-use crate::domain::look::Look;
+use crate::domain::scan_protocol::TAG_SCAN_LUA;
+use crate::domain::scan_protocol::look::Look;
 
 /// Scans in one call at most: some 0.5 ms of Redis's time.
 const GROUP: usize = 32;
@@ -28,8 +29,8 @@ const GROUP: usize = 32;
 const WORKERS: usize = 2;
 
 static LIMITED_SCAN: LazyLock<Script> = LazyLock::new(|| {
-    let main = include_str!("../lua/limited_scan.lua");
-    Script::new("limited_scan", [LUA_LIB, SCAN_LUA, HEAD_LUA, ACCESS_LUA, main].concat())
+    let main = include_str!("lua/limited_scan.lua");
+    Script::new("limited_scan", [LUA_LIB, TAG_SCAN_LUA, HEAD_LUA, ACCESS_LUA, main].concat())
 });
 
 /// What is shown besides the address, as the script takes it.
