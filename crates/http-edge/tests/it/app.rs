@@ -18,6 +18,7 @@ use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use test_support::CapturedLog;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -129,6 +130,7 @@ impl App {
     }
 
     pub(crate) async fn spawn_with(router: Router, edge: EdgeConfig, server: ServeConfig) -> Self {
+        CapturedLog::install("info,access=debug");
         let mut registry = metrics_registry();
         let edge = Edge::new(edge, path_policies(), Arc::new(SystemClock::new()), &mut registry);
         let router = edge.wrap(router.route("/metrics", metrics_route(Arc::new(registry))));

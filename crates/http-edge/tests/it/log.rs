@@ -4,41 +4,35 @@ use crate::app::App;
 use serde_json::Value;
 use test_support::CapturedLog;
 
-fn entries(log: &CapturedLog) -> Vec<Value> {
-    log.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-/// The log of this thread, on which the test's runtime runs all its tasks.
-fn logging(filter: &str) -> (CapturedLog, tracing::subscriber::DefaultGuard) {
-    let lines = CapturedLog::default();
-    let writer = lines.clone();
-    let log = tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter);
-    let log = log.with_writer(move || writer.clone()).finish();
-    (lines, tracing::subscriber::set_default(log))
+/// The lines of one kind: those of the access log, or all others.
+fn entries(log: &CapturedLog, of_access: bool) -> Vec<Value> {
+    let text = log.text();
+    let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    lines.filter(|line: &Value| (line["target"] == "access") == of_access).collect()
 }
 
 #[tokio::test]
 async fn a_fault_is_logged_once_with_its_cause_and_the_request_id() {
-    let (lines, _guard) = logging("info");
     let app = App::spawn().await;
+    let lines = CapturedLog::of_this_thread();
     for (path, cause) in [("/internal", "the password is hunter2"), ("/panic", "panicked at")] {
         let id = app.get(path).await.headers()["x-request-id"].to_str().unwrap().to_owned();
-        let all = entries(&lines);
+        let all = entries(&lines, false);
         let about: Vec<&Value> = all.iter().filter(|line| line["request_id"] == *id).collect();
         assert_eq!(about.len(), 1, "{all:?}");
         assert_eq!((&about[0]["level"], &about[0]["route"]), (&"ERROR".into(), &path.into()));
         assert!(about[0]["cause"].as_str().unwrap().starts_with(cause), "{all:?}");
     }
     app.get("/nowhere").await;
-    assert_eq!(entries(&lines).len(), 2, "{:?}", entries(&lines));
+    assert_eq!(entries(&lines, false).len(), 2, "{}", lines.text());
 }
 
 #[tokio::test]
 async fn the_access_log_names_the_route_and_not_the_path() {
-    let (lines, _guard) = logging("info,access=debug");
     let app = App::spawn().await;
+    let lines = CapturedLog::of_this_thread();
     app.get("/items/12345?secret=67890").await;
-    let all = entries(&lines);
+    let all = entries(&lines, true);
     assert_eq!(all.len(), 1);
     assert_eq!((&all[0]["route"], &all[0]["status"]), (&"/items/{id}".into(), &200.into()));
     assert!(!all[0].to_string().contains("12345") && !all[0].to_string().contains("67890"), "{all:?}");

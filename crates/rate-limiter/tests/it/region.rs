@@ -59,12 +59,8 @@ async fn a_process_started_in_a_warm_region_is_not_cold() {
 
 #[tokio::test]
 async fn a_flushed_redis_is_cold_at_once_counted_and_logged() {
-    let log = CapturedLog::default();
-    let sink = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || sink.clone()).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
-
     let mut world = World::new().await;
+    let log = CapturedLog::of_this_thread();
     world.warm_up("eu").await;
     let limiter = world.limiter("eu");
     assert_eq!(admitted(&limiter, &[ip("192.0.2.1", 100)], 30).await, 30);

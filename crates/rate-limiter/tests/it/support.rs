@@ -11,7 +11,7 @@ use rate_limiter::{
 };
 use redis::aio::MultiplexedConnection;
 use redis_pool::{Config, PoolMetrics, RedisPool};
-use test_support::RedisServer;
+use test_support::{CapturedLog, RedisServer};
 
 pub(crate) const COLD_MS: u64 = 300_000;
 pub(crate) const BORN: &str = "vtrl1:{eu}:born";
@@ -66,6 +66,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn new() -> Self {
+        CapturedLog::install("info");
         let server = RedisServer::start().await;
         let direct = server.connection().await;
         let mut registry = Registry::with_prefix("voketag");
