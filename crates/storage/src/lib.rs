@@ -2,4 +2,4 @@
 
 mod state_dir;
 
-pub use state_dir::{Known, StateDir, StateDirError};
+pub use state_dir::{EarlierGeneration, Known, StateDir, StateDirError};

@@ -73,19 +73,14 @@ impl Durable {
         known: Option<&Known>,
     ) -> Result<&Appender, DeploymentError> {
         let generation = deployment.generation();
-        if let Some(known) = known.filter(|known| known.generation > generation) {
-            return Err(DeploymentError::Lost(format!(
-                "{ROLLED_BACK}: the deployment record is of restore generation {generation}, and {} was seen",
-                known.generation
-            )));
-        }
+        let known = known.map(|known| known.head_in(generation)).transpose();
+        let known = known.map_err(|error| DeploymentError::Lost(format!("{ROLLED_BACK}: {error}")))?;
         let _turn = self.starting.lock();
         if let Some((_, appender)) = self.latest().filter(|(latest, _)| *latest >= generation) {
             return Ok(appender);
         }
         let appender = self.start_appender(deployment);
-        let same = known.filter(|known| known.generation == generation);
-        if let Some(head) = same.and_then(Known::audit_head) {
+        if let Some(head) = known.flatten() {
             appender.log().remember(head);
         }
         let place = self.appenders.push((generation, appender));
