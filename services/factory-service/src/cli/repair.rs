@@ -89,8 +89,10 @@ async fn carried_out(
     }
     nobody_knows_more(&log, end.head, args).await?;
     if let Some(dir) = state_dir {
-        let known = dir.known(deployment.id()).map_err(unknown)?.map_or(0, |known| known.size);
-        refuse_more("STATE_DIR", known, end.head)?;
+        let known = dir.known(deployment.id()).map_err(unknown)?;
+        let head = known.map(|known| known.head_in(deployment.generation())).transpose();
+        let head = head.map_err(|error| Refused::No(format!("rolled back: {error}; nothing was changed")))?;
+        refuse_more("STATE_DIR", head.flatten().map_or(0, |head| head.size), end.head)?;
     }
     let mut tail = SurplusTail::after(log.clone(), end.head);
     let saved = save(&args.out, durable, end.head, &mut tail).await?;

@@ -173,13 +173,10 @@ impl Restore {
 
     /// Whether Redis holds less than, or something else than, `known`.
     async fn is_rolled_back(&self, known: &Known, deployment: &Deployment) -> Result<bool, NotAccepted> {
-        if known.generation != deployment.generation() {
-            return Ok(known.generation > deployment.generation());
-        }
+        let Ok(head) = known.head_in(deployment.generation()) else { return Ok(true) };
+        let Some(head) = head else { return Ok(false) };
         let log = AuditLog::new(self.pool.clone(), &self.audit_origin);
-        if let Some(head) = known.audit_head() {
-            log.remember(head);
-        }
+        log.remember(head);
         match log.head().await {
             Ok(_) => Ok(false),
             Err(ReadError::StateLost(_)) => Ok(true),

@@ -177,3 +177,26 @@ async fn nothing_is_cut_where_state_dir_knows_of_more_entries() {
     let repaired = operator.run(&["audit", "repair", "--out", &out]).await;
     assert_eq!(repaired.status.code(), Some(0), "{repaired:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn entries_of_an_earlier_restore_generation_do_not_prevent_a_repair() {
+    let (redis, operator) = chain_of(2, false).await;
+    let folder = Folder::new();
+    let state = folder.path("state");
+    let mut direct = redis.connection().await;
+    let record: String = direct.get("vt1:deployment").await.unwrap();
+    let record: Value = serde_json::from_str(&record).unwrap();
+    let head = audit_chain::Head { size: 9, hash: audit_chain::Hash::from_bytes([7; 32]) };
+    let seen = storage::Known::nothing_of(record["id"].as_str().unwrap()).with_head(Some(head));
+    storage::StateDir::open(&state).unwrap().merge(seen).unwrap();
+    // The operator accepts the shorter chain on another host, so this host's STATE_DIR does not follow.
+    operator.told(&["restore", "accept", "--reason", "the disk burned", "--force"]).await;
+    direct.rpush::<_, _, ()>(keys::segment(0), "half a write").await.unwrap();
+
+    let out = folder.path("tail.ndjson");
+    let mut command = operator.command();
+    command.env("STATE_DIR", &state).args(["audit", "repair", "--out", &out]);
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(said(&output)["entries_cut"], 1);
+}
