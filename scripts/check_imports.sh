@@ -28,24 +28,26 @@ need_rust
 # Who may know whom. A new crate gets its line here, which is where its place is decided.
 allowed_for() { # crate
   case "$1" in
-    ambient | circuit-breaker | tag-id) echo "" ;;
+    ambient | circuit-breaker | tag-id | input) echo "" ;;
     redis-pool) echo "ambient circuit-breaker" ;;
     rate-limiter | audit-chain) echo "ambient circuit-breaker redis-pool" ;;
     access | idempotency) echo "ambient circuit-breaker redis-pool audit-chain" ;;
     catalog) echo "ambient circuit-breaker redis-pool audit-chain tag-id" ;;
     keyring) echo "ambient circuit-breaker redis-pool audit-chain tag-id catalog" ;;
-    http-edge | test-support) echo "ambient" ;;
+    http-edge) echo "ambient input" ;;
+    test-support) echo "ambient" ;;
+    problems) echo "ambient redis-pool audit-chain catalog access idempotency keyring storage input http-edge" ;;
     storage) echo "ambient circuit-breaker tag-id redis-pool audit-chain catalog access keyring" ;;
     settings) echo "circuit-breaker tag-id redis-pool rate-limiter catalog keyring storage" ;;
-    service-kit) echo "ambient circuit-breaker tag-id redis-pool rate-limiter audit-chain catalog access idempotency keyring http-edge storage settings" ;;
-    scan-service | factory-service) echo "ambient circuit-breaker tag-id redis-pool rate-limiter audit-chain catalog access idempotency keyring http-edge storage settings service-kit" ;;
-    bench) echo "ambient circuit-breaker tag-id redis-pool rate-limiter audit-chain catalog access idempotency keyring http-edge storage settings service-kit test-support" ;;
+    service-kit) echo "ambient circuit-breaker tag-id redis-pool rate-limiter audit-chain catalog access idempotency keyring http-edge storage settings problems" ;;
+    scan-service | factory-service) echo "ambient circuit-breaker tag-id redis-pool rate-limiter audit-chain catalog access idempotency keyring http-edge storage settings input problems service-kit" ;;
+    bench) echo "ambient circuit-breaker tag-id redis-pool rate-limiter audit-chain catalog access idempotency keyring http-edge storage settings input problems service-kit test-support" ;;
     *) return 1 ;;
   esac
 }
 
 names_axum() { [[ " http-edge scan-service factory-service bench " == *" $1 "* ]]; }
-above_http() { [[ " http-edge service-kit scan-service factory-service bench " == *" $1 "* ]]; }
+above_http() { [[ " http-edge problems service-kit scan-service factory-service bench " == *" $1 "* ]]; }
 
 FAILURES=0
 fail() {

@@ -14,8 +14,9 @@ use axum::http::HeaderValue;
 use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http_edge::{ApiError, Edge, EdgeConfig, PathPolicy, ServeConfig};
-use redis_pool::{Error, PoolMetrics, RedisPool, RedisUrl};
+use http_edge::{Edge, EdgeConfig, PathPolicy, ServeConfig};
+use problems::ApiError;
+use redis_pool::{PoolMetrics, RedisPool, RedisUrl};
 use settings::{Env, LogSettings};
 use tokio::net::TcpListener;
 
@@ -93,13 +94,7 @@ fn router(args: &YardstickArgs) -> Router {
 async fn ping(pool: RedisPool, body: &'static str) -> Response {
     match pool.command(redis::cmd("PING")).await {
         Ok(_) => json(body),
-        Err(Error::Overloaded { .. }) => {
-            ApiError::service_overloaded(ambient::entropy::random_u64()).into_response()
-        }
-        Err(Error::Unavailable { retry_after, .. }) => {
-            ApiError::RedisUnavailable { retry_after }.into_response()
-        }
-        Err(error) => ApiError::internal(error).into_response(),
+        Err(error) => ApiError::from(error).into_response(),
     }
 }
 

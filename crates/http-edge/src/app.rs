@@ -2,7 +2,7 @@
 
 use crate::connections::ConnectionMetrics;
 use crate::descriptors::fit_connections;
-use crate::error::ApiError;
+use crate::error::HttpError;
 use crate::layer::Edge;
 use crate::metrics::metrics_route;
 use crate::panics;
@@ -28,7 +28,7 @@ pub fn without_head<S: Clone + Send + Sync + 'static>(
     routes: MethodRouter<S>,
     allow: &'static str,
 ) -> MethodRouter<S> {
-    let refuse = move || async move { ([(ALLOW, allow)], ApiError::MethodNotAllowed) };
+    let refuse = move || async move { ([(ALLOW, allow)], HttpError::MethodNotAllowed) };
     routes.head(refuse).fallback(refuse)
 }
 
@@ -137,16 +137,16 @@ impl Drop for App {
     }
 }
 
-async fn not_found() -> ApiError {
-    ApiError::NotFound("there is nothing at this path; /docs lists what there is".into())
+async fn not_found() -> HttpError {
+    HttpError::NotFound("there is nothing at this path; /docs lists what there is".into())
 }
 
-async fn not_metrics() -> ApiError {
-    ApiError::NotFound("there is nothing at this path; /metrics is all there is at this address".into())
+async fn not_metrics() -> HttpError {
+    HttpError::NotFound("there is nothing at this path; /metrics is all there is at this address".into())
 }
 
-async fn not_allowed() -> ApiError {
-    ApiError::MethodNotAllowed
+async fn not_allowed() -> HttpError {
+    HttpError::MethodNotAllowed
 }
 
 /// Serves a service until `SIGTERM` or `SIGINT`, and then drains it. `assemble` is called inside the runtime, once both

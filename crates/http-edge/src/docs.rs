@@ -3,7 +3,7 @@
 //! The page is short and kept for a minute. Its script is 1.5 MB: what the page names carries the hash of its content in its
 //! name, so that browsers keep it for ever, and is sent compressed. Nothing is hashed or compressed before somebody looks.
 
-use crate::error::ApiError;
+use crate::error::HttpError;
 use crate::extract::ApiPath;
 use crate::layer::PathPolicy;
 use axum::response::{IntoResponse, Redirect, Response};
@@ -63,18 +63,19 @@ struct File {
     gzip: Option<Bytes>,
 }
 
-async fn file(name: String, headers: HeaderMap) -> Result<Response, ApiError> {
+async fn file(name: String, headers: HeaderMap) -> Result<Response, HttpError> {
     static FILES: OnceLock<Vec<File>> = OnceLock::new();
     let files = match FILES.get() {
         Some(files) => files,
         None => {
-            let made = tokio::task::spawn_blocking(files).await.map_err(ApiError::internal)?;
-            let made = made.map_err(ApiError::internal)?;
+            let made = tokio::task::spawn_blocking(files).await.map_err(HttpError::internal)?;
+            let made = made.map_err(HttpError::internal)?;
             FILES.get_or_init(|| made)
         }
     };
     let file = files.iter().find(|file| file.name == name || file.hashed_name == name);
-    let file = file.ok_or_else(|| ApiError::NotFound("there is no such file of the documentation".into()))?;
+    let file =
+        file.ok_or_else(|| HttpError::NotFound("there is no such file of the documentation".into()))?;
     let kept = if file.hashed_name == name { FOR_EVER } else { SHORTLY };
     let head = [
         (CONTENT_TYPE, file.content_type.clone()),

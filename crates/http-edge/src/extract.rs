@@ -8,7 +8,7 @@
 //! [`as_name`], an object for a name.
 
 use crate::body::{TooManyBodies, TooSlow};
-use crate::error::ApiError;
+use crate::error::HttpError;
 use crate::field_help::{no_object, unreadable_body, unreadable_path, unreadable_query};
 use axum::Json;
 use axum::body::{Body, Bytes};
@@ -53,17 +53,17 @@ pub struct ApiForm<T>(pub T);
 pub struct ApiBytes(pub Bytes);
 
 impl<S: Send + Sync> FromRequest<S> for ApiBytes {
-    type Rejection = ApiError;
+    type Rejection = HttpError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, HttpError> {
         Bytes::from_request(request, state).await.map(Self).map_err(|rejection| body_error(&rejection))
     }
 }
 
 impl<T: DeserializeOwned + ToSchema, S: Send + Sync> FromRequest<S> for ApiJson<T> {
-    type Rejection = ApiError;
+    type Rejection = HttpError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, HttpError> {
         check_type(request.headers(), "application/json", is_json)?;
         let ApiBytes(bytes) = ApiBytes::from_request(request, state).await?;
         // serde takes an array for a struct, its elements for the fields in the order they are declared in.
@@ -78,9 +78,9 @@ impl<T: DeserializeOwned + ToSchema, S: Send + Sync> FromRequest<S> for ApiJson<
 }
 
 impl<T: DeserializeOwned + IntoParams, S: Send + Sync> FromRequestParts<S> for ApiQuery<T> {
-    type Rejection = ApiError;
+    type Rejection = HttpError;
 
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, HttpError> {
         check_fields(parts.uri.query().unwrap_or_default().as_bytes(), "the query")?;
         match Query::<T>::try_from_uri(&parts.uri) {
             Ok(Query(value)) => Ok(Self(value)),
@@ -96,19 +96,19 @@ impl<T: DeserializeOwned + IntoParams, S: Send + Sync> FromRequestParts<S> for A
 }
 
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for ApiPath<T> {
-    type Rejection = ApiError;
+    type Rejection = HttpError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
         let rejection = match Path::<T>::from_request_parts(parts, state).await {
             Ok(Path(value)) => return Ok(Self(value)),
             Err(rejection) => rejection,
         };
         let PathRejection::FailedToDeserializePathParams(failed) = rejection else {
-            return Err(ApiError::internal(rejection));
+            return Err(HttpError::internal(rejection));
         };
         Err(match failed.kind() {
             ErrorKind::WrongNumberOfParameters { .. } | ErrorKind::UnsupportedType { .. } => {
-                ApiError::internal(failed)
+                HttpError::internal(failed)
             }
             kind => unreadable_path(kind),
         })
@@ -116,9 +116,9 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for ApiPath
 }
 
 impl<T: DeserializeOwned + ToSchema, S: Send + Sync> FromRequest<S> for ApiForm<T> {
-    type Rejection = ApiError;
+    type Rejection = HttpError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, HttpError> {
         check_type(request.headers(), FORM, |kind| kind.eq_ignore_ascii_case(FORM))?;
         let ApiBytes(bytes) = ApiBytes::from_request(request, state).await?;
         check_fields(&bytes, "the form")?;
@@ -137,27 +137,27 @@ impl<T: DeserializeOwned + ToSchema, S: Send + Sync> FromRequest<S> for ApiForm<
 /// # Errors
 ///
 /// `invalid-request` when the header is given twice or its value is not visible ASCII.
-pub fn header_text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, ApiError> {
+pub fn header_text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, HttpError> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
-        return Err(ApiError::invalid_request(format!("the header {name} is given more than once")));
+        return Err(HttpError::invalid_request(format!("the header {name} is given more than once")));
     }
     match value.to_str() {
         Ok(text) => Ok(Some(text)),
-        Err(_) => Err(ApiError::invalid_request(format!("the header {name} takes visible ASCII only"))),
+        Err(_) => Err(HttpError::invalid_request(format!("the header {name} takes visible ASCII only"))),
     }
 }
 
 /// Refuses a body that is not of the type that is `wanted`, or that is packed.
-fn check_type(headers: &HeaderMap, wanted: &str, is_wanted: impl Fn(&str) -> bool) -> Result<(), ApiError> {
+fn check_type(headers: &HeaderMap, wanted: &str, is_wanted: impl Fn(&str) -> bool) -> Result<(), HttpError> {
     let kind = header_text(headers, &CONTENT_TYPE)?.unwrap_or_default();
     if !is_wanted(kind.split(';').next().unwrap_or_default().trim()) {
-        return Err(ApiError::UnsupportedMediaType(format!("the body must be {wanted}").into()));
+        return Err(HttpError::UnsupportedMediaType(format!("the body must be {wanted}").into()));
     }
     let coding = header_text(headers, &CONTENT_ENCODING)?.unwrap_or("identity");
     if !coding.eq_ignore_ascii_case("identity") {
-        return Err(ApiError::UnsupportedMediaType(
+        return Err(HttpError::UnsupportedMediaType(
             "the body must be sent without a content-encoding".into(),
         ));
     }
@@ -200,25 +200,25 @@ fn value_of(encoded: &[u8], name: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&decoded(value)).into_owned())
 }
 
-fn body_error(rejection: &BytesRejection) -> ApiError {
+fn body_error(rejection: &BytesRejection) -> HttpError {
     if let BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) = rejection {
-        return ApiError::ContentTooLarge;
+        return HttpError::ContentTooLarge;
     }
     let mut cause: Option<&(dyn Error + 'static)> = Some(rejection);
     while let Some(error) = cause {
         if error.is::<TooSlow>() {
-            return ApiError::RequestTimeout;
+            return HttpError::RequestTimeout;
         }
         if error.is::<TooManyBodies>() {
-            return ApiError::service_overloaded(ambient::entropy::random_u64());
+            return HttpError::service_overloaded(ambient::entropy::random_u64());
         }
         cause = error.source();
     }
-    ApiError::invalid_request("the request body could not be read to its end")
+    HttpError::invalid_request("the request body could not be read to its end")
 }
 
 /// Refuses a query or form (`what`) with text that is not UTF-8, with a field given twice, or with too many.
-fn check_fields(encoded: &[u8], what: &str) -> Result<(), ApiError> {
+fn check_fields(encoded: &[u8], what: &str) -> Result<(), HttpError> {
     field_names(encoded, what).map(drop)
 }
 
@@ -227,7 +227,7 @@ fn check_fields(encoded: &[u8], what: &str) -> Result<(), ApiError> {
 /// # Errors
 ///
 /// `invalid-request` for text that is not UTF-8, a field given twice, and too many fields.
-pub(crate) fn field_names(encoded: &[u8], what: &str) -> Result<Vec<String>, ApiError> {
+pub(crate) fn field_names(encoded: &[u8], what: &str) -> Result<Vec<String>, HttpError> {
     let mut names: Vec<String> = Vec::new();
     for pair in encoded.split(|&byte| byte == b'&').filter(|pair| !pair.is_empty()) {
         let (name, value) = match pair.iter().position(|&byte| byte == b'=') {
@@ -235,16 +235,16 @@ pub(crate) fn field_names(encoded: &[u8], what: &str) -> Result<Vec<String>, Api
             None => (pair, &[][..]),
         };
         let Ok(name) = String::from_utf8(decoded(name)) else {
-            return Err(ApiError::invalid_request(format!("{what} has a field name that is not UTF-8")));
+            return Err(HttpError::invalid_request(format!("{what} has a field name that is not UTF-8")));
         };
         if std::str::from_utf8(&decoded(value)).is_err() {
-            return Err(ApiError::invalid_request(format!("{name} in {what} takes UTF-8 text")));
+            return Err(HttpError::invalid_request(format!("{name} in {what} takes UTF-8 text")));
         }
         if names.contains(&name) {
-            return Err(ApiError::invalid_request(format!("{what} has {name} more than once")));
+            return Err(HttpError::invalid_request(format!("{what} has {name} more than once")));
         }
         if names.len() == MAX_FIELDS {
-            return Err(ApiError::invalid_request(format!("{what} takes at most {MAX_FIELDS} fields")));
+            return Err(HttpError::invalid_request(format!("{what} takes at most {MAX_FIELDS} fields")));
         }
         names.push(name);
     }

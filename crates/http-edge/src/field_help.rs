@@ -1,8 +1,9 @@
 //! What the error for a field says: its name, what it held, what it takes, and an example. The last two come from the OpenAPI
 //! schema of the request, so they are what the document says.
 
-use crate::error::ApiError;
+use crate::error::HttpError;
 use axum::extract::path::ErrorKind;
+use input::quoted;
 use serde_json::Value;
 use std::error::Error;
 
@@ -13,12 +14,12 @@ const A_UUID: &str = "019c6652-5e00-7000-8000-0000000000aa";
 const QUOTED: usize = 100;
 
 /// The error for a body (`what`) that serde could not read into something of this schema.
-pub(crate) fn unreadable_body(what: &str, schema: &Value, rejection: &dyn Error) -> ApiError {
+pub(crate) fn unreadable_body(what: &str, schema: &Value, rejection: &dyn Error) -> HttpError {
     let reason = reason_of(rejection);
     let example = field_of(&reason)
         .and_then(|field| Some((field, example_of(schema.get("properties")?.get(field)?)?)))
         .map(|(field, example)| format!("; e.g. \"{field}\": {example}"));
-    ApiError::invalid_request(format!(
+    HttpError::invalid_request(format!(
         "{what} cannot be read: {}{}",
         shortened(&reason),
         example.unwrap_or_default()
@@ -26,12 +27,12 @@ pub(crate) fn unreadable_body(what: &str, schema: &Value, rejection: &dyn Error)
 }
 
 /// The error for a body that is JSON and no object.
-pub(crate) fn no_object(schema: &Value) -> ApiError {
+pub(crate) fn no_object(schema: &Value) -> HttpError {
     let example = match example_of(schema).or_else(|| composed(schema)) {
         Some(example) => format!(", e.g. {}", bounded(&example.to_string(), QUOTED)),
         None => String::new(),
     };
-    ApiError::invalid_request(format!("the JSON body is no object; it takes an object{example}"))
+    HttpError::invalid_request(format!("the JSON body is no object; it takes an object{example}"))
 }
 
 /// An object of the examples of the properties that are required.
@@ -42,8 +43,8 @@ fn composed(schema: &Value) -> Option<Value> {
 }
 
 /// The error for a parameter of the path.
-pub(crate) fn unreadable_path(kind: &ErrorKind) -> ApiError {
-    ApiError::invalid_request(match kind {
+pub(crate) fn unreadable_path(kind: &ErrorKind) -> HttpError {
+    HttpError::invalid_request(match kind {
         ErrorKind::DeserializeError { key, value, message } if message.starts_with("UUID") => {
             format!("{key} in the path is {}; it takes a UUID, e.g. {A_UUID}", quoted(value))
         }
@@ -56,11 +57,11 @@ pub(crate) fn unreadable_query(
     parameters: &[Value],
     held: impl Fn(&str) -> Option<String>,
     rejection: &dyn Error,
-) -> ApiError {
+) -> HttpError {
     let reason = reason_of(rejection);
     let declared = field_of(&reason).and_then(|field| parameters.iter().find(|one| one["name"] == field));
     let Some((field, declared)) = declared.and_then(|one| Some((one["name"].as_str()?, one))) else {
-        return ApiError::invalid_request(format!("the query cannot be read: {}", shortened(&reason)));
+        return HttpError::invalid_request(format!("the query cannot be read: {}", shortened(&reason)));
     };
     let example = example_of(declared).or_else(|| example_of(&declared["schema"]));
     let example = example.map(|example| format!(", e.g. {field}={}", plain(&example))).unwrap_or_default();
@@ -69,15 +70,7 @@ pub(crate) fn unreadable_query(
         None => "is missing".to_owned(),
     };
     let takes = taken_by(&declared["schema"]);
-    ApiError::invalid_request(format!("{field} in the query {held}; it takes {takes}{example}"))
-}
-
-/// A text from the request, cut and with what does not print escaped.
-#[must_use]
-pub fn quoted(text: &str) -> String {
-    let cut = &text[..text.floor_char_boundary(QUOTED / 2)];
-    let more = if cut.len() < text.len() { "…" } else { "" };
-    format!("\"{}{more}\"", cut.escape_debug())
+    HttpError::invalid_request(format!("{field} in the query {held}; it takes {takes}{example}"))
 }
 
 fn reason_of(rejection: &dyn Error) -> String {
@@ -165,7 +158,5 @@ mod tests {
             "{short}"
         );
         assert!(short.len() < 150, "{short}");
-        assert_eq!(quoted("a\u{202e}\"b"), "\"a\\u{202e}\\\"b\"");
-        assert!(quoted(&"é".repeat(1_000)).len() < 70);
     }
 }

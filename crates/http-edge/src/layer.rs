@@ -13,7 +13,7 @@
 //! reading (see [`crate::ServeConfig::write_timeout`]).
 
 use crate::body::{self, BodyBounds, Budget, TooLarge};
-use crate::error::ApiError;
+use crate::error::HttpError;
 use crate::host::UnfitHost;
 use crate::http_metrics::{HttpMetrics, RouteMetrics, UNMATCHED, method_label};
 use crate::panics;
@@ -245,7 +245,7 @@ where
         exchange.reader = exchange.reader_of(request.headers());
         request.extensions_mut().insert(exchange.request_id.clone());
         if let Some(UnfitHost(why)) = request.extensions().get() {
-            let refused = exchange.answer(ApiError::invalid_request(*why).into_response());
+            let refused = exchange.answer(HttpError::invalid_request(*why).into_response());
             return Box::pin(std::future::ready(Ok(refused)));
         }
         if let Some(Err(refusal)) = self.parameters.as_ref().map(|taken| taken.check(&request)) {
@@ -253,7 +253,7 @@ where
             return Box::pin(std::future::ready(Ok(refused)));
         }
         if let Err(TooLarge) = body::bound(&mut request, &exchange.shared.bodies) {
-            let refused = exchange.answer(ApiError::ContentTooLarge.into_response());
+            let refused = exchange.answer(HttpError::ContentTooLarge.into_response());
             return Box::pin(std::future::ready(Ok(refused)));
         }
         let handler = self.inner.call(request);
@@ -293,7 +293,7 @@ impl Exchange {
             .unwrap_or(self.shared.config.timeout);
         match tokio::time::timeout(limit, panics::guard(handler)).await {
             Ok(Ok(Ok(response))) => response,
-            Ok(Err(panicked)) => ApiError::internal(panicked).into_response(),
+            Ok(Err(panicked)) => HttpError::internal(panicked).into_response(),
             Err(_) => {
                 tracing::warn!(
                     request_id = self.request_id.as_str(),
@@ -301,7 +301,7 @@ impl Exchange {
                     limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX),
                     "a request was given up at its time limit"
                 );
-                ApiError::ServerTimeout.into_response()
+                HttpError::ServerTimeout.into_response()
             }
         }
     }

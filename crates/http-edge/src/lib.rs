@@ -3,19 +3,19 @@
 //! A service builds its [`axum::Router`], wraps it once with [`Edge::wrap`] and hands it to [`serve`]. From then on
 //! every request has an id, a time limit, a bounded body and a metric, every refusal is a problem document
 //! (RFC 9457), a panic is an opaque 500, and no client can hold a connection without making progress.
-//! Handlers answer with [`ApiError`] and read their input through [`ApiJson`], [`ApiQuery`], [`ApiPath`] and
+//! Handlers answer with [`HttpError`] and read their input through [`ApiJson`], [`ApiQuery`], [`ApiPath`] and
 //! [`ApiForm`]. The crate knows no Redis, no tag and no limiter: what it carries of them arrives as numbers.
 //!
 //! ```no_run
 //! use axum::{Json, Router, routing::get};
 //! use http_edge::{
-//!     ApiError, ApiPath, Edge, EdgeConfig, PathPolicy, ServeConfig, metrics_registry, metrics_route, serve,
+//!     HttpError, ApiPath, Edge, EdgeConfig, PathPolicy, ServeConfig, metrics_registry, metrics_route, serve,
 //!     shutdown_signal,
 //! };
 //! use std::{error::Error, sync::Arc};
 //!
-//! async fn item(ApiPath(id): ApiPath<u32>) -> Result<Json<u32>, ApiError> {
-//!     if id == 0 { Err(ApiError::invalid_request("id takes a number above 0")) } else { Ok(Json(id)) }
+//! async fn item(ApiPath(id): ApiPath<u32>) -> Result<Json<u32>, HttpError> {
+//!     if id == 0 { Err(HttpError::invalid_request("id takes a number above 0")) } else { Ok(Json(id)) }
 //! }
 //!
 //! #[tokio::main]
@@ -64,13 +64,15 @@ mod serve;
 mod stream;
 
 pub use app::{App, Listening, MetricsPlace, SHUTDOWN_HOOK_TIMEOUT, run, without_head};
+/// For crates that define problems without naming the web framework.
+pub use axum::response::{IntoResponse, Response};
 pub use client_ip::{TrustedProxies, limit_subject};
 pub use connections::ConnectionMetrics;
 pub use credentials::{UnusableKey, X_API_KEY, shown_key};
 pub use docs::{docs_policy, docs_routes};
-pub use error::ApiError;
+pub use error::HttpError;
 pub use extract::{ApiBytes, ApiForm, ApiJson, ApiPath, ApiQuery, as_name, header_text};
-pub use field_help::quoted;
+pub use http::StatusCode;
 pub use layer::{Edge, EdgeConfig, EdgeService, PathPolicy, RenderProblem};
 pub use metrics::{METRIC_PREFIX, metrics_registry, metrics_route, register_build_info};
 pub use parameters::{IGNORES_UNKNOWN_QUERY, QueryParameters};

@@ -5,7 +5,7 @@
 //! the process itself, and answers in the format that is asked for: OpenMetrics, or Prometheus's own text format, which
 //! every scraper reads.
 
-use crate::error::ApiError;
+use crate::error::HttpError;
 use crate::exposition::{self, Format};
 use crate::process_metrics::process_registry;
 use axum::response::{IntoResponse, Response};
@@ -50,7 +50,7 @@ fn shown(registry: &Registry, process: &Registry, headers: &HeaderMap) -> Respon
             };
             ([(CONTENT_TYPE, format.media_type()), (VARY, "accept")], text).into_response()
         }
-        Err(error) => ApiError::internal(error).into_response(),
+        Err(error) => HttpError::internal(error).into_response(),
     }
 }
 

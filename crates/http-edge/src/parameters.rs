@@ -2,7 +2,7 @@
 //! documented, and a route that declares none takes none. A misspelt or misplaced parameter is a 400 before anything is done:
 //! ignored, it would turn "revoke five tags" into "revoke them all".
 
-use crate::error::ApiError;
+use crate::error::HttpError;
 use crate::extract::field_names;
 use axum::extract::MatchedPath;
 use http::{Method, Request};
@@ -79,7 +79,7 @@ impl QueryParameters {
     }
 
     /// Passes a request whose query holds declared parameters only, each once.
-    pub(crate) fn check<B>(&self, request: &Request<B>) -> Result<(), ApiError> {
+    pub(crate) fn check<B>(&self, request: &Request<B>) -> Result<(), HttpError> {
         let Some(query) = request.uri().query().filter(|query| !query.is_empty()) else { return Ok(()) };
         // A path that no route has is a 404, whatever is asked of it.
         let Some(path) = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str) else {
@@ -118,7 +118,7 @@ impl PathParameters {
     }
 }
 
-fn refusal(method: &Method, path: &str, declared: &BTreeSet<String>, unknown: &[&String]) -> ApiError {
+fn refusal(method: &Method, path: &str, declared: &BTreeSet<String>, unknown: &[&String]) -> HttpError {
     let mut detail = match declared.len() {
         0 => format!("{method} {path} takes no query parameters; it got "),
         _ => {
@@ -135,5 +135,5 @@ fn refusal(method: &Method, path: &str, declared: &BTreeSet<String>, unknown: &[
     if unknown.len() > NAMED.0 {
         let _ = write!(detail, " and {} more", unknown.len() - NAMED.0);
     }
-    ApiError::invalid_request(detail)
+    HttpError::invalid_request(detail)
 }

@@ -4,11 +4,11 @@
 //! it, as JSON or by the [`crate::RenderProblem`] of the path_policy the path lies in. A refusal that the framework
 //! made by itself carries none; [`Problem::of_bare`] gives it the document its status stands for.
 
-use crate::error::ApiError;
+use crate::error::HttpError;
 use crate::request_id::RequestId;
 use axum::body::Body;
-use axum::response::Response;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -16,6 +16,7 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Longest `detail` that is sent, in bytes: it may quote the request, and a quote needs a bound.
 const MAX_DETAIL: usize = 400;
@@ -33,7 +34,10 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(crate) fn new(
+    /// A problem of `status`. `slug` is stable and ends the document's `type`; `title` is the same for every problem of the
+    /// slug; `detail` says what happened this time and is cut at 400 bytes.
+    #[must_use]
+    pub fn new(
         status: StatusCode,
         slug: &'static str,
         title: &'static str,
@@ -43,17 +47,24 @@ impl Problem {
         Self { status, slug, title, detail, retry_after_s: None, members: Map::new(), cause: None }
     }
 
-    pub(crate) fn with_retry_after(mut self, seconds: Option<u64>) -> Self {
-        self.retry_after_s = seconds;
+    /// Sets `Retry-After`: whole seconds, rounded up, at least one.
+    #[must_use]
+    pub fn with_retry_after(mut self, span: Duration) -> Self {
+        let seconds = span.as_secs().saturating_add(u64::from(span.subsec_nanos() > 0));
+        self.retry_after_s = Some(seconds.max(1));
         self
     }
 
-    pub(crate) fn with_cause(mut self, cause: Arc<dyn Error + Send + Sync>) -> Self {
-        self.cause = Some(cause);
+    /// Sets the fault behind this problem. The edge logs it once and never sends it.
+    #[must_use]
+    pub fn with_cause(mut self, cause: Box<dyn Error + Send + Sync>) -> Self {
+        self.cause = Some(Arc::from(cause));
         self
     }
 
-    pub(crate) fn with_member(mut self, name: &str, value: Value) -> Self {
+    /// Adds a member to the document (RFC 9457, section 3.2).
+    #[must_use]
+    pub fn with_member(mut self, name: &str, value: Value) -> Self {
         self.members.insert(name.to_owned(), value);
         self
     }
@@ -61,19 +72,19 @@ impl Problem {
     /// The problem a status alone stands for, for a refusal that nobody described.
     pub(crate) fn of_bare(status: StatusCode) -> Self {
         let error = match status {
-            StatusCode::UNAUTHORIZED => ApiError::Unauthenticated("credentials are needed".into()),
-            StatusCode::FORBIDDEN => ApiError::Forbidden("this is not allowed".into()),
-            StatusCode::NOT_FOUND => ApiError::NotFound("there is nothing at this path".into()),
-            StatusCode::METHOD_NOT_ALLOWED => ApiError::MethodNotAllowed,
-            StatusCode::REQUEST_TIMEOUT => ApiError::RequestTimeout,
-            StatusCode::CONFLICT => ApiError::Conflict("it contradicts what is already there".into()),
-            StatusCode::PAYLOAD_TOO_LARGE => ApiError::ContentTooLarge,
+            StatusCode::UNAUTHORIZED => HttpError::Unauthenticated("credentials are needed".into()),
+            StatusCode::FORBIDDEN => HttpError::Forbidden("this is not allowed".into()),
+            StatusCode::NOT_FOUND => HttpError::NotFound("there is nothing at this path".into()),
+            StatusCode::METHOD_NOT_ALLOWED => HttpError::MethodNotAllowed,
+            StatusCode::REQUEST_TIMEOUT => HttpError::RequestTimeout,
+            StatusCode::CONFLICT => HttpError::Conflict("it contradicts what is already there".into()),
+            StatusCode::PAYLOAD_TOO_LARGE => HttpError::ContentTooLarge,
             StatusCode::UNSUPPORTED_MEDIA_TYPE => {
-                ApiError::UnsupportedMediaType("the body is of a type that is not taken here".into())
+                HttpError::UnsupportedMediaType("the body is of a type that is not taken here".into())
             }
-            StatusCode::UNPROCESSABLE_ENTITY => ApiError::Unprocessable("it cannot be accepted".into()),
-            other if other.is_server_error() => ApiError::internal(format!("a bare {other} response")),
-            _ => ApiError::invalid_request("the request cannot be read"),
+            StatusCode::UNPROCESSABLE_ENTITY => HttpError::Unprocessable("it cannot be accepted".into()),
+            other if other.is_server_error() => HttpError::internal(format!("a bare {other} response")),
+            _ => HttpError::invalid_request("the request cannot be read"),
         };
         let mut problem = error.into_problem();
         problem.status = status;
@@ -86,7 +97,7 @@ impl Problem {
         self.status
     }
 
-    /// The slug, e.g. `tag-not-found`.
+    /// The slug, e.g. `not-found`.
     #[must_use]
     pub fn slug(&self) -> &'static str {
         self.slug
@@ -135,6 +146,21 @@ impl Problem {
     }
 }
 
+/// A response without a body that carries the problem for the edge to render, with the headers that belong to it.
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = self.status().into_response();
+        if let Some(seconds) = self.retry_after_s() {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status() == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
 #[derive(Serialize)]
 struct Document<'a> {
     #[serde(rename = "type")]
@@ -173,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_long_detail_is_cut_at_a_character() {
-        let problem = ApiError::invalid_request("é".repeat(1_000)).into_problem();
+        let problem = HttpError::invalid_request("é".repeat(1_000)).into_problem();
         assert!(problem.detail().len() <= MAX_DETAIL + '…'.len_utf8());
         assert!(problem.detail().ends_with("é…"));
     }

@@ -10,9 +10,10 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::Serialize;
 use std::borrow::Cow;
+use std::time::Duration;
 
-/// What `Retry-After` says of a service that is not ready, in seconds.
-const RETRY_AFTER_S: u64 = 5;
+/// `Retry-After` of a service that is not ready.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// What one dependency is like.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -93,7 +94,7 @@ impl IntoResponse for Readiness {
         let checks = serde_json::to_value(&self.checks).expect("strings and booleans serialize");
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "Not ready", detail)
             .with_member("checks", checks)
-            .with_retry_after(Some(RETRY_AFTER_S))
+            .with_retry_after(RETRY_AFTER)
             .into_response()
     }
 }

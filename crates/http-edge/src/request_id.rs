@@ -3,7 +3,7 @@
 //! The id ends up in answers, logs and audit events, so what a caller may choose is kept to characters that mean
 //! nothing in any of them.
 
-use crate::error::ApiError;
+use crate::error::HttpError;
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -54,11 +54,11 @@ impl fmt::Display for RequestId {
 }
 
 impl<S: Sync> FromRequestParts<S> for RequestId {
-    type Rejection = ApiError;
+    type Rejection = HttpError;
 
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, HttpError> {
         let id = parts.extensions.get::<Self>().cloned();
-        id.ok_or_else(|| ApiError::internal("the router is not wrapped by the edge: no request id"))
+        id.ok_or_else(|| HttpError::internal("the router is not wrapped by the edge: no request id"))
     }
 }
 

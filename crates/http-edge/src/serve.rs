@@ -8,7 +8,7 @@
 use crate::client_ip::TrustedProxies;
 use crate::connection::Server;
 use crate::connections::{Connection, ConnectionMetrics, Connections};
-use crate::error::ApiError;
+use crate::error::HttpError;
 use axum::Router;
 use axum::extract::FromRequestParts;
 use http::request::Parts;
@@ -87,11 +87,11 @@ pub struct Drained {
 pub struct PeerAddr(pub SocketAddr);
 
 impl<S: Sync> FromRequestParts<S> for PeerAddr {
-    type Rejection = ApiError;
+    type Rejection = HttpError;
 
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, HttpError> {
         let peer = parts.extensions.get::<Self>().copied();
-        peer.ok_or_else(|| ApiError::internal("the router is not served by the edge: no peer address"))
+        peer.ok_or_else(|| HttpError::internal("the router is not served by the edge: no peer address"))
     }
 }
 

@@ -14,9 +14,10 @@ use audit_chain::{
     AppendError, Appended, Appender, AuditLog, AuditMetrics, Effect, EndFault, Event, NewEvent, ReadError,
 };
 use catalog::{Catalog, Deployment, DeploymentError, DeploymentGate, Expectation, Init};
-use http_edge::{ApiError, Check};
+use http_edge::Check;
 use keyring::{KeyringWatch, Role, Secrets};
 use parking_lot::Mutex;
+use problems::ApiError;
 use redis_pool::RedisPool;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -30,7 +31,6 @@ pub use self::keys::KeyringSetup;
 use self::memory::Memory;
 pub use self::metrics::DurableMetrics;
 pub use self::readiness::AUDIT_CHAIN;
-use crate::errors;
 use crate::storage::StorageWatch;
 
 /// Pause between two looks at the deployment record: before the first was seen or while it is lost, and else.
@@ -295,7 +295,7 @@ impl Durable {
         if self.pool.stats().connected == 0 || !self.gate.is_lost() {
             return ApiError::RedisUnavailable { retry_after: RETRY_SOON };
         }
-        errors::state_lost()
+        ApiError::state_lost()
     }
 
     /// The audit log, once the deployment was seen: what scripts hold the head against.
@@ -386,7 +386,7 @@ impl From<AppendFailure> for ApiError {
     fn from(failure: AppendFailure) -> Self {
         match failure {
             AppendFailure::Closed(error) => error,
-            AppendFailure::Append(error) => errors::from_append(error),
+            AppendFailure::Append(error) => ApiError::from(error),
         }
     }
 }

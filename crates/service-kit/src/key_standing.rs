@@ -5,8 +5,8 @@
 //! one is believed depends on when its batch was minted.
 
 use catalog::Batch;
-use http_edge::ApiError;
 use keyring::{Snapshot, TagKeyState};
+use problems::ApiError;
 use tag_id::Epoch;
 use time::OffsetDateTime;
 

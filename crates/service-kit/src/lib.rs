@@ -3,18 +3,13 @@
 //! configuration, and the health check.
 
 pub mod durable;
-pub mod errors;
-pub mod field_error;
 mod healthcheck;
 mod key_standing;
 mod listening;
 mod shutdown_hook;
 pub mod storage;
-mod tag;
-pub mod text;
 
 pub use healthcheck::healthcheck;
 pub use key_standing::{KeyStanding, UntrustedKey};
 pub use listening::{listening, trusted_proxies};
 pub use shutdown_hook::shutdown_hook;
-pub use tag::parse_tag;

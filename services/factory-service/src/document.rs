@@ -6,9 +6,9 @@ use http_edge::api_values::{
     Values, describe_everywhere, describe_parameter, describe_property, show_request, show_requests,
 };
 use idempotency::IdempotencyKey;
+use input::{LINE_PATTERN, LINES_PATTERN};
 use keyring::{KeyFamily, KeyState};
 use serde_json::{Value, json};
-use service_kit::text::{LINE_PATTERN, LINES_PATTERN};
 use tag_id::TagId;
 use utoipa::openapi::OpenApi;
 

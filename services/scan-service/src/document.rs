@@ -4,7 +4,7 @@ use catalog::Lifecycle;
 use http_edge::api_values::{
     Values, describe_everywhere, describe_parameter, describe_property, show_requests,
 };
-use service_kit::text::LINES_PATTERN;
+use input::LINES_PATTERN;
 use tag_id::TagId;
 use utoipa::openapi::OpenApi;
 

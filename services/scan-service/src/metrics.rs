@@ -1,7 +1,7 @@
 //! `scans_total{outcome,counted}`: how scans end, and whether they were counted as scans of their tag.
 
 use catalog::Lifecycle;
-use http_edge::ApiError;
+use problems::ApiError;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -83,7 +83,7 @@ fn place_of(scanned: &Scanned) -> usize {
         Err(Refusal::Denied { .. }) => 7,
         Err(Refusal::Redis(redis_pool::Error::Overloaded { .. })) => 8,
         Err(Refusal::Redis(redis_pool::Error::Unavailable { .. })) => 9,
-        Err(Refusal::StateLost | Refusal::RecordLost | Refusal::Store(ApiError::StateLost { .. })) => 10,
+        Err(Refusal::StateLost | Refusal::RecordLost | Refusal::Store(ApiError::StateLost(_))) => 10,
         Err(Refusal::Store(_)) => 9,
         Err(Refusal::Redis(_)) => 11,
         Err(Refusal::Key(KeyRefusal::Invalid)) => 12,

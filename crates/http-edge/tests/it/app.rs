@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_SECURITY_POLICY};
 use http::{HeaderMap, HeaderValue};
 use http_edge::{
-    ApiBytes, ApiError, ApiForm, ApiJson, ApiPath, ApiQuery, Check, Drained, Edge, EdgeConfig, PathPolicy,
+    ApiBytes, ApiForm, ApiJson, ApiPath, ApiQuery, Check, Drained, Edge, EdgeConfig, HttpError, PathPolicy,
     PeerAddr, Problem, Readiness, RequestId, ServeConfig, metrics_registry, metrics_route, serve,
 };
 use serde::Deserialize;
@@ -76,15 +76,15 @@ pub(crate) fn routes() -> Router {
         .route("/axum-json", post(|item: axum::Json<Item>| async move { item.0.name }))
         .route("/ignores-its-body", post(|| async { "fine" }))
         .route("/panic", get(panics))
-        .route("/internal", get(|| async { ApiError::internal("the password is hunter2") }))
-        .route("/busy", get(|| async { ApiError::service_overloaded(3) }))
-        .route("/unauthenticated", get(|| async { ApiError::Unauthenticated("no key".into()) }))
+        .route("/internal", get(|| async { HttpError::internal("the password is hunter2") }))
+        .route("/busy", get(|| async { HttpError::service_overloaded(3) }))
+        .route("/unauthenticated", get(|| async { HttpError::Unauthenticated("no key".into()) }))
         .route("/never", get(pending::<()>))
         .route("/pages/never", get(pending::<()>))
         .route("/pages/panic", get(panics))
         .route(
             "/pages/{id}",
-            get(|| async { ([("retry-after", "9"), ("content-length", "5")], ApiError::TagNotFound) }),
+            get(|| async { ([("retry-after", "9"), ("content-length", "5")], no_such_item()) }),
         )
         .route("/open/never", get(pending::<()>))
         .route("/named/never", get(pending::<()>))
@@ -110,6 +110,16 @@ async fn panics() -> &'static str {
 
 async fn own_headers() -> Response {
     ([(CONTENT_SECURITY_POLICY, "default-src 'self'"), (CACHE_CONTROL, "max-age=60")], "fine").into_response()
+}
+
+/// A problem that a product defines.
+fn no_such_item() -> Problem {
+    Problem::new(
+        http::StatusCode::NOT_FOUND,
+        "item-not-found",
+        "No such item",
+        "there is no item with this id",
+    )
 }
 
 fn page(problem: &Problem, request_id: &RequestId) -> Response {

@@ -186,7 +186,7 @@ async fn below_an_areas_prefix_every_refusal_is_its_page_with_the_same_status_an
     let config = EdgeConfig { timeout: Duration::from_millis(200), ..EdgeConfig::default() };
     let app = App::spawn_with(crate::app::routes(), config, http_edge::ServeConfig::default()).await;
     for (path, status, title) in [
-        ("/pages/1", 404, "No such tag"),
+        ("/pages/1", 404, "No such item"),
         ("/pages", 404, "Not found"),
         ("/pages/1/2", 404, "Not found"),
         ("/pages/panic", 500, "Internal error"),

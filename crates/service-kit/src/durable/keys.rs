@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catalog::Deployment;
-use http_edge::{ApiError, Check};
+use http_edge::Check;
 use keyring::{KeyringStatus, KeyringWatch, SigningKeys, Snapshot};
+use problems::ApiError;
 use tag_id::Epoch;
 
 use super::{Durable, RETRY_SOON};
-use crate::errors;
 
 /// How often it is looked whether the deployment was seen, so that the first beat follows soon.
 const BEFORE_SEEN: Duration = Duration::from_millis(50);
@@ -42,7 +42,7 @@ impl Durable {
             KeyringStatus::NotRead | KeyringStatus::Usable => {
                 ApiError::RedisUnavailable { retry_after: RETRY_SOON }
             }
-            KeyringStatus::NotMade | KeyringStatus::Lost(_) => errors::state_lost(),
+            KeyringStatus::NotMade | KeyringStatus::Lost(_) => ApiError::state_lost(),
         })
     }
 
@@ -52,7 +52,7 @@ impl Durable {
     /// As [`Self::keys`], and when Redis does not answer.
     pub async fn refresh_keys(&self) -> Result<Arc<Snapshot>, ApiError> {
         let deployment = self.gate.seen().ok_or_else(|| self.closed())?;
-        self.keyring.poll(deployment).await.map_err(errors::from_keyring)
+        self.keyring.poll(deployment).await.map_err(ApiError::from)
     }
 
     /// Beats as long as the process lives.

@@ -11,11 +11,10 @@ use std::time::Duration;
 use ambient::entropy;
 use audit_chain::{Appender, AppenderConfig, StateLoss};
 use catalog::{Deployment, DeploymentError};
-use http_edge::ApiError;
 use parking_lot::Mutex;
+use problems::ApiError;
 
 use super::Durable;
-use crate::errors;
 use storage::{Known, StateDir, StateDirError};
 
 /// Pause between two looks at whether there is something to keep: at most one write a second.
@@ -129,12 +128,13 @@ impl Durable {
     /// What a client is told while the state is lost.
     pub(super) fn lost_error(&self) -> ApiError {
         if self.rolled_back.load(Ordering::Acquire) {
-            return errors::state_lost_because(
+            return ApiError::StateLost(
                 "rolled back: the durable state is older than what was seen of it, or another; an operator is needed \
-                 (factory-service restore accept)",
+                 (factory-service restore accept)"
+                    .into(),
             );
         }
-        errors::state_lost()
+        ApiError::state_lost()
     }
 
     /// Keeps what was seen again and again; ends only with the process.

@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is how a broken assumption shows")]
 
 mod durable;
-mod errors;
 mod healthcheck;
 mod keyring;
 mod support;

@@ -6,7 +6,7 @@ use std::io::{self, BufRead, Read};
 
 use access::TenantId;
 use catalog::{Batch, keys as stored_at};
-use http_edge::ApiError;
+use problems::ApiError;
 use serde::Deserialize;
 use service_kit::UntrustedKey;
 use tag_id::{BatchNo, Epoch, Keyring, Opened, TagId, TagIndex};

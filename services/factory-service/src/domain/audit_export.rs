@@ -10,9 +10,9 @@ use audit_chain::export::{ExportHeader, ExportPages};
 use audit_chain::{AuditAction, Details, Head};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
-use http_edge::ApiError;
 use keyring::{ExportedKey, KeyFamily};
 use parking_lot::Mutex;
+use problems::ApiError;
 use serde_json::value::RawValue;
 
 use crate::domain::audit::{Audit, is_of};

@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ambient::entropy;
-use http_edge::ApiError;
 use keyring::{CheckpointSigner, SignError, SignedCheckpoint, SigningKeys};
+use problems::ApiError;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 use service_kit::durable::Durable;
-use service_kit::errors;
 
 use crate::domain::refusal::Refusal;
 
@@ -160,6 +159,6 @@ fn refusal(error: SignError) -> Refusal {
         SignError::Overtaken => Refusal::Conflict(OVERTAKEN),
         SignError::Contradicted { .. } => Refusal::Conflict(CONTRADICTED),
         SignError::Read(error) => error.into(),
-        SignError::Redis(error) => Refusal::Store(errors::from_pool(error)),
+        SignError::Redis(error) => Refusal::Store(ApiError::from(error)),
     }
 }

@@ -2,7 +2,7 @@
 
 use access::{BrandName, GtinPrefix, MAX_CLAIMS};
 
-use http_edge::quoted;
+use input::quoted;
 
 use crate::domain::input::{FieldError, Label};
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use audit_chain::{AuditAction, Details};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
-use http_edge::ApiError;
+use problems::ApiError;
 use service_kit::UntrustedKey;
 use tag_id::Keyring;
 use tokio::sync::Semaphore;

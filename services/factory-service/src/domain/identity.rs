@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use access::{ApiKey, Authenticated, LastUse, Scope, Scopes, TenantId};
 use audit_chain::{AuditAction, Details, NewEvent};
+use problems::ApiError;
 use service_kit::durable::Durable;
-use service_kit::errors;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -78,7 +78,7 @@ impl Authenticator {
         let Ok(key) = ApiKey::parse(text) else { return Err(Refusal::UnknownKey) };
         let deployment = self.durable.deployment().map_err(Refusal::Store)?;
         let answered = access::authenticate(self.durable.pool(), deployment.prefix(), &key).await;
-        match answered.map_err(|error| Refusal::Store(errors::from_pool(error)))? {
+        match answered.map_err(|error| Refusal::Store(ApiError::from(error)))? {
             Authenticated::Principal(known) => {
                 self.last_use.note(&known.id, self.durable.clock().unix_millis());
                 Ok(Principal {
@@ -92,9 +92,9 @@ impl Authenticator {
             Authenticated::StateLost => {
                 self.durable
                     .report_lost("an API key was looked up and the deployment record was gone or another");
-                Err(Refusal::Store(errors::state_lost()))
+                Err(Refusal::Store(ApiError::state_lost()))
             }
-            Authenticated::Damaged | Authenticated::TenantGone => Err(Refusal::Store(errors::record_lost(
+            Authenticated::Damaged | Authenticated::TenantGone => Err(Refusal::Store(ApiError::record_lost(
                 &format_args!("the record of the tenant of API key {}", key.id()),
             ))),
         }

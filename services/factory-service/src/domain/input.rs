@@ -2,8 +2,8 @@
 
 use time::{OffsetDateTime, UtcOffset};
 
-pub(crate) use service_kit::field_error::{FieldError, is};
-use service_kit::text::Line;
+use input::Line;
+pub(crate) use input::{FieldError, is};
 
 /// A product's name or brand, a batch's or a key's label, why a key is revoked.
 pub(crate) type Label = Line<200>;

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use audit_chain::{AuditAction, Details, SafeInt};
-use http_edge::ApiError;
 use idempotency::StoredResponse;
 use keyring::{KeyFamily, KeyNumber, KeyRef, KeyringAdmin, KeyringRecord, Move, Plan, Planned};
+use problems::ApiError;
 use service_kit::durable::Durable;
 use time::OffsetDateTime;
 

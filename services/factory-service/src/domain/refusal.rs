@@ -3,10 +3,9 @@
 use access::AccessError;
 use audit_chain::ReadError;
 use catalog::{CatalogError, DeploymentError};
-use http_edge::ApiError;
 use keyring::{KeyringError, MoveRefusal};
+use problems::ApiError;
 use service_kit::durable::AppendFailure;
-use service_kit::errors;
 
 use crate::domain::epoch_batches::Preview;
 use crate::domain::input::FieldError;
@@ -47,7 +46,7 @@ impl From<FieldError> for Refusal {
 
 impl From<CatalogError> for Refusal {
     fn from(error: CatalogError) -> Self {
-        Self::Store(errors::from_catalog(error))
+        Self::Store(ApiError::from(error))
     }
 }
 
@@ -59,10 +58,10 @@ pub(crate) fn no_such_cursor(held: impl Into<String>) -> FieldError {
 impl From<AccessError> for Refusal {
     fn from(error: AccessError) -> Self {
         match error {
-            AccessError::Redis(error) => Self::Store(errors::from_pool(error)),
+            AccessError::Redis(error) => Self::Store(ApiError::from(error)),
             AccessError::UnknownCursor => no_such_cursor("is unknown").into(),
             fault @ (AccessError::Record(_) | AccessError::Lost { .. }) => {
-                Self::Store(errors::record_lost(&fault))
+                Self::Store(ApiError::record_lost(&fault))
             }
         }
     }
@@ -71,7 +70,7 @@ impl From<AccessError> for Refusal {
 impl From<idempotency::IdempotencyError> for Refusal {
     fn from(error: idempotency::IdempotencyError) -> Self {
         Self::Store(match error {
-            idempotency::IdempotencyError::Redis(error) => errors::from_pool(error),
+            idempotency::IdempotencyError::Redis(error) => ApiError::from(error),
             fault => ApiError::internal(fault),
         })
     }
@@ -86,20 +85,20 @@ impl From<KeyringError> for Refusal {
                 let example = "2026-11-01T00:00:00Z";
                 FieldError::unacceptable("compromised_since", "lies in the future", takes, example).into()
             }
-            other => Self::Store(errors::from_keyring(other)),
+            other => Self::Store(ApiError::from(other)),
         }
     }
 }
 
 impl From<DeploymentError> for Refusal {
     fn from(error: DeploymentError) -> Self {
-        Self::Store(errors::from_deployment(error))
+        Self::Store(ApiError::from(error))
     }
 }
 
 impl From<ReadError> for Refusal {
     fn from(error: ReadError) -> Self {
-        Self::Store(errors::from_read(error))
+        Self::Store(ApiError::from(error))
     }
 }
 

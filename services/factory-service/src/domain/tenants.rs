@@ -11,7 +11,7 @@ use audit_chain::{AuditAction, Details, Effect};
 use idempotency::StoredResponse;
 use time::OffsetDateTime;
 
-use http_edge::quoted;
+use input::quoted;
 
 use crate::domain::identity::Caller;
 use crate::domain::input::{FieldError, Reason};

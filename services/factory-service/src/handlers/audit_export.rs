@@ -10,8 +10,8 @@ use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::Stream;
-use http_edge::ApiError;
 use keyring::KeyFamily;
+use problems::ApiError;
 use serde::Serialize;
 use utoipa::ToSchema;
 

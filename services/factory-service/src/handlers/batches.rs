@@ -2,7 +2,8 @@
 
 use axum::Json;
 use axum::extract::State;
-use http_edge::{ApiError, ApiJson, ApiQuery};
+use http_edge::{ApiJson, ApiQuery};
+use problems::ApiError;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -14,7 +15,6 @@ use crate::handlers::batch::BatchAnswer;
 use crate::handlers::instant::Instant;
 use crate::handlers::list::ListQuery;
 use crate::handlers::problems::{Appends, Body, Guarded, Judged, Mints, Read};
-use crate::handlers::refusal::of_field;
 use crate::handlers::reply::{self, Reply};
 use crate::state::AppState;
 
@@ -81,7 +81,7 @@ pub(crate) async fn create(
     State(state): State<AppState>,
     ApiJson(request): ApiJson<BatchRequest>,
 ) -> Result<Reply, ApiError> {
-    let new = request.read().map_err(of_field)?;
+    let new = request.read()?;
     let made = |view: BatchView| {
         reply::created_and_shown(format!("/v1/batches/{}", view.batch.id), &BatchAnswer::from(view))
     };

@@ -7,7 +7,8 @@ use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 
-use http_edge::{ApiError, PeerAddr, RequestId, shown_key};
+use http_edge::{PeerAddr, RequestId, shown_key};
+use problems::ApiError;
 
 use crate::domain::identity::{Caller, Principal};
 use crate::state::AppState;
@@ -43,7 +44,7 @@ pub(crate) async fn authenticate(parts: &mut Parts, state: &AppState) -> Result<
 fn key_of(headers: &HeaderMap) -> Result<&str, ApiError> {
     match shown_key(headers) {
         Ok(Some(key)) => Ok(key),
-        Ok(None) => Err(ApiError::Unauthenticated(NO_KEY.into())),
-        Err(unusable) => Err(ApiError::Unauthenticated(unusable.to_string().into())),
+        Ok(None) => Err(ApiError::unauthenticated(NO_KEY)),
+        Err(unusable) => Err(ApiError::unauthenticated(unusable.to_string())),
     }
 }

@@ -7,7 +7,8 @@ use axum::http::Method;
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http_edge::{ApiError, PeerAddr, limit_subject, rate_limit_headers};
+use http_edge::{HttpError, PeerAddr, limit_subject, rate_limit_headers};
+use problems::ApiError;
 
 use crate::domain::identity::Caller;
 use crate::domain::limits::{Spent, Use};
@@ -27,7 +28,9 @@ pub(crate) async fn guard(
     let (mut parts, body) = request.into_parts();
     let caller = match authenticate(&mut parts, &state).await {
         Ok(caller) => caller,
-        Err(refusal @ ApiError::Unauthenticated(_)) => return Ok(stranger(refusal, &parts, &state).await),
+        Err(refusal @ ApiError::Http(HttpError::Unauthenticated(_))) => {
+            return Ok(stranger(refusal, &parts, &state).await);
+        }
         Err(error) => return Err(error),
     };
     if parts.extensions.get::<Operator>().is_some() {
@@ -35,7 +38,7 @@ pub(crate) async fn guard(
     }
     let spent = state.limits.spend(&caller.principal, use_of(&parts.method)).await;
     let answered = match spent.denied {
-        Some(retry_after) => Err(ApiError::RateLimited { retry_after }),
+        Some(retry_after) => Err(ApiError::rate_limited(retry_after)),
         None => admit(state, scope, caller, Request::from_parts(parts, body), next).await,
     };
     Ok(with_quotas(&spent, answered.into_response()))
@@ -63,7 +66,7 @@ async fn stranger(refusal: ApiError, parts: &Parts, state: &AppState) -> Respons
     let Some(peer) = parts.extensions.get::<PeerAddr>() else { return refusal.into_response() };
     let address = state.proxies.client_address(peer.0.ip(), &parts.headers);
     let spent = state.limits.spend_failure(&limit_subject(address)).await;
-    let refusal = spent.denied.map_or(refusal, |retry_after| ApiError::RateLimited { retry_after });
+    let refusal = spent.denied.map_or(refusal, ApiError::rate_limited);
     with_quotas(&spent, refusal.into_response())
 }
 
@@ -83,5 +86,5 @@ fn may(caller: &Caller, scope: Scope) -> Result<(), ApiError> {
     if caller.has(scope) || (scope == Scope::AuditRead && caller.has(Scope::Admin)) {
         return Ok(());
     }
-    Err(ApiError::Forbidden(format!("this needs a key with the scope {scope}").into()))
+    Err(ApiError::forbidden(format!("this needs a key with the scope {scope}")))
 }

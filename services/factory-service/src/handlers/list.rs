@@ -1,12 +1,11 @@
 //! How lists are asked for: `?cursor=&limit=`.
 
-use http_edge::ApiError;
+use problems::ApiError;
 use serde::Deserialize;
 use utoipa::IntoParams;
 use uuid::Uuid;
 
 use crate::domain::input::FieldError;
-use crate::handlers::refusal::of_field;
 
 /// Items of a page unless asked otherwise.
 const DEFAULT_LIMIT: u64 = 50;
@@ -34,7 +33,6 @@ impl ListQuery {
 /// A limit within 1 to `most`.
 pub(crate) fn limit(given: Option<u64>, default: u64, most: u64) -> Result<usize, ApiError> {
     let number = given.unwrap_or(default);
-    let refused =
-        || of_field(FieldError::malformed("limit", format!("is {number}"), format!("1 to {most}"), default));
-    usize::try_from(number).ok().filter(|_| (1..=most).contains(&number)).ok_or_else(refused)
+    let refused = || FieldError::malformed("limit", format!("is {number}"), format!("1 to {most}"), default);
+    Ok(usize::try_from(number).ok().filter(|_| (1..=most).contains(&number)).ok_or_else(refused)?)
 }

@@ -3,7 +3,8 @@
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use axum::http::header::CONTENT_TYPE;
-use http_edge::{ApiBytes, ApiError, ApiJson};
+use http_edge::{ApiBytes, ApiJson};
+use problems::ApiError;
 use serde::Deserialize;
 use utoipa::ToSchema;
 

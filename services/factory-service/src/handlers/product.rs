@@ -4,7 +4,8 @@ use ambient::rfc3339;
 use axum::extract::State;
 use axum::response::Response;
 use catalog::Product;
-use http_edge::{ApiError, ApiJson, ApiPath};
+use http_edge::{ApiJson, ApiPath};
+use problems::ApiError;
 use serde::{Deserialize, Deserializer, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -16,7 +17,6 @@ use crate::domain::products::ProductPatch;
 use crate::handlers::problems::{
     Appends, Body, Conditional, Contended, Guarded, Judged, Named, Read, Versioned,
 };
-use crate::handlers::refusal::of_field;
 use crate::handlers::reply::{self, Reply};
 use crate::handlers::version::Conditions;
 use crate::state::AppState;
@@ -117,7 +117,7 @@ pub(crate) async fn change(
     conditions: Conditions,
     ApiJson(request): ApiJson<ProductPatchRequest>,
 ) -> Result<Reply, ApiError> {
-    let patch = request.read().map_err(of_field)?;
+    let patch = request.read()?;
     if patch.is_empty() {
         return Err(ApiError::invalid_request(
             "the patch is empty; it takes one or more of name, brand, gtin, e.g. {\"name\": \"Rain jacket\"}",

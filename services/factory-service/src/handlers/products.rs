@@ -3,7 +3,8 @@
 use axum::Json;
 use axum::extract::State;
 use catalog::Product;
-use http_edge::{ApiError, ApiJson, ApiQuery};
+use http_edge::{ApiJson, ApiQuery};
+use problems::ApiError;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -14,7 +15,6 @@ use crate::domain::products::NewProduct;
 use crate::handlers::list::ListQuery;
 use crate::handlers::problems::{Appends, Body, Contended, Guarded, Judged, Read};
 use crate::handlers::product::ProductAnswer;
-use crate::handlers::refusal::of_field;
 use crate::handlers::reply::{self, Reply};
 use crate::state::AppState;
 
@@ -66,7 +66,7 @@ pub(crate) async fn create(
     State(state): State<AppState>,
     ApiJson(request): ApiJson<ProductRequest>,
 ) -> Result<Reply, ApiError> {
-    let new = request.read().map_err(of_field)?;
+    let new = request.read()?;
     let made = |product: Product| {
         reply::created_and_shown(format!("/v1/products/{}", product.id), &ProductAnswer::from(product))
     };

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use http_edge::ApiError;
-pub(crate) use service_kit::errors::from_field as of_field;
+use problems::ApiError;
 
 use crate::domain::refusal::Refusal;
 use crate::handlers::admin::keyring_preview;
@@ -15,15 +14,15 @@ const SUSPENDED: &str = "the tenant of this API key is suspended";
 impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::Field(error) => of_field(error),
-            Refusal::NoSuch(what) => Self::NotFound(format!("there is no such {what}").into()),
+            Refusal::Field(error) => error.into(),
+            Refusal::NoSuch(what) => Self::not_found(format!("there is no such {what}")),
             Refusal::NoSuchTag => Self::TagNotFound,
-            Refusal::Conflict(why) => Self::Conflict(why.into()),
+            Refusal::Conflict(why) => Self::conflict(why),
             Refusal::QuotaExceeded(why) => Self::QuotaExceeded(why.into()),
             Refusal::OtherVersion => other_version(),
             Refusal::ConfirmationRequired { preview, given } => keyring_preview::required(*preview, given),
-            Refusal::UnknownKey => Self::Unauthenticated(UNKNOWN.into()),
-            Refusal::Suspended => Self::Unauthenticated(SUSPENDED.into()),
+            Refusal::UnknownKey => Self::unauthenticated(UNKNOWN),
+            Refusal::Suspended => Self::unauthenticated(SUSPENDED),
             Refusal::ClaimLost => Self::IdempotencyInFlight { retry_after: Duration::from_secs(1) },
             Refusal::Store(error) => error,
         }

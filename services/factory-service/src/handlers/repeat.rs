@@ -15,11 +15,11 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http_edge::{ApiBytes, ApiError};
+use http_edge::ApiBytes;
 use idempotency::{
     Claim, ClaimOutcome, ClaimRejection, Fingerprint, IdempotencyKey, Namespace, Origin, StoredResponse,
 };
-use service_kit::errors;
+use problems::ApiError;
 
 use crate::domain::identity::Caller;
 use crate::domain::once::Once;
@@ -127,11 +127,11 @@ async fn claim_or_answer(state: &AppState, caller: &Caller, sent: &Sent) -> Resu
             Err(ApiError::IdempotencyInFlight { retry_after })
         }
         ClaimOutcome::Rejected(ClaimRejection::TooManyRecords { retry_after }) => {
-            Err(ApiError::RateLimited { retry_after })
+            Err(ApiError::rate_limited(retry_after))
         }
         ClaimOutcome::Rejected(ClaimRejection::StateLost) => {
             state.durable.report_lost("a request was claimed and the deployment record was gone or another");
-            Err(errors::state_lost())
+            Err(ApiError::state_lost())
         }
     }
 }

@@ -4,8 +4,8 @@ use axum::body::{Body, to_bytes};
 use axum::http::HeaderName;
 use axum::http::header::{CONTENT_TYPE, ETAG, LOCATION};
 use axum::response::Response;
-use http_edge::ApiError;
 use idempotency::{Claim, MAX_BODY, StoredResponse};
+use problems::ApiError;
 
 use crate::domain::once::Once;
 use crate::domain::refusal::Refusal;

@@ -6,11 +6,12 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use catalog::Lifecycle;
-use http_edge::{ApiError, ApiJson, ApiPath};
+use http_edge::{ApiJson, ApiPath, HttpError};
+use problems::ApiError;
 use qrcode::render::svg;
 use qrcode::{EcLevel, QrCode};
 use serde::Serialize;
-use service_kit::parse_tag;
+use tag_id::TagId;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -85,11 +86,12 @@ impl From<TagView> for TagAnswer {
     }
 }
 
-/// A path that is no text is no id either.
-type TagPath = Result<ApiPath<String>, ApiError>;
+/// A path that is not UTF-8 is handled as an invalid id.
+type TagPath = Result<ApiPath<String>, HttpError>;
 
-fn text_of(path: TagPath) -> String {
-    path.map_or_else(|_| String::new(), |ApiPath(text)| text)
+fn id_of(path: TagPath) -> Result<TagId, ApiError> {
+    let text = path.map_or_else(|_| String::new(), |ApiPath(text)| text);
+    TagId::parse(&text).map_err(|_| ApiError::invalid_tag_id(&text))
 }
 
 /// Shows a tag, without counting a scan.
@@ -103,7 +105,7 @@ pub(crate) async fn show(
     State(state): State<AppState>,
     tag: TagPath,
 ) -> Result<Json<TagAnswer>, ApiError> {
-    let id = parse_tag(&text_of(tag))?;
+    let id = id_of(tag)?;
     Ok(Json(state.tags.show(&caller, id).await?.into()))
 }
 
@@ -121,7 +123,7 @@ pub(crate) async fn qr(
     State(state): State<AppState>,
     tag: TagPath,
 ) -> Result<Response, ApiError> {
-    let id = parse_tag(&text_of(tag))?;
+    let id = id_of(tag)?;
     let url = state.tags.url(&caller, id).await?;
     let code = QrCode::with_error_correction_level(&url, EcLevel::M).map_err(ApiError::internal)?;
     let drawing = code.render::<svg::Color<'_>>().quiet_zone(true).min_dimensions(QR_SIZE, QR_SIZE).build();
@@ -143,7 +145,7 @@ pub(crate) async fn revoke(
     tag: TagPath,
     ApiJson(request): ApiJson<WithdrawRequest>,
 ) -> Result<Reply, ApiError> {
-    let id = parse_tag(&text_of(tag))?;
+    let id = id_of(tag)?;
     let done = |view| reply::ok(&TagAnswer::from(view));
     Ok(Reply(state.tags.revoke(&caller, id, request.read()?, done).await?))
 }

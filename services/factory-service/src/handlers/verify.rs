@@ -3,8 +3,8 @@
 use ambient::rfc3339;
 use axum::Json;
 use axum::extract::State;
-use http_edge::ApiError;
 use keyring::NoteTrust;
+use problems::ApiError;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -14,7 +14,6 @@ use crate::domain::input::FieldError;
 use crate::domain::verified::{Judged, Outcome, Verified};
 use crate::handlers::or_default::OrDefault;
 use crate::handlers::problems::{Body, Contended, Guarded};
-use crate::handlers::refusal::of_field;
 use crate::state::AppState;
 
 /// What to verify; everything unless given.
@@ -134,16 +133,16 @@ pub(crate) async fn verify(
     let (from, to) = (request.from.unwrap_or(0), request.to.unwrap_or(u64::MAX));
     if from > to {
         let (held, takes) = (format!("is {from}"), format!("at most to, which is {to}"));
-        return Err(of_field(FieldError::malformed("from", held, takes, 0)));
+        return Err(FieldError::malformed("from", held, takes, 0).into());
     }
     if request.checkpoints.len() > MOST_KEPT {
         let count = request.checkpoints.len();
         let (held, takes) = (format!("holds {count}"), format!("at most {MOST_KEPT} checkpoints"));
-        return Err(of_field(FieldError::malformed("checkpoints", held, takes, "[]")));
+        return Err(FieldError::malformed("checkpoints", held, takes, "[]").into());
     }
     if !request.checkpoints.is_empty() && (from, to) != (0, u64::MAX) {
         let (held, takes) = ("goes with the whole chain", "no from and no to beside it");
-        return Err(of_field(FieldError::malformed("checkpoints", held, takes, "[]")));
+        return Err(FieldError::malformed("checkpoints", held, takes, "[]").into());
     }
     let verified = state.audit.verify(&caller, from..to, request.checkpoints).await?;
     let (outcome, signed_size) = (verified.outcome(), verified.signed_size());

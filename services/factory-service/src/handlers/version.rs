@@ -8,8 +8,8 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use headers::{ETag, Header, HeaderMapExt, IfMatch, IfNoneMatch};
-use http_edge::ApiError;
 use idempotency::StoredResponse;
+use problems::ApiError;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -74,7 +74,7 @@ impl Conditions {
 pub(crate) fn other_version() -> ApiError {
     let why = "the current version is not the one that If-Match or If-None-Match asks for; read the resource again and send its ETag, \
                e.g. If-Match: \"4a5e1e4baab89f3a32518a88c31bc87f\", or no condition";
-    ApiError::PreconditionFailed(why.into())
+    ApiError::precondition_failed(why)
 }
 
 fn read<H: Header>(headers: &HeaderMap) -> Result<Option<H>, ApiError> {

@@ -2,13 +2,12 @@
 
 use ambient::rfc3339;
 use catalog::Withdrawal;
-use http_edge::ApiError;
+use problems::ApiError;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use crate::domain::input::Reason;
-use crate::handlers::refusal::of_field;
 
 /// Why it is taken back.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -21,7 +20,7 @@ pub(crate) struct WithdrawRequest {
 
 impl WithdrawRequest {
     pub(crate) fn read(self) -> Result<Reason, ApiError> {
-        Reason::parse("reason", self.reason).map_err(of_field)
+        Ok(Reason::parse("reason", self.reason)?)
     }
 }
 

@@ -115,7 +115,7 @@ async fn every_field_of_free_text_of_the_document_was_tried() {
         let Some(schema) = test_support::request_schema(&document, &operation) else { continue };
         for (name, property) in schema["properties"].as_object().unwrap() {
             let lines = [&property["pattern"], &property["items"]["pattern"]];
-            if lines.iter().all(|pattern| **pattern != service_kit::text::LINE_PATTERN) {
+            if lines.iter().all(|pattern| **pattern != input::LINE_PATTERN) {
                 continue;
             }
             documented += 1;

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use access::{ApiKey, Authenticated, KeyId, LastUse, Scope, authenticate_with_permit};
-use http_edge::ApiError;
+use problems::ApiError;
 use redis_pool::{Error, PoolPermit};
 use service_kit::durable::Durable;
 

@@ -1,9 +1,8 @@
 //! Whether an id that proves itself was ever minted, where the scan itself does not tell.
 
 use catalog::{Batch, CatalogError, StoredRecord};
-use http_edge::ApiError;
+use problems::ApiError;
 use service_kit::durable::Durable;
-use service_kit::errors;
 use tag_id::Opened;
 
 /// What anybody who scans is told of a tag whose records cannot be read; which record that is the log says.
@@ -19,12 +18,12 @@ pub(crate) async fn minted_in(
         Ok(held) => held,
         Err(fault @ (CatalogError::Record(_) | CatalogError::TagState(_) | CatalogError::Lost { .. })) => {
             tracing::error!(%fault, "a stored record is lost");
-            return Err(errors::state_lost_because(TAG_LOST));
+            return Err(ApiError::StateLost(TAG_LOST.into()));
         }
-        Err(error) => return Err(errors::from_catalog(error)),
+        Err(error) => return Err(ApiError::from(error)),
     };
     if held.is_none() {
-        durable.refresh().await.map_err(errors::from_deployment)?;
+        durable.refresh().await.map_err(ApiError::from)?;
     }
     Ok(held)
 }

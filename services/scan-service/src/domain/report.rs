@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use audit_chain::{AppendError, AuditAction, Effect, NewEvent, Precondition, RedisWrite};
 use catalog::{Batch, StoredRecord, UnprovenReport, add_unproven_report, keys, shortened_code};
-use http_edge::ApiError;
+use input::Lines;
+use problems::ApiError;
 use redis_pool::Error;
 use serde::Deserialize;
 use service_kit::durable::{AppendFailure, Durable, from_unix_millis};
-use service_kit::text::Lines;
 use service_kit::{KeyStanding, UntrustedKey};
 use tag_id::{Keyring, Opened, TagId};
 use utoipa::ToSchema;
@@ -109,7 +109,7 @@ impl From<NotAdmitted> for ReportRefusal {
         match why {
             NotAdmitted::Denied { retry_after } => Self::Denied { retry_after },
             NotAdmitted::NotOpen(error) => Self::Store(error),
-            NotAdmitted::StateLost => Self::Store(service_kit::errors::state_lost()),
+            NotAdmitted::StateLost => Self::Store(problems::ApiError::state_lost()),
             NotAdmitted::RecordLost => Self::RecordLost,
             NotAdmitted::Redis(error) => Self::Redis(error),
         }
@@ -229,7 +229,7 @@ impl Reporter {
             return Ok(());
         }
         self.durable.report_lost("a report was to be listed and the deployment record was gone or another");
-        Err(ReportRefusal::Store(service_kit::errors::state_lost()))
+        Err(ReportRefusal::Store(problems::ApiError::state_lost()))
     }
 
     /// Writes a report's event in the name of the batch's owner.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use audit_chain::HEAD_LUA;
 use catalog::{CatalogRecordError, Withdrawal, keys};
-use http_edge::ApiError;
+use problems::ApiError;
 use rate_limiter::Decision;
 use redis_pool::{Error, PoolPermit, Script};
 use service_kit::durable::{Durable, from_unix_millis};

@@ -5,7 +5,8 @@ use axum::extract::FromRequestParts;
 use axum::http::header::USER_AGENT;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method};
-use http_edge::{ApiError, PeerAddr, RequestId, limit_subject, shown_key};
+use http_edge::{PeerAddr, RequestId, limit_subject, shown_key};
+use problems::ApiError;
 
 use crate::domain::admission::Credential;
 use crate::domain::machines::{AHEAD, looks_ahead, says_ahead};

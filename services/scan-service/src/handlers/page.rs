@@ -13,7 +13,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http_edge::ApiError;
+use problems::ApiError;
 
 /// The style sheet of every page.
 pub(crate) const STYLE: &str = include_str!("../../templates/style.css");

@@ -1,9 +1,9 @@
 //! What a refused scan becomes for the client, and the alarm when a tag secret seems to have leaked.
 
 use axum::response::{IntoResponse, Response};
-use http_edge::{ApiError, RequestId, rate_limit_headers};
+use http_edge::{RequestId, rate_limit_headers};
+use problems::ApiError;
 use service_kit::durable::Durable;
-use service_kit::errors;
 
 use crate::domain::admission::KeyRefusal;
 use crate::domain::limits::Quotas;
@@ -19,12 +19,12 @@ pub(crate) fn of_scan(refusal: Refusal, durable: &Durable, request_id: &RequestI
     match refusal {
         Refusal::Forged => ApiError::TagNotFound,
         Refusal::NotMinted => alarm(durable, request_id),
-        Refusal::Denied { retry_after } => ApiError::RateLimited { retry_after },
+        Refusal::Denied { retry_after } => ApiError::rate_limited(retry_after),
         Refusal::Key(refusal) => of_key(refusal),
         Refusal::Store(error) => error,
-        Refusal::StateLost => errors::state_lost(),
+        Refusal::StateLost => ApiError::state_lost(),
         Refusal::RecordLost => record_lost(request_id),
-        Refusal::Redis(error) => errors::from_pool(error),
+        Refusal::Redis(error) => ApiError::from(error),
     }
 }
 
@@ -33,11 +33,11 @@ pub(crate) fn of_report(refusal: ReportRefusal, durable: &Durable, request_id: &
     match refusal {
         ReportRefusal::Forged => ApiError::TagNotFound,
         ReportRefusal::NotMinted => alarm(durable, request_id),
-        ReportRefusal::Denied { retry_after } => ApiError::RateLimited { retry_after },
+        ReportRefusal::Denied { retry_after } => ApiError::rate_limited(retry_after),
         ReportRefusal::UsedUp { retry_after } => ApiError::ReportsUsedUp { retry_after },
         ReportRefusal::Key(refusal) => of_key(refusal),
         ReportRefusal::RecordLost => record_lost(request_id),
-        ReportRefusal::Redis(error) => errors::from_pool(error),
+        ReportRefusal::Redis(error) => ApiError::from(error),
         ReportRefusal::Store(error) => error,
     }
 }
@@ -45,8 +45,8 @@ pub(crate) fn of_report(refusal: ReportRefusal, durable: &Durable, request_id: &
 /// The error for a key that does not admit: why a key is invalid, whoever shows it is not told.
 fn of_key(refusal: KeyRefusal) -> ApiError {
     match refusal {
-        KeyRefusal::Invalid => ApiError::Unauthenticated(BAD_KEY.into()),
-        KeyRefusal::Forbidden => ApiError::Forbidden(NO_SCOPE.into()),
+        KeyRefusal::Invalid => ApiError::unauthenticated(BAD_KEY),
+        KeyRefusal::Forbidden => ApiError::forbidden(NO_SCOPE),
     }
 }
 
@@ -62,7 +62,7 @@ fn record_lost(request_id: &RequestId) -> ApiError {
         request_id = request_id.as_str(),
         "a minted tag was scanned, and its records cannot be read"
     );
-    errors::state_lost_because(TAG_LOST)
+    ApiError::StateLost(TAG_LOST.into())
 }
 
 /// Notes that an authentic tag id was presented that was never minted.

@@ -3,10 +3,9 @@
 use ambient::rfc3339;
 use axum::Json;
 use axum::extract::State;
-use http_edge::ApiError;
+use problems::ApiError;
 use serde::Serialize;
 use service_kit::durable::from_unix_millis;
-use service_kit::errors;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
@@ -65,7 +64,7 @@ pub(crate) async fn region(State(state): State<AppState>) -> Result<Json<RegionA
         state.limits.see(deployment);
     }
     let limiter = state.limits.regional();
-    let info = limiter.region_info(&state.limits.quotas()).await.map_err(errors::from_pool)?;
+    let info = limiter.region_info(&state.limits.quotas()).await.map_err(ApiError::from)?;
     let limits = info.limits.iter().map(|limit| LimitAnswer {
         name: limit.name.as_str(),
         limit: limit.limit,

@@ -4,10 +4,11 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use http_edge::{ApiError, ApiJson};
+use http_edge::ApiJson;
+use problems::ApiError;
 use serde::{Deserialize, Serialize};
-use service_kit::errors::from_field;
-use service_kit::parse_tag;
+
+use tag_id::TagId;
 use utoipa::ToSchema;
 
 use crate::domain::limits::Quotas;
@@ -70,7 +71,7 @@ pub(crate) async fn report(
 /// The reporter's own words, where there are any.
 pub(crate) fn read_details(details: Option<String>) -> Result<Option<Details>, ApiError> {
     let Some(text) = details else { return Ok(None) };
-    Details::parse("details", &text).map_err(from_field)
+    Ok(Details::parse("details", &text)?)
 }
 
 async fn take(
@@ -79,7 +80,7 @@ async fn take(
     request: ReportRequest,
     quotas: &mut Quotas,
 ) -> Result<(), ApiError> {
-    let tag = parse_tag(&request.tag_id)?;
+    let tag = TagId::parse(&request.tag_id).map_err(|_| ApiError::invalid_tag_id(&request.tag_id))?;
     let report = Report { tag, reason: request.reason, details: read_details(request.details)? };
     let taken = state.reporter.take(report, client.caller(), client.request_id.as_str(), quotas).await;
     taken.map_err(|refusal| of_report(refusal, &state.durable, &client.request_id))

@@ -4,10 +4,11 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
-use http_edge::{ApiError, ApiForm, ApiPath, RequestId};
+use http_edge::{ApiForm, ApiPath, HttpError, RequestId};
+use input::without_direction;
+use problems::ApiError;
 use serde::Deserialize;
-use service_kit::parse_tag;
-use service_kit::text::without_direction;
+use tag_id::TagId;
 use utoipa::ToSchema;
 
 use crate::domain::limits::Quotas;
@@ -48,7 +49,7 @@ pub(crate) async fn report(
     State(state): State<AppState>,
     _own: OwnForm,
     client: Client,
-    tag: Result<ApiPath<String>, ApiError>,
+    tag: Result<ApiPath<String>, HttpError>,
     ApiForm(form): ApiForm<ReportForm>,
 ) -> Response {
     let mut quotas = Quotas::default();
@@ -66,10 +67,10 @@ async fn take(
     form: ReportForm,
     quotas: &mut Quotas,
 ) -> Result<Taken, ApiError> {
-    let tag = match parse_tag(code) {
+    let tag = match TagId::parse(code) {
         Ok(tag) => Some(tag),
-        // An address that is no text names no code either.
-        Err(error) if code.is_empty() => return Err(error),
+        // A path that is not UTF-8 names no code.
+        Err(_) if code.is_empty() => return Err(ApiError::invalid_tag_id(code)),
         Err(_) => None,
     };
     // Who writes on a phone does not see the controls of direction that it puts into the text, and could not take them away.
@@ -119,12 +120,12 @@ fn received(code: &str, taken: Taken, request_id: &RequestId) -> Response {
 pub(crate) async fn find(
     _page: NotEmbedded,
     request_id: RequestId,
-    tag: Result<ApiPath<String>, ApiError>,
+    tag: Result<ApiPath<String>, HttpError>,
 ) -> Response {
     let code = tag.map_or_else(|_| String::new(), |ApiPath(text)| text);
-    match parse_tag(&code) {
+    match TagId::parse(&code) {
         Ok(tag) => Redirect::to(&format!("/t/{tag}")).into_response(),
-        Err(error) if code.is_empty() => error.into_response(),
+        Err(_) if code.is_empty() => ApiError::invalid_tag_id(&code).into_response(),
         Err(_) => no_tag_id(&code, &request_id),
     }
 }

@@ -3,9 +3,9 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http_edge::{ApiError, ApiJson, ApiPath, ApiQuery, Problem};
+use http_edge::{ApiJson, ApiPath, ApiQuery, HttpError, Problem};
+use problems::ApiError;
 use serde::Deserialize;
-use service_kit::parse_tag;
 use tag_id::TagId;
 use utoipa::{IntoParams, ToSchema};
 
@@ -40,7 +40,7 @@ pub(crate) struct ScanRequest {
 pub(crate) async fn by_path(
     State(state): State<AppState>,
     client: Client,
-    tag: Result<ApiPath<String>, ApiError>,
+    tag: Result<ApiPath<String>, HttpError>,
 ) -> Response {
     // A path that is no text is no id either.
     let text = tag.map_or_else(|_| String::new(), |ApiPath(text)| text);
@@ -94,9 +94,9 @@ async fn scan(state: &AppState, client: &Client, text: &str) -> Response {
 
 /// Reads an id, and counts one that is none.
 pub(crate) fn read_tag(state: &AppState, text: &str) -> Result<TagId, Problem> {
-    parse_tag(text).map_err(|error| {
+    TagId::parse(text).map_err(|_| {
         state.metrics.count_invalid_id();
-        error.into_problem()
+        ApiError::invalid_tag_id(text).into_problem()
     })
 }
 

@@ -5,7 +5,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use catalog::{Lifecycle, Withdrawal};
-use http_edge::{ApiError, ApiPath};
+use http_edge::{ApiPath, HttpError};
+use problems::ApiError;
 use time::OffsetDateTime;
 
 use crate::domain::issuers::IssuerAnswer;
@@ -78,7 +79,7 @@ struct RiskPart {
 pub(crate) async fn show(
     State(state): State<AppState>,
     client: Client,
-    tag: Result<ApiPath<String>, ApiError>,
+    tag: Result<ApiPath<String>, HttpError>,
 ) -> Response {
     let text = tag.map_or_else(|_| String::new(), |ApiPath(text)| text);
     let tag = match read_tag(&state, &text) {

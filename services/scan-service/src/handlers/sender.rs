@@ -17,7 +17,7 @@ use axum::http::header::{
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use http_edge::ApiError;
+use problems::ApiError;
 
 use crate::origin::WebOrigin;
 use crate::state::AppState;
@@ -112,7 +112,7 @@ impl<S: Send + Sync> FromRequestParts<S> for NotEmbedded {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
-        if is_embedded(parts) { Err(ApiError::Forbidden(EMBEDDED.into())) } else { Ok(Self) }
+        if is_embedded(parts) { Err(ApiError::forbidden(EMBEDDED)) } else { Ok(Self) }
     }
 }
 
@@ -123,7 +123,7 @@ impl FromRequestParts<AppState> for OwnForm {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
-        if state.origins.is_own(parts) { Ok(Self) } else { Err(ApiError::Forbidden(FOREIGN.into())) }
+        if state.origins.is_own(parts) { Ok(Self) } else { Err(ApiError::forbidden(FOREIGN)) }
     }
 }
 
@@ -135,7 +135,7 @@ impl FromRequestParts<AppState> for MayReport {
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
         let may = state.origins.is_own(parts) || state.origins.may_report(&parts.headers);
-        if may { Ok(Self) } else { Err(ApiError::Forbidden(FOREIGN.into())) }
+        if may { Ok(Self) } else { Err(ApiError::forbidden(FOREIGN)) }
     }
 }
 

@@ -88,7 +88,7 @@ async fn the_document_names_its_servers_and_the_values_that_texts_may_hold() {
         |name: &str, property: &str| document["components"]["schemas"][name]["properties"][property].clone();
     assert_eq!(schema("ScanAnswer", "lifecycle")["enum"], json!(Lifecycle::ALL));
     assert_eq!(schema("RegionAnswer", "state")["enum"], json!(["cold", "warm"]));
-    assert_eq!(schema("ReportRequest", "details")["pattern"], service_kit::text::LINES_PATTERN);
+    assert_eq!(schema("ReportRequest", "details")["pattern"], input::LINES_PATTERN);
     assert_eq!(schema("ScanRequest", "tag_id")["pattern"], TagId::PATTERN);
     let reasons = &document["components"]["schemas"]["Reason"]["enum"];
     assert_eq!(*reasons, json!(["counterfeit", "damaged", "mismatch", "stolen", "other"]));

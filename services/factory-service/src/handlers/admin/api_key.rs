@@ -5,7 +5,8 @@ use std::time::Duration;
 use access::KeyId;
 use axum::Json;
 use axum::extract::State;
-use http_edge::{ApiError, ApiJson, ApiPath};
+use http_edge::{ApiJson, ApiPath};
+use problems::ApiError;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -15,7 +16,6 @@ use crate::domain::input::FieldError;
 use crate::handlers::admin::api_key_answer::{KeyAnswer, made};
 use crate::handlers::or_default::OrDefault;
 use crate::handlers::problems::{Appends, Body, Contended, Guarded, Judged, Named, Read};
-use crate::handlers::refusal::of_field;
 use crate::handlers::reply::{self, Reply};
 use crate::handlers::withdrawal::WithdrawRequest;
 use crate::state::AppState;
@@ -34,7 +34,7 @@ pub(crate) struct RotateRequest {
 
 /// A path that names no key that could be is one that is not there.
 fn in_path(text: &str) -> Result<KeyId, ApiError> {
-    text.parse().map_err(|_| ApiError::NotFound("there is no such key".into()))
+    text.parse().map_err(|_| ApiError::not_found("there is no such key"))
 }
 
 /// Shows a key, without its secret.
@@ -70,7 +70,7 @@ pub(crate) async fn rotate(
     let seconds = request.overlap_s.unwrap_or(OVERLAP_S.0);
     if seconds > OVERLAP_S.1 {
         let (held, takes) = (format!("is {seconds}"), format!("0 to {}", OVERLAP_S.1));
-        return Err(of_field(FieldError::malformed("overlap_s", held, takes, OVERLAP_S.0)));
+        return Err(FieldError::malformed("overlap_s", held, takes, OVERLAP_S.0).into());
     }
     Ok(Reply(state.api_keys.rotate(&caller, &id, Duration::from_secs(seconds), made).await?))
 }

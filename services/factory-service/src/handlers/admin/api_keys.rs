@@ -3,7 +3,9 @@
 use access::{KeyId, Scope, Scopes};
 use axum::Json;
 use axum::extract::State;
-use http_edge::{ApiError, ApiJson, ApiQuery, quoted};
+use http_edge::{ApiJson, ApiQuery};
+use input::quoted;
+use problems::ApiError;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -16,7 +18,6 @@ use crate::handlers::admin::tenants::tenant_id;
 use crate::handlers::instant::Instant;
 use crate::handlers::list::limit;
 use crate::handlers::problems::{Appends, Body, Contended, Guarded, Judged, Named, Read};
-use crate::handlers::refusal::of_field;
 use crate::handlers::reply::Reply;
 use crate::state::AppState;
 
@@ -87,12 +88,11 @@ pub(crate) async fn create(
     State(state): State<AppState>,
     ApiJson(request): ApiJson<KeyRequest>,
 ) -> Result<Reply, ApiError> {
-    let label = request.label.map(|label| Label::parse("label", label)).transpose().map_err(of_field)?;
-    let expires_at =
-        request.expires_at.map(|at| instant("expires_at", at.0)).transpose().map_err(of_field)?;
+    let label = request.label.map(|label| Label::parse("label", label)).transpose()?;
+    let expires_at = request.expires_at.map(|at| instant("expires_at", at.0)).transpose()?;
     let new = NewKey {
         tenant: tenant_id("tenant", &request.tenant)?,
-        scopes: scopes(&request.scopes).map_err(of_field)?,
+        scopes: scopes(&request.scopes)?,
         label: label.map(Label::into_string),
         expires_at,
     };
@@ -112,7 +112,7 @@ pub(crate) async fn list(
     let limit = limit(query.limit, ITEMS.0, ITEMS.1)?;
     let tenant = tenant_id("tenant", &query.tenant)?;
     let after = query.cursor.map(|cursor| cursor.parse::<KeyId>()).transpose();
-    let after = after.map_err(|_| of_field(no_such_cursor("names no key")))?;
+    let after = after.map_err(|_| no_such_cursor("names no key"))?;
     let page = state.api_keys.list(&caller, &tenant, after, limit).await?;
     let items = page.items.into_iter().map(|view| KeyAnswer::of(view, None)).collect();
     Ok(Json(KeysAnswer { items, next_cursor: page.next.map(|id| id.to_string()) }))

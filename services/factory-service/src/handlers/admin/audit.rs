@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use http_edge::ApiError;
+use problems::ApiError;
 
 use crate::domain::identity::Caller;
 use crate::handlers::audit_export::as_file;

@@ -2,8 +2,9 @@
 
 use axum::Json;
 use axum::extract::State;
-use http_edge::{ApiError, ApiJson, ApiPath};
+use http_edge::{ApiJson, ApiPath};
 use keyring::{KeyFamily, KeyNumber, KeyRef, Move};
+use problems::ApiError;
 use serde::Deserialize;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -14,7 +15,6 @@ use crate::domain::keyring::KeyringView;
 use crate::handlers::admin::keyring_answer::{self, KeyringAnswer, KeyringKeyAnswer};
 use crate::handlers::instant::Instant;
 use crate::handlers::problems::{Appends, Body, Confirmed, Contended, Guarded, Judged, Named, Read};
-use crate::handlers::refusal::of_field;
 use crate::handlers::reply::{self, Reply};
 use crate::state::AppState;
 
@@ -44,16 +44,11 @@ pub(crate) struct RevokeRequest {
 
 impl RevokeRequest {
     fn read(self, family: KeyFamily) -> Result<(String, OffsetDateTime, Option<u64>), ApiError> {
-        let reason = Label::parse("reason", self.reason).map_err(of_field)?.into_string();
-        let since = instant("compromised_since", self.compromised_since.0).map_err(of_field)?;
+        let reason = Label::parse("reason", self.reason)?.into_string();
+        let since = instant("compromised_since", self.compromised_since.0)?;
         if let (KeyFamily::Audit, Some(given)) = (family, self.confirm_batches) {
             let takes = "no number, since a signing key has no batches; leave it out";
-            return Err(of_field(FieldError::malformed(
-                "confirm_batches",
-                format!("is {given}"),
-                takes,
-                "null",
-            )));
+            return Err(FieldError::malformed("confirm_batches", format!("is {given}"), takes, "null").into());
         }
         Ok((reason, since, self.confirm_batches))
     }
@@ -61,9 +56,8 @@ impl RevokeRequest {
 
 /// `{family}/{number}` of the path; what names no key that could be is not there.
 fn in_path(family: &str, number: &str) -> Result<KeyRef, ApiError> {
-    let no_such = || {
-        ApiError::NotFound("there is no such key; it takes tag or audit, and a number of 1 to 4095".into())
-    };
+    let no_such =
+        || ApiError::not_found("there is no such key; it takes tag or audit, and a number of 1 to 4095");
     let number = number.parse().ok().and_then(KeyNumber::new).ok_or_else(no_such)?;
     Ok(KeyRef { family: family.parse().map_err(|_| no_such())?, number })
 }
@@ -110,10 +104,9 @@ pub(crate) async fn add(
 ) -> Result<Reply, ApiError> {
     let held = format!("is {}", request.number);
     let number = KeyNumber::new(request.number)
-        .ok_or_else(|| of_field(FieldError::malformed("number", held, "1 to 4095", 2)))?;
-    let family: KeyFamily = family
-        .parse()
-        .map_err(|_| ApiError::NotFound("there is no such family; it takes tag or audit".into()))?;
+        .ok_or_else(|| FieldError::malformed("number", held, "1 to 4095", 2))?;
+    let family: KeyFamily =
+        family.parse().map_err(|_| ApiError::not_found("there is no such family; it takes tag or audit"))?;
     make(&state, &caller, KeyRef { family, number }, &Move::Add).await
 }
 

@@ -1,8 +1,8 @@
 //! How a revocation's consequences are shown before it is confirmed.
 
 use ambient::rfc3339;
-use http_edge::ApiError;
 use http_edge::api_doc::ProblemBody;
+use problems::ApiError;
 use serde::Serialize;
 use time::OffsetDateTime;
 use utoipa::ToSchema;

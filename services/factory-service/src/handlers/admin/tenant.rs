@@ -4,8 +4,9 @@ use access::{GtinPrefix, Tenant, TenantId};
 use ambient::rfc3339;
 use axum::extract::State;
 use axum::response::Response;
-use http_edge::{ApiError, ApiJson, ApiPath};
+use http_edge::{ApiJson, ApiPath};
 use idempotency::StoredResponse;
+use problems::ApiError;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -18,7 +19,6 @@ use crate::handlers::problems::{
     Appends, Body, Conditional, Contended, Guarded, Judged, Named, Read, Versioned,
 };
 use crate::handlers::product::given;
-use crate::handlers::refusal::of_field;
 use crate::handlers::reply::{self, Reply};
 use crate::handlers::version::Conditions;
 use crate::handlers::withdrawal::{WithdrawRequest, WithdrawalAnswer};
@@ -105,7 +105,7 @@ impl From<Tenant> for TenantAnswer {
 
 /// A path that names no tenant that could be is one that is not there.
 fn in_path(text: &str) -> Result<TenantId, ApiError> {
-    text.parse().map_err(|_| ApiError::NotFound("there is no such tenant".into()))
+    text.parse().map_err(|_| ApiError::not_found("there is no such tenant"))
 }
 
 fn done(tenant: Tenant) -> StoredResponse {
@@ -144,7 +144,7 @@ pub(crate) async fn change(
     conditions: Conditions,
     ApiJson(request): ApiJson<TenantPatchRequest>,
 ) -> Result<Reply, ApiError> {
-    let (id, patch) = (in_path(&id)?, request.read().map_err(of_field)?);
+    let (id, patch) = (in_path(&id)?, request.read()?);
     if patch.is_empty() {
         return Err(ApiError::invalid_request(
             "the patch is empty; it takes one or more of name, brands, gtin_prefixes, max_batches, e.g. {\"name\": \"Acme Ltd\"}",

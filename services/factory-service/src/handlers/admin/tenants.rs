@@ -3,7 +3,8 @@
 use access::{Tenant, TenantId};
 use axum::Json;
 use axum::extract::State;
-use http_edge::{ApiError, ApiJson, ApiQuery};
+use http_edge::{ApiJson, ApiQuery};
+use problems::ApiError;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -12,7 +13,6 @@ use crate::domain::input::{FieldError, Label, is};
 use crate::handlers::admin::tenant::TenantAnswer;
 use crate::handlers::list::limit;
 use crate::handlers::problems::{Appends, Body, Contended, Guarded, Read};
-use crate::handlers::refusal::of_field;
 use crate::handlers::reply::{self, Reply};
 use crate::state::AppState;
 
@@ -56,7 +56,7 @@ pub(crate) struct TenantsQuery {
 /// Reads a tenant's id.
 pub(crate) fn tenant_id(field: &'static str, text: &str) -> Result<TenantId, ApiError> {
     let takes = "1 to 32 of a-z, 0-9 and -, with no - at either end";
-    text.parse().map_err(|_| of_field(FieldError::malformed(field, is(text), takes, "acme")))
+    text.parse().map_err(|_| FieldError::malformed(field, is(text), takes, "acme").into())
 }
 
 /// Makes a tenant.
@@ -73,7 +73,7 @@ pub(crate) async fn create(
     ApiJson(request): ApiJson<TenantRequest>,
 ) -> Result<Reply, ApiError> {
     let id = tenant_id("id", &request.id)?;
-    let name = request.name.map(|name| Label::parse("name", name)).transpose().map_err(of_field)?;
+    let name = request.name.map(|name| Label::parse("name", name)).transpose()?;
     let location = format!("/v1/admin/tenants/{id}");
     let made = |tenant: Tenant| reply::created_and_shown(location, &TenantAnswer::from(tenant));
     Ok(Reply(state.tenants.create(&caller, id, name.map(Label::into_string), made).await?))

@@ -1,0 +1,82 @@
+//! What a failure of a domain crate becomes for the client, once for both services.
+
+use audit_chain::{AppendError, AppendFault, ReadError};
+use catalog::{CatalogError, DeploymentError};
+use keyring::KeyringError;
+
+use crate::error::ApiError;
+
+/// 429 if the pool was busy, 503 if Redis is unavailable, 500 if the fault is the server's own.
+impl From<redis_pool::Error> for ApiError {
+    fn from(error: redis_pool::Error) -> Self {
+        match error {
+            redis_pool::Error::Overloaded { .. } => Self::service_overloaded(),
+            redis_pool::Error::Unavailable { retry_after, .. } => Self::RedisUnavailable { retry_after },
+            fault @ (redis_pool::Error::Server { .. } | redis_pool::Error::Reply { .. }) => {
+                Self::internal(fault)
+            }
+        }
+    }
+}
+
+impl From<CatalogError> for ApiError {
+    fn from(error: CatalogError) -> Self {
+        match error {
+            CatalogError::Redis(error) => error.into(),
+            fault @ (CatalogError::Record(_) | CatalogError::TagState(_) | CatalogError::Lost { .. }) => {
+                Self::record_lost(&fault)
+            }
+        }
+    }
+}
+
+impl From<DeploymentError> for ApiError {
+    fn from(error: DeploymentError) -> Self {
+        match error {
+            DeploymentError::Lost(_) => Self::state_lost(),
+            DeploymentError::Redis(error) => error.into(),
+        }
+    }
+}
+
+/// A failed precondition is a 409 that says nothing more. A caller that set the precondition maps it before.
+impl From<AppendError> for ApiError {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Contention => Self::AuditContention,
+            AppendError::StateLost(_) => Self::state_lost(),
+            AppendError::EndFault(_) => Self::AuditDamaged,
+            AppendError::Overloaded { .. } => Self::service_overloaded(),
+            AppendError::Unavailable { retry_after, .. } => Self::RedisUnavailable { retry_after },
+            AppendError::Precondition { .. } => {
+                Self::conflict("it was changed by another request at the same time")
+            }
+            AppendError::Internal(fault @ AppendFault::WrongType { .. }) => Self::record_lost(&fault),
+            fault @ (AppendError::IdReused { .. } | AppendError::TooLarge | AppendError::Internal(_)) => {
+                Self::internal(fault)
+            }
+        }
+    }
+}
+
+impl From<ReadError> for ApiError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::StateLost(_) => Self::state_lost(),
+            ReadError::Redis(error) => error.into(),
+            ReadError::Damaged { .. } => Self::AuditDamaged,
+        }
+    }
+}
+
+/// A refused move of a key is a 409. A caller that gives some of the refusals another status maps them before.
+impl From<KeyringError> for ApiError {
+    fn from(error: KeyringError) -> Self {
+        match error {
+            KeyringError::Redis(error) => error.into(),
+            KeyringError::NotMade | KeyringError::Lost(_) => Self::state_lost(),
+            KeyringError::Refused(why) => Self::conflict(why.to_string()),
+            fault @ KeyringError::Record(_) => Self::internal(fault),
+        }
+    }
+}
