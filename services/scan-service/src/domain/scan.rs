@@ -4,14 +4,14 @@
 //! somebody who holds the tag secret, so it is counted and logged as an alarm. One that was minted and whose records are lost is
 //! neither: it is 503 `state-lost`.
 
-use std::sync::{Arc, LazyLock};
+use std::mem::take;
+use std::sync::Arc;
 use std::time::Duration;
 
-use audit_chain::HEAD_LUA;
-use catalog::{CatalogRecordError, Withdrawal, keys};
+use catalog::{CatalogRecordError, Withdrawal};
 use problems::ApiError;
 use rate_limiter::Decision;
-use redis_pool::{Error, PoolPermit, Script};
+use redis_pool::Error;
 use service_kit::durable::{Durable, from_unix_millis};
 use service_kit::{KeyStanding, UntrustedKey};
 use tag_id::{Keyring, Opened, TagId};
@@ -22,18 +22,12 @@ use crate::domain::issuers::{IssuerAnswer, Issuers};
 use crate::domain::limits::{Limits, Quotas, Subject};
 use crate::domain::minted::minted_in;
 use crate::domain::risk::{Agent, Frequency, assess};
-use crate::domain::scan_protocol::TAG_SCAN_LUA;
-use crate::domain::scan_protocol::coalescer::{Coalescer, Request, Shown, least_size, observe};
-use crate::domain::scan_protocol::look::Look;
-use crate::domain::scan_protocol::reply::{
-    ANSWERED, BY_ADDRESS, BY_KEY, Counted, DENIED, KEY_FORBIDDEN, KEY_INVALID, NOT_MINTED, Reply, STATE_LOST,
-    UNREADABLE, misshapen,
-};
+use crate::domain::scan_protocol::coalescer::Coalescer;
+use crate::domain::scan_protocol::codes::{CountedBy, ScanStatus};
+use crate::domain::scan_protocol::input::{LimitedScanInput, PresentedKey, ScanInput};
+use crate::domain::scan_protocol::reply::{CountedScan, ScanOutcome, malformed};
+use crate::domain::scan_protocol::scripts::count_scan;
 use crate::domain::verdict::Verdict;
-
-static SCAN: LazyLock<Script> = LazyLock::new(|| {
-    Script::new("scan", [TAG_SCAN_LUA, HEAD_LUA, include_str!("scan_protocol/lua/scan.lua")].concat())
-});
 
 const MS_PER_DAY: u64 = 86_400_000;
 
@@ -169,10 +163,10 @@ impl Scanner {
         let key = KeyStanding::of(&self.durable, opened.epoch).await.map_err(Refusal::Store)?;
         let key = key?;
         self.admission.still_denied(caller.address, caller.credential, quotas)?;
-        let look = self.look_of(opened, caller);
-        let kept = look.kept.clone();
-        let (counted, partner) = match &self.coalescer {
-            Some(coalescer) => self.limited_scan(coalescer, look, caller, quotas).await?,
+        let input = self.input_of(opened, caller);
+        let cached = input.cached.clone();
+        let (mut counted, partner) = match &self.coalescer {
+            Some(coalescer) => self.limited_scan(coalescer, input, caller, quotas).await?,
             None => {
                 let permit = self.durable.pool().permit().await?;
                 let key = self.admission.admit(&permit, caller.address, caller.credential, quotas).await?;
@@ -181,10 +175,11 @@ impl Scanner {
                     return Err(self.refused_key(&opened, refusal).await);
                 }
                 let partner = matches!(caller.credential, Credential::Key(_));
-                (self.bare_scan(&permit, &look, deployment.prefix()).await?, partner)
+                let outcome = count_scan(&self.durable, &permit, &input, deployment.prefix()).await?;
+                (counts_of(outcome)?, partner)
             }
         };
-        let facts = self.facts_of(kept, &counted)?;
+        let facts = self.facts_of(cached, take(&mut counted.batch), take(&mut counted.product))?;
         debug_assert!(facts.batch.value.holds(opened.epoch, opened.index));
         // Whoever shows a partner's key is known; which program it scans with tells nothing.
         let agent = if partner { Agent::Known } else { Agent::Unknown(caller.user_agent) };
@@ -192,13 +187,13 @@ impl Scanner {
         Ok(judged(tag, key, agent, facts, issuer, &counted))
     }
 
-    fn look_of(&self, opened: Opened, caller: Caller<'_>) -> Look {
+    fn input_of(&self, opened: Opened, caller: Caller<'_>) -> ScanInput {
         let name = caller.name();
         let today = self.durable.clock().unix_millis() / MS_PER_DAY;
-        // The id was opened with this very secret, so there is one.
+        // The id was opened with this epoch's secret, so the keyring holds it.
         let mark = |day| self.keyring.caller_mark(&opened, day, &name).unwrap_or_default();
         let marks = [mark(today), mark(today.saturating_sub(1))];
-        Look { opened, counts: !caller.machine, marks, kept: self.facts.get(opened.batch) }
+        ScanInput { opened, counts: !caller.machine, marks, cached: self.facts.get(opened.batch) }
     }
 
     /// Whoever shows a wrong key is told so, unless the id gives away that a tag secret is in wrong hands.
@@ -210,102 +205,83 @@ impl Scanner {
         }
     }
 
+    /// Limits and counts a scan in one call. Returns its counts, and whether a partner key was verified.
     async fn limited_scan(
         &self,
         coalescer: &Coalescer,
-        look: Look,
+        scan: ScanInput,
         caller: Caller<'_>,
         quotas: &mut Quotas,
-    ) -> Result<(Counted, bool), Refusal> {
-        let shown = Shown::of(caller.credential);
-        let request = Request { look, address: caller.address.to_owned(), shown };
+    ) -> Result<(CountedScan, bool), Refusal> {
+        let (address, key) = (caller.address.to_owned(), PresentedKey::from(caller.credential));
         let sent = self.limits.now();
-        let Some(reply) = coalescer.ask(request).await? else {
+        let Some(reply) = coalescer.ask(LimitedScanInput { scan, address, key }).await? else {
             return Err(Refusal::StateLost);
         };
-        let reply = Reply::split(reply)?;
-        let (by, rest) = reply.facts().split_first().ok_or_else(|| misshapen("it is too short"))?;
-        let subject = self.counted_by(*by, caller)?;
-        let dimensions = self.limits.dimensions(subject);
-        let limiter_bytes = Decision::reply_len(dimensions.len()) * size_of::<i64>();
-        let (ints, scan) = rest
-            .split_at_checked(limiter_bytes)
-            .ok_or_else(|| misshapen("the limiter's part is too short"))?;
-        let ints: Vec<i64> = ints.as_chunks::<8>().0.iter().map(|int| i64::from_be_bytes(*int)).collect();
-        let decision = self.limits.regional().read(&ints, &dimensions)?;
+        let subject = self.subject_of(reply.counted_by, caller)?;
+        let decision = self.limits.regional().read(&reply.decision, &self.limits.dimensions(subject))?;
         *quotas = Quotas::of(decision.report());
-        let proof = if *by == BY_KEY { caller.credential.proof() } else { &[] };
+        let by_key = reply.counted_by == CountedBy::Key;
+        let proof = if by_key { caller.credential.proof() } else { &[] };
         self.limits.remember(subject, proof, &decision, sent);
-        match (reply.status(), decision) {
-            (Some(ANSWERED), Decision::Allowed { .. }) => {
-                Ok((Counted::read(scan, &reply)?, matches!(subject, Subject::Key(_))))
+        match (reply.outcome, decision) {
+            (ScanOutcome::Rejected(ScanStatus::Denied), Decision::Denied { retry_after, .. }) => {
+                Err(Refusal::Denied { retry_after })
             }
-            (Some(NOT_MINTED), Decision::Allowed { .. }) => Err(Refusal::NotMinted),
-            (Some(KEY_INVALID), Decision::Allowed { .. }) => Err(Refusal::Key(KeyRefusal::Invalid)),
-            (Some(KEY_FORBIDDEN), Decision::Allowed { .. }) => Err(Refusal::Key(KeyRefusal::Forbidden)),
-            (Some(UNREADABLE), Decision::Allowed { .. }) => Err(Refusal::RecordLost),
-            (Some(DENIED), Decision::Denied { retry_after, .. }) => Err(Refusal::Denied { retry_after }),
-            _ => Err(misshapen("status and decision contradict each other").into()),
+            (outcome, Decision::Allowed { .. }) => Ok((counts_of(outcome)?, by_key)),
+            (_, Decision::Denied { .. }) => {
+                Err(malformed("status and decision contradict each other").into())
+            }
         }
     }
 
-    /// By what the script counted the scan; a key that it was counted by is verified, and so was used.
-    fn counted_by<'a>(&self, by: u8, caller: Caller<'a>) -> Result<Subject<'a>, Refusal> {
-        match (by, caller.credential) {
-            (BY_ADDRESS, _) => Ok(Subject::Address(caller.address)),
-            (BY_KEY, Credential::Key(key)) => {
+    /// Returns the subject whose quota the script spent. If it is a key, the script has verified that key, so its use
+    /// is noted.
+    fn subject_of<'a>(&self, counted_by: CountedBy, caller: Caller<'a>) -> Result<Subject<'a>, Refusal> {
+        match (counted_by, caller.credential) {
+            (CountedBy::Address, _) => Ok(Subject::Address(caller.address)),
+            (CountedBy::Key, Credential::Key(key)) => {
                 self.admission.note_use(key.id());
                 Ok(Subject::Key(key.id()))
             }
-            _ => Err(misshapen("it was counted by a key that was not shown").into()),
+            (CountedBy::Key, _) => Err(malformed("it was counted by a key that was not presented").into()),
         }
     }
 
-    async fn bare_scan(
-        &self,
-        permit: &PoolPermit,
-        look: &Look,
-        deployment: &str,
-    ) -> Result<Counted, Refusal> {
-        let mut call = SCAN.invoke();
-        call.push_key(keys::DEPLOYMENT);
-        call.push_key(audit_chain::keys::HEAD);
-        call.push_key(keys::MINTED);
-        look.push_keys(&mut call);
-        call.push_arg(deployment);
-        call.push_arg(least_size(&self.durable));
-        look.push_args(&mut call);
-        let pool = self.durable.pool();
-        let reply = call.run_with_permit(pool, permit, pool.command_timeout()).await;
-        let mut reply = Reply::split(reply?)?;
-        observe(&self.durable, reply.head.take());
-        match reply.status() {
-            Some(ANSWERED) => Ok(Counted::read(reply.facts(), &reply)?),
-            Some(STATE_LOST) => Err(Refusal::StateLost),
-            Some(NOT_MINTED) => Err(Refusal::NotMinted),
-            Some(UNREADABLE) => Err(Refusal::RecordLost),
-            _ => Err(misshapen("an unknown status").into()),
-        }
-    }
-
-    /// What was kept, or where Redis sent something newer, that. The script sends what it could read, so what cannot be read here is lost.
+    /// Returns batch and product in the newest revision: the cached one, or the one that the script sent. The script
+    /// sends readable records only, so a record that cannot be decoded here is lost.
     fn facts_of(
         &self,
-        kept: Option<Arc<CachedBatch>>,
-        counted: &Counted,
+        cached: Option<Arc<CachedBatch>>,
+        batch: Vec<u8>,
+        product: Vec<u8>,
     ) -> Result<Arc<CachedBatch>, Refusal> {
-        let kept = match kept {
-            Some(kept) if counted.batch.is_empty() && counted.product.is_empty() => return Ok(kept),
-            kept => kept,
+        let cached = match cached {
+            Some(cached) if batch.is_empty() && product.is_empty() => return Ok(cached),
+            cached => cached,
         };
         let lost = |_: CatalogRecordError| Refusal::RecordLost;
-        let batch = fresher(kept.as_ref().map(|facts| &facts.batch), counted.batch.clone()).map_err(lost)?;
-        let product =
-            fresher(kept.as_ref().map(|facts| &facts.product), counted.product.clone()).map_err(lost)?;
-        let (batch, product) = batch.zip(product).ok_or_else(|| misshapen("a record is missing"))?;
+        let batch = fresher(cached.as_ref().map(|cached| &cached.batch), batch).map_err(lost)?;
+        let product = fresher(cached.as_ref().map(|cached| &cached.product), product).map_err(lost)?;
+        let (batch, product) = batch.zip(product).ok_or_else(|| malformed("a record is missing"))?;
         let facts = Arc::new(CachedBatch::new(batch, product));
         self.facts.put(&facts);
         Ok(facts)
+    }
+}
+
+/// Returns the counts of an answered scan, or why it has none.
+fn counts_of(outcome: ScanOutcome) -> Result<CountedScan, Refusal> {
+    match outcome {
+        ScanOutcome::Answered(counted) => Ok(counted),
+        ScanOutcome::Rejected(status) => Err(match status {
+            ScanStatus::StateLost => Refusal::StateLost,
+            ScanStatus::NotMinted => Refusal::NotMinted,
+            ScanStatus::KeyInvalid => Refusal::Key(KeyRefusal::Invalid),
+            ScanStatus::KeyForbidden => Refusal::Key(KeyRefusal::Forbidden),
+            ScanStatus::RecordLost => Refusal::RecordLost,
+            ScanStatus::Denied | ScanStatus::Answered => malformed("the status contradicts the call").into(),
+        }),
     }
 }
 
@@ -316,7 +292,7 @@ fn judged(
     agent: Agent<'_>,
     facts: Arc<CachedBatch>,
     issuer: IssuerAnswer,
-    counted: &Counted,
+    counted: &CountedScan,
 ) -> Verdict {
     let batch = &facts.batch.value;
     let now = from_unix_millis(counted.now_ms);

@@ -6,14 +6,17 @@ use redis::aio::MultiplexedConnection;
 use tag_id::{BatchNo, Epoch};
 use time::macros::datetime;
 
-use crate::domain::scan_protocol::TAG_SCAN_LUA;
+use crate::domain::scan_protocol::codes::lua_constants;
+use crate::domain::scan_protocol::scripts::TAG_SCAN_LUA;
 
 mod counting;
 mod oracle;
+mod protocol;
 mod records;
 
-/// KEYS 1 state · ARGV 1 now (ms): time is the caller's, so that a test can turn it · 2 batch record · 3 whether it counts, '1' or '0' ·
-/// 4 the caller's mark of today · 5 of yesterday · 6 the tag's revocation ('' for none)
+/// KEYS 1 state · ARGV 1 now (ms): time is the caller's, so that a test can turn it · 2 batch record · 3
+/// whether it counts, '1' or '0' · 4 the caller's mark of today · 5 of yesterday · 6 the tag's revocation (''
+/// for none)
 const SCAN_AT: &str = "
 local state, count, first_at, in_30, in_60, bits = tag_scan(tonumber(ARGV[1]), redis.call('GET', KEYS[1]),
   ARGV[6] ~= '' and ARGV[6], ARGV[2], ARGV[3] == '1', ARGV[4], ARGV[5])
@@ -44,8 +47,13 @@ async fn look(
     call.invoke_async(link).await.unwrap()
 }
 
+/// A script that runs `main` behind the constants and functions of the scan.
+fn script(main: &str) -> Script {
+    Script::new(&[&lua_constants(), TAG_SCAN_LUA, main].concat())
+}
+
 fn scan_at() -> Script {
-    Script::new(&[TAG_SCAN_LUA, SCAN_AT].concat())
+    script(SCAN_AT)
 }
 
 /// Batch `number`: 10 tags of epoch 3, minted at [`START`].

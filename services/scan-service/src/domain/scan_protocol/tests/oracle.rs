@@ -45,7 +45,8 @@ impl Oracle {
     }
 }
 
-/// Steps of the clock between scans: bursts, the edges of both windows and of 16 bits, long pauses, and steps back.
+/// Steps of the clock between scans: bursts, the edges of both windows and of 16 bits, long pauses, and steps
+/// back.
 fn step() -> impl Strategy<Value = i64> {
     prop_oneof![
         4 => 0_i64..3_000,

@@ -1,20 +1,19 @@
 //! What the Lua functions read from stored records: minted or not, lost, newer, and of which deployment.
 
 use catalog::{Batch, Product, Record};
-use redis::Script;
 use redis::aio::MultiplexedConnection;
 use test_support::RedisServer;
 
-use super::batch;
-use crate::domain::scan_protocol::TAG_SCAN_LUA;
+use super::{batch, script};
 
 /// KEYS 1 batch record · 2 tag state · 3 revocation · 4 numbers of minted batches
 const JUDGED: &str = "
 local found = redis.call('MGET', unpack(KEYS))
 local status, readable = scan_judge(found[1], found[2], found[3], 3, 9, KEYS[1], KEYS[2], KEYS[3], KEYS[4])
-return { status, readable and 1 or 0 }";
+return { string.byte(status), readable and 1 or 0 }";
 
-/// ARGV 1 batch record ('' for none) · 2 epoch · 3 index · 4 revision the caller holds · 5 deployment record · 6 beginning expected
+/// ARGV 1 batch record ('' for none) · 2 epoch · 3 index · 4 revision the caller holds · 5 deployment record
+/// · 6 beginning expected
 const OTHERS: &str = "
 local record = ARGV[1] ~= '' and ARGV[1]
 return {
@@ -29,7 +28,7 @@ async fn others(
     (epoch, index, held): (u16, u32, i64),
     (record, expected): (&str, &str),
 ) -> (bool, Vec<u8>, bool) {
-    let script = Script::new(&[TAG_SCAN_LUA, OTHERS].concat());
+    let script = script(OTHERS);
     let bytes = batch.map_or_else(Vec::new, |(batch, revision)| batch.encode(revision));
     let mut call = script.prepare_invoke();
     call.arg(bytes).arg(epoch).arg(index).arg(held).arg(record).arg(expected);
@@ -83,7 +82,7 @@ async fn hold(link: &mut MultiplexedConnection, key: &str, held: Held<'_>) {
 async fn what_is_lost_is_told_from_what_was_never_minted() {
     let redis = RedisServer::start().await;
     let mut link = redis.connection().await;
-    let script = Script::new(&[TAG_SCAN_LUA, JUDGED].concat());
+    let script = script(JUDGED);
     // Index 9 of epoch 3 is asked for.
     let (held, elsewhere) = (batch(7).encode(1), Batch { size: 9, ..batch(7) }.encode(1));
     let (held, elsewhere, large) = (Text(&held), Text(&elsewhere), vec![b'x'; 1 << 20]);

@@ -1,0 +1,116 @@
+//! Packs a scan for the scripts.
+
+use std::sync::Arc;
+
+use access::{KeyDigest, KeyId};
+use catalog::keys;
+use redis_pool::Invocation;
+use tag_id::Opened;
+
+use crate::domain::admission::Credential;
+use crate::domain::cached_batch::CachedBatch;
+use crate::domain::limits::{Limits, Subject};
+use crate::domain::scan_protocol::codes::{MALFORMED_KEY, NO_KEY, NO_REVISION, PRODUCT_UNKNOWN};
+
+/// Bytes of a packed scan: see `REQUEST_LAYOUT`.
+const PACKED_LEN: usize = 33;
+
+/// One scan, as both scripts take it.
+#[derive(Debug)]
+pub(crate) struct ScanInput {
+    pub(crate) opened: Opened,
+    /// Whether the request counts as a scan.
+    pub(crate) counts: bool,
+    /// The caller's marks of today and of yesterday. The second recognises a caller who returns after
+    /// midnight.
+    pub(crate) marks: [[u8; 5]; 2],
+    /// This process's copy of batch and product.
+    pub(crate) cached: Option<Arc<CachedBatch>>,
+}
+
+impl ScanInput {
+    /// Adds the keys of batch, tag, revocation and product. The batch's key stands in for an unknown
+    /// product's.
+    pub(crate) fn push_keys(&self, call: &mut Invocation<'_>) {
+        let (batch, serial) = (keys::batch(self.opened.batch), self.opened.serial());
+        call.push_key(&batch);
+        call.push_key(keys::tag(serial));
+        call.push_key(keys::tag_revocation(serial));
+        match &self.cached {
+            Some(cached) => call.push_key(keys::product(&cached.product.value.id)),
+            None => call.push_key(&batch),
+        }
+    }
+
+    /// Adds everything else as one packed argument.
+    pub(crate) fn push_args(&self, call: &mut Invocation<'_>) {
+        call.push_arg(&self.packed()[..]);
+    }
+
+    pub(super) fn packed(&self) -> [u8; PACKED_LEN] {
+        let cached = self.cached.as_deref();
+        let batch_revision = cached.map_or(NO_REVISION, |cached| i64::from(cached.batch.revision));
+        let product_revision = cached.map_or(PRODUCT_UNKNOWN, |cached| i64::from(cached.product.revision));
+        let mut packed = [0; PACKED_LEN];
+        packed[..2].copy_from_slice(&self.opened.epoch.get().to_be_bytes());
+        packed[2..6].copy_from_slice(&self.opened.index.get().to_be_bytes());
+        packed[6..14].copy_from_slice(&batch_revision.to_be_bytes());
+        packed[14..22].copy_from_slice(&product_revision.to_be_bytes());
+        packed[22] = u8::from(self.counts);
+        packed[23..28].copy_from_slice(&self.marks[0]);
+        packed[28..].copy_from_slice(&self.marks[1]);
+        packed
+    }
+}
+
+/// The presented credential, as the script takes it.
+#[derive(Debug)]
+pub(crate) enum PresentedKey {
+    None,
+    /// A text that cannot be a key.
+    Malformed,
+    Key(KeyId, KeyDigest),
+}
+
+impl From<&Credential> for PresentedKey {
+    fn from(credential: &Credential) -> Self {
+        match credential {
+            Credential::None => Self::None,
+            Credential::Unusable => Self::Malformed,
+            Credential::Key(key) => Self::Key(*key.id(), *key.digest()),
+        }
+    }
+}
+
+/// One scan that the script limits before it counts it.
+#[derive(Debug)]
+pub(crate) struct LimitedScanInput {
+    pub(crate) scan: ScanInput,
+    /// What the limiter counts the client's address by.
+    pub(crate) address: String,
+    pub(crate) key: PresentedKey,
+}
+
+impl LimitedScanInput {
+    /// Adds the scan's keys and the limiter state of the address; for a presented key also its record and its
+    /// limiter state.
+    pub(super) fn push_keys(&self, call: &mut Invocation<'_>, limits: &Limits) {
+        let limiter = limits.regional();
+        self.scan.push_keys(call);
+        limiter.push_state_keys(call, &limits.dimensions(Subject::Address(&self.address)));
+        if let PresentedKey::Key(id, _) = &self.key {
+            call.push_key(access::keys::key(id));
+            limiter.push_state_keys(call, &limits.dimensions(Subject::Key(id)));
+        }
+    }
+
+    /// Adds the scan's packed argument and the presented key.
+    pub(super) fn push_args(&self, call: &mut Invocation<'_>) {
+        self.scan.push_args(call);
+        match &self.key {
+            PresentedKey::None => call.push_arg(NO_KEY),
+            PresentedKey::Malformed => call.push_arg(MALFORMED_KEY),
+            PresentedKey::Key(_, digest) => call.push_arg(digest.as_bytes()),
+        }
+    }
+}
