@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use redis_pool::{Error, PoolPermit, RedisPool, Script};
+use redis_pool::{PoolError, PoolPermit, RedisPool, Script};
 
 use crate::key::{ApiKey, KeyId};
 use crate::keys;
@@ -55,12 +55,12 @@ pub enum Authenticated {
 /// Authenticates `key`. `deployment_prefix` is the required prefix of the deployment record.
 ///
 /// # Errors
-/// See [`Error`]; [`Error::Reply`] when what is stored names no tenant.
+/// See [`PoolError`]; [`PoolError::Reply`] when what is stored names no tenant.
 pub async fn authenticate(
     pool: &RedisPool,
     deployment_prefix: &str,
     key: &ApiKey,
-) -> Result<Authenticated, Error> {
+) -> Result<Authenticated, PoolError> {
     let permit = pool.permit().await?;
     authenticate_with_permit(pool, &permit, deployment_prefix, key).await
 }
@@ -74,14 +74,14 @@ pub async fn authenticate_with_permit(
     permit: &PoolPermit,
     deployment_prefix: &str,
     key: &ApiKey,
-) -> Result<Authenticated, Error> {
+) -> Result<Authenticated, PoolError> {
     let call = AUTHENTICATE.invoke().key(keys::key(key.id())).key(keys::DEPLOYMENT);
     let (status, scopes, tenant): (i64, u8, String) = call
         .arg(key.digest().as_bytes())
         .arg(deployment_prefix)
         .run_with_permit(pool, permit, pool.command_timeout())
         .await?;
-    let misshapen = |what: String| Error::Reply { what: format!("authenticate: {what}") };
+    let misshapen = |what: String| PoolError::Reply { what: format!("authenticate: {what}") };
     match status {
         VERIFIED => {
             let tenant = tenant.parse().map_err(|error| misshapen(format!("{error}")))?;

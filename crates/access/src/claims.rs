@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use audit_chain::{Effect, Precondition, RedisWrite};
-use redis_pool::{Error, RedisPool, Script};
+use redis_pool::{PoolError, RedisPool, Script};
 
 use crate::brand::{BrandKeys, BrandName};
 use crate::gtin::{GtinPrefix, GtinRange};
@@ -35,7 +35,7 @@ impl Claims {
         pool: &RedisPool,
         brands: &[BrandKeys],
         ranges: &[GtinRange],
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, PoolError> {
         let looks: Vec<&str> = brands.iter().flat_map(BrandKeys::lookalikes).collect();
         let mut call = CLAIMS.invoke().key(keys::CLAIMS).key(keys::BRANDS).key(keys::GTIN_PREFIXES);
         call.push_arg(looks.len());
@@ -49,7 +49,7 @@ impl Claims {
         let held = held.map(|(look, owner)| Ok((look.to_owned(), tenant(&owner)?)));
         Ok(Self {
             revision,
-            brands: held.collect::<Result<_, Error>>()?,
+            brands: held.collect::<Result<_, PoolError>>()?,
             prefixes: members.iter().map(|member| prefix_of(member)).collect::<Result<_, _>>()?,
         })
     }
@@ -125,14 +125,14 @@ fn member(prefix: &GtinPrefix, owner: &str) -> Vec<u8> {
     format!("{prefix}:{owner}").into_bytes()
 }
 
-fn prefix_of(member: &str) -> Result<(GtinPrefix, TenantId), Error> {
+fn prefix_of(member: &str) -> Result<(GtinPrefix, TenantId), PoolError> {
     let parts =
         member.split_once(':').and_then(|(prefix, owner)| Some((prefix.parse().ok()?, tenant(owner).ok()?)));
-    parts.ok_or_else(|| Error::Reply { what: format!("claims: {member:?} is no prefix and tenant") })
+    parts.ok_or_else(|| PoolError::Reply { what: format!("claims: {member:?} is no prefix and tenant") })
 }
 
-fn tenant(text: &str) -> Result<TenantId, Error> {
-    text.parse().map_err(|_| Error::Reply { what: format!("claims: {text:?} is no tenant") })
+fn tenant(text: &str) -> Result<TenantId, PoolError> {
+    text.parse().map_err(|_| PoolError::Reply { what: format!("claims: {text:?} is no tenant") })
 }
 
 fn next(revision: &[u8]) -> String {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ambient::entropy::jittered;
 use parking_lot::Mutex;
-use redis_pool::{Error, RedisPool, Script};
+use redis_pool::{PoolError, RedisPool, Script};
 
 use crate::key::KeyId;
 use crate::keys;
@@ -67,8 +67,8 @@ impl LastUse {
     /// not begin with `deployment_prefix`; it is kept then, as on an error.
     ///
     /// # Errors
-    /// See [`Error`].
-    pub async fn flush(&self, pool: &RedisPool, deployment_prefix: &str) -> Result<usize, Error> {
+    /// See [`PoolError`].
+    pub async fn flush(&self, pool: &RedisPool, deployment_prefix: &str) -> Result<usize, PoolError> {
         let Notes { minutes, left_out } = std::mem::take(&mut *self.notes.lock());
         if left_out > 0 {
             tracing::warn!(left_out, "last uses dropped, too many keys");
@@ -81,7 +81,7 @@ impl LastUse {
                 call.push_arg(id.as_str());
                 call.push_arg(*minute);
             }
-            let reply: Result<i64, Error> = call.run(pool).await;
+            let reply: Result<i64, PoolError> = call.run(pool).await;
             if !matches!(reply, Ok(1)) {
                 self.keep(&taken[written..]);
                 return reply.map(|_| written);

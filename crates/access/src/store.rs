@@ -17,7 +17,7 @@ use crate::tenant_id::TenantId;
 pub enum AccessError {
     /// Redis did not answer in time or rejected the command.
     #[error(transparent)]
-    Redis(#[from] redis_pool::Error),
+    Redis(#[from] redis_pool::PoolError),
     /// A stored record cannot be decoded.
     #[error(transparent)]
     Record(#[from] AccessRecordError),
@@ -195,13 +195,13 @@ impl Access {
     /// The reply to one command. A key of another type is one that was written over.
     async fn read<T: FromRedisValue>(&self, cmd: Cmd) -> Result<T, AccessError> {
         let reply = self.pool.command(cmd).await.map_err(|error| match error {
-            redis_pool::Error::Server { code, .. } if code == "WRONGTYPE" => {
+            redis_pool::PoolError::Server { code, .. } if code == "WRONGTYPE" => {
                 AccessError::Lost { what: "record of a tenant or an API key".to_owned() }
             }
             error => error.into(),
         })?;
         let parsed = redis::from_redis_value(reply);
-        parsed.map_err(|error| redis_pool::Error::Reply { what: error.to_string() }.into())
+        parsed.map_err(|error| redis_pool::PoolError::Reply { what: error.to_string() }.into())
     }
 }
 

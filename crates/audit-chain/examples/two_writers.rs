@@ -15,13 +15,13 @@ use std::time::Duration;
 
 use ambient::{Clock, SystemClock, entropy};
 use audit_chain::{Appender, AppenderConfig, AuditMetrics, Details, Effect, Event, NewEvent, RedisWrite};
-use redis_pool::{Config, PoolMetrics, RedisPool};
+use redis_pool::{PoolConfig, PoolMetrics, RedisPool};
 
 const EVENTS: u64 = 1_000;
 
 fn writer(url: &str) -> Result<Appender, Box<dyn Error>> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let config = Config {
+    let config = PoolConfig {
         name: "durable",
         url: url.parse()?,
         permits: NonZeroUsize::new(16).ok_or("not zero")?,

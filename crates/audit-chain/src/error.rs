@@ -54,7 +54,7 @@ pub enum AppendError {
         /// When a repeat may succeed.
         retry_after: Duration,
         /// The failure of the connection.
-        source: redis_pool::Error,
+        source: redis_pool::PoolError,
     },
     /// A fault of the program or of the stored data, not of the caller's input.
     #[error("appending failed")]
@@ -63,13 +63,13 @@ pub enum AppendError {
 
 impl AppendError {
     /// Converts a failure of the pool. `maybe_written` is false: a caller that sent a write corrects it.
-    pub(crate) fn from_redis(error: redis_pool::Error) -> Self {
+    pub(crate) fn from_redis(error: redis_pool::PoolError) -> Self {
         match error {
-            redis_pool::Error::Overloaded { waited } => Self::Overloaded { waited },
-            redis_pool::Error::Unavailable { retry_after, .. } => {
+            redis_pool::PoolError::Overloaded { waited } => Self::Overloaded { waited },
+            redis_pool::PoolError::Unavailable { retry_after, .. } => {
                 Self::Unavailable { maybe_written: false, retry_after, source: error }
             }
-            redis_pool::Error::Server { .. } | redis_pool::Error::Reply { .. } => {
+            redis_pool::PoolError::Server { .. } | redis_pool::PoolError::Reply { .. } => {
                 AppendFault::Redis(error).into()
             }
         }
@@ -100,7 +100,7 @@ pub enum AppendFault {
     },
     /// Redis rejected the script, or its reply has another shape.
     #[error(transparent)]
-    Redis(#[from] redis_pool::Error),
+    Redis(#[from] redis_pool::PoolError),
     /// The chain has 2^53 − 1 entries.
     #[error("the audit chain is full")]
     Full,
@@ -117,7 +117,7 @@ pub enum ReadError {
     StateLost(#[from] StateLoss),
     /// Redis did not reply, or its reply has another shape.
     #[error("the audit log cannot be read")]
-    Redis(#[from] redis_pool::Error),
+    Redis(#[from] redis_pool::PoolError),
     /// An entry is missing or is not JSON. Verifying the chain says more.
     #[error("entry {seq} of the audit chain is damaged")]
     Damaged {

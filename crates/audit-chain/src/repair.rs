@@ -97,7 +97,7 @@ impl SurplusTail {
         if self.entries > MAX_SURPLUS {
             let what =
                 format!("more than {MAX_SURPLUS} elements follow the audit head: no write leaves so many");
-            return Err(redis_pool::Error::Reply { what }.into());
+            return Err(redis_pool::PoolError::Reply { what }.into());
         }
         let (segment, first) = (self.segment, self.place);
         self.place += page.len() as u64;
@@ -138,7 +138,7 @@ impl SurplusTail {
 }
 
 /// Converts a failure of the call. A call without a reply may have been written.
-fn call_failed(error: redis_pool::Error) -> AppendError {
+fn call_failed(error: redis_pool::PoolError) -> AppendError {
     let may_be_applied = error.maybe_applied();
     match AppendError::from_redis(error) {
         AppendError::Unavailable { retry_after, source, .. } => {

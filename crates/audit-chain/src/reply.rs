@@ -1,14 +1,14 @@
 //! Reading replies of Redis into Rust values.
 
 use redis::{FromRedisValue, Value};
-use redis_pool::Error;
+use redis_pool::PoolError;
 
 /// Converts a reply.
 ///
 /// # Errors
-/// [`Error::Reply`] when it has another shape.
-pub(crate) fn parse<T: FromRedisValue>(value: Value) -> Result<T, Error> {
-    redis::from_redis_value(value).map_err(|error| Error::Reply { what: error.to_string() })
+/// [`PoolError::Reply`] when it has another shape.
+pub(crate) fn parse<T: FromRedisValue>(value: Value) -> Result<T, PoolError> {
+    redis::from_redis_value(value).map_err(|error| PoolError::Reply { what: error.to_string() })
 }
 
 /// Returns an integer reply, `None` for another type or a value out of range.
@@ -17,6 +17,6 @@ pub(crate) fn integer<T: TryFrom<i64>>(value: &Value) -> Option<T> {
 }
 
 /// The error for a reply of an unexpected shape. `source` names the script or command.
-pub(crate) fn unexpected(source: &str, value: &Value) -> Error {
-    Error::Reply { what: format!("unexpected reply of {source}: {value:?}") }
+pub(crate) fn unexpected(source: &str, value: &Value) -> PoolError {
+    PoolError::Reply { what: format!("unexpected reply of {source}: {value:?}") }
 }

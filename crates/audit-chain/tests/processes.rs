@@ -9,7 +9,7 @@ use ambient::{Clock, SystemClock, entropy};
 use audit_chain::{
     Appender, AppenderConfig, AuditLog, AuditMetrics, Details, Effect, Event, NewEvent, RedisWrite,
 };
-use redis_pool::{Config, PoolMetrics, RedisPool};
+use redis_pool::{PoolConfig, PoolMetrics, RedisPool};
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::process::{Command, Stdio};
@@ -38,7 +38,7 @@ fn main() {
 }
 
 fn pool(url: &str) -> RedisPool {
-    let config = Config {
+    let config = PoolConfig {
         name: "test",
         url: url.parse().unwrap(),
         permits: NonZeroUsize::new(16).unwrap(),

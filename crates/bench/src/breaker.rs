@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use ambient::{Clock, SystemClock};
-use circuit_breaker::{Breaker, Config};
+use circuit_breaker::{Breaker, BreakerConfig};
 
 const NOW: Duration = Duration::from_secs(1);
 const BATCHES: usize = 31;
@@ -24,7 +24,7 @@ pub(crate) struct Costs {
 /// Measures all three, some tens of milliseconds in all.
 pub(crate) fn measure() -> Costs {
     let clock = SystemClock::new();
-    let closed = Breaker::new(Config::new(Duration::from_millis(200)), 1);
+    let closed = Breaker::new(BreakerConfig::new(Duration::from_millis(200)), 1);
     let open = opened();
     Costs {
         closed: per_call(&clock, || {
@@ -42,7 +42,7 @@ pub(crate) fn measure() -> Costs {
 }
 
 fn opened() -> Breaker {
-    let breaker = Breaker::new(Config::new(Duration::from_millis(200)), 1);
+    let breaker = Breaker::new(BreakerConfig::new(Duration::from_millis(200)), 1);
     while let Ok(permit) = breaker.try_acquire(NOW) {
         permit.failure(NOW);
     }

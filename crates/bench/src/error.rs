@@ -4,7 +4,7 @@ use std::io;
 
 /// Ends the program with one line.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Failure {
+pub(crate) enum BenchError {
     /// An argument or a file that cannot be used.
     #[error("{0}")]
     Usage(String),
@@ -24,7 +24,7 @@ pub(crate) enum Failure {
     Interrupted,
 }
 
-impl Failure {
+impl BenchError {
     /// For `map_err`: `what` was being done.
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         |source| Self::Io { what: what.into(), source }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::error::Failure;
-use crate::wire::Link;
+use crate::error::BenchError;
+use crate::wire::ClientConnection;
 
 const WITHIN: Duration = Duration::from_secs(120);
 /// More than any answer that is kept has.
@@ -16,14 +16,14 @@ const MAX_BODY: usize = 64 * 1024 * 1024;
 
 /// A request for one connection of its own.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Request<'a> {
+pub(crate) struct HttpRequest<'a> {
     method: &'a str,
     path: &'a str,
     key: Option<&'a str>,
     json: Option<&'a str>,
 }
 
-impl<'a> Request<'a> {
+impl<'a> HttpRequest<'a> {
     pub(crate) fn get(path: &'a str) -> Self {
         Self { method: "GET", path, key: None, json: None }
     }
@@ -54,24 +54,27 @@ impl<'a> Request<'a> {
 
 /// An answer with its body.
 #[derive(Debug, Clone)]
-pub(crate) struct Answer {
+pub(crate) struct HttpResponse {
     pub(crate) status: u16,
     pub(crate) body: Vec<u8>,
 }
 
-impl Answer {
+impl HttpResponse {
     /// The body as JSON, of an answer that must have had `status`.
-    pub(crate) fn json(&self, status: u16) -> Result<Value, Failure> {
+    pub(crate) fn json(&self, status: u16) -> Result<Value, BenchError> {
         if self.status != status {
             let body = String::from_utf8_lossy(&self.body);
-            return Err(Failure::Unexpected(format!("{status} was expected, not {}: {body}", self.status)));
+            return Err(BenchError::Unexpected(format!(
+                "{status} was expected, not {}: {body}",
+                self.status
+            )));
         }
-        serde_json::from_slice(&self.body).map_err(Failure::unexpected("an answer that should be JSON"))
+        serde_json::from_slice(&self.body).map_err(BenchError::unexpected("an answer that should be JSON"))
     }
 }
 
 /// Asks and keeps the answer.
-pub(crate) async fn ask(target: SocketAddr, request: Request<'_>) -> Result<Answer, Failure> {
+pub(crate) async fn ask(target: SocketAddr, request: HttpRequest<'_>) -> Result<HttpResponse, BenchError> {
     let mut body = Vec::new();
     let status = stream(target, request, |bytes| {
         if body.len() + bytes.len() <= MAX_BODY {
@@ -79,20 +82,22 @@ pub(crate) async fn ask(target: SocketAddr, request: Request<'_>) -> Result<Answ
         }
     })
     .await?;
-    Ok(Answer { status, body })
+    Ok(HttpResponse { status, body })
 }
 
 /// Asks and hands the body on piece by piece; gives the status.
 pub(crate) async fn stream(
     target: SocketAddr,
-    request: Request<'_>,
+    request: HttpRequest<'_>,
     sink: impl FnMut(&[u8]),
-) -> Result<u16, Failure> {
+) -> Result<u16, BenchError> {
     let text = request.render(target);
-    let exchange = async { Link::connect(target).await?.exchange(text.as_bytes(), sink).await };
+    let exchange = async { ClientConnection::connect(target).await?.exchange(text.as_bytes(), sink).await };
     let what = || format!("{} {} of {target}", request.method, request.path);
     match tokio::time::timeout(WITHIN, exchange).await {
-        Ok(outcome) => outcome.map(|head| head.status).map_err(Failure::io(what())),
-        Err(_) => Err(Failure::Unexpected(format!("{}: not answered within {} s", what(), WITHIN.as_secs()))),
+        Ok(outcome) => outcome.map(|head| head.status).map_err(BenchError::io(what())),
+        Err(_) => {
+            Err(BenchError::Unexpected(format!("{}: not answered within {} s", what(), WITHIN.as_secs())))
+        }
     }
 }

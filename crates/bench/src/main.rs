@@ -17,7 +17,7 @@ mod yardstick;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use error::Failure;
+use error::BenchError;
 
 /// A scan makes some fifty small allocations; the system's allocator spends a tenth of its time on them (docs/adr/0008).
 #[global_allocator]
@@ -39,7 +39,7 @@ enum Command {
     /// Appends audit events from many writers at once to a Redis of its own.
     Audit(audit::AuditArgs),
     /// Verifies an audit chain and watches the memory it takes.
-    Verify(audit::VerifyArgs),
+    Verify(audit::BenchVerifyArgs),
     /// Measures everything and prints one table.
     Table(table::TableArgs),
     /// Measures another build beside this one, in alternation.
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
     let outcome = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(Failure::io("cannot start a runtime"))
+        .map_err(BenchError::io("cannot start a runtime"))
         .and_then(|runtime| {
             let outcome = runtime.block_on(until_interrupted(cli.command));
             // A load run that was interrupted may still be on its threads.
@@ -68,19 +68,19 @@ fn main() -> ExitCode {
 }
 
 /// Ends what was started on every path: an interrupted measurement is dropped, and its programs with it.
-async fn until_interrupted(command: Command) -> Result<ExitCode, Failure> {
+async fn until_interrupted(command: Command) -> Result<ExitCode, BenchError> {
     if let Command::Yardstick(args) = command {
         return yardstick::run(args).await.map(|()| ExitCode::SUCCESS);
     }
-    let interrupted = http_edge::shutdown_signal().map_err(Failure::io("cannot listen for signals"))?;
+    let interrupted = http_edge::shutdown_signal().map_err(BenchError::io("cannot listen for signals"))?;
     tokio::select! {
         biased;
-        () = interrupted => Err(Failure::Interrupted),
+        () = interrupted => Err(BenchError::Interrupted),
         outcome = Box::pin(run(command)) => outcome,
     }
 }
 
-async fn run(command: Command) -> Result<ExitCode, Failure> {
+async fn run(command: Command) -> Result<ExitCode, BenchError> {
     match command {
         Command::Load(args) => load::run(args).await.map(|()| ExitCode::SUCCESS),
         Command::Yardstick(args) => yardstick::run(args).await.map(|()| ExitCode::SUCCESS),

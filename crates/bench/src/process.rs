@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use crate::error::Failure;
+use crate::error::BenchError;
 
 const REFRESH_EVERY: Duration = Duration::from_millis(20);
 
@@ -30,11 +30,11 @@ impl Running {
         args: &[&str],
         env: &[(&str, &str)],
         dir: &Path,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, BenchError> {
         let starting = || format!("cannot start {}", program.display());
         let log = dir.join(format!("{name}.log"));
-        let output = File::create(&log).map_err(Failure::io(starting()))?;
-        let errors = output.try_clone().map_err(Failure::io(starting()))?;
+        let output = File::create(&log).map_err(BenchError::io(starting()))?;
+        let errors = output.try_clone().map_err(BenchError::io(starting()))?;
         let mut command = if has_setpriv() {
             let mut wrapped = Command::new("setpriv");
             wrapped.args(["--pdeathsig", "KILL"]).arg(program);
@@ -45,7 +45,7 @@ impl Running {
         // `setpriv` was found by the search path, which it needs in turn for a program given by name alone.
         command.args(args).env_clear().envs(std::env::vars_os().filter(|(name, _)| name == "PATH"));
         command.envs(env.iter().copied()).stdin(Stdio::null()).stdout(output).stderr(errors);
-        let child = command.spawn().map_err(Failure::io(starting()))?;
+        let child = command.spawn().map_err(BenchError::io(starting()))?;
         Ok(Self { name, child, log })
     }
 
@@ -55,21 +55,21 @@ impl Running {
     }
 
     /// Fails when it has ended.
-    pub(crate) fn still_runs(&mut self) -> Result<(), Failure> {
+    pub(crate) fn still_runs(&mut self) -> Result<(), BenchError> {
         match self.child.try_wait() {
             Ok(None) => Ok(()),
             Ok(Some(status)) => Err(self.ended(status)),
-            Err(error) => Err(Failure::Io { what: format!("waiting for {}", self.name), source: error }),
+            Err(error) => Err(BenchError::Io { what: format!("waiting for {}", self.name), source: error }),
         }
     }
 
     /// Waits until it has ended well, and gives what it printed.
-    pub(crate) async fn output(mut self) -> Result<String, Failure> {
+    pub(crate) async fn output(mut self) -> Result<String, BenchError> {
         loop {
-            match self.child.try_wait().map_err(Failure::io(format!("waiting for {}", self.name)))? {
+            match self.child.try_wait().map_err(BenchError::io(format!("waiting for {}", self.name)))? {
                 Some(status) if status.success() => {
                     return fs::read_to_string(&self.log)
-                        .map_err(Failure::io("reading what a program printed"));
+                        .map_err(BenchError::io("reading what a program printed"));
                 }
                 Some(status) => return Err(self.ended(status)),
                 None => tokio::time::sleep(REFRESH_EVERY).await,
@@ -77,11 +77,11 @@ impl Running {
         }
     }
 
-    fn ended(&self, status: ExitStatus) -> Failure {
+    fn ended(&self, status: ExitStatus) -> BenchError {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         let tail: Vec<&str> = log.lines().rev().take(5).collect();
         let tail: String = tail.into_iter().rev().map(|line| format!("\n  {line}")).collect();
-        Failure::Unexpected(format!("{} ended by itself ({status}); the last it said:{tail}", self.name))
+        BenchError::Unexpected(format!("{} ended by itself ({status}); the last it said:{tail}", self.name))
     }
 }
 

@@ -1,7 +1,7 @@
 //! One HTTP/1.1 connection as a client, read no further than measuring needs: the status, how the body is framed,
 //! and whether `Retry-After` is there.
 //!
-//! A `Link` is between exchanges, or inside one; after an error it is of no use. It fails with the connection's
+//! A `ClientConnection` is between exchanges, or inside one; after an error it is of no use. It fails with the connection's
 //! error, with `UnexpectedEof` when the server closed it, and with `InvalidData` for what is no HTTP/1.1.
 
 use std::io;
@@ -22,7 +22,7 @@ enum Framing {
 
 /// What is read of an answer's head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Head {
+pub(crate) struct ResponseHead {
     pub(crate) status: u16,
     pub(crate) has_retry_after: bool,
     /// The server closes the connection after this answer.
@@ -31,7 +31,7 @@ pub(crate) struct Head {
 }
 
 #[cfg(test)]
-impl Head {
+impl ResponseHead {
     /// A head without a body.
     pub(crate) fn of_status(status: u16, has_retry_after: bool) -> Self {
         Self { status, has_retry_after, closes: false, framing: Framing::Length(0) }
@@ -39,14 +39,14 @@ impl Head {
 }
 
 /// One connection, and what was read of it and not yet taken.
-pub(crate) struct Link {
+pub(crate) struct ClientConnection {
     stream: TcpStream,
     buffer: Box<[u8]>,
     start: usize,
     end: usize,
 }
 
-impl Link {
+impl ClientConnection {
     pub(crate) async fn connect(target: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(target).await?;
         stream.set_nodelay(true)?;
@@ -54,7 +54,11 @@ impl Link {
     }
 
     /// Sends a request and reads its whole answer; the body goes to `sink` piece by piece.
-    pub(crate) async fn exchange(&mut self, request: &[u8], mut sink: impl FnMut(&[u8])) -> io::Result<Head> {
+    pub(crate) async fn exchange(
+        &mut self,
+        request: &[u8],
+        mut sink: impl FnMut(&[u8]),
+    ) -> io::Result<ResponseHead> {
         self.stream.write_all(request).await?;
         let head = self.head().await?;
         match head.framing {
@@ -65,7 +69,7 @@ impl Link {
         Ok(head)
     }
 
-    async fn head(&mut self) -> io::Result<Head> {
+    async fn head(&mut self) -> io::Result<ResponseHead> {
         loop {
             if let Some((head, length)) = parse_head(&self.buffer[self.start..self.end])? {
                 self.start += length;
@@ -152,12 +156,12 @@ impl Link {
 }
 
 /// The head and its length in bytes, once it is whole.
-fn parse_head(bytes: &[u8]) -> io::Result<Option<(Head, usize)>> {
+fn parse_head(bytes: &[u8]) -> io::Result<Option<(ResponseHead, usize)>> {
     let Some((status_line, mut at)) = line_at(bytes, 0) else { return Ok(None) };
     let status = status_of(status_line).ok_or_else(|| malformed("a status line"))?;
     let bodiless = matches!(status, 100..=199 | 204 | 304);
     let framing = if bodiless { Framing::Length(0) } else { Framing::UntilClose };
-    let mut head = Head { status, has_retry_after: false, closes: false, framing };
+    let mut head = ResponseHead { status, has_retry_after: false, closes: false, framing };
     loop {
         let Some((line, next)) = line_at(bytes, at) else { return Ok(None) };
         at = next;
@@ -172,7 +176,7 @@ fn parse_head(bytes: &[u8]) -> io::Result<Option<(Head, usize)>> {
     }
 }
 
-fn take_header(head: &mut Head, line: &[u8], bodiless: bool) -> io::Result<()> {
+fn take_header(head: &mut ResponseHead, line: &[u8], bodiless: bool) -> io::Result<()> {
     let Some(colon) = line.iter().position(|byte| *byte == b':') else { return Err(malformed("a header")) };
     let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
     if name.eq_ignore_ascii_case(b"retry-after") {
@@ -233,8 +237,8 @@ mod tests {
         address
     }
 
-    async fn answered(answer: &'static [u8], piece: usize) -> io::Result<(Head, Vec<u8>)> {
-        let mut link = Link::connect(server(answer, piece).await).await?;
+    async fn answered(answer: &'static [u8], piece: usize) -> io::Result<(ResponseHead, Vec<u8>)> {
+        let mut link = ClientConnection::connect(server(answer, piece).await).await?;
         let mut body = Vec::new();
         let head = link.exchange(b"GET / HTTP/1.1\r\n\r\n", |bytes| body.extend_from_slice(bytes)).await?;
         Ok((head, body))

@@ -20,7 +20,7 @@ use redis_pool::{PoolMetrics, RedisPool, RedisUrl};
 use settings::{Env, LogSettings};
 use tokio::net::TcpListener;
 
-use crate::error::Failure;
+use crate::error::BenchError;
 
 /// As the services' defaults (docs/contract.md §9).
 const SLOTS: NonZeroUsize = NonZeroUsize::new(100).expect("not zero");
@@ -48,7 +48,7 @@ pub(crate) fn pool(
     clock: &Arc<dyn Clock>,
     metrics: &PoolMetrics,
 ) -> RedisPool {
-    let config = redis_pool::Config {
+    let config = redis_pool::PoolConfig {
         name,
         url: url.clone(),
         permits: SLOTS,
@@ -64,12 +64,14 @@ pub(crate) fn pool(
 ///
 /// # Errors
 /// When the address cannot be listened on, or the log not be set up.
-pub(crate) async fn run(args: YardstickArgs) -> Result<(), Failure> {
-    let log = LogSettings::from_env(&Env::of_process()).map_err(Failure::unexpected("the log's settings"))?;
-    log.set_up().map_err(Failure::unexpected("the log"))?;
-    let shutdown = http_edge::shutdown_signal().map_err(Failure::io("cannot listen for signals"))?;
+pub(crate) async fn run(args: YardstickArgs) -> Result<(), BenchError> {
+    let log =
+        LogSettings::from_env(&Env::of_process()).map_err(BenchError::unexpected("the log's settings"))?;
+    log.set_up().map_err(BenchError::unexpected("the log"))?;
+    let shutdown = http_edge::shutdown_signal().map_err(BenchError::io("cannot listen for signals"))?;
     let bind = args.bind;
-    let listener = TcpListener::bind(bind).await.map_err(Failure::io(format!("cannot listen on {bind}")))?;
+    let listener =
+        TcpListener::bind(bind).await.map_err(BenchError::io(format!("cannot listen on {bind}")))?;
     http_edge::serve(listener, router(&args), ServeConfig::default(), shutdown).await;
     Ok(())
 }
@@ -111,7 +113,7 @@ fn body_of(bytes: usize) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::{self, Request};
+    use crate::http::{self, HttpRequest};
 
     #[test]
     fn the_body_is_json_of_the_length_asked_for() {
@@ -134,7 +136,7 @@ mod tests {
         let target = listener.local_addr().unwrap();
         let app = router(&args);
         tokio::spawn(http_edge::serve(listener, app, ServeConfig::default(), std::future::pending()));
-        let get = |path| http::ask(target, Request::get(path));
+        let get = |path| http::ask(target, HttpRequest::get(path));
         let (constant, ping) = (get("/constant").await.unwrap(), get("/ping").await.unwrap());
         assert_eq!((constant.status, constant.body.len()), (200, 300));
         assert_eq!((ping.status, &ping.body), (200, &constant.body));

@@ -64,7 +64,7 @@ pub(crate) async fn draw(
 mod tests {
     use super::*;
     use redis::AsyncCommands;
-    use redis_pool::{Config, PoolMetrics};
+    use redis_pool::{PoolConfig, PoolMetrics};
     use std::collections::BTreeSet;
     use std::num::NonZeroUsize;
     use std::sync::Arc;
@@ -78,7 +78,7 @@ mod tests {
     async fn a_nearly_full_number_space_gives_each_unused_number_and_a_full_one_none() {
         let redis = RedisServer::start().await;
         let wait = Duration::from_secs(10);
-        let config = Config {
+        let config = PoolConfig {
             name: "test",
             url: redis.url().parse().unwrap(),
             permits: NonZeroUsize::MIN,

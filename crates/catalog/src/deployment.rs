@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock};
 
 use parking_lot::Mutex;
 use redis_pool::{RedisPool, Script};
-use tag_id::{BatchNo, Epoch, Keyring};
+use tag_id::{BatchNo, Epoch, TagKeys};
 use time::OffsetDateTime;
 
 use crate::batch_no::{self, Drawn};
@@ -30,7 +30,7 @@ pub enum Init {
 #[derive(Debug)]
 pub struct Expectation {
     /// Its tag secrets.
-    pub keyring: Arc<Keyring>,
+    pub tag_keys: Arc<TagKeys>,
     /// The epoch whose check value stands in a record that this process makes. Records that stand already change only with
     /// the keyring.
     pub adds_epoch: Option<Epoch>,
@@ -246,7 +246,7 @@ impl DeploymentGate {
                 .arg(1_000);
             let reply = self.pool.command(scan).await?;
             let (next, found): (u64, Vec<Vec<u8>>) = redis::from_redis_value(reply)
-                .map_err(|error| redis_pool::Error::Reply { what: format!("SCAN: {error}") })?;
+                .map_err(|error| redis_pool::PoolError::Reply { what: format!("SCAN: {error}") })?;
             if !found.is_empty() {
                 return Ok(true);
             }
@@ -258,7 +258,7 @@ impl DeploymentGate {
     }
 
     fn check(&self, epoch: Epoch) -> Option<(u16, String)> {
-        self.expectation.keyring.check_value(epoch).map(|check| (epoch.get(), hex::encode(check)))
+        self.expectation.tag_keys.check_value(epoch).map(|check| (epoch.get(), hex::encode(check)))
     }
 
     fn matching(&self, stored: StoredDeployment) -> Result<DeploymentRecord, DeploymentError> {

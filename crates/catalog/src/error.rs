@@ -8,5 +8,5 @@ pub enum DeploymentError {
     Lost(String),
     /// Redis did not answer in time or rejected the command.
     #[error(transparent)]
-    Redis(#[from] redis_pool::Error),
+    Redis(#[from] redis_pool::PoolError),
 }

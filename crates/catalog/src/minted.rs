@@ -112,7 +112,7 @@ async fn step(pool: &RedisPool, cursor: u64) -> Result<(u64, Vec<BatchNo>), Depl
     let pattern = format!("{}*", keys::BATCH_PREFIX);
     scan.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(KEYS_PER_STEP);
     let (next, found): (u64, Vec<String>) = redis::from_redis_value(pool.command(scan).await?)
-        .map_err(|error| redis_pool::Error::Reply { what: format!("SCAN: {error}") })?;
+        .map_err(|error| redis_pool::PoolError::Reply { what: format!("SCAN: {error}") })?;
     let number = |key: &String| key.strip_prefix(keys::BATCH_PREFIX)?.parse().ok().and_then(BatchNo::new);
     Ok((next, found.iter().filter_map(number).collect()))
 }

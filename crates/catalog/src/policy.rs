@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use redis_pool::{Error, RedisPool};
+use redis_pool::{PoolError, RedisPool};
 
 const PAUSES_FSYNC: &str = "no-appendfsync-on-rewrite";
 
@@ -26,13 +26,13 @@ impl StoragePolicy {
     ///
     /// # Errors
     /// When Redis is away; a Redis that forbids `CONFIG` gives a policy of `None`s.
-    pub async fn read(pool: &RedisPool) -> Result<Self, Error> {
+    pub async fn read(pool: &RedisPool) -> Result<Self, PoolError> {
         let mut policy = Self::default();
         for name in ["maxmemory", "maxmemory-policy", "appendonly", "appendfsync", PAUSES_FSYNC] {
             let mut get = redis::Cmd::new();
             get.arg("CONFIG").arg("GET").arg(name);
             let reply = match pool.command(get).await {
-                Err(Error::Server { .. }) => continue,
+                Err(PoolError::Server { .. }) => continue,
                 reply => reply?,
             };
             let Ok(mut settings) = redis::from_redis_value::<HashMap<String, String>>(reply) else {

@@ -16,7 +16,7 @@ use crate::tag_state::{NoTagState, TagState};
 pub enum CatalogError {
     /// Redis did not answer.
     #[error(transparent)]
-    Redis(#[from] redis_pool::Error),
+    Redis(#[from] redis_pool::PoolError),
     /// What is stored cannot be read.
     #[error(transparent)]
     Record(#[from] CatalogRecordError),
@@ -311,10 +311,10 @@ impl Catalog {
     /// The reply to one command. A key of another type is one that was written over; `what` says of what.
     async fn read<T: FromRedisValue>(&self, cmd: Cmd, what: impl Fn() -> String) -> Result<T, CatalogError> {
         let reply = self.pool.command(cmd).await.map_err(|error| match error {
-            redis_pool::Error::Server { code, .. } if code == "WRONGTYPE" => lost(what()),
+            redis_pool::PoolError::Server { code, .. } if code == "WRONGTYPE" => lost(what()),
             error => error.into(),
         })?;
         let parsed = redis::from_redis_value(reply);
-        parsed.map_err(|error| redis_pool::Error::Reply { what: error.to_string() }.into())
+        parsed.map_err(|error| redis_pool::PoolError::Reply { what: error.to_string() }.into())
     }
 }

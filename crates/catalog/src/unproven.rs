@@ -65,7 +65,7 @@ pub async fn add_unproven_report(
     permit: &PoolPermit,
     deployment: &str,
     report: &UnprovenReport,
-) -> Result<bool, redis_pool::Error> {
+) -> Result<bool, redis_pool::PoolError> {
     let json = serde_json::to_string(report).expect("plain data is always serialisable into memory");
     let mut call = ADD.invoke();
     call.push_key(keys::DEPLOYMENT);
@@ -116,7 +116,7 @@ fn oldest_id(now: OffsetDateTime) -> Uuid {
 
 fn read(reply: Value) -> Result<Vec<Vec<u8>>, CatalogError> {
     let parsed = redis::from_redis_value(reply);
-    parsed.map_err(|error| redis_pool::Error::Reply { what: error.to_string() }.into())
+    parsed.map_err(|error| redis_pool::PoolError::Reply { what: error.to_string() }.into())
 }
 
 fn decode(member: &[u8]) -> Result<UnprovenReport, CatalogRecordError> {

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use ambient::{Clock, SystemClock};
-use circuit_breaker::{Breaker, Config};
+use circuit_breaker::{Breaker, BreakerConfig};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
 use failsafe::{CircuitBreaker, StateMachine, backoff, failure_policy};
@@ -22,7 +22,7 @@ const NOW: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
 
 fn ours() -> Breaker {
-    let mut config = Config::new(Duration::from_millis(200));
+    let mut config = BreakerConfig::new(Duration::from_millis(200));
     config.open_for = DAY;
     Breaker::new(config, 1)
 }

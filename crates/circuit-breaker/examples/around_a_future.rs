@@ -11,7 +11,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use ambient::{Clock, SystemClock, entropy};
-use circuit_breaker::{Breaker, Config, Rejected};
+use circuit_breaker::{Breaker, BreakerConfig, Rejected};
 use tokio::net::TcpStream;
 
 /// The time after which an attempt counts as a failure.
@@ -58,7 +58,7 @@ async fn main() {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9".to_owned());
     let clock = SystemClock::new();
     // The contract sets the probe timeout to twice the timeout of a call.
-    let breaker = Breaker::new(Config::new(TIMEOUT * 2), u64::from_le_bytes(entropy::random_bytes()));
+    let breaker = Breaker::new(BreakerConfig::new(TIMEOUT * 2), u64::from_le_bytes(entropy::random_bytes()));
     for attempt in 1..=7 {
         match guarded(&breaker, &clock, TcpStream::connect(&address)).await {
             Ok(_) => println!("attempt {attempt}: connected to {address}"),

@@ -10,10 +10,10 @@ use std::time::Duration;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::config::Config;
+use crate::config::BreakerConfig;
 use crate::permit::Permit;
 use crate::sync::{AtomicU64, Ordering};
-use crate::word::{Deadline, MAX_COUNT, MAX_NANOS, Phase, Word, nanos};
+use crate::word::{BreakerPhase, Deadline, MAX_COUNT, MAX_NANOS, Word, nanos};
 
 /// A circuit breaker for one dependency, shared by reference among all who call it.
 ///
@@ -32,7 +32,7 @@ pub struct Breaker {
     seed: u64,
 }
 
-/// A [`Config`] in the units and bounds of the words.
+/// A [`BreakerConfig`] in the units and bounds of the words.
 #[derive(Debug)]
 struct Limits {
     failures: u64,
@@ -44,7 +44,7 @@ struct Limits {
 
 /// What a breaker shows of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum BreakerState {
     /// Everybody passes.
     Closed,
     /// Nobody passed when last asked. It stays `Open` after its time is over until somebody asks to pass.
@@ -74,7 +74,7 @@ pub struct Rejected {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum CallOutcome {
     Success,
     Failure,
 }
@@ -83,7 +83,7 @@ impl Breaker {
     /// A closed breaker. `seed` decides the lengths of its openings; two breakers that are to wake at different times
     /// need different seeds.
     #[must_use]
-    pub fn new(config: Config, seed: u64) -> Self {
+    pub fn new(config: BreakerConfig, seed: u64) -> Self {
         Self {
             word: AtomicU64::new(Word::CLOSED.bits()),
             deadline: AtomicU64::new(Deadline::NONE.bits()),
@@ -103,7 +103,7 @@ impl Breaker {
     #[inline]
     pub fn try_acquire(&self, now: Duration) -> Result<Permit<'_>, Rejected> {
         let word = self.load();
-        if word.phase() == Phase::Closed {
+        if word.phase() == BreakerPhase::Closed {
             return Ok(Permit::closed(self, word.generation()));
         }
         self.try_probe(word, nanos(now))
@@ -123,8 +123,8 @@ impl Breaker {
     /// closed stays as it is.
     pub fn trip(&self, now: Duration) {
         let mut word = self.load();
-        while word.phase() == Phase::Closed {
-            match self.swap(word, word.advance(Phase::Open, 0)) {
+        while word.phase() == BreakerPhase::Closed {
+            match self.swap(word, word.advance(BreakerPhase::Open, 0)) {
                 Ok(open) => return self.entered(word, open, nanos(now)),
                 Err(seen) => word = seen,
             }
@@ -138,15 +138,15 @@ impl Breaker {
         let word = self.load();
         let next = match word.phase() {
             // The failures so far were the former's. Without a change of phase there is no next generation either: see `word`.
-            Phase::Closed => word.recount(0),
-            Phase::HalfOpen => word.advance(Phase::Closed, 0),
-            Phase::Open | Phase::Probing => {
+            BreakerPhase::Closed => word.recount(0),
+            BreakerPhase::HalfOpen => word.advance(BreakerPhase::Closed, 0),
+            BreakerPhase::Open | BreakerPhase::Probing => {
                 // Left before its deadline is stored, a word's deadline would overwrite that of a later word.
                 let stored = Deadline::from_bits(self.deadline.load(Ordering::Acquire));
                 if stored.of(word).is_none() {
                     return false;
                 }
-                word.advance(Phase::Closed, 0)
+                word.advance(BreakerPhase::Closed, 0)
             }
         };
         match self.swap(word, next) {
@@ -160,11 +160,11 @@ impl Breaker {
 
     /// The state as last left by a caller; time alone does not change it.
     #[must_use]
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> BreakerState {
         match self.load().phase() {
-            Phase::Closed => State::Closed,
-            Phase::Open => State::Open,
-            Phase::HalfOpen | Phase::Probing => State::HalfOpen,
+            BreakerPhase::Closed => BreakerState::Closed,
+            BreakerPhase::Open => BreakerState::Open,
+            BreakerPhase::HalfOpen | BreakerPhase::Probing => BreakerState::HalfOpen,
         }
     }
 
@@ -183,9 +183,9 @@ impl Breaker {
             let Some(count) = self.successes_so_far(&mut word, now)? else {
                 return Ok(Permit::closed(self, word.generation()));
             };
-            match self.swap(word, word.advance(Phase::Probing, count)) {
+            match self.swap(word, word.advance(BreakerPhase::Probing, count)) {
                 Ok(probing) => {
-                    if word.phase() == Phase::Open {
+                    if word.phase() == BreakerPhase::Open {
                         self.half_opened.fetch_add(1, Ordering::Relaxed);
                     }
                     let deadline = now.saturating_add(self.limits.probe).min(MAX_NANOS);
@@ -202,9 +202,9 @@ impl Breaker {
     fn successes_so_far(&self, word: &mut Word, now: u64) -> Result<Option<u64>, Rejected> {
         loop {
             match word.phase() {
-                Phase::Closed => return Ok(None),
-                Phase::HalfOpen => return Ok(Some(word.count())),
-                Phase::Open | Phase::Probing => {
+                BreakerPhase::Closed => return Ok(None),
+                BreakerPhase::HalfOpen => return Ok(Some(word.count())),
+                BreakerPhase::Open | BreakerPhase::Probing => {
                     let deadline = Deadline::from_bits(self.deadline.load(Ordering::Acquire));
                     // Only a deadline read while the word stood still is surely the word's own.
                     let seen = self.load();
@@ -223,34 +223,36 @@ impl Breaker {
     }
 
     #[inline]
-    pub(crate) fn report(&self, generation: u64, deadline: u64, outcome: Outcome, now: Duration) {
+    pub(crate) fn report(&self, generation: u64, deadline: u64, outcome: CallOutcome, now: Duration) {
         let word = self.load();
-        let idle = word.phase() == Phase::Closed && word.count() == 0;
+        let idle = word.phase() == BreakerPhase::Closed && word.count() == 0;
         // A success in a closed breaker without failures, and a late report once closed: nothing to write.
-        if idle && (outcome == Outcome::Success || word.generation() != generation) {
+        if idle && (outcome == CallOutcome::Success || word.generation() != generation) {
             return;
         }
         self.settle(word, generation, deadline, outcome, now);
     }
 
-    fn settle(&self, mut word: Word, generation: u64, deadline: u64, outcome: Outcome, now: Duration) {
+    fn settle(&self, mut word: Word, generation: u64, deadline: u64, outcome: CallOutcome, now: Duration) {
         let now = nanos(now);
         // A generation has one phase for all its life, so a permit of this generation is of this phase.
         while word.generation() == generation {
             let next = match (word.phase(), outcome) {
-                (Phase::Closed, Outcome::Success) if word.count() == 0 => return,
-                (Phase::Closed, Outcome::Success) => word.recount(0),
-                (Phase::Closed, Outcome::Failure) if word.count() + 1 < self.limits.failures => {
+                (BreakerPhase::Closed, CallOutcome::Success) if word.count() == 0 => return,
+                (BreakerPhase::Closed, CallOutcome::Success) => word.recount(0),
+                (BreakerPhase::Closed, CallOutcome::Failure) if word.count() + 1 < self.limits.failures => {
                     word.recount(word.count() + 1)
                 }
-                (Phase::Closed, Outcome::Failure) => word.advance(Phase::Open, 0),
-                (Phase::Probing, _) if now > deadline => word.advance(Phase::HalfOpen, word.count()),
-                (Phase::Probing, Outcome::Success) if word.count() + 1 < self.limits.successes => {
-                    word.advance(Phase::HalfOpen, word.count() + 1)
+                (BreakerPhase::Closed, CallOutcome::Failure) => word.advance(BreakerPhase::Open, 0),
+                (BreakerPhase::Probing, _) if now > deadline => {
+                    word.advance(BreakerPhase::HalfOpen, word.count())
                 }
-                (Phase::Probing, Outcome::Success) => word.advance(Phase::Closed, 0),
-                (Phase::Probing, Outcome::Failure) => word.advance(Phase::Open, 0),
-                (Phase::Open | Phase::HalfOpen, _) => return,
+                (BreakerPhase::Probing, CallOutcome::Success) if word.count() + 1 < self.limits.successes => {
+                    word.advance(BreakerPhase::HalfOpen, word.count() + 1)
+                }
+                (BreakerPhase::Probing, CallOutcome::Success) => word.advance(BreakerPhase::Closed, 0),
+                (BreakerPhase::Probing, CallOutcome::Failure) => word.advance(BreakerPhase::Open, 0),
+                (BreakerPhase::Open | BreakerPhase::HalfOpen, _) => return,
             };
             match self.swap(word, next) {
                 Ok(next) => return self.entered(word, next, now),
@@ -263,9 +265,9 @@ impl Breaker {
     #[inline]
     pub(crate) fn release(&self, generation: u64) {
         let word = self.load();
-        if word.phase() == Phase::Probing && word.generation() == generation {
+        if word.phase() == BreakerPhase::Probing && word.generation() == generation {
             // When the swap fails the probe has lost its place to another, and there is nothing left to free.
-            let _ = self.swap(word, word.advance(Phase::HalfOpen, word.count()));
+            let _ = self.swap(word, word.advance(BreakerPhase::HalfOpen, word.count()));
         }
     }
 
@@ -275,14 +277,14 @@ impl Breaker {
             return;
         }
         match next.phase() {
-            Phase::Open => {
+            BreakerPhase::Open => {
                 self.opened.fetch_add(1, Ordering::Relaxed);
                 self.publish(now.saturating_add(self.draw_open(next)), next);
             }
-            Phase::Closed => {
+            BreakerPhase::Closed => {
                 self.closed.fetch_add(1, Ordering::Relaxed);
             }
-            Phase::HalfOpen | Phase::Probing => {}
+            BreakerPhase::HalfOpen | BreakerPhase::Probing => {}
         }
     }
 
@@ -314,7 +316,7 @@ impl Breaker {
 }
 
 impl Limits {
-    fn new(config: Config) -> Self {
+    fn new(config: BreakerConfig) -> Self {
         let open_for = nanos(config.open_for);
         let permille = u128::from(config.jitter_permille.min(1_000));
         let spread = u64::try_from(u128::from(open_for) * permille / 1_000).unwrap_or(open_for);
@@ -330,7 +332,7 @@ impl Limits {
     /// The answer in the instant before a deadline is stored: the farthest it could be.
     #[cold]
     fn not_yet_known(&self, word: Word) -> Rejected {
-        let nanos = if word.phase() == Phase::Open { self.longest_open } else { self.probe };
+        let nanos = if word.phase() == BreakerPhase::Open { self.longest_open } else { self.probe };
         Rejected { retry_after: Duration::from_nanos(nanos.max(1)) }
     }
 }
@@ -341,7 +343,7 @@ impl Rejected {
     }
 }
 
-impl State {
+impl BreakerState {
     /// The state's name in lower case, as a metric's label has it: `closed`, `open`, `half_open`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

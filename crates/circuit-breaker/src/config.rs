@@ -1,4 +1,4 @@
-//! The breaker's numbers. All of them are plain values, so a test can choose its own; [`Config::new`] gives those of
+//! The breaker's numbers. All of them are plain values, so a test can choose its own; [`BreakerConfig::new`] gives those of
 //! the public contract. Nothing here fails: what is out of range is drawn to the nearest value that makes sense, as
 //! each field says.
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// How many failures open a breaker, how long it stays open, and how it closes again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Config {
+pub struct BreakerConfig {
     /// Failures in a row that open a closed breaker. More than 4,194,303 count as that many.
     pub failure_threshold: NonZeroU32,
     /// Probes in a row that must succeed to close a half-open breaker. More than 4,194,303 count as that many.
@@ -21,7 +21,7 @@ pub struct Config {
     pub probe_timeout: Duration,
 }
 
-impl Config {
+impl BreakerConfig {
     /// The numbers of the public contract (docs/contract.md §7): 5 failures, 3 successes, 10 s ± 20 %. The contract
     /// sets `probe_timeout` to twice the command timeout, which only the caller knows.
     #[must_use]

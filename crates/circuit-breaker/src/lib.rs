@@ -23,9 +23,9 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use circuit_breaker::{Breaker, Config};
+//! use circuit_breaker::{Breaker, BreakerConfig};
 //!
-//! let breaker = Breaker::new(Config::new(Duration::from_millis(200)), 42);
+//! let breaker = Breaker::new(BreakerConfig::new(Duration::from_millis(200)), 42);
 //! let now = Duration::ZERO;
 //! match breaker.try_acquire(now) {
 //!     Ok(permit) => permit.success(now),
@@ -39,6 +39,6 @@ mod permit;
 mod sync;
 mod word;
 
-pub use breaker::{Breaker, Rejected, State, Transitions};
-pub use config::Config;
+pub use breaker::{Breaker, BreakerState, Rejected, Transitions};
+pub use config::BreakerConfig;
 pub use permit::Permit;

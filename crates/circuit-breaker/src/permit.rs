@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::breaker::{Breaker, Outcome};
+use crate::breaker::{Breaker, CallOutcome};
 
 /// Leave to make one call. Report on it with [`success`](Self::success) or [`failure`](Self::failure); dropped, it
 /// counts as neither.
@@ -35,13 +35,13 @@ impl<'a> Permit<'a> {
     /// The call went well: the dependency answered, whatever it said.
     #[inline]
     pub fn success(self, now: Duration) {
-        self.report(Outcome::Success, now);
+        self.report(CallOutcome::Success, now);
     }
 
     /// The dependency failed, or did not answer in time.
     #[inline]
     pub fn failure(self, now: Duration) {
-        self.report(Outcome::Failure, now);
+        self.report(CallOutcome::Failure, now);
     }
 
     /// Whether this is the probe of a half-open breaker.
@@ -51,7 +51,7 @@ impl<'a> Permit<'a> {
     }
 
     #[inline]
-    fn report(self, outcome: Outcome, now: Duration) {
+    fn report(self, outcome: CallOutcome, now: Duration) {
         self.breaker.report(self.generation, self.deadline, outcome, now);
         // Reported: what `Drop` would add is neutral, but would cost a second look at the shared word.
         std::mem::forget(self);

@@ -35,7 +35,7 @@ pub(crate) const MAX_NANOS: u64 = u64::MAX >> TAG_BITS;
 
 /// What a breaker is doing. Half-open is two phases: its one place is free, or taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
+pub(crate) enum BreakerPhase {
     Closed,
     Open,
     HalfOpen,
@@ -46,7 +46,7 @@ pub(crate) enum Phase {
 pub(crate) struct Word(u64);
 
 impl Word {
-    pub(crate) const CLOSED: Self = Self(Phase::Closed as u64);
+    pub(crate) const CLOSED: Self = Self(BreakerPhase::Closed as u64);
 
     pub(crate) const fn from_bits(bits: u64) -> Self {
         Self(bits)
@@ -56,12 +56,12 @@ impl Word {
         self.0
     }
 
-    pub(crate) const fn phase(self) -> Phase {
+    pub(crate) const fn phase(self) -> BreakerPhase {
         match self.0 & PHASE_MASK {
-            0 => Phase::Closed,
-            1 => Phase::Open,
-            2 => Phase::HalfOpen,
-            _ => Phase::Probing,
+            0 => BreakerPhase::Closed,
+            1 => BreakerPhase::Open,
+            2 => BreakerPhase::HalfOpen,
+            _ => BreakerPhase::Probing,
         }
     }
 
@@ -79,7 +79,7 @@ impl Word {
     }
 
     /// The next generation.
-    pub(crate) const fn advance(self, phase: Phase, count: u64) -> Self {
+    pub(crate) const fn advance(self, phase: BreakerPhase, count: u64) -> Self {
         let generation = self.generation().wrapping_add(1) & GENERATION_MASK;
         Self((generation << (PHASE_BITS + COUNT_BITS)) | ((count & COUNT_MASK) << PHASE_BITS) | phase as u64)
     }
@@ -127,9 +127,11 @@ mod tests {
     #[test]
     fn a_word_gives_back_what_was_put_in() {
         let mut word = Word::CLOSED;
-        assert_eq!((word.phase(), word.count(), word.generation()), (Phase::Closed, 0, 0));
+        assert_eq!((word.phase(), word.count(), word.generation()), (BreakerPhase::Closed, 0, 0));
         for (generation, phase) in
-            [Phase::Open, Phase::HalfOpen, Phase::Probing, Phase::Closed].into_iter().enumerate()
+            [BreakerPhase::Open, BreakerPhase::HalfOpen, BreakerPhase::Probing, BreakerPhase::Closed]
+                .into_iter()
+                .enumerate()
         {
             word = word.advance(phase, MAX_COUNT);
             assert_eq!(
@@ -145,18 +147,18 @@ mod tests {
     #[test]
     fn the_last_generation_is_followed_by_the_first() {
         let last = Word::from_bits(u64::MAX);
-        assert_eq!(last.advance(Phase::Closed, 0), Word::CLOSED);
+        assert_eq!(last.advance(BreakerPhase::Closed, 0), Word::CLOSED);
     }
 
     #[test]
     fn a_deadline_is_known_to_its_own_word_and_to_none_of_the_next_three() {
-        let owner = Word::CLOSED.advance(Phase::Open, 0);
+        let owner = Word::CLOSED.advance(BreakerPhase::Open, 0);
         let deadline = Deadline::new(12_345, owner);
         assert_eq!(deadline.of(owner), Some(12_345));
         assert_eq!(Deadline::from_bits(deadline.bits()), deadline);
         let mut word = owner;
         for _ in 0..3 {
-            word = word.advance(Phase::Probing, 0);
+            word = word.advance(BreakerPhase::Probing, 0);
             assert_eq!(deadline.of(word), None);
         }
         assert_eq!(Deadline::NONE.of(owner), None);
@@ -166,7 +168,7 @@ mod tests {
     fn times_beyond_the_last_deadline_are_cut_not_wrapped() {
         assert_eq!(nanos(Duration::MAX), MAX_NANOS);
         assert_eq!(nanos(Duration::new(3, 7)), 3_000_000_007);
-        let owner = Word::CLOSED.advance(Phase::Open, 0);
+        let owner = Word::CLOSED.advance(BreakerPhase::Open, 0);
         assert_eq!(Deadline::new(u64::MAX, owner).of(owner), Some(MAX_NANOS));
     }
 }

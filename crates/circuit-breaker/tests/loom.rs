@@ -21,8 +21,8 @@ mod sync {
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use breaker::{Breaker, Rejected, State, Transitions};
-use config::Config;
+use breaker::{Breaker, BreakerState, Rejected, Transitions};
+use config::BreakerConfig;
 use loom::thread;
 use permit::Permit;
 
@@ -34,7 +34,7 @@ const WAKES: Duration = LONGEST_OPEN;
 
 /// Leaked, since loom's threads cannot borrow: a few hundred bytes an interleaving.
 fn breaker(failures: u32, successes: u32) -> &'static Breaker {
-    let mut config = Config::new(PROBE_TIMEOUT);
+    let mut config = BreakerConfig::new(PROBE_TIMEOUT);
     config.failure_threshold = NonZeroU32::new(failures).expect("a test's own number");
     config.success_threshold = NonZeroU32::new(successes).expect("a test's own number");
     Box::leak(Box::new(Breaker::new(config, 9)))
@@ -50,7 +50,7 @@ fn opened(failures: u32, successes: u32) -> &'static Breaker {
     for _ in 0..failures {
         pass(breaker, Duration::ZERO).failure(Duration::ZERO);
     }
-    assert_eq!(breaker.state(), State::Open);
+    assert_eq!(breaker.state(), BreakerState::Open);
     breaker
 }
 
@@ -69,7 +69,7 @@ fn nobody_sees_an_opening_without_its_deadline() {
             }
         }
         failing.join().expect("reports");
-        assert_eq!(breaker.state(), State::Open);
+        assert_eq!(breaker.state(), BreakerState::Open);
     });
 }
 
@@ -132,7 +132,7 @@ fn failures_at_once_are_all_counted_and_open_it_once() {
         for caller in callers {
             caller.join().expect("reports");
         }
-        assert_eq!(breaker.state(), State::Open);
+        assert_eq!(breaker.state(), BreakerState::Open);
         assert_eq!(breaker.transitions(), Transitions { opened: 1, half_opened: 0, closed: 0 });
     });
 }
@@ -159,11 +159,11 @@ fn a_success_and_a_failure_at_once_count_in_one_order_or_the_other() {
         let failing = thread::spawn(move || bad.failure(Duration::ZERO));
         good.success(Duration::ZERO);
         failing.join().expect("reports");
-        if breaker.state() == State::Closed {
+        if breaker.state() == BreakerState::Closed {
             // The success came first, so the failure is the first of a new row and the next is the second.
             pass(breaker, Duration::ZERO).failure(Duration::ZERO);
         }
-        assert_eq!(breaker.state(), State::Open);
+        assert_eq!(breaker.state(), BreakerState::Open);
         assert_eq!(breaker.transitions().opened, 1);
     });
 }
@@ -180,13 +180,13 @@ fn a_hung_probe_either_reports_in_time_or_loses_its_place_but_not_both() {
         if next.is_probe() {
             assert_eq!(
                 breaker.state(),
-                State::HalfOpen,
+                BreakerState::HalfOpen,
                 "its place was taken, so its success does not count"
             );
             assert!(breaker.try_acquire(now).is_err(), "nor does it free the place of the next");
             next.success(now);
         }
-        assert_eq!(breaker.state(), State::Closed);
+        assert_eq!(breaker.state(), BreakerState::Closed);
         assert_eq!(breaker.transitions(), Transitions { opened: 1, half_opened: 1, closed: 1 });
     });
 }
@@ -224,7 +224,11 @@ fn a_cancelled_probes_place_is_never_lost() {
             }
         };
         probe.success(WAKES);
-        assert_eq!(breaker.state(), State::Closed, "the success before the cancelled probe still counts");
+        assert_eq!(
+            breaker.state(),
+            BreakerState::Closed,
+            "the success before the cancelled probe still counts"
+        );
     });
 }
 
@@ -237,7 +241,7 @@ fn a_failure_of_an_earlier_closed_period_never_reopens_it() {
         let reporting = thread::spawn(move || late.failure(WAKES));
         pass(breaker, WAKES).success(WAKES);
         reporting.join().expect("reports");
-        assert_eq!(breaker.state(), State::Closed);
+        assert_eq!(breaker.state(), BreakerState::Closed);
         assert_eq!(breaker.transitions(), Transitions { opened: 1, half_opened: 1, closed: 1 });
     });
 }
@@ -252,7 +256,7 @@ fn whoever_sees_a_change_of_state_made_by_a_probe_goes_by_the_new_one() {
             Ok(permit) => {
                 assert!(!permit.is_probe());
                 permit.failure(WAKES);
-                assert_eq!(breaker.state(), State::Open);
+                assert_eq!(breaker.state(), BreakerState::Open);
             }
             Err(Rejected { retry_after }) => assert_eq!(retry_after, PROBE_TIMEOUT),
         }
@@ -268,11 +272,11 @@ fn a_reset_that_races_an_opening_spoils_no_later_deadline() {
         let reset = breaker.try_reset();
         opening.join().expect("no panic");
         if !reset {
-            assert_eq!(breaker.state(), State::Open, "it changed nothing");
+            assert_eq!(breaker.state(), BreakerState::Open, "it changed nothing");
             assert!(breaker.try_reset(), "the deadline is stored");
         }
         let later = Duration::from_secs(100);
-        if breaker.state() == State::Closed {
+        if breaker.state() == BreakerState::Closed {
             breaker.trip(later);
             let Err(Rejected { retry_after }) = breaker.try_acquire(later) else { panic!("it is open") };
             assert!(retry_after >= SHORTEST_OPEN && retry_after <= LONGEST_OPEN, "{retry_after:?}");
@@ -289,6 +293,6 @@ fn a_trip_that_races_failures_opens_once() {
         let failing = thread::spawn(move || permit.failure(Duration::ZERO));
         breaker.trip(Duration::ZERO);
         failing.join().expect("no panic");
-        assert_eq!((breaker.state(), breaker.transitions().opened), (State::Open, 1));
+        assert_eq!((breaker.state(), breaker.transitions().opened), (BreakerState::Open, 1));
     });
 }

@@ -8,7 +8,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use circuit_breaker::{Breaker, Config, Permit, State, Transitions};
+use circuit_breaker::{Breaker, BreakerConfig, BreakerState, Permit, Transitions};
 use proptest::prelude::*;
 
 const PROBE_TIMEOUT: Duration = Duration::from_millis(200);
@@ -49,7 +49,7 @@ enum Report {
 }
 
 struct Model {
-    config: Config,
+    config: BreakerConfig,
     doing: Doing,
     /// Tickets given since it last closed; none of an earlier closed period is among them.
     reservations_of_this_period: Vec<usize>,
@@ -58,7 +58,7 @@ struct Model {
 }
 
 impl Model {
-    fn new(config: Config) -> Self {
+    fn new(config: BreakerConfig) -> Self {
         Self {
             config,
             doing: Doing::Closed { failures: 0 },
@@ -125,11 +125,11 @@ impl Model {
         true
     }
 
-    fn state(&self) -> State {
+    fn state(&self) -> BreakerState {
         match self.doing {
-            Doing::Closed { .. } => State::Closed,
-            Doing::Open { .. } => State::Open,
-            Doing::HalfOpen { .. } => State::HalfOpen,
+            Doing::Closed { .. } => BreakerState::Closed,
+            Doing::Open { .. } => BreakerState::Open,
+            Doing::HalfOpen { .. } => BreakerState::HalfOpen,
         }
     }
 }
@@ -144,7 +144,7 @@ struct Pair<'a> {
 }
 
 impl<'a> Pair<'a> {
-    fn new(breaker: &'a Breaker, config: Config) -> Self {
+    fn new(breaker: &'a Breaker, config: BreakerConfig) -> Self {
         Self {
             breaker,
             model: Model::new(config),
@@ -178,7 +178,7 @@ impl<'a> Pair<'a> {
         prop_assert_eq!(checked, asked.as_ref().map(|_| ()).map_err(|rejected| *rejected));
         match (asked, self.model.acquire(self.now)) {
             (Ok(permit), Ok(reservation)) => {
-                prop_assert_eq!(permit.is_probe(), self.model.state() == State::HalfOpen);
+                prop_assert_eq!(permit.is_probe(), self.model.state() == BreakerState::HalfOpen);
                 self.out.push((reservation, permit));
             }
             (Err(rejected), Err(retry_after)) => {
@@ -236,7 +236,7 @@ proptest! {
         successes in 1u32..=3,
         operations in prop::collection::vec(operation(), 1..200),
     ) {
-        let mut config = Config::new(PROBE_TIMEOUT);
+        let mut config = BreakerConfig::new(PROBE_TIMEOUT);
         config.failure_threshold = NonZeroU32::new(failures).expect("drawn from 1 on");
         config.success_threshold = NonZeroU32::new(successes).expect("drawn from 1 on");
         let breaker = Breaker::new(config, seed);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use circuit_breaker::{Breaker, Config, State, Transitions};
+use circuit_breaker::{Breaker, BreakerConfig, BreakerState, Transitions};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
@@ -17,7 +17,7 @@ const LONGEST_OPEN: Duration = Duration::from_secs(12);
 fn of_sixteen_callers_at_a_half_open_breaker_exactly_one_passes() {
     const CALLERS: usize = 16;
     for round in 0..200 {
-        let breaker = Breaker::new(Config::new(PROBE_TIMEOUT), round);
+        let breaker = Breaker::new(BreakerConfig::new(PROBE_TIMEOUT), round);
         for _ in 0..5 {
             breaker.try_acquire(Duration::ZERO).expect("closed").failure(Duration::ZERO);
         }
@@ -48,7 +48,7 @@ fn of_sixteen_callers_at_a_half_open_breaker_exactly_one_passes() {
 fn failures_of_many_threads_open_it_once() {
     const CALLERS: usize = 8;
     for round in 0..200 {
-        let breaker = Breaker::new(Config::new(PROBE_TIMEOUT), round);
+        let breaker = Breaker::new(BreakerConfig::new(PROBE_TIMEOUT), round);
         let start = Barrier::new(CALLERS);
         thread::scope(|scope| {
             for _ in 0..CALLERS {
@@ -59,7 +59,7 @@ fn failures_of_many_threads_open_it_once() {
                 });
             }
         });
-        assert_eq!(breaker.state(), State::Open);
+        assert_eq!(breaker.state(), BreakerState::Open);
         assert_eq!(breaker.transitions(), Transitions { opened: 1, half_opened: 0, closed: 0 });
     }
 }
@@ -69,7 +69,7 @@ fn in_a_storm_of_calls_there_is_never_a_second_probe_nor_a_lost_place() {
     const CALLERS: u64 = 4;
     const CALLS: u64 = 100_000;
     // No probe outlasts its time here, so at most one may be out at any instant.
-    let breaker = Breaker::new(Config::new(Duration::from_secs(1_000_000)), 3);
+    let breaker = Breaker::new(BreakerConfig::new(Duration::from_secs(1_000_000)), 3);
     let clock_ms = AtomicU64::new(0);
     let probes = AtomicUsize::new(0);
     thread::scope(|scope| {
@@ -109,9 +109,9 @@ fn in_a_storm_of_calls_there_is_never_a_second_probe_nor_a_lost_place() {
         "the storm reached every state: {opened} {half_opened} {closed}"
     );
     match breaker.state() {
-        State::Closed => assert!(closed <= half_opened && half_opened <= opened),
-        State::Open => assert!(closed <= half_opened && half_opened < opened),
-        State::HalfOpen => assert!(closed < half_opened && half_opened <= opened),
+        BreakerState::Closed => assert!(closed <= half_opened && half_opened <= opened),
+        BreakerState::Open => assert!(closed <= half_opened && half_opened < opened),
+        BreakerState::HalfOpen => assert!(closed < half_opened && half_opened <= opened),
     }
     let later = Duration::from_secs(2_000_000_000);
     assert!(breaker.try_acquire(later).is_ok(), "no place was lost");

@@ -5,14 +5,14 @@
 
 /// A format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Format {
+pub(crate) enum ExpositionFormat {
     /// Prometheus's text format 0.0.4.
     Text,
     /// OpenMetrics 1.0.0.
     OpenMetrics,
 }
 
-impl Format {
+impl ExpositionFormat {
     /// What the values of `Accept` ask for: OpenMetrics if it is named, and not less wanted than plain text.
     pub(crate) fn asked_for<'a>(accept: impl Iterator<Item = &'a str>) -> Self {
         let (mut open, mut text) = (0.0, 0.0);
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn openmetrics_is_answered_to_who_asks_for_it_alone() {
-        let asked = |accept: &[&'static str]| Format::asked_for(accept.iter().copied());
+        let asked = |accept: &[&'static str]| ExpositionFormat::asked_for(accept.iter().copied());
         for text in [
             &[][..],
             &["*/*"],
@@ -84,7 +84,7 @@ mod tests {
             &["application/openmetrics-text;version=1.0.0;q=0.3,text/plain;version=0.0.4;q=0.5"],
             &["text/plain;version=0.0.4, application/openmetrics-text;q=0.9"],
         ] {
-            assert_eq!(asked(text), Format::Text, "{text:?}");
+            assert_eq!(asked(text), ExpositionFormat::Text, "{text:?}");
         }
         for open in [
             &["application/openmetrics-text"][..],
@@ -92,7 +92,7 @@ mod tests {
             &["application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"],
             &["text/plain;q=0.5", "Application/OpenMetrics-Text"],
         ] {
-            assert_eq!(asked(open), Format::OpenMetrics, "{open:?}");
+            assert_eq!(asked(open), ExpositionFormat::OpenMetrics, "{open:?}");
         }
     }
 

@@ -6,7 +6,7 @@
 //! every scraper reads.
 
 use crate::error::HttpError;
-use crate::exposition::{self, Format};
+use crate::exposition::{self, ExpositionFormat};
 use crate::process_metrics::process_registry;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
@@ -41,12 +41,12 @@ pub fn metrics_route<S: Clone + Send + Sync + 'static>(registry: Arc<Registry>) 
 
 fn shown(registry: &Registry, process: &Registry, headers: &HeaderMap) -> Response {
     let asked = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let format = Format::asked_for(asked);
+    let format = ExpositionFormat::asked_for(asked);
     match written(registry, process) {
         Ok(text) => {
             let text = match format {
-                Format::OpenMetrics => text,
-                Format::Text => exposition::to_text(&text),
+                ExpositionFormat::OpenMetrics => text,
+                ExpositionFormat::Text => exposition::to_text(&text),
             };
             ([(CONTENT_TYPE, format.media_type()), (VARY, "accept")], text).into_response()
         }

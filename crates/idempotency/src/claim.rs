@@ -31,10 +31,10 @@ const SHORTEST_RENEWAL: Duration = Duration::from_millis(10);
 /// The right to execute a request. Cheap to clone; clones share one claim. A dropped claim ends with its lease. Call
 /// [`Self::release`] if nothing was done, so that a retry need not wait.
 #[derive(Debug, Clone)]
-pub struct Claim(Arc<Inner>);
+pub struct Claim(Arc<ClaimInner>);
 
 #[derive(Debug)]
-pub(crate) struct Inner {
+pub(crate) struct ClaimInner {
     pub(crate) pool: RedisPool,
     /// The Redis keys of the record and of the index that names it.
     pub(crate) record: String,
@@ -62,7 +62,7 @@ impl Drop for KeepAlive {
 }
 
 impl Claim {
-    pub(crate) fn new(inner: Inner) -> Self {
+    pub(crate) fn new(inner: ClaimInner) -> Self {
         Self(Arc::new(inner))
     }
 

@@ -5,7 +5,7 @@
 pub enum IdempotencyError {
     /// Redis did not answer in time or rejected the command.
     #[error(transparent)]
-    Redis(#[from] redis_pool::Error),
+    Redis(#[from] redis_pool::PoolError),
     /// The stored record is foreign or damaged.
     #[error("the stored idempotency record cannot be read: {0}")]
     Damaged(&'static str),

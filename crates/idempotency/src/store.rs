@@ -10,7 +10,7 @@ use redis_pool::{RedisPool, Script};
 use tokio::time::Instant;
 
 use crate::answer::StoredResponse;
-use crate::claim::{Claim, Inner, millis};
+use crate::claim::{Claim, ClaimInner, millis};
 use crate::error::IdempotencyError;
 use crate::keys;
 use crate::namespace::{Fingerprint, Namespace};
@@ -95,7 +95,7 @@ pub enum ClaimRejection {
 /// # let redis = test_support::RedisServer::start().await;
 /// # let () = redis::AsyncCommands::set(&mut redis.connection().await, "vt1:deployment", "{\"id\":\"d\"}").await.unwrap();
 /// # let pool = RedisPool::new(
-/// #     redis_pool::Config {
+/// #     redis_pool::PoolConfig {
 /// #         name: "doc", url: redis.url().parse().unwrap(), permits: NonZeroUsize::MIN, connections: NonZeroUsize::MIN,
 /// #         wait: Duration::from_secs(20), command_timeout: Duration::from_secs(20), open_for: redis_pool::OPEN_FOR,
 /// #     },
@@ -161,7 +161,7 @@ impl Idempotency {
                 .and_then(Reply::read)?
             {
                 Reply::Claimed { token, created_ms, seed, origin } => {
-                    ClaimOutcome::Claimed(Claim::new(Inner {
+                    ClaimOutcome::Claimed(Claim::new(ClaimInner {
                         pool: self.pool.clone(),
                         record,
                         index,
@@ -251,5 +251,7 @@ fn millis_in(words: &mut impl Iterator<Item = Value>) -> Result<Duration, Idempo
 }
 
 fn misshapen(what: String) -> IdempotencyError {
-    IdempotencyError::Redis(redis_pool::Error::Reply { what: format!("script idempotency-claim: {what}") })
+    IdempotencyError::Redis(redis_pool::PoolError::Reply {
+        what: format!("script idempotency-claim: {what}"),
+    })
 }

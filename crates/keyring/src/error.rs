@@ -8,7 +8,7 @@ use crate::record::KeyringRecordError;
 pub enum KeyringError {
     /// Redis did not answer.
     #[error(transparent)]
-    Redis(#[from] redis_pool::Error),
+    Redis(#[from] redis_pool::PoolError),
     /// What is stored is no keyring record.
     #[error(transparent)]
     Record(#[from] KeyringRecordError),

@@ -69,13 +69,13 @@ impl Live {
         let mut reply: Vec<Vec<u8>> = call.run(pool).await?;
         if reply.is_empty() {
             return Err(
-                redis_pool::Error::Reply { what: "script keyring-live: no sequence".to_owned() }.into()
+                redis_pool::PoolError::Reply { what: "script keyring-live: no sequence".to_owned() }.into()
             );
         }
         let records = reply.split_off(1);
         let seq = reply.pop().filter(|seq| !seq.is_empty());
         let read = |record: Vec<u8>| {
-            serde_json::from_slice(&record).map_err(|error| redis_pool::Error::Reply {
+            serde_json::from_slice(&record).map_err(|error| redis_pool::PoolError::Reply {
                 what: format!("the record of an instance: {error}"),
             })
         };

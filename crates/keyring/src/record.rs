@@ -73,7 +73,7 @@ impl std::fmt::Display for KeyState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Public {
-    /// A tag secret's check value, 32 hex digits: see [`tag_id::Keyring::check_value`].
+    /// A tag secret's check value, 32 hex digits: see [`tag_id::TagKeys::check_value`].
     Check(String),
     /// A signing key's verifier key, in the text form of the signed-note format.
     Vkey(VerifierKey),

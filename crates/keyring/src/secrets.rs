@@ -8,7 +8,7 @@ use crate::signing::SigningKeys;
 #[derive(Debug, Clone)]
 pub struct Secrets {
     /// Tag secrets.
-    pub tags: Arc<tag_id::Keyring>,
+    pub tags: Arc<tag_id::TagKeys>,
     /// Signing keys.
     pub signing: Arc<SigningKeys>,
 }

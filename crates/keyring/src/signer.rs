@@ -52,7 +52,7 @@ pub enum SignError {
     Read(#[from] ReadError),
     /// Redis did not answer.
     #[error(transparent)]
-    Redis(#[from] redis_pool::Error),
+    Redis(#[from] redis_pool::PoolError),
 }
 
 /// Signs checkpoints. Cheap to clone.

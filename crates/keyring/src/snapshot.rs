@@ -91,7 +91,7 @@ impl Snapshot {
     }
 
     /// The first key in use that this process cannot work with: it lacks its tag secret, or has another.
-    pub(crate) fn first_not_held(&self, own: &tag_id::Keyring) -> Option<(KeyRef, bool)> {
+    pub(crate) fn first_not_held(&self, own: &tag_id::TagKeys) -> Option<(KeyRef, bool)> {
         self.record.tag.iter().filter(|entry| entry.is_in_use()).find_map(|entry| {
             let epoch = entry.number.epoch();
             let held = own.check_value(epoch).map(hex::encode);
@@ -121,6 +121,6 @@ fn tag_state(entry: &KeyringEntry) -> TagKeyState {
 }
 
 /// The public part of the secret that a process holds for an epoch.
-pub(crate) fn own_check(tags: &tag_id::Keyring, epoch: Epoch) -> Option<Public> {
+pub(crate) fn own_check(tags: &tag_id::TagKeys, epoch: Epoch) -> Option<Public> {
     tags.check_value(epoch).map(|check| Public::Check(hex::encode(check)))
 }

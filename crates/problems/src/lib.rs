@@ -5,10 +5,10 @@
 //!
 //! ```
 //! use problems::ApiError;
-//! use redis_pool::{Error, Reason};
+//! use redis_pool::{PoolError, UnavailableReason};
 //! use std::time::Duration;
 //!
-//! let unavailable = Error::Unavailable { reason: Reason::BreakerOpen, retry_after: Duration::from_millis(1_500) };
+//! let unavailable = PoolError::Unavailable { reason: UnavailableReason::BreakerOpen, retry_after: Duration::from_millis(1_500) };
 //! let problem = ApiError::from(unavailable).into_problem();
 //! assert_eq!((problem.status().as_u16(), problem.slug()), (503, "redis-unavailable"));
 //! assert_eq!(problem.retry_after_s(), Some(2));

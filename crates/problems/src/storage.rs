@@ -7,12 +7,12 @@ use keyring::KeyringError;
 use crate::error::ApiError;
 
 /// 429 if the pool was busy, 503 if Redis is unavailable, 500 if the fault is the server's own.
-impl From<redis_pool::Error> for ApiError {
-    fn from(error: redis_pool::Error) -> Self {
+impl From<redis_pool::PoolError> for ApiError {
+    fn from(error: redis_pool::PoolError) -> Self {
         match error {
-            redis_pool::Error::Overloaded { .. } => Self::service_overloaded(),
-            redis_pool::Error::Unavailable { retry_after, .. } => Self::RedisUnavailable { retry_after },
-            fault @ (redis_pool::Error::Server { .. } | redis_pool::Error::Reply { .. }) => {
+            redis_pool::PoolError::Overloaded { .. } => Self::service_overloaded(),
+            redis_pool::PoolError::Unavailable { retry_after, .. } => Self::RedisUnavailable { retry_after },
+            fault @ (redis_pool::PoolError::Server { .. } | redis_pool::PoolError::Reply { .. }) => {
                 Self::internal(fault)
             }
         }

@@ -5,24 +5,24 @@ use std::time::Duration;
 use audit_chain::{AppendError, AppendFault, EndFault, ReadError, StateLoss};
 use catalog::{CatalogError, DeploymentError, Product, Record, TagState};
 use problems::ApiError;
-use redis_pool::{Error, Reason};
+use redis_pool::{PoolError, UnavailableReason};
 
 const AWAY: Duration = Duration::from_secs(7);
 
-fn overloaded() -> Error {
-    Error::Overloaded { waited: AWAY }
+fn overloaded() -> PoolError {
+    PoolError::Overloaded { waited: AWAY }
 }
 
-fn unavailable() -> Error {
-    Error::Unavailable { reason: Reason::BreakerOpen, retry_after: AWAY }
+fn unavailable() -> PoolError {
+    PoolError::Unavailable { reason: UnavailableReason::BreakerOpen, retry_after: AWAY }
 }
 
-fn our_fault() -> Error {
-    Error::Server { code: "WRONGTYPE".to_owned(), message: "of a key".to_owned() }
+fn our_fault() -> PoolError {
+    PoolError::Server { code: "WRONGTYPE".to_owned(), message: "of a key".to_owned() }
 }
 
-fn misshapen() -> Error {
-    Error::Reply { what: "a map".to_owned() }
+fn misshapen() -> PoolError {
+    PoolError::Reply { what: "a map".to_owned() }
 }
 
 #[track_caller]

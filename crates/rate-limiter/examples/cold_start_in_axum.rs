@@ -28,7 +28,7 @@ use prometheus_client::registry::Registry;
 use rate_limiter::{
     ColdStart, Decision, Dimension, DimensionName, Factor, Limiter, LimiterMetrics, Quota, Region,
 };
-use redis_pool::{Config, PoolMetrics, RedisPool};
+use redis_pool::{PoolConfig, PoolMetrics, RedisPool};
 
 const ADDRESS: &str = "127.0.0.1:8099";
 
@@ -60,7 +60,7 @@ async fn limited(
 async fn main() -> Result<(), Box<dyn Error>> {
     let url = std::env::args().nth(1).unwrap_or_else(|| "redis://127.0.0.1:6379".to_owned());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let config = Config {
+    let config = PoolConfig {
         name: "limiter",
         url: url.parse()?,
         permits: NonZeroUsize::new(100).ok_or("not zero")?,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redis_pool::Error;
+use redis_pool::PoolError;
 
 use crate::quota::MAX_DIMENSIONS;
 
@@ -20,7 +20,7 @@ pub enum Decision {
     /// It may; one unit of every dimension was used.
     Allowed {
         /// What a refund needs.
-        ticket: Ticket,
+        reservation: Reservation,
         /// Where the caller stands after this request.
         report: Report,
     },
@@ -51,7 +51,7 @@ impl Decision {
 
 /// Names the units one allowed request used, so that they can be given back, once: it cannot be copied.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Ticket {
+pub struct Reservation {
     /// The stamp of the group each unit was counted in, in the order of the dimensions.
     pub(crate) stamps: Vec<u64>,
 }
@@ -97,7 +97,7 @@ pub struct RegionStatus {
 
 impl Decision {
     /// Reads the limiter's part, which the integers begin with; whatever follows is somebody else's.
-    pub(crate) fn read(ints: &[i64], names: &[&'static str], in_region: bool) -> Result<Self, Error> {
+    pub(crate) fn read(ints: &[i64], names: &[&'static str], in_region: bool) -> Result<Self, PoolError> {
         let [allowed, retry_after, born, now, flags, count, rest @ ..] = ints else {
             return Err(misshapen("too short"));
         };
@@ -130,7 +130,7 @@ impl Decision {
         });
         let report = Report { statuses, region };
         Ok(match allowed {
-            1 => Self::Allowed { ticket: Ticket { stamps }, report },
+            1 => Self::Allowed { reservation: Reservation { stamps }, report },
             0 => Self::Denied { retry_after: Duration::from_millis(unsigned(*retry_after)?), report },
             _ => return Err(misshapen("neither allowed nor denied")),
         })
@@ -143,12 +143,12 @@ impl Decision {
     }
 }
 
-fn unsigned(value: i64) -> Result<u64, Error> {
+fn unsigned(value: i64) -> Result<u64, PoolError> {
     u64::try_from(value).map_err(|_| misshapen("a number below zero"))
 }
 
-fn misshapen(what: &str) -> Error {
-    Error::Reply { what: format!("rate limiter: {what}") }
+fn misshapen(what: &str) -> PoolError {
+    PoolError::Reply { what: format!("rate limiter: {what}") }
 }
 
 #[cfg(test)]
@@ -159,10 +159,10 @@ mod tests {
 
     #[test]
     fn a_reply_is_read_field_by_field() {
-        let Decision::Allowed { ticket, report } = Decision::read(&REPLY, &["ip"], true).unwrap() else {
+        let Decision::Allowed { reservation, report } = Decision::read(&REPLY, &["ip"], true).unwrap() else {
             panic!("allowed")
         };
-        assert_eq!(ticket.stamps, [4_000]);
+        assert_eq!(reservation.stamps, [4_000]);
         let reset_after = Some(Duration::from_secs(60));
         assert_eq!(
             report.statuses,

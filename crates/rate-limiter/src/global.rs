@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use ambient::Clock;
-use redis_pool::{Error, RedisPool};
+use redis_pool::{PoolError, RedisPool};
 
 use crate::decision::Decision;
 use crate::keys;
@@ -43,8 +43,8 @@ impl GlobalLimiter {
     /// Decides on one request by what `dimension` counts it by, in one atomic call; the limit is this limiter's own.
     ///
     /// # Errors
-    /// See [`Error`].
-    pub async fn decide(&self, dimension: &Dimension<'_>) -> Result<Decision, Error> {
+    /// See [`PoolError`].
+    pub async fn decide(&self, dimension: &Dimension<'_>) -> Result<Decision, PoolError> {
         let limit = match dimension.name {
             DimensionName::Ip => self.per_ip,
             DimensionName::Key | DimensionName::Named(_) => self.per_key,

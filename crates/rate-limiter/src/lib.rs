@@ -12,7 +12,7 @@
 //! regions. [`SteadyLimiter`] counts callers who have proven who they are, without cold start. [`DeniedCache`] remembers denials that
 //! are still in force. [`LocalLimiter`] stands in, in this process, while Redis is away. [`RegionalGlobalLimiter`] asks them in order.
 //!
-//! **How it fails.** A denial is a value, [`Decision::Denied`]. An error is always [`redis_pool::Error`]; what becomes of a
+//! **How it fails.** A denial is a value, [`Decision::Denied`]. An error is always [`redis_pool::PoolError`]; what becomes of a
 //! request then is for the caller, or for [`OnRedisDown`], to say, and it is never "unlimited".
 
 mod birth;
@@ -30,7 +30,7 @@ mod script;
 mod sliding_window;
 mod steady;
 
-pub use decision::{Decision, RegionStatus, Report, Status, Ticket};
+pub use decision::{Decision, RegionStatus, Report, Reservation, Status};
 pub use denied::{Denial, DeniedCache};
 pub use global::GlobalLimiter;
 pub use keys::Region;

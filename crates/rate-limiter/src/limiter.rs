@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ambient::Clock;
-use redis_pool::{Error, Invocation, PoolPermit, RedisPool};
+use redis_pool::{Invocation, PoolError, PoolPermit, RedisPool};
 
 use crate::birth::{BirthWatch, Sight};
-use crate::decision::{Decision, RegionStatus, Ticket};
+use crate::decision::{Decision, RegionStatus, Reservation};
 use crate::keys::{self, Region};
 use crate::log_gate::LogGate;
 use crate::metrics::LimiterMetrics;
@@ -86,11 +86,11 @@ impl Limiter {
     /// Decides on one request, in one atomic call.
     ///
     /// # Errors
-    /// See [`Error`]; where [`Error::maybe_applied`], the request may have been counted.
+    /// See [`PoolError`]; where [`PoolError::maybe_applied`], the request may have been counted.
     ///
     /// # Panics
     /// Unless `dimensions` are 1 to 8 different ones.
-    pub async fn decide(&self, dimensions: &[Dimension<'_>]) -> Result<Decision, Error> {
+    pub async fn decide(&self, dimensions: &[Dimension<'_>]) -> Result<Decision, PoolError> {
         self.decide_with_permit(dimensions, None).await
     }
 
@@ -105,7 +105,7 @@ impl Limiter {
         &self,
         dimensions: &[Dimension<'_>],
         held: Option<&PoolPermit>,
-    ) -> Result<Decision, Error> {
+    ) -> Result<Decision, PoolError> {
         let mut invocation = script::LIMIT.invoke();
         self.push_keys(&mut invocation, dimensions);
         self.push_args(&mut invocation, dimensions.iter().map(|dimension| dimension.quota));
@@ -153,8 +153,8 @@ impl Limiter {
     /// Integers after the limiter's own ([`Decision::reply_len`]) are left alone.
     ///
     /// # Errors
-    /// [`Error::Reply`] when the integers have another shape.
-    pub fn read(&self, ints: &[i64], dimensions: &[Dimension<'_>]) -> Result<Decision, Error> {
+    /// [`PoolError::Reply`] when the integers have another shape.
+    pub fn read(&self, ints: &[i64], dimensions: &[Dimension<'_>]) -> Result<Decision, PoolError> {
         let mut names = [""; MAX_DIMENSIONS];
         for (name, dimension) in names.iter_mut().zip(dimensions) {
             *name = dimension.name.as_str();
@@ -171,12 +171,16 @@ impl Limiter {
     /// meanwhile needs no refund. Says how many units were given back.
     ///
     /// # Errors
-    /// See [`Error`]. The units then stay used until they leave by themselves.
+    /// See [`PoolError`]. The units then stay used until they leave by themselves.
     ///
     /// # Panics
-    /// When the ticket is of another number of dimensions.
-    pub async fn refund(&self, ticket: Ticket, dimensions: &[Dimension<'_>]) -> Result<u32, Error> {
-        self.refund_with_permit(ticket, dimensions, None).await
+    /// When the reservation is of another number of dimensions.
+    pub async fn refund(
+        &self,
+        reservation: Reservation,
+        dimensions: &[Dimension<'_>],
+    ) -> Result<u32, PoolError> {
+        self.refund_with_permit(reservation, dimensions, None).await
     }
 
     /// As [`Self::refund`], for a caller that has `held` a permit already, perhaps of this limiter's pool.
@@ -188,20 +192,20 @@ impl Limiter {
     /// As [`Self::refund`].
     pub async fn refund_with_permit(
         &self,
-        ticket: Ticket,
+        reservation: Reservation,
         dimensions: &[Dimension<'_>],
         held: Option<&PoolPermit>,
-    ) -> Result<u32, Error> {
+    ) -> Result<u32, PoolError> {
         assert_eq!(
-            ticket.stamps.len(),
+            reservation.stamps.len(),
             dimensions.len(),
-            "a ticket goes with the dimensions it was decided on"
+            "a reservation goes with the dimensions it was decided on"
         );
         let mut invocation = script::REFUND.invoke();
         for dimension in dimensions {
             invocation.push_key(keys::state(&self.region, dimension.name, dimension.subject));
         }
-        for stamp in ticket.stamps {
+        for stamp in reservation.stamps {
             invocation.push_arg(stamp);
         }
         invocation.run_with_held_permit(&self.pool, held).await
@@ -211,8 +215,8 @@ impl Limiter {
     /// gives up.
     ///
     /// # Errors
-    /// See [`Error`].
-    pub async fn region_info(&self, quotas: &[(DimensionName, Quota)]) -> Result<RegionInfo, Error> {
+    /// See [`PoolError`].
+    pub async fn region_info(&self, quotas: &[(DimensionName, Quota)]) -> Result<RegionInfo, PoolError> {
         let (now, born): (u64, i64) = script::REGION.invoke().key(&self.born_key).run(&self.pool).await?;
         let oldest = self.created_ms.load(Ordering::Relaxed).saturating_sub(AHEAD_MS);
         let oldest = if now < oldest { 0 } else { oldest };

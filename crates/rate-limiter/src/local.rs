@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::decision::{Decision, Report, Status, Ticket};
+use crate::decision::{Decision, Report, Reservation, Status};
 use crate::quota::{Dimension, Factor, assert_sound};
 use crate::sliding_window::{SlidingWindow, WINDOW_MS};
 
@@ -85,7 +85,7 @@ impl LocalLimiter {
         let retry_after = waits.max().unwrap_or_default();
         let report = Report { statuses, region: None };
         if allowed {
-            Decision::Allowed { ticket: Ticket { stamps }, report }
+            Decision::Allowed { reservation: Reservation { stamps }, report }
         } else {
             Decision::Denied { retry_after, report }
         }
@@ -93,9 +93,9 @@ impl LocalLimiter {
 
     /// Gives back what an allowed request used; `dimensions` are the ones it was decided on. Says how many units were
     /// given back.
-    pub fn refund(&self, ticket: &Ticket, dimensions: &[Dimension<'_>]) -> u32 {
+    pub fn refund(&self, reservation: &Reservation, dimensions: &[Dimension<'_>]) -> u32 {
         let mut subjects = self.subjects.lock();
-        let given_back = dimensions.iter().zip(&ticket.stamps).filter(|(dimension, stamp)| {
+        let given_back = dimensions.iter().zip(&reservation.stamps).filter(|(dimension, stamp)| {
             subjects
                 .sketches
                 .get_mut(&key(dimension))
@@ -226,11 +226,11 @@ mod tests {
     #[test]
     fn a_refund_can_be_used_again() {
         let limiter = LocalLimiter::new(half());
-        let Decision::Allowed { ticket, .. } = limiter.decide(&[ip("a", 2)], at(0)) else {
+        let Decision::Allowed { reservation, .. } = limiter.decide(&[ip("a", 2)], at(0)) else {
             panic!("allowed")
         };
         assert!(!limiter.decide(&[ip("a", 2)], at(1)).is_allowed());
-        assert_eq!(limiter.refund(&ticket, &[ip("a", 2)]), 1);
+        assert_eq!(limiter.refund(&reservation, &[ip("a", 2)]), 1);
         assert!(limiter.decide(&[ip("a", 2)], at(2)).is_allowed());
     }
 }

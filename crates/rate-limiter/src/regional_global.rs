@@ -13,9 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ambient::Clock;
-use redis_pool::{Error, PoolPermit};
+use redis_pool::{PoolError, PoolPermit};
 
-use crate::decision::{Decision, Report, Ticket};
+use crate::decision::{Decision, Report, Reservation};
 use crate::denied::{Denial, DeniedCache};
 use crate::global::GlobalLimiter;
 use crate::limiter::Limiter;
@@ -83,11 +83,11 @@ impl RegionalGlobalLimiter {
     /// Decides on one request. The global limit counts it by the first of `dimensions`.
     ///
     /// # Errors
-    /// Those of [`Limiter::decide`], but for [`Error::Unavailable`] where the in-process limit stands in.
+    /// Those of [`Limiter::decide`], but for [`PoolError::Unavailable`] where the in-process limit stands in.
     ///
     /// # Panics
     /// Unless `dimensions` are 1 to 8 different ones.
-    pub async fn decide(&self, dimensions: &[Dimension<'_>]) -> Result<Decision, Error> {
+    pub async fn decide(&self, dimensions: &[Dimension<'_>]) -> Result<Decision, PoolError> {
         self.decide_with_permit(dimensions, None).await
     }
 
@@ -102,10 +102,10 @@ impl RegionalGlobalLimiter {
         &self,
         dimensions: &[Dimension<'_>],
         held: Option<&PoolPermit>,
-    ) -> Result<Decision, Error> {
+    ) -> Result<Decision, PoolError> {
         let (decision, counted) =
             match (self.regional.decide_with_permit(dimensions, held).await, &self.local) {
-                (Err(error @ Error::Unavailable { .. }), Some(local)) => {
+                (Err(error @ PoolError::Unavailable { .. }), Some(local)) => {
                     (self.decide_here(local, &error, dimensions), Counted::Here(local))
                 }
                 (answer, _) => (answer?, Counted::InRegion),
@@ -147,7 +147,7 @@ impl RegionalGlobalLimiter {
         self.global.is_some()
     }
 
-    fn decide_here(&self, local: &LocalLimiter, error: &Error, dimensions: &[Dimension<'_>]) -> Decision {
+    fn decide_here(&self, local: &LocalLimiter, error: &PoolError, dimensions: &[Dimension<'_>]) -> Decision {
         let now = self.clock.monotonic();
         if let Some(withheld) = self.gate.pass(now) {
             tracing::warn!(%error, withheld, "rate limiter: its redis is away, this process limits by itself");
@@ -169,15 +169,15 @@ impl RegionalGlobalLimiter {
         else {
             return decision;
         };
-        let Decision::Allowed { ticket, mut report } = decision else { return decision };
+        let Decision::Allowed { reservation, mut report } = decision else { return decision };
         match global.ask(first).await {
-            None => Decision::Allowed { ticket, report },
+            None => Decision::Allowed { reservation, report },
             Some(Decision::Allowed { report: global, .. }) => {
                 report.statuses.extend(global.statuses);
-                Decision::Allowed { ticket, report }
+                Decision::Allowed { reservation, report }
             }
             Some(Decision::Denied { retry_after, report: global }) => {
-                if self.refund(ticket, counted, dimensions, held).await {
+                if self.refund(reservation, counted, dimensions, held).await {
                     self.show_refund(&mut report);
                 }
                 // Where the refund failed, a dimension may now be the one that has to be waited for.
@@ -204,22 +204,24 @@ impl RegionalGlobalLimiter {
 
     async fn refund(
         &self,
-        ticket: Ticket,
+        reservation: Reservation,
         counted: Counted<'_>,
         dimensions: &[Dimension<'_>],
         held: Option<&PoolPermit>,
     ) -> bool {
         match counted {
-            Counted::Here(local) => local.refund(&ticket, dimensions) > 0,
-            Counted::InRegion => match self.regional.refund_with_permit(ticket, dimensions, held).await {
-                Ok(units) => units > 0,
-                Err(error) => {
-                    if let Some(withheld) = self.gate.pass(self.clock.monotonic()) {
-                        tracing::warn!(%error, withheld, "rate limiter: quota could not be given back");
+            Counted::Here(local) => local.refund(&reservation, dimensions) > 0,
+            Counted::InRegion => {
+                match self.regional.refund_with_permit(reservation, dimensions, held).await {
+                    Ok(units) => units > 0,
+                    Err(error) => {
+                        if let Some(withheld) = self.gate.pass(self.clock.monotonic()) {
+                            tracing::warn!(%error, withheld, "rate limiter: quota could not be given back");
+                        }
+                        false
                     }
-                    false
                 }
-            },
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ambient::Clock;
-use redis_pool::{Error, Reason, RedisPool};
+use redis_pool::{PoolError, RedisPool, UnavailableReason};
 
 use crate::decision::Decision;
 use crate::keys::{self, Region};
@@ -45,14 +45,17 @@ impl SteadyLimiter {
     pub async fn decide(&self, dimensions: &[Dimension<'_>]) -> Decision {
         assert_sound(dimensions);
         let asked = tokio::time::timeout(ASKED_WITHIN, self.ask(dimensions)).await;
-        let late = Error::Unavailable { reason: Reason::Timeout(ASKED_WITHIN), retry_after: ASKED_WITHIN };
+        let late = PoolError::Unavailable {
+            reason: UnavailableReason::Timeout(ASKED_WITHIN),
+            retry_after: ASKED_WITHIN,
+        };
         let answered = asked.unwrap_or(Err(late));
         let decision = answered.unwrap_or_else(|error| self.decide_here(&error, dimensions));
         self.metrics.count(&decision);
         decision
     }
 
-    async fn ask(&self, dimensions: &[Dimension<'_>]) -> Result<Decision, Error> {
+    async fn ask(&self, dimensions: &[Dimension<'_>]) -> Result<Decision, PoolError> {
         let mut call = script::GLOBAL.invoke();
         for dimension in dimensions {
             call.push_key(keys::state(&self.region, dimension.name, dimension.subject));
@@ -66,7 +69,7 @@ impl SteadyLimiter {
         Decision::read(&ints, &names[..dimensions.len()], false)
     }
 
-    fn decide_here(&self, error: &Error, dimensions: &[Dimension<'_>]) -> Decision {
+    fn decide_here(&self, error: &PoolError, dimensions: &[Dimension<'_>]) -> Decision {
         let now = self.clock.monotonic();
         self.metrics.in_process.inc();
         if let Some(withheld) = self.gate.pass(now) {

@@ -7,7 +7,7 @@ use crate::url::RedisUrl;
 
 /// How a pool behaves. Every limit is required.
 #[derive(Debug, Clone)]
-pub struct Config {
+pub struct PoolConfig {
     /// For logs and the label `pool` of metrics.
     pub name: &'static str,
     /// Which Redis.
@@ -29,10 +29,10 @@ pub const OPEN_FOR: Duration = Duration::from_secs(10);
 
 /// A pool's condition at one moment.
 #[derive(Debug, Clone)]
-pub struct Stats {
+pub struct PoolStats {
     /// Configured permits.
     pub permits: usize,
-    /// PoolPermits taken, those of callers that left included.
+    /// Permits taken, those of callers that left included.
     pub permits_in_use: usize,
     /// Callers waiting for a permit.
     pub waiting: usize,

@@ -1,7 +1,7 @@
 //! The shared connections of a pool, and the manager whose objects are handles on them.
 //!
 //! `deadpool` bounds how many handles are out at once; a few connections, opened by `deadpool-redis`, carry the bytes of all
-//! handles. [`Connections`] opens a connection when a shared one is gone, with one attempt at a time and a growing, jittered
+//! handles. [`SharedConnections`] opens a connection when a shared one is gone, with one attempt at a time and a growing, jittered
 //! pause between attempts, so that many callers never mean many attempts. The client library reports the end of a connection
 //! by its push channel (RESP3), so a lost connection is replaced before anybody asks for it.
 //!
@@ -21,7 +21,7 @@ use redis::{AsyncConnectionConfig, PushInfo, PushKind, RedisError};
 use tokio::sync::Notify;
 
 use crate::error::refuses_writes;
-use crate::server::{CurrentServer, Server};
+use crate::server::{CurrentServer, ServerInfo};
 use crate::url::RedisUrl;
 
 /// First and longest pause between two attempts to connect, before jitter.
@@ -141,7 +141,7 @@ enum Shared {
 }
 
 /// Opens and keeps the shared connections.
-pub(crate) struct Connections {
+pub(crate) struct SharedConnections {
     name: &'static str,
     url: RedisUrl,
     connect_timeout: Duration,
@@ -153,7 +153,7 @@ pub(crate) struct Connections {
     came_up: Notify,
 }
 
-impl Connections {
+impl SharedConnections {
     /// Starts to connect all of them. Must be called inside a tokio runtime.
     pub(crate) fn start(
         name: &'static str,
@@ -276,7 +276,7 @@ impl Connections {
     async fn attempt(self: &Arc<Self>, index: usize) -> Result<Handle, Down> {
         let failed = |error: RedisError| Down::broken(error.to_string());
         let mut handle = self.open(index).await.map_err(failed)?;
-        let asking = Server::ask(&mut handle.connection);
+        let asking = ServerInfo::ask(&mut handle.connection);
         let server = tokio::time::timeout(self.connect_timeout, asking).await;
         let Some(server) = server.map_err(|_| Down::broken("no answer during the login"))? else {
             return Ok(handle);
@@ -335,7 +335,7 @@ impl Connections {
 }
 
 /// Connects until a connection is up or the pool is gone; the first time after `first_pause`.
-async fn keep_connecting(connections: Weak<Connections>, index: usize, first_pause: Option<Duration>) {
+async fn keep_connecting(connections: Weak<SharedConnections>, index: usize, first_pause: Option<Duration>) {
     if let Some(pause) = first_pause {
         tokio::time::sleep(entropy::jittered(pause, FAILOVER_JITTER)).await;
     }
@@ -373,7 +373,7 @@ pub(crate) fn retire(objects: &Objects, handle: &Handle, down: Down) {
 }
 
 /// The manager of the pool's objects.
-pub(crate) struct HandleManager(pub(crate) Arc<Connections>);
+pub(crate) struct HandleManager(pub(crate) Arc<SharedConnections>);
 
 impl managed::Manager for HandleManager {
     type Type = Handle;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// An operation that got no usable reply.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum Error {
+pub enum PoolError {
     /// No permit came free in time: this process has as much under way with this Redis as it allows itself.
     #[error("no permit came free within {} ms", waited.as_millis())]
     Overloaded {
@@ -15,7 +15,7 @@ pub enum Error {
     #[error("redis is unavailable: {reason}")]
     Unavailable {
         /// What showed it.
-        reason: Reason,
+        reason: UnavailableReason,
         /// When trying again may make sense.
         retry_after: Duration,
     },
@@ -37,7 +37,7 @@ pub enum Error {
 
 /// Why Redis counts as unavailable.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum Reason {
+pub enum UnavailableReason {
     /// The circuit breaker let nothing through.
     #[error("its circuit breaker is open")]
     BreakerOpen,
@@ -55,17 +55,20 @@ pub enum Reason {
     Refusing(&'static str),
 }
 
-impl Error {
+impl PoolError {
     /// Whether the command may have reached Redis and been carried out although no reply was read.
     #[must_use]
     pub fn maybe_applied(&self) -> bool {
-        matches!(self, Self::Unavailable { reason: Reason::Timeout(_) | Reason::Broken(_), .. })
+        matches!(
+            self,
+            Self::Unavailable { reason: UnavailableReason::Timeout(_) | UnavailableReason::Broken(_), .. }
+        )
     }
 
     /// The fault of a server that answered with an error: what it says about Redis, or about our command.
     pub(crate) fn from_server(code: &str, detail: &str, retry_after: Duration) -> Self {
         match refusing_code(code, detail) {
-            Some(code) => Self::Unavailable { reason: Reason::Refusing(code), retry_after },
+            Some(code) => Self::Unavailable { reason: UnavailableReason::Refusing(code), retry_after },
             None => Self::Server { code: code.to_owned(), message: detail.to_owned() },
         }
     }
@@ -82,7 +85,7 @@ impl Error {
 
     fn code(&self) -> Option<&'static str> {
         match self {
-            Self::Unavailable { reason: Reason::Refusing(code), .. } => Some(code),
+            Self::Unavailable { reason: UnavailableReason::Refusing(code), .. } => Some(code),
             _ => None,
         }
     }
@@ -93,11 +96,11 @@ impl Error {
         match self {
             Self::Overloaded { .. } => "overloaded",
             Self::Unavailable { reason, .. } => match reason {
-                Reason::Refusing(code) => code,
-                Reason::BreakerOpen => "breaker_open",
-                Reason::NotConnected(_) => "not_connected",
-                Reason::Timeout(_) => "timeout",
-                Reason::Broken(_) => "connection_broken",
+                UnavailableReason::Refusing(code) => code,
+                UnavailableReason::BreakerOpen => "breaker_open",
+                UnavailableReason::NotConnected(_) => "not_connected",
+                UnavailableReason::Timeout(_) => "timeout",
+                UnavailableReason::Broken(_) => "connection_broken",
             },
             Self::Server { code, .. } => OURS.iter().find(|known| *known == code).unwrap_or(&"other"),
             Self::Reply { .. } => "unexpected_reply",
@@ -166,8 +169,8 @@ mod tests {
     use super::*;
 
     fn kind(code: &str, detail: &str) -> Option<&'static str> {
-        match Error::from_server(code, detail, Duration::ZERO) {
-            Error::Unavailable { reason: Reason::Refusing(code), .. } => Some(code),
+        match PoolError::from_server(code, detail, Duration::ZERO) {
+            PoolError::Unavailable { reason: UnavailableReason::Refusing(code), .. } => Some(code),
             _ => None,
         }
     }
@@ -196,11 +199,11 @@ mod tests {
 
     #[test]
     fn only_a_lost_reply_leaves_it_open_whether_the_command_was_carried_out() {
-        let unavailable = |reason| Error::Unavailable { reason, retry_after: Duration::ZERO };
-        assert!(unavailable(Reason::Timeout(Duration::ZERO)).maybe_applied());
-        assert!(unavailable(Reason::Broken(String::new())).maybe_applied());
-        assert!(!unavailable(Reason::BreakerOpen).maybe_applied());
-        assert!(!unavailable(Reason::NotConnected(String::new())).maybe_applied());
-        assert!(!Error::Overloaded { waited: Duration::ZERO }.maybe_applied());
+        let unavailable = |reason| PoolError::Unavailable { reason, retry_after: Duration::ZERO };
+        assert!(unavailable(UnavailableReason::Timeout(Duration::ZERO)).maybe_applied());
+        assert!(unavailable(UnavailableReason::Broken(String::new())).maybe_applied());
+        assert!(!unavailable(UnavailableReason::BreakerOpen).maybe_applied());
+        assert!(!unavailable(UnavailableReason::NotConnected(String::new())).maybe_applied());
+        assert!(!PoolError::Overloaded { waited: Duration::ZERO }.maybe_applied());
     }
 }

@@ -2,12 +2,12 @@
 //!
 //! A **permit** bounds how many operations are under way at once; it is not a socket. A few shared connections carry
 //! the bytes of all permits (one socket per operation costs three times as much, see `docs/adr/0002-permits-are-not-sockets.md`).
-//! An operation waits for a permit at most [`Config::wait`], then it is [`Error::Overloaded`]; once it has one, a single
-//! deadline, [`Config::command_timeout`], covers connecting, sending and the reply. A permit is held until the reply has been
+//! An operation waits for a permit at most [`PoolConfig::wait`], then it is [`PoolError::Overloaded`]; once it has one, a single
+//! deadline, [`PoolConfig::command_timeout`], covers connecting, sending and the reply. A permit is held until the reply has been
 //! read or the connection is closed, even when its caller has left: what is in the pipe is always counted. A connection
 //! that owes a reply for too long is closed.
 //!
-//! Every pool has a circuit breaker of its own. Failures are types, not texts: see [`Error`].
+//! Every pool has a circuit breaker of its own. Failures are types, not texts: see [`PoolError`].
 
 mod config;
 mod connections;
@@ -23,8 +23,8 @@ mod tls;
 mod url;
 mod writes;
 
-pub use config::{Config, OPEN_FOR, Stats};
-pub use error::{Error, Reason};
+pub use config::{OPEN_FOR, PoolConfig, PoolStats};
+pub use error::{PoolError, UnavailableReason};
 pub use metrics::PoolMetrics;
 pub use permit::PoolPermit;
 pub use pool::RedisPool;
@@ -32,4 +32,4 @@ pub use script::{Invocation, Script};
 pub use tls::{TlsCertificates, TlsError};
 pub use url::{RedisUrl, UrlError};
 
-pub use circuit_breaker::State as BreakerState;
+pub use circuit_breaker::BreakerState;

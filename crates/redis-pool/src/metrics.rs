@@ -12,7 +12,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::operation::Inner;
+use crate::operation::PoolInner;
 
 /// Upper bounds of `redis_command_duration_seconds`, in seconds.
 const BUCKETS: [f64; 10] = [0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5];
@@ -44,7 +44,7 @@ impl ErrorCounts {
 /// The metrics of all pools of a process, told apart by the label `pool`.
 #[derive(Debug, Clone)]
 pub struct PoolMetrics {
-    pools: Arc<Mutex<Vec<Weak<Inner>>>>,
+    pools: Arc<Mutex<Vec<Weak<PoolInner>>>>,
     durations: Family<PoolLabel, Histogram, fn() -> Histogram>,
     errors: Family<ErrorLabel, Counter>,
 }
@@ -83,7 +83,7 @@ impl PoolMetrics {
         ErrorCounts { pool, errors: self.errors.clone() }
     }
 
-    pub(crate) fn watch(&self, pool: &Arc<Inner>) {
+    pub(crate) fn watch(&self, pool: &Arc<PoolInner>) {
         let mut pools = self.pools.lock();
         pools.retain(|pool| pool.strong_count() > 0);
         pools.push(Arc::downgrade(pool));
@@ -97,9 +97,9 @@ type Rows = Vec<(Vec<Label>, u64)>;
 
 impl Collector for PoolMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let pools: Vec<Arc<Inner>> = self.pools.lock().iter().filter_map(Weak::upgrade).collect();
-        let rows = |of: fn(&Inner) -> Vec<Row>| -> Rows {
-            let of_pool = |pool: &Arc<Inner>| {
+        let pools: Vec<Arc<PoolInner>> = self.pools.lock().iter().filter_map(Weak::upgrade).collect();
+        let rows = |of: fn(&PoolInner) -> Vec<Row>| -> Rows {
+            let of_pool = |pool: &Arc<PoolInner>| {
                 let name = pool.name();
                 of(pool).into_iter().map(move |(label, value)| {
                     ([Some(("pool", name)), label].into_iter().flatten().collect(), value)
@@ -193,14 +193,14 @@ mod tests {
     use ambient::SystemClock;
 
     use super::*;
-    use crate::{Config, RedisPool};
+    use crate::{PoolConfig, RedisPool};
 
     #[tokio::test]
     async fn every_pool_shows_its_slots_breaker_and_refusals_under_its_own_name() {
         let mut registry = Registry::with_prefix("voketag");
         let metrics = PoolMetrics::register(&mut registry);
         let make = |name| {
-            let config = Config {
+            let config = PoolConfig {
                 name,
                 url: "redis://127.0.0.1:1".parse().unwrap(),
                 permits: NonZeroUsize::new(7).unwrap(),

@@ -7,13 +7,13 @@ use std::time::Duration;
 use ambient::{Clock, entropy};
 use circuit_breaker::{Breaker, Permit, Transitions};
 use deadpool::Runtime;
-use deadpool::managed::{Object, PoolError, TimeoutType, Timeouts};
+use deadpool::managed::{self, Object, TimeoutType, Timeouts};
 use prometheus_client::metrics::histogram::Histogram;
 use redis::{Cmd, RedisError, Value};
 
-use crate::config::{Config, Stats};
-use crate::connections::{Connections, Down, Handle, HandleManager, Objects, retire};
-use crate::error::{Error, Reason};
+use crate::config::{PoolConfig, PoolStats};
+use crate::connections::{Down, Handle, HandleManager, Objects, SharedConnections, retire};
+use crate::error::{PoolError, UnavailableReason};
 use crate::in_flight::InFlight;
 use crate::metrics::{ErrorCounts, PoolMetrics};
 use crate::server::CurrentServer;
@@ -27,8 +27,8 @@ const MIN_DRAIN_TIMEOUT: Duration = Duration::from_millis(250);
 /// What `retry_after` says where nothing better is known.
 const RETRY_SOON: Duration = Duration::from_secs(1);
 
-pub(crate) struct Inner {
-    pub(crate) config: Config,
+pub(crate) struct PoolInner {
+    pub(crate) config: PoolConfig,
     pub(crate) clock: Arc<dyn Clock>,
     objects: Objects,
     waiting: AtomicUsize,
@@ -42,30 +42,30 @@ pub(crate) struct Inner {
 
 /// A command that failed.
 pub(crate) struct Failed {
-    error: Error,
+    error: PoolError,
     /// Whether its connection led to a server that another had replaced: that says nothing about the other.
     by_former_server: bool,
 }
 
-impl From<Error> for Failed {
-    fn from(error: Error) -> Self {
+impl From<PoolError> for Failed {
+    fn from(error: PoolError) -> Self {
         Self { error, by_former_server: false }
     }
 }
 
-impl Inner {
+impl PoolInner {
     /// Starts to connect. Must be called inside a tokio runtime.
-    pub(crate) fn start(config: Config, clock: Arc<dyn Clock>, metrics: &PoolMetrics) -> Arc<Self> {
-        let breaker = circuit_breaker::Config {
+    pub(crate) fn start(config: PoolConfig, clock: Arc<dyn Clock>, metrics: &PoolMetrics) -> Arc<Self> {
+        let breaker = circuit_breaker::BreakerConfig {
             open_for: config.open_for,
-            ..circuit_breaker::Config::new(config.command_timeout * 2)
+            ..circuit_breaker::BreakerConfig::new(config.command_timeout * 2)
         };
         let breaker = Arc::new(Breaker::new(breaker, entropy::random_u64()));
         let writes = Arc::new(Writes::new(config.name));
         let current =
             CurrentServer::new(config.name, Arc::clone(&clock), Arc::clone(&breaker), Arc::clone(&writes));
         let current = Arc::new(current);
-        let connections = Connections::start(
+        let connections = SharedConnections::start(
             config.name,
             config.url.clone(),
             config.command_timeout.max(MIN_DRAIN_TIMEOUT),
@@ -107,13 +107,13 @@ impl Inner {
         std::ptr::from_ref(self).addr()
     }
 
-    fn connections(&self) -> &Arc<Connections> {
+    fn connections(&self) -> &Arc<SharedConnections> {
         &self.objects.manager().0
     }
 
-    pub(crate) fn stats(&self) -> Stats {
+    pub(crate) fn stats(&self) -> PoolStats {
         let (status, connections) = (self.objects.status(), self.connections());
-        Stats {
+        PoolStats {
             permits: status.max_size,
             permits_in_use: status.size - status.available,
             waiting: self.waiting.load(Ordering::Relaxed),
@@ -125,7 +125,7 @@ impl Inner {
         }
     }
 
-    pub(crate) fn ask_breaker(&self) -> Result<Permit<'_>, Error> {
+    pub(crate) fn ask_breaker(&self) -> Result<Permit<'_>, PoolError> {
         self.breaker.try_acquire(self.clock.monotonic()).map_err(rejected)
     }
 
@@ -137,7 +137,7 @@ impl Inner {
         permit: S,
         within: Duration,
         link: Option<usize>,
-    ) -> Result<Value, Error> {
+    ) -> Result<Value, PoolError> {
         let started = self.clock.monotonic();
         if breaker_permit.is_probe()
             && self.writes.refused_with().is_some()
@@ -183,8 +183,8 @@ impl Inner {
         breaker_permit: Permit<'_>,
         started: Duration,
         outcome: Result<Value, Failed>,
-    ) -> Result<Value, Error> {
-        if let Err(Failed { error: error @ Error::Overloaded { .. }, .. }) = outcome {
+    ) -> Result<Value, PoolError> {
+        if let Err(Failed { error: error @ PoolError::Overloaded { .. }, .. }) = outcome {
             // Running out of permits tells nothing of Redis.
             return Err(error);
         }
@@ -201,7 +201,7 @@ impl Inner {
 
     /// Counts a failure for whom it concerns.
     #[cold]
-    fn failed(&self, breaker_permit: Permit<'_>, Failed { error, by_former_server }: Failed) -> Error {
+    fn failed(&self, breaker_permit: Permit<'_>, Failed { error, by_former_server }: Failed) -> PoolError {
         // What counts is what becomes of it with the source.
         if error.is_unknown_script() {
             return error;
@@ -225,7 +225,7 @@ impl Inner {
     }
 
     /// Tells the breaker of a connection that could not be had for a permit.
-    pub(crate) fn note_failure(&self, error: &Error) {
+    pub(crate) fn note_failure(&self, error: &PoolError) {
         if error.is_redis_failing()
             && let Ok(breaker_permit) = self.ask_breaker()
         {
@@ -234,10 +234,10 @@ impl Inner {
     }
 
     /// A permit with a handle on a connection: at most the configured wait for the permit, and `within` for a connection.
-    pub(crate) async fn permit(&self, within: Duration) -> Result<Object<HandleManager>, Error> {
+    pub(crate) async fn permit(&self, within: Duration) -> Result<Object<HandleManager>, PoolError> {
         let timeouts = |wait| Timeouts { wait: Some(wait), create: Some(within), recycle: None };
         match self.objects.timeout_get(&timeouts(Duration::ZERO)).await {
-            Err(PoolError::Timeout(TimeoutType::Wait)) => {}
+            Err(managed::PoolError::Timeout(TimeoutType::Wait)) => {}
             other => return other.map_err(|error| self.no_permit(&error, within)),
         }
         let queue =
@@ -249,23 +249,30 @@ impl Inner {
         permit.map_err(|error| self.no_permit(&error, within))
     }
 
-    fn no_permit(&self, error: &PoolError<crate::connections::NotConnected>, within: Duration) -> Error {
+    fn no_permit(
+        &self,
+        error: &managed::PoolError<crate::connections::NotConnected>,
+        within: Duration,
+    ) -> PoolError {
         match error {
-            PoolError::Timeout(TimeoutType::Wait) => self.overloaded(self.config.wait),
+            managed::PoolError::Timeout(TimeoutType::Wait) => self.overloaded(self.config.wait),
             _ => self.not_connected(within),
         }
     }
 
-    fn not_connected(&self, within: Duration) -> Error {
+    fn not_connected(&self, within: Duration) -> PoolError {
         let Some(down) = self.connections().down() else {
-            return unavailable(Reason::NotConnected(format!("within {} ms", within.as_millis())));
+            return unavailable(UnavailableReason::NotConnected(format!("within {} ms", within.as_millis())));
         };
-        unavailable(down.code().map_or_else(|| Reason::NotConnected(down.why.to_string()), Reason::Refusing))
+        unavailable(down.code().map_or_else(
+            || UnavailableReason::NotConnected(down.why.to_string()),
+            UnavailableReason::Refusing,
+        ))
     }
 
-    fn overloaded(&self, waited: Duration) -> Error {
+    fn overloaded(&self, waited: Duration) -> PoolError {
         self.exhausted.fetch_add(1, Ordering::Relaxed);
-        Error::Overloaded { waited }
+        PoolError::Overloaded { waited }
     }
 
     #[allow(
@@ -297,7 +304,7 @@ impl Inner {
         let error = match reply.map(|reply| reply.and_then(Value::extract_error)) {
             Ok(Ok(reply)) => return Ok(reply),
             Ok(Err(error)) => classify(&error, may_be_forbidden),
-            Err(_) => unavailable(Reason::Timeout(within)),
+            Err(_) => unavailable(UnavailableReason::Timeout(within)),
         };
         let server = in_flight.handle().server.clone();
         if let Some(code) = error.not_the_primary() {
@@ -312,7 +319,7 @@ impl Inner {
 }
 
 /// Tries a write again and again, as long as the pool is there.
-pub(crate) async fn keep_probing(pool: Weak<Inner>) {
+pub(crate) async fn keep_probing(pool: Weak<PoolInner>) {
     loop {
         let Some(inner) = pool.upgrade() else { return };
         let calm =
@@ -355,24 +362,24 @@ impl Drop for Waiting<'_> {
     }
 }
 
-pub(crate) fn rejected(rejected: circuit_breaker::Rejected) -> Error {
-    Error::Unavailable { reason: Reason::BreakerOpen, retry_after: rejected.retry_after }
+pub(crate) fn rejected(rejected: circuit_breaker::Rejected) -> PoolError {
+    PoolError::Unavailable { reason: UnavailableReason::BreakerOpen, retry_after: rejected.retry_after }
 }
 
-fn unavailable(reason: Reason) -> Error {
-    Error::Unavailable { reason, retry_after: RETRY_SOON }
+fn unavailable(reason: UnavailableReason) -> PoolError {
+    PoolError::Unavailable { reason, retry_after: RETRY_SOON }
 }
 
-fn classify(error: &RedisError, may_be_forbidden: bool) -> Error {
+fn classify(error: &RedisError, may_be_forbidden: bool) -> PoolError {
     match error.code() {
-        Some("NOPERM") if may_be_forbidden => Error::Server {
+        Some("NOPERM") if may_be_forbidden => PoolError::Server {
             code: "NOPERM".to_owned(),
             message: error.detail().unwrap_or_default().to_owned(),
         },
-        Some(code) => Error::from_server(code, error.detail().unwrap_or_default(), RETRY_SOON),
+        Some(code) => PoolError::from_server(code, error.detail().unwrap_or_default(), RETRY_SOON),
         None if error.is_io_error() || error.is_connection_dropped() || error.is_unrecoverable_error() => {
-            unavailable(Reason::Broken(error.to_string()))
+            unavailable(UnavailableReason::Broken(error.to_string()))
         }
-        None => Error::Reply { what: error.to_string() },
+        None => PoolError::Reply { what: error.to_string() },
     }
 }

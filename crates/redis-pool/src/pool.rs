@@ -8,16 +8,16 @@ use ambient::Clock;
 use deadpool::managed::Object;
 use redis::{Cmd, Value};
 
-use crate::config::{Config, Stats};
-use crate::error::Error;
+use crate::config::{PoolConfig, PoolStats};
+use crate::error::PoolError;
 use crate::metrics::PoolMetrics;
-use crate::operation::{Inner, keep_probing, rejected};
+use crate::operation::{PoolInner, keep_probing, rejected};
 use crate::permit::{Held, PoolPermit};
 
 /// A bounded, breaker-guarded way to one Redis. Cheap to clone; all clones share the permits.
 #[derive(Clone)]
 pub struct RedisPool {
-    inner: Arc<Inner>,
+    inner: Arc<PoolInner>,
     /// The connection that this handle's commands prefer; none: each in turn.
     link: Option<usize>,
 }
@@ -27,8 +27,8 @@ impl RedisPool {
     ///
     /// Must be called inside a tokio runtime.
     #[must_use]
-    pub fn new(config: Config, clock: Arc<dyn Clock>, metrics: &PoolMetrics) -> Self {
-        let inner = Inner::start(config, clock, metrics);
+    pub fn new(config: PoolConfig, clock: Arc<dyn Clock>, metrics: &PoolMetrics) -> Self {
+        let inner = PoolInner::start(config, clock, metrics);
         Self { inner, link: None }
     }
 
@@ -51,16 +51,16 @@ impl RedisPool {
     /// Sends one command and reads its reply within the command timeout.
     ///
     /// # Errors
-    /// See [`Error`].
-    pub async fn command(&self, cmd: Cmd) -> Result<Value, Error> {
+    /// See [`PoolError`].
+    pub async fn command(&self, cmd: Cmd) -> Result<Value, PoolError> {
         self.command_within(cmd, self.inner.config.command_timeout).await
     }
 
     /// Sends one command and reads its reply within `within`, counted from when a permit is free.
     ///
     /// # Errors
-    /// See [`Error`].
-    pub async fn command_within(&self, cmd: Cmd, within: Duration) -> Result<Value, Error> {
+    /// See [`PoolError`].
+    pub async fn command_within(&self, cmd: Cmd, within: Duration) -> Result<Value, PoolError> {
         let breaker_permit = self.inner.ask_breaker()?;
         let started = self.inner.clock.monotonic();
         let permit = match self.inner.permit(within).await {
@@ -80,8 +80,8 @@ impl RedisPool {
     /// Whether Redis is asked at all at present: an open breaker says no. For whoever has something to do first.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] with the time until the breaker lets something through again.
-    pub fn check_breaker(&self) -> Result<(), Error> {
+    /// [`PoolError::Unavailable`] with the time until the breaker lets something through again.
+    pub fn check_breaker(&self) -> Result<(), PoolError> {
         self.inner.breaker.check(self.inner.clock.monotonic()).map_err(rejected)
     }
 
@@ -89,8 +89,8 @@ impl RedisPool {
     /// breaker is open.
     ///
     /// # Errors
-    /// [`Error::Overloaded`], or as [`Self::check_breaker`].
-    pub async fn permit(&self) -> Result<PoolPermit, Error> {
+    /// [`PoolError::Overloaded`], or as [`Self::check_breaker`].
+    pub async fn permit(&self) -> Result<PoolPermit, PoolError> {
         self.check_breaker()?;
         let permit = self.inner.permit(self.inner.config.command_timeout).await;
         let first = permit.inspect_err(|error| self.inner.note_failure(error))?;
@@ -101,13 +101,13 @@ impl RedisPool {
     /// held as any other: until the reply has been read or the connection closed, and as long as `permit` lives.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// See [`PoolError`].
     pub async fn command_with_permit(
         &self,
         cmd: Cmd,
         permit: &PoolPermit,
         within: Duration,
-    ) -> Result<Value, Error> {
+    ) -> Result<Value, PoolError> {
         let breaker_permit = self.inner.ask_breaker()?;
         let handle = permit.0.first.clone();
         self.inner.carry(breaker_permit, cmd, handle, Arc::clone(&permit.0), within, self.link).await
@@ -121,11 +121,11 @@ impl RedisPool {
 
     /// The condition at this moment.
     #[must_use]
-    pub fn stats(&self) -> Stats {
+    pub fn stats(&self) -> PoolStats {
         self.inner.stats()
     }
 
-    /// The name given in [`Config::name`].
+    /// The name given in [`PoolConfig::name`].
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.inner.config.name

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use redis::{Cmd, FromRedisValue, ToRedisArgs, Value};
 
-use crate::error::Error;
+use crate::error::PoolError;
 use crate::permit::PoolPermit;
 use crate::pool::RedisPool;
 
@@ -82,8 +82,8 @@ impl Invocation<'_> {
     /// Runs the script within the pool's command timeout.
     ///
     /// # Errors
-    /// See [`Error`]; [`Error::Reply`] when the reply is no `T`.
-    pub async fn run<T: FromRedisValue>(self, pool: &RedisPool) -> Result<T, Error> {
+    /// See [`PoolError`]; [`PoolError::Reply`] when the reply is no `T`.
+    pub async fn run<T: FromRedisValue>(self, pool: &RedisPool) -> Result<T, PoolError> {
         let within = pool.command_timeout();
         self.run_within(pool, within).await
     }
@@ -91,8 +91,12 @@ impl Invocation<'_> {
     /// Runs the script within `within`, counted from when a permit is free.
     ///
     /// # Errors
-    /// See [`Error`]; [`Error::Reply`] when the reply is no `T`.
-    pub async fn run_within<T: FromRedisValue>(self, pool: &RedisPool, within: Duration) -> Result<T, Error> {
+    /// See [`PoolError`]; [`PoolError::Reply`] when the reply is no `T`.
+    pub async fn run_within<T: FromRedisValue>(
+        self,
+        pool: &RedisPool,
+        within: Duration,
+    ) -> Result<T, PoolError> {
         let permit = pool.permit().await?;
         self.run_with_permit(pool, &permit, within).await
     }
@@ -101,12 +105,12 @@ impl Invocation<'_> {
     /// permit where it is one of this pool's. Whoever holds one must not wait for another of the same pool, or all of them wait for ever.
     ///
     /// # Errors
-    /// See [`Error`]; [`Error::Reply`] when the reply is no `T`.
+    /// See [`PoolError`]; [`PoolError::Reply`] when the reply is no `T`.
     pub async fn run_with_held_permit<T: FromRedisValue>(
         self,
         pool: &RedisPool,
         held: Option<&PoolPermit>,
-    ) -> Result<T, Error> {
+    ) -> Result<T, PoolError> {
         match held.filter(|held| pool.owns(held)) {
             Some(held) => self.run_with_permit(pool, held, pool.command_timeout()).await,
             None => self.run(pool).await,
@@ -117,13 +121,13 @@ impl Invocation<'_> {
     /// Redis does not hold the script it is sent again with its source.
     ///
     /// # Errors
-    /// See [`Error`]; [`Error::Reply`] when the reply is no `T`.
+    /// See [`PoolError`]; [`PoolError::Reply`] when the reply is no `T`.
     pub async fn run_with_permit<T: FromRedisValue>(
         self,
         pool: &RedisPool,
         permit: &PoolPermit,
         within: Duration,
-    ) -> Result<T, Error> {
+    ) -> Result<T, PoolError> {
         let started = pool.clock().monotonic();
         let first = pool.command_with_permit(self.packed("EVALSHA", &self.script.sha1), permit, within).await;
         let reply = match first {
@@ -157,6 +161,7 @@ impl Invocation<'_> {
     }
 }
 
-fn parse<T: FromRedisValue>(script: &str, reply: Value) -> Result<T, Error> {
-    redis::from_redis_value(reply).map_err(|error| Error::Reply { what: format!("script {script}: {error}") })
+fn parse<T: FromRedisValue>(script: &str, reply: Value) -> Result<T, PoolError> {
+    redis::from_redis_value(reply)
+        .map_err(|error| PoolError::Reply { what: format!("script {script}: {error}") })
 }

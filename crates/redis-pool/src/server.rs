@@ -13,14 +13,14 @@ use crate::writes::Writes;
 
 /// What a server says of itself when a connection is made (`INFO`).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Server {
+pub(crate) struct ServerInfo {
     /// Drawn at random whenever a server process starts.
     pub(crate) run_id: Arc<str>,
     pub(crate) is_replica: bool,
     pub(crate) uptime: Duration,
 }
 
-impl Server {
+impl ServerInfo {
     /// Asks the server; none where it does not tell, as it may be forbidden to.
     pub(crate) async fn ask(connection: &mut MultiplexedConnection) -> Option<Self> {
         let mut info = redis::pipe();
@@ -84,7 +84,7 @@ impl CurrentServer {
     }
 
     /// A connection was made to `server`, a replica: perhaps the current server after its demotion, which is alive then.
-    pub(crate) fn met_replica(&self, server: &Server) {
+    pub(crate) fn met_replica(&self, server: &ServerInfo) {
         let mut seen = self.seen.lock();
         if seen.run_id.as_ref() == Some(&server.run_id) {
             seen.answered_at = self.clock.monotonic();
@@ -93,7 +93,7 @@ impl CurrentServer {
 
     /// A connection was made to `server`, a primary. One that ran already while the former one still answered is another server, and
     /// starts with a closed breaker. One that started later may be the former one after a restart: the breaker goes on protecting it.
-    pub(crate) async fn met(&self, server: &Server) {
+    pub(crate) async fn met(&self, server: &ServerInfo) {
         if self.takes_over(server) {
             let code = self.writes.forget();
             tracing::warn!(
@@ -108,7 +108,7 @@ impl CurrentServer {
     }
 
     /// Notes that `server` is the current one from now on, and says whether it has replaced another.
-    fn takes_over(&self, server: &Server) -> bool {
+    fn takes_over(&self, server: &ServerInfo) -> bool {
         let mut seen = self.seen.lock();
         let now = self.clock.monotonic();
         let silent_for = now.saturating_sub(std::mem::replace(&mut seen.answered_at, now));
@@ -124,24 +124,26 @@ mod tests {
 
     use super::*;
 
-    fn server(run_id: &str, uptime: u64) -> Server {
-        Server { run_id: run_id.into(), is_replica: false, uptime: Duration::from_secs(uptime) }
+    fn server(run_id: &str, uptime: u64) -> ServerInfo {
+        ServerInfo { run_id: run_id.into(), is_replica: false, uptime: Duration::from_secs(uptime) }
     }
 
     #[test]
     fn a_server_is_read_from_what_it_says() {
         let text = "# Server\r\nredis_version:7.0.15\r\nrun_id:ab12\r\nuptime_in_seconds:17\r\n";
-        let read = Server::parse(text, "# Replication\r\nrole:slave\r\n").unwrap();
-        assert_eq!(read, Server { is_replica: true, ..server("ab12", 17) });
-        assert!(!Server::parse(text, "role:master\r\n").unwrap().is_replica);
-        assert_eq!(Server::parse("redis_version:7\r\n", "role:master"), None);
+        let read = ServerInfo::parse(text, "# Replication\r\nrole:slave\r\n").unwrap();
+        assert_eq!(read, ServerInfo { is_replica: true, ..server("ab12", 17) });
+        assert!(!ServerInfo::parse(text, "role:master\r\n").unwrap().is_replica);
+        assert_eq!(ServerInfo::parse("redis_version:7\r\n", "role:master"), None);
     }
 
     #[tokio::test]
     async fn another_server_starts_with_a_closed_breaker_and_a_restarted_one_does_not() {
-        for (uptime, state) in [(60, circuit_breaker::State::Closed), (4, circuit_breaker::State::Open)] {
+        for (uptime, state) in
+            [(60, circuit_breaker::BreakerState::Closed), (4, circuit_breaker::BreakerState::Open)]
+        {
             let clock = Arc::new(ManualClock::new());
-            let config = circuit_breaker::Config::new(Duration::from_secs(1));
+            let config = circuit_breaker::BreakerConfig::new(Duration::from_secs(1));
             let breaker = Arc::new(Breaker::new(config, 7));
             let dynamic = Arc::clone(&clock) as Arc<dyn Clock>;
             let current =
@@ -150,7 +152,7 @@ mod tests {
             breaker.trip(clock.monotonic());
             clock.advance(Duration::from_secs(5));
             current.met(&server("first", 105)).await;
-            assert_eq!(breaker.state(), circuit_breaker::State::Open, "it is the same server");
+            assert_eq!(breaker.state(), circuit_breaker::BreakerState::Open, "it is the same server");
             clock.advance(Duration::from_secs(5));
             current.met(&server("second", uptime)).await;
             assert_eq!(breaker.state(), state, "{uptime}");

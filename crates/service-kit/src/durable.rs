@@ -102,7 +102,7 @@ impl Durable {
     ) -> Self {
         pool.watch_writes(WRITE_PROBE);
         heartbeats.watch_writes(WRITE_PROBE);
-        let secrets = Secrets { tags: Arc::clone(&expectation.keyring), signing: keyring.signing };
+        let secrets = Secrets { tags: Arc::clone(&expectation.tag_keys), signing: keyring.signing };
         let (role, shown) =
             (Role { announces: keyring.announce, seeds: keyring.seeds }, metrics.keyring.clone());
         let storage =

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use keyring::KeyNumber;
 
-use self::record::Record;
+use self::record::EnvRecord;
 pub use self::record::{Effective, Misspelt};
 use crate::Kind;
 
@@ -94,7 +94,7 @@ fn because(why: &str) -> String {
 #[derive(Clone, Default)]
 pub struct Env {
     values: BTreeMap<String, OsString>,
-    record: Arc<Record>,
+    record: Arc<EnvRecord>,
 }
 
 impl fmt::Debug for Env {

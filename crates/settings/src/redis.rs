@@ -48,16 +48,16 @@ impl RedisSettings {
     /// the permits of the first are all taken. Its breaker lets a probe through after one second, because a change of
     /// the keyring must arrive within two; one call each half second is no load for a Redis that recovers.
     #[must_use]
-    pub fn heartbeats(&self) -> redis_pool::Config {
+    pub fn heartbeats(&self) -> redis_pool::PoolConfig {
         let one = NonZeroUsize::MIN;
         let open_for = Duration::from_secs(1);
-        redis_pool::Config { permits: one, connections: one, open_for, ..self.pool("keyring", &self.url) }
+        redis_pool::PoolConfig { permits: one, connections: one, open_for, ..self.pool("keyring", &self.url) }
     }
 
     /// The configuration of the pool `name` at `url`.
     #[must_use]
-    pub fn pool(&self, name: &'static str, url: &RedisUrl) -> redis_pool::Config {
-        redis_pool::Config {
+    pub fn pool(&self, name: &'static str, url: &RedisUrl) -> redis_pool::PoolConfig {
+        redis_pool::PoolConfig {
             name,
             url: self.with_certificates(url),
             permits: self.permits,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use keyring::KeyNumber;
-use tag_id::{Epoch, Keyring, MasterSecret};
+use tag_id::{Epoch, MasterSecret, TagKeys};
 
 use crate::{Env, EnvError, Kind, whole};
 
@@ -15,7 +15,7 @@ const MASTER_SECRET: &str = "32 random bytes as 64 hex digits, e.g. the output o
 #[derive(Debug, Clone)]
 pub struct TagSettings {
     /// `TAG_MASTER_SECRET[_<epoch>][_FILE]`.
-    pub keyring: Arc<Keyring>,
+    pub tag_keys: Arc<TagKeys>,
     /// `TAG_KEY_EPOCH`: the epoch that is active in a newly created keyring record. Afterwards it only has to be an
     /// epoch whose secret is set.
     pub active_epoch: Epoch,
@@ -35,15 +35,15 @@ impl TagSettings {
             let name = format!("{TAG_SECRET}_{}", epoch.get());
             own.extend(env.secret(&name, &master_secret())?.map(|secret| (epoch, secret)));
         }
-        let keyring = Keyring::new(default, own);
-        if !keyring.has(active_epoch) {
+        let tag_keys = TagKeys::new(default, own);
+        if !tag_keys.has(active_epoch) {
             let number = active_epoch.get();
             let either = format!(
                 "{TAG_SECRET} or {TAG_SECRET}_{number} (or either with _FILE; {TAG_EPOCH} is {number})"
             );
             return Err(EnvError::Missing { name: either, takes: MASTER_SECRET.to_owned() });
         }
-        Ok(Self { keyring: Arc::new(keyring), active_epoch })
+        Ok(Self { tag_keys: Arc::new(tag_keys), active_epoch })
     }
 }
 
@@ -76,7 +76,7 @@ mod tests {
         let settings =
             TagSettings::from_env(&env([("TAG_MASTER_SECRET_2", SECRET), ("TAG_KEY_EPOCH", "2")])).unwrap();
         assert_eq!(settings.active_epoch.get(), 2);
-        assert!(!settings.keyring.has(Epoch::new(1).unwrap()));
+        assert!(!settings.tag_keys.has(Epoch::new(1).unwrap()));
     }
 
     #[test]
@@ -87,8 +87,8 @@ mod tests {
             TagSettings::from_env(&env([("TAG_MASTER_SECRET", SECRET), ("TAG_MASTER_SECRET_7", &other)]))
                 .unwrap();
         let epoch = |n| Epoch::new(n).unwrap();
-        assert_eq!(common.keyring.check_value(epoch(1)), own.keyring.check_value(epoch(1)));
-        assert_ne!(common.keyring.check_value(epoch(7)), own.keyring.check_value(epoch(7)));
+        assert_eq!(common.tag_keys.check_value(epoch(1)), own.tag_keys.check_value(epoch(1)));
+        assert_ne!(common.tag_keys.check_value(epoch(7)), own.tag_keys.check_value(epoch(7)));
     }
 
     #[test]

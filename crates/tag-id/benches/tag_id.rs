@@ -5,13 +5,13 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use tag_id::{BatchNo, Epoch, Keyring, MasterSecret, TagId, TagIndex};
+use tag_id::{BatchNo, Epoch, MasterSecret, TagId, TagIndex, TagKeys};
 
 const IDS: u32 = 1_000;
 
 fn tag_ids(criterion: &mut Criterion) {
-    let keyring = Keyring::new(Some(MasterSecret::from([7; 32])), []);
-    let minter = keyring.minter(Epoch::MIN).expect("the default secret serves every epoch");
+    let tag_keys = TagKeys::new(Some(MasterSecret::from([7; 32])), []);
+    let minter = tag_keys.minter(Epoch::MIN).expect("the default secret serves every epoch");
     let batch = BatchNo::wrapping(12_345);
     let indexes: Vec<TagIndex> = (0..IDS).filter_map(TagIndex::new).collect();
     let genuine: Vec<TagId> = indexes.iter().map(|&index| minter.mint(batch, index)).collect();
@@ -34,14 +34,14 @@ fn tag_ids(criterion: &mut Criterion) {
     group.bench_function("open", |bencher| {
         bencher.iter(|| {
             for id in &genuine {
-                assert!(keyring.open(black_box(id)).is_some());
+                assert!(tag_keys.open(black_box(id)).is_some());
             }
         });
     });
     group.bench_function("refuse", |bencher| {
         bencher.iter(|| {
             for id in &forged {
-                assert!(keyring.open(black_box(id)).is_none());
+                assert!(tag_keys.open(black_box(id)).is_none());
             }
         });
     });

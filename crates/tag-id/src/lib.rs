@@ -5,15 +5,15 @@
 //! alone, without asking any store. This crate reads no clock, no randomness, no environment.
 //!
 //! From text to meaning in two steps, so that the two refusals stay apart: [`TagId::parse`] fails when the text
-//! is not an id in an accepted form; [`Keyring::open`] is `None` when a well-formed id does not prove itself.
+//! is not an id in an accepted form; [`TagKeys::open`] is `None` when a well-formed id does not prove itself.
 
-mod keyring;
-mod keys;
+mod epoch_keys;
 mod numbers;
 mod secret;
+mod tag_keys;
 mod text;
 
-pub use keyring::{Keyring, MintError, Minter, Opened};
 pub use numbers::{BatchNo, Epoch, TagIndex};
 pub use secret::{MasterSecret, SecretError};
+pub use tag_keys::{MintError, Minter, Opened, TagKeys};
 pub use text::{Crockford, ParseError, TagId};

@@ -10,7 +10,7 @@ const CROCKFORD_LEN: usize = 26;
 const CROCKFORD_ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const HEX_ALPHABET: &[u8; 16] = b"0123456789abcdef";
 
-/// A well-formed UUID of any version, forged or genuine: [`Keyring::open`](crate::Keyring::open) tells.
+/// A well-formed UUID of any version, forged or genuine: [`TagKeys::open`](crate::TagKeys::open) tells.
 ///
 /// `Display` is the lower-case hyphenated UUID. `Debug` shows a stub, so that no log line holds a whole tag.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -25,7 +25,7 @@ pub use compose::ComposeService;
 pub use exposition::assert_sound_exposition;
 pub use failover::Failover;
 pub use fault_proxy::FaultProxy;
-pub use openapi::{Operation, assert_sound_document, assert_values_described, operations, request_schema};
+pub use openapi::{ApiOperation, assert_sound_document, assert_values_described, operations, request_schema};
 pub use redis_server::RedisServer;
 pub use timestamps::assert_uniform_timestamps;
 pub use write_refusal::WriteRefusal;

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 /// One operation of a document.
 #[derive(Debug, Clone)]
-pub struct Operation<'a> {
+pub struct ApiOperation<'a> {
     /// In upper case.
     pub method: String,
     /// The template, with its parameters in braces.
@@ -15,7 +15,7 @@ pub struct Operation<'a> {
     pub document: &'a Value,
 }
 
-impl Operation<'_> {
+impl ApiOperation<'_> {
     /// The names of the query parameters that it declares.
     #[must_use]
     pub fn query_parameters(&self) -> Vec<&str> {
@@ -30,14 +30,14 @@ impl Operation<'_> {
 ///
 /// When it is no document.
 #[must_use]
-pub fn operations(document: &Value) -> Vec<Operation<'_>> {
+pub fn operations(document: &Value) -> Vec<ApiOperation<'_>> {
     let paths = document["paths"].as_object().expect("there are paths");
     paths.iter().flat_map(|(path, item)| of_path(path, item)).collect()
 }
 
-fn of_path<'a>(path: &'a str, item: &'a Value) -> Vec<Operation<'a>> {
+fn of_path<'a>(path: &'a str, item: &'a Value) -> Vec<ApiOperation<'a>> {
     let methods = item.as_object().expect("a path has operations").iter();
-    methods.map(|(name, document)| Operation { method: name.to_uppercase(), path, document }).collect()
+    methods.map(|(name, document)| ApiOperation { method: name.to_uppercase(), path, document }).collect()
 }
 
 /// Looks at a whole document: it is of version 3.1, no reference leads nowhere, every operation has an id of its own, whatever asks to
@@ -84,7 +84,7 @@ fn assert_references_resolve(document: &Value, part: &Value) {
 
 /// The schema of the body that an operation takes, also of one that may be left out.
 #[must_use]
-pub fn request_schema<'a>(document: &'a Value, operation: &Operation<'_>) -> Option<&'a Value> {
+pub fn request_schema<'a>(document: &'a Value, operation: &ApiOperation<'_>) -> Option<&'a Value> {
     let content = operation.document["requestBody"]["content"].as_object()?.values().next()?;
     let schema = &content["schema"];
     let one_of = schema["oneOf"].as_array().into_iter().flatten();

@@ -111,7 +111,7 @@ fn durable(
     let pool = |config| RedisPool::new(config, Arc::clone(clock), pools);
     let pools = DurablePools { requests: pool(config), heartbeats: pool(settings.redis.heartbeats()) };
     let expectation = Expectation {
-        keyring: Arc::clone(&settings.tags.keyring),
+        tag_keys: Arc::clone(&settings.tags.tag_keys),
         adds_epoch: setup.seeds,
         audit_origin: settings.deployment.audit_origin.clone(),
     };
@@ -150,7 +150,7 @@ fn state(
     last_use: LastUse,
     registry: &mut Registry,
 ) -> AppState {
-    let keyring = Arc::clone(&settings.tags.keyring);
+    let tag_keys = Arc::clone(&settings.tags.tag_keys);
     let signing = Arc::clone(&settings.signing.keys);
     let store = Store::new(Arc::clone(&durable));
     let access = Access::new(durable.pool().clone());
@@ -158,7 +158,7 @@ fn state(
     // Half of the cores stay for everything that is not an export.
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let minting = Arc::new(Semaphore::new((cores / 2).max(1)));
-    let secrets = Secrets { tags: Arc::clone(&keyring), signing: Arc::clone(&signing) };
+    let secrets = Secrets { tags: Arc::clone(&tag_keys), signing: Arc::clone(&signing) };
     let moves = KeyringAdmin::new(durable.pool().clone(), secrets);
     let of_epoch = EpochBatches::new(store.clone(), access.clone());
     let checkpoints = Arc::new(Checkpoints::new(Arc::clone(&durable), signing, registry));
@@ -179,8 +179,8 @@ fn state(
         durable,
         products: Products::new(store.clone(), access.clone()),
         batches: Batches::new(store.clone(), access),
-        exporter: Exporter::new(store.clone(), Arc::clone(&keyring), urls.clone(), minting),
-        tags: Tags::new(store.clone(), keyring, urls),
+        exporter: Exporter::new(store.clone(), Arc::clone(&tag_keys), urls.clone(), minting),
+        tags: Tags::new(store.clone(), tag_keys, urls),
         audit: Audit::new(store, Arc::clone(&checkpoints)),
         checkpoints,
     })

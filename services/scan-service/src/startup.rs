@@ -87,15 +87,15 @@ pub fn assemble(settings: &ScanSettings, clock: Arc<dyn Clock>) -> App {
     let limits = Arc::new(Limits::new(regional_global, per_ip, per_key, same_redis));
     let admission = Arc::new(Admission::new(Arc::clone(&durable), Arc::clone(&limits), last_use));
 
-    let keyring = Arc::clone(&settings.tags.keyring);
+    let tag_keys = Arc::clone(&settings.tags.tag_keys);
     let state = AppState::new(Inner {
         scanner: Scanner::new(
-            Arc::clone(&keyring),
+            Arc::clone(&tag_keys),
             Arc::clone(&durable),
             Arc::clone(&limits),
             Arc::clone(&admission),
         ),
-        reporter: Reporter::new(keyring, Arc::clone(&durable), admission),
+        reporter: Reporter::new(tag_keys, Arc::clone(&durable), admission),
         limits,
         durable,
         proxies: trusted_proxies(&settings.web),
@@ -133,7 +133,7 @@ fn durable(
     registry: &mut Registry,
 ) -> Arc<Durable> {
     let expectation = Expectation {
-        keyring: Arc::clone(&settings.tags.keyring),
+        tag_keys: Arc::clone(&settings.tags.tag_keys),
         adds_epoch: None,
         audit_origin: settings.deployment.audit_origin.clone(),
     };

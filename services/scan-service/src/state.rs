@@ -42,10 +42,10 @@ impl OtherPool {
     /// Asks for a sign of life: a Redis that is connected may still answer nothing, or refuse writes. No free permit is this process being busy.
     pub(crate) async fn check(&self) -> Check {
         let asked = self.pool.command(redis::cmd("PING")).await;
-        let redis_pool::Stats { last_error, refuses_writes, .. } = self.pool.stats();
+        let redis_pool::PoolStats { last_error, refuses_writes, .. } = self.pool.stats();
         let (detail, busy) = match (asked, refuses_writes) {
             (Ok(_), None) => return self.storage_check().await,
-            (Err(busy @ redis_pool::Error::Overloaded { .. }), None) => (busy.to_string(), true),
+            (Err(busy @ redis_pool::PoolError::Overloaded { .. }), None) => (busy.to_string(), true),
             (_, Some(code)) => (format!("it refuses writes: {code}"), false),
             (Err(error), None) => {
                 (last_error.map_or_else(|| error.to_string(), |why| format!("{error} ({why})")), false)

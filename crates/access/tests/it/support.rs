@@ -8,7 +8,7 @@ use access::{ApiKey, KeyRecord, Scope, Scopes, Tenant, TenantId};
 use ambient::{Clock, SystemClock, entropy};
 use audit_chain::{AppendError, Appender, AppenderConfig, AuditMetrics, Details, Effect, Event, NewEvent};
 use redis::AsyncCommands;
-use redis_pool::{Config, PoolMetrics, RedisPool};
+use redis_pool::{PoolConfig, PoolMetrics, RedisPool};
 use test_support::RedisServer;
 use time::OffsetDateTime;
 use time::macros::datetime;
@@ -75,7 +75,7 @@ impl Place {
 }
 
 pub(crate) fn pool(url: &str) -> RedisPool {
-    let config = Config {
+    let config = PoolConfig {
         name: "test",
         url: url.parse().unwrap(),
         permits: NonZeroUsize::new(16).unwrap(),

@@ -37,13 +37,13 @@ use tokio::sync::{mpsc, oneshot};
 /// use ambient::{Clock, SystemClock};
 /// use audit_chain::{AppendError, Appender, AppenderConfig, AuditMetrics};
 /// use audit_chain::{Details, Effect, Event, NewEvent, Precondition, RedisWrite};
-/// use redis_pool::{Config, PoolMetrics, RedisPool};
+/// use redis_pool::{PoolConfig, PoolMetrics, RedisPool};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let redis = test_support::RedisServer::start().await;
 /// let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-/// let config = Config {
+/// let config = PoolConfig {
 ///     name: "durable",
 ///     url: redis.url().parse()?,
 ///     permits: NonZeroUsize::new(16).unwrap(),

@@ -35,7 +35,7 @@ pub(crate) struct PendingAppend {
     lost_race: bool,
     lost_replies: u32,
     /// The failure after which it is unknown whether the event was written.
-    unknown_outcome: Option<redis_pool::Error>,
+    unknown_outcome: Option<redis_pool::PoolError>,
 }
 
 impl PendingAppend {
@@ -130,7 +130,7 @@ impl AppendQueue {
         }
         if reasons.iter().all(Option::is_none) {
             let what = "script audit-append rejected no entry of the call".to_owned();
-            return self.fail_front(count, &AppendFault::Redis(redis_pool::Error::Reply { what }).into());
+            return self.fail_front(count, &AppendFault::Redis(redis_pool::PoolError::Reply { what }).into());
         }
         let entries_of_call: Vec<PendingAppend> = self.pending.drain(..count).collect();
         let mut kept = Vec::with_capacity(count);
@@ -163,7 +163,12 @@ impl AppendQueue {
     ///
     /// Fails events whose outcome is unknown for the second time; the others stay queued. Returns the index
     /// after these.
-    pub(crate) fn outcome_unknown(&mut self, first: usize, count: usize, error: &redis_pool::Error) -> usize {
+    pub(crate) fn outcome_unknown(
+        &mut self,
+        first: usize,
+        count: usize,
+        error: &redis_pool::PoolError,
+    ) -> usize {
         let mut next = first;
         for _ in 0..count {
             let Some(append) = self.pending.get_mut(next) else { break };

@@ -10,7 +10,7 @@ use crate::chain::head::{HEAD_LUA, Head};
 use crate::effect::Effect;
 use crate::effect::precondition::Precondition;
 use crate::keys;
-use redis_pool::{Error, Invocation, RedisPool, Script};
+use redis_pool::{Invocation, PoolError, RedisPool, Script};
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -85,7 +85,7 @@ fn push_effect(call: &mut Invocation<'_>, index: usize, effect: &Effect) {
 /// Sends a call and reads its reply.
 ///
 /// # Errors
-/// See [`redis_pool::Error`]. Whether the call was written is unknown where `maybe_applied` says so.
-pub(crate) async fn send(call: Invocation<'_>, pool: &RedisPool) -> Result<AppendReply, Error> {
+/// See [`redis_pool::PoolError`]. Whether the call was written is unknown where `maybe_applied` says so.
+pub(crate) async fn send(call: Invocation<'_>, pool: &RedisPool) -> Result<AppendReply, PoolError> {
     AppendReply::read(call.run(pool).await?)
 }

@@ -4,7 +4,7 @@ use crate::chain::end::{EndFault, FoundEnd};
 use crate::chain::hash::Hash;
 use crate::reply::{integer, unexpected};
 use redis::Value;
-use redis_pool::Error;
+use redis_pool::PoolError;
 
 /// A reply of the script. Nothing was written, except for [`Self::Written`].
 #[derive(Debug, PartialEq, Eq)]
@@ -45,8 +45,8 @@ impl AppendReply {
     /// Reads a reply.
     ///
     /// # Errors
-    /// [`Error::Reply`] for any other shape.
-    pub(crate) fn read(reply: Value) -> Result<Self, Error> {
+    /// [`PoolError::Reply`] for any other shape.
+    pub(crate) fn read(reply: Value) -> Result<Self, PoolError> {
         let parts = match reply {
             Value::Array(parts) => parts,
             other => return Err(unexpected("script audit-append", &other)),
@@ -138,7 +138,7 @@ mod tests {
             integers(&[4, 0, 1]),
             Value::Okay,
         ] {
-            assert!(matches!(AppendReply::read(other), Err(Error::Reply { .. })));
+            assert!(matches!(AppendReply::read(other), Err(PoolError::Reply { .. })));
         }
     }
 }

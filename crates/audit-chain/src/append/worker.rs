@@ -69,7 +69,7 @@ struct InFlightCall {
     sent_ahead: bool,
 }
 
-type Reply = Result<AppendReply, redis_pool::Error>;
+type Reply = Result<AppendReply, redis_pool::PoolError>;
 type Replies = FuturesOrdered<BoxFuture<'static, Reply>>;
 
 /// The task's state.

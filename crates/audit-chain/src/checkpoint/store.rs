@@ -221,14 +221,14 @@ impl CheckpointStore {
     /// unchanged.
     ///
     /// # Errors
-    /// [`redis_pool::Error`]. Whether the note was stored is then unknown; storing it again is safe.
+    /// [`redis_pool::PoolError`]. Whether the note was stored is then unknown; storing it again is safe.
     pub async fn store(
         &self,
         relied_on: &[RecordPrefix],
         range: &CachedRange,
         number: u16,
         note: &str,
-    ) -> Result<StoreOutcome, redis_pool::Error> {
+    ) -> Result<StoreOutcome, redis_pool::PoolError> {
         let mut call = STORE.invoke().key(keys::RANGE).key(keys::NOTES);
         relied_on.iter().for_each(|record| call.push_key(&record.key[..]));
         call.push_arg(range.size());

@@ -96,8 +96,8 @@ impl AuditLog {
     /// of it. Probe before the first append.
     ///
     /// # Errors
-    /// See [`redis_pool::Error`].
-    pub async fn probe(&self) -> Result<Option<String>, redis_pool::Error> {
+    /// See [`redis_pool::PoolError`].
+    pub async fn probe(&self) -> Result<Option<String>, redis_pool::PoolError> {
         let keys = [keys::probe("text"), keys::probe("list"), keys::probe("hash"), keys::probe("zset")];
         let call = keys.iter().fold(PROBE.invoke(), |call, key| call.key(key));
         let rejected: String = call.run(&self.pool).await?;

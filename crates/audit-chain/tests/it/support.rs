@@ -2,7 +2,7 @@
 
 use ambient::{Clock, SystemClock, entropy};
 use audit_chain::{Appender, AppenderConfig, AuditMetrics, Details, Effect, Event, NewEvent, RedisWrite};
-use redis_pool::{Config, PoolMetrics, RedisPool};
+use redis_pool::{PoolConfig, PoolMetrics, RedisPool};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ pub(crate) const PATIENT: Duration = Duration::from_secs(30);
 pub(crate) const HASTY: Duration = Duration::from_secs(1);
 
 pub(crate) fn pool(url: &str, command_timeout: Duration) -> RedisPool {
-    let config = Config {
+    let config = PoolConfig {
         name: "test",
         url: url.parse().unwrap(),
         permits: NonZeroUsize::new(16).unwrap(),

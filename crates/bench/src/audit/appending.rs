@@ -12,7 +12,7 @@ use ambient::{Clock, SystemClock, entropy};
 use audit_chain::{Appender, AppenderConfig, AuditMetrics, Details, Effect, Event, NewEvent};
 use redis_pool::{PoolMetrics, RedisPool, RedisUrl};
 
-use crate::error::Failure;
+use crate::error::BenchError;
 use crate::yardstick;
 
 pub(crate) const ORIGIN: &str = "voketag.local/audit";
@@ -31,7 +31,7 @@ pub(crate) enum Until {
 
 /// What an appending run came to.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Appends {
+pub(crate) struct AppendRun {
     /// Answered with their place in the chain.
     pub(crate) acknowledged: u64,
     /// Answered with an error.
@@ -41,7 +41,7 @@ pub(crate) struct Appends {
     took: Duration,
 }
 
-impl Appends {
+impl AppendRun {
     /// Acknowledged events per second.
     pub(crate) fn per_second(&self) -> f64 {
         self.acknowledged as f64 / self.took.as_secs_f64().max(1e-9)
@@ -69,7 +69,7 @@ impl Chain {
     ///
     /// # Errors
     /// When the chain cannot be read, or does not verify.
-    pub(crate) async fn append(&self, writers: usize, until: Until) -> Result<Appends, Failure> {
+    pub(crate) async fn append(&self, writers: usize, until: Until) -> Result<AppendRun, BenchError> {
         let before = self.size().await?;
         let course = Arc::new(Course::new(&self.clock, until));
         let began = self.clock.monotonic();
@@ -77,16 +77,16 @@ impl Chain {
             .map(|_| tokio::spawn(write(self.appender.clone(), Arc::clone(&course), Arc::clone(&self.clock))))
             .collect();
         for task in tasks {
-            task.await.map_err(Failure::unexpected("a writer"))?;
+            task.await.map_err(BenchError::unexpected("a writer"))?;
         }
         let took = self.clock.monotonic().saturating_sub(began);
         let acknowledged = course.acknowledged.load(Ordering::Relaxed);
         let report = self.appender.log().verify(before..u64::MAX).await;
-        let report = report.map_err(Failure::unexpected("verifying what was appended"))?;
+        let report = report.map_err(BenchError::unexpected("verifying what was appended"))?;
         if let Some(error) = report.first_error {
-            return Err(Failure::Unexpected(format!("entry {} of the chain: {}", error.seq, error.why)));
+            return Err(BenchError::Unexpected(format!("entry {} of the chain: {}", error.seq, error.why)));
         }
-        Ok(Appends {
+        Ok(AppendRun {
             acknowledged,
             refused: course.refused.load(Ordering::Relaxed),
             lost: acknowledged.saturating_sub(report.checked),
@@ -98,7 +98,7 @@ impl Chain {
     ///
     /// # Errors
     /// When Redis refuses one.
-    pub(crate) async fn push_bare(&self, writers: usize, time: Duration) -> Result<f64, Failure> {
+    pub(crate) async fn push_bare(&self, writers: usize, time: Duration) -> Result<f64, BenchError> {
         let element = [&[0; 32][..], event(self.clock.unix_millis(), 0)?.payload()].concat();
         let elements = vec![&element[..]; writers.min(MOST_PER_CALL)];
         let began = self.clock.monotonic();
@@ -106,13 +106,13 @@ impl Chain {
         while took < time {
             let mut push = redis::cmd("RPUSH");
             push.arg(BARE_KEY).arg(&elements);
-            self.pool.command(push).await.map_err(Failure::unexpected("a bare RPUSH"))?;
+            self.pool.command(push).await.map_err(BenchError::unexpected("a bare RPUSH"))?;
             written += elements.len();
             took = self.clock.monotonic().saturating_sub(began);
         }
         let mut clean = redis::cmd("UNLINK");
         clean.arg(BARE_KEY);
-        self.pool.command(clean).await.map_err(Failure::unexpected("cleaning up"))?;
+        self.pool.command(clean).await.map_err(BenchError::unexpected("cleaning up"))?;
         Ok(written as f64 / took.as_secs_f64().max(1e-9))
     }
 
@@ -120,9 +120,9 @@ impl Chain {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub(crate) async fn size(&self) -> Result<u64, Failure> {
+    pub(crate) async fn size(&self) -> Result<u64, BenchError> {
         let head = self.appender.log().head().await;
-        Ok(head.map_err(Failure::unexpected("reading the audit head"))?.size)
+        Ok(head.map_err(BenchError::unexpected("reading the audit head"))?.size)
     }
 }
 
@@ -164,7 +164,7 @@ async fn write(appender: Appender, course: Arc<Course>, clock: Arc<dyn Clock>) {
 }
 
 /// An event such as a revocation leaves.
-fn event(now: u64, number: u64) -> Result<Event, Failure> {
+fn event(now: u64, number: u64) -> Result<Event, BenchError> {
     let what = NewEvent {
         tenant: "default".into(),
         actor: "key/bootstrap".into(),
@@ -175,5 +175,5 @@ fn event(now: u64, number: u64) -> Result<Event, Failure> {
         details: Details::new().with("reason", "reported stolen").with("number", number.to_string()),
     };
     Event::new(now, ambient::uuid_v7(now), entropy::random_bytes(), what)
-        .map_err(Failure::unexpected("an event of our own"))
+        .map_err(BenchError::unexpected("an event of our own"))
 }

@@ -12,7 +12,7 @@ use test_support::RedisServer;
 
 pub(crate) use appending::{Chain, Until};
 
-use crate::error::Failure;
+use crate::error::BenchError;
 use crate::process::Running;
 
 /// When Redis writes what it was given to the disk.
@@ -49,7 +49,7 @@ pub(crate) struct AuditArgs {
 
 /// Arguments of `bench verify`.
 #[derive(Debug, clap::Args)]
-pub(crate) struct VerifyArgs {
+pub(crate) struct BenchVerifyArgs {
     /// Entries of the chain that is made and verified.
     #[arg(long, default_value = "1000000")]
     entries: NonZeroU64,
@@ -62,7 +62,7 @@ pub(crate) struct VerifyArgs {
 ///
 /// # Errors
 /// When Redis cannot be used, an event was lost, or the chain does not verify.
-pub(crate) async fn run(args: AuditArgs) -> Result<(), Failure> {
+pub(crate) async fn run(args: AuditArgs) -> Result<(), BenchError> {
     let redis = durable_redis(args.fsync).await;
     let chain = Chain::open(&url_of(&redis)?);
     let run = chain.append(args.writers.get(), Until::Events(args.events.get())).await?;
@@ -74,7 +74,7 @@ pub(crate) async fn run(args: AuditArgs) -> Result<(), Failure> {
     println!("events/s       {:.0}", run.per_second());
     println!("verified       yes");
     if run.lost > 0 {
-        return Err(Failure::Unexpected(format!("{} acknowledged events are not in the chain", run.lost)));
+        return Err(BenchError::Unexpected(format!("{} acknowledged events are not in the chain", run.lost)));
     }
     Ok(())
 }
@@ -83,14 +83,14 @@ pub(crate) async fn run(args: AuditArgs) -> Result<(), Failure> {
 ///
 /// # Errors
 /// When Redis cannot be used, or the chain does not verify.
-pub(crate) async fn verify(args: VerifyArgs) -> Result<(), Failure> {
+pub(crate) async fn verify(args: BenchVerifyArgs) -> Result<(), BenchError> {
     if let Some(url) = &args.redis {
         println!("{}", verifying::verify(url).await?);
         return Ok(());
     }
     let redis = durable_redis(Fsync::No).await;
     fill(&redis, args.entries.get()).await?;
-    let dir = tempfile::tempdir().map_err(Failure::io("cannot make a directory"))?;
+    let dir = tempfile::tempdir().map_err(BenchError::io("cannot make a directory"))?;
     let seen = verify_apart(&redis, &dir).await?;
     println!("entries            {}", seen.entries);
     println!("entries/s          {:.0}", seen.per_second);
@@ -104,7 +104,7 @@ pub(crate) async fn verify(args: VerifyArgs) -> Result<(), Failure> {
 
 /// What a process of its own saw when it verified a chain.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Verified {
+pub(crate) struct VerifyFigures {
     /// Entries of the chain.
     pub(crate) entries: u64,
     /// Entries verified per second.
@@ -119,17 +119,17 @@ pub(crate) struct Verified {
 ///
 /// # Errors
 /// When the process fails, which it does when the chain does not verify.
-pub(crate) async fn verify_apart(redis: &RedisServer, dir: &TempDir) -> Result<Verified, Failure> {
-    let program = std::env::current_exe().map_err(Failure::io("cannot find this program"))?;
+pub(crate) async fn verify_apart(redis: &RedisServer, dir: &TempDir) -> Result<VerifyFigures, BenchError> {
+    let program = std::env::current_exe().map_err(BenchError::io("cannot find this program"))?;
     let url = redis.url();
     let child = Running::start("verify", &program, &["verify", "--redis", &url], &[], dir.path())?;
     let printed = child.output().await?;
     let seen: Value =
-        serde_json::from_str(&printed).map_err(Failure::unexpected("what `bench verify` printed"))?;
+        serde_json::from_str(&printed).map_err(BenchError::unexpected("what `bench verify` printed"))?;
     let number = |name: &str| {
-        seen[name].as_f64().ok_or_else(|| Failure::Unexpected(format!("`bench verify` printed no {name}")))
+        seen[name].as_f64().ok_or_else(|| BenchError::Unexpected(format!("`bench verify` printed no {name}")))
     };
-    Ok(Verified {
+    Ok(VerifyFigures {
         entries: seen["entries"].as_u64().unwrap_or_default(),
         per_second: number("per_second")?,
         hashing_per_second: number("hashing_per_second")?,
@@ -141,7 +141,7 @@ pub(crate) async fn verify_apart(redis: &RedisServer, dir: &TempDir) -> Result<V
 ///
 /// # Errors
 /// As [`Chain::append`].
-pub(crate) async fn fill(redis: &RedisServer, entries: u64) -> Result<(), Failure> {
+pub(crate) async fn fill(redis: &RedisServer, entries: u64) -> Result<(), BenchError> {
     Chain::open(&url_of(redis)?).append(1_000, Until::Events(entries)).await.map(drop)
 }
 
@@ -151,8 +151,8 @@ pub(crate) async fn durable_redis(fsync: Fsync) -> RedisServer {
     RedisServer::start_with(&args).await
 }
 
-pub(crate) fn url_of(redis: &RedisServer) -> Result<RedisUrl, Failure> {
-    redis.url().parse().map_err(Failure::unexpected("the address of our own Redis"))
+pub(crate) fn url_of(redis: &RedisServer) -> Result<RedisUrl, BenchError> {
+    redis.url().parse().map_err(BenchError::unexpected("the address of our own Redis"))
 }
 
 #[cfg(test)]

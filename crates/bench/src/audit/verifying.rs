@@ -12,7 +12,7 @@ use redis_pool::{PoolMetrics, RedisUrl};
 use serde_json::{Value, json};
 
 use super::appending::ORIGIN;
-use crate::error::Failure;
+use crate::error::BenchError;
 use crate::process::memory_of;
 use crate::yardstick;
 
@@ -24,11 +24,11 @@ const HASHED: u32 = 200_000;
 ///
 /// # Errors
 /// When the chain cannot be read, is empty, or does not verify.
-pub(super) async fn verify(url: &RedisUrl) -> Result<Value, Failure> {
+pub(super) async fn verify(url: &RedisUrl) -> Result<Value, BenchError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let hashing_per_second = hashing_alone(&*clock);
     let log = AuditLog::new(yardstick::pool("verify", url, &clock, &PoolMetrics::default()), ORIGIN);
-    let size = log.head().await.map_err(Failure::unexpected("reading the audit head"))?.size;
+    let size = log.head().await.map_err(BenchError::unexpected("reading the audit head"))?.size;
     checked(log.verify(0..(size / 10).max(1)).await)?;
     let after_a_tenth = memory_of(None, "VmHWM");
     let began = clock.monotonic();
@@ -44,11 +44,13 @@ pub(super) async fn verify(url: &RedisUrl) -> Result<Value, Failure> {
     }))
 }
 
-fn checked(outcome: Result<VerifyReport, audit_chain::ReadError>) -> Result<u64, Failure> {
-    let report = outcome.map_err(Failure::unexpected("reading the audit chain"))?;
+fn checked(outcome: Result<VerifyReport, audit_chain::ReadError>) -> Result<u64, BenchError> {
+    let report = outcome.map_err(BenchError::unexpected("reading the audit chain"))?;
     match report.first_error {
-        Some(error) => Err(Failure::Unexpected(format!("entry {} of the chain: {}", error.seq, error.why))),
-        None if report.checked == 0 => Err(Failure::Unexpected("the audit chain is empty".to_owned())),
+        Some(error) => {
+            Err(BenchError::Unexpected(format!("entry {} of the chain: {}", error.seq, error.why)))
+        }
+        None if report.checked == 0 => Err(BenchError::Unexpected("the audit chain is empty".to_owned())),
         None => Ok(report.checked),
     }
 }

@@ -11,10 +11,10 @@ use ambient::{Clock, SystemClock};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
-use super::plan::{Plan, Stop};
-use super::tally::{Report, Tally};
-use crate::error::Failure;
-use crate::wire::Link;
+use super::plan::{LoadPlan, Stop};
+use super::tally::{LoadReport, Tally};
+use crate::error::BenchError;
+use crate::wire::ClientConnection;
 
 /// How long answers may be waited for after the run's end.
 const GRACE: Duration = Duration::from_secs(10);
@@ -26,10 +26,10 @@ const PATIENCE: u32 = 100;
 ///
 /// # Errors
 /// When a connection cannot be opened at the start.
-pub(crate) fn run(plan: &Plan) -> Result<Report, Failure> {
+pub(crate) fn run(plan: &LoadPlan) -> Result<LoadReport, BenchError> {
     let threads = plan.threads.clamp(1, plan.connections);
     let together = Barrier::new(threads);
-    let outcomes: Vec<Result<(Tally, Duration), Failure>> = std::thread::scope(|scope| {
+    let outcomes: Vec<Result<(Tally, Duration), BenchError>> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)
             .map(|number| {
                 let together = &together;
@@ -70,7 +70,7 @@ impl Share {
 
 /// What the connections of one thread share.
 struct Course<'a> {
-    plan: &'a Plan,
+    plan: &'a LoadPlan,
     clock: SystemClock,
     next: Cell<u64>,
     stride: u64,
@@ -98,11 +98,11 @@ impl Course<'_> {
     }
 }
 
-fn one_thread(plan: &Plan, share: Share, together: &Barrier) -> Result<(Tally, Duration), Failure> {
+fn one_thread(plan: &LoadPlan, share: Share, together: &Barrier) -> Result<(Tally, Duration), BenchError> {
     let opened = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(Failure::io("cannot start a runtime"))
+        .map_err(BenchError::io("cannot start a runtime"))
         .and_then(|runtime| runtime.block_on(open(plan, share)).map(|links| (runtime, links)));
     // Even when that failed: the other threads wait here too.
     together.wait();
@@ -137,20 +137,21 @@ fn one_thread(plan: &Plan, share: Share, together: &Barrier) -> Result<(Tally, D
     Ok((tally, course.last_answer.get().saturating_sub(began)))
 }
 
-async fn open(plan: &Plan, share: Share) -> Result<Vec<Link>, Failure> {
+async fn open(plan: &LoadPlan, share: Share) -> Result<Vec<ClientConnection>, BenchError> {
     let mut links = Vec::new();
     for _ in 0..share.of(plan.connections) {
-        links.push(connect(plan).await.map_err(Failure::io(format!("cannot connect to {}", plan.target)))?);
+        links
+            .push(connect(plan).await.map_err(BenchError::io(format!("cannot connect to {}", plan.target)))?);
     }
     Ok(links)
 }
 
-async fn connect(plan: &Plan) -> std::io::Result<Link> {
-    tokio::time::timeout(CONNECT_WITHIN, Link::connect(plan.target)).await?
+async fn connect(plan: &LoadPlan) -> std::io::Result<ClientConnection> {
+    tokio::time::timeout(CONNECT_WITHIN, ClientConnection::connect(plan.target)).await?
 }
 
 /// One connection's requests, one after another.
-async fn converse(course: &Course<'_>, mut link: Link) {
+async fn converse(course: &Course<'_>, mut link: ClientConnection) {
     let mut request = Vec::with_capacity(1_024);
     let mut broken = 0;
     let mut now = course.clock.monotonic();
@@ -230,9 +231,9 @@ mod tests {
         }
     }
 
-    fn plan(target: SocketAddr, connections: usize, stop: Stop) -> Plan {
+    fn plan(target: SocketAddr, connections: usize, stop: Stop) -> LoadPlan {
         let url = format!("http://{target}/");
-        Plan::new(&url, NonZeroUsize::new(connections).unwrap(), stop).unwrap()
+        LoadPlan::new(&url, NonZeroUsize::new(connections).unwrap(), stop).unwrap()
     }
 
     #[test]

@@ -12,10 +12,10 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub(crate) use plan::{Plan, Stop};
-pub(crate) use tally::Report;
+pub(crate) use plan::{LoadPlan, Stop};
+pub(crate) use tally::LoadReport;
 
-use crate::error::Failure;
+use crate::error::BenchError;
 
 const MAX_SEGMENTS: usize = 20_000_000;
 
@@ -56,12 +56,12 @@ pub(crate) struct LoadArgs {
 ///
 /// # Errors
 /// When the arguments cannot be used, no connection can be opened, or nothing was answered at all.
-pub(crate) async fn run(args: LoadArgs) -> Result<(), Failure> {
+pub(crate) async fn run(args: LoadArgs) -> Result<(), BenchError> {
     let stop = match (args.requests, args.seconds) {
         (Some(requests), _) => Stop::Requests(requests.get()),
         (None, seconds) => Stop::After(Duration::from_secs(seconds.map_or(0, NonZeroU64::get))),
     };
-    let mut plan = Plan::new(&args.url, args.connections, stop)?
+    let mut plan = LoadPlan::new(&args.url, args.connections, stop)?
         .with_headers(&args.headers)?
         .with_addresses(args.spread_addresses)?;
     if let Some(file) = &args.tags {
@@ -76,7 +76,7 @@ pub(crate) async fn run(args: LoadArgs) -> Result<(), Failure> {
     }
     if report.requests == 0 {
         let why = report.first_error.unwrap_or_default();
-        return Err(Failure::Unexpected(format!("nothing was answered: {why}")));
+        return Err(BenchError::Unexpected(format!("nothing was answered: {why}")));
     }
     Ok(())
 }
@@ -85,22 +85,22 @@ pub(crate) async fn run(args: LoadArgs) -> Result<(), Failure> {
 ///
 /// # Errors
 /// When a connection cannot be opened at the start.
-pub(crate) async fn press(plan: Plan) -> Result<Report, Failure> {
+pub(crate) async fn press(plan: LoadPlan) -> Result<LoadReport, BenchError> {
     let run = tokio::task::spawn_blocking(move || drive::run(&plan));
-    run.await.map_err(Failure::unexpected("the threads that press"))?
+    run.await.map_err(BenchError::unexpected("the threads that press"))?
 }
 
-fn read_segments(file: &Path) -> Result<Vec<String>, Failure> {
+fn read_segments(file: &Path) -> Result<Vec<String>, BenchError> {
     let reading = || format!("cannot read {}", file.display());
-    let lines = BufReader::new(std::fs::File::open(file).map_err(Failure::io(reading()))?).lines();
+    let lines = BufReader::new(std::fs::File::open(file).map_err(BenchError::io(reading()))?).lines();
     let mut segments = Vec::new();
     for line in lines {
-        let line = line.map_err(Failure::io(reading()))?;
+        let line = line.map_err(BenchError::io(reading()))?;
         if !line.is_empty() {
             segments.push(line);
         }
         if segments.len() > MAX_SEGMENTS {
-            return Err(Failure::Usage(format!("{} has more than {MAX_SEGMENTS} lines", file.display())));
+            return Err(BenchError::Usage(format!("{} has more than {MAX_SEGMENTS} lines", file.display())));
         }
     }
     Ok(segments)

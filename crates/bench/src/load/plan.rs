@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::Failure;
+use crate::error::BenchError;
 
 /// The most of each, so that a slip of the finger is no outage.
 const MAX_CONNECTIONS: usize = 4_096;
@@ -39,7 +39,7 @@ impl Stop {
 
 /// A checked run.
 #[derive(Debug, Clone)]
-pub(crate) struct Plan {
+pub(crate) struct LoadPlan {
     pub(crate) target: SocketAddr,
     pub(crate) connections: usize,
     pub(crate) threads: usize,
@@ -52,12 +52,12 @@ pub(crate) struct Plan {
     addresses: u32,
 }
 
-impl Plan {
+impl LoadPlan {
     /// `GET url` over that many connections.
     ///
     /// # Errors
     /// When the URL is not of the form `http://loopback[:port][/path]`, or a number is out of bounds.
-    pub(crate) fn new(url: &str, connections: NonZeroUsize, stop: Stop) -> Result<Self, Failure> {
+    pub(crate) fn new(url: &str, connections: NonZeroUsize, stop: Stop) -> Result<Self, BenchError> {
         let (target, host, path) = parse_url(url)?;
         let stops = match stop {
             Stop::Requests(requests) => (1..=MAX_REQUESTS).contains(&requests),
@@ -86,7 +86,7 @@ impl Plan {
     ///
     /// # Errors
     /// When there is none, or one is not 1 to 256 of the characters `A-Z a-z 0-9 . _ ~ -`.
-    pub(crate) fn with_segments(mut self, segments: impl Into<Arc<[String]>>) -> Result<Self, Failure> {
+    pub(crate) fn with_segments(mut self, segments: impl Into<Arc<[String]>>) -> Result<Self, BenchError> {
         let segments = segments.into();
         let wrong = segments.iter().find(|segment| !is_segment(segment));
         if let Some(wrong) = wrong {
@@ -108,7 +108,7 @@ impl Plan {
     ///
     /// # Errors
     /// When one is not of that form.
-    pub(crate) fn with_headers(mut self, headers: &[String]) -> Result<Self, Failure> {
+    pub(crate) fn with_headers(mut self, headers: &[String]) -> Result<Self, BenchError> {
         let mut own_agent = true;
         for header in headers {
             let (name, value) = header
@@ -128,7 +128,7 @@ impl Plan {
     ///
     /// # Errors
     /// When there are not that many.
-    pub(crate) fn with_addresses(mut self, addresses: u32) -> Result<Self, Failure> {
+    pub(crate) fn with_addresses(mut self, addresses: u32) -> Result<Self, BenchError> {
         if addresses > MAX_ADDRESSES {
             return Err(usage(format!("10.0.0.0/8 has {MAX_ADDRESSES} addresses, not {addresses}")));
         }
@@ -155,7 +155,7 @@ impl Plan {
 }
 
 /// Where to connect, what to call it, and the path.
-fn parse_url(url: &str) -> Result<(SocketAddr, &str, &str), Failure> {
+fn parse_url(url: &str) -> Result<(SocketAddr, &str, &str), BenchError> {
     let form = || usage(format!("{url:?} is not of the form http://address[:port][/path]"));
     let rest = url.strip_prefix("http://").ok_or_else(form)?;
     let (host, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
@@ -196,19 +196,19 @@ fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(token)
 }
 
-fn usage(why: String) -> Failure {
-    Failure::Usage(why)
+fn usage(why: String) -> BenchError {
+    BenchError::Usage(why)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn plan(url: &str) -> Result<Plan, Failure> {
-        Plan::new(url, NonZeroUsize::MIN, Stop::Requests(1))
+    fn plan(url: &str) -> Result<LoadPlan, BenchError> {
+        LoadPlan::new(url, NonZeroUsize::MIN, Stop::Requests(1))
     }
 
-    fn rendered(plan: &Plan, number: u64) -> String {
+    fn rendered(plan: &LoadPlan, number: u64) -> String {
         let mut bytes = b"left over".to_vec();
         plan.render(number, &mut bytes);
         String::from_utf8(bytes).unwrap()
@@ -233,7 +233,7 @@ mod tests {
             "http://127.0.0.1/a b",
             "http://[::1",
         ] {
-            assert!(matches!(plan(url), Err(Failure::Usage(_))), "{url}");
+            assert!(matches!(plan(url), Err(BenchError::Usage(_))), "{url}");
         }
     }
 
@@ -264,8 +264,9 @@ mod tests {
 
     #[test]
     fn a_run_is_bounded() {
-        let run =
-            |connections, stop| Plan::new("http://127.0.0.1/", NonZeroUsize::new(connections).unwrap(), stop);
+        let run = |connections, stop| {
+            LoadPlan::new("http://127.0.0.1/", NonZeroUsize::new(connections).unwrap(), stop)
+        };
         assert!(run(4_096, Stop::After(Duration::from_secs(600))).is_ok());
         assert!(run(4_097, Stop::Requests(1)).is_err());
         assert!(run(1, Stop::Requests(0)).is_err());

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::wire::Head;
+use crate::wire::ResponseHead;
 
 /// Buckets per doubling, as a power of two.
 const PRECISION: u32 = 7;
@@ -41,7 +41,7 @@ impl Default for Tally {
 
 impl Tally {
     /// One answer.
-    pub(crate) fn answered(&mut self, head: &Head, took: Duration) {
+    pub(crate) fn answered(&mut self, head: &ResponseHead, took: Duration) {
         self.by_status[usize::from(head.status)] += 1;
         if matches!(head.status, 429 | 503) && !head.has_retry_after {
             self.missing_retry_after += 1;
@@ -72,14 +72,14 @@ impl Tally {
     }
 
     /// The run in figures; it took `elapsed`.
-    pub(crate) fn report(&self, elapsed: Duration) -> Report {
+    pub(crate) fn report(&self, elapsed: Duration) -> LoadReport {
         let statuses: BTreeMap<u16, u64> = (0..)
             .zip(&self.by_status)
             .filter(|(_, count)| **count > 0)
             .map(|(code, count)| (code, *count))
             .collect();
         let requests = statuses.values().sum();
-        Report {
+        LoadReport {
             requests,
             statuses,
             rps: requests as f64 / elapsed.as_secs_f64().max(1e-9),
@@ -123,7 +123,7 @@ fn top_of(bucket: usize) -> u64 {
 
 /// A run in figures.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Report {
+pub(crate) struct LoadReport {
     /// Answers.
     pub(crate) requests: u64,
     /// Answers by status.
@@ -142,7 +142,7 @@ pub(crate) struct Report {
     pub(crate) first_error: Option<String>,
 }
 
-impl Report {
+impl LoadReport {
     /// How many answers had that status.
     pub(crate) fn count(&self, status: u16) -> u64 {
         self.statuses.get(&status).copied().unwrap_or(0)
@@ -166,7 +166,7 @@ impl Report {
     }
 }
 
-impl std::fmt::Display for Report {
+impl std::fmt::Display for LoadReport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         writeln!(f, "requests             {}", self.requests)?;
         for (code, count) in &self.statuses {
@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn percentiles_are_those_of_a_sorted_list() {
         let mut tally = Tally::default();
-        let head = Head::of_status(200, true);
+        let head = ResponseHead::of_status(200, true);
         for micros in 1..=1_000 {
             tally.answered(&head, Duration::from_micros(micros));
         }
@@ -228,7 +228,7 @@ mod tests {
     fn refusals_without_retry_after_are_counted() {
         let mut tally = Tally::default();
         for (status, has) in [(429, true), (429, false), (503, false), (404, false), (500, false)] {
-            tally.answered(&Head::of_status(status, has), Duration::from_millis(1));
+            tally.answered(&ResponseHead::of_status(status, has), Duration::from_millis(1));
         }
         let mut all = Tally::default();
         all.failed(&"cut");

@@ -11,9 +11,9 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::figures::{Bar, Figure, Unit};
-use super::fleet::{Batch, Fleet, program_in};
+use super::fleet::{Fleet, FleetBatch, program_in};
 use super::scanning::{CONNECTIONS, DENIED_CALLERS, Press, TAGS, forgery};
-use crate::error::Failure;
+use crate::error::BenchError;
 use crate::process::Running;
 
 /// A change may cost this share of the other build's rate.
@@ -50,7 +50,7 @@ struct Side {
 }
 
 impl Side {
-    async fn start(programs: &Path) -> Result<Self, Failure> {
+    async fn start(programs: &Path) -> Result<Self, BenchError> {
         let fleet = Fleet::start_from(programs).await?;
         let batch = fleet.mint(MINTED).await?;
         let presses = presses(&fleet, &batch).await?;
@@ -58,18 +58,18 @@ impl Side {
     }
 
     /// Appends with the build's own program: the chain's code is linked into it.
-    async fn append(&mut self, events: u64, dir: &TempDir) -> Result<(), Failure> {
+    async fn append(&mut self, events: u64, dir: &TempDir) -> Result<(), BenchError> {
         let (program, events) = (program_in(&self.programs, "bench")?, events.to_string());
         let args = ["audit", "--writers", WRITERS, "--events", &events];
         let printed = Running::start("audit", &program, &args, &[], dir.path())?.output().await?;
         let rate = printed.lines().find_map(|line| line.strip_prefix("events/s")?.trim().parse().ok());
-        let unread = || Failure::Unexpected(format!("`bench audit` printed no rate: {printed}"));
+        let unread = || BenchError::Unexpected(format!("`bench audit` printed no rate: {printed}"));
         self.appends.push(rate.ok_or_else(unread)?);
         Ok(())
     }
 }
 
-async fn presses(fleet: &Fleet, batch: &Batch) -> Result<Vec<Press>, Failure> {
+async fn presses(fleet: &Fleet, batch: &FleetBatch) -> Result<Vec<Press>, BenchError> {
     let tags = fleet.export(&batch.id, 0, TAGS).await?;
     let forged: Vec<String> = tags.iter().map(|tag| forgery(tag)).collect();
     let (scan, limited) = (fleet.scan.address, fleet.limited_scan.address);
@@ -87,12 +87,12 @@ async fn presses(fleet: &Fleet, batch: &Batch) -> Result<Vec<Press>, Failure> {
 ///
 /// # Errors
 /// When something could not be measured as it must.
-pub(crate) async fn run(args: AgainstArgs) -> Result<ExitCode, Failure> {
-    let own = std::env::current_exe().map_err(Failure::io("cannot find this program"))?;
+pub(crate) async fn run(args: AgainstArgs) -> Result<ExitCode, BenchError> {
+    let own = std::env::current_exe().map_err(BenchError::io("cannot find this program"))?;
     let own = own.parent().map_or_else(PathBuf::new, Path::to_owned);
     eprintln!("starting both builds");
     let (mut this, mut other) = (Side::start(&own).await?, Side::start(&args.directory).await?);
-    let dir = tempfile::tempdir().map_err(Failure::io("cannot make a directory"))?;
+    let dir = tempfile::tempdir().map_err(BenchError::io("cannot make a directory"))?;
     let (rounds, time) = (args.rounds.get(), Duration::from_millis(args.millis));
     let mut doubts = Vec::new();
     for round in 1..=rounds {

@@ -6,8 +6,8 @@ use tempfile::TempDir;
 use test_support::RedisServer;
 
 use super::figures::{Bar, Figure, Unit};
-use crate::audit::{self, Chain, Fsync, Until, Verified};
-use crate::error::Failure;
+use crate::audit::{self, Chain, Fsync, Until, VerifyFigures};
+use crate::error::BenchError;
 
 /// Writers, `appendfsync`, and the bar in events per second.
 const RUNS: [(usize, Fsync, Option<f64>); 4] = [
@@ -38,7 +38,7 @@ pub(super) struct Auditing {
     rows: Vec<Row>,
     lost: u64,
     refused: u64,
-    verified: Vec<Verified>,
+    verified: Vec<VerifyFigures>,
 }
 
 impl Auditing {
@@ -46,7 +46,7 @@ impl Auditing {
     ///
     /// # Errors
     /// When there is no place for their files.
-    pub(super) async fn start() -> Result<Self, Failure> {
+    pub(super) async fn start() -> Result<Self, BenchError> {
         let (unsynced, synced) =
             (audit::durable_redis(Fsync::No).await, audit::durable_redis(Fsync::Always).await);
         let row = |(writers, fsync, bar)| Row { writers, fsync, bar, appended: Vec::new(), bare: Vec::new() };
@@ -55,7 +55,7 @@ impl Auditing {
             synced_chain: Chain::open(&audit::url_of(&synced)?),
             unsynced,
             _synced: synced,
-            dir: tempfile::tempdir().map_err(Failure::io("cannot make a directory"))?,
+            dir: tempfile::tempdir().map_err(BenchError::io("cannot make a directory"))?,
             rows: RUNS.into_iter().map(row).collect(),
             lost: 0,
             refused: 0,
@@ -67,7 +67,7 @@ impl Auditing {
     ///
     /// # Errors
     /// When a chain cannot be read, or does not verify.
-    pub(super) async fn round(&mut self, time: Duration) -> Result<(), Failure> {
+    pub(super) async fn round(&mut self, time: Duration) -> Result<(), BenchError> {
         for row in &mut self.rows {
             let chain = match row.fsync {
                 Fsync::No => &self.unsynced_chain,
@@ -86,7 +86,7 @@ impl Auditing {
     ///
     /// # Errors
     /// As [`Self::round`].
-    pub(super) async fn lengthen(&self, entries: u64) -> Result<(), Failure> {
+    pub(super) async fn lengthen(&self, entries: u64) -> Result<(), BenchError> {
         let size = self.unsynced_chain.size().await?;
         let missing = entries.saturating_sub(size);
         if missing > 0 {
@@ -99,7 +99,7 @@ impl Auditing {
     ///
     /// # Errors
     /// When it does not verify.
-    pub(super) async fn verify(&mut self) -> Result<(), Failure> {
+    pub(super) async fn verify(&mut self) -> Result<(), BenchError> {
         self.verified.push(audit::verify_apart(&self.unsynced, &self.dir).await?);
         Ok(())
     }
@@ -115,7 +115,7 @@ impl Auditing {
             .bar(Bar::AtMost(0.0)),
         );
         figures.push(Figure::new("events refused, all runs", Unit::Count, vec![self.refused as f64]));
-        let of = |read: fn(&Verified) -> f64| self.verified.iter().map(read).collect::<Vec<f64>>();
+        let of = |read: fn(&VerifyFigures) -> f64| self.verified.iter().map(read).collect::<Vec<f64>>();
         let entries = self.verified.iter().map(|seen| seen.entries).max().unwrap_or_default() / 1_000;
         figures.push(
             Figure::new(

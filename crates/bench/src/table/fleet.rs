@@ -12,13 +12,13 @@ use std::time::Duration;
 use access::{ApiKey, KeyRecord, Scope, Scopes, Tenant, TenantId};
 use ambient::{Clock, SystemClock, entropy};
 use serde_json::json;
-use tag_id::{BatchNo, Epoch, Keyring, MasterSecret, TagId, TagIndex};
+use tag_id::{BatchNo, Epoch, MasterSecret, TagId, TagIndex, TagKeys};
 use tempfile::TempDir;
 use test_support::RedisServer;
 use time::OffsetDateTime;
 
-use crate::error::Failure;
-use crate::http::{self, Answer, Request};
+use crate::error::BenchError;
+use crate::http::{self, HttpRequest, HttpResponse};
 use crate::process::Running;
 
 /// Under what the limiter takes at most, over what any run sends.
@@ -29,24 +29,24 @@ const READY_WITHIN: Duration = Duration::from_secs(30);
 const REFRESH_EVERY: Duration = Duration::from_millis(50);
 
 /// A program, and where it listens.
-pub(super) struct Server {
+pub(super) struct FleetServer {
     pub(super) address: SocketAddr,
     pub(super) process: Running,
 }
 
 /// Everything that runs. The Redis is declared last, so that it ends last.
 pub(super) struct Fleet {
-    pub(super) factory: Server,
-    pub(super) scan: Server,
-    pub(super) limited_scan: Server,
+    pub(super) factory: FleetServer,
+    pub(super) scan: FleetServer,
+    pub(super) limited_scan: FleetServer,
     pub(super) redis: RedisServer,
-    pub(super) keyring: Keyring,
+    pub(super) tag_keys: TagKeys,
     key: String,
     dir: TempDir,
 }
 
 /// A minted batch.
-pub(super) struct Batch {
+pub(super) struct FleetBatch {
     pub(super) id: String,
     pub(super) number: BatchNo,
 }
@@ -56,7 +56,7 @@ impl Fleet {
     ///
     /// # Errors
     /// When a program is not built, or does not become ready.
-    pub(super) async fn start() -> Result<Self, Failure> {
+    pub(super) async fn start() -> Result<Self, BenchError> {
         Self::start_from(&own_directory()?).await
     }
 
@@ -64,9 +64,9 @@ impl Fleet {
     ///
     /// # Errors
     /// As [`Self::start`].
-    pub(super) async fn start_from(programs: &Path) -> Result<Self, Failure> {
+    pub(super) async fn start_from(programs: &Path) -> Result<Self, BenchError> {
         let redis = RedisServer::start().await;
-        let dir = tempfile::tempdir().map_err(Failure::io("cannot make a directory"))?;
+        let dir = tempfile::tempdir().map_err(BenchError::io("cannot make a directory"))?;
         let secret = entropy::random_bytes::<32>();
         let (secret_hex, key) = (hex(&secret), hex(&entropy::random_bytes::<32>()));
         let url = redis.url();
@@ -90,21 +90,21 @@ impl Fleet {
         let mut limited_scan = start("scan-service", &[believed, ("REGION", "limited")])?;
         scan.ready().await?;
         limited_scan.ready().await?;
-        let keyring = Keyring::new(Some(MasterSecret::from(secret)), []);
-        Ok(Self { factory, scan, limited_scan, redis, keyring, key, dir })
+        let tag_keys = TagKeys::new(Some(MasterSecret::from(secret)), []);
+        Ok(Self { factory, scan, limited_scan, redis, tag_keys, key, dir })
     }
 
     /// Starts the yardstick on the same Redis, with answers of that many bytes.
     ///
     /// # Errors
     /// As [`Self::start`].
-    pub(super) async fn start_yardstick(&self, body_bytes: usize) -> Result<Server, Failure> {
-        let program = std::env::current_exe().map_err(Failure::io("cannot find this program"))?;
+    pub(super) async fn start_yardstick(&self, body_bytes: usize) -> Result<FleetServer, BenchError> {
+        let program = std::env::current_exe().map_err(BenchError::io("cannot find this program"))?;
         let address = free_address()?;
         let (bind, bytes, url) = (address.to_string(), body_bytes.to_string(), self.redis.url());
         let args = ["yardstick", "--bind", &bind, "--redis", &url, "--body-bytes", &bytes];
         let process = Running::start("yardstick", &program, &args, &[], self.dir.path())?;
-        let mut server = Server { address, process };
+        let mut server = FleetServer { address, process };
         server.answers("/ping").await?;
         Ok(server)
     }
@@ -113,28 +113,28 @@ impl Fleet {
     ///
     /// # Errors
     /// When the factory refuses.
-    pub(super) async fn mint(&self, size: u32) -> Result<Batch, Failure> {
+    pub(super) async fn mint(&self, size: u32) -> Result<FleetBatch, BenchError> {
         let product = json!({ "name": "Bench", "brand": "VokeTag" }).to_string();
         let product = self.post("/v1/products", &product).await?.json(201)?;
         let order = json!({ "product_id": product["id"], "size": size }).to_string();
         let batch = self.post("/v1/batches", &order).await?.json(201)?;
         let id =
-            batch["id"].as_str().ok_or_else(|| Failure::Unexpected("a batch without an id".to_owned()))?;
+            batch["id"].as_str().ok_or_else(|| BenchError::Unexpected("a batch without an id".to_owned()))?;
         let first = self.export(id, 0, 1).await?;
-        let opened = first.first().and_then(|text| self.keyring.open(&TagId::parse(text).ok()?));
+        let opened = first.first().and_then(|text| self.tag_keys.open(&TagId::parse(text).ok()?));
         let opened =
-            opened.ok_or_else(|| Failure::Unexpected("an exported tag is not authentic".to_owned()))?;
-        Ok(Batch { id: id.to_owned(), number: opened.batch })
+            opened.ok_or_else(|| BenchError::Unexpected("an exported tag is not authentic".to_owned()))?;
+        Ok(FleetBatch { id: id.to_owned(), number: opened.batch })
     }
 
     /// A partner's key, stored as the factory would, of a tenant that is not the default one: its state is looked up too.
     ///
     /// # Errors
     /// When Redis refuses.
-    pub(super) async fn partner_key(&self) -> Result<ApiKey, Failure> {
+    pub(super) async fn partner_key(&self) -> Result<ApiKey, BenchError> {
         let now = i64::try_from(SystemClock::new().unix_millis() / 1_000).unwrap_or_default();
         let created_at = OffsetDateTime::from_unix_timestamp(now).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-        let id: TenantId = "bench".parse().map_err(Failure::unexpected("a tenant's id"))?;
+        let id: TenantId = "bench".parse().map_err(BenchError::unexpected("a tenant's id"))?;
         let tenant = Tenant::new(id.clone(), None, created_at);
         let key = ApiKey::generate();
         let record = KeyRecord {
@@ -154,7 +154,7 @@ impl Fleet {
         both.arg(access::keys::tenant(&id)).arg(tenant.encode(1));
         both.arg(access::keys::key(key.id())).arg(record.encode(1));
         let stored = both.exec_async(&mut self.redis.connection().await).await;
-        stored.map_err(Failure::unexpected("storing a partner's key"))?;
+        stored.map_err(BenchError::unexpected("storing a partner's key"))?;
         Ok(key)
     }
 
@@ -162,16 +162,16 @@ impl Fleet {
     ///
     /// # Errors
     /// When the factory refuses, or exports another number of them.
-    pub(super) async fn export(&self, batch: &str, from: u32, limit: u32) -> Result<Vec<String>, Failure> {
+    pub(super) async fn export(&self, batch: &str, from: u32, limit: u32) -> Result<Vec<String>, BenchError> {
         let path = format!("/v1/batches/{batch}/tags?format=ndjson&from={from}&limit={limit}");
-        let answer = http::ask(self.factory.address, Request::get(&path).with_key(&self.key)).await?;
+        let answer = http::ask(self.factory.address, HttpRequest::get(&path).with_key(&self.key)).await?;
         let text = String::from_utf8_lossy(&answer.body);
         let tag_of = |line: &str| {
             Some(serde_json::from_str::<serde_json::Value>(line).ok()?["tag_id"].as_str()?.to_owned())
         };
         let tags: Vec<String> = text.lines().filter_map(tag_of).collect();
         if answer.status != 200 || tags.len() != limit as usize {
-            return Err(Failure::Unexpected(format!(
+            return Err(BenchError::Unexpected(format!(
                 "{path}: status {}, {} tags",
                 answer.status,
                 tags.len()
@@ -184,42 +184,42 @@ impl Fleet {
     ///
     /// # Errors
     /// When the factory refuses, or the connection breaks.
-    pub(super) async fn stream_export(&self, batch: &str, limit: u32) -> Result<u64, Failure> {
+    pub(super) async fn stream_export(&self, batch: &str, limit: u32) -> Result<u64, BenchError> {
         let path = format!("/v1/batches/{batch}/tags?format=ndjson&limit={limit}");
         let mut rows = 0;
-        let request = Request::get(&path).with_key(&self.key);
+        let request = HttpRequest::get(&path).with_key(&self.key);
         let count = |bytes: &[u8]| rows += bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
         let status = http::stream(self.factory.address, request, count).await?;
         if status != 200 {
-            return Err(Failure::Unexpected(format!("{path}: status {status}")));
+            return Err(BenchError::Unexpected(format!("{path}: status {status}")));
         }
         Ok(rows)
     }
 
     /// A tag of a batch, minted here with the factory's secret.
-    pub(super) fn tag(&self, batch: &Batch, index: u32) -> String {
+    pub(super) fn tag(&self, batch: &FleetBatch, index: u32) -> String {
         let index = TagIndex::new(index).expect("an index below 2^24");
-        let tag = self.keyring.mint(Epoch::MIN, batch.number, index).expect("the secret serves every epoch");
+        let tag = self.tag_keys.mint(Epoch::MIN, batch.number, index).expect("the secret serves every epoch");
         tag.to_string()
     }
 
-    async fn post(&self, path: &str, json: &str) -> Result<Answer, Failure> {
-        http::ask(self.factory.address, Request::post(path, json).with_key(&self.key)).await
+    async fn post(&self, path: &str, json: &str) -> Result<HttpResponse, BenchError> {
+        http::ask(self.factory.address, HttpRequest::post(path, json).with_key(&self.key)).await
     }
 }
 
-impl Server {
-    async fn ready(&mut self) -> Result<(), Failure> {
+impl FleetServer {
+    async fn ready(&mut self) -> Result<(), BenchError> {
         self.answers("/v1/ready").await
     }
 
     /// Waits until `path` is answered with 200.
-    async fn answers(&mut self, path: &str) -> Result<(), Failure> {
+    async fn answers(&mut self, path: &str) -> Result<(), BenchError> {
         let clock = SystemClock::new();
         let mut said = String::new();
         while clock.monotonic() < READY_WITHIN {
             self.process.still_runs()?;
-            match http::ask(self.address, Request::get(path)).await {
+            match http::ask(self.address, HttpRequest::get(path)).await {
                 Ok(answer) if answer.status == 200 => return Ok(()),
                 Ok(answer) => said = String::from_utf8_lossy(&answer.body).into_owned(),
                 Err(error) => said = error.to_string(),
@@ -227,7 +227,7 @@ impl Server {
             tokio::time::sleep(REFRESH_EVERY).await;
         }
         let (address, seconds) = (self.address, READY_WITHIN.as_secs());
-        Err(Failure::Unexpected(format!("{address}{path} was not 200 within {seconds} s: {said}")))
+        Err(BenchError::Unexpected(format!("{address}{path} was not 200 within {seconds} s: {said}")))
     }
 }
 
@@ -236,35 +236,35 @@ fn start_service(
     name: &'static str,
     env: &[(&str, &str)],
     dir: &Path,
-) -> Result<Server, Failure> {
+) -> Result<FleetServer, BenchError> {
     let address = free_address()?;
     let bind = address.to_string();
     let env = [env, &[("BIND_ADDR", bind.as_str())]].concat();
     let process = Running::start(name, &program_in(programs, name)?, &["serve"], &env, dir)?;
-    Ok(Server { address, process })
+    Ok(FleetServer { address, process })
 }
 
 /// Where this program was built: the services of the same build are there too.
-fn own_directory() -> Result<PathBuf, Failure> {
-    let own = std::env::current_exe().map_err(Failure::io("cannot find this program"))?;
+fn own_directory() -> Result<PathBuf, BenchError> {
+    let own = std::env::current_exe().map_err(BenchError::io("cannot find this program"))?;
     Ok(own.parent().map_or_else(PathBuf::new, Path::to_owned))
 }
 
 /// A program of `directory`.
-pub(super) fn program_in(directory: &Path, name: &str) -> Result<PathBuf, Failure> {
+pub(super) fn program_in(directory: &Path, name: &str) -> Result<PathBuf, BenchError> {
     let program = directory.join(name);
     if program.is_file() {
         return Ok(program);
     }
     let path = program.display();
     let how = "cargo build --release --bin scan-service --bin factory-service --bin bench";
-    Err(Failure::Usage(format!("{path} is missing; build all three first: {how}")))
+    Err(BenchError::Usage(format!("{path} is missing; build all three first: {how}")))
 }
 
 /// An address of this machine that nobody listens on.
-fn free_address() -> Result<SocketAddr, Failure> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Failure::io("no free port"))?;
-    listener.local_addr().map_err(Failure::io("no free port"))
+fn free_address() -> Result<SocketAddr, BenchError> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(BenchError::io("no free port"))?;
+    listener.local_addr().map_err(BenchError::io("no free port"))
 }
 
 fn hex(bytes: &[u8]) -> String {

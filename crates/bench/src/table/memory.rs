@@ -8,9 +8,9 @@ use ambient::entropy;
 use test_support::RedisServer;
 
 use super::figures::{Bar, Figure, Unit};
-use super::fleet::{Batch, Fleet};
-use crate::error::Failure;
-use crate::load::{self, Plan, Stop};
+use super::fleet::{Fleet, FleetBatch};
+use crate::error::BenchError;
+use crate::load::{self, LoadPlan, Stop};
 
 /// As the bar says: so many random ones of so many.
 const SCANNED: u32 = 100_000;
@@ -29,7 +29,7 @@ const PASSING: u64 = 16 * 1024;
 ///
 /// # Errors
 /// When the services refuse, or Redis does not tell its memory.
-pub(super) async fn measure(fleet: &Fleet) -> Result<(Batch, Vec<Figure>), Failure> {
+pub(super) async fn measure(fleet: &Fleet) -> Result<(FleetBatch, Vec<Figure>), BenchError> {
     // What is there only once, such as scripts and the product of a batch, must not be counted for the tags.
     let other = fleet.mint(WARM_UP_SCANS).await?;
     scan(fleet, &other, (0..WARM_UP_SCANS).collect()).await?;
@@ -59,17 +59,17 @@ pub(super) async fn measure(fleet: &Fleet) -> Result<(Batch, Vec<Figure>), Failu
     Ok((batch, figures))
 }
 
-async fn scan(fleet: &Fleet, batch: &Batch, indexes: HashSet<u32>) -> Result<(), Failure> {
+async fn scan(fleet: &Fleet, batch: &FleetBatch, indexes: HashSet<u32>) -> Result<(), BenchError> {
     let tags: Vec<String> = indexes.into_iter().map(|index| fleet.tag(batch, index)).collect();
     let number = tags.len() as u64;
     let url = format!("http://{}/v1/scan", fleet.scan.address);
-    let plan = Plan::new(&url, CONNECTIONS, Stop::Requests(number))?
+    let plan = LoadPlan::new(&url, CONNECTIONS, Stop::Requests(number))?
         .with_headers(&[])?
         .with_addresses(CALLERS)?
         .with_segments(tags)?;
     let report = load::press(plan).await?;
     if report.count(200) != number {
-        return Err(Failure::Unexpected(format!(
+        return Err(BenchError::Unexpected(format!(
             "{number} scans were to be counted, and this came:\n{report}"
         )));
     }
@@ -77,27 +77,27 @@ async fn scan(fleet: &Fleet, batch: &Batch, indexes: HashSet<u32>) -> Result<(),
 }
 
 /// Bytes that Redis takes for a key of eight bytes that holds one: what any key costs at the least.
-async fn bare() -> Result<f64, Failure> {
+async fn bare() -> Result<f64, BenchError> {
     const FILL: &str = "for i = 1, tonumber(ARGV[1]) do redis.call('SET', string.format('%08d', i), '1') end";
     let redis = RedisServer::start().await;
     let before = steady(&redis).await?;
     let mut fill = redis::cmd("EVAL");
     fill.arg(FILL).arg(0).arg(SCANNED);
     let filled: Result<redis::Value, _> = fill.query_async(&mut redis.connection().await).await;
-    filled.map_err(Failure::unexpected("filling a Redis"))?;
+    filled.map_err(BenchError::unexpected("filling a Redis"))?;
     Ok((steady(&redis).await? as f64 - before as f64) / f64::from(SCANNED))
 }
 
 /// Bytes that Redis has allocated, once that no longer changes by more than passing buffers do.
-async fn steady(redis: &RedisServer) -> Result<u64, Failure> {
+async fn steady(redis: &RedisServer) -> Result<u64, BenchError> {
     let mut link = redis.connection().await;
     let (mut steady_at, mut steady_for) = (0_u64, 0);
     for _ in 0..MOST_LOOKS {
         let info: Result<String, _> = redis::cmd("INFO").arg("memory").query_async(&mut link).await;
-        let info = info.map_err(Failure::unexpected("asking Redis for its memory"))?;
+        let info = info.map_err(BenchError::unexpected("asking Redis for its memory"))?;
         let used = info.lines().find_map(|line| line.strip_prefix("used_memory:")?.trim().parse().ok());
         let used: u64 =
-            used.ok_or_else(|| Failure::Unexpected("Redis does not tell its memory".to_owned()))?;
+            used.ok_or_else(|| BenchError::Unexpected("Redis does not tell its memory".to_owned()))?;
         steady_for = if used.abs_diff(steady_at) <= PASSING { steady_for + 1 } else { 0 };
         if steady_for == 0 {
             steady_at = used;
@@ -106,5 +106,5 @@ async fn steady(redis: &RedisServer) -> Result<u64, Failure> {
         }
         tokio::time::sleep(REFRESH_EVERY).await;
     }
-    Err(Failure::Unexpected("the memory of Redis does not settle".to_owned()))
+    Err(BenchError::Unexpected("the memory of Redis does not settle".to_owned()))
 }

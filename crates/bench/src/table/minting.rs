@@ -6,8 +6,8 @@ use ambient::{Clock, SystemClock};
 use tag_id::{Epoch, TagIndex};
 
 use super::figures::{Bar, Figure, Unit};
-use super::fleet::{Batch, Fleet};
-use crate::error::Failure;
+use super::fleet::{Fleet, FleetBatch};
+use crate::error::BenchError;
 use crate::process::memory_of;
 
 /// As the bar says.
@@ -26,16 +26,16 @@ impl Minting {
     ///
     /// # Errors
     /// When the export is not whole.
-    pub(super) async fn round(&mut self, fleet: &Fleet, batch: &Batch) -> Result<(), Failure> {
+    pub(super) async fn round(&mut self, fleet: &Fleet, batch: &FleetBatch) -> Result<(), BenchError> {
         let clock = SystemClock::new();
         let rows = fleet.stream_export(&batch.id, IDS).await?;
         self.streamed.push(clock.monotonic().as_secs_f64());
         if rows != u64::from(IDS) {
-            return Err(Failure::Unexpected(format!("an export of {IDS} tags had {rows} rows")));
+            return Err(BenchError::Unexpected(format!("an export of {IDS} tags had {rows} rows")));
         }
         self.most_memory = memory_of(Some(fleet.factory.process.id()), "VmHWM");
         let clock = SystemClock::new();
-        let minter = fleet.keyring.minter(Epoch::MIN).map_err(Failure::unexpected("minting here"))?;
+        let minter = fleet.tag_keys.minter(Epoch::MIN).map_err(BenchError::unexpected("minting here"))?;
         for index in (0..IDS).filter_map(TagIndex::new) {
             let tag = minter.mint(batch.number, index);
             black_box((tag.to_string(), tag.crockford()));

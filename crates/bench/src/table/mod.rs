@@ -20,7 +20,7 @@ pub(crate) use against::{AgainstArgs, run as against};
 use figures::{Bar, Figure, Unit};
 
 use crate::breaker::{self, Costs};
-use crate::error::Failure;
+use crate::error::BenchError;
 
 /// Arguments of `bench table`.
 #[derive(Debug, clap::Args)]
@@ -75,7 +75,7 @@ impl Pace {
 ///
 /// # Errors
 /// When something could not be measured as it must.
-pub(crate) async fn run(args: TableArgs) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(args: TableArgs) -> Result<ExitCode, BenchError> {
     let pace = Pace::of(&args);
     let wanted = |part| args.only.is_empty() || args.only.contains(&part);
     let (mut figures, mut doubts) = (Vec::new(), Vec::new());
@@ -110,7 +110,7 @@ fn print(figures: &[Figure], doubts: &[String], strict: bool) -> ExitCode {
     if strict && !missed.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-async fn http(pace: &Pace, doubts: &mut Vec<String>) -> Result<Vec<Figure>, Failure> {
+async fn http(pace: &Pace, doubts: &mut Vec<String>) -> Result<Vec<Figure>, BenchError> {
     eprintln!("starting a Redis and the services");
     let fleet = fleet::Fleet::start().await?;
     eprintln!("memory: minting {} tags, scanning some", memory::MINTED);
@@ -125,7 +125,7 @@ async fn http(pace: &Pace, doubts: &mut Vec<String>) -> Result<Vec<Figure>, Fail
     Ok([scanning.figures(), minting.figures(), memory].concat())
 }
 
-async fn audit(pace: &Pace) -> Result<Vec<Figure>, Failure> {
+async fn audit(pace: &Pace) -> Result<Vec<Figure>, BenchError> {
     let mut auditing = auditing::Auditing::start().await?;
     for round in 1..=pace.rounds {
         eprintln!("audit, round {round} of {}", pace.rounds);

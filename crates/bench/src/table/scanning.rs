@@ -8,10 +8,10 @@ use std::time::Duration;
 use ambient::{Clock, SystemClock};
 
 use super::figures::{Bar, Figure, Unit};
-use super::fleet::{Batch, Fleet, Server};
-use crate::error::Failure;
-use crate::http::{self, Request};
-use crate::load::{self, Plan, Report, Stop};
+use super::fleet::{Fleet, FleetBatch, FleetServer};
+use crate::error::BenchError;
+use crate::http::{self, HttpRequest};
+use crate::load::{self, LoadPlan, LoadReport, Stop};
 
 /// As the bars say.
 pub(super) const CONNECTIONS: NonZeroUsize = NonZeroUsize::new(64).expect("not zero");
@@ -32,9 +32,9 @@ const REFRESH_EVERY: Duration = Duration::from_millis(250);
 /// One thing that is pressed, and what it gave so far.
 pub(super) struct Press {
     name: &'static str,
-    plan: Plan,
+    plan: LoadPlan,
     status: u16,
-    reports: Vec<Report>,
+    reports: Vec<LoadReport>,
 }
 
 impl Press {
@@ -44,7 +44,7 @@ impl Press {
         path: &str,
         connections: NonZeroUsize,
         status: u16,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, BenchError> {
         Self::with_headers(name, address, path, connections, status, &[])
     }
 
@@ -55,25 +55,25 @@ impl Press {
         connections: NonZeroUsize,
         status: u16,
         headers: &[String],
-    ) -> Result<Self, Failure> {
-        let plan = Plan::new(&format!("http://{address}{path}"), connections, Stop::After(WARM_UP))?;
+    ) -> Result<Self, BenchError> {
+        let plan = LoadPlan::new(&format!("http://{address}{path}"), connections, Stop::After(WARM_UP))?;
         let plan = plan.with_headers(headers)?.with_addresses(CALLERS)?;
         Ok(Self { name, plan, status, reports: Vec::new() })
     }
 
-    pub(super) fn of(mut self, tags: &[String]) -> Result<Self, Failure> {
+    pub(super) fn of(mut self, tags: &[String]) -> Result<Self, BenchError> {
         self.plan = self.plan.with_segments(tags)?;
         Ok(self)
     }
 
     /// Sends as that many callers in turn.
-    pub(super) fn from(mut self, callers: u32) -> Result<Self, Failure> {
+    pub(super) fn from(mut self, callers: u32) -> Result<Self, BenchError> {
         self.plan = self.plan.with_addresses(callers)?;
         Ok(self)
     }
 
     /// Presses for that long. A run that was spoiled is told and made once more; twice is no accident.
-    pub(super) async fn round(&mut self, time: Duration, doubts: &mut Vec<String>) -> Result<(), Failure> {
+    pub(super) async fn round(&mut self, time: Duration, doubts: &mut Vec<String>) -> Result<(), BenchError> {
         if let Err(spoiled) = self.once(time, doubts).await {
             doubts.push(format!("{spoiled}\n  pressed once more"));
             self.recovered().await?;
@@ -82,7 +82,7 @@ impl Press {
         Ok(())
     }
 
-    async fn once(&mut self, time: Duration, doubts: &mut Vec<String>) -> Result<(), Failure> {
+    async fn once(&mut self, time: Duration, doubts: &mut Vec<String>) -> Result<(), BenchError> {
         self.press(Stop::After(WARM_UP)).await?;
         let report = self.press(Stop::After(time)).await?;
         let strays = report.requests - report.count(self.status) + report.errors;
@@ -91,7 +91,7 @@ impl Press {
             || report.missing_retry_after > 0
         {
             let (name, status) = (self.name, self.status);
-            return Err(Failure::Unexpected(format!(
+            return Err(BenchError::Unexpected(format!(
                 "{name}: {status} was expected, and this came:\n{report}"
             )));
         }
@@ -106,7 +106,7 @@ impl Press {
     }
 
     /// Waits until a breaker that has opened lets calls through again.
-    async fn recovered(&mut self) -> Result<(), Failure> {
+    async fn recovered(&mut self) -> Result<(), BenchError> {
         let clock = SystemClock::new();
         while clock.monotonic() < RECOVERS_WITHIN {
             if self.press(Stop::Requests(CONNECTIONS.get() as u64)).await?.errors == 0
@@ -116,10 +116,10 @@ impl Press {
             }
             tokio::time::sleep(REFRESH_EVERY).await;
         }
-        Err(Failure::Unexpected(format!("{}: it does not recover", self.name)))
+        Err(BenchError::Unexpected(format!("{}: it does not recover", self.name)))
     }
 
-    async fn press(&mut self, stop: Stop) -> Result<Report, Failure> {
+    async fn press(&mut self, stop: Stop) -> Result<LoadReport, BenchError> {
         self.plan.stop = stop;
         let report = load::press(self.plan.clone()).await?;
         // The next run goes on with the tags after these.
@@ -142,7 +142,7 @@ impl Press {
 
 /// All presses of a round, in their order.
 pub(super) struct Scanning {
-    _yardstick: Server,
+    _yardstick: FleetServer,
     constant: Press,
     forged: Press,
     floor: Press,
@@ -158,12 +158,12 @@ impl Scanning {
     ///
     /// # Errors
     /// When the services refuse to prepare it.
-    pub(super) async fn prepare(fleet: &Fleet, batch: &Batch) -> Result<Self, Failure> {
+    pub(super) async fn prepare(fleet: &Fleet, batch: &FleetBatch) -> Result<Self, BenchError> {
         let tags = fleet.export(&batch.id, 0, TAGS).await?;
         let forged: Vec<String> = tags.iter().map(|tag| forgery(tag)).collect();
         let (scan, limited) = (fleet.scan.address, fleet.limited_scan.address);
         let path = format!("/v1/scan/{}", tags[0]);
-        let answer = http::ask(scan, Request::get(&path)).await?;
+        let answer = http::ask(scan, HttpRequest::get(&path)).await?;
         answer.json(200)?;
         let yardstick = fleet.start_yardstick(answer.body.len()).await?;
         let floor = |name, connections| Press::new(name, yardstick.address, "/ping", connections, 200);
@@ -190,7 +190,7 @@ impl Scanning {
     ///
     /// # Errors
     /// When one answers otherwise than it must.
-    pub(super) async fn round(&mut self, time: Duration, doubts: &mut Vec<String>) -> Result<(), Failure> {
+    pub(super) async fn round(&mut self, time: Duration, doubts: &mut Vec<String>) -> Result<(), BenchError> {
         let all = [
             &mut self.constant,
             &mut self.forged,

@@ -7,7 +7,7 @@ use redis::AsyncCommands;
 use serde_json::Value;
 use test_support::{FaultProxy, RedisServer};
 
-use crate::support::{NOW, ORIGIN, epoch, expecting, factory, keyring, lost, pool, pool_within, scanner};
+use crate::support::{NOW, ORIGIN, epoch, expecting, factory, lost, pool, pool_within, scanner, tag_keys};
 
 async fn record(redis: &RedisServer) -> Option<Vec<u8>> {
     redis.connection().await.get(keys::DEPLOYMENT).await.unwrap()
@@ -187,7 +187,7 @@ async fn another_secret_or_origin_or_a_missing_secret_does_not_match() {
 /// As activating a key of the keyring does it.
 async fn use_epoch(redis: &RedisServer, number: u16, byte: u8) {
     let standing = StoredDeployment::read(&pool(redis)).await.unwrap().unwrap();
-    let check = keyring(&[(number, byte)]).check_value(epoch(number)).unwrap();
+    let check = tag_keys(&[(number, byte)]).check_value(epoch(number)).unwrap();
     let check: String = check.iter().map(|byte| format!("{byte:02x}")).collect();
     let amended = standing.with_check(epoch(number), &check);
     let () = redis.connection().await.set(keys::DEPLOYMENT, amended.bytes()).await.unwrap();

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use ambient::SystemClock;
 use catalog::{Batch, DeploymentError, DeploymentGate, Expectation, Init, Product};
-use redis_pool::{Config, PoolMetrics, RedisPool};
-use tag_id::{BatchNo, Epoch, Keyring, MasterSecret};
+use redis_pool::{PoolConfig, PoolMetrics, RedisPool};
+use tag_id::{BatchNo, Epoch, MasterSecret, TagKeys};
 use test_support::RedisServer;
 use time::OffsetDateTime;
 use time::macros::datetime;
@@ -17,7 +17,7 @@ pub(crate) const NOW: OffsetDateTime = datetime!(2026-02-16 12:00 UTC);
 pub(crate) const ORIGIN: &str = "voketag.local/audit";
 
 pub(crate) fn pool_within(url: &str, command_timeout: Duration) -> RedisPool {
-    let config = Config {
+    let config = PoolConfig {
         name: "test",
         url: url.parse().unwrap(),
         permits: NonZeroUsize::new(16).unwrap(),
@@ -39,14 +39,14 @@ pub(crate) fn epoch(number: u16) -> Epoch {
 }
 
 /// A keyring with a secret of its own for each of these epochs, made of that byte.
-pub(crate) fn keyring(secrets: &[(u16, u8)]) -> Arc<Keyring> {
+pub(crate) fn tag_keys(secrets: &[(u16, u8)]) -> Arc<TagKeys> {
     let secrets = secrets.iter().map(|&(number, byte)| (epoch(number), MasterSecret::from([byte; 32])));
-    Arc::new(Keyring::new(None, secrets))
+    Arc::new(TagKeys::new(None, secrets))
 }
 
 /// What a process holds: the secrets of these epochs.
 pub(crate) fn expecting(secrets: &[(u16, u8)], adds: Option<u16>) -> Expectation {
-    Expectation { keyring: keyring(secrets), adds_epoch: adds.map(epoch), audit_origin: ORIGIN.to_owned() }
+    Expectation { tag_keys: tag_keys(secrets), adds_epoch: adds.map(epoch), audit_origin: ORIGIN.to_owned() }
 }
 
 pub(crate) fn factory(redis: &RedisServer) -> DeploymentGate {

@@ -159,5 +159,5 @@ async fn a_damaged_record_is_an_error_and_no_claim() {
     // Another type altogether.
     let () = connection.del(&record).await.unwrap();
     let () = connection.hset(&record, "field", "value").await.unwrap();
-    assert!(matches!(claim().await, Err(IdempotencyError::Redis(redis_pool::Error::Server { .. }))));
+    assert!(matches!(claim().await, Err(IdempotencyError::Redis(redis_pool::PoolError::Server { .. }))));
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use idempotency::{ClaimOutcome, Idempotency, IdempotencyError, Namespace};
-use redis_pool::Error as PoolError;
+use redis_pool::PoolError;
 
 use crate::support::{PREFIX, Shop, answer, fingerprint, key, origin, pool, usual};
 

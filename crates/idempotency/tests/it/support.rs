@@ -39,7 +39,7 @@ pub(crate) fn usual() -> IdempotencyConfig {
 }
 
 pub(crate) fn pool(url: &str, command_timeout: Duration) -> RedisPool {
-    let config = redis_pool::Config {
+    let config = redis_pool::PoolConfig {
         name: "test",
         url: url.parse().unwrap(),
         permits: NonZeroUsize::new(200).unwrap(),

@@ -101,7 +101,7 @@ async fn instances_with_another_secret_under_that_number_count_as_lacking_it() {
     shop.make(&admin, tag(2), &Move::Add).await.unwrap();
     let mut other = secrets(&[1], &[]);
     let seeds = [(1, 1_u8), (2, 99)].map(|(of, byte)| (epoch(of), tag_id::MasterSecret::from([byte; 32])));
-    other.tags = std::sync::Arc::new(tag_id::Keyring::new(None, seeds));
+    other.tags = std::sync::Arc::new(tag_id::TagKeys::new(None, seeds));
     shop.process(FACTORY, other.clone()).await;
     let lacking = MoveRefusal::Lacking { key: tag(2), service: "factory-service".to_owned(), instances: 1 };
     // The first factory has not beaten since the key was added: it counts as not having heard, which lasts a beat.

@@ -11,8 +11,8 @@ use keyring::{
     KeyNumber, KeyRef, KeyringAdmin, KeyringError, KeyringMetrics, KeyringWatch, Move, MoveRefusal, Plan,
     Planned, Role, Secrets, SigningKeys, SigningSeed,
 };
-use redis_pool::{Config, PoolMetrics, RedisPool};
-use tag_id::{Epoch, Keyring, MasterSecret};
+use redis_pool::{PoolConfig, PoolMetrics, RedisPool};
+use tag_id::{Epoch, MasterSecret, TagKeys};
 use test_support::RedisServer;
 use time::OffsetDateTime;
 
@@ -41,7 +41,7 @@ pub(crate) fn audit(of: u16) -> KeyRef {
 }
 
 pub(crate) fn pool_within(url: &str, command_timeout: Duration) -> RedisPool {
-    let config = Config {
+    let config = PoolConfig {
         name: "test",
         url: url.parse().unwrap(),
         permits: NonZeroUsize::new(16).unwrap(),
@@ -59,7 +59,7 @@ pub(crate) fn secrets(tags: &[u16], signing: &[u16]) -> Secrets {
     let tags = tags.iter().map(|of| (epoch(*of), MasterSecret::from([byte(*of); 32])));
     let seeds = signing.iter().map(|of| (number(*of), SigningSeed::from([byte(*of); 32])));
     Secrets {
-        tags: Arc::new(Keyring::new(None, tags)),
+        tags: Arc::new(TagKeys::new(None, tags)),
         signing: Arc::new(SigningKeys::new(ORIGIN, seeds).unwrap()),
     }
 }
@@ -81,7 +81,7 @@ impl Shop {
         let redis = RedisServer::start().await;
         let pool = pool_within(&redis.url(), PATIENCE);
         let expectation = Expectation {
-            keyring: secrets(&[1], &[]).tags,
+            tag_keys: secrets(&[1], &[]).tags,
             adds_epoch: Some(Epoch::MIN),
             audit_origin: ORIGIN.to_owned(),
         };

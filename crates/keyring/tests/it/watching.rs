@@ -114,7 +114,7 @@ async fn a_process_that_lacks_a_secret_in_use_cannot_work_with_the_keyring() {
     let foreign = {
         let mut other = secrets(&[], &[]);
         let secret = tag_id::MasterSecret::from([9; 32]);
-        other.tags = Arc::new(tag_id::Keyring::new(None, [(epoch(1), secret)]));
+        other.tags = Arc::new(tag_id::TagKeys::new(None, [(epoch(1), secret)]));
         other
     };
     for (held, why) in

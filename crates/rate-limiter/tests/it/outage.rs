@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rate_limiter::{Decision, GlobalLimiter, OnRedisDown, RegionalGlobalLimiter};
-use redis_pool::Error;
+use redis_pool::PoolError;
 use test_support::RedisServer;
 
 use crate::support::{World, clock, ip, pool, pool_within, quota};
@@ -23,7 +23,7 @@ async fn closed_answers_with_the_error() {
     let regional_global = regional_global(&world, OnRedisDown::Closed, None);
     world.server.kill();
     let answer = regional_global.decide(&[ip("192.0.2.1", 100)]).await;
-    assert!(matches!(answer, Err(Error::Unavailable { .. })), "{answer:?}");
+    assert!(matches!(answer, Err(PoolError::Unavailable { .. })), "{answer:?}");
 }
 
 #[tokio::test]

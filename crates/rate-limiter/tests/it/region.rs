@@ -157,10 +157,10 @@ async fn a_refund_gives_back_one_unit_of_each_dimension_and_only_while_it_is_hel
     world.warm_up("eu").await;
     let limiter = world.limiter("eu");
     let both = [ip("192.0.2.1", 2), key("partner", 5)];
-    let Decision::Allowed { ticket: first, .. } = limiter.decide(&both).await.unwrap() else {
+    let Decision::Allowed { reservation: first, .. } = limiter.decide(&both).await.unwrap() else {
         panic!("allowed")
     };
-    let Decision::Allowed { ticket: second, .. } = limiter.decide(&both).await.unwrap() else {
+    let Decision::Allowed { reservation: second, .. } = limiter.decide(&both).await.unwrap() else {
         panic!("allowed")
     };
     assert!(denied_for(&limiter.decide(&both).await.unwrap()) > Duration::ZERO);
@@ -179,8 +179,10 @@ async fn a_refund_of_the_only_unit_leaves_nothing_behind() {
     let mut world = World::new().await;
     let limiter = world.limiter("eu");
     let one = [ip("192.0.2.1", 2)];
-    let Decision::Allowed { ticket, .. } = limiter.decide(&one).await.unwrap() else { panic!("allowed") };
-    assert_eq!(limiter.refund(ticket, &one).await.unwrap(), 1);
+    let Decision::Allowed { reservation, .. } = limiter.decide(&one).await.unwrap() else {
+        panic!("allowed")
+    };
+    assert_eq!(limiter.refund(reservation, &one).await.unwrap(), 1);
     assert_eq!(world.get(STATE).await, None);
 }
 

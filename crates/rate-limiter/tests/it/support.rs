@@ -10,7 +10,7 @@ use rate_limiter::{
     ColdStart, Decision, Dimension, DimensionName, Factor, Limiter, LimiterMetrics, Quota, Region,
 };
 use redis::aio::MultiplexedConnection;
-use redis_pool::{Config, PoolMetrics, RedisPool};
+use redis_pool::{PoolConfig, PoolMetrics, RedisPool};
 use test_support::{CapturedLog, RedisServer};
 
 pub(crate) const COLD_MS: u64 = 300_000;
@@ -28,7 +28,7 @@ pub(crate) fn pool(server: &RedisServer) -> RedisPool {
 
 /// A pool for a server that will be away: it gives up after `command_timeout`.
 pub(crate) fn pool_within(server: &RedisServer, command_timeout: Duration) -> RedisPool {
-    let config = Config {
+    let config = PoolConfig {
         name: "limiter",
         url: server.url().parse().expect("a test server's url"),
         permits: NonZeroUsize::new(100).expect("not zero"),

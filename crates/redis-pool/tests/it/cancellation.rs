@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ambient::SystemClock;
 
-use redis_pool::Error;
+use redis_pool::PoolError;
 use test_support::{FaultProxy, RedisServer, eventually};
 
 use crate::{LONG_MS, PATIENCE, echo, patient, pool, text};
@@ -71,7 +71,7 @@ async fn a_connection_that_owes_a_reply_too_long_is_closed_and_its_slots_come_ba
     let stuck = pool.command(echo("stuck")).await;
     // Nothing else of this runtime has run since the caller gave up.
     assert_eq!(pool.stats().permits_in_use, 1, "what is in the pipe still counts");
-    assert!(matches!(stuck, Err(Error::Unavailable { .. })), "{stuck:?}");
+    assert!(matches!(stuck, Err(PoolError::Unavailable { .. })), "{stuck:?}");
     eventually("the silent connection is closed", PATIENCE, async || pool.stats().permits_in_use == 0).await;
     assert!(pool.stats().connected < 2, "no new one is up while nothing passes");
     proxy.heal();

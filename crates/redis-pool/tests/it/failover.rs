@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ambient::{Clock, SystemClock};
-use redis_pool::{BreakerState, Config, Error, PoolMetrics, Reason, RedisPool};
+use redis_pool::{BreakerState, PoolConfig, PoolError, PoolMetrics, RedisPool, UnavailableReason};
 use test_support::{Failover, FaultProxy, RedisServer, eventually};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
@@ -18,7 +18,7 @@ const KEYS: &[&str] = &["vt1:write-probe"];
 /// No test lasts as long, so a breaker that has opened is closed by nothing but another server.
 const FOR_GOOD: Duration = Duration::from_hours(24);
 
-async fn write(pool: &RedisPool) -> Result<redis::Value, Error> {
+async fn write(pool: &RedisPool) -> Result<redis::Value, PoolError> {
     pool.command(redis::cmd("SET").arg("k").arg("v").clone()).await
 }
 
@@ -40,7 +40,7 @@ async fn writes_until_the_breaker_opens(pool: &RedisPool) {
 async fn a_demoted_primary_is_left_for_its_successor_which_starts_with_a_closed_breaker() {
     let mut redis = Failover::of(RedisServer::start().await).await;
     let config =
-        Config { open_for: FOR_GOOD, ..config(redis.proxy.url().parse().expect("a url"), 10, 1_000) };
+        PoolConfig { open_for: FOR_GOOD, ..config(redis.proxy.url().parse().expect("a url"), 10, 1_000) };
     let pool = RedisPool::new(config, Arc::new(SystemClock::new()), &PoolMetrics::default());
     pool.watch_writes(KEYS);
     eventually("it is written", PATIENCE, async || write(&pool).await.is_ok()).await;
@@ -83,8 +83,7 @@ async fn left_by_a_read(code: &'static str, make_it_answer_that: impl AsyncFnOnc
     // The links that are open lead on to the former.
     proxy.lead_to(successor.addr());
     let refused = read().await;
-    let is_refused =
-        matches!(&refused, Err(Error::Unavailable { reason: Reason::Refusing(told), .. }) if *told == code);
+    let is_refused = matches!(&refused, Err(PoolError::Unavailable { reason: UnavailableReason::Refusing(told), .. }) if *told == code);
     assert!(is_refused, "{code}: {refused:?}");
     // One read was refused on one connection: the other is left because the new one leads to another server.
     let port = Some(successor.port().to_string());
@@ -200,6 +199,9 @@ async fn what_a_retired_connection_owes_is_still_read() {
     // Is behind the refused write on the same connection, and answered (with nothing) half a second later.
     slow.arg(&["BLOCK", "500", "STREAMS", "nothing", "$"]);
     let (refused, slow) = tokio::join!(biased; write(&pool), pool.command(slow));
-    assert!(matches!(refused, Err(Error::Unavailable { reason: Reason::Refusing("READONLY"), .. })));
+    assert!(matches!(
+        refused,
+        Err(PoolError::Unavailable { reason: UnavailableReason::Refusing("READONLY"), .. })
+    ));
     assert_eq!(slow.expect("its reply is read"), redis::Value::Nil);
 }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ambient::{Clock, SystemClock};
-use redis_pool::{Config, OPEN_FOR, PoolMetrics, RedisPool, RedisUrl};
+use redis_pool::{OPEN_FOR, PoolConfig, PoolMetrics, RedisPool, RedisUrl};
 
 /// Guards against hanging; no test depends on how soon something is so.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -29,11 +29,11 @@ fn pool(url: &str, permits: usize, command_ms: u64) -> RedisPool {
 /// The same with another wait for a permit and another clock.
 fn patient(url: &str, permits: usize, command_ms: u64, wait: Duration, clock: Arc<dyn Clock>) -> RedisPool {
     let url = url.parse().expect("a test's address is well-formed");
-    RedisPool::new(Config { wait, ..config(url, permits, command_ms) }, clock, &PoolMetrics::default())
+    RedisPool::new(PoolConfig { wait, ..config(url, permits, command_ms) }, clock, &PoolMetrics::default())
 }
 
-fn config(url: RedisUrl, permits: usize, command_ms: u64) -> Config {
-    Config {
+fn config(url: RedisUrl, permits: usize, command_ms: u64) -> PoolConfig {
+    PoolConfig {
         name: "test",
         url,
         permits: NonZeroUsize::new(permits).expect("not zero"),
@@ -44,7 +44,7 @@ fn config(url: RedisUrl, permits: usize, command_ms: u64) -> Config {
     }
 }
 
-fn pool_of(config: Config) -> RedisPool {
+fn pool_of(config: PoolConfig) -> RedisPool {
     RedisPool::new(config, Arc::new(SystemClock::new()), &PoolMetrics::default())
 }
 

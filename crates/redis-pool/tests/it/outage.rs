@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ambient::{Clock, ManualClock, SystemClock};
-use redis_pool::{BreakerState, Error, Reason};
+use redis_pool::{BreakerState, PoolError, UnavailableReason};
 use test_support::{FaultProxy, RedisServer, eventually};
 
 use crate::{LONG_MS, PATIENCE, echo, patient, pool, text};
 
-fn reason(outcome: Result<redis::Value, Error>) -> Reason {
+fn reason(outcome: Result<redis::Value, PoolError>) -> UnavailableReason {
     match outcome {
-        Err(Error::Unavailable { reason, .. }) => reason,
+        Err(PoolError::Unavailable { reason, .. }) => reason,
         other => panic!("not unavailable: {other:?}"),
     }
 }
@@ -32,13 +32,18 @@ async fn a_stalled_redis_is_a_timeout_and_five_open_the_breaker() {
         // On a busy machine the silent connection is closed before the fifth call has waited.
         let reason = reason(pool.command(echo("x")).await);
         assert!(
-            matches!(reason, Reason::Timeout(_) | Reason::NotConnected(_) | Reason::Broken(_)),
+            matches!(
+                reason,
+                UnavailableReason::Timeout(_)
+                    | UnavailableReason::NotConnected(_)
+                    | UnavailableReason::Broken(_)
+            ),
             "{reason}"
         );
     }
     let rejected = pool.command(echo("x")).await;
     assert!(
-        matches!(&rejected, Err(Error::Unavailable { reason: Reason::BreakerOpen, retry_after })
+        matches!(&rejected, Err(PoolError::Unavailable { reason: UnavailableReason::BreakerOpen, retry_after })
         if *retry_after >= Duration::from_secs(8) && *retry_after <= Duration::from_secs(12)),
         "{rejected:?}"
     );
@@ -59,7 +64,7 @@ async fn a_cut_link_is_told_at_once_and_mended_by_itself() {
     });
     eventually("the command is under way", PATIENCE, || async { pool.stats().permits_in_use == 1 }).await;
     proxy.cut();
-    assert!(matches!(reason(owed.await.unwrap()), Reason::Broken(_)));
+    assert!(matches!(reason(owed.await.unwrap()), UnavailableReason::Broken(_)));
     proxy.heal();
     eventually("the pool has connected again", PATIENCE, || answers(&pool)).await;
 }
@@ -81,7 +86,7 @@ async fn a_redis_that_comes_after_the_start_is_found_and_until_then_the_pool_say
     let mut redis = RedisServer::start().await;
     redis.kill();
     let pool = pool(&redis.url(), 10, 50);
-    assert!(matches!(reason(pool.command(echo("x")).await), Reason::NotConnected(_)));
+    assert!(matches!(reason(pool.command(echo("x")).await), UnavailableReason::NotConnected(_)));
     eventually("the pool says why", PATIENCE, || async {
         pool.stats().last_error.is_some_and(|why| why.contains("refused"))
     })
@@ -102,9 +107,9 @@ fn write() -> redis::Cmd {
 async fn assert_opened_by(pool: &redis_pool::RedisPool, code: &str) {
     for _ in 0..5 {
         let reason = reason(pool.command(write()).await);
-        assert!(matches!(reason, Reason::Refusing(refusal) if refusal == code), "{reason}");
+        assert!(matches!(reason, UnavailableReason::Refusing(refusal) if refusal == code), "{reason}");
     }
-    assert!(matches!(reason(pool.command(write()).await), Reason::BreakerOpen));
+    assert!(matches!(reason(pool.command(write()).await), UnavailableReason::BreakerOpen));
 }
 
 #[tokio::test]
@@ -114,7 +119,7 @@ async fn a_redis_out_of_memory_opens_the_breaker_and_a_fault_of_ours_does_not() 
     let _ = pool.command(write()).await;
     for _ in 0..6 {
         let fault = pool.command(redis::cmd("NOSUCHCOMMAND")).await;
-        assert!(matches!(fault, Err(Error::Server { .. })), "{fault:?}");
+        assert!(matches!(fault, Err(PoolError::Server { .. })), "{fault:?}");
     }
     assert_eq!(pool.stats().breaker, BreakerState::Closed);
     assert_opened_by(&pool, "OOM").await;
@@ -163,7 +168,7 @@ async fn a_redis_that_asks_for_a_password_all_at_once_is_unavailable_until_it_no
     let says_why = || async { pool.stats().last_error.is_some_and(|why| why.contains("NOAUTH")) };
     eventually("the pool says why", PATIENCE, says_why).await;
     let refused = pool.command(echo("x")).await;
-    assert!(matches!(reason(refused), Reason::NotConnected(_)));
+    assert!(matches!(reason(refused), UnavailableReason::NotConnected(_)));
     // Two links, each with pauses that grow from 50 ms to 2 s: not one attempt for each command.
     for _ in 0..200 {
         let _ = pool.command_within(echo("x"), Duration::from_millis(1)).await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ambient::{Clock, SystemClock};
-use redis_pool::{BreakerState, Config, Error, PoolMetrics, RedisPool};
+use redis_pool::{BreakerState, PoolConfig, PoolError, PoolMetrics, RedisPool};
 use test_support::{RedisServer, WriteRefusal, eventually};
 
 use crate::PATIENCE;
@@ -15,7 +15,7 @@ const KEYS: &[&str] =
 
 /// A pool whose breaker is open for a second at a time.
 fn watched(url: &str) -> RedisPool {
-    let config = Config {
+    let config = PoolConfig {
         name: "test",
         url: url.parse().expect("a url"),
         permits: NonZeroUsize::new(10).expect("not zero"),
@@ -29,11 +29,11 @@ fn watched(url: &str) -> RedisPool {
     pool
 }
 
-async fn write(pool: &RedisPool) -> Result<redis::Value, Error> {
+async fn write(pool: &RedisPool) -> Result<redis::Value, PoolError> {
     pool.command(redis::cmd("SET").arg("vt1:k").arg("v").clone()).await
 }
 
-async fn read(pool: &RedisPool) -> Result<redis::Value, Error> {
+async fn read(pool: &RedisPool) -> Result<redis::Value, PoolError> {
     pool.command(redis::cmd("GET").arg("vt1:k").clone()).await
 }
 
@@ -108,7 +108,7 @@ async fn a_user_that_may_not_read_settings_may_write() {
     let pool = watched(&url);
     for _ in 0..8 {
         let refused = pool.command(redis::cmd("CONFIG").arg("GET").arg("maxmemory").clone()).await;
-        assert!(matches!(refused, Err(Error::Server { .. })), "{refused:?}");
+        assert!(matches!(refused, Err(PoolError::Server { .. })), "{refused:?}");
     }
     write(&pool).await.unwrap();
     assert_eq!((pool.stats().refuses_writes, pool.stats().breaker), (None, BreakerState::Closed));

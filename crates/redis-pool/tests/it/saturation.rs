@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ambient::SystemClock;
-use redis_pool::Error;
+use redis_pool::PoolError;
 use test_support::{FaultProxy, RedisServer, eventually};
 
 use crate::{LONG_MS, PATIENCE, echo, patient, pool, text};
@@ -57,7 +57,7 @@ async fn a_slow_redis_overloads_and_nobody_waits_for_a_slot_until_the_deadline()
                 assert_eq!(text(reply), format!("{n}"));
                 served += 1;
             }
-            Err(Error::Overloaded { waited }) => {
+            Err(PoolError::Overloaded { waited }) => {
                 assert_eq!(waited, Duration::from_millis(100));
                 assert!(took >= waited && took < PATIENCE, "a caller waited {took:?}");
                 refused += 1;
@@ -82,7 +82,7 @@ async fn running_out_of_slots_does_not_open_the_breaker() {
     eventually("the permit is taken", PATIENCE, async || pool.stats().permits_in_use == 1).await;
     for _ in 0..8 {
         let refused = pool.command(echo("x")).await;
-        assert!(matches!(refused, Err(Error::Overloaded { .. })), "{refused:?}");
+        assert!(matches!(refused, Err(PoolError::Overloaded { .. })), "{refused:?}");
     }
     proxy.heal();
     holder.await.unwrap().unwrap();

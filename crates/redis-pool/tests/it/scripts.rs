@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ambient::{Clock, ManualClock};
-use redis_pool::{BreakerState, Error, Reason, Script};
+use redis_pool::{BreakerState, PoolError, Script, UnavailableReason};
 use test_support::{RedisServer, eventually};
 
 use crate::{LONG_MS, PATIENCE, patient, pool};
@@ -39,9 +39,9 @@ async fn a_fault_of_the_script_and_a_reply_of_another_shape_are_told_apart() {
     let redis = RedisServer::start().await;
     let pool = pool(&redis.url(), 10, LONG_MS);
     let broken: Result<i64, _> = Script::new("broken", "return nil + 1").invoke().run(&pool).await;
-    assert!(matches!(broken, Err(Error::Server { .. })), "{broken:?}");
+    assert!(matches!(broken, Err(PoolError::Server { .. })), "{broken:?}");
     let shape: Result<i64, _> = Script::new("text", "return 'no number'").invoke().run(&pool).await;
-    assert!(matches!(shape, Err(Error::Reply { .. })), "{shape:?}");
+    assert!(matches!(shape, Err(PoolError::Reply { .. })), "{shape:?}");
 }
 
 #[tokio::test]
@@ -71,12 +71,15 @@ async fn a_forgotten_script_neither_counts_for_redis_nor_against_it() {
         // Each is a script of its own, so each is answered NOSCRIPT first.
         let source = format!("return redis.call('SET', 'k', {round})");
         let refused = Script::new("set", source).invoke().run::<i64>(&pool).await;
-        assert!(matches!(refused, Err(Error::Unavailable { reason: Reason::Refusing("OOM"), .. })));
+        assert!(matches!(
+            refused,
+            Err(PoolError::Unavailable { reason: UnavailableReason::Refusing("OOM"), .. })
+        ));
     }
     assert_eq!(pool.stats().breaker, BreakerState::Open);
     let at_once = pool.permit().await;
     assert!(
-        matches!(at_once, Err(Error::Unavailable { reason: Reason::BreakerOpen, .. })),
+        matches!(at_once, Err(PoolError::Unavailable { reason: UnavailableReason::BreakerOpen, .. })),
         "nobody waits for a permit"
     );
 }

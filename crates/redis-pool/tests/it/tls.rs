@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use redis_pool::{Error, RedisUrl, TlsCertificates};
+use redis_pool::{PoolError, RedisUrl, TlsCertificates};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -95,6 +95,6 @@ async fn a_client_certificate_is_presented_and_without_it_nothing_is_served() {
         let certificates = TlsCertificates::from_pem(client, Some(authority)).unwrap();
         let refused = pool_of(config(url.clone().with_certificates(&certificates), 10, 500));
         let outcome = refused.command(echo("hello")).await;
-        assert!(matches!(outcome, Err(Error::Unavailable { .. })), "{outcome:?}");
+        assert!(matches!(outcome, Err(PoolError::Unavailable { .. })), "{outcome:?}");
     }
 }

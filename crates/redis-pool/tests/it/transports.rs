@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redis_pool::Error;
+use redis_pool::PoolError;
 use test_support::RedisServer;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
@@ -26,7 +26,7 @@ async fn a_unix_socket_serves_like_a_port_and_asks_for_the_password_too() {
 #[tokio::test]
 async fn a_unix_socket_that_is_not_there_is_unavailable() {
     let outcome = pool("redis+unix:///nowhere/redis.sock", 10, 2_000).command(echo("hello")).await;
-    assert!(matches!(outcome, Err(Error::Unavailable { .. })), "{outcome:?}");
+    assert!(matches!(outcome, Err(PoolError::Unavailable { .. })), "{outcome:?}");
 }
 
 #[tokio::test]
@@ -42,7 +42,7 @@ async fn a_tls_address_never_shows_its_password_to_a_server_that_cannot_prove_it
         sent
     });
     let outcome = pool.command(echo("hello")).await;
-    assert!(matches!(outcome, Err(Error::Unavailable { .. })), "{outcome:?}");
+    assert!(matches!(outcome, Err(PoolError::Unavailable { .. })), "{outcome:?}");
     drop(pool);
 
     let sent = sent.await.unwrap();

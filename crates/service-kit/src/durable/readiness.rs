@@ -56,14 +56,14 @@ impl Durable {
                 (Check::failed("deployment", format!("state lost: {why}")), false)
             }
             // Busy is not away: taking busy instances out of service would make the others busier.
-            Err(DeploymentError::Redis(busy @ redis_pool::Error::Overloaded { .. }))
+            Err(DeploymentError::Redis(busy @ redis_pool::PoolError::Overloaded { .. }))
                 if self.deployment().is_ok() && self.gate.last_error().is_none() =>
             {
                 return self.unread(Check::warning("redis", busy.to_string()), Check::warning);
             }
             Err(DeploymentError::Redis(error)) => {
                 let mut detail = error.to_string();
-                let redis_pool::Stats { last_error, refuses_writes, .. } = self.pool.stats();
+                let redis_pool::PoolStats { last_error, refuses_writes, .. } = self.pool.stats();
                 if let Some(code) = refuses_writes {
                     detail = format!("{}; {detail}", refuses(code));
                 }

@@ -7,7 +7,7 @@ use audit_chain::Effect;
 use catalog::{DeploymentGate, Expectation, Init};
 use keyring::keys::KEYRING;
 use redis::AsyncCommands;
-use tag_id::{Epoch, Keyring, MasterSecret};
+use tag_id::{Epoch, MasterSecret, TagKeys};
 use test_support::{FaultProxy, RedisServer, eventually};
 use time::OffsetDateTime;
 
@@ -17,7 +17,7 @@ use crate::support::{PATIENCE, scanner, service, slug};
 async fn deployment_of_before(redis: &RedisServer) {
     let pool = service(&redis.url(), Init::Never, PATIENCE).durable.pool().clone();
     let expectation = Expectation {
-        keyring: Arc::new(Keyring::new(Some(MasterSecret::from([7; 32])), [])),
+        tag_keys: Arc::new(TagKeys::new(Some(MasterSecret::from([7; 32])), [])),
         adds_epoch: Some(Epoch::MIN),
         audit_origin: "voketag.local/audit".to_owned(),
     };

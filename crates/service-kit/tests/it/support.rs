@@ -11,9 +11,9 @@ use http_edge::Check;
 use keyring::{KeyNumber, SigningKeys, SigningSeed};
 use problems::ApiError;
 use prometheus_client::registry::Registry;
-use redis_pool::{Config, PoolMetrics, RedisPool};
+use redis_pool::{PoolConfig, PoolMetrics, RedisPool};
 use service_kit::durable::{Durable, DurableMetrics, DurablePools, KeyringSetup};
-use tag_id::{Epoch, Keyring, MasterSecret};
+use tag_id::{Epoch, MasterSecret, TagKeys};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) const STRONG: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
@@ -40,7 +40,7 @@ pub(crate) fn scanner(url: &str, command_timeout: Duration) -> Service {
 
 fn service_as(url: &str, init: Init, command_timeout: Duration, keyring: KeyringSetup) -> Service {
     let clock = Arc::new(SystemClock::new());
-    let config = Config {
+    let config = PoolConfig {
         name: "durable",
         url: url.parse().unwrap(),
         permits: NonZeroUsize::new(8).unwrap(),
@@ -51,11 +51,11 @@ fn service_as(url: &str, init: Init, command_timeout: Duration, keyring: Keyring
     };
     let pool = |config| RedisPool::new(config, clock.clone(), &PoolMetrics::default());
     let pools = DurablePools {
-        heartbeats: pool(Config { name: "keyring", ..config.clone() }),
+        heartbeats: pool(PoolConfig { name: "keyring", ..config.clone() }),
         requests: pool(config),
     };
     let expectation = Expectation {
-        keyring: Arc::new(Keyring::new(Some(MasterSecret::from([7; 32])), [])),
+        tag_keys: Arc::new(TagKeys::new(Some(MasterSecret::from([7; 32])), [])),
         adds_epoch: Some(Epoch::MIN),
         audit_origin: "voketag.local/audit".to_owned(),
     };

@@ -11,7 +11,7 @@ const ERRORS_ALLOWED: usize = 2;
 
 /// Every name that was asked for.
 #[derive(Debug, Default)]
-pub(super) struct Record(Mutex<Asked>);
+pub(super) struct EnvRecord(Mutex<Asked>);
 
 #[derive(Debug, Default)]
 struct Asked {
@@ -22,7 +22,7 @@ struct Asked {
     files: BTreeSet<String>,
 }
 
-impl Record {
+impl EnvRecord {
     /// Notes the value of `name`; `shown` must not hold a secret.
     pub(super) fn note(&self, name: &str, shown: String) {
         self.0.lock().settings.insert(name.to_owned(), shown);

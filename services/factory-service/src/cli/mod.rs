@@ -139,14 +139,14 @@ pub enum Family {
 
 /// One key of the keyring.
 #[derive(Debug, Args)]
-pub struct Named {
+pub struct KeyArgs {
     /// tag or audit.
     family: Family,
     /// Its number.
     number: u16,
 }
 
-impl Named {
+impl KeyArgs {
     fn path(&self) -> String {
         format!("/v1/admin/keyring/{}/{}", self.family.name(), self.number)
     }
@@ -167,16 +167,16 @@ pub enum KeyringCommand {
     /// Lists all keys with their states and public parts.
     List,
     /// Makes a key known, as pending. This process must hold its secret.
-    Add(Named),
+    Add(KeyArgs),
     /// Makes a pending key the active one; the one before it goes on verifying.
-    Activate(Named),
+    Activate(KeyArgs),
     /// Takes the active key out of use in favour of the one pending key.
-    Retire(Named),
+    Retire(KeyArgs),
     /// Says that a key is in wrong hands, and since when.
     Revoke {
         /// Which.
         #[command(flatten)]
-        key: Named,
+        key: KeyArgs,
         /// Kept in the audit trail.
         #[arg(long)]
         reason: String,
@@ -191,7 +191,7 @@ pub enum KeyringCommand {
     CorrectDate {
         /// Which.
         #[command(flatten)]
-        key: Named,
+        key: KeyArgs,
         /// Kept in the audit trail.
         #[arg(long)]
         reason: String,
@@ -203,7 +203,7 @@ pub enum KeyringCommand {
         confirm: Option<u64>,
     },
     /// Says that a revoked or never used key's secret is gone for good.
-    Destroy(Named),
+    Destroy(KeyArgs),
 }
 
 /// An instant as the routes take it. What is no instant is told by its name.

@@ -12,7 +12,7 @@ use tag_id::Epoch;
 
 use crate::cli::call::{Failure, show};
 use crate::domain::input::Reason;
-use crate::domain::restore::{Restore, Wanted};
+use crate::domain::restore::{Restore, RestoreRequest};
 use crate::settings::FactorySettings;
 
 /// `restore …`.
@@ -50,14 +50,15 @@ impl RestoreCommand {
             let restore = Restore {
                 pool: RedisPool::new(config, Arc::clone(&clock), &PoolMetrics::default()),
                 secrets: Secrets {
-                    tags: Arc::clone(&settings.tags.keyring),
+                    tags: Arc::clone(&settings.tags.tag_keys),
                     signing: Arc::clone(&settings.signing.keys),
                 },
                 audit_origin: settings.deployment.audit_origin.clone(),
                 state_dir: settings.deployment.state_dir.clone(),
                 clock,
             };
-            let accepted = restore.accept(&Wanted { reason: reason.into_string(), epoch, force }).await;
+            let accepted =
+                restore.accept(&RestoreRequest { reason: reason.into_string(), epoch, force }).await;
             let accepted = accepted.map_err(|error| Failure::Refused(error.to_string()))?;
             show(&json!({
                 "generation": accepted.generation,

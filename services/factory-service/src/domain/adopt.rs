@@ -9,7 +9,7 @@ use catalog::{Batch, keys as stored_at};
 use problems::ApiError;
 use serde::Deserialize;
 use service_kit::UntrustedKey;
-use tag_id::{BatchNo, Epoch, Keyring, Opened, TagId, TagIndex};
+use tag_id::{BatchNo, Epoch, Opened, TagId, TagIndex, TagKeys};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -64,7 +64,7 @@ pub(crate) enum NotAdopted {
     #[error("the number of the batch, {number}, is in use by batch {id}: nothing was changed")]
     NumberInUse { number: u32, id: Uuid },
     #[error(
-        "its tags are of epoch {0}, which is not in use here: keyring add tag {0}, keyring activate tag {0}, then add and activate a new epoch above it, \
+        "its tags are of epoch {0}, which is not in use here: tag_keys add tag {0}, tag_keys activate tag {0}, then add and activate a new epoch above it, \
          and repeat"
     )]
     NeverInUse(u16),
@@ -95,7 +95,7 @@ struct Row<'a> {
 /// without a gap. `progress` is told how many rows were read.
 pub(crate) fn read_export(
     mut file: impl BufRead,
-    keyring: &Keyring,
+    tag_keys: &TagKeys,
     mut progress: impl FnMut(u32),
 ) -> Result<Exported, NotAnExport> {
     let (mut found, mut line) = (None::<Exported>, Vec::with_capacity(512));
@@ -108,7 +108,7 @@ pub(crate) fn read_export(
         let fail = |why: String| NotAnExport::Line { line: number, why };
         let row =
             line.strip_suffix(b"\n").ok_or_else(|| fail("it has no end: the file is cut".to_owned()))?;
-        let (index, opened) = opened_row(row, keyring).map_err(fail)?;
+        let (index, opened) = opened_row(row, tag_keys).map_err(fail)?;
         let rows = found.map_or(0, |found| found.size);
         if index != u64::from(rows) || opened.index.get() != rows {
             let why =
@@ -133,12 +133,12 @@ pub(crate) fn read_export(
     found.ok_or(NotAnExport::Empty)
 }
 
-fn opened_row(row: &[u8], keyring: &Keyring) -> Result<(u64, Opened), String> {
+fn opened_row(row: &[u8], tag_keys: &TagKeys) -> Result<(u64, Opened), String> {
     let row: Row<'_> = serde_json::from_slice(row).map_err(|error| {
         format!("it is no row of an NDJSON export, such as {{\"index\":0,\"tag_id\":\"…\",…}}: {error}")
     })?;
     let id: TagId = row.tag_id.parse().map_err(|_| format!("{:?} is no tag id", row.tag_id))?;
-    let opened = keyring.open(&id);
+    let opened = tag_keys.open(&id);
     let opened =
         opened.ok_or_else(|| format!("{id} proves itself under no tag secret that this process has"))?;
     if row.index > u64::from(TagIndex::MAX.get()) {
@@ -205,18 +205,18 @@ mod tests {
     use super::*;
     use tag_id::MasterSecret;
 
-    fn keyring() -> Keyring {
-        Keyring::new(Some(MasterSecret::from([7; 32])), [])
+    fn tag_keys() -> TagKeys {
+        TagKeys::new(Some(MasterSecret::from([7; 32])), [])
     }
 
     fn row(batch: u32, epoch: u16, index: u32) -> String {
         let batch = BatchNo::new(batch).unwrap();
-        let id = keyring().mint(Epoch::new(epoch).unwrap(), batch, TagIndex::new(index).unwrap()).unwrap();
+        let id = tag_keys().mint(Epoch::new(epoch).unwrap(), batch, TagIndex::new(index).unwrap()).unwrap();
         format!("{{\"index\":{index},\"tag_id\":\"{id}\",\"crockford\":\"x\",\"url\":\"u\"}}\n")
     }
 
     fn read(text: &str) -> Result<Exported, String> {
-        read_export(text.as_bytes(), &keyring(), |_| {}).map_err(|error| error.to_string())
+        read_export(text.as_bytes(), &tag_keys(), |_| {}).map_err(|error| error.to_string())
     }
 
     #[test]

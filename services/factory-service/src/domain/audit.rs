@@ -20,7 +20,7 @@ use crate::domain::checkpoints::Checkpoints;
 use crate::domain::identity::Caller;
 use crate::domain::refusal::Refusal;
 use crate::domain::store::Store;
-use crate::domain::verified::{Judged, Outcome, Verified, signed_size};
+use crate::domain::verified::{JudgedCheckpoint, Outcome, Verified, signed_size};
 
 const BUSY: &str = "a verification for this tenant is under way in this process; try again when it has ended";
 const SLOW: &str = "other verifications are under way in this process; try again later";
@@ -141,7 +141,8 @@ impl Audit {
         } else {
             Vec::new()
         };
-        let revoked = |judged: &&Judged| matches!(judged.standing, NoteTrust::SignedByRevokedKey { .. });
+        let revoked =
+            |judged: &&JudgedCheckpoint| matches!(judged.standing, NoteTrust::SignedByRevokedKey { .. });
         self.checkpoints.count_revoked(checkpoints.iter().filter(revoked).count() as u64);
         let keys = self.store.keys()?;
         let was_active = keys.record().family(KeyFamily::Audit).iter().any(|key| key.activated_at.is_some());
@@ -150,9 +151,13 @@ impl Audit {
 
     /// Signs the chain, so that its youngest entries are spoken of too, if nothing that was signed before contradicts it: a note that
     /// does is evidence, and a new one would take its place. Who cannot sign goes by what others did.
-    async fn sign_what_is_right(&self, kept: &[String], found: Vec<Judged>) -> Result<Vec<Judged>, Refusal> {
+    async fn sign_what_is_right(
+        &self,
+        kept: &[String],
+        found: Vec<JudgedCheckpoint>,
+    ) -> Result<Vec<JudgedCheckpoint>, Refusal> {
         // Neither over one that is stored and cannot be read: what it was is not known.
-        let stands = |judged: &Judged| match judged.outcome() {
+        let stands = |judged: &JudgedCheckpoint| match judged.outcome() {
             Outcome::Broken => true,
             Outcome::UnreadableCheckpoint => judged.number.is_some(),
             _ => false,
@@ -174,7 +179,7 @@ impl Audit {
     }
 
     /// What the stored checkpoints and those kept elsewhere are worth; the chain's hashes were verified before.
-    async fn judge(&self, kept: &[String]) -> Result<Vec<Judged>, Refusal> {
+    async fn judge(&self, kept: &[String]) -> Result<Vec<JudgedCheckpoint>, Refusal> {
         let store = self.checkpoints.signer().map_err(Refusal::Store)?.store().clone();
         let snapshot = self.store.keys()?;
         let keys = AuditKeys::of(snapshot.record());
@@ -189,7 +194,7 @@ impl Audit {
         let judged = found.into_iter().map(|(number, read)| {
             let (note, checkpoint) = match read {
                 Ok(read) => read,
-                Err(why) => return Judged::unreadable(number, why),
+                Err(why) => return JudgedCheckpoint::unreadable(number, why),
             };
             let contradicted = if checkpoint.origin != origin {
                 Some(OTHER_ORIGIN)
@@ -201,7 +206,7 @@ impl Audit {
                 }
             };
             let standing = keys.judge(&note);
-            Judged { number, size: Some(checkpoint.size), standing, contradicted, unreadable: None }
+            JudgedCheckpoint { number, size: Some(checkpoint.size), standing, contradicted, unreadable: None }
         });
         Ok(judged.collect())
     }

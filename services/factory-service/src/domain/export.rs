@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures_util::{Stream, stream};
 use problems::ApiError;
 use service_kit::UntrustedKey;
-use tag_id::Keyring;
+use tag_id::TagKeys;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinHandle};
 use uuid::Uuid;
@@ -30,7 +30,7 @@ const DESTROYED: &str =
 
 /// Which tags, and how.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Wanted {
+pub(crate) struct ExportRange {
     pub(crate) format: Format,
     /// The first index.
     pub(crate) from: u64,
@@ -47,15 +47,15 @@ pub(crate) struct Export<S> {
 /// Makes exports.
 pub(crate) struct Exporter {
     store: Store,
-    keyring: Arc<Keyring>,
+    tag_keys: Arc<TagKeys>,
     urls: TagUrls,
     minting: Arc<Semaphore>,
 }
 
 impl Exporter {
     /// `minting` has a permit for each chunk that may be minted at once.
-    pub(crate) fn new(store: Store, keyring: Arc<Keyring>, urls: TagUrls, minting: Arc<Semaphore>) -> Self {
-        Self { store, keyring, urls, minting }
+    pub(crate) fn new(store: Store, tag_keys: Arc<TagKeys>, urls: TagUrls, minting: Arc<Semaphore>) -> Self {
+        Self { store, tag_keys, urls, minting }
     }
 
     /// Notes the export in the audit chain and begins it.
@@ -63,7 +63,7 @@ impl Exporter {
         &self,
         caller: &Caller,
         id: &Uuid,
-        wanted: Wanted,
+        wanted: ExportRange,
     ) -> Result<Export<impl Stream<Item = io::Result<Bytes>> + Send + use<>>, Refusal> {
         if wanted.limit == Some(0) {
             return Err(FieldError::malformed("limit", "is 0", "1 or more", 1000).into());
@@ -82,7 +82,7 @@ impl Exporter {
         let count =
             wanted.limit.and_then(|limit| u32::try_from(limit).ok()).map_or(rest, |limit| limit.min(rest));
         let minter =
-            self.keyring.minter(batch.epoch).map_err(|error| Refusal::Store(ApiError::internal(error)))?;
+            self.tag_keys.minter(batch.epoch).map_err(|error| Refusal::Store(ApiError::internal(error)))?;
         let details =
             Details::new().with("format", wanted.format.name()).with("from", from).with("count", count);
         let event = caller.event(AuditAction::BatchExported, resource(id), details);

@@ -36,7 +36,7 @@ pub(crate) struct Restore {
 
 /// What an operator says.
 #[derive(Debug)]
-pub(crate) struct Wanted {
+pub(crate) struct RestoreRequest {
     pub(crate) reason: String,
     /// The new tag epoch, where it is not the next one.
     pub(crate) epoch: Option<Epoch>,
@@ -92,7 +92,7 @@ pub(crate) enum NotAccepted {
 
 impl Restore {
     /// Accepts the state in Redis.
-    pub(crate) async fn accept(&self, wanted: &Wanted) -> Result<Accepted, NotAccepted> {
+    pub(crate) async fn accept(&self, wanted: &RestoreRequest) -> Result<Accepted, NotAccepted> {
         let gate = DeploymentGate::new(self.pool.clone(), self.expectation(), Init::Never);
         let deployment = gate.refresh(self.now()).await?;
         let known = self.state_dir.as_ref().map(|dir| dir.known(deployment.id())).transpose()?.flatten();
@@ -135,7 +135,7 @@ impl Restore {
         appender: &Appender,
         (known, found): (Option<&Known>, Head),
         epoch: Epoch,
-        wanted: &Wanted,
+        wanted: &RestoreRequest,
     ) -> Result<Accepted, NotAccepted> {
         let gone =
             || DeploymentError::Lost("the deployment record is gone from the durable Redis".to_owned());
@@ -203,8 +203,8 @@ impl Restore {
     }
 
     fn expectation(&self) -> Expectation {
-        let keyring = Arc::clone(&self.secrets.tags);
-        Expectation { keyring, adds_epoch: None, audit_origin: self.audit_origin.clone() }
+        let tag_keys = Arc::clone(&self.secrets.tags);
+        Expectation { tag_keys, adds_epoch: None, audit_origin: self.audit_origin.clone() }
     }
 
     fn now(&self) -> time::OffsetDateTime {

@@ -146,13 +146,13 @@ fn around_url(format: Format, prefix: &str) -> (String, &'static str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tag_id::{Epoch, Keyring, MasterSecret};
+    use tag_id::{Epoch, MasterSecret, TagKeys};
 
     const SECRET: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
     fn rows(range: Range<u32>, format: Format, prefix: &str) -> Rows {
-        let keyring = Keyring::new(Some(MasterSecret::from_hex(SECRET).unwrap()), []);
-        let minter = keyring.minter(Epoch::MIN).unwrap();
+        let tag_keys = TagKeys::new(Some(MasterSecret::from_hex(SECRET).unwrap()), []);
+        let minter = tag_keys.minter(Epoch::MIN).unwrap();
         Rows::new(minter, BatchNo::new(0).unwrap(), range, format, prefix)
     }
 

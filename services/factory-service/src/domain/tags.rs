@@ -8,7 +8,7 @@ use catalog::{Batch, Lifecycle, REVOKED_FLAG, TagState, Withdrawal, keys};
 use idempotency::StoredResponse;
 use service_kit::durable::from_unix_millis;
 use service_kit::{KeyStanding, UntrustedKey};
-use tag_id::{Crockford, Keyring, Opened, TagId};
+use tag_id::{Crockford, Opened, TagId, TagKeys};
 use time::OffsetDateTime;
 
 use crate::domain::identity::Caller;
@@ -65,13 +65,13 @@ struct Minted {
 /// The tags of all tenants.
 pub(crate) struct Tags {
     store: Store,
-    keyring: Arc<Keyring>,
+    tag_keys: Arc<TagKeys>,
     urls: TagUrls,
 }
 
 impl Tags {
-    pub(crate) fn new(store: Store, keyring: Arc<Keyring>, urls: TagUrls) -> Self {
-        Self { store, keyring, urls }
+    pub(crate) fn new(store: Store, tag_keys: Arc<TagKeys>, urls: TagUrls) -> Self {
+        Self { store, tag_keys, urls }
     }
 
     pub(crate) async fn show(&self, caller: &Caller, id: TagId) -> Result<TagView, Refusal> {
@@ -129,7 +129,7 @@ impl Tags {
     }
 
     async fn minted(&self, caller: &Caller, id: TagId) -> Result<Minted, Refusal> {
-        let Some(opened) = self.keyring.open(&id) else {
+        let Some(opened) = self.tag_keys.open(&id) else {
             self.store.can_tell_forged()?;
             return Err(Refusal::NoSuchTag);
         };

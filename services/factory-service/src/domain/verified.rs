@@ -6,7 +6,7 @@ use serde::Serialize;
 
 /// What a stored checkpoint is worth.
 #[derive(Debug)]
-pub(crate) struct Judged {
+pub(crate) struct JudgedCheckpoint {
     /// The key it is stored under; none where the caller brought it.
     pub(crate) number: Option<u16>,
     /// Entries it speaks of, where it can be read.
@@ -18,7 +18,7 @@ pub(crate) struct Judged {
     pub(crate) unreadable: Option<CheckpointTextError>,
 }
 
-impl Judged {
+impl JudgedCheckpoint {
     pub(crate) fn unreadable(number: Option<u16>, why: CheckpointTextError) -> Self {
         let (standing, contradicted) = (NoteTrust::UnknownKey, None);
         Self { number, size: None, standing, contradicted, unreadable: Some(why) }
@@ -47,7 +47,7 @@ impl Judged {
 pub(crate) struct Verified {
     pub(crate) report: VerifyReport,
     /// The latest checkpoint of each key, where the whole chain was asked for.
-    pub(crate) checkpoints: Vec<Judged>,
+    pub(crate) checkpoints: Vec<JudgedCheckpoint>,
     /// Whether the whole chain was asked for, and nothing can have been signed: no signing key was ever active.
     pub(crate) never_signed: bool,
 }
@@ -60,7 +60,7 @@ impl Verified {
 }
 
 /// Entries that a trusted key has signed.
-pub(crate) fn signed_size(checkpoints: &[Judged]) -> u64 {
+pub(crate) fn signed_size(checkpoints: &[JudgedCheckpoint]) -> u64 {
     let trusted = checkpoints.iter().filter(|judged| judged.is_trusted());
     trusted.filter_map(|judged| judged.size).max().unwrap_or(0)
 }
@@ -107,7 +107,7 @@ impl Outcome {
 impl Verified {
     /// Of all that was found the worst, and of signatures the best.
     pub(crate) fn outcome(&self) -> Outcome {
-        let found: Vec<Outcome> = self.checkpoints.iter().map(Judged::outcome).collect();
+        let found: Vec<Outcome> = self.checkpoints.iter().map(JudgedCheckpoint::outcome).collect();
         let any = |outcome| found.contains(&outcome);
         if !self.report.ok || any(Outcome::Broken) {
             Outcome::Broken
@@ -133,9 +133,9 @@ mod tests {
     use audit_chain::{Hash, Head};
     use time::OffsetDateTime;
 
-    fn valid(size: u64) -> Judged {
+    fn valid(size: u64) -> JudgedCheckpoint {
         let key = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW".parse().unwrap();
-        Judged {
+        JudgedCheckpoint {
             number: Some(1),
             size: Some(size),
             standing: NoteTrust::Valid { key },
@@ -144,24 +144,24 @@ mod tests {
         }
     }
 
-    fn by_revoked(size: u64) -> Judged {
+    fn by_revoked(size: u64) -> JudgedCheckpoint {
         let NoteTrust::Valid { key } = valid(size).standing else { unreachable!() };
         let (revoked_at, compromised_since) = (OffsetDateTime::UNIX_EPOCH, OffsetDateTime::UNIX_EPOCH);
         let standing = NoteTrust::SignedByRevokedKey { key, revoked_at, compromised_since };
-        Judged { standing, ..valid(size) }
+        JudgedCheckpoint { standing, ..valid(size) }
     }
 
-    fn of_nobody(size: u64) -> Judged {
-        Judged { standing: NoteTrust::UnknownKey, ..valid(size) }
+    fn of_nobody(size: u64) -> JudgedCheckpoint {
+        JudgedCheckpoint { standing: NoteTrust::UnknownKey, ..valid(size) }
     }
 
-    fn wrong(size: u64) -> Judged {
+    fn wrong(size: u64) -> JudgedCheckpoint {
         let NoteTrust::Valid { key } = valid(size).standing else { unreachable!() };
-        Judged { standing: NoteTrust::Broken { key, why: "test" }, ..valid(size) }
+        JudgedCheckpoint { standing: NoteTrust::Broken { key, why: "test" }, ..valid(size) }
     }
 
-    fn damaged() -> Judged {
-        Judged::unreadable(None, CheckpointTextError::CarriageReturns)
+    fn damaged() -> JudgedCheckpoint {
+        JudgedCheckpoint::unreadable(None, CheckpointTextError::CarriageReturns)
     }
 
     #[test]
@@ -179,12 +179,12 @@ mod tests {
         }
     }
 
-    fn contradicted(judged: Judged) -> Judged {
-        Judged { contradicted: Some("test"), ..judged }
+    fn contradicted(judged: JudgedCheckpoint) -> JudgedCheckpoint {
+        JudgedCheckpoint { contradicted: Some("test"), ..judged }
     }
 
     /// Of a chain of ten entries.
-    fn verified(checkpoints: Vec<Judged>) -> Verified {
+    fn verified(checkpoints: Vec<JudgedCheckpoint>) -> Verified {
         let head = Head { size: 10, hash: Hash::from_bytes([0; 32]) };
         let report = VerifyReport { ok: true, checked: 10, head, first_error: None };
         Verified { report, checkpoints, never_signed: false }

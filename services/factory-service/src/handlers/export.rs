@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use crate::domain::export::Wanted;
+use crate::domain::export::ExportRange;
 use crate::domain::identity::Caller;
 use crate::domain::rows::Format;
 use crate::handlers::problems::{Appends, Guarded, MakesTags, Named, Read};
@@ -89,7 +89,7 @@ pub(crate) async fn export(
     ApiQuery(query): ApiQuery<ExportQuery>,
 ) -> Result<Response, ApiError> {
     let format = Format::from(query.format);
-    let wanted = Wanted { format, from: query.from, limit: query.limit };
+    let wanted = ExportRange { format, from: query.from, limit: query.limit };
     let export = state.exporter.export(&caller, &id, wanted).await?;
     let file = format!("attachment; filename=\"batch-{id}.{}\"", format.name());
     let headers = [

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use crate::domain::identity::Caller;
 use crate::domain::input::FieldError;
-use crate::domain::verified::{Judged, Outcome, Verified};
+use crate::domain::verified::{JudgedCheckpoint, Outcome, Verified};
 use crate::handlers::or_default::OrDefault;
 use crate::handlers::problems::{Body, Contended, Guarded};
 use crate::state::AppState;
@@ -88,8 +88,8 @@ pub(crate) struct CheckpointAnswer {
 pub(crate) const CHECKPOINT_STATES: [&str; 5] =
     ["valid", "signed_by_revoked_key", "broken", "unreadable", "unknown_key"];
 
-impl From<Judged> for CheckpointAnswer {
-    fn from(judged: Judged) -> Self {
+impl From<JudgedCheckpoint> for CheckpointAnswer {
+    fn from(judged: JudgedCheckpoint) -> Self {
         let (state, why, dates) = match (judged.contradicted, judged.standing) {
             _ if judged.unreadable.is_some() => ("unreadable", None, None),
             (Some(why), _) => ("broken", Some(why), None),

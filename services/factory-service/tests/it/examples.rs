@@ -8,8 +8,8 @@ use catalog::{Batch, Product, Record, keys as stored_at};
 use redis::AsyncCommands;
 use reqwest::Method;
 use serde_json::Value;
-use tag_id::{Keyring, MasterSecret, TagId};
-use test_support::{Operation, RedisServer, operations};
+use tag_id::{MasterSecret, TagId, TagKeys};
+use test_support::{ApiOperation, RedisServer, operations};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -41,9 +41,9 @@ fn example_of<'a>(document: &'a Value, operation: &str, parameter: &str) -> &'a 
 /// Stores what the examples name.
 async fn seed(redis: &RedisServer, document: &Value) {
     let id = |operation, name| example_of(document, operation, name);
-    let keyring = Keyring::new(Some(MasterSecret::from_hex(SECRET).unwrap()), []);
+    let tag_keys = TagKeys::new(Some(MasterSecret::from_hex(SECRET).unwrap()), []);
     let tag: TagId = id("show_tag", "tag_id").parse().unwrap();
-    let opened = keyring.open(&tag).expect("the example is a tag under the tests' secret");
+    let opened = tag_keys.open(&tag).expect("the example is a tag under the tests' secret");
     let product = Product {
         id: id("show_product", "id").parse().unwrap(),
         tenant: "default".to_owned(),
@@ -109,7 +109,7 @@ async fn stack() -> (RedisServer, Factory, Value) {
 }
 
 /// Sends the example of an operation, with every parameter and the body that the document shows.
-async fn send(factory: &Factory, operation: &Operation<'_>) -> Answer {
+async fn send(factory: &Factory, operation: &ApiOperation<'_>) -> Answer {
     let (mut path, mut query, mut headers) = (operation.path.to_owned(), Vec::new(), Vec::new());
     for parameter in operation.document["parameters"].as_array().into_iter().flatten() {
         let name = parameter["name"].as_str().unwrap();
@@ -140,7 +140,7 @@ async fn send(factory: &Factory, operation: &Operation<'_>) -> Answer {
     answer(request).await
 }
 
-fn assert_succeeded(operation: &Operation<'_>, answered: &Answer) {
+fn assert_succeeded(operation: &ApiOperation<'_>, answered: &Answer) {
     let status = answered.status.to_string();
     assert!(status.starts_with('2'), "{} {}: {answered:?}", operation.method, operation.path);
     assert!(operation.document["responses"].get(&status).is_some(), "{}: {status}", operation.path);

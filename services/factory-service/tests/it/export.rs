@@ -1,6 +1,6 @@
 use reqwest::Method;
 use serde_json::json;
-use tag_id::{Keyring, MasterSecret, TagId};
+use tag_id::{MasterSecret, TagId, TagKeys};
 use test_support::RedisServer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -11,12 +11,12 @@ use crate::support::{Factory, KEY, SECRET, SLOWLY, answer, start, start_behind_p
 async fn every_tag_of_a_batch_is_exported_once_and_proves_itself() {
     let (_redis, factory) = start().await;
     let batch = factory.batch(2_500).await;
-    let keyring = Keyring::new(Some(MasterSecret::from_hex(SECRET).unwrap()), []);
+    let tag_keys = TagKeys::new(Some(MasterSecret::from_hex(SECRET).unwrap()), []);
     let rows = factory.tags(&batch, "").await;
     assert_eq!(rows.len(), 2_500);
     for (index, row) in rows.iter().enumerate() {
         let id = TagId::parse(&text(&row["tag_id"])).unwrap();
-        let opened = keyring.open(&id).unwrap();
+        let opened = tag_keys.open(&id).unwrap();
         assert_eq!(row["index"], index);
         assert_eq!(opened.index.get() as usize, index);
         assert_eq!(batch["batch_no"], opened.batch.get());

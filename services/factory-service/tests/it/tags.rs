@@ -1,16 +1,16 @@
 use catalog::keys;
 use redis::AsyncCommands;
 use serde_json::json;
-use tag_id::{BatchNo, Epoch, Keyring, MasterSecret, TagId, TagIndex};
+use tag_id::{BatchNo, Epoch, MasterSecret, TagId, TagIndex, TagKeys};
 
 use crate::support::{FORGED, SECRET, SLOWLY, start, start_behind_proxy, text};
 
-fn keyring() -> Keyring {
-    Keyring::new(Some(MasterSecret::from_hex(SECRET).unwrap()), [])
+fn tag_keys() -> TagKeys {
+    TagKeys::new(Some(MasterSecret::from_hex(SECRET).unwrap()), [])
 }
 
 fn serial_of(tag: &str) -> [u8; 6] {
-    keyring().open(&TagId::parse(tag).unwrap()).unwrap().serial()
+    tag_keys().open(&TagId::parse(tag).unwrap()).unwrap().serial()
 }
 
 #[tokio::test]
@@ -116,7 +116,10 @@ async fn forged_unminted_and_unreadable_ids_are_told_apart_as_the_contract_says(
     let batch = factory.batch(4).await;
     let number = BatchNo::new(u32::try_from(batch["batch_no"].as_u64().unwrap()).unwrap()).unwrap();
     let mint = |epoch: u16, index: u32| {
-        keyring().mint(Epoch::new(epoch).unwrap(), number, TagIndex::new(index).unwrap()).unwrap().to_string()
+        tag_keys()
+            .mint(Epoch::new(epoch).unwrap(), number, TagIndex::new(index).unwrap())
+            .unwrap()
+            .to_string()
     };
     factory.get(&format!("/v1/tags/{}", mint(1, 3))).await.expect(200);
     let mut bodies = Vec::new();

@@ -3,7 +3,7 @@
 use catalog::{Batch, Product, Record, keys};
 use redis::AsyncCommands;
 use serde_json::json;
-use tag_id::{BatchNo, Epoch, Keyring, MasterSecret, TagIndex};
+use tag_id::{BatchNo, Epoch, MasterSecret, TagIndex, TagKeys};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -56,8 +56,8 @@ async fn another_tenants_things_can_neither_be_seen_nor_changed_nor_used() {
     let mint = json!({"product_id": product_id, "size": 1});
     factory.post("/v1/batches", &mint).await.refused(422, "unprocessable");
 
-    let keyring = Keyring::new(Some(MasterSecret::from_hex(SECRET).unwrap()), []);
-    let tag = keyring.mint(Epoch::MIN, number, TagIndex::new(0).unwrap()).unwrap();
+    let tag_keys = TagKeys::new(Some(MasterSecret::from_hex(SECRET).unwrap()), []);
+    let tag = tag_keys.mint(Epoch::MIN, number, TagIndex::new(0).unwrap()).unwrap();
     factory.get(&format!("/v1/tags/{tag}")).await.refused(404, "tag-not-found");
     factory.get(&format!("/v1/tags/{tag}/qr.svg")).await.refused(404, "tag-not-found");
     factory.post(&format!("/v1/tags/{tag}/revoke"), &reason).await.refused(404, "tag-not-found");

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use access::{ApiKey, Authenticated, KeyId, LastUse, Scope, authenticate_with_permit};
 use problems::ApiError;
-use redis_pool::{Error, PoolPermit};
+use redis_pool::{PoolError, PoolPermit};
 use service_kit::durable::Durable;
 
 use crate::domain::limits::{Limits, Quotas, Spent, Subject};
@@ -62,7 +62,7 @@ pub(crate) enum NotAdmitted {
     StateLost,
     /// What is stored of the key's tenant cannot be read.
     RecordLost,
-    Redis(Error),
+    Redis(PoolError),
 }
 
 /// Admits requests.

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use access::{Access, AccessError, Issuer, TenantId};
 use quick_cache::sync::Cache;
-use redis_pool::Error;
+use redis_pool::PoolError;
 use serde::Serialize;
 use service_kit::durable::Durable;
 use utoipa::ToSchema;
@@ -78,7 +78,7 @@ impl Issuers {
     }
 
     /// Who has made the tags of a batch. At most one round trip, and none while the tenant is kept.
-    pub(crate) async fn of(&self, facts: &CachedBatch) -> Result<IssuerAnswer, Error> {
+    pub(crate) async fn of(&self, facts: &CachedBatch) -> Result<IssuerAnswer, PoolError> {
         let tenant = facts.batch.value.tenant.as_str();
         let kept = match self.0.kept.get(tenant) {
             Some(kept) => match age(kept.asked_at, self.0.durable.clock().monotonic()) {
@@ -111,7 +111,7 @@ impl Issuers {
 }
 
 impl Inner {
-    async fn read(&self, tenant: &str) -> Result<Arc<Kept>, Error> {
+    async fn read(&self, tenant: &str) -> Result<Arc<Kept>, PoolError> {
         let asked_at = self.durable.clock().monotonic();
         let issuer = self.issuer(tenant).await?;
         let kept = Arc::new(Kept { issuer, asked_at, being_renewed: AtomicBool::new(false) });
@@ -119,14 +119,16 @@ impl Inner {
         Ok(kept)
     }
 
-    async fn issuer(&self, tenant: &str) -> Result<Issuer, Error> {
+    async fn issuer(&self, tenant: &str) -> Result<Issuer, PoolError> {
         let Ok(id) = tenant.parse::<TenantId>() else {
             tracing::warn!(tenant, "a batch names a tenant that can be none; its brand counts as unverified");
             return Ok(Issuer::unreadable(tenant));
         };
         let why = match self.access.tenant(&id).await {
             Ok(record) => return Ok(Issuer::of(&id, record.as_ref().map(|stored| &stored.value))),
-            Err(AccessError::Redis(error @ (Error::Unavailable { .. } | Error::Overloaded { .. }))) => {
+            Err(AccessError::Redis(
+                error @ (PoolError::Unavailable { .. } | PoolError::Overloaded { .. }),
+            )) => {
                 return Err(error);
             }
             Err(why) => why,

@@ -13,7 +13,7 @@ use http_edge::QuotaStatus;
 use rate_limiter::{
     Decision, Denial, Dimension, DimensionName, Limiter, Quota, RegionalGlobalLimiter, Report, Status,
 };
-use redis_pool::{Error, PoolPermit};
+use redis_pool::{PoolError, PoolPermit};
 
 /// The window of every quota.
 const WINDOW_S: u32 = 60;
@@ -131,7 +131,7 @@ impl Limits {
         subject: Subject<'_>,
         proof: &[u8],
         held: &PoolPermit,
-    ) -> Result<Spent, Error> {
+    ) -> Result<Spent, PoolError> {
         let sent = self.now();
         let decision = self.regional_global.decide_with_permit(&self.dimensions(subject), Some(held)).await?;
         self.remember(subject, proof, &decision, sent);

@@ -8,11 +8,11 @@ use audit_chain::{AppendError, AuditAction, Effect, NewEvent, Precondition, Redi
 use catalog::{Batch, StoredRecord, UnprovenReport, add_unproven_report, keys, shortened_code};
 use input::Lines;
 use problems::ApiError;
-use redis_pool::Error;
+use redis_pool::PoolError;
 use serde::Deserialize;
 use service_kit::durable::{AppendFailure, Durable, from_unix_millis};
 use service_kit::{KeyStanding, UntrustedKey};
-use tag_id::{Keyring, Opened, TagId};
+use tag_id::{Opened, TagId, TagKeys};
 use utoipa::ToSchema;
 
 use crate::domain::admission::{Admission, KeyRefusal, NotAdmitted};
@@ -21,7 +21,7 @@ use crate::domain::minted::minted_in;
 use crate::domain::scan::Caller;
 
 /// The reporter's own words.
-pub(crate) type Details = Lines<1_000>;
+pub(crate) type ReportDetails = Lines<1_000>;
 
 /// How many reports of one tag are taken in a day, UTC: whoever owns it knows by then, and its audit trail cannot be flooded.
 const REPORTS_PER_DAY: u32 = 20;
@@ -57,10 +57,10 @@ impl Reason {
 
 /// A report.
 #[derive(Debug)]
-pub(crate) struct Report {
+pub(crate) struct TagReport {
     pub(crate) tag: TagId,
     pub(crate) reason: Reason,
-    pub(crate) details: Option<Details>,
+    pub(crate) details: Option<ReportDetails>,
 }
 
 /// A report of whatever stands where a tag id belongs.
@@ -70,7 +70,7 @@ pub(crate) struct CodeReport<'a> {
     /// The code as a tag id, where it is one.
     pub(crate) tag: Option<TagId>,
     pub(crate) reason: Reason,
-    pub(crate) details: Option<Details>,
+    pub(crate) details: Option<ReportDetails>,
 }
 
 /// Where a report went.
@@ -100,7 +100,7 @@ pub(crate) enum ReportRefusal {
     Key(KeyRefusal),
     /// What is stored of the partner's tenant cannot be read.
     RecordLost,
-    Redis(Error),
+    Redis(PoolError),
     Store(ApiError),
 }
 
@@ -118,20 +118,20 @@ impl From<NotAdmitted> for ReportRefusal {
 
 /// Takes reports.
 pub(crate) struct Reporter {
-    keyring: Arc<Keyring>,
+    tag_keys: Arc<TagKeys>,
     durable: Arc<Durable>,
     admission: Arc<Admission>,
 }
 
 impl Reporter {
-    pub(crate) fn new(keyring: Arc<Keyring>, durable: Arc<Durable>, admission: Arc<Admission>) -> Self {
-        Self { keyring, durable, admission }
+    pub(crate) fn new(tag_keys: Arc<TagKeys>, durable: Arc<Durable>, admission: Arc<Admission>) -> Self {
+        Self { tag_keys, durable, admission }
     }
 
     /// Takes one report. Neither the reporter's address nor its key is kept.
     pub(crate) async fn take(
         &self,
-        report: Report,
+        report: TagReport,
         caller: Caller<'_>,
         request_id: &str,
         quotas: &mut Quotas,
@@ -159,7 +159,7 @@ impl Reporter {
         let key_leak = match proven {
             Ok((tag, opened)) => {
                 if let Some(batch) = self.admitted(&opened, caller, quotas).await? {
-                    let report = Report { tag, reason: report.reason, details: report.details };
+                    let report = TagReport { tag, reason: report.reason, details: report.details };
                     self.append(report, &opened, batch, request_id).await?;
                     return Ok(Taken::ByBrand);
                 }
@@ -180,7 +180,7 @@ impl Reporter {
 
     /// Opens an id whose key is believed.
     async fn prove(&self, tag: &TagId) -> Result<Opened, ReportRefusal> {
-        let Some(opened) = self.keyring.open(tag) else {
+        let Some(opened) = self.tag_keys.open(tag) else {
             self.durable.can_tell_forged().map_err(ReportRefusal::Store)?;
             return Err(ReportRefusal::Forged);
         };
@@ -219,7 +219,7 @@ impl Reporter {
             reported_at: from_unix_millis(now),
             code: shortened_code(report.code).into_owned(),
             reason: report.reason.as_str().to_owned(),
-            details: report.details.map(Details::into_string),
+            details: report.details.map(ReportDetails::into_string),
             request_id: request_id.to_owned(),
         };
         let pool = self.durable.pool();
@@ -235,7 +235,7 @@ impl Reporter {
     /// Writes a report's event in the name of the batch's owner.
     async fn append(
         &self,
-        report: Report,
+        report: TagReport,
         opened: &Opened,
         batch: StoredRecord<Batch>,
         request_id: &str,

@@ -11,10 +11,10 @@ use std::time::Duration;
 use catalog::{CatalogRecordError, Withdrawal};
 use problems::ApiError;
 use rate_limiter::Decision;
-use redis_pool::Error;
+use redis_pool::PoolError;
 use service_kit::durable::{Durable, from_unix_millis};
 use service_kit::{KeyStanding, UntrustedKey};
-use tag_id::{Keyring, Opened, TagId};
+use tag_id::{Opened, TagId, TagKeys};
 
 use crate::domain::admission::{Admission, Credential, KeyRefusal, NotAdmitted};
 use crate::domain::cached_batch::{BatchCache, CachedBatch, fresher};
@@ -66,11 +66,11 @@ pub(crate) enum Refusal {
     StateLost,
     /// The tag was minted, and what is stored of it, its batch or its product, or of the partner's tenant, is gone or cannot be read.
     RecordLost,
-    Redis(Error),
+    Redis(PoolError),
 }
 
-impl From<Error> for Refusal {
-    fn from(error: Error) -> Self {
+impl From<PoolError> for Refusal {
+    fn from(error: PoolError) -> Self {
         Self::Redis(error)
     }
 }
@@ -105,7 +105,7 @@ pub(crate) struct Scanned {
 
 /// Scans tags.
 pub(crate) struct Scanner {
-    keyring: Arc<Keyring>,
+    tag_keys: Arc<TagKeys>,
     durable: Arc<Durable>,
     limits: Arc<Limits>,
     admission: Arc<Admission>,
@@ -118,7 +118,7 @@ pub(crate) struct Scanner {
 impl Scanner {
     /// Must be called inside a tokio runtime.
     pub(crate) fn new(
-        keyring: Arc<Keyring>,
+        tag_keys: Arc<TagKeys>,
         durable: Arc<Durable>,
         limits: Arc<Limits>,
         admission: Arc<Admission>,
@@ -127,7 +127,7 @@ impl Scanner {
             limits.one_round_trip().then(|| Coalescer::start(Arc::clone(&durable), Arc::clone(&limits)));
         let issuers = Issuers::new(Arc::clone(&durable));
         let facts = BatchCache::new(Arc::clone(&durable));
-        Self { keyring, durable, limits, admission, facts, issuers, coalescer }
+        Self { tag_keys, durable, limits, admission, facts, issuers, coalescer }
     }
 
     /// Scans one tag.
@@ -143,7 +143,7 @@ impl Scanner {
 
     /// When and why one tag was revoked, where that can be read.
     pub(crate) async fn revocation_of(&self, tag: &TagId) -> Option<Withdrawal> {
-        let opened = self.keyring.open(tag)?;
+        let opened = self.tag_keys.open(tag)?;
         let (_, revocation) = self.durable.catalog().tag(opened.serial()).await.ok()?;
         revocation.map(|revocation| revocation.withdrawal)
     }
@@ -154,7 +154,7 @@ impl Scanner {
         caller: Caller<'_>,
         quotas: &mut Quotas,
     ) -> Result<Verdict, Refusal> {
-        let Some(opened) = self.keyring.open(&tag) else {
+        let Some(opened) = self.tag_keys.open(&tag) else {
             self.durable.can_tell_forged().map_err(Refusal::Store)?;
             return Err(Refusal::Forged);
         };
@@ -191,7 +191,7 @@ impl Scanner {
         let name = caller.name();
         let today = self.durable.clock().unix_millis() / MS_PER_DAY;
         // The id was opened with this epoch's secret, so the keyring holds it.
-        let mark = |day| self.keyring.caller_mark(&opened, day, &name).unwrap_or_default();
+        let mark = |day| self.tag_keys.caller_mark(&opened, day, &name).unwrap_or_default();
         let marks = [mark(today), mark(today.saturating_sub(1))];
         ScanInput { opened, counts: !caller.machine, marks, cached: self.facts.get(opened.batch) }
     }

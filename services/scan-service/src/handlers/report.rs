@@ -12,7 +12,7 @@ use tag_id::TagId;
 use utoipa::ToSchema;
 
 use crate::domain::limits::Quotas;
-use crate::domain::report::{Details, Reason, Report};
+use crate::domain::report::{Reason, ReportDetails, TagReport};
 use crate::handlers::caller::Client;
 use crate::handlers::problems::{Appends, Body, Refused};
 use crate::handlers::refusal::{of_report, with_quotas};
@@ -69,9 +69,9 @@ pub(crate) async fn report(
 }
 
 /// The reporter's own words, where there are any.
-pub(crate) fn read_details(details: Option<String>) -> Result<Option<Details>, ApiError> {
+pub(crate) fn read_details(details: Option<String>) -> Result<Option<ReportDetails>, ApiError> {
     let Some(text) = details else { return Ok(None) };
-    Ok(Details::parse("details", &text)?)
+    Ok(ReportDetails::parse("details", &text)?)
 }
 
 async fn take(
@@ -81,7 +81,7 @@ async fn take(
     quotas: &mut Quotas,
 ) -> Result<(), ApiError> {
     let tag = TagId::parse(&request.tag_id).map_err(|_| ApiError::invalid_tag_id(&request.tag_id))?;
-    let report = Report { tag, reason: request.reason, details: read_details(request.details)? };
+    let report = TagReport { tag, reason: request.reason, details: read_details(request.details)? };
     let taken = state.reporter.take(report, client.caller(), client.request_id.as_str(), quotas).await;
     taken.map_err(|refusal| of_report(refusal, &state.durable, &client.request_id))
 }

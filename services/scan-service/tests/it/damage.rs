@@ -105,7 +105,7 @@ async fn a_damaged_tag_state_is_told_and_left_as_it_is() {
     for settings in [&[][..], &[("RATE_LIMIT_REDIS_URL", own.as_str())]] {
         let app = open(&shop, settings).await;
         assert_eq!(app.scan(shop.tag(0)).await.status, 200);
-        let state = keys::tag(shop.keyring.open(&shop.tag(0)).unwrap().serial());
+        let state = keys::tag(shop.tag_keys.open(&shop.tag(0)).unwrap().serial());
         let () = link.append(&state, "x").await.unwrap();
         let before: Vec<u8> = link.get(&state).await.unwrap();
         assert_opaque(&app, &shop).await;

@@ -6,7 +6,7 @@ use catalog::Lifecycle;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tag_id::TagId;
-use test_support::{Operation, operations};
+use test_support::{ApiOperation, operations};
 
 use crate::app::{Answer, App, open, send};
 use crate::shop::Shop;
@@ -17,7 +17,7 @@ const TAG: &str = "85e49ec3-de12-8001-bccf-0ce2e6986017";
 async fn shop_of_the_examples() -> Shop {
     let mut shop = Shop::open().await;
     let tag: TagId = TAG.parse().unwrap();
-    let opened = shop.keyring.open(&tag).expect("the example is a tag under the tests' secret");
+    let opened = shop.tag_keys.open(&tag).expect("the example is a tag under the tests' secret");
     (shop.batch.batch_no, shop.batch.epoch) = (opened.batch, opened.epoch);
     shop.batch.size = opened.index.get() + 1;
     shop.save().await;
@@ -25,7 +25,7 @@ async fn shop_of_the_examples() -> Shop {
 }
 
 /// Sends the example of an operation, with every parameter and the body that the document shows.
-async fn send_example(app: &App, operation: &Operation<'_>) -> Answer {
+async fn send_example(app: &App, operation: &ApiOperation<'_>) -> Answer {
     let (mut path, mut query) = (operation.path.to_owned(), Vec::new());
     for parameter in operation.document["parameters"].as_array().into_iter().flatten() {
         let name = parameter["name"].as_str().unwrap();

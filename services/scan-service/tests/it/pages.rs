@@ -214,7 +214,7 @@ async fn what_is_taken_back_shows_why_and_no_risk() {
 
     shop.revoke_tag(1).await;
     let mut link = shop.redis.connection().await;
-    let serial = shop.keyring.open(&shop.tag(1)).unwrap().serial();
+    let serial = shop.tag_keys.open(&shop.tag(1)).unwrap().serial();
     let word = TagRevocation { withdrawal: Withdrawal { at: now(), reason: "stolen in Lyon".to_owned() } };
     let () = link.set(catalog::keys::tag_revocation(serial), word.encode()).await.unwrap();
     let revoked = app.get(&format!("/t/{}", shop.tag(1))).await.text;

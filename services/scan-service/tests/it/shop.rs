@@ -11,9 +11,9 @@ use audit_chain::{Appender, AppenderConfig, AuditMetrics, Event, NewEvent};
 use catalog::{Batch, DeploymentGate, Expectation, Init, Product, Record, keys as stored_at};
 use keyring::{KeyRef, KeyringAdmin, Move, Plan, Secrets, SigningKeys};
 use redis::AsyncCommands;
-use redis_pool::{Config, PoolMetrics, RedisPool};
+use redis_pool::{PoolConfig, PoolMetrics, RedisPool};
 use service_kit::durable::from_unix_millis;
-use tag_id::{BatchNo, Epoch, Keyring, MasterSecret, TagId, TagIndex};
+use tag_id::{BatchNo, Epoch, MasterSecret, TagId, TagIndex, TagKeys};
 use test_support::RedisServer;
 use time::OffsetDateTime;
 
@@ -27,7 +27,7 @@ pub(crate) struct Shop {
     pub(crate) redis: RedisServer,
     pub(crate) product: Product,
     pub(crate) batch: Batch,
-    pub(crate) keyring: Arc<Keyring>,
+    pub(crate) tag_keys: Arc<TagKeys>,
     revision: u32,
 }
 
@@ -39,13 +39,13 @@ pub(crate) fn new_id() -> uuid::Uuid {
     ambient::uuid_v7(SystemClock::new().unix_millis())
 }
 
-fn keyring(secret: &str) -> Arc<Keyring> {
-    Arc::new(Keyring::new(Some(MasterSecret::from_hex(secret).unwrap()), []))
+fn tag_keys(secret: &str) -> Arc<TagKeys> {
+    Arc::new(TagKeys::new(Some(MasterSecret::from_hex(secret).unwrap()), []))
 }
 
 /// A pool that is never in a hurry.
 pub(crate) fn pool(url: &str) -> RedisPool {
-    let config = Config {
+    let config = PoolConfig {
         name: "test",
         url: url.parse().unwrap(),
         permits: NonZeroUsize::new(4).unwrap(),
@@ -60,18 +60,18 @@ pub(crate) fn pool(url: &str) -> RedisPool {
 /// Makes the deployment record as a factory with these settings would have yesterday: a region may be older than the test.
 pub(crate) async fn make_deployment(redis: &RedisServer, secret: &str, origin: &str) -> DeploymentGate {
     let expectation = Expectation {
-        keyring: keyring(secret),
+        tag_keys: tag_keys(secret),
         adds_epoch: Some(Epoch::MIN),
         audit_origin: origin.to_owned(),
     };
     let gate = DeploymentGate::new(pool(&redis.url()), expectation, Init::Auto);
     let deployment = gate.refresh(now() - time::Duration::DAY).await.unwrap();
-    let secrets = secrets(keyring(secret), origin);
+    let secrets = secrets(tag_keys(secret), origin);
     keyring::seed::make(&pool(&redis.url()), deployment, &secrets, Epoch::MIN, now()).await.unwrap();
     gate
 }
 
-fn secrets(tags: Arc<Keyring>, origin: &str) -> Secrets {
+fn secrets(tags: Arc<TagKeys>, origin: &str) -> Secrets {
     Secrets { tags, signing: Arc::new(SigningKeys::none(origin)) }
 }
 
@@ -105,7 +105,7 @@ impl Shop {
             revoked: None,
             recalled: None,
         };
-        let mut shop = Self { redis, product, batch, keyring: keyring(SECRET), revision: 0 };
+        let mut shop = Self { redis, product, batch, tag_keys: tag_keys(SECRET), revision: 0 };
         shop.save().await;
         shop.save_tenant(&shop.tenant()).await;
         shop
@@ -143,17 +143,17 @@ impl Shop {
     }
 
     pub(crate) fn tag_of(&self, epoch: Epoch, batch: BatchNo, index: u32) -> TagId {
-        self.keyring.mint(epoch, batch, TagIndex::new(index).unwrap()).unwrap()
+        self.tag_keys.mint(epoch, batch, TagIndex::new(index).unwrap()).unwrap()
     }
 
     /// The key that one tag's state is kept under.
     pub(crate) fn state_key(&self, index: u32) -> String {
-        stored_at::tag(self.keyring.open(&self.tag(index)).unwrap().serial())
+        stored_at::tag(self.tag_keys.open(&self.tag(index)).unwrap().serial())
     }
 
     /// The key that one tag's revocation is kept under.
     pub(crate) fn revocation_key(&self, index: u32) -> String {
-        stored_at::tag_revocation(self.keyring.open(&self.tag(index)).unwrap().serial())
+        stored_at::tag_revocation(self.tag_keys.open(&self.tag(index)).unwrap().serial())
     }
 
     /// Revokes one tag as the factory does: a flag in the first byte of its state, and the record of why.
@@ -170,13 +170,13 @@ impl Shop {
     pub(crate) async fn move_key(&self, epoch: u16, what: &Move) -> u32 {
         let pool = pool(&self.redis.url());
         let expectation = Expectation {
-            keyring: Arc::clone(&self.keyring),
+            tag_keys: Arc::clone(&self.tag_keys),
             adds_epoch: None,
             audit_origin: ORIGIN.to_owned(),
         };
         let gate = DeploymentGate::new(pool.clone(), expectation, Init::Never);
         let deployment = gate.refresh(now()).await.unwrap();
-        let admin = KeyringAdmin::new(pool.clone(), secrets(Arc::clone(&self.keyring), ORIGIN));
+        let admin = KeyringAdmin::new(pool.clone(), secrets(Arc::clone(&self.tag_keys), ORIGIN));
         let key = KeyRef::tag(Epoch::new(epoch).unwrap());
         let Plan::Change(planned) = admin.plan(deployment, key, what, now()).await.unwrap() else {
             panic!("{what:?} of {key} changes nothing")

@@ -128,7 +128,7 @@ async fn a_deployment_of_another_tag_secret_or_origin_is_not_ours() {
         assert_lost(&app, &Shop::open().await).await;
         // What the deployment's own secret made: to this process it looks forged, and must not be called so.
         let secret = tag_id::MasterSecret::from_hex(secret).unwrap();
-        let genuine = tag_id::Keyring::new(Some(secret), [])
+        let genuine = tag_id::TagKeys::new(Some(secret), [])
             .mint(tag_id::Epoch::MIN, tag_id::BatchNo::new(7).unwrap(), tag_id::TagIndex::new(0).unwrap())
             .unwrap();
         app.scan(genuine).await.assert_problem(503, "state-lost");

@@ -9,7 +9,7 @@ use crate::event::Event;
 use crate::event::new_event::NewEvent;
 use ambient::{SystemClock, entropy};
 use redis::{AsyncCommands, Value};
-use redis_pool::{Config, PoolMetrics};
+use redis_pool::{PoolConfig, PoolMetrics};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use test_support::RedisServer;
@@ -20,7 +20,7 @@ const FEW: IdRetention = IdRetention { events: 3, time: Duration::from_secs(3600
 const SHORT: IdRetention = IdRetention { events: 1_000, time: Duration::from_millis(20) };
 
 fn pool(redis: &RedisServer) -> RedisPool {
-    let config = Config {
+    let config = PoolConfig {
         name: "test",
         url: redis.url().parse().unwrap(),
         permits: NonZeroUsize::MIN,
@@ -207,7 +207,7 @@ async fn contradicting_arguments_are_rejected_before_anything_is_written() {
         let mut arguments = good.map(str::to_owned).to_vec();
         arguments[at] = bad.to_owned();
         let rejected = call(arguments).run::<Value>(&pool).await;
-        assert!(matches!(rejected, Err(Error::Server { .. })), "{at} {bad}: {rejected:?}");
+        assert!(matches!(rejected, Err(PoolError::Server { .. })), "{at} {bad}: {rejected:?}");
     }
     for (effect, what) in [
         (&["0", "1", "0", "no_such_check", "k"][..], "check"),
@@ -219,7 +219,7 @@ async fn contradicting_arguments_are_rejected_before_anything_is_written() {
         arguments[11] = "1".to_owned();
         arguments.extend(effect.iter().map(|word| (*word).to_owned()));
         let rejected = call(arguments).run::<Value>(&pool).await;
-        assert!(matches!(rejected, Err(Error::Server { .. })), "{what}: {rejected:?}");
+        assert!(matches!(rejected, Err(PoolError::Server { .. })), "{what}: {rejected:?}");
     }
     let written: u64 = redis::cmd("DBSIZE").query_async(&mut redis.connection().await).await.unwrap();
     assert_eq!(written, 0);

@@ -9,7 +9,7 @@ use crate::effect::Effect;
 use crate::event::Event;
 use crate::event::new_event::NewEvent;
 use ambient::ManualClock;
-use redis_pool::{Config, Error, PoolMetrics, Reason};
+use redis_pool::{PoolConfig, PoolError, PoolMetrics, UnavailableReason};
 use std::num::NonZeroUsize;
 use tokio::sync::oneshot;
 
@@ -19,7 +19,7 @@ type AppendResult = Result<Appended, AppendError>;
 /// not exist.
 fn with_two_calls() -> (Worker, [oneshot::Receiver<AppendResult>; 2]) {
     let pool = RedisPool::new(
-        Config {
+        PoolConfig {
             name: "test",
             url: "redis://127.0.0.1:1".parse().unwrap(),
             permits: NonZeroUsize::MIN,
@@ -57,8 +57,8 @@ fn replies(replies: impl IntoIterator<Item = Reply>) -> Replies {
 }
 
 fn no_reply() -> Reply {
-    let (reason, retry_after) = (Reason::Timeout(Duration::from_millis(1)), Duration::ZERO);
-    Err(Error::Unavailable { reason, retry_after })
+    let (reason, retry_after) = (UnavailableReason::Timeout(Duration::from_millis(1)), Duration::ZERO);
+    Err(PoolError::Unavailable { reason, retry_after })
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use redis::Value;
-use redis_pool::{Error, PoolPermit, Reason};
+use redis_pool::{PoolError, PoolPermit, UnavailableReason};
 use service_kit::durable::Durable;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
@@ -31,7 +31,7 @@ type RawReply = Option<Value>;
 struct Waiting {
     input: LimitedScanInput,
     permit: PoolPermit,
-    answer: oneshot::Sender<Result<RawReply, Error>>,
+    answer: oneshot::Sender<Result<RawReply, PoolError>>,
 }
 
 /// Sends scans that Redis limits and counts in the same call.
@@ -54,16 +54,19 @@ impl Coalescer {
     /// Sends one scan together with those that wait. Returns `None` if the state is lost.
     ///
     /// # Errors
-    /// See [`Error`]; [`Error::Reply`] if the reply does not follow the protocol.
-    pub(crate) async fn ask(&self, input: LimitedScanInput) -> Result<Option<LimitedReply>, Error> {
+    /// See [`PoolError`]; [`PoolError::Reply`] if the reply does not follow the protocol.
+    pub(crate) async fn ask(&self, input: LimitedScanInput) -> Result<Option<LimitedReply>, PoolError> {
         let permit = self.durable.pool().permit().await?;
         let (answer, answered) = oneshot::channel();
-        let gone = || Error::Reply { what: "the scan's worker has ended".to_owned() };
+        let gone = || PoolError::Reply { what: "the scan's worker has ended".to_owned() };
         self.queue.send(Waiting { input, permit, answer }).map_err(|_| gone())?;
         let within = self.durable.pool().command_timeout();
         match tokio::time::timeout(within, answered).await {
             Ok(answer) => answer.unwrap_or_else(|_| Err(gone()))?.map(LimitedReply::read).transpose(),
-            Err(_) => Err(Error::Unavailable { reason: Reason::Timeout(within), retry_after: within }),
+            Err(_) => Err(PoolError::Unavailable {
+                reason: UnavailableReason::Timeout(within),
+                retry_after: within,
+            }),
         }
     }
 }
@@ -116,14 +119,15 @@ async fn send(scans: Vec<Waiting>, durable: &Durable, limits: &Limits) {
     }
     let Some(permits) = permits else { return };
     let within = durable.pool().command_timeout();
-    let mut reply: Result<Vec<Value>, Error> = call.run_with_permit(durable.pool(), &permits, within).await;
+    let mut reply: Result<Vec<Value>, PoolError> =
+        call.run_with_permit(durable.pool(), &permits, within).await;
     drop(permits);
     if let Ok(replies) = &mut reply
         && replies.len() == callers.len() + 1
     {
         observe_head(durable, replies.pop());
     }
-    let answers: Vec<Result<RawReply, Error>> = match reply {
+    let answers: Vec<Result<RawReply, PoolError>> = match reply {
         Ok(replies) if replies.is_empty() => callers.iter().map(|_| Ok(None)).collect(),
         Ok(replies) if replies.len() == callers.len() => {
             replies.into_iter().map(|reply| Ok(Some(reply))).collect()

@@ -2,7 +2,7 @@
 
 use rate_limiter::Decision;
 use redis::Value;
-use redis_pool::Error;
+use redis_pool::PoolError;
 
 use crate::domain::scan_protocol::codes::{
     COUNTED_BIT, CountedBy, REVOKED_BIT, SEEN_BY_OTHERS_BIT, ScanStatus,
@@ -63,8 +63,8 @@ pub(crate) struct ScanReply {
 
 impl LimitedReply {
     /// # Errors
-    /// [`Error::Reply`] if the reply does not follow the protocol.
-    pub(crate) fn read(value: Value) -> Result<Self, Error> {
+    /// [`PoolError::Reply`] if the reply does not follow the protocol.
+    pub(crate) fn read(value: Value) -> Result<Self, PoolError> {
         let parts = Parts::split(value)?;
         let [status, counted_by, rest @ ..] = parts.packed.as_slice() else {
             return Err(malformed("it is too short"));
@@ -84,8 +84,8 @@ impl LimitedReply {
 
 impl ScanReply {
     /// # Errors
-    /// [`Error::Reply`] if the reply does not follow the protocol.
-    pub(crate) fn read(value: Value) -> Result<Self, Error> {
+    /// [`PoolError::Reply`] if the reply does not follow the protocol.
+    pub(crate) fn read(value: Value) -> Result<Self, PoolError> {
         let Parts { packed, batch, product, head } = Parts::split(value)?;
         let (status, counts) = packed.split_first().ok_or_else(|| malformed("it is too short"))?;
         Ok(Self { outcome: ScanOutcome::read(*status, counts, batch, product)?, head })
@@ -93,7 +93,7 @@ impl ScanReply {
 }
 
 impl ScanOutcome {
-    fn read(status: u8, counts: &[u8], batch: Vec<u8>, product: Vec<u8>) -> Result<Self, Error> {
+    fn read(status: u8, counts: &[u8], batch: Vec<u8>, product: Vec<u8>) -> Result<Self, PoolError> {
         match ScanStatus::from_byte(status) {
             Some(ScanStatus::Answered) => Ok(Self::Answered(CountedScan::read(counts, batch, product)?)),
             Some(status) => Ok(Self::Rejected(status)),
@@ -106,7 +106,7 @@ impl CountedScan {
     /// Bytes of the packed counts: see `COUNTS_LAYOUT`.
     const LEN: usize = 19;
 
-    fn read(packed: &[u8], batch: Vec<u8>, product: Vec<u8>) -> Result<Self, Error> {
+    fn read(packed: &[u8], batch: Vec<u8>, product: Vec<u8>) -> Result<Self, PoolError> {
         let packed: &[u8; Self::LEN] =
             packed.try_into().map_err(|_| malformed("the counts have another length"))?;
         let number = |bytes: &[u8]| bytes.iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
@@ -134,7 +134,7 @@ struct Parts {
 }
 
 impl Parts {
-    fn split(value: Value) -> Result<Self, Error> {
+    fn split(value: Value) -> Result<Self, PoolError> {
         use Value::{Array, BulkString};
         match value {
             BulkString(packed) => Ok(Self { packed, batch: Vec::new(), product: Vec::new(), head: None }),
@@ -153,6 +153,6 @@ impl Parts {
 }
 
 /// Returns the error for a reply that does not follow the protocol.
-pub(crate) fn malformed(what: &str) -> Error {
-    Error::Reply { what: format!("scan: {what}") }
+pub(crate) fn malformed(what: &str) -> PoolError {
+    PoolError::Reply { what: format!("scan: {what}") }
 }

@@ -7,7 +7,7 @@ use audit_chain::{AuditLog, HEAD_LUA};
 use catalog::keys;
 use rate_limiter::LUA_LIB;
 use redis::Value;
-use redis_pool::{Error, Invocation, PoolPermit, Script};
+use redis_pool::{Invocation, PoolError, PoolPermit, Script};
 use service_kit::durable::Durable;
 
 use crate::domain::scan_protocol::codes::lua_constants;
@@ -33,13 +33,13 @@ pub(super) static LIMITED_SCAN: LazyLock<Script> = LazyLock::new(|| {
 /// Counts one scan that was limited elsewhere. `deployment` is the prefix of the deployment record.
 ///
 /// # Errors
-/// See [`Error`]; [`Error::Reply`] if the reply does not follow the protocol.
+/// See [`PoolError`]; [`PoolError::Reply`] if the reply does not follow the protocol.
 pub(crate) async fn count_scan(
     durable: &Durable,
     permit: &PoolPermit,
     scan: &ScanInput,
     deployment: &str,
-) -> Result<ScanOutcome, Error> {
+) -> Result<ScanOutcome, PoolError> {
     let mut call = SCAN.invoke();
     push_state_keys(&mut call);
     scan.push_keys(&mut call);

@@ -28,7 +28,7 @@ const VARIANT: u64 = 0b10 << 62;
 pub(crate) type Serial = [u8; 6];
 
 #[derive(Clone)]
-pub(crate) struct Keys {
+pub(crate) struct EpochKeys {
     epoch: Epoch,
     mac: Hmac<Sha256>,
     perm: Hmac<Sha256>,
@@ -38,7 +38,7 @@ pub(crate) struct Keys {
     secret: [u8; 16],
 }
 
-impl Keys {
+impl EpochKeys {
     pub(crate) fn derive(secret: &MasterSecret, epoch: Epoch) -> Self {
         Self {
             epoch,
@@ -169,7 +169,7 @@ mod tests {
         for tag in vectors["tags"].as_array().unwrap() {
             let number = |member: &str| u32::try_from(tag[member].as_u64().unwrap()).unwrap();
             let epoch = Epoch::new(u16::try_from(number("epoch")).unwrap()).unwrap();
-            let keys = Keys::derive(&secret, epoch);
+            let keys = EpochKeys::derive(&secret, epoch);
             let (batch, index) =
                 (BatchNo::new(number("batch_no")).unwrap(), TagIndex::new(number("index")).unwrap());
             let hidden = keys.permute(batch, index);
@@ -181,7 +181,7 @@ mod tests {
     proptest! {
         #[test]
         fn permute_is_a_bijection(secret: [u8; 32], bytes: [u8; 6], batch in 0..1_u32 << 24, index in 0..1_u32 << 24) {
-            let keys = Keys::derive(&secret.into(), Epoch::MIN);
+            let keys = EpochKeys::derive(&secret.into(), Epoch::MIN);
             let (batch, index) = (BatchNo::new(batch).unwrap(), TagIndex::new(index).unwrap());
             prop_assert_eq!(keys.unpermute(keys.permute(batch, index)), (batch, index));
             let (batch, index) = keys.unpermute(bytes);

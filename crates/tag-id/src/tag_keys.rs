@@ -1,6 +1,6 @@
 //! The master secrets a service holds, and what it can do with them: mint ids, stream them, open them.
 //!
-//! Keys of an epoch with a secret of its own are derived at the start; those of the default secret on first use
+//! EpochKeys of an epoch with a secret of its own are derived at the start; those of the default secret on first use
 //! and then kept, which is bounded by the 4,095 epochs there are (under 2 MiB in all, if somebody tries every
 //! epoch). A look-up afterwards is one atomic load.
 
@@ -9,30 +9,30 @@ use std::sync::OnceLock;
 
 use subtle::ConstantTimeEq;
 
-use crate::keys::{Keys, Serial, join};
+use crate::epoch_keys::{EpochKeys, Serial, join};
 use crate::numbers::{BatchNo, Epoch, TagIndex};
 use crate::secret::MasterSecret;
 use crate::text::TagId;
 
 /// Master secrets by epoch. Share it behind an `Arc`; nothing in it ever blocks for long.
-pub struct Keyring {
+pub struct TagKeys {
     default: Option<MasterSecret>,
     /// Entry `e - 1` is epoch `e`'s.
-    by_epoch: Box<[OnceLock<Box<Keys>>]>,
+    by_epoch: Box<[OnceLock<Box<EpochKeys>>]>,
 }
 
-impl Keyring {
+impl TagKeys {
     /// `default` serves every epoch that has no secret of its own; of two for the same epoch the first counts.
     #[must_use]
     pub fn new(
         default: Option<MasterSecret>,
         per_epoch: impl IntoIterator<Item = (Epoch, MasterSecret)>,
     ) -> Self {
-        let keyring = Self { default, by_epoch: (0..Epoch::MAX.get()).map(|_| OnceLock::new()).collect() };
+        let tag_keys = Self { default, by_epoch: (0..Epoch::MAX.get()).map(|_| OnceLock::new()).collect() };
         for (epoch, secret) in per_epoch {
-            keyring.slot(epoch).get_or_init(|| Box::new(Keys::derive(&secret, epoch)));
+            tag_keys.slot(epoch).get_or_init(|| Box::new(EpochKeys::derive(&secret, epoch)));
         }
-        keyring
+        tag_keys
     }
 
     /// Whether there is a secret for that epoch.
@@ -91,7 +91,7 @@ impl Keyring {
     /// a secret.
     #[must_use]
     pub fn check_value(&self, epoch: Epoch) -> Option<[u8; 16]> {
-        self.keys(epoch).map(Keys::check_value)
+        self.keys(epoch).map(EpochKeys::check_value)
     }
 
     /// Whether both epochs derive from the same master secret, as far as this keyring holds both: who has the one can make
@@ -101,38 +101,38 @@ impl Keyring {
         self.keys(one).zip(self.keys(other)).is_some_and(|(one, other)| one.shares_secret_with(other))
     }
 
-    fn slot(&self, epoch: Epoch) -> &OnceLock<Box<Keys>> {
+    fn slot(&self, epoch: Epoch) -> &OnceLock<Box<EpochKeys>> {
         &self.by_epoch[usize::from(epoch.get()) - 1]
     }
 
-    fn keys(&self, epoch: Epoch) -> Option<&Keys> {
+    fn keys(&self, epoch: Epoch) -> Option<&EpochKeys> {
         let slot = self.slot(epoch);
         if let Some(keys) = slot.get() {
             return Some(keys);
         }
         let secret = self.default.as_ref()?;
-        Some(slot.get_or_init(|| Box::new(Keys::derive(secret, epoch))))
+        Some(slot.get_or_init(|| Box::new(EpochKeys::derive(secret, epoch))))
     }
 }
 
-impl fmt::Debug for Keyring {
+impl fmt::Debug for TagKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Keyring(..)")
+        f.write_str("TagKeys(..)")
     }
 }
 
-fn mint(keys: &Keys, batch: BatchNo, index: TagIndex) -> TagId {
+fn mint(keys: &EpochKeys, batch: BatchNo, index: TagIndex) -> TagId {
     TagId::from_bytes(keys.vouch(keys.permute(batch, index)))
 }
 
 /// Mints ids of one epoch.
 #[derive(Clone)]
 pub struct Minter {
-    keys: Keys,
+    keys: EpochKeys,
 }
 
 impl Minter {
-    /// The id of one tag: the same that [`Keyring::mint`] gives.
+    /// The id of one tag: the same that [`TagKeys::mint`] gives.
     #[must_use]
     pub fn mint(&self, batch: BatchNo, index: TagIndex) -> TagId {
         mint(&self.keys, batch, index)

@@ -5,7 +5,7 @@
 
 use proptest::prelude::*;
 use serde::Deserialize;
-use tag_id::{BatchNo, Epoch, Keyring, MasterSecret, MintError, Opened, TagId, TagIndex};
+use tag_id::{BatchNo, Epoch, MasterSecret, MintError, Opened, TagId, TagIndex, TagKeys};
 
 #[derive(Deserialize)]
 struct Vectors {
@@ -49,8 +49,8 @@ fn opened(epoch: u16, batch: u32, index: u32) -> Opened {
     }
 }
 
-fn mint(keyring: &Keyring, contents: Opened) -> TagId {
-    keyring.mint(contents.epoch, contents.batch, contents.index).unwrap()
+fn mint(tag_keys: &TagKeys, contents: Opened) -> TagId {
+    tag_keys.mint(contents.epoch, contents.batch, contents.index).unwrap()
 }
 
 fn contents() -> impl Strategy<Value = Opened> {
@@ -61,14 +61,14 @@ fn contents() -> impl Strategy<Value = Opened> {
 #[test]
 fn the_vectors_tags_are_minted_and_opened() {
     let vectors = vectors();
-    let keyring = Keyring::new(Some(MasterSecret::from_hex(&vectors.master_secret).unwrap()), []);
+    let tag_keys = TagKeys::new(Some(MasterSecret::from_hex(&vectors.master_secret).unwrap()), []);
     assert!(vectors.tags.len() >= 7);
     for tag in vectors.tags {
         let contents = opened(tag.epoch, tag.batch_no, tag.index);
-        let id = mint(&keyring, contents);
+        let id = mint(&tag_keys, contents);
         assert_eq!((id.to_string(), id.crockford().to_string()), (tag.uuid.clone(), tag.crockford.clone()));
         for text in [tag.uuid, tag.crockford] {
-            assert_eq!(keyring.open(&TagId::parse(&text).unwrap()), Some(contents));
+            assert_eq!(tag_keys.open(&TagId::parse(&text).unwrap()), Some(contents));
         }
     }
 }
@@ -76,31 +76,31 @@ fn the_vectors_tags_are_minted_and_opened() {
 #[test]
 fn the_vectors_forgeries_are_refused() {
     let vectors = vectors();
-    let keyring = Keyring::new(Some(MasterSecret::from_hex(&vectors.master_secret).unwrap()), []);
+    let tag_keys = TagKeys::new(Some(MasterSecret::from_hex(&vectors.master_secret).unwrap()), []);
     assert!(vectors.not_tags.len() >= 6);
     for forged in vectors.not_tags {
-        assert_eq!(keyring.open(&TagId::parse(&forged.uuid).unwrap()), None, "{}", forged.why);
+        assert_eq!(tag_keys.open(&TagId::parse(&forged.uuid).unwrap()), None, "{}", forged.why);
     }
 }
 
 proptest! {
     #[test]
     fn what_is_minted_opens_to_what_it_was_minted_of(master: [u8; 32], contents in contents()) {
-        let keyring = Keyring::new(Some(master.into()), []);
-        let id = mint(&keyring, contents);
-        prop_assert_eq!(keyring.open(&id), Some(contents));
-        let minter = keyring.minter(contents.epoch).unwrap();
+        let tag_keys = TagKeys::new(Some(master.into()), []);
+        let id = mint(&tag_keys, contents);
+        prop_assert_eq!(tag_keys.open(&id), Some(contents));
+        let minter = tag_keys.minter(contents.epoch).unwrap();
         prop_assert_eq!(minter.mint(contents.batch, contents.index), id);
         prop_assert_eq!((id.as_bytes()[6] >> 4, id.as_bytes()[8] >> 6), (8, 0b10));
     }
 
     #[test]
     fn no_bit_can_be_flipped(master: [u8; 32], contents in contents()) {
-        let keyring = Keyring::new(Some(master.into()), []);
-        let genuine = u128::from_be_bytes(*mint(&keyring, contents).as_bytes());
+        let tag_keys = TagKeys::new(Some(master.into()), []);
+        let genuine = u128::from_be_bytes(*mint(&tag_keys, contents).as_bytes());
         for bit in 0..128 {
             let forged = TagId::from_bytes((genuine ^ (1 << bit)).to_be_bytes());
-            prop_assert_eq!(keyring.open(&forged), None, "bit {}", bit);
+            prop_assert_eq!(tag_keys.open(&forged), None, "bit {}", bit);
         }
     }
 
@@ -111,13 +111,13 @@ proptest! {
             bytes[6] = 0x80 | (bytes[6] & 0x0f);
             bytes[8] = 0x80 | (bytes[8] & 0x3f);
         }
-        prop_assert_eq!(Keyring::new(Some(secret(7)), []).open(&TagId::from_bytes(bytes)), None);
+        prop_assert_eq!(TagKeys::new(Some(secret(7)), []).open(&TagId::from_bytes(bytes)), None);
     }
 
     #[test]
     fn another_secret_opens_nothing(contents in contents()) {
-        let id = mint(&Keyring::new(Some(secret(1)), []), contents);
-        prop_assert_eq!(Keyring::new(Some(secret(2)), []).open(&id), None);
+        let id = mint(&TagKeys::new(Some(secret(1)), []), contents);
+        prop_assert_eq!(TagKeys::new(Some(secret(2)), []).open(&id), None);
     }
 
     #[test]
@@ -129,78 +129,78 @@ proptest! {
 
 #[test]
 fn an_epoch_uses_its_own_secret_and_the_others_the_default() {
-    let keyring = Keyring::new(Some(secret(1)), [(epoch(2), secret(2))]);
-    let (all_ones, all_twos) = (Keyring::new(Some(secret(1)), []), Keyring::new(Some(secret(2)), []));
-    assert_eq!(mint(&keyring, opened(1, 5, 6)), mint(&all_ones, opened(1, 5, 6)));
-    assert_eq!(mint(&keyring, opened(2, 5, 6)), mint(&all_twos, opened(2, 5, 6)));
-    assert_eq!(mint(&keyring, opened(3, 5, 6)), mint(&all_ones, opened(3, 5, 6)));
+    let tag_keys = TagKeys::new(Some(secret(1)), [(epoch(2), secret(2))]);
+    let (all_ones, all_twos) = (TagKeys::new(Some(secret(1)), []), TagKeys::new(Some(secret(2)), []));
+    assert_eq!(mint(&tag_keys, opened(1, 5, 6)), mint(&all_ones, opened(1, 5, 6)));
+    assert_eq!(mint(&tag_keys, opened(2, 5, 6)), mint(&all_twos, opened(2, 5, 6)));
+    assert_eq!(mint(&tag_keys, opened(3, 5, 6)), mint(&all_ones, opened(3, 5, 6)));
 }
 
 #[test]
 fn an_epoch_without_a_secret_neither_mints_nor_opens() {
-    let keyring = Keyring::new(None, [(epoch(2), secret(2))]);
-    assert!(keyring.has(epoch(2)) && !keyring.has(epoch(1)));
-    let elsewhere = mint(&Keyring::new(Some(secret(2)), []), opened(1, 5, 6));
-    assert_eq!(keyring.open(&elsewhere), None);
+    let tag_keys = TagKeys::new(None, [(epoch(2), secret(2))]);
+    assert!(tag_keys.has(epoch(2)) && !tag_keys.has(epoch(1)));
+    let elsewhere = mint(&TagKeys::new(Some(secret(2)), []), opened(1, 5, 6));
+    assert_eq!(tag_keys.open(&elsewhere), None);
     let (batch, index) = (BatchNo::MAX, TagIndex::MAX);
-    assert_eq!(keyring.mint(epoch(1), batch, index), Err(MintError::NoSecret(epoch(1))));
-    assert_eq!(keyring.minter(epoch(1)).map(|_| ()), Err(MintError::NoSecret(epoch(1))));
-    assert_eq!(keyring.check_value(epoch(1)), None);
-    let genuine = mint(&keyring, opened(2, 5, 6));
-    assert_eq!(keyring.open(&genuine), Some(opened(2, 5, 6)));
+    assert_eq!(tag_keys.mint(epoch(1), batch, index), Err(MintError::NoSecret(epoch(1))));
+    assert_eq!(tag_keys.minter(epoch(1)).map(|_| ()), Err(MintError::NoSecret(epoch(1))));
+    assert_eq!(tag_keys.check_value(epoch(1)), None);
+    let genuine = mint(&tag_keys, opened(2, 5, 6));
+    assert_eq!(tag_keys.open(&genuine), Some(opened(2, 5, 6)));
 }
 
 #[test]
 fn an_empty_keyring_opens_nothing() {
-    let keyring = Keyring::new(None, []);
-    assert!(!keyring.has(Epoch::MIN));
-    assert_eq!(keyring.open(&mint(&Keyring::new(Some(secret(1)), []), opened(1, 0, 0))), None);
+    let tag_keys = TagKeys::new(None, []);
+    assert!(!tag_keys.has(Epoch::MIN));
+    assert_eq!(tag_keys.open(&mint(&TagKeys::new(Some(secret(1)), []), opened(1, 0, 0))), None);
 }
 
 #[test]
 fn the_first_and_the_last_epoch_are_served() {
-    let keyring = Keyring::new(None, [(Epoch::MIN, secret(1)), (Epoch::MAX, secret(2))]);
+    let tag_keys = TagKeys::new(None, [(Epoch::MIN, secret(1)), (Epoch::MAX, secret(2))]);
     for number in [1, 4_095] {
-        assert_eq!(keyring.open(&mint(&keyring, opened(number, 1, 2))), Some(opened(number, 1, 2)));
+        assert_eq!(tag_keys.open(&mint(&tag_keys, opened(number, 1, 2))), Some(opened(number, 1, 2)));
     }
 }
 
 #[test]
 fn check_values_agree_exactly_when_secrets_do() {
-    let keyring = Keyring::new(Some(secret(1)), [(epoch(2), secret(2))]);
-    let same = Keyring::new(Some(secret(3)), [(epoch(1), secret(1)), (epoch(2), secret(2))]);
-    assert_eq!(keyring.check_value(epoch(1)), same.check_value(epoch(1)));
-    assert_eq!(keyring.check_value(epoch(2)), same.check_value(epoch(2)));
-    assert_ne!(keyring.check_value(epoch(3)), same.check_value(epoch(3)));
+    let tag_keys = TagKeys::new(Some(secret(1)), [(epoch(2), secret(2))]);
+    let same = TagKeys::new(Some(secret(3)), [(epoch(1), secret(1)), (epoch(2), secret(2))]);
+    assert_eq!(tag_keys.check_value(epoch(1)), same.check_value(epoch(1)));
+    assert_eq!(tag_keys.check_value(epoch(2)), same.check_value(epoch(2)));
+    assert_ne!(tag_keys.check_value(epoch(3)), same.check_value(epoch(3)));
     // An epoch is part of it, so that equal secrets of two epochs do not show.
-    assert_ne!(keyring.check_value(epoch(1)), keyring.check_value(epoch(3)));
+    assert_ne!(tag_keys.check_value(epoch(1)), tag_keys.check_value(epoch(3)));
 }
 
 #[test]
 fn the_check_value_is_that_of_an_independent_hkdf() {
     let master = MasterSecret::from_hex(&vectors().master_secret).unwrap();
-    let keyring = Keyring::new(Some(master), []);
-    let check = keyring.check_value(epoch(1)).map(hex::encode);
+    let tag_keys = TagKeys::new(Some(master), []);
+    let check = tag_keys.check_value(epoch(1)).map(hex::encode);
     assert_eq!(check.as_deref(), Some("88dac8afd78f4306409af42b62e59941"));
 }
 
 #[test]
 fn debug_shows_no_key() {
-    let keyring = Keyring::new(Some(secret(1)), []);
-    let minter = keyring.minter(Epoch::MIN).unwrap();
-    assert_eq!(format!("{keyring:?} {minter:?}"), "Keyring(..) Minter(..)");
+    let tag_keys = TagKeys::new(Some(secret(1)), []);
+    let minter = tag_keys.minter(Epoch::MIN).unwrap();
+    assert_eq!(format!("{tag_keys:?} {minter:?}"), "TagKeys(..) Minter(..)");
 }
 
 #[test]
 fn one_keyring_serves_many_threads() {
-    let keyring = Keyring::new(Some(secret(1)), []);
+    let tag_keys = TagKeys::new(Some(secret(1)), []);
     std::thread::scope(|scope| {
         for thread in 0..4 {
-            let keyring = &keyring;
+            let tag_keys = &tag_keys;
             scope.spawn(move || {
                 for number in 1..=200 {
                     let contents = opened(number, thread, u32::from(number));
-                    assert_eq!(keyring.open(&mint(keyring, contents)), Some(contents));
+                    assert_eq!(tag_keys.open(&mint(tag_keys, contents)), Some(contents));
                 }
             });
         }
@@ -211,12 +211,12 @@ fn one_keyring_serves_many_threads() {
 fn epochs_of_one_master_secret_are_told_from_those_with_their_own() {
     let epoch = |number| Epoch::new(number).unwrap();
     let secret = |byte: u8| MasterSecret::from([byte; 32]);
-    let keyring =
-        Keyring::new(Some(secret(1)), [(epoch(2), secret(2)), (epoch(3), secret(1)), (epoch(4), secret(2))]);
+    let tag_keys =
+        TagKeys::new(Some(secret(1)), [(epoch(2), secret(2)), (epoch(3), secret(1)), (epoch(4), secret(2))]);
     for (one, other, same) in [(1, 9, true), (1, 3, true), (1, 2, false), (2, 4, true), (3, 4, false)] {
-        assert_eq!(keyring.share_secret(epoch(one), epoch(other)), same, "{one} and {other}");
-        assert_eq!(keyring.share_secret(epoch(other), epoch(one)), same);
+        assert_eq!(tag_keys.share_secret(epoch(one), epoch(other)), same, "{one} and {other}");
+        assert_eq!(tag_keys.share_secret(epoch(other), epoch(one)), same);
     }
-    let own_alone = Keyring::new(None, [(epoch(1), secret(1))]);
+    let own_alone = TagKeys::new(None, [(epoch(1), secret(1))]);
     assert!(!own_alone.share_secret(epoch(1), epoch(2)), "what is not held is not known");
 }
