@@ -10,29 +10,29 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::openapi::{Content, OpenApi, Ref, RefOr};
 use utoipa::{Modify, ToSchema};
 
-/// A refusal (RFC 9457).
+/// An error (RFC 9457).
 #[derive(Debug, Serialize, ToSchema)]
 #[allow(dead_code, reason = "documents what the edge renders")]
 pub struct ProblemBody {
     /// `urn:voketag:problem:<slug>`.
     #[schema(example = "urn:voketag:problem:not-found")]
     r#type: String,
-    /// A short summary.
+    /// A short summary of the kind of error.
     title: String,
     /// The HTTP status.
     #[schema(example = 404)]
     status: u16,
-    /// What is wrong with this very request.
+    /// What is wrong with this request.
     detail: String,
-    /// The slug with `_` for `-`.
+    /// The slug, with `_` instead of `-`.
     #[schema(example = "not_found")]
     error: String,
-    /// To be quoted when asking about it.
+    /// The id of this request. Quote it when you report a problem.
     request_id: String,
 }
 
-/// What both documents have: the two ways to show an API key, as security schemes `bearer` and `api_key`, and no licence, for none
-/// is given.
+/// What both documents have: the two ways to show an API key, as security schemes `bearer` and `api_key`, and
+/// no licence, for none is given.
 #[derive(Debug, Clone, Copy)]
 pub struct Common;
 
@@ -63,13 +63,13 @@ pub fn problems(rows: &[(&str, &str)]) -> BTreeMap<String, RefOr<Response>> {
 #[must_use]
 pub fn whole_seconds() -> Header {
     let number = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).build();
-    HeaderBuilder::new().schema(Some(number)).description(Some("When to try again, whole seconds")).build()
+    HeaderBuilder::new().schema(Some(number)).description(Some("Whole seconds until the next try")).build()
 }
 
 /// Notes on an answer of a route with a quota what it tells of that ([`crate::rate_limit_headers`]).
 pub fn tells_of_quota(response: &mut Response) {
     for (name, text) in [
-        ("RateLimit", "What is left of each quota, and the seconds until more is"),
+        ("RateLimit", "What is left of each quota, and the seconds until it grows"),
         ("RateLimit-Policy", "Each quota and its window in seconds"),
     ] {
         let schema = ObjectBuilder::new().schema_type(Type::String).build();
@@ -94,40 +94,40 @@ pub fn alive(version: &'static str) -> Json<HealthBody> {
     Json(HealthBody { status: "alive", version })
 }
 
-/// Readiness.
+/// The service is ready.
 #[derive(Debug, Serialize, ToSchema)]
 #[allow(dead_code, reason = "documents what the edge renders")]
 pub struct ReadinessBody {
     /// `ready`.
     #[schema(example = "ready")]
     status: String,
-    /// Each dependency.
+    /// One check for each dependency.
     checks: Vec<ReadinessCheck>,
 }
 
-/// A refusal (RFC 9457) by a service that is not ready.
+/// The error (RFC 9457) of a service that is not ready.
 #[derive(Debug, Serialize, ToSchema)]
 #[allow(dead_code, reason = "documents what the edge renders")]
 pub struct UnreadyBody {
     #[serde(flatten)]
     problem: ProblemBody,
-    /// Each dependency.
+    /// One check for each dependency.
     checks: Vec<ReadinessCheck>,
 }
 
-/// One dependency.
+/// The state of one dependency.
 #[derive(Debug, Serialize, ToSchema)]
 #[allow(dead_code, reason = "documents what the edge renders")]
 pub struct ReadinessCheck {
-    /// Its name.
+    /// The dependency's name.
     #[schema(example = "redis")]
     name: String,
-    /// Whether requests can be served as far as it goes.
+    /// Whether this dependency lets requests be served.
     ok: bool,
-    /// `false` where the instance is ready although this does not work; left out otherwise.
+    /// `false` if the instance is ready although this check fails; absent otherwise.
     required: Option<bool>,
-    /// It works, and an operator should look at it.
+    /// `true` if the dependency works, but an operator should look at it.
     warn: Option<bool>,
-    /// One sentence, where there is something to say.
+    /// One sentence about a failure or a warning.
     detail: Option<String>,
 }

@@ -1,5 +1,5 @@
-//! Puts the guard in front of a route and says so in the OpenAPI document: the scope it needs, and what `Idempotency-Key`
-//! does on a `POST`. A route cannot have the one without the other.
+//! Puts the guard in front of a route and says so in the OpenAPI document: the scope it needs, and what
+//! `Idempotency-Key` does on a `POST`. A route cannot have the one without the other.
 
 use access::Scope;
 use axum::middleware::from_fn_with_state;
@@ -13,18 +13,20 @@ use utoipa_axum::router::UtoipaMethodRouter;
 use crate::handlers::guard::guard;
 use crate::state::AppState;
 
-const FORBIDDEN: &str = "`forbidden`: the key has not the scope";
-const IN_FLIGHT: &str = "`idempotency-in-flight`: the same request is under way, with `Retry-After`";
+const FORBIDDEN: &str = "`forbidden`: the key lacks the scope of this route";
+const IN_FLIGHT: &str = "`idempotency-in-flight`: the same request is in progress, with `Retry-After`";
 const REUSED: &str = "`idempotency-key-reused`: the Idempotency-Key was used with another request";
 const TOO_MANY: &str =
-    "`rate-limited`: the tenant has 100,000 live Idempotency-Keys; send without one, or after `Retry-After`";
+    "`rate-limited`: the tenant has 100,000 live Idempotency-Keys; send none, or wait for `Retry-After`";
 const UNREADABLE: &str = "`invalid-request`: an Idempotency-Key that cannot be read";
-const IF_MATCH_IS: &str = "`*` or a list of `ETag`s: only in one of these versions, else 412 (RFC 9110, section 13.1.1). Weak tags never match.";
+const IF_MATCH_IS: &str = "`*` or a list of `ETag`s. The request is carried out only if one of these versions is current, else 412 (RFC 9110, section \
+                           13.1.1). Weak tags never match.";
 const IF_NONE_MATCH_IS: &str =
-    "`*` or a list of `ETag`s that the client holds: 304 where one of them is current.";
-const KEY_IS: &str = "Sent again with the same key, the request is carried out once and answered as the first time, with \
-                      `Idempotent-Replayed: true`, for 24 h (`Idempotency-TTL`). 1 to 255 printable ASCII characters, as a quoted string, \
-                      or bare where it holds no space, comma, semicolon, quotation mark or backslash (draft-ietf-httpapi-idempotency-key-header-07). Refusals are not kept.";
+    "`*` or a list of `ETag`s that the client holds. The answer is 304 if one of them is current.";
+const KEY_IS: &str = "Requests with the same key are carried out once. For 24 h (`Idempotency-TTL`) a repeat gets the first answer, with \
+                      `Idempotent-Replayed: true`. Errors are not stored. The key has 1 to 255 printable ASCII characters, as a quoted \
+                      string, or bare if it holds no space, comma, semicolon, quotation mark or backslash \
+                      (draft-ietf-httpapi-idempotency-key-header-07).";
 
 /// `routes` behind the guard: open to keys that have `scope`.
 pub(crate) fn needing(

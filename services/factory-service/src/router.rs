@@ -20,20 +20,20 @@ use crate::state::AppState;
 #[openapi(
     info(
         title = "VokeTag factory-service",
-        description = "Mints tags, takes them back, and keeps the audit trail. Every refusal is an application/problem+json \
+        description = "Mints tags, revokes and recalls them, and keeps the audit trail. Every error is an application/problem+json \
                        document (RFC 9457).",
     ),
     tags(
-        (name = "products", description = "What tags are on"),
-        (name = "batches", description = "Minting, exporting and taking back"),
-        (name = "tags", description = "Single tags"),
-        (name = "audit", description = "The audit trail"),
-        (name = "admin", description = "Tenants and keys; for operators"),
-        (name = "operation", description = "Running the service"),
+        (name = "products", description = "The products that carry tags"),
+        (name = "batches", description = "Mint, export, revoke and recall batches"),
+        (name = "tags", description = "Show and revoke single tags"),
+        (name = "audit", description = "Read, verify and export the audit trail"),
+        (name = "admin", description = "Tenants, API keys and the keyring, for operators"),
+        (name = "operation", description = "Health and readiness"),
     ),
     components(schemas(ProblemBody, verify::VerifyRequest, keyring_preview::ConfirmationBody)),
     servers(
-        (url = "/", description = "The service that shows this document"),
+        (url = "/", description = "The service that serves this document"),
         (url = "http://127.0.0.1:8081", description = "The default of `BIND_ADDR`"),
     ),
     security(("bearer" = []), ("api_key" = [])),

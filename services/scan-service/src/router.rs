@@ -18,13 +18,13 @@ use crate::state::AppState;
 #[openapi(
     info(
         title = "VokeTag scan-service",
-        description = "Tells whether a tag is genuine. Nobody needs a key; a partner's key, with the scope scan:partner, has a quota \
-                       of its own. Every refusal is an application/problem+json document (RFC 9457), and below /t a page."
+        description = "Answers whether a tag is genuine. No key is needed. A partner's key, with the scope scan:partner, has a quota \
+                       of its own. Every error is an application/problem+json document (RFC 9457), and below /t an HTML page."
     ),
-    tags((name = "scan", description = "Scanning and reporting"), (name = "operation", description = "Running the service")),
+    tags((name = "scan", description = "Scan and report tags"), (name = "operation", description = "Health, readiness and region")),
     components(schemas(ProblemBody)),
     servers(
-        (url = "/", description = "The service that shows this document"),
+        (url = "/", description = "The service that serves this document"),
         (url = "http://127.0.0.1:8080", description = "The default of `BIND_ADDR`"),
     ),
     security((), ("bearer" = []), ("api_key" = [])),
@@ -41,7 +41,8 @@ pub(crate) fn router(state: AppState) -> (Router, QueryParameters) {
     (api.merge(docs_routes(document)).with_state(state), parameters)
 }
 
-/// A scan or report is told of its quotas once a limit was asked, however it ends. Asking for the form costs nothing.
+/// A scan or report is told of its quotas once a limit was asked, however it ends. Asking for the form costs
+/// nothing.
 fn document_quotas(path: &mut PathItem) {
     let spends = |operation: &&mut Operation| {
         let scans = operation.tags.iter().flatten().any(|tag| tag == "scan");

@@ -21,14 +21,14 @@ use crate::state::AppState;
 /// Entries of a page, unless asked otherwise and at most.
 const EVENTS: (u64, u64) = (100, 1_000);
 
-/// One page of the chain.
+/// Which page of the chain.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct EventsQuery {
-    /// The `next` of the page before; from the first entry without.
+    /// The `next` of the previous page. Without it the page begins with the first entry.
     after_seq: Option<u64>,
-    /// Entries of the page, 100 unless given. A page of large events may have fewer.
+    /// The number of entries, by default 100. A page of large events may have fewer.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u64>,
 }
@@ -37,39 +37,39 @@ pub(crate) struct EventsQuery {
 #[derive(Serialize, ToSchema)]
 #[allow(dead_code, reason = "documents what audit_chain::EntryPage serialises to")]
 pub(crate) struct EventsAnswer {
-    /// In ascending order.
+    /// The entries, in ascending order.
     events: Vec<EntryAnswer>,
-    /// To be passed as `after_seq`, when there is more.
+    /// The `after_seq` of the next page, if there is one.
     next: Option<u64>,
 }
 
-/// One entry; hashes are lower-case hex.
+/// One entry of the chain. Hashes are lower-case hex.
 #[derive(Serialize, ToSchema)]
 #[allow(dead_code, reason = "documents what audit_chain::EntryView serialises to")]
 pub(crate) struct EntryAnswer {
-    /// Its place in the chain, from 0.
+    /// The entry's place in the chain, from 0.
     seq: u64,
-    /// The hash before it.
+    /// The hash of the previous entry.
     prev: String,
-    /// SHA-256 of the event's bytes.
+    /// The SHA-256 of the event's bytes.
     payload_hash: String,
     /// The entry's own hash.
     hash: String,
-    /// The stored bytes, embedded as they are (RFC 8785); `null` where the event is another tenant's.
+    /// The stored bytes, embedded unchanged (RFC 8785); `null` if the event is another tenant's.
     #[schema(value_type = Option<Object>)]
     event: Value,
 }
 
-/// Where the chain ends.
+/// The end of the chain.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct HeadAnswer {
-    /// Entries in the chain.
+    /// The number of entries in the chain.
     size: u64,
-    /// The last entry's hash, lower-case hex; for an empty chain, what the first would follow.
+    /// The last entry's hash, lower-case hex. For an empty chain, the `prev` of its first entry.
     head: String,
 }
 
-/// Reads the chain.
+/// Lists the entries of the audit chain.
 #[utoipa::path(
     get, path = "/v1/audit/events", tag = "audit", operation_id = "list_audit_events", params(EventsQuery),
     responses((status = 200, description = "One page", body = EventsAnswer), Guarded, Read)
@@ -84,7 +84,7 @@ pub(crate) async fn events(
     Ok(Json(state.audit.events(&caller, query.after_seq, limit).await?))
 }
 
-/// Tells where the chain ends.
+/// Shows the size of the chain and its last hash.
 #[utoipa::path(
     get, path = "/v1/audit/head", tag = "audit", operation_id = "show_audit_head",
     responses((status = 200, description = "The head", body = HeadAnswer), Guarded)
@@ -97,8 +97,9 @@ pub(crate) async fn head(
     Ok(Json(HeadAnswer { size: head.size, head: head.hash.to_string() }))
 }
 
-/// Signs where the chain stands now: a C2SP `tlog-checkpoint`, a note signed with Ed25519, whose root is the RFC 6962 Merkle
-/// root over the entries' hashes. Keep it elsewhere: a chain written anew cannot match it.
+/// Returns a signed checkpoint of the chain as it is now: a C2SP `tlog-checkpoint`, signed with Ed25519,
+/// whose root is the RFC 6962 Merkle root over the entries' hashes. Keep it elsewhere: a rewritten chain
+/// cannot match it.
 #[utoipa::path(
     get, path = "/v1/audit/checkpoint", tag = "audit", operation_id = "show_audit_checkpoint",
     responses(

@@ -1,5 +1,5 @@
-//! `GET /v1/audit/export` and `GET /v1/audit/keys`: what an auditor needs to verify the chain elsewhere. As all reading of the audit
-//! trail, neither is an event.
+//! `GET /v1/audit/export` and `GET /v1/audit/keys`: what an auditor needs to verify the chain elsewhere. As
+//! all reading of the audit trail, neither is an event.
 
 use std::io;
 
@@ -23,10 +23,10 @@ use crate::state::AppState;
 /// The keys that sign checkpoints of the chain. `audit verify --keyring` takes this document.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct AuditKeysAnswer {
-    /// The chain's name, and the name that all of its keys sign under.
+    /// The chain's name. All of its keys sign under this name.
     #[schema(example = "voketag.local/audit")]
     origin: String,
-    /// Audit signing keys, ascending; `public` is the verifier key.
+    /// The audit signing keys, in ascending order. `public` is the verifier key.
     audit: Vec<KeyringKeyAnswer>,
 }
 
@@ -39,12 +39,13 @@ pub(crate) fn as_file(lines: impl Stream<Item = io::Result<Bytes>> + Send + 'sta
     (headers, AxumBody::from_stream(lines)).into_response()
 }
 
-/// Exports the chain as the caller's tenant may see it, for verifying it anywhere: every entry with its hashes, the events of other
-/// tenants `null`, also for a key with the scope `admin`. A tenant has one such export at a time.
+/// Exports the chain as the caller's tenant may see it, to verify it anywhere. Every entry has its hashes.
+/// The events of other tenants are `null`, also for a key with the scope `admin`. A tenant can run one such
+/// export at a time.
 #[utoipa::path(
     get, path = "/v1/audit/export", tag = "audit", operation_id = "export_audit_view",
     responses(
-        (status = 200, description = "A header, one line for each entry, and a last record with `end`, `size` and `head`; a body without that record was cut", body = String, content_type = "application/x-ndjson"),
+        (status = 200, description = "A header, one line for each entry, and a last record with `end`, `size` and `head`. A body without the last record was cut.", body = String, content_type = "application/x-ndjson"),
         Guarded, Contended,
     )
 )]
@@ -52,10 +53,11 @@ pub(crate) async fn export(caller: Caller, State(state): State<AppState>) -> Res
     Ok(as_file(state.audit.export_view(&caller).await?))
 }
 
-/// Shows the verifier keys, with their states. Get them by another way than the service, too: whoever controls it could show its own.
+/// Lists the verifier keys with their states. Compare them with a copy from another channel: an attacker who
+/// controls this service could show other keys.
 #[utoipa::path(
     get, path = "/v1/audit/keys", tag = "audit", operation_id = "list_audit_keys",
-    responses((status = 200, description = "The keys", body = AuditKeysAnswer), Guarded)
+    responses((status = 200, description = "The verifier keys", body = AuditKeysAnswer), Guarded)
 )]
 pub(crate) async fn keys(
     _caller: Caller,

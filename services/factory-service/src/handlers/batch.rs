@@ -23,37 +23,38 @@ use crate::state::AppState;
 /// A batch of tags.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct BatchAnswer {
-    /// A UUIDv7.
+    /// The batch's id, a UUIDv7.
     id: Uuid,
-    /// What the tags are on.
+    /// The product that carries the tags.
     product_id: Uuid,
-    /// How many tags: indexes 0 to `size − 1`.
+    /// The number of tags. Their indexes are 0 to `size − 1`.
     #[schema(example = 1000)]
     size: u32,
-    /// The key epoch the tags were minted under.
+    /// The key epoch under which the tags were minted.
     #[schema(example = 1)]
     epoch: u16,
-    /// The number inside the tags' ids.
+    /// The batch number in the tags' ids.
     batch_no: u32,
-    /// 1 to 200 characters.
+    /// The batch's label, 1 to 200 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     label: Option<String>,
     /// When the items were made.
     #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
     manufactured_at: Option<OffsetDateTime>,
-    /// From when on the tags are no longer valid.
+    /// The time from which the tags are no longer valid.
     #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
     expires_at: Option<OffsetDateTime>,
-    /// When it was minted.
+    /// When the batch was minted.
     #[serde(with = "rfc3339")]
     created_at: OffsetDateTime,
-    /// Where it stands: `active`, `revoked`, `recalled`, `key_revoked` or `expired`; of several, the first of them in that order.
+    /// `active`, `revoked`, `recalled`, `key_revoked` or `expired`. If several apply, the first in the order
+    /// revoked, recalled, key_revoked, expired.
     #[schema(value_type = String, example = "active")]
     state: Lifecycle,
-    /// Set once it is revoked.
+    /// Present once the batch is revoked.
     #[serde(skip_serializing_if = "Option::is_none")]
     revoked: Option<WithdrawalAnswer>,
-    /// Set once it is recalled.
+    /// Present once the batch is recalled.
     #[serde(skip_serializing_if = "Option::is_none")]
     recalled: Option<WithdrawalAnswer>,
 }
@@ -80,7 +81,7 @@ impl From<BatchView> for BatchAnswer {
 /// Shows a batch.
 #[utoipa::path(
     get, path = "/v1/batches/{id}", tag = "batches", operation_id = "show_batch", params(("id" = Uuid, Path, description = "The batch's id")),
-    responses((status = 200, description = "The batch", body = BatchAnswer, headers(("ETag" = String, description = "Its version"))), Guarded, Read, Named, Versioned)
+    responses((status = 200, description = "The batch", body = BatchAnswer, headers(("ETag" = String, description = "The version"))), Guarded, Read, Named, Versioned)
 )]
 pub(crate) async fn show(
     caller: Caller,
@@ -91,7 +92,7 @@ pub(crate) async fn show(
     conditions.show(&BatchAnswer::from(state.batches.show(&caller, &id).await?))
 }
 
-/// Revokes a batch for good. Repeating it changes nothing.
+/// Revokes a batch permanently. Repeating it changes nothing.
 #[utoipa::path(
     post, path = "/v1/batches/{id}/revoke", tag = "batches", operation_id = "revoke_batch", request_body = WithdrawRequest,
     params(("id" = Uuid, Path, description = "The batch's id")),
@@ -110,7 +111,8 @@ pub(crate) async fn revoke(
     Ok(Reply(answer))
 }
 
-/// Recalls a batch. Repeating it changes nothing; a revoked batch may be recalled, and the reverse.
+/// Recalls a batch. Repeating it changes nothing. A revoked batch may be recalled, and a recalled batch may
+/// be revoked.
 #[utoipa::path(
     post, path = "/v1/batches/{id}/recall", tag = "batches", operation_id = "recall_batch", request_body = WithdrawRequest,
     params(("id" = Uuid, Path, description = "The batch's id")),

@@ -18,26 +18,29 @@ use crate::handlers::problems::{Appends, Body, Guarded, Judged, Mints, Read};
 use crate::handlers::reply::{self, Reply};
 use crate::state::AppState;
 
-/// A batch to be minted.
+/// The batch to mint.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct BatchRequest {
-    /// What the tags are on.
+    /// The product that carries the tags.
     #[schema(example = "019c6652-5e00-7000-8000-0000000000aa")]
     product_id: Uuid,
-    /// How many tags.
+    /// The number of tags.
     #[schema(example = 1000, minimum = 1, maximum = 16_777_216)]
     size: u64,
-    /// 1 to 200 characters.
+    /// The batch's label, 1 to 200 characters.
     #[schema(example = "Spring run", min_length = 1, max_length = 200)]
     label: Option<String>,
-    /// When the items were made. Its offset is kept: a customer is shown the date at the place of manufacture.
+    /// When the items were made. The offset is kept, so that customers see the date at the place of
+    /// manufacture.
     #[schema(value_type = Option<String>, format = DateTime, example = "2026-02-16T00:00:00+01:00")]
     manufactured_at: Option<Instant>,
-    /// From when on the tags are no longer valid; after `manufactured_at`, and in the future unless `allow_expired`.
+    /// The time from which the tags are no longer valid. It is after `manufactured_at`, and in the future
+    /// unless `allow_expired` is true.
     #[schema(value_type = Option<String>, format = DateTime, example = "2099-01-31T00:00:00Z")]
     expires_at: Option<Instant>,
-    /// Whether `expires_at` may be past, so that no tag of the batch is ever valid; false unless given.
+    /// Whether `expires_at` may be in the past, so that no tag of the batch is ever valid. The default is
+    /// false.
     #[serde(default)]
     #[schema(example = false)]
     allow_expired: bool,
@@ -63,7 +66,7 @@ impl BatchRequest {
 pub(crate) struct BatchesAnswer {
     /// The batches.
     items: Vec<BatchAnswer>,
-    /// Where the next page begins, if there is one.
+    /// The `cursor` of the next page, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<Uuid>,
 }
@@ -72,7 +75,7 @@ pub(crate) struct BatchesAnswer {
 #[utoipa::path(
     post, path = "/v1/batches", tag = "batches", operation_id = "create_batch", request_body = BatchRequest,
     responses(
-        (status = 201, description = "Minted", body = BatchAnswer, headers(("Location" = String, description = "Its path"), ("ETag" = String, description = "Its version"))),
+        (status = 201, description = "Minted", body = BatchAnswer, headers(("Location" = String, description = "The path of the batch"), ("ETag" = String, description = "The version"))),
         Guarded, Body, Judged, Mints, Appends,
     )
 )]
@@ -88,7 +91,7 @@ pub(crate) async fn create(
     Ok(Reply(state.batches.create(&caller, new, made).await?))
 }
 
-/// Lists batches.
+/// Lists the batches of the caller's tenant.
 #[utoipa::path(
     get, path = "/v1/batches", tag = "batches", operation_id = "list_batches", params(ListQuery),
     responses((status = 200, description = "One page", body = BatchesAnswer), Guarded, Read)

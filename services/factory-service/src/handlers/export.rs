@@ -16,24 +16,24 @@ use crate::domain::rows::Format;
 use crate::handlers::problems::{Appends, Guarded, MakesTags, Named, Read};
 use crate::state::AppState;
 
-/// Which tags, and how.
+/// Which tags to export, and in which format.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ExportQuery {
-    /// `ndjson` (the default) or `csv`.
+    /// The format: `ndjson` (the default) or `csv`.
     #[serde(default)]
     #[param(inline)]
     format: FormatName,
-    /// The first index; 0 unless given, below the batch's size.
+    /// The first index, below the batch's size. The default is 0.
     #[serde(default)]
     from: u64,
-    /// How many; all that follow unless given.
+    /// The number of tags. The default is all that follow.
     #[param(minimum = 1)]
     limit: Option<u64>,
 }
 
-/// How rows are written.
+/// The format of an export.
 #[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum FormatName {
@@ -57,25 +57,25 @@ impl From<FormatName> for Format {
 #[derive(Serialize, ToSchema)]
 #[allow(dead_code, reason = "documents what is streamed")]
 pub(crate) struct TagRow {
-    /// Its place in the batch.
+    /// The tag's place in the batch.
     index: u32,
-    /// The lower-case UUID.
+    /// The id as a lower-case UUID.
     #[schema(example = "85e49ec3-de12-8001-bccf-0ce2e6986017")]
     tag_id: String,
-    /// The same id in 26 characters.
+    /// The id as 26 characters of Crockford base32.
     #[schema(example = "45WJFC7QGJG00VSKRCWBK9GR0Q")]
     crockford: String,
-    /// What the QR code holds.
+    /// The URL in the QR code.
     #[schema(example = "http://127.0.0.1:8080/t/45WJFC7QGJG00VSKRCWBK9GR0Q")]
     url: String,
 }
 
-/// Exports a batch's tags, withdrawn or not. Each export is an audit event.
+/// Exports a batch's tags, whether or not they were revoked or recalled. Each export is an audit event.
 #[utoipa::path(
     get, path = "/v1/batches/{id}/tags", tag = "batches", operation_id = "export_tags",
     params(("id" = Uuid, Path, description = "The batch's id"), ExportQuery),
     responses(
-        (status = 200, description = "The tags in the order of their index; a body shorter than Content-Length is no export", content(
+        (status = 200, description = "The tags in the order of their index. A body shorter than Content-Length was cut.", content(
             (TagRow = "application/x-ndjson"),
             (String = "text/csv"),
         )),

@@ -10,15 +10,15 @@ use crate::domain::input::FieldError;
 /// Items of a page unless asked otherwise.
 const DEFAULT_LIMIT: u64 = 50;
 
-/// One page of a list.
+/// Which page of a list.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ListQuery {
-    /// The `next_cursor` of the page before; the first page without.
+    /// The `next_cursor` of the previous page. Without it the first page is returned.
     #[param(example = "019c6652-5e00-7000-8000-0000000000aa")]
     cursor: Option<Uuid>,
-    /// Items of the page, 50 unless given.
+    /// The number of items, by default 50.
     #[param(minimum = 1, maximum = 100, example = 50)]
     limit: Option<u64>,
 }

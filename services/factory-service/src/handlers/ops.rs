@@ -9,10 +9,10 @@ use redis_pool::RedisPool;
 
 use crate::state::AppState;
 
-/// Says that the process is alive.
+/// Returns 200 while the process is alive. It asks no dependency.
 #[utoipa::path(
     get, path = "/v1/health", tag = "operation", operation_id = "health", security(()),
-    responses((status = 200, description = "Alive", body = HealthBody))
+    responses((status = 200, description = "The process is alive", body = HealthBody))
 )]
 pub(crate) async fn health() -> Json<HealthBody> {
     alive(env!("CARGO_PKG_VERSION"))
@@ -29,7 +29,7 @@ async fn limiter_check(pool: &RedisPool) -> Check {
     Check::warning("limiter_redis", format!("{why}; this process limits by itself"))
 }
 
-/// Says whether traffic may come, and what is wrong if not.
+/// Returns whether the service can take traffic, with the state of each dependency.
 #[utoipa::path(
     get, path = "/v1/ready", tag = "operation", operation_id = "ready", security(()),
     responses(

@@ -43,7 +43,7 @@ impl IntoResponses for Guarded {
                 "`rate-limited`: the quota of the key, of its tenant, or of failed authentication is used up; `service-overloaded`: no Redis \
                  permit came free in time; both with `Retry-After`",
             ),
-            ("500", "`internal`: a fault of our own; the log has it under the `request_id`"),
+            ("500", "`internal`: a fault of the service; its log has the cause under the `request_id`"),
             ("503", "`redis-unavailable`, `state-lost` or `server-timeout`; `Retry-After`"),
         ])
     }
@@ -60,9 +60,9 @@ impl IntoResponses for Body {
         problems(&[
             (
                 "400",
-                "`invalid-request`: an id or body that cannot be read, a missing, unknown or repeated field, a range",
+                "`invalid-request`: an id or body that cannot be read, a field that is missing, unknown, repeated or out of range",
             ),
-            ("408", "`request-timeout`: the body came too slowly"),
+            ("408", "`request-timeout`: the body arrived too slowly"),
             ("413", "`content-too-large`: more than 64 KiB"),
             ("415", "`unsupported-media-type`: not `application/json`"),
         ])
@@ -80,7 +80,7 @@ impl IntoResponses for Appends {
 
 impl IntoResponses for Named {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems(&[("404", "`not-found`: there is none with this id")])
+        problems(&[("404", "`not-found`: nothing has this id")])
     }
 }
 
@@ -91,7 +91,7 @@ impl IntoResponses for NamedTag {
                 "400",
                 "`invalid-tag-id`: not an id in an accepted form; `invalid-request`: a body that cannot be read",
             ),
-            ("404", "`tag-not-found`: forged, or never made"),
+            ("404", "`tag-not-found`: the id is forged or was never minted"),
         ])
     }
 }
@@ -100,7 +100,7 @@ impl IntoResponses for Contended {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         problems(&[(
             "409",
-            "`conflict`: it is not in a state for this, or others changed it meanwhile; `detail` says which",
+            "`conflict`: its state does not allow this, or another request changed it meanwhile; `detail` says which",
         )])
     }
 }
@@ -108,8 +108,8 @@ impl IntoResponses for Contended {
 impl IntoResponses for Confirmed {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         let body = Content::new(Some(Ref::from_schema_name("ConfirmationBody")));
-        let text = "`confirmation-required`, with what happens as `preview`; `conflict`, without it: it is not in a state for this, or \
-                    others changed it meanwhile";
+        let text = "`confirmation-required`, with the consequences in `preview`; `conflict`, without `preview`: its state does not allow \
+                    this, or another request changed it meanwhile";
         let response = ResponseBuilder::new().description(text).content("application/problem+json", body);
         [("409".to_owned(), RefOr::T(response.build()))].into()
     }
@@ -119,7 +119,7 @@ impl IntoResponses for Mints {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         problems(&[(
             "409",
-            "`quota-exceeded`: the tenant has as many batches as its `max_batches` allows; `conflict`: others were faster each time",
+            "`quota-exceeded`: the tenant has as many batches as its `max_batches` allows; `conflict`: other requests were faster at each try",
         )])
     }
 }
@@ -141,12 +141,12 @@ impl IntoResponses for Versioned {
 
 impl IntoResponses for Conditional {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems(&[("412", "`precondition-failed`: it is in another version than `If-Match` names")])
+        problems(&[("412", "`precondition-failed`: the current version is not one that `If-Match` names")])
     }
 }
 
 impl IntoResponses for Judged {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems(&[("422", "`unprocessable`: a field reads well and is wrong; `detail` names it")])
+        problems(&[("422", "`unprocessable`: a field is well-formed but not acceptable; `detail` names it")])
     }
 }

@@ -24,7 +24,7 @@ use crate::state::AppState;
 /// A product.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ProductAnswer {
-    /// A UUIDv7.
+    /// The product's id, a UUIDv7.
     id: Uuid,
     /// 1 to 200 characters.
     #[schema(example = "Rain jacket")]
@@ -32,14 +32,14 @@ pub(crate) struct ProductAnswer {
     /// 1 to 200 characters.
     #[schema(example = "Northern")]
     brand: String,
-    /// 8, 12, 13 or 14 digits.
+    /// The product's GTIN: 8, 12, 13 or 14 digits.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "4006381333931")]
     gtin: Option<String>,
-    /// When it was made.
+    /// When the product was created.
     #[serde(with = "rfc3339")]
     created_at: OffsetDateTime,
-    /// When it was last changed.
+    /// When the product was last changed.
     #[serde(with = "rfc3339")]
     updated_at: OffsetDateTime,
 }
@@ -51,7 +51,7 @@ impl From<Product> for ProductAnswer {
     }
 }
 
-/// What is to change: at least one member. A member that is not given stays.
+/// The members to change, at least one. Absent members keep their values.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ProductPatchRequest {
@@ -63,7 +63,7 @@ pub(crate) struct ProductPatchRequest {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = String, required = false, min_length = 1, max_length = 200, example = "Northern")]
     brand: Option<String>,
-    /// 8, 12, 13 or 14 digits; null removes it.
+    /// The GTIN: 8, 12, 13 or 14 digits. Null removes it.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>, required = false, example = "4006381333931")]
     gtin: Option<Option<String>>,
@@ -90,7 +90,7 @@ impl ProductPatchRequest {
 /// Shows a product.
 #[utoipa::path(
     get, path = "/v1/products/{id}", tag = "products", operation_id = "show_product", params(("id" = Uuid, Path, description = "The product's id")),
-    responses((status = 200, description = "The product", body = ProductAnswer, headers(("ETag" = String, description = "Its version"))), Guarded, Read, Named, Versioned)
+    responses((status = 200, description = "The product", body = ProductAnswer, headers(("ETag" = String, description = "The version"))), Guarded, Read, Named, Versioned)
 )]
 pub(crate) async fn show(
     caller: Caller,
@@ -101,12 +101,13 @@ pub(crate) async fn show(
     conditions.show(&ProductAnswer::from(state.products.show(&caller, &id).await?))
 }
 
-/// Changes a product, with `If-Match` only in the version that it names. A patch that changes nothing is answered with the product as it is, and leaves no event.
+/// Changes a product. With `If-Match`, it changes only a version that the header names. A patch that changes
+/// nothing returns the product as it is and appends no event.
 #[utoipa::path(
     patch, path = "/v1/products/{id}", tag = "products", operation_id = "change_product", request_body = ProductPatchRequest,
     params(("id" = Uuid, Path, description = "The product's id")),
     responses(
-        (status = 200, description = "The product as it is now", body = ProductAnswer, headers(("ETag" = String, description = "Its version"))),
+        (status = 200, description = "The changed product", body = ProductAnswer, headers(("ETag" = String, description = "The version"))),
         Guarded, Body, Named, Judged, Contended, Conditional, Appends,
     )
 )]

@@ -18,17 +18,17 @@ use crate::handlers::product::ProductAnswer;
 use crate::handlers::reply::{self, Reply};
 use crate::state::AppState;
 
-/// A product to be made.
+/// The product to create.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ProductRequest {
-    /// 1 to 200 characters.
+    /// The product's name, 1 to 200 characters.
     #[schema(example = "Rain jacket", min_length = 1, max_length = 200)]
     name: String,
-    /// 1 to 200 characters.
+    /// The product's brand, 1 to 200 characters.
     #[schema(example = "Northern", min_length = 1, max_length = 200)]
     brand: String,
-    /// 8, 12, 13 or 14 digits; the check digit is verified.
+    /// The product's GTIN: 8, 12, 13 or 14 digits. The check digit is verified.
     #[schema(example = "4006381333931")]
     gtin: Option<String>,
 }
@@ -43,21 +43,21 @@ impl ProductRequest {
     }
 }
 
-/// A page of products, in the order in which they were made.
+/// A page of products, in the order in which they were created.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ProductsAnswer {
     /// The products.
     items: Vec<ProductAnswer>,
-    /// Where the next page begins, if there is one.
+    /// The `cursor` of the next page, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<Uuid>,
 }
 
-/// Makes a product.
+/// Creates a product.
 #[utoipa::path(
     post, path = "/v1/products", tag = "products", operation_id = "create_product", request_body = ProductRequest,
     responses(
-        (status = 201, description = "Made", body = ProductAnswer, headers(("Location" = String, description = "Its path"), ("ETag" = String, description = "Its version"))),
+        (status = 201, description = "Created", body = ProductAnswer, headers(("Location" = String, description = "The path of the product"), ("ETag" = String, description = "The version"))),
         Guarded, Body, Judged, Contended, Appends,
     )
 )]
@@ -73,7 +73,7 @@ pub(crate) async fn create(
     Ok(Reply(state.products.create(&caller, new, made).await?))
 }
 
-/// Lists products.
+/// Lists the products of the caller's tenant.
 #[utoipa::path(
     get, path = "/v1/products", tag = "products", operation_id = "list_products", params(ListQuery),
     responses((status = 200, description = "One page", body = ProductsAnswer), Guarded, Read)

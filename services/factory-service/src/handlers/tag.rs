@@ -26,41 +26,41 @@ use crate::state::AppState;
 /// Width and height of a QR code are at least this, SVG user units.
 const QR_SIZE: u32 = 256;
 
-/// What an operator sees of a tag.
+/// A tag, as an operator sees it.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct TagAnswer {
-    /// The lower-case UUID.
+    /// The id as a lower-case UUID.
     #[schema(example = "85e49ec3-de12-8001-bccf-0ce2e6986017")]
     tag_id: String,
-    /// The same id in 26 characters.
+    /// The id as 26 characters of Crockford base32.
     #[schema(example = "45WJFC7QGJG00VSKRCWBK9GR0Q")]
     crockford: String,
-    /// What the QR code holds.
+    /// The URL in the QR code.
     url: String,
-    /// The key epoch it was minted under.
+    /// The key epoch under which the tag was minted.
     epoch: u16,
-    /// Its batch's number.
+    /// The number of the tag's batch.
     batch_no: u32,
-    /// Its place in the batch.
+    /// The tag's place in the batch.
     index: u32,
-    /// Its batch.
+    /// The id of the tag's batch.
     batch_id: Uuid,
-    /// What it is on.
+    /// The product that carries the tag.
     product_id: Uuid,
     /// `active`, `revoked` (alone or with its batch), `recalled`, `key_revoked` or `expired`.
     #[schema(value_type = String, example = "active")]
     lifecycle: Lifecycle,
-    /// Whether a scan says that it is in order.
+    /// Whether a scan returns `valid: true`.
     valid: bool,
-    /// Scans so far; this look is none.
+    /// Scans so far. This request does not count.
     scan_count: u32,
-    /// The first scan.
+    /// The time of the first scan.
     #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
     first_scan_at: Option<OffsetDateTime>,
-    /// The last scan.
+    /// The time of the last scan.
     #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
     last_scan_at: Option<OffsetDateTime>,
-    /// Set once this one tag is revoked; its batch says so for itself.
+    /// Present once this single tag is revoked. A revoked batch shows it in its own record.
     #[serde(skip_serializing_if = "Option::is_none")]
     revoked: Option<WithdrawalAnswer>,
 }
@@ -109,7 +109,7 @@ pub(crate) async fn show(
     Ok(Json(state.tags.show(&caller, id).await?.into()))
 }
 
-/// Draws a tag's QR code.
+/// Returns a tag's QR code as an SVG image.
 #[utoipa::path(
     get, path = "/v1/tags/{tag_id}/qr.svg", tag = "tags", operation_id = "show_tag_qr",
     params(("tag_id" = String, Path, description = "A hyphenated UUID or 26 characters of Crockford base32, in either case")),
@@ -130,7 +130,7 @@ pub(crate) async fn qr(
     Ok(([(CONTENT_TYPE, "image/svg+xml")], drawing).into_response())
 }
 
-/// Revokes one tag for good. Repeating it changes nothing.
+/// Revokes one tag permanently. Repeating it changes nothing.
 #[utoipa::path(
     post, path = "/v1/tags/{tag_id}/revoke", tag = "tags", operation_id = "revoke_tag", request_body = WithdrawRequest,
     params(("tag_id" = String, Path, description = "A hyphenated UUID or 26 characters of Crockford base32, in either case")),

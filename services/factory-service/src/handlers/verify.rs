@@ -16,18 +16,19 @@ use crate::handlers::or_default::OrDefault;
 use crate::handlers::problems::{Body, Contended, Guarded};
 use crate::state::AppState;
 
-/// What to verify; everything unless given.
+/// What to verify. The default is the whole chain.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"from": 0}))]
 pub(crate) struct VerifyRequest {
-    /// The first entry.
+    /// The first entry to verify.
     #[schema(example = 0)]
     from: Option<u64>,
-    /// The entry to stop before.
+    /// The entry before which verification stops.
     #[schema(example = 1000)]
     to: Option<u64>,
-    /// Signed checkpoints that were kept elsewhere, at most 20, where the whole chain is verified: it must be the one that they speak of.
+    /// Signed checkpoints that were kept elsewhere, at most 20. The chain must match them. They are allowed
+    /// only if the whole chain is verified.
     #[serde(default)]
     #[schema(max_items = 20, example = json!([]))]
     checkpoints: Vec<String>,
@@ -36,50 +37,57 @@ pub(crate) struct VerifyRequest {
 /// Checkpoints that can be brought along at most.
 const MOST_KEPT: usize = 20;
 
-/// What verifying found.
+/// The result of a verification.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct VerifyAnswer {
-    /// True of the states `valid` and `never_signed`, and of no other.
+    /// True for the states `valid` and `never_signed` only.
     ok: bool,
-    /// `valid`: and a key that is not revoked has signed where it stood. `unsigned_tail`: the same of the first `signed_size` entries, and this process
-    /// cannot sign the rest. `never_signed`: no signing key was ever active. `unsigned`: one was, and no checkpoint is there, or only a part was asked for. `signed_by_revoked_key`: only a revoked key has signed, neither yes nor no.
-    /// `unreadable_checkpoint`: a checkpoint was damaged in copying, and says neither yes nor no; its `why` says how. `broken`: it is not right.
+    /// - `valid`: the entries are right, and a key that is not revoked has signed all of them.
+    /// - `unsigned_tail`: a key that is not revoked has signed the first `signed_size` entries. This process
+    ///   cannot sign the rest.
+    /// - `never_signed`: the entries are right, and no signing key was ever active.
+    /// - `unsigned`: a key was active, but there is no checkpoint, or only a part was verified.
+    /// - `signed_by_revoked_key`: only a revoked key has signed. That proves nothing either way.
+    /// - `unreadable_checkpoint`: a checkpoint was damaged in copying and proves nothing either way. Its
+    ///   `why` says how.
+    /// - `broken`: an entry, the head or a checkpoint is wrong.
     #[schema(value_type = String, example = "valid")]
     state: Outcome,
-    /// Entries found right.
+    /// The number of entries that were found right.
     checked: u64,
-    /// Entries in the chain that was verified against.
+    /// The number of entries in the chain.
     size: u64,
-    /// Its head, lower-case hex.
+    /// The chain's head, lower-case hex.
     head: String,
-    /// Entries that a key which is not revoked has signed.
+    /// The number of entries that a key which is not revoked has signed.
     signed_size: u64,
-    /// The first entry that is not right.
+    /// The first wrong entry.
     #[serde(skip_serializing_if = "Option::is_none")]
     first_error: Option<FirstErrorAnswer>,
-    /// The latest checkpoint of each signing key, then those that were brought along; empty where only a part was asked for.
+    /// The latest checkpoint of each signing key, then those of the request. Empty if only a part was
+    /// verified.
     checkpoints: Vec<CheckpointAnswer>,
 }
 
 /// A signed checkpoint.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct CheckpointAnswer {
-    /// The number of the signing key; left out of one that was brought along.
+    /// The number of the signing key. Absent for a checkpoint of the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<u16>,
-    /// Entries it speaks of.
+    /// The number of entries that the checkpoint covers.
     #[serde(skip_serializing_if = "Option::is_none")]
     size: Option<u64>,
     /// `valid`, `signed_by_revoked_key`, `broken`, `unreadable` or `unknown_key`.
     #[schema(example = "valid")]
     state: &'static str,
-    /// What is wrong with it.
+    /// What is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<String>,
     /// When the key was revoked.
     #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
     revoked_at: Option<OffsetDateTime>,
-    /// From when on the key may have been misused.
+    /// The time from which the key may have been misused.
     #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
     compromised_since: Option<OffsetDateTime>,
 }
@@ -114,16 +122,17 @@ impl From<JudgedCheckpoint> for CheckpointAnswer {
 /// An entry that does not verify.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct FirstErrorAnswer {
-    /// Its place in the chain.
+    /// The entry's place in the chain.
     seq: u64,
-    /// What is wrong with it.
+    /// What is wrong.
     why: String,
 }
 
-/// Verifies the chain or a range of it, of the whole also the signed checkpoints, one request of a tenant at a time. The body may be left out.
+/// Verifies the chain or a range of it. For the whole chain it also verifies the signed checkpoints. A tenant
+/// can run one verification at a time. The body is optional.
 #[utoipa::path(
     post, path = "/v1/audit/verify", tag = "audit", operation_id = "verify_audit", request_body = Option<VerifyRequest>,
-    responses((status = 200, description = "Verified; `ok` tells how it ended", body = VerifyAnswer), Guarded, Body, Contended)
+    responses((status = 200, description = "Verified; `ok` and `state` hold the result", body = VerifyAnswer), Guarded, Body, Contended)
 )]
 pub(crate) async fn verify(
     caller: Caller,

@@ -9,11 +9,12 @@ use utoipa::ToSchema;
 
 use crate::domain::input::Reason;
 
-/// Why it is taken back.
+/// The reason of a revocation, a recall or a suspension.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WithdrawRequest {
-    /// 1 to 500 characters; kept in the audit trail. That of a tag or a batch is shown to consumers on the page of the tag.
+    /// 1 to 500 characters. The audit trail keeps it. The page of the tag shows the reason of a tag or a
+    /// batch to consumers.
     #[schema(example = "lost in transport", min_length = 1, max_length = 500)]
     reason: String,
 }
@@ -24,13 +25,13 @@ impl WithdrawRequest {
     }
 }
 
-/// When and why something was taken back; the first time counts.
+/// When and why something was first revoked, recalled or suspended.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct WithdrawalAnswer {
-    /// When.
+    /// When it happened.
     #[serde(with = "rfc3339")]
     at: OffsetDateTime,
-    /// The operator's words.
+    /// The operator's reason.
     reason: String,
 }
 

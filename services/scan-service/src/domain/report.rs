@@ -1,5 +1,6 @@
-//! A report by whoever scanned a code. Of a tag that was minted it is an audit event in the name of the tag's owner; of any other code,
-//! where it is taken at all, it goes into a bounded list for the operator (see [`catalog::unproven`]).
+//! A report by whoever scanned a code. Of a tag that was minted it is an audit event in the name of the tag's
+//! owner; of any other code, where it is taken at all, it goes into a bounded list for the operator (see
+//! [`catalog::unproven`]).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +24,8 @@ use crate::domain::scan::Caller;
 /// The reporter's own words.
 pub(crate) type ReportDetails = Lines<1_000>;
 
-/// How many reports of one tag are taken in a day, UTC: whoever owns it knows by then, and its audit trail cannot be flooded.
+/// How many reports of one tag are taken in a day, UTC: whoever owns it knows by then, and its audit trail
+/// cannot be flooded.
 const REPORTS_PER_DAY: u32 = 20;
 const MS_PER_DAY: u64 = 86_400_000;
 
@@ -35,7 +37,7 @@ pub(crate) enum Reason {
     Counterfeit,
     /// The tag or its seal is damaged.
     Damaged,
-    /// The tag is on another product than it says.
+    /// The tag is on another product than the scan shows.
     Mismatch,
     /// The item may be stolen.
     Stolen,

@@ -14,19 +14,19 @@ pub(crate) struct Frequency {
     pub(crate) in_all: u32,
 }
 
-/// The verdict on risk.
+/// The risk of a scan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Risk {
-    /// Sum of the factors' weights, at most 100.
+    /// The sum of the factors' weights, at most 100.
     #[schema(minimum = 0, maximum = 100, example = 25)]
     pub(crate) score: u8,
     /// `low` up to 40, `medium` up to 70, `high` above.
     pub(crate) level: RiskLevel,
-    /// What adds up to the score.
+    /// The factors that add up to the score.
     pub(crate) factors: Vec<RiskFactor>,
 }
 
-/// A score in one word.
+/// The range of a score.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum RiskLevel {
@@ -38,13 +38,13 @@ pub(crate) enum RiskLevel {
     High,
 }
 
-/// One thing that makes a scan look risky.
+/// One reason why a scan looks risky.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct RiskFactor {
     /// `superseded_key`, `rapid_scans`, `high_frequency`, `unusual_repetition` or `suspicious_user_agent`.
     #[schema(value_type = String, example = "suspicious_user_agent")]
     pub(crate) name: &'static str,
-    /// What it adds to the score.
+    /// The number that the factor adds to the score.
     #[schema(example = 25)]
     pub(crate) weight: u8,
 }
@@ -104,8 +104,8 @@ pub(crate) fn factor_names() -> impl Iterator<Item = &'static str> {
     FACTORS.into_iter().map(|factor| factor.name)
 }
 
-/// Weighs one scan. `superseded` says that the tag's key was revoked after its batch was minted: whoever has the secret can
-/// compute every id that was ever printed under it, so the risk is medium at least.
+/// Weighs one scan. `superseded` says that the tag's key was revoked after its batch was minted: whoever has
+/// the secret can compute every id that was ever printed under it, so the risk is medium at least.
 pub(crate) fn assess(frequency: Frequency, agent: Agent<'_>, superseded: bool) -> Risk {
     let suspicious = matches!(agent, Agent::Unknown(sent) if is_script(sent));
     let hold =

@@ -38,61 +38,61 @@ pub(crate) struct ScanAnswer<'a> {
     /// The tag, as a lower-case UUID.
     #[schema(example = "85e49ec3-de12-8001-bccf-0ce2e6986017")]
     pub(crate) tag_id: String,
-    /// Whether the item may be taken for genuine and in order: true only while `lifecycle` is `active`.
+    /// Whether the item is genuine and not withdrawn or expired: true only while `lifecycle` is `active`.
     pub(crate) valid: bool,
-    /// `active`, `revoked`, `recalled`, `key_revoked` or `expired`; of several, in the order revoked, recalled, key_revoked,
-    /// expired. `key_revoked` is a tag that was minted after others may have had its key.
+    /// `active`, `revoked`, `recalled`, `key_revoked` or `expired`. If several apply, the first of revoked,
+    /// recalled, key_revoked, expired. `key_revoked`: the tag was minted after its key may have been misused.
     #[schema(value_type = String, example = "active")]
     pub(crate) lifecycle: Lifecycle,
-    /// The product.
+    /// The product's id.
     pub(crate) product_id: Uuid,
-    /// What the product is called.
+    /// The product's public details.
     pub(crate) product: ProductAnswer<'a>,
-    /// Who has made the tag, and whether the brand is verified to be theirs.
+    /// The tenant that minted the tag, and whether the product's brand is verified to be its own.
     pub(crate) issuer: &'a IssuerAnswer,
-    /// The batch.
+    /// The batch's id.
     pub(crate) batch_id: Uuid,
-    /// What is known of the batch.
+    /// The batch's public details.
     pub(crate) batch: BatchAnswer<'a>,
-    /// When this tag was first scanned, UTC; null while it never was.
+    /// When this tag was first scanned, UTC; null while it was never scanned.
     #[serde(with = "rfc3339::option")]
     #[schema(value_type = Option<String>, format = DateTime, example = "2026-02-16T12:00:00.123Z")]
     pub(crate) first_scan_at: Option<OffsetDateTime>,
-    /// Scans of this tag so far, this one counted if it is one.
+    /// Scans of this tag so far, this one included if `counted` is true.
     #[schema(example = 1)]
     pub(crate) scan_count: u32,
-    /// Whether this look is one of them: those of machines that only look ahead (prefetches, link previews, search engines) are not.
+    /// Whether this request counts as a scan. Prefetches, link previews and search engines do not count.
     #[schema(example = true)]
     pub(crate) counted: bool,
-    /// Whether somebody else than this caller has scanned the tag. A caller is recognised on the same day and the next; one that is
-    /// not counts as another.
+    /// Whether another caller has scanned the tag. A caller is recognised on the same day (UTC) and the next.
+    /// A caller that is not recognised counts as another.
     #[schema(example = false)]
     pub(crate) seen_by_others: bool,
-    /// How risky the tag looks.
+    /// How risky the scan looks.
     pub(crate) risk: &'a Risk,
-    /// Names this very answer; a version 7 UUID.
+    /// The id of this answer, a version 7 UUID.
     pub(crate) verification_id: Uuid,
 }
 
-/// A product's public facts.
+/// A product's public details.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ProductAnswer<'a> {
-    /// Its name.
+    /// The product's name.
     pub(crate) name: &'a str,
-    /// Its brand.
+    /// The product's brand.
     pub(crate) brand: &'a str,
-    /// Its GTIN, where it has one.
+    /// The product's GTIN, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) gtin: Option<&'a str>,
 }
 
-/// A batch's public facts.
+/// A batch's public details.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct BatchAnswer<'a> {
-    /// Its label, where it has one.
+    /// The batch's label, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) label: Option<&'a str>,
-    /// When the items were made, where that is known.
+    /// When the items were made, if that is known.
     #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub(crate) manufactured_at: Option<OffsetDateTime>,

@@ -18,16 +18,16 @@ struct HomePage {
     version: &'static str,
 }
 
-/// Says what this service is, and where its documentation is.
+/// Shows what this service is, and links its documentation.
 #[utoipa::path(
     get, path = "/", tag = "operation", operation_id = "show_home", security(()),
-    responses((status = 200, description = "What this is, as a page", content_type = "text/html", body = String))
+    responses((status = 200, description = "An HTML page about the service", content_type = "text/html", body = String))
 )]
 pub(crate) async fn home() -> Response {
     html(StatusCode::OK, &HomePage { version: env!("CARGO_PKG_VERSION") })
 }
 
-/// The icon that browsers show beside the address.
+/// Returns the icon that browsers show beside the address.
 #[utoipa::path(
     get, path = "/favicon.ico", tag = "operation", operation_id = "show_icon", security(()),
     responses((status = 200, description = "An icon; cacheable", content_type = "image/x-icon", body = Vec<u8>))
@@ -36,10 +36,10 @@ pub(crate) async fn icon() -> Response {
     ([(CONTENT_TYPE, "image/x-icon"), (CACHE_CONTROL, CACHEABLE)], ICON).into_response()
 }
 
-/// What crawlers may fetch.
+/// Returns what crawlers may fetch.
 #[utoipa::path(
     get, path = "/robots.txt", tag = "operation", operation_id = "show_robots", security(()),
-    responses((status = 200, description = "RFC 9309; cacheable", content_type = "text/plain", body = String))
+    responses((status = 200, description = "A `robots.txt` (RFC 9309); cacheable", content_type = "text/plain", body = String))
 )]
 pub(crate) async fn robots() -> Response {
     ([(CONTENT_TYPE, "text/plain; charset=utf-8"), (CACHE_CONTROL, CACHEABLE)], ROBOTS).into_response()

@@ -9,13 +9,13 @@ use service_kit::durable::AUDIT_CHAIN;
 
 use crate::state::AppState;
 
-/// Says that the process is alive.
-#[utoipa::path(get, path = "/v1/health", tag = "operation", operation_id = "health", security(()), responses((status = 200, description = "Alive", body = HealthBody)))]
+/// Returns 200 while the process is alive. It asks no dependency.
+#[utoipa::path(get, path = "/v1/health", tag = "operation", operation_id = "health", security(()), responses((status = 200, description = "The process is alive", body = HealthBody)))]
 pub(crate) async fn health() -> Json<HealthBody> {
     alive(env!("CARGO_PKG_VERSION"))
 }
 
-/// Says whether traffic may come, and what is wrong if not.
+/// Returns whether the service can take traffic, with the state of each dependency.
 #[utoipa::path(
     get, path = "/v1/ready", tag = "operation", operation_id = "ready", security(()),
     responses(

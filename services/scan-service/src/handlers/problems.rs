@@ -24,11 +24,11 @@ impl IntoResponses for Refused {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         problems(&[
             ("400", "`invalid-tag-id`; `invalid-request` for anything else that cannot be read"),
-            ("401", "`unauthenticated`: an API key was shown that is not accepted"),
-            ("403", "`forbidden`: the key has not the scope `scan:partner`"),
-            ("404", "`tag-not-found`: forged, or never made"),
+            ("401", "`unauthenticated`: the API key is not accepted"),
+            ("403", "`forbidden`: the key lacks the scope `scan:partner`"),
+            ("404", "`tag-not-found`: the id is forged or was never minted"),
             ("429", "`rate-limited` or `service-overloaded`; `Retry-After`"),
-            ("500", "`internal`: a fault of our own; the log has it under the `request_id`"),
+            ("500", "`internal`: a fault of the service; its log has the cause under the `request_id`"),
             ("503", "`redis-unavailable`, `state-lost` or `server-timeout`; `Retry-After`"),
         ])
     }
@@ -37,7 +37,7 @@ impl IntoResponses for Refused {
 impl IntoResponses for Body {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         problems(&[
-            ("408", "`request-timeout`: the body came too slowly"),
+            ("408", "`request-timeout`: the body arrived too slowly"),
             ("413", "`content-too-large`: more than 64 KiB"),
             ("415", "`unsupported-media-type`: not `application/json`"),
         ])
@@ -48,7 +48,7 @@ impl IntoResponses for Asks {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         problems(&[
             ("429", "`service-overloaded`: no Redis permit came free in time; `Retry-After`"),
-            ("500", "`internal`: a fault of our own; the log has it under the `request_id`"),
+            ("500", "`internal`: a fault of the service; its log has the cause under the `request_id`"),
             ("503", "`redis-unavailable` or `server-timeout`; `Retry-After`"),
         ])
     }
@@ -60,7 +60,7 @@ impl IntoResponses for Pages {
             let text = ObjectBuilder::new().schema_type(Type::String).build();
             let page = Content::new(Some(RefOr::T(Schema::from(text))));
             ResponseBuilder::new()
-                .description("What the same request below `/v1` is refused for, as a page")
+                .description("The error of the same request below `/v1`, as an HTML page")
                 .content("text/html", page)
                 .header("Retry-After", whole_seconds())
                 .build()

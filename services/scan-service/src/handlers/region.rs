@@ -12,22 +12,22 @@ use utoipa::ToSchema;
 use crate::handlers::problems::Asks;
 use crate::state::AppState;
 
-/// A region.
+/// A region of the rate limit.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RegionAnswer {
-    /// Its name.
+    /// The region's name.
     #[schema(example = "default")]
     region: String,
-    /// When its limiter Redis first held its birth record; none before the first scan.
+    /// When the limiter Redis first held the region's birth record; null before the first scan.
     #[serde(with = "rfc3339::option")]
     #[schema(value_type = Option<String>, format = DateTime)]
     born_at: Option<OffsetDateTime>,
-    /// How long ago that was, whole seconds.
+    /// Whole seconds since `born_at`.
     age_s: u64,
     /// `cold` or `warm`.
     #[schema(example = "warm")]
     state: &'static str,
-    /// Which share of the full limits holds now.
+    /// The share of the full limits that is in force now.
     #[schema(example = 1.0)]
     factor: f64,
     /// The limits in force.
@@ -37,21 +37,21 @@ pub(crate) struct RegionAnswer {
 /// One limit.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct LimitAnswer {
-    /// What it counts by: `ip`, the client's address; `key`, a partner's key.
+    /// The dimension: `ip`, the client's address; `key`, a partner's key.
     #[schema(example = "ip")]
     name: &'static str,
-    /// Requests per window now.
+    /// Requests per window in force now.
     #[schema(example = 100)]
     limit: u32,
     /// Requests per window once the region is warm.
     #[schema(example = 100)]
     full_limit: u32,
-    /// The window, seconds.
+    /// The window in seconds.
     #[schema(example = 60)]
     window_s: u32,
 }
 
-/// Tells how the region stands.
+/// Shows whether the region is cold or warm, and its limits.
 #[utoipa::path(
     get, path = "/v1/region", tag = "operation", operation_id = "show_region", security(()),
     responses(

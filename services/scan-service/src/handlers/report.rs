@@ -19,7 +19,7 @@ use crate::handlers::refusal::{of_report, with_quotas};
 use crate::handlers::sender::MayReport;
 use crate::state::AppState;
 
-/// A report.
+/// A report of a tag.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({
@@ -37,19 +37,19 @@ pub(crate) struct ReportRequest {
     details: Option<String>,
 }
 
-/// A report was taken.
+/// A report was received.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ReportAnswer {
-    /// `received`: the brand finds it in its audit trail.
+    /// `received`: the report is in the brand's audit trail.
     #[schema(example = "received")]
     status: &'static str,
 }
 
-/// Reports an item.
+/// Reports an item to the brand that issued its tag.
 #[utoipa::path(
     post, path = "/v1/report", tag = "scan", operation_id = "report", request_body = ReportRequest,
     responses(
-        (status = 202, description = "Taken: an audit event of the tag's owner", body = ReportAnswer),
+        (status = 202, description = "Received, as an audit event of the tag's owner", body = ReportAnswer),
         Refused,
         Body,
         Appends,

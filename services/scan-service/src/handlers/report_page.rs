@@ -1,5 +1,5 @@
-//! `POST /t/{tag_id}/report`: the form on the page of a tag, or of a code that is not ours. Whoever comes back to that address later
-//! gets the page.
+//! `POST /t/{tag_id}/report`: the form on the page of a tag, or of a code that is not ours. Whoever comes
+//! back to that address later gets the page.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -22,7 +22,7 @@ use crate::handlers::sender::{NotEmbedded, OwnForm};
 use crate::handlers::unproven_page::no_tag_id;
 use crate::state::AppState;
 
-/// The form of the page.
+/// The report form of a tag's page.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"reason": "counterfeit", "details": "The seal is broken."}))]
@@ -34,14 +34,15 @@ pub(crate) struct ReportForm {
     details: Option<String>,
 }
 
-/// Takes the page's report. It must come from our own page. A code that is not ours goes into a list for the operator.
+/// Receives the report form of a page of this service. A code that is not a minted tag goes into a list for
+/// the operator.
 #[utoipa::path(
     post, path = "/t/{tag_id}/report", tag = "scan", operation_id = "report_by_page",
     extensions(("x-ignores-unknown-query" = json!(true))),
-    params(("tag_id" = String, Path, description = "The tag, in any accepted form, or whatever was scanned")),
+    params(("tag_id" = String, Path, description = "The tag in any accepted form, or any other code that was scanned")),
     request_body(content = ReportForm, content_type = "application/x-www-form-urlencoded"),
     responses(
-        (status = 202, description = "Taken, as a page", content_type = "text/html", body = String),
+        (status = 202, description = "Received, as an HTML page", content_type = "text/html", body = String),
         Pages,
     )
 )]
@@ -107,14 +108,14 @@ fn received(code: &str, taken: Taken, request_id: &RequestId) -> Response {
     html(StatusCode::ACCEPTED, &page)
 }
 
-/// Leads to the tag's page, on which the form is.
+/// Redirects to the tag's page, which has the form.
 #[utoipa::path(
     get, path = "/t/{tag_id}/report", tag = "scan", operation_id = "find_report_page",
     extensions(("x-ignores-unknown-query" = json!(true))),
     params(("tag_id" = String, Path, description = "The tag, in any accepted form")),
     responses(
-        (status = 303, description = "To the tag's page", headers(("Location" = String, description = "Its path"))),
-        (status = "4XX", description = "Not an id, as a page", content_type = "text/html", body = String),
+        (status = 303, description = "A redirect to the tag's page", headers(("Location" = String, description = "Its path"))),
+        (status = "4XX", description = "Not a tag id, as an HTML page", content_type = "text/html", body = String),
     )
 )]
 pub(crate) async fn find(

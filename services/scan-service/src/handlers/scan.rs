@@ -33,7 +33,7 @@ pub(crate) struct ScanRequest {
     extensions(("x-ignores-unknown-query" = json!(true))),
     params(("tag_id" = String, Path, description = "A hyphenated UUID or 26 characters of Crockford base32, in either case")),
     responses(
-        (status = 200, description = "An authentic tag; `valid` tells whether it is in order", body = ScanAnswer),
+        (status = 200, description = "An authentic tag; `valid` says whether the item is genuine and not withdrawn or expired", body = ScanAnswer),
         Refused,
     )
 )]
@@ -51,7 +51,7 @@ pub(crate) async fn by_path(
 #[utoipa::path(
     get, path = "/v1/scan", tag = "scan", operation_id = "scan_by_query", params(ScanRequest),
     responses(
-        (status = 200, description = "As by path", body = ScanAnswer),
+        (status = 200, description = "As for the tag in the path", body = ScanAnswer),
         Refused,
     )
 )]
@@ -67,7 +67,7 @@ pub(crate) async fn by_query(
 #[utoipa::path(
     post, path = "/v1/scan", tag = "scan", operation_id = "scan_by_body", request_body = ScanRequest,
     responses(
-        (status = 200, description = "As by path", body = ScanAnswer),
+        (status = 200, description = "As for the tag in the path", body = ScanAnswer),
         Refused,
         Body,
     )

@@ -59,20 +59,21 @@ struct Expiry {
     date: String,
 }
 
-/// Shown where the verdict leaves it open whether to trust the item: beside "not valid" a low risk would be a contradiction.
+/// Shown where the verdict leaves it open whether to trust the item: beside "not valid" a low risk would be a
+/// contradiction.
 struct RiskPart {
     level: &'static str,
     score: u8,
     reasons: Vec<&'static str>,
 }
 
-/// Shows a tag as a page.
+/// Scans the tag and shows the result as an HTML page.
 #[utoipa::path(
     get, path = "/t/{tag_id}", tag = "scan", operation_id = "scan_by_page",
     extensions(("x-ignores-unknown-query" = json!(true))),
     params(("tag_id" = String, Path, description = "The tag, in any accepted form")),
     responses(
-        (status = 200, description = "The verdict as a page", content_type = "text/html", body = String),
+        (status = 200, description = "The result as an HTML page", content_type = "text/html", body = String),
         Pages,
     )
 )]
@@ -104,8 +105,8 @@ pub(crate) async fn show(
     with_quotas(&quotas, html(StatusCode::OK, &verdict_page(&verdict, &tag, withdrawal)))
 }
 
-/// Why and when what is revoked or recalled was taken back. The reason of one tag's revocation is kept apart from the batch, and asked
-/// for here; where it cannot be read the verdict stands without it.
+/// Why and when what is revoked or recalled was taken back. The reason of one tag's revocation is kept apart
+/// from the batch, and asked for here; where it cannot be read the verdict stands without it.
 async fn withdrawal(state: &AppState, verdict: &Verdict) -> Option<Withdrawal> {
     let batch = &verdict.facts.batch.value;
     match verdict.lifecycle {

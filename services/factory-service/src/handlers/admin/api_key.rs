@@ -23,11 +23,11 @@ use crate::state::AppState;
 /// How long a rotated key goes on, unless asked otherwise and at most, seconds.
 const OVERLAP_S: (u64, u64) = (86_400, 90 * 86_400);
 
-/// How a key is replaced.
+/// How to rotate a key.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RotateRequest {
-    /// Seconds for which the old key goes on: 0 to 7,776,000; a day unless given.
+    /// Seconds for which the old key stays valid: 0 to 7,776,000. The default is one day.
     #[schema(example = 86400, minimum = 0, maximum = 7_776_000)]
     overlap_s: Option<u64>,
 }
@@ -51,12 +51,13 @@ pub(crate) async fn show(
     Ok(Json(KeyAnswer::of(state.api_keys.show(&caller, &in_path(&id)?).await?, None)))
 }
 
-/// Makes a successor with the same tenant, scopes and end, and shows it, once; the key itself goes on for the overlap.
+/// Creates a successor with the same tenant, scopes and expiry, and shows it once. The old key stays valid
+/// for the overlap.
 #[utoipa::path(
     post, path = "/v1/admin/keys/{id}/rotate", tag = "admin", operation_id = "rotate_key", request_body = Option<RotateRequest>,
     params(("id" = String, Path, description = "The 8 characters after vk_")),
     responses(
-        (status = 201, description = "The successor; the only answer that holds its `key`", body = KeyAnswer, headers(("Location" = String, description = "Its path"))),
+        (status = 201, description = "The successor. Only this answer holds its `key`.", body = KeyAnswer, headers(("Location" = String, description = "The path of the successor"))),
         Guarded, Body, Named, Judged, Contended, Appends,
     )
 )]
@@ -75,7 +76,7 @@ pub(crate) async fn rotate(
     Ok(Reply(state.api_keys.rotate(&caller, &id, Duration::from_secs(seconds), made).await?))
 }
 
-/// Ends a key: the next request that shows it is refused, on every instance. Repeating it changes nothing.
+/// Revokes a key. Every instance rejects the next request that presents it. Repeating it changes nothing.
 #[utoipa::path(
     post, path = "/v1/admin/keys/{id}/revoke", tag = "admin", operation_id = "revoke_key", request_body = WithdrawRequest,
     params(("id" = String, Path, description = "The 8 characters after vk_")),

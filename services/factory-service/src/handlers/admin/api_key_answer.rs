@@ -11,57 +11,58 @@ use crate::domain::api_keys::KeyView;
 use crate::handlers::reply;
 use crate::handlers::withdrawal::WithdrawalAnswer;
 
-/// A key's successor.
+/// The rotation of a key.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RotationAnswer {
-    /// When.
+    /// When the key was rotated.
     #[serde(with = "rfc3339")]
     at: OffsetDateTime,
     /// The successor's id.
     to: String,
-    /// Until when the old key goes on.
+    /// The time until which the old key stays valid.
     #[serde(with = "rfc3339")]
     until: OffsetDateTime,
 }
 
-/// An API key, without its secret, but for the one time it is shown.
+/// An API key. Its secret is present only in the answer that created it.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct KeyAnswer {
     /// The 8 characters after `vk_`.
     #[schema(example = "7g3kx0qd")]
     id: String,
-    /// The whole key, in the answer that made it and nowhere else; a repeat of that request is answered without it.
+    /// The whole key, only in the answer that created it. A repeat of that request is answered without it.
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
-    /// Whose it is.
+    /// The tenant that the key belongs to.
     #[schema(example = "acme")]
     tenant: String,
-    /// What it may do.
+    /// What the key may do.
     scopes: Vec<&'static str>,
-    /// `active`, `rotating` (its successor is there, it goes on for the overlap), `rotated`, `expired` or `revoked`.
+    /// `active`, `rotating` (it has a successor and is valid for the overlap), `rotated`, `expired` or
+    /// `revoked`.
     #[schema(value_type = String, example = "active")]
     state: KeyStatus,
-    /// What people call it.
+    /// The key's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     label: Option<String>,
-    /// When it was made.
+    /// When the key was created.
     #[serde(with = "rfc3339")]
     created_at: OffsetDateTime,
-    /// By whom.
+    /// The actor that created it.
     created_by: String,
-    /// When it ends.
+    /// When the key expires.
     #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
     expires_at: Option<OffsetDateTime>,
-    /// When it was last used, to the minute; a minute may pass until that is known.
+    /// When the key was last used, to the minute. It may take a minute to appear.
     #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
     last_used_at: Option<OffsetDateTime>,
-    /// The key it took over from.
+    /// The id of the key that this one replaces.
     #[serde(skip_serializing_if = "Option::is_none")]
     replaces: Option<String>,
-    /// Set once it has a successor.
+    /// Present once the key has a successor.
     #[serde(skip_serializing_if = "Option::is_none")]
     rotated: Option<RotationAnswer>,
-    /// Set once it is revoked.
+    /// Present once the key is revoked.
     #[serde(skip_serializing_if = "Option::is_none")]
     revoked: Option<WithdrawalAnswer>,
 }
@@ -91,7 +92,8 @@ impl KeyAnswer {
     }
 }
 
-/// What the client is told when a key is made, and what is kept for a repeat of the request: the same without the secret.
+/// What the client is told when a key is made, and what is kept for a repeat of the request: the same without
+/// the secret.
 pub(crate) fn made(view: &KeyView, shown: Option<&ApiKey>) -> StoredResponse {
     let location = format!("/v1/admin/keys/{}", view.record.id);
     reply::created(location, &KeyAnswer::of(view.clone(), shown))

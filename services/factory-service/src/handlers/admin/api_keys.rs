@@ -24,44 +24,45 @@ use crate::state::AppState;
 /// Items of a page, unless asked otherwise and at most.
 const ITEMS: (u64, u64) = (50, 100);
 
-/// A key to be made.
+/// The key to create.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct KeyRequest {
-    /// Whose key it is to be.
+    /// The tenant that the key belongs to.
     #[schema(example = "acme")]
     tenant: String,
-    /// What it may do: one or more of `factory:write`, `factory:read`, `audit:read`, `scan:partner`, `admin`.
+    /// What the key may do: one or more of `factory:write`, `factory:read`, `audit:read`, `scan:partner`,
+    /// `admin`.
     #[schema(example = json!(["factory:write", "factory:read"]))]
     scopes: Vec<String>,
-    /// What people call it: 1 to 200 characters.
+    /// The key's name, 1 to 200 characters.
     #[schema(example = "ERP, plant 2", min_length = 1, max_length = 200)]
     label: Option<String>,
-    /// When it ends; never unless given.
+    /// When the key expires. The default is never.
     #[schema(value_type = Option<String>, format = DateTime, example = "2099-01-31T00:00:00Z")]
     expires_at: Option<Instant>,
 }
 
-/// A page of keys, in the order in which they were made.
+/// A page of keys, in the order in which they were created.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct KeysAnswer {
     /// The keys.
     items: Vec<KeyAnswer>,
-    /// Where the next page begins, if there is one.
+    /// The `cursor` of the next page, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<String>,
 }
 
-/// One page of a tenant's keys.
+/// Which page of a tenant's keys.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct KeysQuery {
-    /// Whose keys.
+    /// The tenant of the keys.
     tenant: String,
-    /// The `next_cursor` of the page before.
+    /// The `next_cursor` of the previous page.
     cursor: Option<String>,
-    /// Items of the page, 50 unless given.
+    /// The number of items, by default 50.
     #[param(minimum = 1, maximum = 100, example = 50)]
     limit: Option<u64>,
 }
@@ -75,11 +76,11 @@ fn scopes(names: &[String]) -> Result<Scopes, FieldError> {
     if scopes.is_empty() { Err(malformed("is empty".to_owned())) } else { Ok(scopes) }
 }
 
-/// Makes a key and shows it, once.
+/// Creates a key and shows it once.
 #[utoipa::path(
     post, path = "/v1/admin/keys", tag = "admin", operation_id = "create_key", request_body = KeyRequest,
     responses(
-        (status = 201, description = "Made; the only answer that holds `key`", body = KeyAnswer, headers(("Location" = String, description = "Its path"))),
+        (status = 201, description = "Created. Only this answer holds `key`.", body = KeyAnswer, headers(("Location" = String, description = "The path of the key"))),
         Guarded, Body, Judged, Contended, Appends,
     )
 )]

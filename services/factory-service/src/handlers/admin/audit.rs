@@ -9,12 +9,12 @@ use crate::handlers::audit_export::as_file;
 use crate::handlers::problems::{Appends, Guarded};
 use crate::state::AppState;
 
-/// Exports the whole chain with its signed checkpoints, for verifying it anywhere: `factory-service audit verify --file`. Each
-/// export is an audit event.
+/// Exports the whole chain with its signed checkpoints, to verify it anywhere with
+/// `factory-service audit verify --file`. Each export is an audit event.
 #[utoipa::path(
     get, path = "/v1/admin/audit/export", tag = "admin", operation_id = "export_audit",
     responses(
-        (status = 200, description = "A header, one line for each entry, and a last record with `end`, `size` and `head`; a body without that record was cut", body = String, content_type = "application/x-ndjson"),
+        (status = 200, description = "A header, one line for each entry, and a last record with `end`, `size` and `head`. A body without the last record was cut.", body = String, content_type = "application/x-ndjson"),
         Guarded, Appends,
     )
 )]

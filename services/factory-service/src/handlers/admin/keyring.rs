@@ -1,4 +1,5 @@
-//! `GET /v1/admin/keyring`, `POST /v1/admin/keyring/{family}`, `POST /v1/admin/keyring/{family}/{number}/activate|retire|revoke|correct-date|destroy`.
+//! `GET /v1/admin/keyring`, `POST /v1/admin/keyring/{family}`,
+//! `POST /v1/admin/keyring/{family}/{number}/activate|retire|revoke|correct-date|destroy`.
 
 use axum::Json;
 use axum::extract::State;
@@ -18,26 +19,28 @@ use crate::handlers::problems::{Appends, Body, Confirmed, Contended, Guarded, Ju
 use crate::handlers::reply::{self, Reply};
 use crate::state::AppState;
 
-/// A key to be made known.
+/// The key to add.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AddRequest {
-    /// 1 to 4095: a tag epoch, or the number of `AUDIT_SIGNING_KEY_<number>`. This process must hold the secret.
+    /// 1 to 4095: a tag epoch, or the number of `AUDIT_SIGNING_KEY_<number>`. This process must hold the
+    /// secret.
     #[schema(example = 2, minimum = 1, maximum = 4095)]
     number: u16,
 }
 
-/// Why a key is revoked, and since when it may have been misused.
+/// Why a key is revoked, and the time from which it may have been misused.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RevokeRequest {
-    /// 1 to 200 characters; kept in the audit trail.
+    /// 1 to 200 characters. The audit trail keeps it.
     #[schema(example = "laptop stolen", min_length = 1, max_length = 200)]
     reason: String,
-    /// Not in the future. `…/correct-date` corrects it.
+    /// The time from which the key may have been misused, not in the future. `…/correct-date` corrects it.
     #[schema(value_type = String, format = DateTime, example = "2026-11-01T00:00:00Z")]
     compromised_since: Instant,
-    /// Of a tag epoch: the number of batches that are invalid afterwards, as `preview.invalid.batches` of the refusal says it.
+    /// For a tag epoch: the number of batches that become invalid, as in `preview.invalid.batches` of the
+    /// 409.
     #[schema(example = 0)]
     confirm_batches: Option<u64>,
 }
@@ -78,7 +81,7 @@ async fn make_confirmed(
     Ok(Reply(state.key_moves.make(caller, key, what, confirmed, answer).await?))
 }
 
-/// Lists all keys. Looking is an audit event.
+/// Lists all tag epochs and signing keys. Each request is an audit event.
 #[utoipa::path(
     get, path = "/v1/admin/keyring", tag = "admin", operation_id = "list_keyring",
     responses((status = 200, description = "All keys", body = KeyringAnswer), Guarded, Appends)
@@ -90,11 +93,11 @@ pub(crate) async fn list(
     Ok(Json(KeyringAnswer::of(&state.key_moves.list(&caller).await?)))
 }
 
-/// Makes a key known, as `pending`.
+/// Adds a key to the keyring, as `pending`.
 #[utoipa::path(
     post, path = "/v1/admin/keyring/{family}", tag = "admin", operation_id = "add_keyring_key", request_body = AddRequest,
     params(("family" = String, Path, description = "`tag` or `audit`")),
-    responses((status = 200, description = "The key as it is now", body = KeyringKeyAnswer), Guarded, Body, Named, Contended, Appends)
+    responses((status = 200, description = "The key after the change", body = KeyringKeyAnswer), Guarded, Body, Named, Contended, Appends)
 )]
 pub(crate) async fn add(
     caller: Caller,
@@ -110,11 +113,12 @@ pub(crate) async fn add(
     make(&state, &caller, KeyRef { family, number }, &Move::Add).await
 }
 
-/// Makes a pending key the active one; the one before it goes on verifying. Refused while a live instance lacks the secret.
+/// Makes a pending key the active one. The previous key still verifies. Fails with 409 while a live instance
+/// lacks the secret.
 #[utoipa::path(
     post, path = "/v1/admin/keyring/{family}/{number}/activate", tag = "admin", operation_id = "activate_keyring_key",
-    params(("family" = String, Path, description = "`tag` or `audit`"), ("number" = u16, Path, description = "Its number")),
-    responses((status = 200, description = "The key as it is now", body = KeyringKeyAnswer), Guarded, Read, Named, Contended, Appends)
+    params(("family" = String, Path, description = "`tag` or `audit`"), ("number" = u16, Path, description = "The key's number")),
+    responses((status = 200, description = "The key after the change", body = KeyringKeyAnswer), Guarded, Read, Named, Contended, Appends)
 )]
 pub(crate) async fn activate(
     caller: Caller,
@@ -124,11 +128,11 @@ pub(crate) async fn activate(
     make(&state, &caller, in_path(&family, &number)?, &Move::Activate).await
 }
 
-/// Takes the active key out of use in favour of the one pending key.
+/// Retires the active key and activates the one pending key.
 #[utoipa::path(
     post, path = "/v1/admin/keyring/{family}/{number}/retire", tag = "admin", operation_id = "retire_keyring_key",
-    params(("family" = String, Path, description = "`tag` or `audit`"), ("number" = u16, Path, description = "Its number")),
-    responses((status = 200, description = "The key as it is now", body = KeyringKeyAnswer), Guarded, Read, Named, Contended, Appends)
+    params(("family" = String, Path, description = "`tag` or `audit`"), ("number" = u16, Path, description = "The key's number")),
+    responses((status = 200, description = "The key after the change", body = KeyringKeyAnswer), Guarded, Read, Named, Contended, Appends)
 )]
 pub(crate) async fn retire(
     caller: Caller,
@@ -138,12 +142,13 @@ pub(crate) async fn retire(
     make(&state, &caller, in_path(&family, &number)?, &Move::Retire).await
 }
 
-/// Says that a key is in wrong hands, and since when. Of a tag epoch the first answer is 409 `confirmation-required` with what
-/// becomes invalid; it is carried out once the request repeats that number of batches as `confirm_batches`.
+/// Revokes a leaked key, with the time from which it may have been misused. For a tag epoch the first answer
+/// is 409 `confirmation-required`, with what becomes invalid. Repeat the request with that number of batches
+/// as `confirm_batches`.
 #[utoipa::path(
     post, path = "/v1/admin/keyring/{family}/{number}/revoke", tag = "admin", operation_id = "revoke_keyring_key", request_body = RevokeRequest,
-    params(("family" = String, Path, description = "`tag` or `audit`"), ("number" = u16, Path, description = "Its number")),
-    responses((status = 200, description = "The key as it is now", body = KeyringKeyAnswer), Guarded, Body, Named, Judged, Confirmed, Appends)
+    params(("family" = String, Path, description = "`tag` or `audit`"), ("number" = u16, Path, description = "The key's number")),
+    responses((status = 200, description = "The key after the change", body = KeyringKeyAnswer), Guarded, Body, Named, Judged, Confirmed, Appends)
 )]
 pub(crate) async fn revoke(
     caller: Caller,
@@ -156,11 +161,12 @@ pub(crate) async fn revoke(
     make_confirmed(&state, &caller, key, &Move::Revoke { reason, compromised_since }, confirmed).await
 }
 
-/// Corrects since when a revoked key may have been misused, earlier or later. Of a tag epoch it is confirmed like a revocation.
+/// Corrects the time from which a revoked key may have been misused, earlier or later. For a tag epoch it
+/// needs the same confirmation as a revocation.
 #[utoipa::path(
     post, path = "/v1/admin/keyring/{family}/{number}/correct-date", tag = "admin", operation_id = "correct_keyring_date", request_body = RevokeRequest,
-    params(("family" = String, Path, description = "`tag` or `audit`"), ("number" = u16, Path, description = "Its number")),
-    responses((status = 200, description = "The key as it is now", body = KeyringKeyAnswer), Guarded, Body, Named, Judged, Confirmed, Appends)
+    params(("family" = String, Path, description = "`tag` or `audit`"), ("number" = u16, Path, description = "The key's number")),
+    responses((status = 200, description = "The key after the change", body = KeyringKeyAnswer), Guarded, Body, Named, Judged, Confirmed, Appends)
 )]
 pub(crate) async fn correct_date(
     caller: Caller,
@@ -173,11 +179,11 @@ pub(crate) async fn correct_date(
     make_confirmed(&state, &caller, key, &Move::CorrectDate { reason, compromised_since }, confirmed).await
 }
 
-/// Says that the secret of a revoked or never used key is gone for good. What is known of the key stays.
+/// Records that the secret of a revoked or never used key was destroyed. The key stays in the keyring.
 #[utoipa::path(
     post, path = "/v1/admin/keyring/{family}/{number}/destroy", tag = "admin", operation_id = "destroy_keyring_key",
-    params(("family" = String, Path, description = "`tag` or `audit`"), ("number" = u16, Path, description = "Its number")),
-    responses((status = 200, description = "The key as it is now", body = KeyringKeyAnswer), Guarded, Read, Named, Contended, Appends)
+    params(("family" = String, Path, description = "`tag` or `audit`"), ("number" = u16, Path, description = "The key's number")),
+    responses((status = 200, description = "The key after the change", body = KeyringKeyAnswer), Guarded, Read, Named, Contended, Appends)
 )]
 pub(crate) async fn destroy(
     caller: Caller,

@@ -8,58 +8,59 @@ use utoipa::ToSchema;
 
 use crate::domain::keyring::KeyringView;
 
-/// That a key is revoked.
+/// The revocation of a key.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RevocationAnswer {
-    /// When it was said.
+    /// When the key was revoked.
     #[serde(with = "rfc3339")]
     at: OffsetDateTime,
-    /// The operator's words.
+    /// The operator's reason.
     reason: String,
-    /// From when on it may have been misused.
+    /// The time from which the key may have been misused.
     #[serde(with = "rfc3339")]
     compromised_since: OffsetDateTime,
 }
 
-/// One key.
+/// One key of the keyring.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct KeyringKeyAnswer {
-    /// Its number within the family.
+    /// The key's number within its family.
     #[schema(example = 1)]
     number: u16,
     /// `pending`, `active`, `verify_only`, `revoked` or `destroyed`.
     #[schema(example = "active")]
     state: &'static str,
-    /// Of a tag epoch the check value of its secret, hex; of a signing key the verifier key (C2SP signed-note).
+    /// For a tag epoch, the check value of its secret in hex. For a signing key, the verifier key (C2SP
+    /// signed-note).
     public: String,
-    /// Other tag epochs that derive from the same master secret: who has got hold of one of them has all of them. Left out where there are
-    /// none.
+    /// Other tag epochs that derive from the same master secret. If one of them leaks, all of them leak.
+    /// Absent if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     shares_secret_with: Vec<u16>,
-    /// When it was made known.
+    /// When the key was added.
     #[serde(with = "rfc3339")]
     added_at: OffsetDateTime,
-    /// When it became the active one.
+    /// When the key became active.
     #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
     activated_at: Option<OffsetDateTime>,
-    /// When another took over.
+    /// When another key became active instead.
     #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
     retired_at: Option<OffsetDateTime>,
-    /// Set once it is revoked.
+    /// Present once the key is revoked.
     #[serde(skip_serializing_if = "Option::is_none")]
     revoked: Option<RevocationAnswer>,
-    /// When its secret was gone for good.
+    /// When the key's secret was recorded as destroyed.
     #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
     destroyed_at: Option<OffsetDateTime>,
 }
 
-/// All keys. `audit verify --keyring` takes this document.
+/// All keys of the keyring. `audit verify --keyring` takes this document.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct KeyringAnswer {
-    /// Tag epochs, ascending.
+    /// Tag epochs, in ascending order.
     tag: Vec<KeyringKeyAnswer>,
-    /// Audit signing keys, ascending.
+    /// Audit signing keys, in ascending order.
     audit: Vec<KeyringKeyAnswer>,
 }
 

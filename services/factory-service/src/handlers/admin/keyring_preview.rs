@@ -9,48 +9,49 @@ use utoipa::ToSchema;
 
 use crate::domain::epoch_batches::{Count, Preview};
 
-/// So many batches, with so many tags in all.
+/// A number of batches and of their tags.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct CountAnswer {
-    /// Batches.
+    /// The number of batches.
     #[schema(example = 3)]
     batches: u64,
-    /// Their tags.
+    /// The number of tags in these batches.
     #[schema(example = 30_000)]
     tags: u64,
 }
 
-/// What a revocation, or a corrected date, does to the batches of the epoch, those that are revoked, recalled or expired included.
+/// What a revocation or a corrected date does to the batches of the epoch, including revoked, recalled and
+/// expired ones.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct PreviewAnswer {
     /// The tag epoch.
     #[schema(example = 1)]
     epoch: u16,
-    /// The date that was asked for.
+    /// The date in the request.
     #[serde(with = "rfc3339")]
     compromised_since: OffsetDateTime,
-    /// The date that stands, where the epoch is revoked already.
+    /// The date in force, if the epoch is already revoked.
     #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
     former_date: Option<OffsetDateTime>,
-    /// Minted from that date on: `key_revoked` afterwards. Its `batches` is the number to confirm.
+    /// Minted from that date on: they become `key_revoked`. Its `batches` is the number to confirm.
     invalid: CountAnswer,
-    /// Minted before: valid afterwards, with the risk factor `superseded_key`.
+    /// Minted before: they stay or become valid, with the risk factor `superseded_key`.
     superseded: CountAnswer,
-    /// Of `invalid`, those that are not `key_revoked` now.
+    /// The part of `invalid` that is not `key_revoked` now.
     becomes_invalid: CountAnswer,
-    /// Of `superseded`, those that are `key_revoked` now.
+    /// The part of `superseded` that is `key_revoked` now.
     becomes_valid: CountAnswer,
-    /// Batches of any epoch whose record cannot be read; they are in none of the numbers.
+    /// Batches of any epoch whose record cannot be read. None of the other numbers includes them.
     unreadable_batches: u64,
 }
 
-/// A refusal (RFC 9457) that asks for confirmation.
+/// An error (RFC 9457) that asks for confirmation.
 #[derive(Debug, Serialize, ToSchema)]
 #[allow(dead_code, reason = "documents what the edge renders")]
 pub(crate) struct ConfirmationBody {
     #[serde(flatten)]
     problem: ProblemBody,
-    /// What happens if it is confirmed.
+    /// The consequences of a confirmed request.
     preview: PreviewAnswer,
 }
 

@@ -27,49 +27,49 @@ use crate::state::AppState;
 /// A tenant.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct TenantAnswer {
-    /// Its id.
+    /// The tenant's id.
     #[schema(example = "acme")]
     id: String,
-    /// What people call it.
+    /// The tenant's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
-    /// The brands that are verified to be its own: no other tenant may use one that is, or looks like, one of them.
+    /// The tenant's verified brands. No other tenant may use a brand that equals or looks like one of them.
     #[schema(example = json!(["Acme"]))]
     brands: Vec<String>,
-    /// The GTIN company prefixes that are verified to be its own.
+    /// The tenant's verified GTIN company prefixes.
     #[schema(example = json!(["4006381"]))]
     gtin_prefixes: Vec<String>,
-    /// How many batches it may have in all.
+    /// The most batches that the tenant may have.
     #[schema(example = 100_000)]
     max_batches: u32,
     /// `active` or `suspended`.
     #[schema(example = "active")]
     state: &'static str,
-    /// When it was made; tenant `default` was there from the start.
+    /// When the tenant was created. Tenant `default` exists from the start.
     #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
     created_at: Option<OffsetDateTime>,
-    /// Set while it is suspended.
+    /// Present while the tenant is suspended.
     #[serde(skip_serializing_if = "Option::is_none")]
     suspended: Option<WithdrawalAnswer>,
 }
 
-/// What is to change: at least one member. A member that is not given stays.
+/// The members to change, at least one. Absent members keep their values.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TenantPatchRequest {
-    /// What people call it, also on a tag's page: 1 to 200 characters; null removes it.
+    /// The tenant's name, which a tag's page also shows: 1 to 200 characters. Null removes it.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>, required = false, example = "Acme Ltd")]
     name: Option<Option<String>>,
-    /// The brands that are verified to be its own, all of them: at most 50, together at most 3,000 bytes.
+    /// All verified brands of the tenant: at most 50, together at most 3,000 bytes.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Vec<String>, required = false, max_items = 50, example = json!(["Acme"]))]
     brands: Option<Vec<String>>,
-    /// The GTIN company prefixes that are verified to be its own, all of them: at most 50 of 4 to 12 digits.
+    /// All verified GTIN company prefixes of the tenant: at most 50, each of 4 to 12 digits.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Vec<String>, required = false, max_items = 50, example = json!(["4006381"]))]
     gtin_prefixes: Option<Vec<String>>,
-    /// How many batches it may have in all; null means 100,000.
+    /// The most batches that the tenant may have. Null means 100,000.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<u64>, required = false, minimum = 0, maximum = 16_777_216, example = 100_000)]
     max_batches: Option<Option<u64>>,
@@ -116,7 +116,7 @@ fn done(tenant: Tenant) -> StoredResponse {
 #[utoipa::path(
     get, path = "/v1/admin/tenants/{id}", tag = "admin", operation_id = "show_tenant",
     params(("id" = String, Path, description = "The tenant's id")),
-    responses((status = 200, description = "The tenant", body = TenantAnswer, headers(("ETag" = String, description = "Its version"))), Guarded, Read, Named, Versioned, Appends)
+    responses((status = 200, description = "The tenant", body = TenantAnswer, headers(("ETag" = String, description = "The version"))), Guarded, Read, Named, Versioned, Appends)
 )]
 pub(crate) async fn show(
     caller: Caller,
@@ -127,13 +127,14 @@ pub(crate) async fn show(
     conditions.show(&TenantAnswer::from(state.tenants.show(&caller, &in_path(&id)?).await?))
 }
 
-/// Changes a tenant, with `If-Match` only in the version that it names. Brands and GTIN prefixes are what an operator has verified: what
-/// one tenant has, no other may use. Tenant `default` can be changed too. A patch that changes nothing leaves no event.
+/// Changes a tenant. With `If-Match`, it changes only a version that the header names. Brands and GTIN
+/// prefixes are those that an operator has verified. No other tenant may use them. Tenant `default` can be
+/// changed too. A patch that changes nothing appends no event.
 #[utoipa::path(
     patch, path = "/v1/admin/tenants/{id}", tag = "admin", operation_id = "change_tenant", request_body = TenantPatchRequest,
     params(("id" = String, Path, description = "The tenant's id")),
     responses(
-        (status = 200, description = "The tenant as it is now", body = TenantAnswer, headers(("ETag" = String, description = "Its version"))),
+        (status = 200, description = "The changed tenant", body = TenantAnswer, headers(("ETag" = String, description = "The version"))),
         Guarded, Body, Named, Judged, Contended, Conditional, Appends,
     )
 )]
@@ -154,7 +155,8 @@ pub(crate) async fn change(
     Ok(Reply(done(state.tenants.update(&caller, &id, patch, wanted).await?)))
 }
 
-/// Refuses all keys of a tenant from the next request on. Its tags stay what they are. Repeating it changes nothing.
+/// Suspends a tenant: all its keys are rejected from the next request on. Its tags keep their state.
+/// Repeating it changes nothing.
 #[utoipa::path(
     post, path = "/v1/admin/tenants/{id}/suspend", tag = "admin", operation_id = "suspend_tenant", request_body = WithdrawRequest,
     params(("id" = String, Path, description = "The tenant's id")),
@@ -169,11 +171,11 @@ pub(crate) async fn suspend(
     Ok(Reply(state.tenants.suspend(&caller, &in_path(&id)?, request.read()?, done).await?))
 }
 
-/// Takes a suspension back. Repeating it changes nothing.
+/// Ends a suspension. Repeating it changes nothing.
 #[utoipa::path(
     post, path = "/v1/admin/tenants/{id}/resume", tag = "admin", operation_id = "resume_tenant",
     params(("id" = String, Path, description = "The tenant's id")),
-    responses((status = 200, description = "Active", body = TenantAnswer), Guarded, Named, Contended, Appends)
+    responses((status = 200, description = "The tenant is active", body = TenantAnswer), Guarded, Named, Contended, Appends)
 )]
 pub(crate) async fn resume(
     caller: Caller,

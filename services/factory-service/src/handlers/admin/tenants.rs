@@ -19,36 +19,36 @@ use crate::state::AppState;
 /// Items of a page, unless asked otherwise and at most.
 const ITEMS: (u64, u64) = (50, 100);
 
-/// A tenant to be made.
+/// The tenant to create.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TenantRequest {
-    /// 1 to 32 of a-z, 0-9 and -, with no - at either end. It stays for ever.
+    /// 1 to 32 characters of a-z, 0-9 and -, without - at either end. It can never be changed.
     #[schema(example = "northern", min_length = 1, max_length = 32)]
     id: String,
-    /// What people call it: 1 to 200 characters.
+    /// The tenant's name, 1 to 200 characters.
     #[schema(example = "Northern Ltd", min_length = 1, max_length = 200)]
     name: Option<String>,
 }
 
-/// A page of tenants, by id.
+/// A page of tenants, in the order of their ids.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct TenantsAnswer {
     /// The tenants.
     items: Vec<TenantAnswer>,
-    /// Where the next page begins, if there is one.
+    /// The `cursor` of the next page, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<String>,
 }
 
-/// One page of tenants.
+/// Which page of tenants.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct TenantsQuery {
-    /// The `next_cursor` of the page before.
+    /// The `next_cursor` of the previous page.
     cursor: Option<String>,
-    /// Items of the page, 50 unless given.
+    /// The number of items, by default 50.
     #[param(minimum = 1, maximum = 100, example = 50)]
     limit: Option<u64>,
 }
@@ -59,11 +59,11 @@ pub(crate) fn tenant_id(field: &'static str, text: &str) -> Result<TenantId, Api
     text.parse().map_err(|_| FieldError::malformed(field, is(text), takes, "acme").into())
 }
 
-/// Makes a tenant.
+/// Creates a tenant.
 #[utoipa::path(
     post, path = "/v1/admin/tenants", tag = "admin", operation_id = "create_tenant", request_body = TenantRequest,
     responses(
-        (status = 201, description = "Made", body = TenantAnswer, headers(("Location" = String, description = "Its path"), ("ETag" = String, description = "Its version"))),
+        (status = 201, description = "Created", body = TenantAnswer, headers(("Location" = String, description = "The path of the tenant"), ("ETag" = String, description = "The version"))),
         Guarded, Body, Contended, Appends,
     )
 )]

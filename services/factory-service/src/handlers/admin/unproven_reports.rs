@@ -16,26 +16,27 @@ use crate::handlers::list::ListQuery;
 use crate::handlers::problems::{Appends, Guarded, Read};
 use crate::state::AppState;
 
-/// A report of a code that is forged, was never minted, or is no tag id at all. Anybody can send one: it is a hint, and no evidence.
+/// A report of a code that is forged, was never minted, or is no tag id. Anybody can send one. It is a hint
+/// and no evidence.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct UnprovenReportAnswer {
-    /// Its id, a version 7 UUID.
+    /// The report's id, a version 7 UUID.
     id: Uuid,
-    /// When it came, UTC.
+    /// When the report arrived, UTC.
     #[serde(with = "rfc3339")]
     #[schema(value_type = String, format = DateTime)]
     reported_at: OffsetDateTime,
-    /// What stood where a tag id belongs: its first 64 characters.
+    /// The first 64 characters of the reported code.
     #[schema(example = "45WJFC7QGJG00VSKRCWBK9GR0R", max_length = 64)]
     code: String,
     /// `counterfeit`, `damaged`, `mismatch`, `stolen` or `other`.
     #[schema(example = "counterfeit")]
     reason: String,
-    /// The reporter's words, up to 1,000 characters.
+    /// The reporter's text, up to 1,000 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 1000)]
     details: Option<String>,
-    /// The request that brought it; the reporter was told it as the reference.
+    /// The id of the request. The reporter got it as the reference.
     request_id: String,
 }
 
@@ -44,7 +45,7 @@ pub(crate) struct UnprovenReportAnswer {
 pub(crate) struct UnprovenReportsAnswer {
     /// The reports.
     items: Vec<UnprovenReportAnswer>,
-    /// Where the next page begins, if there is one.
+    /// The `cursor` of the next page, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<Uuid>,
 }
@@ -56,7 +57,8 @@ impl From<UnprovenReport> for UnprovenReportAnswer {
     }
 }
 
-/// Lists reports of codes that are not ours: the newest 1,000 of the last 30 days. Each page is an audit event.
+/// Lists reports of codes that are not ours: the newest 1,000 of the last 30 days. Each page is an audit
+/// event.
 #[utoipa::path(
     get, path = "/v1/admin/unproven-reports", tag = "admin", operation_id = "list_unproven_reports", params(ListQuery),
     responses((status = 200, description = "One page", body = UnprovenReportsAnswer), Guarded, Read, Appends)
