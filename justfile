@@ -1,4 +1,4 @@
-# Short names for what developers do often. `just` alone lists them. Nothing needs just: each recipe is one command.
+# Short names for common commands. `just` alone lists them. Nothing needs just: each recipe is one command.
 
 set positional-arguments
 

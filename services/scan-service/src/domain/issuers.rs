@@ -27,10 +27,10 @@ const KEPT_FOR: Duration = Duration::from_secs(5);
 /// When a record in use is asked for again.
 const RENEWED_AFTER: Duration = Duration::from_secs(2);
 
-/// Who has made a tag.
+/// The issuer of a tag.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct IssuerAnswer {
-    /// What the tenant is called; its id where it has no name.
+    /// The tenant's name, or its id if it has no name.
     #[schema(example = "Acme Ltd")]
     pub(crate) name: String,
     /// Whether an operator has verified that the product's brand, and its GTIN if it has one, are the tenant's own.

@@ -114,7 +114,7 @@ fn received(code: &str, taken: Taken, request_id: &RequestId) -> Response {
     extensions(("x-ignores-unknown-query" = json!(true))),
     params(("tag_id" = String, Path, description = "The tag, in any accepted form")),
     responses(
-        (status = 303, description = "A redirect to the tag's page", headers(("Location" = String, description = "Its path"))),
+        (status = 303, description = "A redirect to the tag's page", headers(("Location" = String, description = "The path of the page"))),
         (status = "4XX", description = "Not a tag id, as an HTML page", content_type = "text/html", body = String),
     )
 )]
