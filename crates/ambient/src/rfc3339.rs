@@ -10,14 +10,46 @@ use time::OffsetDateTime;
 #[must_use]
 pub fn format(at: OffsetDateTime) -> String {
     let ((year, month, day), (hour, minute, second, milli)) = (at.to_calendar_date(), at.to_hms_milli());
-    let month = u8::from(month);
-    let local = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}");
+    // Digit by digit: `format!` took a twentieth of the processor time of a scan.
+    let mut text = String::with_capacity("2026-02-16T12:00:00.000+00:00".len());
+    if year < 0 {
+        text.push('-');
+    }
+    let year = year.unsigned_abs();
+    push_two_digits(&mut text, year / 100);
+    for (number, after) in [
+        (year % 100, '-'),
+        (u8::from(month).into(), '-'),
+        (day.into(), 'T'),
+        (hour.into(), ':'),
+        (minute.into(), ':'),
+        (second.into(), '.'),
+    ] {
+        push_two_digits(&mut text, number);
+        text.push(after);
+    }
+    push_digit(&mut text, u32::from(milli) / 100);
+    push_two_digits(&mut text, u32::from(milli) % 100);
     if at.offset().is_utc() {
-        return local + "Z";
+        text.push('Z');
+        return text;
     }
     let (hours, minutes, _) = at.offset().as_hms();
-    let sign = if at.offset().is_negative() { '-' } else { '+' };
-    format!("{local}{sign}{:02}:{:02}", hours.unsigned_abs(), minutes.unsigned_abs())
+    text.push(if at.offset().is_negative() { '-' } else { '+' });
+    push_two_digits(&mut text, hours.unsigned_abs().into());
+    text.push(':');
+    push_two_digits(&mut text, minutes.unsigned_abs().into());
+    text
+}
+
+/// A number below 100. (`time` knows no year after 9999.)
+fn push_two_digits(text: &mut String, number: u32) {
+    push_digit(text, number / 10);
+    push_digit(text, number % 10);
+}
+
+fn push_digit(text: &mut String, digit: u32) {
+    text.push(char::from_digit(digit, 10).unwrap_or('?'));
 }
 
 /// Serializes an instant.

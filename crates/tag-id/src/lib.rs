@@ -15,5 +15,5 @@ mod text;
 
 pub use numbers::{BatchNo, Epoch, TagIndex};
 pub use secret::{MasterSecret, SecretError};
-pub use tag_keys::{MintError, Minter, Opened, TagKeys};
+pub use tag_keys::{AuthenticId, MintError, Minter, Opened, TagKeys};
 pub use text::{Crockford, ParseError, TagId};

@@ -60,13 +60,20 @@ impl TagKeys {
         self.keys(epoch).cloned().map(|keys| Minter { keys }).ok_or(MintError::NoSecret(epoch))
     }
 
-    /// What the id says, if it proves itself; `None` if it is forged, for whichever reason: version, variant,
-    /// an epoch without a secret, or the MAC.
-    ///
-    /// All 16 bytes are compared in constant time with the id that those contents ought to have, before
-    /// anything is made of them. Refusing costs one HMAC.
+    /// What the id says, if it is authentic; `None` if it is forged. The two steps of [`Self::authenticate`] and
+    /// [`AuthenticId::open`] in one.
     #[must_use]
     pub fn open(&self, id: &TagId) -> Option<Opened> {
+        Some(self.authenticate(id)?.open())
+    }
+
+    /// Checks that the id is authentic; `None` if it is forged, for whichever reason: version, variant, an epoch
+    /// without a secret, or the MAC.
+    ///
+    /// All 16 bytes are compared in constant time with the id that those contents ought to have, before anything is
+    /// made of them. This costs one HMAC, whether the id is authentic or forged.
+    #[must_use]
+    pub fn authenticate(&self, id: &TagId) -> Option<AuthenticId<'_>> {
         let [a, b, c, d, e, f, epoch_high, epoch_low, ..] = *id.as_bytes();
         let epoch = Epoch::new(u16::from_be_bytes([epoch_high & 0x0f, epoch_low]))?;
         let keys = self.keys(epoch)?;
@@ -74,8 +81,7 @@ impl TagKeys {
         if !bool::from(keys.vouch(custom_a).ct_eq(id.as_bytes())) {
             return None;
         }
-        let (batch, index) = keys.unpermute(custom_a);
-        Some(Opened { epoch, batch, index })
+        Some(AuthenticId { keys, epoch, custom_a })
     }
 
     /// The mark by which a caller of a tag is recognised within a day, without anybody being able to tell who it was: the first 40 bits,
@@ -153,7 +159,36 @@ pub enum MintError {
     NoSecret(Epoch),
 }
 
-/// What an id that proved itself says.
+/// An id whose MAC is right. Its batch and index are still hidden.
+#[derive(Clone, Copy)]
+pub struct AuthenticId<'a> {
+    keys: &'a EpochKeys,
+    epoch: Epoch,
+    custom_a: Serial,
+}
+
+impl AuthenticId<'_> {
+    /// The key epoch it was minted under.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Reveals batch and index. This costs four HMACs.
+    #[must_use]
+    pub fn open(self) -> Opened {
+        let (batch, index) = self.keys.unpermute(self.custom_a);
+        Opened { epoch: self.epoch, batch, index }
+    }
+}
+
+impl fmt::Debug for AuthenticId<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AuthenticId(..)")
+    }
+}
+
+/// What an authentic id says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Opened {
     /// The key epoch it was minted under.

@@ -43,20 +43,25 @@ local function limiter_now()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- A state that holds nothing; `now` is the caller's own now, ms. Every field a decision will set is in the constructor, since a table
--- that grows later costs more than all the rest of a decision's Lua.
-local function limiter_nothing(now)
-  return {
-    total = 0, first = 0, last = 0, count = 0, older = '', now = now, dropped = false, full = 0, limit = 0, allows = false,
-    stored = '',
-  }
-end
+-- What limiter_decide returns, and in it the state of each dimension. A script that makes many decisions reuses these tables,
+-- because a new table costs more than all other Lua of a decision. So a decision is good until the next limiter_decide.
+local LIMITER_DECISION = {
+  allowed = false, reply = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }, now = 0, birth = false, states = {}, key_at = 0, next_key = 0, next_arg = 0,
+}
 
--- The state that `raw` (the stored string, or false) is at `now`, groups that have left taken off. Fields: total; first, last, count
--- (the newest group; count 0: nothing is held); older (packed, oldest first); now; dropped (whether `raw` was lost state).
-local function limiter_open(raw, now)
+-- The state that `raw` (the stored string, or false) is at `now` (ms), without the groups that have left. `s` is a table to
+-- reuse, or nil. Fields: total; first, last, count (the newest group; count 0: nothing is held); older (packed, oldest first);
+-- now (the caller's own, ms); dropped (whether `raw` was lost state); and those that limiter_decide and limiter_commit set.
+local function limiter_open(raw, now, s)
   local size = raw and #raw or 0
-  local s = limiter_nothing(now)
+  if s then
+    s.total, s.first, s.last, s.count, s.older, s.now, s.dropped = 0, 0, 0, 0, '', now, false
+  else
+    -- Every field from the beginning: a table that grows later is slow.
+    s = {
+      total = 0, first = 0, last = 0, count = 0, older = '', now = now, dropped = false, full = 0, limit = 0, allows = false, stored = '',
+    }
+  end
   if size < LIMITER_HEAD_BYTES or (size - LIMITER_HEAD_BYTES) % LIMITER_GROUP_BYTES ~= 0 then
     s.dropped = size ~= 0
     return s
@@ -132,7 +137,7 @@ local function limiter_grows_in(s, now, limit, remaining, rise, full)
   return at and at - now or 0
 end
 
--- limiter_decide(now, values, key_at, args, arg_at) -> d
+-- limiter_decide(now, values, key_at, args, arg_at) -> d, good until the next limiter_decide
 --   now             ms by Redis's clock: limiter_now()
 --   values          the MGET reply over KEYS: values[key_at] the birth record, values[key_at + i] the state of dimension i
 --   args            ARGV (or numbers), from arg_at on: n (dimensions, 1..8), cold_ms (length of the cold phase, ms; -1: no birth record and no cold
@@ -148,9 +153,16 @@ end
 --   d.next_key, d.next_arg   the first index after the limiter's own in KEYS and in ARGV
 local function limiter_decide(now, values, key_at, args, arg_at)
   local n, cold_ms = tonumber(args[arg_at]), tonumber(args[arg_at + 1])
-  local states, lost = {}, false
+  local d = LIMITER_DECISION
+  local states, reply, lost = d.states, d.reply, false
+  for i = n + 1, #states do
+    states[i] = nil
+  end
+  for i = 7 + 5 * n, #reply do
+    reply[i] = nil
+  end
   for i = 1, n do
-    local s = limiter_open(values[key_at + i], now)
+    local s = limiter_open(values[key_at + i], now, states[i])
     lost = lost or s.dropped
     states[i] = s
   end
@@ -179,7 +191,7 @@ local function limiter_decide(now, values, key_at, args, arg_at)
   end
 
   local flags = (rise and 1 or 0) + (made and 2 or 0) + (lost and 4 or 0)
-  local reply = { allowed and 1 or 0, 0, born, now, flags, n, 0, 0, 0, 0, 0 }
+  reply[1], reply[2], reply[3], reply[4], reply[5], reply[6] = allowed and 1 or 0, 0, born, now, flags, n
   for i = 1, n do
     local s = states[i]
     if allowed then
@@ -194,10 +206,9 @@ local function limiter_decide(now, values, key_at, args, arg_at)
     reply[at + 1], reply[at + 2], reply[at + 3] = s.allows and 1 or 0, s.limit, remaining
     reply[at + 4], reply[at + 5] = grows, allowed and s.first or 0
   end
-  return {
-    allowed = allowed, reply = reply, now = now, birth = birth, states = states, key_at = key_at,
-    next_key = key_at + n + 1, next_arg = arg_at + 3 + 2 * n,
-  }
+  d.allowed, d.now, d.birth, d.key_at = allowed, now, birth, key_at
+  d.next_key, d.next_arg = key_at + n + 1, arg_at + 3 + 2 * n
+  return d
 end
 
 -- How long a state is to be kept, ms. As text where it is the usual span, because Redis writes a number out slowly.

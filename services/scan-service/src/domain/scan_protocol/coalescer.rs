@@ -82,6 +82,8 @@ async fn work(
             let mut queue = queue.lock().await;
             let Some(first) = queue.recv().await else { return };
             scans.push(first);
+            // Scans whose tasks are ready to run join this call; where there are none, this costs nothing.
+            tokio::task::yield_now().await;
             while scans.len() < MAX_SCANS_PER_CALL {
                 let Ok(next) = queue.try_recv() else { break };
                 scans.push(next);

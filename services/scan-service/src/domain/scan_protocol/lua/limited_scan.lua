@@ -18,8 +18,8 @@
 --        or {packed, batch record, product record} if this process lacks one of them ('' for the one it
 --        holds). The audit head follows if the chain has more entries than ARGV[2].
 --        packed: status (1 byte, any but SCAN_STATE_LOST) · SCAN_BY_ADDRESS or SCAN_BY_KEY (1 byte) · the
---        limiter's 6 + 5 integers by SCAN_DECISION_LAYOUT · if the status is SCAN_ANSWERED: the counts, as in
---        scan.lua. It is packed because Redis spends as much time on a reply of twenty integers as on the
+--        limiter's 6 + 5 integers, all by SCAN_DECISION_LAYOUT · if the status is SCAN_ANSWERED: the counts, as
+--        in scan.lua. It is packed because Redis spends as much time on a reply of twenty integers as on the
 --        limiter's arithmetic.
 -- Worked: one scan without a key, tag 3 of batch 17, never scanned:
 --   EVALSHA <sha> 9 vt1:deployment vt1:{audit}:head vt1:bn vtrl1:{eu}:born vt1:b:17 vt1:t:AAARAAAD
@@ -34,10 +34,10 @@ local found = redis.call('MGET', unpack(KEYS))
 if not is_deployment(found[1], ARGV[1]) then return {} end
 local size, least = audit_size(found[2]), tonumber(ARGV[2])
 if size < least then return {} end
--- Values by key, because scans of one batch may share a caller or a tag: each must see what the one before
--- wrote.
-local values = {}
-for i = 4, #KEYS do values[KEYS[i]] = found[i] end
+-- What this call wrote, by key, because scans of one batch may share a caller or a tag: each must see what the
+-- one before wrote.
+local written = {}
+local limiter_keys, limiter_values = { KEYS[4], false }, { found[4], false }
 -- The limiter's arguments as numbers, converted once for all scans.
 local for_addresses, for_keys = {}, {}
 for i = 1, 5 do
@@ -50,19 +50,19 @@ local key_statuses = {}
 local key_at, arg_at = 5, 13
 while key_at <= #KEYS do
   local batch_key, tag_key, revocation_key = KEYS[key_at], KEYS[key_at + 1], KEYS[key_at + 2]
-  local batch, state, revocation = values[batch_key], values[tag_key], values[revocation_key]
-  local product = values[KEYS[key_at + 3]]
+  local batch, state, revocation, product = found[key_at], written[tag_key], found[key_at + 2], found[key_at + 3]
+  if state == nil then state = found[key_at + 1] end
   local epoch, index, batch_revision, product_revision, counts, today, yesterday =
     struct.unpack(SCAN_REQUEST_LAYOUT, ARGV[arg_at])
   local presented = ARGV[arg_at + 1]
-  local counted_by, limits, state_key, rejection = SCAN_BY_ADDRESS, for_addresses, KEYS[key_at + 4], false
+  local counted_by, limits, state_at, rejection = SCAN_BY_ADDRESS, for_addresses, key_at + 4, false
   key_at, arg_at = key_at + 5, arg_at + 2
   if presented == SCAN_MALFORMED_KEY then
     rejection = SCAN_KEY_INVALID
   elseif presented ~= SCAN_NO_KEY then
     local key_status = key_statuses[presented]
     if not key_status then
-      local status, _, scopes = access_verify(now, values[KEYS[key_at]], presented)
+      local status, _, scopes = access_verify(now, found[key_at], presented)
       if status == ACCESS_DAMAGED then
         key_status = SCAN_RECORD_LOST
       elseif status ~= ACCESS_OK then
@@ -73,22 +73,22 @@ while key_at <= #KEYS do
       key_statuses[presented] = key_status
     end
     if key_status == SCAN_ANSWERED then
-      counted_by, limits, state_key = SCAN_BY_KEY, for_keys, KEYS[key_at + 1]
+      counted_by, limits, state_at = SCAN_BY_KEY, for_keys, key_at + 1
     else
       rejection = key_status
     end
     key_at = key_at + 2
   end
-  local keys = { KEYS[4], state_key }
-  local decision = limiter_decide(now, { values[KEYS[4]], values[state_key] }, 1, limits, 1)
-  limiter_commit(decision, keys)
-  limiter_remember(decision, keys, values)
-  local packed = counted_by .. struct.pack(SCAN_DECISION_LAYOUT, unpack(decision.reply, 1, 11))
-  local reply
-  if not decision.allowed then
-    reply = SCAN_DENIED .. packed
-  else
-    local status, readable =
+  limiter_keys[2], limiter_values[2] = KEYS[state_at], written[KEYS[state_at]]
+  if limiter_values[2] == nil then limiter_values[2] = found[state_at] end
+  local decision = limiter_decide(now, limiter_values, 1, limits, 1)
+  limiter_commit(decision, limiter_keys)
+  limiter_remember(decision, limiter_keys, written)
+  limiter_values[1] = written[KEYS[4]] or limiter_values[1]
+  local d, status, reply = decision.reply, SCAN_DENIED, nil
+  if decision.allowed then
+    local readable
+    status, readable =
       scan_judge(batch, state, revocation, epoch, index, batch_key, tag_key, revocation_key, KEYS[3])
     local newer_batch, newer_product
     if status == SCAN_ANSWERED and not rejection then
@@ -96,25 +96,25 @@ while key_at <= #KEYS do
       if not newer_batch then status = SCAN_RECORD_LOST end
     end
     if rejection and status ~= SCAN_NOT_MINTED then
-      reply = rejection .. packed
-    elseif status ~= SCAN_ANSWERED then
-      reply = status .. packed
-    else
+      status = rejection
+    elseif status == SCAN_ANSWERED then
       local countable = readable and counts == 1
       local new_state, count, first_at, in_30, in_60, bits =
         tag_scan(now, readable and state, revocation, batch, countable, today, yesterday)
       if countable then
-        values[tag_key] = new_state
+        written[tag_key] = new_state
         counted[#counted + 1] = tag_key
         counted[#counted + 1] = new_state
         bits = bits + SCAN_COUNTED_BIT
       end
-      reply = SCAN_ANSWERED .. packed
-        .. struct.pack(SCAN_COUNTS_LAYOUT, now, count, first_at, in_30, in_60, bits)
+      reply = struct.pack(
+        SCAN_DECISION_AND_COUNTS_LAYOUT, status, counted_by, d[1], d[2], d[3], d[4], d[5], d[6], d[7], d[8], d[9], d[10],
+        d[11], now, count, first_at, in_30, in_60, bits
+      )
       if newer_batch ~= '' or newer_product ~= '' then reply = { reply, newer_batch, newer_product } end
     end
   end
-  replies[#replies + 1] = reply
+  replies[#replies + 1] = reply or struct.pack(SCAN_DECISION_LAYOUT, status, counted_by, unpack(d, 1, 11))
 end
 if #counted > 0 then redis.call('MSET', unpack(counted)) end
 if size > least then replies[#replies + 1] = found[2] end

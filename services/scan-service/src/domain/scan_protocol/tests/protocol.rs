@@ -34,7 +34,8 @@ local SCAN_NO_REVISION = -1
 local SCAN_NO_KEY = ''
 local SCAN_MALFORMED_KEY = '-'
 local SCAN_REQUEST_LAYOUT = '>I2I4i8i8Bc5c5'
-local SCAN_DECISION_LAYOUT = '>i8i8i8i8i8i8i8i8i8i8i8'
+local SCAN_DECISION_LAYOUT = '>c1c1i8i8i8i8i8i8i8i8i8i8i8'
+local SCAN_DECISION_AND_COUNTS_LAYOUT = '>c1c1i8i8i8i8i8i8i8i8i8i8i8I6I4I6BBB'
 local SCAN_COUNTS_LAYOUT = '>I6I4I6BBB'
 ";
     assert_eq!(lua_constants(), expected);
@@ -81,8 +82,8 @@ async fn rust_unpacks_what_lua_packs() {
     assert!(counted.revoked && counted.counted && !counted.seen_by_others);
     assert_eq!((&counted.batch[..], &counted.product[..]), (&b"batch"[..], &b"product"[..]));
 
-    let main = "return SCAN_DENIED .. SCAN_BY_KEY
-        .. struct.pack(SCAN_DECISION_LAYOUT, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, -10)";
+    let main = "return struct.pack(
+        SCAN_DECISION_LAYOUT, SCAN_DENIED, SCAN_BY_KEY, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, -10)";
     let reply = LimitedReply::read(run(main, b"").await).unwrap();
     assert_eq!(reply.counted_by, CountedBy::Key);
     assert_eq!(reply.decision, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, -10]);
