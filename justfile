@@ -14,7 +14,7 @@ build *args:
 test *args:
     ./scripts/quick_test.sh "$@"
 
-# Check format, lints, imports, sizes, shell scripts and links.
+# Check format, lints, docs, imports, sizes, shell scripts, dependencies and links.
 lint *args:
     ./scripts/validate_code.sh "$@"
 

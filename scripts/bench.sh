@@ -1,23 +1,24 @@
 #!/usr/bin/env bash
-# Prints the table of what things cost, each figure beside its yardstick from the same run.
-# shellcheck source-path=SCRIPTDIR source=lib.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# Measures throughput and latency, and prints each figure with its baseline from the same run.
+# shellcheck source-path=SCRIPTDIR source=lib/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
 usage() {
   cat <<'HELP'
 Usage: ./scripts/bench.sh [--rounds N] [--quick] [--strict]
        ./scripts/bench.sh --against REV [--rounds N] [--strict]
 
-Builds everything optimised, starts its own Redis and services on free ports and prints one Markdown table: medians over several alternating rounds, the
-yardstick of each, the ratio, the bar and whether it is met. Nothing else should run on the machine meanwhile.
+Makes a release build, starts a private Redis and services on free ports, and prints one Markdown table:
+medians over several alternating rounds, the baseline of each, the ratio, the bar, and whether the ratio meets
+it. Run it on an idle machine.
 
-  --rounds N   how many rounds the medians are over, 1 to 255 (default 5, with --quick 3)
-  --quick      shorter rounds and a smaller chain: that it runs, not what it measures
-  --strict     fail when a bar is missed
+  --rounds N   number of rounds, 1 to 255 (default: 5, with --quick 3, with --against 9)
+  --quick      shorter rounds and a smaller audit chain: shows that the bench runs, not what it measures
+  --strict     fail if a bar is missed
   --against REV
-               build that revision too and measure both builds in alternation (default 9 rounds): scans and appends must
-               reach 0.97 of the other build's rate. Its build is kept in the target directory
-  --help       this text
+               also build that revision, and measure both builds in alternation: scans and appends must reach
+               0.97 of the other build's rate. The target directory keeps the other build
+  --help       show this text
 HELP
 }
 
@@ -26,12 +27,14 @@ REVISION=''
 while (($# > 0)); do
   case "$1" in
     --against)
-      REVISION="$(git rev-parse --verify --quiet "${2:-}^{commit}")" || die "--against takes a revision, not '${2:-}'"
+      REVISION="$(git rev-parse --verify --quiet "${2:-}^{commit}")" ||
+        die "--against takes a git revision, not '${2:-}'"
       shift 2
       continue
       ;;
     --rounds)
-      [[ "${2:-}" =~ ^([1-9][0-9]?|1[0-9]{2}|2[0-4][0-9]|25[0-5])$ ]] || die "--rounds takes a number from 1 to 255, not '${2:-}'"
+      [[ "${2:-}" =~ ^([1-9][0-9]?|1[0-9]{2}|2[0-4][0-9]|25[0-5])$ ]] ||
+        die "--rounds takes a number from 1 to 255, not '${2:-}'"
       ARGUMENTS+=("$1")
       shift
       ;;
@@ -43,7 +46,8 @@ while (($# > 0)); do
   shift
 done
 
-# Builds another revision from its own checkout, with a target directory that later comparisons share.
+# Builds a revision in a separate checkout and target directory, which later comparisons reuse.
+# Sets OTHER_BUILD.
 build_revision() { # revision
   local against="$TARGET_DIR/against" source
   source="$against/source"
@@ -56,18 +60,22 @@ build_revision() { # revision
     git worktree prune
     git worktree add --quiet --detach "$source" "$1"
   fi
-  (cd "$source" && CARGO_TARGET_DIR="$against/target" cargo build --release --locked --bin scan-service --bin factory-service --bin bench)
+  (
+    cd "$source"
+    export CARGO_TARGET_DIR="$against/target"
+    cargo build --release --locked --bin scan-service --bin factory-service --bin bench
+  )
   mkdir -p "$OTHER_BUILD"
   cp "$against/target/release/"{scan-service,factory-service,bench} "$OTHER_BUILD/"
 }
 
 need_rust
 need_redis_server
-step "Building, optimised"
-build_optimised
+step "Building (release)"
+build_services release
 STATUS=0
 if [[ -n "$REVISION" ]]; then
-  step "Building revision ${REVISION:0:12}, optimised"
+  step "Building revision ${REVISION:0:12} (release)"
   build_revision "$REVISION"
   step "Measuring this build against ${REVISION:0:12}"
   "$TARGET_DIR/release/bench" against "$OTHER_BUILD" "${ARGUMENTS[@]}" || STATUS=$?

@@ -1,28 +1,24 @@
 #!/usr/bin/env bash
-# Checks that what the documents point at is there.
-# shellcheck source-path=SCRIPTDIR source=lib.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# Checks that the links and paths in the documents exist.
+# shellcheck source-path=SCRIPTDIR source=lib/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
 usage() {
   cat <<'HELP'
 Usage: ./scripts/check_links.sh
 
-Looks through every Markdown file of the project and fails when
+Reads every Markdown file of the project, and fails if
 
-  - a relative link leads to a file that is not there, or to a heading that is not in it
-  - a path below crates/, services/, scripts/, docs/ or .ci/ is named (in prose, a table or a command) and is not there
+  - a relative link points to a file or a heading that does not exist
+  - the text names a path below crates/, services/, scripts/, docs/ or .ci/ that does not exist
 
-Addresses on the web are not fetched.
+It does not fetch web addresses.
 
-  --help   this text
+  --help   show this text
 HELP
 }
 
-case "${1:-}" in
-  '') ;;
-  -h | --help) usage && exit 0 ;;
-  *) usage >&2 && die "unknown argument: $1" ;;
-esac
+no_arguments "$@"
 
 FAILURES=0
 CHECKED=0
@@ -31,7 +27,7 @@ fail() {
   FAILURES=$((FAILURES + 1))
 }
 
-# The anchors of a document's headings, as they are made where Markdown is shown.
+# Prints the anchors of a document's headings, as GitHub makes them.
 anchors() { # file
   awk '/^```/ { fence = !fence } !fence && /^#+ / { sub(/^#+ +/, ""); print tolower($0) }' "$1" |
     sed -E 's/[^a-z0-9 _-]//g; s/ /-/g'
@@ -53,7 +49,7 @@ check_link() { # document, target as written
     file="$(dirname "$document")/$path"
   fi
   if [[ ! -e "$file" ]]; then
-    fail "$document: the link $target leads nowhere"
+    fail "$document: the target of the link $target does not exist"
   elif [[ -n "$anchor" && "$file" == *.md ]] && ! grep -qxF "$anchor" < <(anchors "$file"); then
     fail "$document: $target: no such heading"
   fi
@@ -61,10 +57,10 @@ check_link() { # document, target as written
 
 check_path() { # document, path as written
   local document="$1" path="${2#./}"
-  # The full stop or comma after a path belongs to the sentence.
+  # A full stop or comma after a path belongs to the sentence.
   path="${path%%[.,:;]}"
   CHECKED=$((CHECKED + 1))
-  compgen -G "$path" >/dev/null || fail "$document: names $path, which is not there"
+  compgen -G "$path" >/dev/null || fail "$document: the path $path does not exist"
 }
 
 while IFS= read -r document; do
@@ -76,9 +72,10 @@ while IFS= read -r document; do
   done < <(sed -E 's#[a-z+]+://[^ )>`"]*##g; s#\]\([^)]*\)#]#g' "$document" |
     grep -oE '(^|[^A-Za-z0-9_./$-])(\./)?(crates|services|scripts|docs|\.ci)/[A-Za-z0-9_./*-]+' |
     sed -E 's#^[^A-Za-z0-9_.]##' || true)
-done < <(find . -name '*.md' -not -path './target*' -not -path './.dev/*' -not -path './.git/*' -not -path '*/node_modules/*' | sed 's#^\./##' | sort)
+done < <(find . -name '*.md' -not -path './target*' -not -path './.dev/*' -not -path './.git/*' \
+  -not -path '*/node_modules/*' | sed 's#^\./##' | sort)
 
 if ((FAILURES > 0)); then
-  die "$FAILURES of $CHECKED links and paths lead nowhere"
+  die "$FAILURES of $CHECKED links and paths do not exist"
 fi
-say "Summary: $CHECKED links and paths checked, all are there"
+say "Summary: $CHECKED links and paths checked, all exist"

@@ -1,31 +1,32 @@
 #!/usr/bin/env bash
 # Stops what dev_up.sh started.
-# shellcheck source-path=SCRIPTDIR source=lib.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-# shellcheck source-path=SCRIPTDIR source=dev_lib.sh
-source "$(dirname "${BASH_SOURCE[0]}")/dev_lib.sh"
+# shellcheck source-path=SCRIPTDIR source=lib/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source-path=SCRIPTDIR source=lib/dev.sh
+source scripts/lib/dev.sh
 
 usage() {
   cat <<'HELP'
 Usage: ./scripts/dev_down.sh [--wipe]
 
-Stops both services and the Redis that dev_up.sh started. The data and the secrets stay, so that the next dev_up.sh goes on with them.
+Stops both services and the Redis that dev_up.sh started. Data and secrets stay, and the next dev_up.sh uses
+them again.
 
-  --wipe   also remove the data, the secrets and the logs (.dev/, and the Docker volume if there is one): tags minted so far are worthless then
-  --help   this text
+  --wipe   also delete the data, the secrets and the logs (.dev/, and the Docker volume if there is one).
+           Tags minted so far become worthless
+  --help   show this text
 HELP
 }
 
 WIPE=no
-case "${1:-}" in
-  '') ;;
-  --wipe) WIPE=yes ;;
-  -h | --help) usage && exit 0 ;;
-  *) usage >&2 && die "unknown argument: $1" ;;
-esac
+if [[ "${1:-}" == --wipe ]]; then
+  WIPE=yes
+  shift
+fi
+no_arguments "$@"
 
 if [[ ! -d "$DEV_DIR" ]]; then
-  say "Summary: nothing to stop, .dev/ is not there"
+  say "Summary: nothing to stop, .dev/ does not exist"
   exit 0
 fi
 take_dev_lock
@@ -35,20 +36,18 @@ for service in scan-service factory-service; do
   if runs "$DEV_DIR/$service.pid" "$service"; then
     say "stopping $service"
   else
-    say "$service does not run"
+    say "$service is not running"
   fi
   stop_process "$DEV_DIR/$service.pid" "$service"
 done
 
-if redis_is_up; then say "stopping Redis"; else say "Redis does not run"; fi
+if redis_is_up; then say "stopping Redis"; else say "Redis is not running"; fi
 stop_redis
 
 if [[ "$WIPE" == yes ]]; then
-  if [[ "$(cat "$REDIS_KIND" 2>/dev/null || true)" == compose ]] && find_compose; then
-    compose down --volumes
-  fi
+  if uses_compose && find_compose; then compose down --volumes; fi
   rm -rf "$DEV_DIR"
-  say "Summary: everything stopped, data, secrets and logs removed"
+  say "Summary: everything is stopped; data, secrets and logs are deleted"
 else
-  say "Summary: everything stopped; data, secrets and logs are kept in .dev/ (--wipe removes them)"
+  say "Summary: everything is stopped; data, secrets and logs stay in .dev/ (--wipe deletes them)"
 fi

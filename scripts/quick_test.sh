@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Runs the tests that everybody runs before sharing a change.
-# shellcheck source-path=SCRIPTDIR source=lib.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# Runs every test of the workspace.
+# shellcheck source-path=SCRIPTDIR source=lib/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
 usage() {
   cat <<'HELP'
 Usage: ./scripts/quick_test.sh [cargo test arguments]
 
-Gets what the tests need (a redis-server and a C compiler, installed if they are missing) and runs every test of the workspace. Each test
-that needs a Redis starts one of its own. At most two minutes once everything is compiled.
+Installs what the tests need if it is missing (redis-server and a C compiler), and runs every test of the
+workspace. Each test that needs a Redis starts its own. Takes at most two minutes once everything is compiled.
 
-  cargo test arguments   passed on, e.g. `-p rate-limiter` or `-- a_test_name`; the default is --workspace
-  --help                 this text
+  cargo test arguments   e.g. `-p rate-limiter` or `-- a_test_name` (default: --workspace)
+  --help                 show this text
 HELP
 }
 
@@ -27,7 +27,7 @@ say "using $("$REDIS_SERVER" --version | cut -c1-60) and $(cargo --version)"
 SELECTION=(--workspace)
 if (($# > 0)); then SELECTION=("$@"); fi
 
-# Most tests wait for a server of their own rather than for a core.
+# Most tests wait for a server, not for a processor.
 CORES="$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)"
 export RUST_TEST_THREADS="${RUST_TEST_THREADS:-$((CORES * 4))}"
 
@@ -38,7 +38,7 @@ step "Compiling"
 cargo test --no-run "${SELECTION[@]}"
 COMPILED=$SECONDS
 
-# Prints what the log gets, as it gets it, until told to end (or until this script is gone).
+# Prints the growing log until it receives SIGTERM or this script is gone.
 follow_log() {
   local over=''
   trap 'over=yes' TERM
@@ -49,7 +49,7 @@ follow_log() {
   cat
 }
 
-# Not through a pipe to tee: a process that a failed test left behind would hold the pipe, and with it this script, open for ever.
+# A pipe to `tee` would hang: a process that a failed test leaves behind keeps the pipe open.
 step "Testing"
 STATUS=0
 : >"$LOG"
@@ -66,6 +66,6 @@ awk '
 ' "$LOG"
 if ((STATUS != 0)); then
   grep -E '^test .* FAILED$|^error: ' "$LOG" | sort -u || true
-  die "the tests failed (the whole output: $LOG)"
+  die "the tests failed (full output: $LOG)"
 fi
 say "all passed"

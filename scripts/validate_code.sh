@@ -1,25 +1,27 @@
 #!/usr/bin/env bash
-# Everything that can be said about the code without running it.
-# shellcheck source-path=SCRIPTDIR source=lib.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# Checks the code without running it.
+# shellcheck source-path=SCRIPTDIR source=lib/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
 usage() {
   cat <<'HELP'
 Usage: ./scripts/validate_code.sh [check...]
 
-Runs all checks, or those named, to the end, and sums up:
+Runs all checks, or the named ones, and prints a summary. A failed check does not stop the others.
 
   format         cargo fmt --check
-  lints          clippy over all targets, warnings denied
-  imports        who may know whom (scripts/check_imports.sh)
-  sizes          no room too large: a service's main under 60 lines, a handler under 200, a module under 400 before its tests
-  shell          shellcheck over every script
-  dependencies   licences, sources and bans by cargo-deny, and known vulnerabilities where their database can be reached
-  links          what the documents point at (scripts/check_links.sh)
+  lints          clippy for all targets, with warnings denied
+  docs           cargo doc for the workspace, with warnings denied
+  imports        which crate may depend on which (scripts/check_imports.sh)
+  sizes          sizes of files and functions (scripts/check_sizes.sh)
+  shell          shellcheck for every script
+  dependencies   licences, sources and bans with cargo-deny, and known vulnerabilities if their database is
+                 reachable
+  links          links and paths in the documents (scripts/check_links.sh)
 
-What a check needs is installed if it is missing (shellcheck as a package, cargo-deny with cargo install).
+Installs shellcheck as a package and cargo-deny with cargo install if they are missing.
 
-  --help   this text
+  --help   show this text
 HELP
 }
 
@@ -33,37 +35,20 @@ check_lints() {
   cargo clippy --workspace --all-targets --quiet -- -D warnings
 }
 
+check_docs() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet; }
+
 check_imports() { ./scripts/check_imports.sh; }
 
-check_sizes() {
-  local file lines most failures=0
-  while IFS= read -r file; do
-    case "$file" in
-      services/*/main.rs) most=60 ;;
-      */handlers/*) most=200 ;;
-      *) most=400 ;;
-    esac
-    lines="$(awk '/^#\[cfg\(test\)\]/ { exit } { n++ } END { print n + 0 }' "$file")"
-    if ((lines >= most)); then
-      say "$file: $lines lines; it takes fewer than $most"
-      failures=$((failures + 1))
-    fi
-  done < <(find crates/*/src services/*/src -name '*.rs' | sort)
-  ((failures == 0)) || die "$failures files are too large"
-}
+check_sizes() { ./scripts/check_sizes.sh; }
 
 check_shell() {
   need_shellcheck
-  local scripts
+  local scripts script
   mapfile -t scripts < <(shell_scripts)
   shellcheck --external-sources "${scripts[@]}"
-  local script
   for script in "${scripts[@]}"; do
-    case "$script" in
-      # Sourced, never run.
-      */lib.sh | */*_lib.sh) ;;
-      *) [[ -x "$script" ]] || die "$script is not executable" ;;
-    esac
+    # Files in scripts/lib are sourced, not run.
+    [[ "$script" == scripts/lib/* || -x "$script" ]] || die "$script is not executable"
   done
   say "${#scripts[@]} scripts"
 }
@@ -73,7 +58,8 @@ check_dependencies() {
   cargo deny --log-level error check --hide-inclusion-graph bans licenses sources
 }
 
-# Apart from the other checks of the dependencies: it needs a database from the network, and says so where there is none.
+# A check of its own, because its database comes from the network. If the database is unreachable, the summary
+# says that the check was skipped.
 check_advisories() {
   cargo deny --log-level error check --hide-inclusion-graph --disable-fetch advisories
 }
@@ -88,8 +74,9 @@ advisories() {
     run_step "advisories" check_advisories
   else
     step "advisories"
-    say "NOT CHECKED: the database of known vulnerabilities cannot be reached from here: $(grep '^fatal:' "$log" | tail -n 1 || tail -n 1 "$log")"
-    note_step "advisories" SKIP "not checked: their database cannot be reached from here"
+    say "NOT CHECKED: the database of known vulnerabilities is unreachable:"
+    grep '^fatal:' "$log" | tail -n 1 || tail -n 1 "$log"
+    note_step "advisories" SKIP "not checked: the database is unreachable"
   fi
 }
 
@@ -99,11 +86,11 @@ CHECKS=()
 for argument in "$@"; do
   case "$argument" in
     -h | --help) usage && exit 0 ;;
-    format | lints | imports | sizes | shell | dependencies | links) CHECKS+=("$argument") ;;
+    format | lints | docs | imports | sizes | shell | dependencies | links) CHECKS+=("$argument") ;;
     *) usage >&2 && die "unknown check: $argument" ;;
   esac
 done
-if ((${#CHECKS[@]} == 0)); then CHECKS=(format lints imports sizes shell dependencies links); fi
+if ((${#CHECKS[@]} == 0)); then CHECKS=(format lints docs imports sizes shell dependencies links); fi
 
 need_rust
 for check in "${CHECKS[@]}"; do

@@ -346,14 +346,6 @@ fn extreme_configurations_refuse_for_some_time_and_never_for_zero() {
 }
 
 #[test]
-fn it_is_shared_between_threads_and_its_permit_moves_with_a_future() {
-    fn shared<T: Send + Sync>() {}
-    fn moves<T: Send>() {}
-    shared::<Breaker>();
-    moves::<Permit<'static>>();
-}
-
-#[test]
 fn states_have_the_names_the_metrics_use() {
     let names = [BreakerState::Closed, BreakerState::Open, BreakerState::HalfOpen].map(BreakerState::as_str);
     assert_eq!(names, ["closed", "open", "half_open"]);

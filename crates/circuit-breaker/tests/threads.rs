@@ -14,6 +14,14 @@ const PROBE_TIMEOUT: Duration = Duration::from_millis(200);
 const LONGEST_OPEN: Duration = Duration::from_secs(12);
 
 #[test]
+fn threads_share_a_breaker_and_a_permit_moves_between_them() {
+    fn shared<T: Send + Sync>() {}
+    fn moves<T: Send>() {}
+    shared::<Breaker>();
+    moves::<circuit_breaker::Permit<'static>>();
+}
+
+#[test]
 fn of_sixteen_callers_at_a_half_open_breaker_exactly_one_passes() {
     const CALLERS: usize = 16;
     for round in 0..200 {

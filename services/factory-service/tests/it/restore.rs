@@ -101,6 +101,11 @@ async fn assert_rolled_back(factory: &Factory, product: &Value) {
     assert!(ready.status == 503 && ready.text.contains("state lost: rolled back"), "{ready:?}");
 }
 
+async fn restored_event(factory: &Factory) -> Value {
+    let events = factory.events().await;
+    events.into_iter().find(|event| event["action"] == "deployment.restored").unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_state_dir_has_seen_is_missed_until_an_operator_accepts_it() {
     let mut redis = RedisServer::start_with(&DURABLE).await;
@@ -129,8 +134,7 @@ async fn what_state_dir_has_seen_is_missed_until_an_operator_accepts_it() {
     running.until_ready().await;
     started.until_ready().await;
     assert_eq!(known()["highest_epoch"], 2);
-    let event = running.events().await.into_iter().find(|event| event["action"] == "deployment.restored");
-    let event = event.unwrap();
+    let event = restored_event(&running).await;
     let details = json!({
         "old_size": size, "size": accepted["size"], "reason": "the disk burned", "generation": accepted["generation"],
         "epoch": 2, "former_epoch": 1,

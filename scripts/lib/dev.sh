@@ -1,12 +1,14 @@
-# shellcheck shell=bash disable=SC2034  # what is set here is read by the scripts that source it
-# What dev_up.sh and dev_down.sh share: where things lie in .dev/, the lock, and the Redis of development. Sourced after lib.sh.
+# shellcheck shell=bash disable=SC2034  # the scripts that source this file read what it sets
+# What dev_up.sh and dev_down.sh share: the files in .dev/, the lock, and the development Redis. Source it
+# after common.sh.
 
 LOG_DIR="$DEV_DIR/log"
 ENV_FILE="$DEV_DIR/env"
+AUTH_FILE="$DEV_DIR/auth.header"
 REDIS_KIND="$DEV_DIR/redis.kind" # holds `compose` or `server`
 COMPOSE=()
 
-# One run at a time; a lock whose owner has died is taken over.
+# Allows one run at a time. A lock whose owner is dead is taken over.
 take_dev_lock() {
   local owner
   if mkdir "$DEV_DIR/lock" 2>/dev/null; then
@@ -15,14 +17,14 @@ take_dev_lock() {
   fi
   owner="$(cat "$DEV_DIR/lock/pid" 2>/dev/null || true)"
   if [[ -n "$owner" ]] && kill -0 "$owner" 2>/dev/null; then
-    die "another dev_up.sh or dev_down.sh runs (process $owner)"
+    die "another dev_up.sh or dev_down.sh is running (process $owner)"
   fi
   echo $$ >"$DEV_DIR/lock/pid"
 }
 
 release_dev_lock() { rm -rf "$DEV_DIR/lock"; }
 
-# Exports what .dev/env holds.
+# Exports the variables of .dev/env.
 load_env_file() {
   local line
   while IFS= read -r line; do
@@ -30,7 +32,7 @@ load_env_file() {
   done <"$ENV_FILE"
 }
 
-# Sets COMPOSE to a Compose whose engine answers.
+# Sets COMPOSE to a Compose command whose engine answers.
 find_compose() {
   have docker && docker info >/dev/null 2>&1 || return 1
   if docker compose version >/dev/null 2>&1; then
@@ -44,9 +46,11 @@ find_compose() {
 
 compose() { "${COMPOSE[@]}" --project-name voketag-dev "$@"; }
 
+uses_compose() { [[ -s "$REDIS_KIND" && "$(<"$REDIS_KIND")" == compose ]]; }
+
 redis_is_up() {
   [[ -s "$REDIS_KIND" && -s "$DEV_DIR/redis.port" ]] || return 1
-  if [[ "$(<"$REDIS_KIND")" == compose ]]; then
+  if uses_compose; then
     find_compose && [[ -n "$(compose ps -q redis 2>/dev/null)" ]] && redis_answers "$(<"$DEV_DIR/redis.port")"
   else
     runs "$DEV_DIR/redis.pid" -server && redis_answers "$(<"$DEV_DIR/redis.port")"
@@ -55,9 +59,9 @@ redis_is_up() {
 
 stop_redis() {
   [[ -s "$REDIS_KIND" ]] || return 0
-  if [[ "$(<"$REDIS_KIND")" == compose ]]; then
+  if uses_compose; then
     find_compose || {
-      warn "Redis ran in Docker, and no engine answers now"
+      warn "Redis was started in Docker, and the Docker engine does not answer"
       return 0
     }
     compose stop redis
