@@ -13,6 +13,8 @@ Reads the normal dependencies of every crate from cargo, and fails if one breaks
   - services do not depend on each other; no shipped crate depends on test-support
   - only http-edge, the services and the bench depend directly on axum; a crate below http-edge depends on
     axum, http and hyper neither directly nor indirectly
+  - domain code in the services names neither axum, http, http-edge nor problems; http-edge names no error of
+    the product
   - only settings reads the environment; exceptions are ambient's crash points for tests and the bench's child
     processes
 
@@ -98,6 +100,17 @@ while IFS= read -r hit; do
     *) fail "$hit: only the crate settings may read the environment" ;;
   esac
 done < <(grep -RnE '\benv::(var|vars|var_os|vars_os)\b' --include='*.rs' crates/*/src services/*/src || true)
+
+# Only handlers choose a status, a header or a problem.
+while IFS= read -r hit; do
+  fail "$hit: domain code must not name HTTP; return a typed error and map it in the handlers"
+done < <(grep -RnE '\b(axum|http|http_edge|problems)::|\b(ApiError|HttpError|StatusCode)\b' --include='*.rs' services/*/src/domain || true)
+
+# The crate problems defines the product's errors.
+while IFS= read -r hit; do
+  fail "$hit: http-edge must not name the product; define this in the crate problems"
+done < <(grep -RnE '\b\w*(TagId|TagNotFound|Redis|Audit|StateLost|Idempotency|Keyring|Tenant)[A-Z]?\w*\b|"(tag|redis|audit|state|idempotency)-[a-z-]+"' \
+  --include='*.rs' crates/http-edge/src | grep -vE '^[^:]+:[0-9]+: *//' || true)
 
 if ((FAILURES > 0)); then
   die "$FAILURES forbidden dependencies"

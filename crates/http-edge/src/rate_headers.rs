@@ -5,6 +5,7 @@
 
 use http::{HeaderName, HeaderValue};
 use std::fmt::Write;
+use std::time::Duration;
 
 /// `RateLimit-Policy`: the limits in force.
 pub const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -24,10 +25,10 @@ pub struct QuotaStatus<'a> {
     pub limit: u32,
     /// `r`: requests left.
     pub remaining: u32,
-    /// `t`: whole seconds until `remaining` next grows.
-    pub reset_s: u64,
-    /// `w`: the window in whole seconds.
-    pub window_s: u32,
+    /// `t`, sent in whole seconds, rounded up: the time until `remaining` next grows.
+    pub reset_after: Duration,
+    /// `w`, sent in whole seconds.
+    pub window: Duration,
 }
 
 /// The two headers of `quotas`; an empty slice, when nobody was asked, has none.
@@ -47,11 +48,15 @@ pub fn rate_limit_headers(quotas: &[QuotaStatus<'_>]) -> Option<[(HeaderName, He
         }
         push_name(&mut policy, quota.name);
         push_name(&mut state, quota.name);
-        let reset = quota.reset_s.min(MAX_INTEGER);
-        write!(policy, ";q={};w={}", quota.limit, quota.window_s).expect("a String takes every write");
+        let reset = seconds(quota.reset_after);
+        write!(policy, ";q={};w={}", quota.limit, seconds(quota.window)).expect("a String takes every write");
         write!(state, ";r={};t={reset}", quota.remaining).expect("a String takes every write");
     }
     Some([(RATE_LIMIT_POLICY, header_value(policy)), (RATE_LIMIT, header_value(state))])
+}
+
+fn seconds(span: Duration) -> u64 {
+    span.as_secs().saturating_add(u64::from(span.subsec_nanos() > 0)).min(MAX_INTEGER)
 }
 
 /// `name` as an sf-string: quotes and backslashes escaped, what is no printable ASCII left out.
@@ -78,8 +83,14 @@ mod tests {
         rate_limit_headers(quotas).unwrap().map(|(_, value)| value.to_str().unwrap().to_owned())
     }
 
-    const IP: QuotaStatus<'_> =
-        QuotaStatus { name: "ip", limit: 100, remaining: 50, reset_s: 30, window_s: 60 };
+    const MINUTE: Duration = Duration::from_secs(60);
+    const IP: QuotaStatus<'_> = QuotaStatus {
+        name: "ip",
+        limit: 100,
+        remaining: 50,
+        reset_after: Duration::from_millis(29_001),
+        window: MINUTE,
+    };
 
     #[test]
     fn one_dimension_reads_as_the_contract_writes_it() {
@@ -88,8 +99,13 @@ mod tests {
 
     #[test]
     fn every_dimension_is_listed() {
-        let global =
-            QuotaStatus { name: "global", limit: 200, remaining: 0, reset_s: u64::MAX, window_s: 60 };
+        let global = QuotaStatus {
+            name: "global",
+            limit: 200,
+            remaining: 0,
+            reset_after: Duration::MAX,
+            window: MINUTE,
+        };
         assert_eq!(
             rendered(&[IP, global]),
             [r#""ip";q=100;w=60, "global";q=200;w=60"#, r#""ip";r=50;t=30, "global";r=0;t=999999999999999"#]

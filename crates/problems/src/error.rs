@@ -148,6 +148,14 @@ impl ApiError {
         Self::StateLost(detail.into())
     }
 
+    /// A 503 `state-lost` of a state that is older than what was seen before.
+    #[must_use]
+    pub fn rolled_back() -> Self {
+        let detail = "rolled back: the durable state is older than what was seen of it, or another; an operator is needed \
+                      (factory-service restore accept)";
+        Self::StateLost(detail.into())
+    }
+
     /// A 503 `state-lost` of one stored record that was written and cannot be read. The other records are served.
     #[must_use]
     pub fn record_lost(fault: &impl std::fmt::Display) -> Self {

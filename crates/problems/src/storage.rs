@@ -1,8 +1,10 @@
 //! What a failure of a domain crate becomes for the client, once for both services.
 
+use access::AccessError;
 use audit_chain::{AppendError, AppendFault, ReadError};
 use catalog::{CatalogError, DeploymentError};
 use keyring::KeyringError;
+use storage::{AppendFailure, GateError, StorageError};
 
 use crate::error::ApiError;
 
@@ -15,6 +17,46 @@ impl From<redis_pool::PoolError> for ApiError {
             fault @ (redis_pool::PoolError::Server { .. } | redis_pool::PoolError::Reply { .. }) => {
                 Self::internal(fault)
             }
+        }
+    }
+}
+
+/// 503 for each: `state-lost` where an operator has to act, `redis-unavailable` where it suffices to wait.
+impl From<GateError> for ApiError {
+    fn from(error: GateError) -> Self {
+        match error {
+            GateError::NotRead | GateError::AppendNotPermitted | GateError::KeyringNotRead => {
+                Self::redis_unavailable_briefly()
+            }
+            GateError::StateLost => Self::state_lost(),
+            GateError::RolledBack => Self::rolled_back(),
+        }
+    }
+}
+
+impl From<StorageError> for ApiError {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::Gate(error) => error.into(),
+            StorageError::Redis(error) => error.into(),
+            StorageError::Deployment(error) => error.into(),
+            StorageError::Catalog(error) => error.into(),
+            StorageError::Access(error) => error.into(),
+            StorageError::Keyring(error) => error.into(),
+            StorageError::Chain(error) => error.into(),
+            StorageError::Append(error) => error.into(),
+            lost @ StorageError::RecordLost { .. } => Self::record_lost(&lost),
+        }
+    }
+}
+
+/// A cursor that no page returned is a 400. A caller that names the field maps it before.
+impl From<AccessError> for ApiError {
+    fn from(error: AccessError) -> Self {
+        match error {
+            AccessError::Redis(error) => error.into(),
+            AccessError::UnknownCursor => Self::invalid_request(error.to_string()),
+            fault @ (AccessError::Record(_) | AccessError::Lost { .. }) => Self::record_lost(&fault),
         }
     }
 }
@@ -35,6 +77,16 @@ impl From<DeploymentError> for ApiError {
         match error {
             DeploymentError::Lost(_) => Self::state_lost(),
             DeploymentError::Redis(error) => error.into(),
+        }
+    }
+}
+
+impl From<AppendFailure> for ApiError {
+    fn from(failure: AppendFailure) -> Self {
+        match failure {
+            AppendFailure::Gate(error) => error.into(),
+            AppendFailure::Event(error) => Self::internal(error),
+            AppendFailure::Append(error) => error.into(),
         }
     }
 }

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use audit_chain::{AppendError, AppendFault, EndFault, ReadError, StateLoss};
+use access::AccessError;
+use audit_chain::{AppendError, AppendFault, EndFault, EventError, ReadError, StateLoss};
 use catalog::{CatalogError, DeploymentError, Product, Record, TagState};
 use problems::ApiError;
 use redis_pool::{PoolError, UnavailableReason};
+use storage::{AppendFailure, GateError, StorageError};
 
 const AWAY: Duration = Duration::from_secs(7);
 
@@ -80,6 +82,35 @@ fn each_failure_of_an_append_has_its_status() {
     ] {
         assert_is(ApiError::from(error), status, slug);
     }
+}
+
+#[test]
+fn a_closed_gate_is_lost_state_or_a_short_wait() {
+    for (error, slug, retry_after_s) in [
+        (GateError::NotRead, "redis-unavailable", 1),
+        (GateError::AppendNotPermitted, "redis-unavailable", 1),
+        (GateError::KeyringNotRead, "redis-unavailable", 1),
+        (GateError::StateLost, "state-lost", 30),
+        (GateError::RolledBack, "state-lost", 30),
+    ] {
+        let through = [ApiError::from(StorageError::Append(error.into())), StorageError::from(error).into()];
+        for problem in through.map(ApiError::into_problem) {
+            assert_eq!((problem.status().as_u16(), problem.slug()), (503, slug), "{error:?}");
+            assert_eq!(problem.retry_after_s(), Some(retry_after_s), "{error:?}");
+            assert_eq!(slug == "state-lost", StorageError::from(error).is_state_lost());
+        }
+    }
+    assert!(ApiError::from(GateError::RolledBack).to_string().starts_with("rolled back: "));
+}
+
+#[test]
+fn a_lost_record_is_named_and_a_fault_of_the_event_is_not() {
+    let lost = StorageError::RecordLost { what: "the record of API key 7g3kx0qd".to_owned() };
+    assert!(lost.is_state_lost());
+    assert_is(lost.into(), 503, "state-lost");
+    assert_is(AppendFailure::from(EventError::IdVersion).into(), 500, "internal");
+    assert_is(AccessError::Redis(overloaded()).into(), 429, "service-overloaded");
+    assert_is(AccessError::Lost { what: "tenant acme".to_owned() }.into(), 503, "state-lost");
 }
 
 #[test]

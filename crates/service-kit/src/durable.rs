@@ -17,8 +17,8 @@ use catalog::{Catalog, Deployment, DeploymentError, DeploymentGate, Expectation,
 use http_edge::Check;
 use keyring::{KeyringWatch, Role, Secrets};
 use parking_lot::Mutex;
-use problems::ApiError;
 use redis_pool::RedisPool;
+use storage::{AppendFailure, GateError};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -38,7 +38,6 @@ const REFRESH_EVERY: (Duration, Duration) = (Duration::from_millis(250), Duratio
 /// Written and deleted again and again, to see whether the durable Redis takes writes: of each type that is written there.
 const WRITE_PROBE: &[&str] =
     &["vt1:write-probe", "vt1:write-probe:list", "vt1:write-probe:hash", "vt1:write-probe:zset"];
-pub(crate) const RETRY_SOON: Duration = Duration::from_secs(1);
 
 /// The ways of one process to the durable Redis.
 #[derive(Debug)]
@@ -256,8 +255,8 @@ impl Durable {
     /// state is refused here too, and the look that mends the one mends the other.
     ///
     /// # Errors
-    /// 503: `state-lost`, or `redis-unavailable` while Redis has not answered yet.
-    pub fn deployment(&self) -> Result<&Deployment, ApiError> {
+    /// [`GateError::StateLost`] or [`GateError::RolledBack`]; [`GateError::NotRead`] while Redis has not answered yet.
+    pub fn deployment(&self) -> Result<&Deployment, GateError> {
         match self.gate.seen() {
             Some(_) if self.is_lost() => Err(self.lost_error()),
             Some(deployment) => Ok(deployment),
@@ -268,9 +267,9 @@ impl Durable {
     /// Whether an id that does not prove itself under this process's secrets is a forged one. Asks nobody.
     ///
     /// # Errors
-    /// 503 `state-lost` while it is known that the secrets, or something else, are not those of the deployment: genuine ids would be
-    /// called forged.
-    pub fn can_tell_forged(&self) -> Result<(), ApiError> {
+    /// [`GateError::StateLost`] or [`GateError::RolledBack`] while it is known that the secrets, or other parts of the state,
+    /// are not those of the deployment: genuine ids would be called forged.
+    pub fn can_tell_forged(&self) -> Result<(), GateError> {
         if self.is_lost() { Err(self.lost_error()) } else { Ok(()) }
     }
 
@@ -282,20 +281,20 @@ impl Durable {
     /// The audit appender.
     ///
     /// # Errors
-    /// As [`Self::deployment`], and 503 `redis-unavailable` where Redis does not let this process append.
-    pub fn appender(&self) -> Result<&Appender, ApiError> {
+    /// As [`Self::deployment`], and [`GateError::AppendNotPermitted`].
+    pub fn appender(&self) -> Result<&Appender, GateError> {
         self.deployment()?;
         if !matches!(*self.permission.lock(), Permission::Granted) {
-            return Err(ApiError::RedisUnavailable { retry_after: RETRY_SOON });
+            return Err(GateError::AppendNotPermitted);
         }
         self.latest().map(|(_, appender)| appender).ok_or_else(|| self.closed())
     }
 
-    pub(crate) fn closed(&self) -> ApiError {
+    pub(crate) fn closed(&self) -> GateError {
         if self.pool.stats().connected == 0 || !self.gate.is_lost() {
-            return ApiError::RedisUnavailable { retry_after: RETRY_SOON };
+            return GateError::NotRead;
         }
-        ApiError::state_lost()
+        GateError::StateLost
     }
 
     /// The audit log, once the deployment was seen: what scripts hold the head against.
@@ -349,16 +348,15 @@ impl Durable {
         what: NewEvent,
         effect: Effect,
     ) -> Result<Appended, AppendFailure> {
-        let appender = self.appender().map_err(AppendFailure::Closed)?;
-        let event = Event::new(stamp.unix_millis, stamp.id, stamp.nonce, what)
-            .map_err(|error| AppendFailure::Closed(ApiError::internal(error)))?;
+        let appender = self.appender()?;
+        let event = Event::new(stamp.unix_millis, stamp.id, stamp.nonce, what)?;
         let appended = appender.append(&event, effect).await;
         match &appended {
             Err(AppendError::StateLost(why)) => self.report_lost(&why.to_string()),
             Err(AppendError::EndFault(fault)) => self.note_chain_fault(Some(*fault)),
             _ => {}
         }
-        appended.map_err(AppendFailure::Append)
+        Ok(appended?)
     }
 }
 
@@ -371,24 +369,6 @@ pub struct Stamp {
     pub id: Uuid,
     /// 16 random bytes.
     pub nonce: [u8; 16],
-}
-
-/// Why an event was not acknowledged.
-#[derive(Debug)]
-pub enum AppendFailure {
-    /// There is nothing to append to, or the event cannot be built.
-    Closed(ApiError),
-    /// The appender says why.
-    Append(AppendError),
-}
-
-impl From<AppendFailure> for ApiError {
-    fn from(failure: AppendFailure) -> Self {
-        match failure {
-            AppendFailure::Closed(error) => error,
-            AppendFailure::Append(error) => ApiError::from(error),
-        }
-    }
 }
 
 /// A time in Unix milliseconds as a date, UTC; what no calendar holds becomes 1970.

@@ -6,7 +6,7 @@
 
 use catalog::Batch;
 use keyring::{Snapshot, TagKeyState};
-use problems::ApiError;
+use storage::StorageError;
 use tag_id::Epoch;
 use time::OffsetDateTime;
 
@@ -40,7 +40,7 @@ impl KeyStanding {
     ///
     /// # Errors
     /// As [`Durable::keys`], and when Redis does not answer.
-    pub async fn of(durable: &Durable, epoch: Epoch) -> Result<Result<Self, UntrustedKey>, ApiError> {
+    pub async fn of(durable: &Durable, epoch: Epoch) -> Result<Result<Self, UntrustedKey>, StorageError> {
         let known = durable.keys()?;
         let standing = match known.tag_state(epoch) {
             // An instance that was away for a while may not have heard of a key at all.

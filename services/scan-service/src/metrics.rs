@@ -1,7 +1,6 @@
 //! `scans_total{outcome,counted}`: how scans end, and whether they were counted as scans of their tag.
 
 use catalog::Lifecycle;
-use problems::ApiError;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -83,7 +82,8 @@ fn place_of(scanned: &Scanned) -> usize {
         Err(Refusal::Denied { .. }) => 7,
         Err(Refusal::Redis(redis_pool::PoolError::Overloaded { .. })) => 8,
         Err(Refusal::Redis(redis_pool::PoolError::Unavailable { .. })) => 9,
-        Err(Refusal::StateLost | Refusal::RecordLost | Refusal::Store(ApiError::StateLost(_))) => 10,
+        Err(Refusal::StateLost | Refusal::RecordLost) => 10,
+        Err(Refusal::Store(error)) if error.is_state_lost() => 10,
         Err(Refusal::Store(_)) => 9,
         Err(Refusal::Redis(_)) => 11,
         Err(Refusal::Key(KeyRefusal::Invalid)) => 12,

@@ -6,10 +6,10 @@ use std::time::Duration;
 use catalog::Deployment;
 use http_edge::Check;
 use keyring::{KeyringStatus, KeyringWatch, SigningKeys, Snapshot};
-use problems::ApiError;
+use storage::{GateError, StorageError};
 use tag_id::Epoch;
 
-use super::{Durable, RETRY_SOON};
+use super::Durable;
 
 /// How often it is looked whether the deployment was seen, so that the first beat follows soon.
 const BEFORE_SEEN: Duration = Duration::from_millis(50);
@@ -35,14 +35,12 @@ impl Durable {
     /// The keyring to work with.
     ///
     /// # Errors
-    /// As [`Self::deployment`], and 503 `state-lost` while there is no keyring, or none that this process can work with.
-    pub fn keys(&self) -> Result<Arc<Snapshot>, ApiError> {
+    /// As [`Self::deployment`], and [`GateError::StateLost`] while there is no keyring that this process can work with.
+    pub fn keys(&self) -> Result<Arc<Snapshot>, GateError> {
         self.deployment()?;
         self.keyring.snapshot().ok_or_else(|| match self.keyring.standing() {
-            KeyringStatus::NotRead | KeyringStatus::Usable => {
-                ApiError::RedisUnavailable { retry_after: RETRY_SOON }
-            }
-            KeyringStatus::NotMade | KeyringStatus::Lost(_) => ApiError::state_lost(),
+            KeyringStatus::NotRead | KeyringStatus::Usable => GateError::KeyringNotRead,
+            KeyringStatus::NotMade | KeyringStatus::Lost(_) => GateError::StateLost,
         })
     }
 
@@ -50,9 +48,9 @@ impl Durable {
     ///
     /// # Errors
     /// As [`Self::keys`], and when Redis does not answer.
-    pub async fn refresh_keys(&self) -> Result<Arc<Snapshot>, ApiError> {
+    pub async fn refresh_keys(&self) -> Result<Arc<Snapshot>, StorageError> {
         let deployment = self.gate.seen().ok_or_else(|| self.closed())?;
-        self.keyring.poll(deployment).await.map_err(ApiError::from)
+        Ok(self.keyring.poll(deployment).await?)
     }
 
     /// Beats as long as the process lives.

@@ -12,10 +12,9 @@ use ambient::entropy;
 use audit_chain::{Appender, AppenderConfig, StateLoss};
 use catalog::{Deployment, DeploymentError};
 use parking_lot::Mutex;
-use problems::ApiError;
 
 use super::Durable;
-use storage::{Known, StateDir, StateDirError};
+use storage::{GateError, Known, StateDir, StateDirError};
 
 /// Pause between two looks at whether there is something to keep: at most one write a second.
 const KEEP_EVERY: Duration = Duration::from_millis(1_050);
@@ -125,16 +124,9 @@ impl Durable {
         }
     }
 
-    /// What a client is told while the state is lost.
-    pub(super) fn lost_error(&self) -> ApiError {
-        if self.rolled_back.load(Ordering::Acquire) {
-            return ApiError::StateLost(
-                "rolled back: the durable state is older than what was seen of it, or another; an operator is needed \
-                 (factory-service restore accept)"
-                    .into(),
-            );
-        }
-        ApiError::state_lost()
+    /// How the state is lost.
+    pub(super) fn lost_error(&self) -> GateError {
+        if self.rolled_back.load(Ordering::Acquire) { GateError::RolledBack } else { GateError::StateLost }
     }
 
     /// Keeps what was seen again and again; ends only with the process.

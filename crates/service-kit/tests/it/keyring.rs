@@ -136,7 +136,7 @@ async fn an_effect_bound_to_the_keyring_is_not_written_after_it_has_changed() {
     let refused = factory.durable.append(event(), effect()).await;
     assert!(matches!(
         refused,
-        Err(service_kit::durable::AppendFailure::Append(audit_chain::AppendError::Precondition { .. }))
+        Err(storage::AppendFailure::Append(audit_chain::AppendError::Precondition { .. }))
     ));
 }
 

@@ -77,7 +77,7 @@ impl Service {
         self.durable.checks().await.into_iter().find(|check| check.name == name)
     }
 
-    pub(crate) async fn append(&self) -> Result<u64, ApiError> {
+    pub(crate) async fn append(&self) -> Result<u64, storage::AppendFailure> {
         let event = NewEvent {
             tenant: "acme".to_owned(),
             actor: "test".to_owned(),
@@ -88,10 +88,10 @@ impl Service {
             details: Details::new(),
         };
         let appended = self.durable.append(event, Effect::default()).await;
-        appended.map(|appended| appended.seq).map_err(ApiError::from)
+        appended.map(|appended| appended.seq)
     }
 }
 
-pub(crate) fn slug<T>(outcome: Result<T, ApiError>) -> &'static str {
-    outcome.map(|_| "ok").unwrap_or_else(|error| error.slug())
+pub(crate) fn slug<T, E: Into<ApiError>>(outcome: Result<T, E>) -> &'static str {
+    outcome.map(|_| "ok").unwrap_or_else(|error| error.into().slug())
 }

@@ -5,13 +5,14 @@ use std::io::BufReader;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use problems::ApiError;
 use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 use crate::cli::call::{Failure, Session, show};
-use crate::domain::adopt::{Said, adopt, read_export};
+use crate::domain::adopt::{NotAdopted, Said, adopt, read_export};
 use crate::domain::identity::{Caller, Principal};
 use crate::domain::input::{INSTANT, Label, instant};
 use crate::domain::store::Store;
@@ -81,7 +82,10 @@ impl BatchCommand {
             expires_at: args.expires_at,
         };
         let adopted = adopt(&store, &caller, exported, said).await;
-        let (batch, is_new) = adopted.map_err(|error| refused(error.to_string()))?;
+        let (batch, is_new) = adopted.map_err(|error| match error {
+            NotAdopted::Refused(refusal) => refused(ApiError::from(refusal).to_string()),
+            other => refused(other.to_string()),
+        })?;
         show(&json!({
             "id": batch.id, "product_id": batch.product_id, "tenant": batch.tenant, "size": batch.size,
             "epoch": batch.epoch.get(), "batch_no": batch.batch_no.get(), "adopted": is_new,

@@ -6,7 +6,6 @@ use std::io::{self, BufRead, Read};
 
 use access::TenantId;
 use catalog::{Batch, keys as stored_at};
-use problems::ApiError;
 use serde::Deserialize;
 use service_kit::UntrustedKey;
 use tag_id::{BatchNo, Epoch, Opened, TagId, TagIndex, TagKeys};
@@ -74,14 +73,8 @@ pub(crate) enum NotAdopted {
         "others wrote the same batch number or id, or moved the keyring, again and again; nothing was changed"
     )]
     Overtaken,
-    #[error("{}", .0)]
-    Refused(ApiError),
-}
-
-impl From<Refusal> for NotAdopted {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal.into())
-    }
+    #[error(transparent)]
+    Refused(#[from] Refusal),
 }
 
 #[derive(Deserialize)]

@@ -180,7 +180,7 @@ impl Audit {
 
     /// What the stored checkpoints and those kept elsewhere are worth; the chain's hashes were verified before.
     async fn judge(&self, kept: &[String]) -> Result<Vec<JudgedCheckpoint>, Refusal> {
-        let store = self.checkpoints.signer().map_err(Refusal::Store)?.store().clone();
+        let store = self.checkpoints.signer()?.store().clone();
         let snapshot = self.store.keys()?;
         let keys = AuditKeys::of(snapshot.record());
         let stored = store.notes().await?.into_iter().map(|(number, text)| (Some(number), text));

@@ -12,7 +12,6 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use keyring::{ExportedKey, KeyFamily};
 use parking_lot::Mutex;
-use problems::ApiError;
 use serde_json::value::RawValue;
 
 use crate::domain::audit::{Audit, is_of};
@@ -83,7 +82,7 @@ impl Audit {
     }
 
     async fn header(&self) -> Result<(ExportHeader, Head), Refusal> {
-        let signer = self.checkpoints.signer().map_err(Refusal::Store)?;
+        let signer = self.checkpoints.signer()?;
         let store = signer.store().clone();
         // Signed first, where there is a key, and exported as far as that: no entry of the file is one that nobody signed.
         let signed = match self.checkpoints.sign().await {
@@ -103,7 +102,7 @@ impl Audit {
         let keys =
             keys.record().family(KeyFamily::Audit).iter().map(ExportedKey::from).map(serde_json::to_value);
         let keys = keys.collect::<Result<Vec<_>, _>>();
-        let keys = keys.map_err(|error| Refusal::Store(ApiError::internal(error)))?;
+        let keys = keys.map_err(Refusal::internal)?;
         let exported_at = rfc3339::format(self.store.now());
         Ok((ExportHeader::new(self.checkpoints.origin(), head, exported_at, notes, keys), head))
     }
@@ -114,7 +113,7 @@ impl Audit {
         let Some(last) = size.checked_sub(1) else { return Ok(log.head().await?) };
         let page = log.entries(last.checked_sub(1), NonZeroUsize::MIN).await?;
         let entry = page.events.first().filter(|entry| entry.seq == last);
-        let entry = entry.ok_or_else(|| Refusal::Store(ApiError::internal("a signed entry is not there")))?;
+        let entry = entry.ok_or_else(|| Refusal::internal("a signed entry is missing"))?;
         Ok(Head { size, hash: entry.hash })
     }
 }

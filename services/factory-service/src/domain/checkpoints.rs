@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use ambient::entropy;
 use keyring::{CheckpointSigner, SignError, SignedCheckpoint, SigningKeys};
-use problems::ApiError;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 use service_kit::durable::Durable;
+use storage::GateError;
 
 use crate::domain::refusal::Refusal;
 
@@ -65,7 +65,7 @@ impl Checkpoints {
     async fn sign_or_look_again(&self) -> Result<SignedCheckpoint, Refusal> {
         match self.sign_once().await {
             Err(SignRefusal::Sign(SignError::Overtaken)) => {
-                self.durable.refresh_keys().await.map_err(Refusal::Store)?;
+                self.durable.refresh_keys().await?;
                 self.sign_once().await.map_err(SignRefusal::into_refusal)
             }
             signed => signed.map_err(SignRefusal::into_refusal),
@@ -80,7 +80,7 @@ impl Checkpoints {
     }
 
     /// The stored notes can be read by it too.
-    pub(crate) fn signer(&self) -> Result<CheckpointSigner, ApiError> {
+    pub(crate) fn signer(&self) -> Result<CheckpointSigner, GateError> {
         Ok(CheckpointSigner::new(self.durable.appender()?.log().clone(), Arc::clone(&self.keys)))
     }
 
@@ -116,7 +116,7 @@ impl Checkpoints {
     }
 
     async fn sign_if_grown(&self, last: Option<u64>) -> Result<Option<u64>, Refusal> {
-        let log = self.durable.appender().map_err(Refusal::Store)?.log();
+        let log = self.durable.appender()?.log();
         let head = log.head().await?;
         if head.size == 0 || last == Some(head.size) {
             return Ok(None);
@@ -128,7 +128,7 @@ impl Checkpoints {
 /// Why nothing was signed, before it is told to anybody.
 enum SignRefusal {
     Sign(SignError),
-    Closed(ApiError),
+    Closed(GateError),
 }
 
 impl From<SignError> for SignRefusal {
@@ -137,8 +137,8 @@ impl From<SignError> for SignRefusal {
     }
 }
 
-impl From<ApiError> for SignRefusal {
-    fn from(error: ApiError) -> Self {
+impl From<GateError> for SignRefusal {
+    fn from(error: GateError) -> Self {
         Self::Closed(error)
     }
 }
@@ -147,7 +147,7 @@ impl SignRefusal {
     fn into_refusal(self) -> Refusal {
         match self {
             Self::Sign(error) => refusal(error),
-            Self::Closed(error) => Refusal::Store(error),
+            Self::Closed(error) => error.into(),
         }
     }
 }
@@ -159,6 +159,6 @@ fn refusal(error: SignError) -> Refusal {
         SignError::Overtaken => Refusal::Conflict(OVERTAKEN),
         SignError::Contradicted { .. } => Refusal::Conflict(CONTRADICTED),
         SignError::Read(error) => error.into(),
-        SignError::Redis(error) => Refusal::Store(ApiError::from(error)),
+        SignError::Redis(error) => error.into(),
     }
 }

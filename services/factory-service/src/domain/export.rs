@@ -10,7 +10,6 @@ use std::sync::Arc;
 use audit_chain::{AuditAction, Details};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
-use problems::ApiError;
 use service_kit::UntrustedKey;
 use tag_id::TagKeys;
 use tokio::sync::Semaphore;
@@ -81,8 +80,7 @@ impl Exporter {
         let rest = batch.size - from;
         let count =
             wanted.limit.and_then(|limit| u32::try_from(limit).ok()).map_or(rest, |limit| limit.min(rest));
-        let minter =
-            self.tag_keys.minter(batch.epoch).map_err(|error| Refusal::Store(ApiError::internal(error)))?;
+        let minter = self.tag_keys.minter(batch.epoch).map_err(Refusal::internal)?;
         let details =
             Details::new().with("format", wanted.format.name()).with("from", from).with("count", count);
         let event = caller.event(AuditAction::BatchExported, resource(id), details);

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use access::{ApiKey, Authenticated, LastUse, Scope, Scopes, TenantId};
 use audit_chain::{AuditAction, Details, NewEvent};
-use problems::ApiError;
 use service_kit::durable::Durable;
 use sha2::{Digest, Sha256};
+use storage::{GateError, StorageError};
 use subtle::ConstantTimeEq;
 
 use crate::domain::once::Once;
@@ -76,9 +76,9 @@ impl Authenticator {
             return Ok(Principal::operator("key/bootstrap"));
         }
         let Ok(key) = ApiKey::parse(text) else { return Err(Refusal::UnknownKey) };
-        let deployment = self.durable.deployment().map_err(Refusal::Store)?;
+        let deployment = self.durable.deployment()?;
         let answered = access::authenticate(self.durable.pool(), deployment.prefix(), &key).await;
-        match answered.map_err(|error| Refusal::Store(ApiError::from(error)))? {
+        match answered? {
             Authenticated::Principal(known) => {
                 self.last_use.note(&known.id, self.durable.clock().unix_millis());
                 Ok(Principal {
@@ -92,11 +92,12 @@ impl Authenticator {
             Authenticated::StateLost => {
                 self.durable
                     .report_lost("an API key was looked up and the deployment record was gone or another");
-                Err(Refusal::Store(ApiError::state_lost()))
+                Err(GateError::StateLost.into())
             }
-            Authenticated::Damaged | Authenticated::TenantGone => Err(Refusal::Store(ApiError::record_lost(
-                &format_args!("the record of the tenant of API key {}", key.id()),
-            ))),
+            Authenticated::Damaged | Authenticated::TenantGone => {
+                let what = format!("the record of the tenant of API key {}", key.id());
+                Err(StorageError::RecordLost { what }.into())
+            }
         }
     }
 }

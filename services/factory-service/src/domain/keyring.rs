@@ -6,7 +6,6 @@ use std::sync::Arc;
 use audit_chain::{AuditAction, Details, SafeInt};
 use idempotency::StoredResponse;
 use keyring::{KeyFamily, KeyNumber, KeyRef, KeyringAdmin, KeyringRecord, Move, Plan, Planned};
-use problems::ApiError;
 use service_kit::durable::Durable;
 use time::OffsetDateTime;
 
@@ -70,7 +69,7 @@ impl KeyMoves {
         answer: impl Fn(&KeyringView) -> StoredResponse,
     ) -> Result<StoredResponse, Refusal> {
         for _ in 0..TRIES {
-            let deployment = self.durable.deployment().map_err(Refusal::Store)?;
+            let deployment = self.durable.deployment()?;
             let mut planned = match self.admin.plan(deployment, key, what, self.store.now()).await? {
                 Plan::Nothing(standing) => return Ok(answer(&self.view(standing.record))),
                 Plan::Change(planned) => planned,
@@ -102,8 +101,7 @@ impl KeyMoves {
         if given != Some(preview.invalid.batches) {
             return Err(Refusal::ConfirmationRequired { preview: Box::new(preview), given });
         }
-        let number =
-            |count: u64| SafeInt::try_from(count).map_err(|error| Refusal::Store(ApiError::internal(error)));
+        let number = |count: u64| SafeInt::try_from(count).map_err(Refusal::internal);
         let Count { batches, tags } = preview.invalid;
         planned.details.insert("invalid_batches", number(batches)?);
         planned.details.insert("invalid_tags", number(tags)?);

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ambient::Clock;
-use http_edge::QuotaStatus;
 use prometheus_client::registry::Registry;
-use rate_limiter::{Decision, Dimension, DimensionName, LimiterMetrics, Quota, Region, SteadyLimiter};
+use rate_limiter::{
+    Decision, Dimension, DimensionName, LimiterMetrics, Quota, Region, Status, SteadyLimiter,
+};
 use redis_pool::RedisPool;
 
 use crate::domain::identity::Principal;
@@ -24,8 +25,6 @@ const TENANT_READS: &str = "tenant-reads";
 const AUTH_FAILURES: &str = "auth-failures";
 /// How many keys' worth a tenant has.
 const KEYS_OF_A_TENANT: u32 = 5;
-/// The window of every quota, seconds.
-const WINDOW_S: u32 = 60;
 
 /// What a request does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,8 +38,8 @@ pub(crate) enum Use {
 pub(crate) struct Spent {
     /// Set where the request is denied: when it would pass.
     pub(crate) denied: Option<Duration>,
-    /// The rows of the `RateLimit` headers.
-    pub(crate) quotas: Vec<QuotaStatus<'static>>,
+    /// Each quota as it stands after this request.
+    pub(crate) quotas: Vec<Status>,
 }
 
 /// The limits of the factory.
@@ -108,15 +107,6 @@ impl Spent {
             Decision::Allowed { .. } => None,
             Decision::Denied { retry_after, .. } => Some(*retry_after),
         };
-        let rows = decision.report().statuses.iter().map(|status| QuotaStatus {
-            name: status.name,
-            limit: status.limit,
-            remaining: status.remaining,
-            reset_s: status
-                .reset_after
-                .map_or(0, |span| span.as_millis().div_ceil(1_000).try_into().unwrap_or(u64::MAX)),
-            window_s: WINDOW_S,
-        });
-        Self { denied, quotas: rows.collect() }
+        Self { denied, quotas: decision.report().statuses.clone() }
     }
 }

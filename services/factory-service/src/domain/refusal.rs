@@ -1,78 +1,114 @@
-//! Why something was not done.
+//! Why the factory did not do what it was asked.
+
+use std::error::Error;
 
 use access::AccessError;
 use audit_chain::ReadError;
 use catalog::{CatalogError, DeploymentError};
+use idempotency::IdempotencyError;
+use input::FieldError;
 use keyring::{KeyringError, MoveRefusal};
-use problems::ApiError;
-use service_kit::durable::AppendFailure;
+use storage::{AppendFailure, GateError, StorageError};
 
 use crate::domain::epoch_batches::Preview;
-use crate::domain::input::FieldError;
 
-/// Each kind has one status; see `handlers::refusal`.
-#[derive(Debug)]
+/// Why a request was not carried out. Each variant has one status; see `handlers::refusal`.
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
     /// A field of the request.
-    Field(FieldError),
-    /// There is no such thing, or it is another tenant's; says what was asked for.
+    #[error(transparent)]
+    Field(#[from] FieldError),
+    /// There is no such thing, or it is another tenant's. Holds the kind of thing.
+    #[error("there is no such {0}")]
     NoSuch(&'static str),
     /// Forged, never minted, or another tenant's.
+    #[error("there is no such tag")]
     NoSuchTag,
-    /// Others were faster each time, or the same work is under way.
+    /// Others were faster each time, or the same work is in progress.
+    #[error("{0}")]
     Conflict(&'static str),
-    /// The tenant has as many as it may have; says of what.
+    /// The tenant has as many as it may have. Holds the kind of thing and the number.
+    #[error("{0}")]
     QuotaExceeded(String),
-    /// It is in another version than the client asks for.
+    /// The resource is in another version than the client asks for.
+    #[error("the resource is in another version")]
     OtherVersion,
-    /// It has consequences that have to be confirmed by the number of batches that become invalid; `given` was another one, or none.
+    /// The client has to confirm the consequences by the number of batches that become invalid. `given` was another number,
+    /// or none.
+    #[error("the consequences have to be confirmed")]
     ConfirmationRequired { preview: Box<Preview>, given: Option<u64> },
-    /// The key is none, or no longer one.
+    /// The text is no API key, or the key is no longer valid.
+    #[error("the API key is unknown or no longer valid")]
     UnknownKey,
     /// The key's tenant is suspended.
+    #[error("the tenant of the API key is suspended")]
     Suspended,
-    /// The request's claim went to another try of the same request; this one wrote nothing. The client is told what that other
-    /// try was.
+    /// Another try of the same request took over its claim; this one wrote nothing. The client gets the answer of the other
+    /// try.
+    #[error("another try of the same request holds its claim")]
     ClaimLost,
-    /// The durable Redis, or what it holds.
-    Store(ApiError),
+    /// Durable storage, or a record in it.
+    #[error(transparent)]
+    Store(#[from] StorageError),
+    /// A fault of the service itself.
+    #[error("internal fault")]
+    Internal(#[source] Box<dyn Error + Send + Sync>),
 }
 
-impl From<FieldError> for Refusal {
-    fn from(error: FieldError) -> Self {
-        Self::Field(error)
+impl Refusal {
+    /// A fault of the service itself: an error, or a text.
+    pub(crate) fn internal(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Internal(source.into())
+    }
+}
+
+/// A cursor that no page returned.
+pub(crate) fn no_such_cursor(held: impl Into<String>) -> FieldError {
+    FieldError::malformed("cursor", held, "the next_cursor of the page before", "the one that it answered")
+}
+
+impl From<GateError> for Refusal {
+    fn from(error: GateError) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl From<redis_pool::PoolError> for Refusal {
+    fn from(error: redis_pool::PoolError) -> Self {
+        Self::Store(error.into())
     }
 }
 
 impl From<CatalogError> for Refusal {
     fn from(error: CatalogError) -> Self {
-        Self::Store(ApiError::from(error))
+        Self::Store(error.into())
     }
 }
 
-/// A cursor that no page gave.
-pub(crate) fn no_such_cursor(held: impl Into<String>) -> FieldError {
-    FieldError::malformed("cursor", held, "the next_cursor of the page before", "the one that it answered")
+impl From<DeploymentError> for Refusal {
+    fn from(error: DeploymentError) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl From<ReadError> for Refusal {
+    fn from(error: ReadError) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl From<AppendFailure> for Refusal {
+    fn from(failure: AppendFailure) -> Self {
+        Self::Store(failure.into())
+    }
 }
 
 impl From<AccessError> for Refusal {
     fn from(error: AccessError) -> Self {
         match error {
-            AccessError::Redis(error) => Self::Store(ApiError::from(error)),
             AccessError::UnknownCursor => no_such_cursor("is unknown").into(),
-            fault @ (AccessError::Record(_) | AccessError::Lost { .. }) => {
-                Self::Store(ApiError::record_lost(&fault))
-            }
+            other => Self::Store(other.into()),
         }
-    }
-}
-
-impl From<idempotency::IdempotencyError> for Refusal {
-    fn from(error: idempotency::IdempotencyError) -> Self {
-        Self::Store(match error {
-            idempotency::IdempotencyError::Redis(error) => ApiError::from(error),
-            fault => ApiError::internal(fault),
-        })
     }
 }
 
@@ -85,25 +121,16 @@ impl From<KeyringError> for Refusal {
                 let example = "2026-11-01T00:00:00Z";
                 FieldError::unacceptable("compromised_since", "lies in the future", takes, example).into()
             }
-            other => Self::Store(ApiError::from(other)),
+            other => Self::Store(other.into()),
         }
     }
 }
 
-impl From<DeploymentError> for Refusal {
-    fn from(error: DeploymentError) -> Self {
-        Self::Store(ApiError::from(error))
-    }
-}
-
-impl From<ReadError> for Refusal {
-    fn from(error: ReadError) -> Self {
-        Self::Store(ApiError::from(error))
-    }
-}
-
-impl From<AppendFailure> for Refusal {
-    fn from(failure: AppendFailure) -> Self {
-        Self::Store(failure.into())
+impl From<IdempotencyError> for Refusal {
+    fn from(error: IdempotencyError) -> Self {
+        match error {
+            IdempotencyError::Redis(error) => error.into(),
+            fault => Self::internal(fault),
+        }
     }
 }

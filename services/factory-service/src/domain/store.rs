@@ -9,9 +9,9 @@ use audit_chain::{AppendError, AuditLog, Effect, NewEvent};
 use catalog::Catalog;
 use idempotency::StoredResponse;
 use keyring::Snapshot;
-use problems::ApiError;
-use service_kit::durable::{AppendFailure, Durable, Stamp, from_unix_millis};
+use service_kit::durable::{Durable, Stamp, from_unix_millis};
 use service_kit::{KeyStanding, UntrustedKey};
+use storage::AppendFailure;
 use tag_id::{BatchNo, Epoch};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -64,7 +64,7 @@ impl Store {
 
     /// The audit chain.
     pub(crate) fn log(&self) -> Result<&AuditLog, Refusal> {
-        self.durable.appender().map(|appender| appender.log()).map_err(Refusal::Store)
+        Ok(self.durable.appender()?.log())
     }
 
     /// The time now, and an id that begins with it; for a request that is carried out once, those of its first try.
@@ -81,7 +81,7 @@ impl Store {
 
     /// The keyring as this process knows it.
     pub(crate) fn keys(&self) -> Result<Arc<Snapshot>, Refusal> {
-        self.durable.keys().map_err(Refusal::Store)
+        Ok(self.durable.keys()?)
     }
 
     /// What the keyring says of the key of `epoch`.
@@ -89,12 +89,12 @@ impl Store {
         &self,
         epoch: Epoch,
     ) -> Result<Result<KeyStanding, UntrustedKey>, Refusal> {
-        KeyStanding::of(&self.durable, epoch).await.map_err(Refusal::Store)
+        Ok(KeyStanding::of(&self.durable, epoch).await?)
     }
 
     /// Whether an id that does not prove itself is a forged one.
     pub(crate) fn can_tell_forged(&self) -> Result<(), Refusal> {
-        self.durable.can_tell_forged().map_err(Refusal::Store)
+        Ok(self.durable.can_tell_forged()?)
     }
 
     /// Notes that an authentic tag id was presented that was never minted.
@@ -117,7 +117,7 @@ impl Store {
         &self,
         reading: impl Future<Output = Result<T, E>>,
     ) -> Result<T, Refusal> {
-        self.durable.deployment().map_err(Refusal::Store)?;
+        self.durable.deployment()?;
         let found = reading.await.map_err(Into::into)?;
         self.durable.refresh().await?;
         Ok(found)
@@ -142,7 +142,7 @@ impl Store {
         match self.write(event, Effect::none()).await? {
             Written::Yes => Ok(()),
             Written::Overtaken { .. } => {
-                Err(Refusal::Store(ApiError::internal("an event without checks was overtaken")))
+                Err(Refusal::internal("a precondition failed although the event has none"))
             }
         }
     }
@@ -200,7 +200,7 @@ impl Store {
 
     /// A number for a batch that is about to be made, unused when it was drawn.
     pub(crate) async fn draw_batch_no(&self) -> Result<BatchNo, Refusal> {
-        self.durable.deployment().map_err(Refusal::Store)?;
+        self.durable.deployment()?;
         self.durable.gate().draw_batch_no().await?.ok_or(Refusal::Conflict(NUMBERS_USED_UP))
     }
 }

@@ -1,20 +1,26 @@
 //! In front of every route below `/v1` that needs a key: who asks, whether that key may and how often, and, for a `POST` with an
 //! `Idempotency-Key`, that the request is carried out once.
 
+use std::time::Duration;
+
 use access::Scope;
 use axum::extract::{Request, State};
 use axum::http::Method;
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http_edge::{HttpError, PeerAddr, limit_subject, rate_limit_headers};
+use http_edge::{HttpError, PeerAddr, QuotaStatus, limit_subject, rate_limit_headers};
 use problems::ApiError;
+use rate_limiter::Status;
 
 use crate::domain::identity::Caller;
 use crate::domain::limits::{Spent, Use};
 use crate::handlers::caller::{Operator, authenticate};
 use crate::handlers::repeat;
 use crate::state::AppState;
+
+/// The window of every quota.
+const WINDOW: Duration = Duration::from_secs(60);
 
 /// What a route is guarded with: the state, and the scope a key needs.
 pub(crate) type Guard = (AppState, Scope);
@@ -75,10 +81,21 @@ fn use_of(method: &Method) -> Use {
 }
 
 fn with_quotas(spent: &Spent, mut response: Response) -> Response {
-    if let Some(headers) = rate_limit_headers(&spent.quotas) {
+    let quotas: Vec<QuotaStatus<'_>> = spent.quotas.iter().map(quota).collect();
+    if let Some(headers) = rate_limit_headers(&quotas) {
         response.headers_mut().extend(headers);
     }
     response
+}
+
+fn quota(status: &Status) -> QuotaStatus<'_> {
+    QuotaStatus {
+        name: status.name,
+        limit: status.limit,
+        remaining: status.remaining,
+        reset_after: status.reset_after.unwrap_or_default(),
+        window: WINDOW,
+    }
 }
 
 fn may(caller: &Caller, scope: Scope) -> Result<(), ApiError> {

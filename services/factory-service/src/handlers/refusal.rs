@@ -24,7 +24,8 @@ impl From<Refusal> for ApiError {
             Refusal::UnknownKey => Self::unauthenticated(UNKNOWN),
             Refusal::Suspended => Self::unauthenticated(SUSPENDED),
             Refusal::ClaimLost => Self::IdempotencyInFlight { retry_after: Duration::from_secs(1) },
-            Refusal::Store(error) => error,
+            Refusal::Store(error) => error.into(),
+            Refusal::Internal(fault) => Self::internal(fault),
         }
     }
 }

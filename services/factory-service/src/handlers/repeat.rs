@@ -151,7 +151,7 @@ async fn ask(state: &AppState, caller: &Caller, sent: &Sent) -> Result<ClaimOutc
         request_id: caller.request_id.clone(),
         ip: caller.ip,
     };
-    let deployment = state.durable.deployment().map_err(Refusal::Store)?.prefix();
+    let deployment = state.durable.deployment()?.prefix();
     Ok(state.idempotency.claim_or_wait(deployment, &namespace, sent.fingerprint, origin).await?)
 }
 

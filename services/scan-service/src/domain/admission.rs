@@ -17,9 +17,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use access::{ApiKey, Authenticated, KeyId, LastUse, Scope, authenticate_with_permit};
-use problems::ApiError;
 use redis_pool::{PoolError, PoolPermit};
 use service_kit::durable::Durable;
+use storage::GateError;
 
 use crate::domain::limits::{Limits, Quotas, Spent, Subject};
 
@@ -58,7 +58,7 @@ pub(crate) enum NotAdmitted {
         retry_after: Duration,
     },
     /// The durable Redis has not been seen, or its state is lost.
-    NotOpen(ApiError),
+    NotOpen(GateError),
     StateLost,
     /// What is stored of the key's tenant cannot be read.
     RecordLost,

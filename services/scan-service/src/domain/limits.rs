@@ -9,14 +9,10 @@ use std::time::Duration;
 
 use access::KeyId;
 use catalog::Deployment;
-use http_edge::QuotaStatus;
 use rate_limiter::{
     Decision, Denial, Dimension, DimensionName, Limiter, Quota, RegionalGlobalLimiter, Report, Status,
 };
 use redis_pool::{PoolError, PoolPermit};
-
-/// The window of every quota.
-const WINDOW_S: u32 = 60;
 
 /// The limits of the service.
 pub(crate) struct Limits {
@@ -44,16 +40,9 @@ impl Quotas {
         Self(report.statuses.clone())
     }
 
-    /// The rows of the `RateLimit` headers.
-    pub(crate) fn rows(&self) -> Vec<QuotaStatus<'static>> {
-        let row = |status: &Status| QuotaStatus {
-            name: status.name,
-            limit: status.limit,
-            remaining: status.remaining,
-            reset_s: status.reset_after.map_or(0, whole_seconds),
-            window_s: WINDOW_S,
-        };
-        self.0.iter().map(row).collect()
+    /// Each quota as it stands after this request.
+    pub(crate) fn statuses(&self) -> &[Status] {
+        &self.0
     }
 }
 
@@ -141,8 +130,4 @@ impl Limits {
             Decision::Denied { retry_after, .. } => Spent::No { retry_after, quotas },
         })
     }
-}
-
-fn whole_seconds(span: Duration) -> u64 {
-    span.as_secs() + u64::from(span.subsec_nanos() > 0)
 }

@@ -8,17 +8,17 @@ use std::time::Duration;
 use audit_chain::{AppendError, AuditAction, Effect, NewEvent, Precondition, RedisWrite};
 use catalog::{Batch, StoredRecord, UnprovenReport, add_unproven_report, keys, shortened_code};
 use input::Lines;
-use problems::ApiError;
 use redis_pool::PoolError;
 use serde::Deserialize;
-use service_kit::durable::{AppendFailure, Durable, from_unix_millis};
+use service_kit::durable::{Durable, from_unix_millis};
 use service_kit::{KeyStanding, UntrustedKey};
+use storage::{AppendFailure, GateError, StorageError};
 use tag_id::{Opened, TagId, TagKeys};
 use utoipa::ToSchema;
 
 use crate::domain::admission::{Admission, KeyRefusal, NotAdmitted};
 use crate::domain::limits::Quotas;
-use crate::domain::minted::minted_in;
+use crate::domain::minted::{MintedError, minted_in};
 use crate::domain::scan::Caller;
 
 /// The reporter's own words.
@@ -103,15 +103,36 @@ pub(crate) enum ReportRefusal {
     /// What is stored of the partner's tenant cannot be read.
     RecordLost,
     Redis(PoolError),
-    Store(ApiError),
+    Store(StorageError),
+}
+
+impl From<StorageError> for ReportRefusal {
+    fn from(error: StorageError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<GateError> for ReportRefusal {
+    fn from(error: GateError) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl From<MintedError> for ReportRefusal {
+    fn from(error: MintedError) -> Self {
+        match error {
+            MintedError::RecordLost => Self::RecordLost,
+            MintedError::Store(error) => Self::Store(error),
+        }
+    }
 }
 
 impl From<NotAdmitted> for ReportRefusal {
     fn from(why: NotAdmitted) -> Self {
         match why {
             NotAdmitted::Denied { retry_after } => Self::Denied { retry_after },
-            NotAdmitted::NotOpen(error) => Self::Store(error),
-            NotAdmitted::StateLost => Self::Store(problems::ApiError::state_lost()),
+            NotAdmitted::NotOpen(error) => error.into(),
+            NotAdmitted::StateLost => GateError::StateLost.into(),
             NotAdmitted::RecordLost => Self::RecordLost,
             NotAdmitted::Redis(error) => Self::Redis(error),
         }
@@ -154,7 +175,7 @@ impl Reporter {
         let proven = match &report.tag {
             Some(tag) => self.prove(tag).await.map(|opened| (*tag, opened)),
             None => {
-                self.durable.deployment().map_err(ReportRefusal::Store)?;
+                self.durable.deployment()?;
                 Err(ReportRefusal::Forged)
             }
         };
@@ -183,10 +204,10 @@ impl Reporter {
     /// Opens an id whose key is believed.
     async fn prove(&self, tag: &TagId) -> Result<Opened, ReportRefusal> {
         let Some(opened) = self.tag_keys.open(tag) else {
-            self.durable.can_tell_forged().map_err(ReportRefusal::Store)?;
+            self.durable.can_tell_forged()?;
             return Err(ReportRefusal::Forged);
         };
-        match KeyStanding::of(&self.durable, opened.epoch).await.map_err(ReportRefusal::Store)? {
+        match KeyStanding::of(&self.durable, opened.epoch).await? {
             Ok(_) => Ok(opened),
             Err(UntrustedKey::NeverInUse) => Err(ReportRefusal::NotMinted),
             Err(UntrustedKey::Destroyed) => Err(ReportRefusal::Forged),
@@ -204,7 +225,7 @@ impl Reporter {
         let permit = self.durable.pool().permit().await.map_err(ReportRefusal::Redis)?;
         let key = self.admission.admit(&permit, caller.address, caller.credential, quotas).await?;
         drop(permit);
-        let batch = minted_in(&self.durable, opened).await.map_err(ReportRefusal::Store)?;
+        let batch = minted_in(&self.durable, opened).await?;
         // Whoever shows a wrong key is told so, unless the id gives away that a tag secret is in wrong hands.
         if batch.is_some() {
             key.map_err(ReportRefusal::Key)?;
@@ -214,7 +235,7 @@ impl Reporter {
 
     /// Adds a report to the list of those of codes that are not ours.
     async fn list(&self, report: CodeReport<'_>, request_id: &str) -> Result<(), ReportRefusal> {
-        let deployment = self.durable.deployment().map_err(ReportRefusal::Store)?;
+        let deployment = self.durable.deployment()?;
         let now = self.durable.clock().unix_millis();
         let listed = UnprovenReport {
             id: ambient::uuid_v7(now),
@@ -231,7 +252,7 @@ impl Reporter {
             return Ok(());
         }
         self.durable.report_lost("a report was to be listed and the deployment record was gone or another");
-        Err(ReportRefusal::Store(problems::ApiError::state_lost()))
+        Err(GateError::StateLost.into())
     }
 
     /// Writes a report's event in the name of the batch's owner.
@@ -262,7 +283,7 @@ impl Reporter {
                 let until_tomorrow = Duration::from_millis(MS_PER_DAY - now % MS_PER_DAY);
                 Err(ReportRefusal::UsedUp { retry_after: until_tomorrow })
             }
-            Err(failure) => Err(ReportRefusal::Store(failure.into())),
+            Err(failure) => Err(StorageError::from(failure).into()),
         }
     }
 }

@@ -9,18 +9,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catalog::{CatalogRecordError, Withdrawal};
-use problems::ApiError;
 use rate_limiter::Decision;
 use redis_pool::PoolError;
 use service_kit::durable::{Durable, from_unix_millis};
 use service_kit::{KeyStanding, UntrustedKey};
+use storage::{GateError, StorageError};
 use tag_id::{Opened, TagId, TagKeys};
 
 use crate::domain::admission::{Admission, Credential, KeyRefusal, NotAdmitted};
 use crate::domain::cached_batch::{BatchCache, CachedBatch, fresher};
 use crate::domain::issuers::{IssuerAnswer, Issuers};
 use crate::domain::limits::{Limits, Quotas, Subject};
-use crate::domain::minted::minted_in;
+use crate::domain::minted::{MintedError, minted_in};
 use crate::domain::risk::{Agent, Frequency, assess};
 use crate::domain::scan_protocol::coalescer::Coalescer;
 use crate::domain::scan_protocol::codes::{CountedBy, ScanStatus};
@@ -62,7 +62,7 @@ pub(crate) enum Refusal {
     },
     Key(KeyRefusal),
     /// The durable Redis has not been seen, its state is lost, or it could not be asked.
-    Store(ApiError),
+    Store(StorageError),
     StateLost,
     /// The tag was minted, and what is stored of it, its batch or its product, or of the partner's tenant, is gone or cannot be read.
     RecordLost,
@@ -84,11 +84,32 @@ impl From<UntrustedKey> for Refusal {
     }
 }
 
+impl From<StorageError> for Refusal {
+    fn from(error: StorageError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<GateError> for Refusal {
+    fn from(error: GateError) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl From<MintedError> for Refusal {
+    fn from(error: MintedError) -> Self {
+        match error {
+            MintedError::RecordLost => Self::RecordLost,
+            MintedError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
 impl From<NotAdmitted> for Refusal {
     fn from(why: NotAdmitted) -> Self {
         match why {
             NotAdmitted::Denied { retry_after } => Self::Denied { retry_after },
-            NotAdmitted::NotOpen(error) => Self::Store(error),
+            NotAdmitted::NotOpen(error) => error.into(),
             NotAdmitted::StateLost => Self::StateLost,
             NotAdmitted::RecordLost => Self::RecordLost,
             NotAdmitted::Redis(error) => Self::Redis(error),
@@ -155,12 +176,12 @@ impl Scanner {
         quotas: &mut Quotas,
     ) -> Result<Verdict, Refusal> {
         let Some(authentic) = self.tag_keys.authenticate(&tag) else {
-            self.durable.can_tell_forged().map_err(Refusal::Store)?;
+            self.durable.can_tell_forged()?;
             return Err(Refusal::Forged);
         };
-        let deployment = self.durable.deployment().map_err(Refusal::Store)?;
+        let deployment = self.durable.deployment()?;
         self.limits.see(deployment);
-        let key = KeyStanding::of(&self.durable, authentic.epoch()).await.map_err(Refusal::Store)?;
+        let key = KeyStanding::of(&self.durable, authentic.epoch()).await?;
         let key = key?;
         self.admission.still_denied(caller.address, caller.credential, quotas)?;
         // Only now, because it costs four times as much as to see that the id is authentic.
@@ -203,7 +224,7 @@ impl Scanner {
         match minted_in(&self.durable, opened).await {
             Ok(Some(_)) => Refusal::Key(refusal),
             Ok(None) => Refusal::NotMinted,
-            Err(error) => Refusal::Store(error),
+            Err(error) => error.into(),
         }
     }
 

@@ -1,17 +1,23 @@
 //! What a refused scan becomes for the client, and the alarm when a tag secret seems to have leaked.
 
+use std::time::Duration;
+
 use axum::response::{IntoResponse, Response};
-use http_edge::{RequestId, rate_limit_headers};
+use http_edge::{QuotaStatus, RequestId, rate_limit_headers};
 use problems::ApiError;
+use rate_limiter::Status;
 use service_kit::durable::Durable;
 
 use crate::domain::admission::KeyRefusal;
 use crate::domain::limits::Quotas;
-use crate::domain::minted::TAG_LOST;
 use crate::domain::report::ReportRefusal;
 use crate::domain::scan::Refusal;
 
 const BAD_KEY: &str = "the API key is not accepted; give one that is in force as Authorization: Bearer <key> or X-API-Key, or none";
+/// The window of every quota.
+const WINDOW: Duration = Duration::from_secs(60);
+/// The log names the record.
+const TAG_LOST: &str = "what is stored of this tag cannot be read; an operator is needed";
 const NO_SCOPE: &str = "this needs a key with the scope scan:partner, or none";
 
 /// The error for a scan that has no verdict.
@@ -21,7 +27,7 @@ pub(crate) fn of_scan(refusal: Refusal, durable: &Durable, request_id: &RequestI
         Refusal::NotMinted => alarm(durable, request_id),
         Refusal::Denied { retry_after } => ApiError::rate_limited(retry_after),
         Refusal::Key(refusal) => of_key(refusal),
-        Refusal::Store(error) => error,
+        Refusal::Store(error) => error.into(),
         Refusal::StateLost => ApiError::state_lost(),
         Refusal::RecordLost => record_lost(request_id),
         Refusal::Redis(error) => ApiError::from(error),
@@ -38,7 +44,7 @@ pub(crate) fn of_report(refusal: ReportRefusal, durable: &Durable, request_id: &
         ReportRefusal::Key(refusal) => of_key(refusal),
         ReportRefusal::RecordLost => record_lost(request_id),
         ReportRefusal::Redis(error) => ApiError::from(error),
-        ReportRefusal::Store(error) => error,
+        ReportRefusal::Store(error) => error.into(),
     }
 }
 
@@ -73,8 +79,19 @@ pub(crate) fn key_leak(durable: &Durable, request_id: &RequestId) {
 /// Adds the `RateLimit` headers to an answer for which the limiter was asked.
 pub(crate) fn with_quotas(quotas: &Quotas, answer: impl IntoResponse) -> Response {
     let mut response = answer.into_response();
-    if let Some(headers) = rate_limit_headers(&quotas.rows()) {
+    let rows: Vec<QuotaStatus<'_>> = quotas.statuses().iter().map(quota).collect();
+    if let Some(headers) = rate_limit_headers(&rows) {
         response.headers_mut().extend(headers);
     }
     response
+}
+
+fn quota(status: &Status) -> QuotaStatus<'_> {
+    QuotaStatus {
+        name: status.name,
+        limit: status.limit,
+        remaining: status.remaining,
+        reset_after: status.reset_after.unwrap_or_default(),
+        window: WINDOW,
+    }
 }
