@@ -12,7 +12,8 @@ Runs all checks, or the named ones, and prints a summary. A failed check does no
   format         cargo fmt --check
   lints          clippy for all targets, with warnings denied
   docs           cargo doc for the workspace, with warnings denied
-  imports        which crate may depend on which (scripts/check_imports.sh)
+  imports        which crate may depend on which, and unique type names (scripts/check_imports.sh,
+                 scripts/check_names.sh)
   sizes          sizes of files and functions (scripts/check_sizes.sh)
   shell          shellcheck for every script
   dependencies   licences, sources and bans with cargo-deny, and known vulnerabilities if their database is
@@ -37,7 +38,10 @@ check_lints() {
 
 check_docs() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet; }
 
-check_imports() { ./scripts/check_imports.sh; }
+check_imports() {
+  ./scripts/check_imports.sh
+  ./scripts/check_names.sh
+}
 
 check_sizes() { ./scripts/check_sizes.sh; }
 
