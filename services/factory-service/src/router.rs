@@ -11,7 +11,8 @@ use utoipa_axum::routes;
 use crate::document;
 use crate::guarded::needing;
 use crate::handlers::admin::{
-    api_key, api_keys, audit as admin_audit, keyring, keyring_preview, tenant, tenants, unproven_reports,
+    api_key, api_keys, audit as admin_audit, keyring, keyring_preview, keyring_revocation, tenant, tenants,
+    unproven_reports,
 };
 use crate::handlers::{audit, audit_export, batch, batches, export, ops, product, products, tag, verify};
 use crate::state::AppState;
@@ -94,8 +95,8 @@ fn admin(state: &AppState) -> OpenApiRouter<AppState> {
         .routes(admin(routes!(keyring::add)))
         .routes(admin(routes!(keyring::activate)))
         .routes(admin(routes!(keyring::retire)))
-        .routes(admin(routes!(keyring::revoke)))
-        .routes(admin(routes!(keyring::correct_date)))
+        .routes(admin(routes!(keyring_revocation::revoke)))
+        .routes(admin(routes!(keyring_revocation::correct_date)))
         .routes(admin(routes!(keyring::destroy)))
         .routes(noted(admin(routes!(admin_audit::export)), "GET"))
         .routes(noted(admin(routes!(unproven_reports::list)), "GET"))

@@ -45,9 +45,14 @@ pub(crate) fn as_file(lines: impl Stream<Item = io::Result<Bytes>> + Send + 'sta
 #[utoipa::path(
     get, path = "/v1/audit/export", tag = "audit", operation_id = "export_audit_view",
     responses(
-        (status = 200, description = "A header, one line for each entry, and a last record with `end`, `size` and `head`. A body without the last record was cut.", body = String, content_type = "application/x-ndjson"),
+        (
+            status = 200,
+            description = "A header, one line for each entry, and a last record with `end`, `size` and \
+                `head`. A body without the last record was cut.",
+            body = String, content_type = "application/x-ndjson",
+        ),
         Guarded, Contended,
-    )
+    ),
 )]
 pub(crate) async fn export(caller: Caller, State(state): State<AppState>) -> Result<Response, ApiError> {
     Ok(as_file(state.audit.export_view(&caller).await?))

@@ -80,8 +80,15 @@ impl From<BatchView> for BatchAnswer {
 
 /// Shows a batch.
 #[utoipa::path(
-    get, path = "/v1/batches/{id}", tag = "batches", operation_id = "show_batch", params(("id" = Uuid, Path, description = "The batch's id")),
-    responses((status = 200, description = "The batch", body = BatchAnswer, headers(("ETag" = String, description = "The version"))), Guarded, Read, Named, Versioned)
+    get, path = "/v1/batches/{id}", tag = "batches", operation_id = "show_batch",
+    params(("id" = Uuid, Path, description = "The batch's id")),
+    responses(
+        (
+            status = 200, description = "The batch", body = BatchAnswer,
+            headers(("ETag" = String, description = "The version")),
+        ),
+        Guarded, Read, Named, Versioned,
+    ),
 )]
 pub(crate) async fn show(
     caller: Caller,
@@ -94,12 +101,13 @@ pub(crate) async fn show(
 
 /// Revokes a batch permanently. Repeating it changes nothing.
 #[utoipa::path(
-    post, path = "/v1/batches/{id}/revoke", tag = "batches", operation_id = "revoke_batch", request_body = WithdrawRequest,
+    post, path = "/v1/batches/{id}/revoke", tag = "batches", operation_id = "revoke_batch",
+    request_body = WithdrawRequest,
     params(("id" = Uuid, Path, description = "The batch's id")),
     responses(
         (status = 200, description = "Revoked; the very next scan sees it", body = BatchAnswer),
         Guarded, Body, Named, Contended, Appends,
-    )
+    ),
 )]
 pub(crate) async fn revoke(
     caller: Caller,
@@ -114,12 +122,13 @@ pub(crate) async fn revoke(
 /// Recalls a batch. Repeating it changes nothing. A revoked batch may be recalled, and a recalled batch may
 /// be revoked.
 #[utoipa::path(
-    post, path = "/v1/batches/{id}/recall", tag = "batches", operation_id = "recall_batch", request_body = WithdrawRequest,
+    post, path = "/v1/batches/{id}/recall", tag = "batches", operation_id = "recall_batch",
+    request_body = WithdrawRequest,
     params(("id" = Uuid, Path, description = "The batch's id")),
     responses(
         (status = 200, description = "Recalled; the very next scan sees it", body = BatchAnswer),
         Guarded, Body, Named, Contended, Appends,
-    )
+    ),
 )]
 pub(crate) async fn recall(
     caller: Caller,

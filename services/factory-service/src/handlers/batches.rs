@@ -75,9 +75,15 @@ pub(crate) struct BatchesAnswer {
 #[utoipa::path(
     post, path = "/v1/batches", tag = "batches", operation_id = "create_batch", request_body = BatchRequest,
     responses(
-        (status = 201, description = "Minted", body = BatchAnswer, headers(("Location" = String, description = "The path of the batch"), ("ETag" = String, description = "The version"))),
+        (
+            status = 201, description = "Minted", body = BatchAnswer,
+            headers(
+                ("Location" = String, description = "The path of the batch"),
+                ("ETag" = String, description = "The version"),
+            ),
+        ),
         Guarded, Body, Judged, Mints, Appends,
-    )
+    ),
 )]
 pub(crate) async fn create(
     caller: Caller,

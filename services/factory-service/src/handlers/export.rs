@@ -75,12 +75,13 @@ pub(crate) struct TagRow {
     get, path = "/v1/batches/{id}/tags", tag = "batches", operation_id = "export_tags",
     params(("id" = Uuid, Path, description = "The batch's id"), ExportQuery),
     responses(
-        (status = 200, description = "The tags in the order of their index. A body shorter than Content-Length was cut.", content(
-            (TagRow = "application/x-ndjson"),
-            (String = "text/csv"),
-        )),
+        (
+            status = 200,
+            description = "The tags in the order of their index. A body shorter than Content-Length was cut.",
+            content((TagRow = "application/x-ndjson"), (String = "text/csv")),
+        ),
         Guarded, Read, Named, Appends, MakesTags,
-    )
+    ),
 )]
 pub(crate) async fn export(
     caller: Caller,

@@ -31,11 +31,15 @@ async fn limiter_check(pool: &RedisPool) -> Check {
 
 /// Returns whether the service can take traffic, with the state of each dependency.
 #[utoipa::path(
-    get, path = "/v1/ready", tag = "operation", operation_id = "ready", security(()),
+    get, path = "/v1/ready", tag = "operation", operation_id = "ready",
+    security(()),
     responses(
         (status = 200, description = "Ready; a check may carry a warning", body = ReadinessBody),
-        (status = 503, description = "Not ready; `checks` says why", body = UnreadyBody, content_type = "application/problem+json"),
-    )
+        (
+            status = 503, description = "Not ready; `checks` says why", body = UnreadyBody,
+            content_type = "application/problem+json",
+        ),
+    ),
 )]
 pub(crate) async fn ready(State(state): State<AppState>) -> Response {
     let mut checks = state.durable.checks().await;

@@ -40,8 +40,8 @@ impl IntoResponses for Guarded {
             ("401", "`unauthenticated`: no key, an unknown one, or two that differ"),
             (
                 "429",
-                "`rate-limited`: the quota of the key, of its tenant, or of failed authentication is used up; `service-overloaded`: no Redis \
-                 permit came free in time; both with `Retry-After`",
+                "`rate-limited`: the quota of the key, of its tenant, or of failed authentication is used \
+                 up; `service-overloaded`: no Redis permit came free in time; both with `Retry-After`",
             ),
             ("500", "`internal`: a fault of the service; its log has the cause under the `request_id`"),
             ("503", "`redis-unavailable`, `state-lost` or `server-timeout`; `Retry-After`"),
@@ -60,7 +60,8 @@ impl IntoResponses for Body {
         problems(&[
             (
                 "400",
-                "`invalid-request`: an id or body that cannot be read, a field that is missing, unknown, repeated or out of range",
+                "`invalid-request`: an id or body that cannot be read, a field that is missing, unknown, \
+                 repeated or out of range",
             ),
             ("408", "`request-timeout`: the body arrived too slowly"),
             ("413", "`content-too-large`: more than 64 KiB"),
@@ -89,7 +90,8 @@ impl IntoResponses for NamedTag {
         problems(&[
             (
                 "400",
-                "`invalid-tag-id`: not an id in an accepted form; `invalid-request`: a body that cannot be read",
+                "`invalid-tag-id`: not an id in an accepted form; `invalid-request`: a body that cannot be \
+                 read",
             ),
             ("404", "`tag-not-found`: the id is forged or was never minted"),
         ])
@@ -100,7 +102,8 @@ impl IntoResponses for Contended {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         problems(&[(
             "409",
-            "`conflict`: its state does not allow this, or another request changed it meanwhile; `detail` says which",
+            "`conflict`: its state does not allow this, or another request changed it meanwhile; `detail` \
+             says which",
         )])
     }
 }
@@ -108,8 +111,8 @@ impl IntoResponses for Contended {
 impl IntoResponses for Confirmed {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         let body = Content::new(Some(Ref::from_schema_name("ConfirmationBody")));
-        let text = "`confirmation-required`, with the consequences in `preview`; `conflict`, without `preview`: its state does not allow \
-                    this, or another request changed it meanwhile";
+        let text = "`confirmation-required`, with the consequences in `preview`; `conflict`, without \
+                    `preview`: its state does not allow this, or another request changed it meanwhile";
         let response = ResponseBuilder::new().description(text).content("application/problem+json", body);
         [("409".to_owned(), RefOr::T(response.build()))].into()
     }
@@ -119,7 +122,8 @@ impl IntoResponses for Mints {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         problems(&[(
             "409",
-            "`quota-exceeded`: the tenant has as many batches as its `max_batches` allows; `conflict`: other requests were faster at each try",
+            "`quota-exceeded`: the tenant has as many batches as its `max_batches` allows; `conflict`: other \
+             requests were faster at each try",
         )])
     }
 }

@@ -89,8 +89,15 @@ impl ProductPatchRequest {
 
 /// Shows a product.
 #[utoipa::path(
-    get, path = "/v1/products/{id}", tag = "products", operation_id = "show_product", params(("id" = Uuid, Path, description = "The product's id")),
-    responses((status = 200, description = "The product", body = ProductAnswer, headers(("ETag" = String, description = "The version"))), Guarded, Read, Named, Versioned)
+    get, path = "/v1/products/{id}", tag = "products", operation_id = "show_product",
+    params(("id" = Uuid, Path, description = "The product's id")),
+    responses(
+        (
+            status = 200, description = "The product", body = ProductAnswer,
+            headers(("ETag" = String, description = "The version")),
+        ),
+        Guarded, Read, Named, Versioned,
+    ),
 )]
 pub(crate) async fn show(
     caller: Caller,
@@ -104,12 +111,16 @@ pub(crate) async fn show(
 /// Changes a product. With `If-Match`, it changes only a version that the header names. A patch that changes
 /// nothing returns the product as it is and appends no event.
 #[utoipa::path(
-    patch, path = "/v1/products/{id}", tag = "products", operation_id = "change_product", request_body = ProductPatchRequest,
+    patch, path = "/v1/products/{id}", tag = "products", operation_id = "change_product",
+    request_body = ProductPatchRequest,
     params(("id" = Uuid, Path, description = "The product's id")),
     responses(
-        (status = 200, description = "The changed product", body = ProductAnswer, headers(("ETag" = String, description = "The version"))),
+        (
+            status = 200, description = "The changed product", body = ProductAnswer,
+            headers(("ETag" = String, description = "The version")),
+        ),
         Guarded, Body, Named, Judged, Contended, Conditional, Appends,
-    )
+    ),
 )]
 pub(crate) async fn change(
     caller: Caller,

@@ -55,11 +55,18 @@ pub(crate) struct ProductsAnswer {
 
 /// Creates a product.
 #[utoipa::path(
-    post, path = "/v1/products", tag = "products", operation_id = "create_product", request_body = ProductRequest,
+    post, path = "/v1/products", tag = "products", operation_id = "create_product",
+    request_body = ProductRequest,
     responses(
-        (status = 201, description = "Created", body = ProductAnswer, headers(("Location" = String, description = "The path of the product"), ("ETag" = String, description = "The version"))),
+        (
+            status = 201, description = "Created", body = ProductAnswer,
+            headers(
+                ("Location" = String, description = "The path of the product"),
+                ("ETag" = String, description = "The version"),
+            ),
+        ),
         Guarded, Body, Judged, Contended, Appends,
-    )
+    ),
 )]
 pub(crate) async fn create(
     caller: Caller,

@@ -97,8 +97,13 @@ fn id_of(path: TagPath) -> Result<TagId, ApiError> {
 /// Shows a tag, without counting a scan.
 #[utoipa::path(
     get, path = "/v1/tags/{tag_id}", tag = "tags", operation_id = "show_tag",
-    params(("tag_id" = String, Path, description = "A hyphenated UUID or 26 characters of Crockford base32, in either case")),
-    responses((status = 200, description = "The tag", body = TagAnswer), Guarded, NamedTag)
+    params(
+        (
+            "tag_id" = String, Path,
+            description = "A hyphenated UUID or 26 characters of Crockford base32, in either case",
+        ),
+    ),
+    responses((status = 200, description = "The tag", body = TagAnswer), Guarded, NamedTag),
 )]
 pub(crate) async fn show(
     caller: Caller,
@@ -112,11 +117,20 @@ pub(crate) async fn show(
 /// Returns a tag's QR code as an SVG image.
 #[utoipa::path(
     get, path = "/v1/tags/{tag_id}/qr.svg", tag = "tags", operation_id = "show_tag_qr",
-    params(("tag_id" = String, Path, description = "A hyphenated UUID or 26 characters of Crockford base32, in either case")),
+    params(
+        (
+            "tag_id" = String, Path,
+            description = "A hyphenated UUID or 26 characters of Crockford base32, in either case",
+        ),
+    ),
     responses(
-        (status = 200, description = "A QR code of the tag's `url`: error correction M, with its quiet zone", body = String, content_type = "image/svg+xml"),
+        (
+            status = 200,
+            description = "A QR code of the tag's `url`: error correction M, with its quiet zone",
+            body = String, content_type = "image/svg+xml",
+        ),
         Guarded, NamedTag,
-    )
+    ),
 )]
 pub(crate) async fn qr(
     caller: Caller,
@@ -132,12 +146,18 @@ pub(crate) async fn qr(
 
 /// Revokes one tag permanently. Repeating it changes nothing.
 #[utoipa::path(
-    post, path = "/v1/tags/{tag_id}/revoke", tag = "tags", operation_id = "revoke_tag", request_body = WithdrawRequest,
-    params(("tag_id" = String, Path, description = "A hyphenated UUID or 26 characters of Crockford base32, in either case")),
+    post, path = "/v1/tags/{tag_id}/revoke", tag = "tags", operation_id = "revoke_tag",
+    request_body = WithdrawRequest,
+    params(
+        (
+            "tag_id" = String, Path,
+            description = "A hyphenated UUID or 26 characters of Crockford base32, in either case",
+        ),
+    ),
     responses(
         (status = 200, description = "Revoked; the very next scan sees it", body = TagAnswer),
         Guarded, Body, NamedTag, Appends,
-    )
+    ),
 )]
 pub(crate) async fn revoke(
     caller: Caller,

@@ -131,8 +131,12 @@ pub(crate) struct FirstErrorAnswer {
 /// Verifies the chain or a range of it. For the whole chain it also verifies the signed checkpoints. A tenant
 /// can run one verification at a time. The body is optional.
 #[utoipa::path(
-    post, path = "/v1/audit/verify", tag = "audit", operation_id = "verify_audit", request_body = Option<VerifyRequest>,
-    responses((status = 200, description = "Verified; `ok` and `state` hold the result", body = VerifyAnswer), Guarded, Body, Contended)
+    post, path = "/v1/audit/verify", tag = "audit", operation_id = "verify_audit",
+    request_body = Option<VerifyRequest>,
+    responses(
+        (status = 200, description = "Verified; `ok` and `state` hold the result", body = VerifyAnswer),
+        Guarded, Body, Contended,
+    ),
 )]
 pub(crate) async fn verify(
     caller: Caller,

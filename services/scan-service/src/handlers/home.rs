@@ -20,8 +20,14 @@ struct HomePage {
 
 /// Shows what this service is, and links its documentation.
 #[utoipa::path(
-    get, path = "/", tag = "operation", operation_id = "show_home", security(()),
-    responses((status = 200, description = "An HTML page about the service", content_type = "text/html", body = String))
+    get, path = "/", tag = "operation", operation_id = "show_home",
+    security(()),
+    responses(
+        (
+            status = 200, description = "An HTML page about the service", content_type = "text/html",
+            body = String,
+        ),
+    ),
 )]
 pub(crate) async fn home() -> Response {
     html(StatusCode::OK, &HomePage { version: env!("CARGO_PKG_VERSION") })
@@ -29,8 +35,11 @@ pub(crate) async fn home() -> Response {
 
 /// Returns the icon that browsers show beside the address.
 #[utoipa::path(
-    get, path = "/favicon.ico", tag = "operation", operation_id = "show_icon", security(()),
-    responses((status = 200, description = "An icon; cacheable", content_type = "image/x-icon", body = Vec<u8>))
+    get, path = "/favicon.ico", tag = "operation", operation_id = "show_icon",
+    security(()),
+    responses(
+        (status = 200, description = "An icon; cacheable", content_type = "image/x-icon", body = Vec<u8>),
+    ),
 )]
 pub(crate) async fn icon() -> Response {
     ([(CONTENT_TYPE, "image/x-icon"), (CACHE_CONTROL, CACHEABLE)], ICON).into_response()
@@ -38,8 +47,15 @@ pub(crate) async fn icon() -> Response {
 
 /// Returns what crawlers may fetch.
 #[utoipa::path(
-    get, path = "/robots.txt", tag = "operation", operation_id = "show_robots", security(()),
-    responses((status = 200, description = "A `robots.txt` (RFC 9309); cacheable", content_type = "text/plain", body = String))
+    get, path = "/robots.txt", tag = "operation", operation_id = "show_robots",
+    security(()),
+    responses(
+        (
+            status = 200,
+            description = "A `robots.txt` (RFC 9309); cacheable",
+            content_type = "text/plain", body = String,
+        ),
+    ),
 )]
 pub(crate) async fn robots() -> Response {
     ([(CONTENT_TYPE, "text/plain; charset=utf-8"), (CACHE_CONTROL, CACHEABLE)], ROBOTS).into_response()

@@ -10,18 +10,26 @@ use service_kit::durable::AUDIT_CHAIN;
 use crate::state::AppState;
 
 /// Returns 200 while the process is alive. It asks no dependency.
-#[utoipa::path(get, path = "/v1/health", tag = "operation", operation_id = "health", security(()), responses((status = 200, description = "The process is alive", body = HealthBody)))]
+#[utoipa::path(
+    get, path = "/v1/health", tag = "operation", operation_id = "health",
+    security(()),
+    responses((status = 200, description = "The process is alive", body = HealthBody)),
+)]
 pub(crate) async fn health() -> Json<HealthBody> {
     alive(env!("CARGO_PKG_VERSION"))
 }
 
 /// Returns whether the service can take traffic, with the state of each dependency.
 #[utoipa::path(
-    get, path = "/v1/ready", tag = "operation", operation_id = "ready", security(()),
+    get, path = "/v1/ready", tag = "operation", operation_id = "ready",
+    security(()),
     responses(
         (status = 200, description = "Ready; a check may carry a warning", body = ReadinessBody),
-        (status = 503, description = "Not ready; `checks` says why", body = UnreadyBody, content_type = "application/problem+json"),
-    )
+        (
+            status = 503, description = "Not ready; `checks` says why", body = UnreadyBody,
+            content_type = "application/problem+json",
+        ),
+    ),
 )]
 pub(crate) async fn ready(State(state): State<AppState>) -> Response {
     // Scans do not append: reports are refused, and that is no reason to send scans elsewhere.

@@ -39,12 +39,17 @@ pub(crate) struct ReportForm {
 #[utoipa::path(
     post, path = "/t/{tag_id}/report", tag = "scan", operation_id = "report_by_page",
     extensions(("x-ignores-unknown-query" = json!(true))),
-    params(("tag_id" = String, Path, description = "The tag in any accepted form, or any other code that was scanned")),
+    params(
+        (
+            "tag_id" = String, Path,
+            description = "The tag in any accepted form, or any other code that was scanned",
+        ),
+    ),
     request_body(content = ReportForm, content_type = "application/x-www-form-urlencoded"),
     responses(
         (status = 202, description = "Received, as an HTML page", content_type = "text/html", body = String),
         Pages,
-    )
+    ),
 )]
 pub(crate) async fn report(
     State(state): State<AppState>,
@@ -114,9 +119,15 @@ fn received(code: &str, taken: Taken, request_id: &RequestId) -> Response {
     extensions(("x-ignores-unknown-query" = json!(true))),
     params(("tag_id" = String, Path, description = "The tag, in any accepted form")),
     responses(
-        (status = 303, description = "A redirect to the tag's page", headers(("Location" = String, description = "The path of the page"))),
-        (status = "4XX", description = "Not a tag id, as an HTML page", content_type = "text/html", body = String),
-    )
+        (
+            status = 303, description = "A redirect to the tag's page",
+            headers(("Location" = String, description = "The path of the page")),
+        ),
+        (
+            status = "4XX", description = "Not a tag id, as an HTML page", content_type = "text/html",
+            body = String,
+        ),
+    ),
 )]
 pub(crate) async fn find(
     _page: NotEmbedded,

@@ -31,11 +31,21 @@ pub(crate) struct ScanRequest {
 #[utoipa::path(
     get, path = "/v1/scan/{tag_id}", tag = "scan", operation_id = "scan_by_path",
     extensions(("x-ignores-unknown-query" = json!(true))),
-    params(("tag_id" = String, Path, description = "A hyphenated UUID or 26 characters of Crockford base32, in either case")),
+    params(
+        (
+            "tag_id" = String, Path,
+            description = "A hyphenated UUID or 26 characters of Crockford base32, in either case",
+        ),
+    ),
     responses(
-        (status = 200, description = "An authentic tag; `valid` says whether the item is genuine and not withdrawn or expired", body = ScanAnswer),
+        (
+            status = 200,
+            description = "An authentic tag; `valid` says whether the item is genuine and not withdrawn or \
+                expired",
+            body = ScanAnswer,
+        ),
         Refused,
-    )
+    ),
 )]
 pub(crate) async fn by_path(
     State(state): State<AppState>,

@@ -54,12 +54,16 @@ pub(crate) async fn show(
 /// Creates a successor with the same tenant, scopes and expiry, and shows it once. The old key stays valid
 /// for the overlap.
 #[utoipa::path(
-    post, path = "/v1/admin/keys/{id}/rotate", tag = "admin", operation_id = "rotate_key", request_body = Option<RotateRequest>,
+    post, path = "/v1/admin/keys/{id}/rotate", tag = "admin", operation_id = "rotate_key",
+    request_body = Option<RotateRequest>,
     params(("id" = String, Path, description = "The 8 characters after vk_")),
     responses(
-        (status = 201, description = "The successor. Only this answer holds its `key`.", body = KeyAnswer, headers(("Location" = String, description = "The path of the successor"))),
+        (
+            status = 201, description = "The successor. Only this answer holds its `key`.", body = KeyAnswer,
+            headers(("Location" = String, description = "The path of the successor")),
+        ),
         Guarded, Body, Named, Judged, Contended, Appends,
-    )
+    ),
 )]
 pub(crate) async fn rotate(
     caller: Caller,
@@ -78,9 +82,13 @@ pub(crate) async fn rotate(
 
 /// Revokes a key. Every instance rejects the next request that presents it. Repeating it changes nothing.
 #[utoipa::path(
-    post, path = "/v1/admin/keys/{id}/revoke", tag = "admin", operation_id = "revoke_key", request_body = WithdrawRequest,
+    post, path = "/v1/admin/keys/{id}/revoke", tag = "admin", operation_id = "revoke_key",
+    request_body = WithdrawRequest,
     params(("id" = String, Path, description = "The 8 characters after vk_")),
-    responses((status = 200, description = "Revoked", body = KeyAnswer), Guarded, Body, Named, Contended, Appends)
+    responses(
+        (status = 200, description = "Revoked", body = KeyAnswer),
+        Guarded, Body, Named, Contended, Appends,
+    ),
 )]
 pub(crate) async fn revoke(
     caller: Caller,

@@ -80,9 +80,12 @@ fn scopes(names: &[String]) -> Result<Scopes, FieldError> {
 #[utoipa::path(
     post, path = "/v1/admin/keys", tag = "admin", operation_id = "create_key", request_body = KeyRequest,
     responses(
-        (status = 201, description = "Created. Only this answer holds `key`.", body = KeyAnswer, headers(("Location" = String, description = "The path of the key"))),
+        (
+            status = 201, description = "Created. Only this answer holds `key`.", body = KeyAnswer,
+            headers(("Location" = String, description = "The path of the key")),
+        ),
         Guarded, Body, Judged, Contended, Appends,
-    )
+    ),
 )]
 pub(crate) async fn create(
     caller: Caller,

@@ -14,9 +14,14 @@ use crate::state::AppState;
 #[utoipa::path(
     get, path = "/v1/admin/audit/export", tag = "admin", operation_id = "export_audit",
     responses(
-        (status = 200, description = "A header, one line for each entry, and a last record with `end`, `size` and `head`. A body without the last record was cut.", body = String, content_type = "application/x-ndjson"),
+        (
+            status = 200,
+            description = "A header, one line for each entry, and a last record with `end`, `size` and \
+                `head`. A body without the last record was cut.",
+            body = String, content_type = "application/x-ndjson",
+        ),
         Guarded, Appends,
-    )
+    ),
 )]
 pub(crate) async fn export(caller: Caller, State(state): State<AppState>) -> Result<Response, ApiError> {
     Ok(as_file(state.audit.export(&caller).await?))

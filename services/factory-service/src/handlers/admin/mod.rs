@@ -7,6 +7,7 @@ pub(crate) mod audit;
 pub(crate) mod keyring;
 pub(crate) mod keyring_answer;
 pub(crate) mod keyring_preview;
+pub(crate) mod keyring_revocation;
 pub(crate) mod tenant;
 pub(crate) mod tenants;
 pub(crate) mod unproven_reports;

@@ -116,7 +116,13 @@ fn done(tenant: Tenant) -> StoredResponse {
 #[utoipa::path(
     get, path = "/v1/admin/tenants/{id}", tag = "admin", operation_id = "show_tenant",
     params(("id" = String, Path, description = "The tenant's id")),
-    responses((status = 200, description = "The tenant", body = TenantAnswer, headers(("ETag" = String, description = "The version"))), Guarded, Read, Named, Versioned, Appends)
+    responses(
+        (
+            status = 200, description = "The tenant", body = TenantAnswer,
+            headers(("ETag" = String, description = "The version")),
+        ),
+        Guarded, Read, Named, Versioned, Appends,
+    ),
 )]
 pub(crate) async fn show(
     caller: Caller,
@@ -131,12 +137,15 @@ pub(crate) async fn show(
 /// prefixes are those that an operator has verified. No other tenant may use them. Tenant `default` can be
 /// changed too. A patch that changes nothing appends no event.
 #[utoipa::path(
-    patch, path = "/v1/admin/tenants/{id}", tag = "admin", operation_id = "change_tenant", request_body = TenantPatchRequest,
-    params(("id" = String, Path, description = "The tenant's id")),
+    patch, path = "/v1/admin/tenants/{id}", tag = "admin", operation_id = "change_tenant",
+    request_body = TenantPatchRequest, params(("id" = String, Path, description = "The tenant's id")),
     responses(
-        (status = 200, description = "The changed tenant", body = TenantAnswer, headers(("ETag" = String, description = "The version"))),
+        (
+            status = 200, description = "The changed tenant", body = TenantAnswer,
+            headers(("ETag" = String, description = "The version")),
+        ),
         Guarded, Body, Named, Judged, Contended, Conditional, Appends,
-    )
+    ),
 )]
 pub(crate) async fn change(
     caller: Caller,
@@ -158,9 +167,12 @@ pub(crate) async fn change(
 /// Suspends a tenant: all its keys are rejected from the next request on. Its tags keep their state.
 /// Repeating it changes nothing.
 #[utoipa::path(
-    post, path = "/v1/admin/tenants/{id}/suspend", tag = "admin", operation_id = "suspend_tenant", request_body = WithdrawRequest,
-    params(("id" = String, Path, description = "The tenant's id")),
-    responses((status = 200, description = "Suspended", body = TenantAnswer), Guarded, Body, Named, Contended, Appends)
+    post, path = "/v1/admin/tenants/{id}/suspend", tag = "admin", operation_id = "suspend_tenant",
+    request_body = WithdrawRequest, params(("id" = String, Path, description = "The tenant's id")),
+    responses(
+        (status = 200, description = "Suspended", body = TenantAnswer),
+        Guarded, Body, Named, Contended, Appends,
+    ),
 )]
 pub(crate) async fn suspend(
     caller: Caller,
@@ -175,7 +187,7 @@ pub(crate) async fn suspend(
 #[utoipa::path(
     post, path = "/v1/admin/tenants/{id}/resume", tag = "admin", operation_id = "resume_tenant",
     params(("id" = String, Path, description = "The tenant's id")),
-    responses((status = 200, description = "The tenant is active", body = TenantAnswer), Guarded, Named, Contended, Appends)
+    responses((status = 200, description = "Resumed", body = TenantAnswer), Guarded, Named, Contended, Appends),
 )]
 pub(crate) async fn resume(
     caller: Caller,

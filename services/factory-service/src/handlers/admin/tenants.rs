@@ -61,11 +61,18 @@ pub(crate) fn tenant_id(field: &'static str, text: &str) -> Result<TenantId, Api
 
 /// Creates a tenant.
 #[utoipa::path(
-    post, path = "/v1/admin/tenants", tag = "admin", operation_id = "create_tenant", request_body = TenantRequest,
+    post, path = "/v1/admin/tenants", tag = "admin", operation_id = "create_tenant",
+    request_body = TenantRequest,
     responses(
-        (status = 201, description = "Created", body = TenantAnswer, headers(("Location" = String, description = "The path of the tenant"), ("ETag" = String, description = "The version"))),
+        (
+            status = 201, description = "Created", body = TenantAnswer,
+            headers(
+                ("Location" = String, description = "The path of the tenant"),
+                ("ETag" = String, description = "The version"),
+            ),
+        ),
         Guarded, Body, Contended, Appends,
-    )
+    ),
 )]
 pub(crate) async fn create(
     caller: Caller,

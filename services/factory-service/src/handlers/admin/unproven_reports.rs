@@ -60,8 +60,9 @@ impl From<UnprovenReport> for UnprovenReportAnswer {
 /// Lists reports of codes that are not minted tags: the newest 1,000 of the last 30 days. Each page is an audit
 /// event.
 #[utoipa::path(
-    get, path = "/v1/admin/unproven-reports", tag = "admin", operation_id = "list_unproven_reports", params(ListQuery),
-    responses((status = 200, description = "One page", body = UnprovenReportsAnswer), Guarded, Read, Appends)
+    get, path = "/v1/admin/unproven-reports", tag = "admin", operation_id = "list_unproven_reports",
+    params(ListQuery),
+    responses((status = 200, description = "One page", body = UnprovenReportsAnswer), Guarded, Read, Appends),
 )]
 pub(crate) async fn list(
     caller: Caller,
