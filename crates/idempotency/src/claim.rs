@@ -1,7 +1,7 @@
 //! A claim: the right to execute a request while its lease is renewed.
 //!
-//! A claim whose lease has ended stays valid until another try takes it over. Each write checks that the record still begins
-//! with the claim's fence, so the state in this process never decides.
+//! A claim whose lease has ended stays valid until another try takes it over. Each write checks that the
+//! record still begins with the claim's fence, so the state in this process never decides.
 
 use std::sync::Arc;
 use std::sync::LazyLock;
@@ -28,8 +28,8 @@ static RENEW: LazyLock<Script> =
 /// Shortest interval between two renewals of a lease.
 const SHORTEST_RENEWAL: Duration = Duration::from_millis(10);
 
-/// The right to execute a request. Cheap to clone; clones share one claim. A dropped claim ends with its lease. Call
-/// [`Self::release`] if nothing was done, so that a retry need not wait.
+/// The right to execute a request. Cheap to clone; clones share one claim. A dropped claim ends with its
+/// lease. Call [`Self::release`] if nothing was done, so that a retry need not wait.
 #[derive(Debug, Clone)]
 pub struct Claim(Arc<ClaimInner>);
 
@@ -48,6 +48,29 @@ pub(crate) struct ClaimInner {
     pub(crate) lease: Duration,
     pub(crate) ttl: Duration,
     pub(crate) lost: AtomicBool,
+}
+
+/// Whether a write under a claim took effect. Each one checks that the record still begins with the claim's
+/// fence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum ClaimWrite {
+    /// The claim still held, and the write took effect.
+    Applied,
+    /// The claim was lost or is completed already. Nothing changed.
+    NotHeld,
+}
+
+impl ClaimWrite {
+    /// Returns whether the write took effect.
+    #[must_use]
+    pub fn is_applied(self) -> bool {
+        self == Self::Applied
+    }
+
+    fn of_reply(written: i64) -> Self {
+        if written == 1 { Self::Applied } else { Self::NotHeld }
+    }
 }
 
 /// Renews the claim until this guard is dropped.
@@ -90,8 +113,8 @@ impl Claim {
         &self.0.origin
     }
 
-    /// Returns a version 7 UUID that is the same for every try of this request: its time is that of the first claim, its bits
-    /// are a hash of namespace and `purpose`.
+    /// Returns a version 7 UUID that is the same for every try of this request: its time is that of the first
+    /// claim, its bits are a hash of namespace and `purpose`.
     #[must_use]
     pub fn id(&self, purpose: &str) -> Uuid {
         ambient::uuid_v7_from(self.0.created_ms, self.0.key.bits_for(purpose))
@@ -103,8 +126,9 @@ impl Claim {
         self.0.seed
     }
 
-    /// Adds the completion of this claim to `effect`: a last precondition, that this claim still holds, and a write of the
-    /// response for [`crate::IdempotencyConfig::ttl`]. If that precondition fails, another try holds the claim.
+    /// Adds the completion of this claim to `effect`: a last precondition, that this claim still holds, and a
+    /// write of the response for [`crate::IdempotencyConfig::ttl`]. If that precondition fails, another try
+    /// holds the claim.
     ///
     /// # Errors
     /// [`IdempotencyError::AnswerTooLarge`].
@@ -115,18 +139,19 @@ impl Claim {
         Ok(effect.check(is_ours).write(RedisWrite::SetFor { key, value, ttl: self.0.ttl }))
     }
 
-    /// Stores the response of a request without an effect. Returns false if the claim was lost or is completed already.
+    /// Stores the response of a request without an effect.
     ///
     /// # Errors
     /// See [`IdempotencyError`]. If only the reply was lost, the response is stored.
-    pub async fn complete(&self, answer: &StoredResponse) -> Result<bool, IdempotencyError> {
+    pub async fn complete(&self, answer: &StoredResponse) -> Result<ClaimWrite, IdempotencyError> {
         let value = self.done(answer)?;
         let call = COMPLETE.invoke().key(&self.0.record).arg(&self.fence()[..]).arg(value);
         let kept: i64 = call.arg(millis(self.0.ttl)).run(&self.0.pool).await?;
-        Ok(kept == 1)
+        Ok(ClaimWrite::of_reply(kept))
     }
 
-    /// Returns whether the stored response was written under this claim, not by a try that took the request over.
+    /// Returns whether the stored response was written under this claim, not by a try that took the request
+    /// over.
     ///
     /// # Errors
     /// See [`IdempotencyError`].
@@ -138,20 +163,19 @@ impl Claim {
         Ok(matches!(begin, redis::Value::BulkString(begin) if begin == ours))
     }
 
-    /// Deletes the claim, so that the next try is executed. Returns false and changes nothing if the claim was lost or is
-    /// completed already.
+    /// Deletes the claim, so that the next try is executed.
     ///
     /// # Errors
     /// See [`IdempotencyError`]. The claim then ends with its lease.
-    pub async fn release(&self) -> Result<bool, IdempotencyError> {
+    pub async fn release(&self) -> Result<ClaimWrite, IdempotencyError> {
         let call = RELEASE.invoke().key(&self.0.record).key(&self.0.index);
         let call = call.arg(&self.fence()[..]).arg(self.0.key.to_string());
         let released: i64 = call.run(&self.0.pool).await?;
-        Ok(released == 1)
+        Ok(ClaimWrite::of_reply(released))
     }
 
-    /// Renews the lease after each third of it, until the guard is dropped or the claim is completed or lost. A failed renewal
-    /// is retried at the next third. Must be called inside a tokio runtime.
+    /// Renews the lease after each third of it, until the guard is dropped or the claim is completed or lost.
+    /// A failed renewal is retried at the next third. Must be called inside a tokio runtime.
     pub fn keep_alive(&self) -> KeepAlive {
         let claim = self.clone();
         let pause = (self.0.lease / 3).max(SHORTEST_RENEWAL);
@@ -159,8 +183,8 @@ impl Claim {
             loop {
                 tokio::time::sleep(pause).await;
                 match claim.renew().await {
-                    Ok(true) => {}
-                    Ok(false) => return,
+                    Ok(ClaimWrite::Applied) => {}
+                    Ok(ClaimWrite::NotHeld) => return,
                     Err(error) => tracing::debug!(%error, "claim not renewed, retrying"),
                 }
             }
@@ -168,23 +192,23 @@ impl Claim {
         KeepAlive(renewing.abort_handle())
     }
 
-    /// Renews the lease and the record's time to live. Returns false if the claim was completed or lost; [`Self::lost`] tells
-    /// which.
+    /// Renews the lease and the record's time to live. If the claim does not hold, [`Self::lost`] tells
+    /// whether it was lost or completed.
     ///
     /// # Errors
     /// See [`IdempotencyError`].
-    pub async fn renew(&self) -> Result<bool, IdempotencyError> {
+    pub async fn renew(&self) -> Result<ClaimWrite, IdempotencyError> {
         let call = RENEW.invoke().key(&self.0.record).key(&self.0.index).arg(&self.fence()[..]);
         let call = call.arg(millis(self.0.lease)).arg(millis(self.0.ttl)).arg(self.0.key.to_string());
         let renewed: i64 = call.run(&self.0.pool).await?;
         if renewed == 0 {
             self.0.lost.store(true, Ordering::Release);
         }
-        Ok(renewed == 1)
+        Ok(ClaimWrite::of_reply(renewed))
     }
 
-    /// Returns whether a renewal found the claim taken over, released or expired. Continuing is pointless but harmless: the
-    /// effect's precondition fails.
+    /// Returns whether a renewal found the claim taken over, released or expired. Continuing is pointless but
+    /// harmless: the effect's precondition fails.
     #[must_use]
     pub fn lost(&self) -> bool {
         self.0.lost.load(Ordering::Acquire)

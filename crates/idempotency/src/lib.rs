@@ -29,7 +29,7 @@ mod record;
 mod store;
 
 pub use answer::{MAX_BODY, StoredResponse};
-pub use claim::{Claim, KeepAlive};
+pub use claim::{Claim, ClaimWrite, KeepAlive};
 pub use error::IdempotencyError;
 pub use key::{IdempotencyKey, KeyError, MAX_KEY};
 pub use namespace::{Fingerprint, Namespace, RecordKey};

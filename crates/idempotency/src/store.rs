@@ -111,7 +111,7 @@ pub enum ClaimRejection {
 ///
 /// let ClaimOutcome::Claimed(first) = claim().await.unwrap() else { panic!("the key is new") };
 /// let response = StoredResponse { status: 201, content_type: None, location: None, etag: None, body: b"{}".to_vec() };
-/// assert!(first.complete(&response).await.unwrap());
+/// assert!(first.complete(&response).await.unwrap().is_applied());
 /// assert!(matches!(claim().await.unwrap(), ClaimOutcome::Replay(again) if again == response));
 /// # });
 /// ```

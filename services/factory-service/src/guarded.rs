@@ -1,8 +1,10 @@
-//! Puts the guard in front of a route and says so in the OpenAPI document: the scope it needs, and what
-//! `Idempotency-Key` does on a `POST`. A route cannot have the one without the other.
+//! Puts guard and idempotency step in front of a route, and documents both in OpenAPI: the scope that the
+//! route needs, and what `Idempotency-Key` does on a `POST`. A route cannot have the steps without their
+//! documentation.
 
 use access::Scope;
 use axum::middleware::from_fn_with_state;
+use axum::routing::MethodRouter;
 use http_edge::api_doc::{problems, tells_of_quota};
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
@@ -11,6 +13,7 @@ use utoipa::openapi::{RefOr, Required};
 use utoipa_axum::router::UtoipaMethodRouter;
 
 use crate::handlers::guard::guard;
+use crate::handlers::idempotency::idempotency;
 use crate::state::AppState;
 
 const FORBIDDEN: &str = "`forbidden`: the key lacks the scope of this route";
@@ -51,7 +54,15 @@ pub(crate) fn needing(
             document_repeats(post);
         }
     }
-    (schemas, paths, router.route_layer(from_fn_with_state((state.clone(), scope), guard)))
+    (schemas, paths, steps(state, scope, router))
+}
+
+/// The steps before a handler, from the innermost to the outermost: a request passes the guard, then the
+/// idempotency step.
+fn steps(state: &AppState, scope: Scope, router: MethodRouter<AppState>) -> MethodRouter<AppState> {
+    router
+        .route_layer(from_fn_with_state(state.clone(), idempotency))
+        .route_layer(from_fn_with_state((state.clone(), scope), guard))
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {

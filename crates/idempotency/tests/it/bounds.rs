@@ -31,9 +31,9 @@ async fn what_was_released_or_has_ended_makes_room() {
     let shop =
         Shop::open(IdempotencyConfig { keys_per_tenant: 1, ttl: Duration::from_millis(1_500), ..soon() })
             .await;
-    shop.fresh("a").await.release().await.unwrap();
+    assert!(shop.fresh("a").await.release().await.unwrap().is_applied());
     let held = shop.fresh("b").await;
-    assert!(held.complete(&answer("made")).await.unwrap());
+    assert!(held.complete(&answer("made")).await.unwrap().is_applied());
     assert!(matches!(shop.claim("c").await, ClaimOutcome::Rejected(ClaimRejection::TooManyRecords { .. })));
     shop.granted_in_time("c").await;
 }
@@ -42,7 +42,7 @@ async fn what_was_released_or_has_ended_makes_room() {
 async fn a_taken_over_or_repeated_request_takes_no_second_place() {
     let shop = Shop::open(IdempotencyConfig { keys_per_tenant: 2, ..soon() }).await;
     shop.fresh("a").await;
-    shop.granted_in_time("a").await.complete(&answer("made")).await.unwrap();
+    assert!(shop.granted_in_time("a").await.complete(&answer("made")).await.unwrap().is_applied());
     assert!(matches!(shop.claim("a").await, ClaimOutcome::Replay(_)));
     let names: u64 = shop.redis.connection().await.zcard("vt1:ix:acme").await.unwrap();
     assert_eq!(names, 1);
@@ -76,10 +76,10 @@ async fn everything_ends_by_itself() {
     let mut connection = shop.redis.connection().await;
     let () = connection.pexpire(shop.record("k"), 1_000_000).await.unwrap();
     let () = connection.pexpire("vt1:ix:acme", 1_000_000).await.unwrap();
-    assert!(claim.renew().await.unwrap());
+    assert!(claim.renew().await.unwrap().is_applied());
     assert!(about(shop.pttl(&shop.record("k")).await, day));
     assert!(about(shop.pttl("vt1:ix:acme").await, day + lease));
     let () = connection.pexpire(shop.record("k"), 1_000_000).await.unwrap();
-    assert!(claim.complete(&answer("made")).await.unwrap());
+    assert!(claim.complete(&answer("made")).await.unwrap().is_applied());
     assert!(about(shop.pttl(&shop.record("k")).await, day));
 }

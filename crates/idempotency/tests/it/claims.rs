@@ -16,15 +16,15 @@ async fn a_completed_request_is_answered_as_the_first_time() {
     assert!(
         matches!(shop.claim("k").await, ClaimOutcome::Rejected(ClaimRejection::InFlight { retry_after }) if retry_after <= lease && !retry_after.is_zero())
     );
-    assert!(claim.complete(&answer("made")).await.unwrap());
+    assert!(claim.complete(&answer("made")).await.unwrap().is_applied());
     for _ in 0..2 {
         match shop.claim("k").await {
             ClaimOutcome::Replay(replayed) => assert_eq!(replayed, answer("made")),
             other => panic!("{other:?}"),
         }
     }
-    assert!(!claim.complete(&answer("again")).await.unwrap(), "completed once");
-    assert!(!claim.release().await.unwrap(), "what is done stays");
+    assert!(!claim.complete(&answer("again")).await.unwrap().is_applied(), "completed once");
+    assert!(!claim.release().await.unwrap().is_applied(), "what is done stays");
     assert!(matches!(shop.claim("k").await, ClaimOutcome::Replay(_)));
 }
 
@@ -39,7 +39,7 @@ async fn another_request_under_the_same_key_is_told_so_in_any_state() {
         async || shop.pttl(&shop.record("k")).await < Duration::from_secs(86_400) - soon().lease;
     test_support::eventually("the lease has ended", PATIENT, claim_ended).await;
     assert!(matches!(other().await, ClaimOutcome::Rejected(ClaimRejection::KeyReused)));
-    assert!(claim.complete(&answer("made")).await.unwrap(), "nobody took it over");
+    assert!(claim.complete(&answer("made")).await.unwrap().is_applied(), "nobody took it over");
     assert!(matches!(other().await, ClaimOutcome::Rejected(ClaimRejection::KeyReused)));
 }
 
@@ -82,7 +82,7 @@ async fn a_repeat_waits_for_the_first_try_and_gets_its_answer() {
     let answer_soon = async {
         // Two looks at least find the first try under way.
         tokio::time::sleep(Duration::from_millis(30)).await;
-        claim.complete(&answer("made")).await.unwrap()
+        claim.complete(&answer("made")).await.unwrap().is_applied()
     };
     let (claimed, completed) = tokio::join!(shop.claim("k"), answer_soon);
     assert!(completed && matches!(claimed, ClaimOutcome::Replay(_)), "{claimed:?}");
@@ -104,7 +104,7 @@ async fn a_repeat_waits_so_long_and_no_longer() {
 async fn a_released_request_leaves_nothing() {
     let shop = Shop::open(usual()).await;
     let first = shop.fresh("k").await;
-    assert!(first.release().await.unwrap());
+    assert!(first.release().await.unwrap().is_applied());
     let keys: Vec<String> = shop.redis.connection().await.keys("vt1:i*").await.unwrap();
     assert!(keys.is_empty(), "{keys:?}");
     // Not even what it was: the same key may be another request now.
@@ -117,7 +117,7 @@ async fn an_expired_record_is_no_record() {
     let config = IdempotencyConfig { ttl: Duration::from_millis(50), ..soon() };
     let shop = Shop::open(config).await;
     let first = shop.fresh("k").await;
-    first.complete(&answer("made")).await.unwrap();
+    assert!(first.complete(&answer("made")).await.unwrap().is_applied());
     let again = shop.granted_in_time("k").await;
     assert!(again.token() == 1 && again.created_ms() > first.created_ms());
     assert_ne!(again.id("batch"), first.id("batch"));
@@ -152,7 +152,7 @@ async fn a_damaged_record_is_an_error_and_no_claim() {
     }
     // An answer that was cut short.
     let () = connection.del(&record).await.unwrap();
-    granted(claim().await.unwrap()).complete(&answer("made")).await.unwrap();
+    assert!(granted(claim().await.unwrap()).complete(&answer("made")).await.unwrap().is_applied());
     let whole: Vec<u8> = connection.get(&record).await.unwrap();
     let () = connection.set(&record, &whole[..60]).await.unwrap();
     assert!(matches!(claim().await, Err(IdempotencyError::Damaged(_))));

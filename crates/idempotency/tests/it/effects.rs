@@ -64,7 +64,7 @@ async fn an_effect_that_is_refused_completes_nothing() {
     let effect = claim.complete_in(made("one"), &answer("made")).unwrap();
     let refused = appender.append(&event(&claim), effect).await;
     assert!(matches!(refused, Err(AppendError::Precondition { check: 0 })), "{refused:?}");
-    assert!(claim.release().await.unwrap(), "the claim stands as it stood");
+    assert!(claim.release().await.unwrap().is_applied(), "the claim stands as it stood");
 }
 
 #[tokio::test]
@@ -93,7 +93,7 @@ async fn a_late_effect_from_before_a_release_writes_nothing() {
     let appender = appender(&shop);
     let before = shop.fresh("k").await;
     let late = before.complete_in(made("late"), &answer("late")).unwrap();
-    assert!(before.release().await.unwrap());
+    assert!(before.release().await.unwrap().is_applied());
     let after = shop.fresh("k").await;
     let refused = appender.append(&event(&before), late).await;
     assert!(matches!(refused, Err(AppendError::Precondition { check: 1 })), "{refused:?}");
@@ -127,7 +127,7 @@ async fn an_effect_whose_reply_was_lost_is_answered_to_the_retry() {
     proxy.stall_replies();
     let unsure = appender.append(&event(&claim), effect).await;
     assert!(matches!(unsure, Err(AppendError::Unavailable { maybe_written: true, .. })), "{unsure:?}");
-    assert!(!claim.release().await.unwrap(), "what is done stays");
+    assert!(!claim.release().await.unwrap().is_applied(), "what is done stays");
     proxy.heal();
     assert!(matches!(shop.claim("k").await, ClaimOutcome::Replay(replayed) if replayed == answer("made")));
 }
@@ -166,5 +166,5 @@ async fn an_answer_that_cannot_be_kept_is_refused_before_anything_is_written() {
     let large = answer(&"x".repeat(MAX_BODY + 1));
     assert!(matches!(claim.complete_in(made("one"), &large), Err(IdempotencyError::AnswerTooLarge { .. })));
     assert!(matches!(claim.complete(&large).await, Err(IdempotencyError::AnswerTooLarge { .. })));
-    assert!(claim.complete(&answer(&"x".repeat(MAX_BODY))).await.unwrap());
+    assert!(claim.complete(&answer(&"x".repeat(MAX_BODY))).await.unwrap().is_applied());
 }

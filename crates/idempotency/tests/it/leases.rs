@@ -19,10 +19,10 @@ async fn a_try_that_went_silent_is_taken_over_with_its_ids_and_another_token() {
     assert_ne!(first.id("batch"), first.id("event"));
     assert_eq!(first.id("batch").get_version_num(), 7);
     assert!(!first.lost(), "it does not know yet");
-    assert!(!first.renew().await.unwrap() && first.lost());
-    assert!(!first.complete(&answer("late")).await.unwrap());
-    assert!(!first.release().await.unwrap());
-    assert!(!second.lost() && second.complete(&answer("made")).await.unwrap());
+    assert!(!first.renew().await.unwrap().is_applied() && first.lost());
+    assert!(!first.complete(&answer("late")).await.unwrap().is_applied());
+    assert!(!first.release().await.unwrap().is_applied());
+    assert!(!second.lost() && second.complete(&answer("made")).await.unwrap().is_applied());
 }
 
 #[tokio::test]
@@ -66,22 +66,22 @@ async fn keeping_alive_notices_a_lost_claim() {
 async fn a_completed_claim_is_not_a_lost_one() {
     let shop = Shop::open(usual()).await;
     let claim = shop.fresh("k").await;
-    claim.complete(&answer("made")).await.unwrap();
-    assert!(!claim.renew().await.unwrap() && !claim.lost());
+    assert!(claim.complete(&answer("made")).await.unwrap().is_applied());
+    assert!(!claim.renew().await.unwrap().is_applied() && !claim.lost());
     let released = shop.fresh("other").await;
-    released.release().await.unwrap();
-    assert!(!released.renew().await.unwrap() && released.lost());
+    assert!(released.release().await.unwrap().is_applied());
+    assert!(!released.renew().await.unwrap().is_applied() && released.lost());
 }
 
 #[tokio::test]
 async fn a_claim_from_before_a_release_has_no_part_in_the_one_after() {
     let shop = Shop::open(usual()).await;
     let before = shop.fresh("k").await;
-    assert!(before.release().await.unwrap());
+    assert!(before.release().await.unwrap().is_applied());
     let after = shop.fresh("k").await;
     assert_eq!(before.token(), after.token(), "told apart by more than the token");
-    assert!(!before.renew().await.unwrap() && before.lost());
-    assert!(!before.complete(&answer("late")).await.unwrap());
-    assert!(!before.release().await.unwrap());
-    assert!(after.complete(&answer("made")).await.unwrap());
+    assert!(!before.renew().await.unwrap().is_applied() && before.lost());
+    assert!(!before.complete(&answer("late")).await.unwrap().is_applied());
+    assert!(!before.release().await.unwrap().is_applied());
+    assert!(after.complete(&answer("made")).await.unwrap().is_applied());
 }

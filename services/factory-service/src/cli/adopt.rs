@@ -73,7 +73,7 @@ impl BatchCommand {
         let store = Store::new(durable);
         let request_id = ambient::uuid_v7(u64::try_from(store.now().unix_timestamp()).unwrap_or(0) * 1_000);
         let principal = Principal::operator("cli");
-        let caller = Caller { principal, request_id: request_id.to_string(), ip: None, once: None };
+        let caller = Caller { principal, request_id: request_id.to_string(), ip: None, claimed: None };
         let said = Said {
             product_id: args.product,
             id: args.id,

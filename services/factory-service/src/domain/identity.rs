@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use storage::{GateError, StorageError};
 use subtle::ConstantTimeEq;
 
-use crate::domain::once::Once;
+use crate::domain::claimed_request::ClaimedRequest;
 use crate::domain::refusal::Refusal;
 
 /// The SHA-256 of an API key. Keys are long and random, so a plain digest gives nothing away.
@@ -108,8 +108,8 @@ pub(crate) struct Caller {
     pub(crate) principal: Principal,
     pub(crate) request_id: String,
     pub(crate) ip: Option<IpAddr>,
-    /// Set where the request is to be carried out once, however often it is sent.
-    pub(crate) once: Option<Arc<Once>>,
+    /// The claim under which the request is executed, if it has an idempotency key.
+    pub(crate) claimed: Option<Arc<ClaimedRequest>>,
 }
 
 impl Caller {

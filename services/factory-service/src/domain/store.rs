@@ -69,8 +69,8 @@ impl Store {
 
     /// The time now, and an id that begins with it; for a request that is carried out once, those of its first try.
     pub(crate) fn stamp(&self, caller: &Caller, purpose: &str) -> (OffsetDateTime, Uuid) {
-        let (millis, id) = match &caller.once {
-            Some(once) => (once.claim().created_ms(), once.claim().id(purpose)),
+        let (millis, id) = match &caller.claimed {
+            Some(claimed) => (claimed.claim().created_ms(), claimed.claim().id(purpose)),
             None => {
                 let now = self.durable.clock().unix_millis();
                 (now, ambient::uuid_v7(now))
@@ -156,8 +156,8 @@ impl Store {
         effect: Effect,
         answer: &StoredResponse,
     ) -> Result<Written, Refusal> {
-        let Some(once) = &caller.once else { return self.write(event, effect).await };
-        let claim = once.claim();
+        let Some(claimed) = &caller.claimed else { return self.write(event, effect).await };
+        let claim = claimed.claim();
         let own_checks = effect.checks.len();
         let effect = claim.complete_in(effect, answer)?;
         let stamp = Stamp { unix_millis: claim.created_ms(), id: claim.id("event"), nonce: claim.nonce() };
@@ -179,12 +179,12 @@ impl Store {
         crash_point("after-effect");
         match appended {
             Ok(appended) if !appended.duplicate => {
-                once.note_done();
+                claimed.note_completed();
                 Ok(Written::Yes)
             }
             // Every try of the request makes the same event: it may be this one, whose first reply was lost, or another's.
             Ok(_) if claim.is_completed().await? => {
-                once.note_done();
+                claimed.note_completed();
                 Ok(Written::Yes)
             }
             Ok(_) | Err(AppendFailure::Append(AppendError::IdReused { .. })) => Err(Refusal::ClaimLost),

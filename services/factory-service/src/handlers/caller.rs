@@ -37,7 +37,7 @@ pub(crate) async fn authenticate(parts: &mut Parts, state: &AppState) -> Result<
     let peer = parts.extensions.get::<PeerAddr>().map(|peer| peer.0.ip());
     let ip: Option<IpAddr> = peer.map(|peer| state.proxies.client_address(peer, &parts.headers));
     let request_id = RequestId::from_request_parts(parts, state).await?.as_str().to_owned();
-    Ok(Caller { principal, request_id, ip, once: None })
+    Ok(Caller { principal, request_id, ip, claimed: None })
 }
 
 /// The one key that the headers hold.

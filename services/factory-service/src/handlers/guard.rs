@@ -1,5 +1,5 @@
-//! In front of every route below `/v1` that needs a key: who asks, whether that key may and how often, and, for a `POST` with an
-//! `Idempotency-Key`, that the request is carried out once.
+//! Guards every route below `/v1` that needs a key: authenticates the caller, spends its quota and checks its
+//! scope.
 
 use std::time::Duration;
 
@@ -16,7 +16,6 @@ use rate_limiter::Status;
 use crate::domain::identity::Caller;
 use crate::domain::limits::{Spent, Use};
 use crate::handlers::caller::{Operator, authenticate};
-use crate::handlers::repeat;
 use crate::state::AppState;
 
 /// The window of every quota.
@@ -40,29 +39,18 @@ pub(crate) async fn guard(
         Err(error) => return Err(error),
     };
     if parts.extensions.get::<Operator>().is_some() {
-        return admit(state, scope, caller, Request::from_parts(parts, body), next).await;
+        return admit(scope, caller, Request::from_parts(parts, body), next).await;
     }
     let spent = state.limits.spend(&caller.principal, use_of(&parts.method)).await;
     let answered = match spent.denied {
         Some(retry_after) => Err(ApiError::rate_limited(retry_after)),
-        None => admit(state, scope, caller, Request::from_parts(parts, body), next).await,
+        None => admit(scope, caller, Request::from_parts(parts, body), next).await,
     };
     Ok(with_quotas(&spent, answered.into_response()))
 }
 
-async fn admit(
-    state: AppState,
-    scope: Scope,
-    caller: Caller,
-    mut request: Request,
-    next: Next,
-) -> Result<Response, ApiError> {
+async fn admit(scope: Scope, caller: Caller, mut request: Request, next: Next) -> Result<Response, ApiError> {
     may(&caller, scope)?;
-    if request.method() == Method::POST
-        && let Some(key) = repeat::key_of(request.headers())?
-    {
-        return repeat::carry_out_once(state, caller, key, request, next).await;
-    }
     request.extensions_mut().insert(caller);
     Ok(next.run(request).await)
 }
