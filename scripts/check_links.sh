@@ -72,8 +72,7 @@ while IFS= read -r document; do
   done < <(sed -E 's#[a-z+]+://[^ )>`"]*##g; s#\]\([^)]*\)#]#g' "$document" |
     grep -oE '(^|[^A-Za-z0-9_./$-])(\./)?(crates|services|scripts|docs|\.ci)/[A-Za-z0-9_./*-]+' |
     sed -E 's#^[^A-Za-z0-9_.]##' || true)
-done < <(find . -name '*.md' -not -path './target*' -not -path './.dev/*' -not -path './.git/*' \
-  -not -path '*/node_modules/*' | sed 's#^\./##' | sort)
+done < <(documents)
 
 if ((FAILURES > 0)); then
   die "$FAILURES of $CHECKED links and paths do not exist"

@@ -7,11 +7,13 @@ usage() {
   cat <<'HELP'
 Usage: ./scripts/check_sizes.sh
 
-Counts the lines of every Rust file and function (comments and tests included) and of every script. Fails if
+Counts the lines of every Rust file and function (comments and tests included) and of every script, and the
+columns of every document. Fails if
 
   - a main.rs of a service has 60 lines or more, a handler file 200, another Rust file 400
   - a function has 70 lines or more, from its `fn` to its closing brace
   - a shell script has more than 150 lines
+  - a line of a document has more than 110 characters; a table row and a long code span cannot be broken
 
   --help   show this text
 HELP
@@ -47,6 +49,20 @@ long_functions() { # limit, file...
   ' "${@:2}"
 }
 
+# Prints `file:line` for each line that is too wide. Counts characters, not bytes, in every locale.
+wide_lines() { # columns, file...
+  LC_ALL=C awk -v limit="$1" '
+    /^ *\|/ || /`[^`]+`/ && longest_code_span($0) > 80 { next }
+    { gsub(/[\200-\277]/, "") }
+    length($0) > limit { printf "%s:%d\n", FILENAME, FNR }
+    function longest_code_span(text, longest, count, parts, i) {
+      count = split(text, parts, "`")
+      for (i = 2; i <= count; i += 2) if (length(parts[i]) > longest) longest = length(parts[i])
+      return longest
+    }
+  ' "${@:2}"
+}
+
 mapfile -t RUST_FILES < <(find crates services -name '*.rs' | sort)
 for file in "${RUST_FILES[@]}"; do
   case "$file" in
@@ -68,7 +84,13 @@ for file in "${SCRIPTS[@]}"; do
   if ((lines > 150)); then fail "$file: $lines lines, must be at most 150"; fi
 done
 
+mapfile -t DOCUMENTS < <(documents)
+while IFS= read -r line; do
+  fail "$line: more than 110 columns"
+done < <(wide_lines 110 "${DOCUMENTS[@]}")
+
 if ((FAILURES > 0)); then
-  die "$FAILURES files or functions are too large"
+  die "$FAILURES files, functions or lines are too large"
 fi
-say "Summary: ${#RUST_FILES[@]} Rust files and ${#SCRIPTS[@]} scripts checked, none is too large"
+say "Summary: ${#RUST_FILES[@]} Rust files, ${#SCRIPTS[@]} scripts and ${#DOCUMENTS[@]} documents checked, none is" \
+  "too large"

@@ -50,3 +50,9 @@ build_services() { # profile: debug or release
 
 # Prints every shell script of the project.
 shell_scripts() { printf '%s\n' scripts/*.sh scripts/lib/*.sh .ci/run; }
+
+# Prints every document of the project.
+documents() {
+  find . -name '*.md' -not -path './target*' -not -path './.dev/*' -not -path './.git/*' \
+    -not -path '*/node_modules/*' | sed 's#^\./##' | sort
+}
