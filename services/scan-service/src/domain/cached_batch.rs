@@ -8,8 +8,11 @@ use std::sync::Arc;
 use access::BrandKeys;
 use catalog::{Batch, CatalogRecordError, Product, Record, StoredRecord};
 use quick_cache::sync::Cache;
+use serde_json::value::{RawValue, to_raw_value};
 use service_kit::durable::Durable;
 use tag_id::BatchNo;
+
+use crate::domain::verdict::{BatchAnswer, ProductAnswer};
 
 /// Batches whose facts are kept; about 1 KiB each.
 const CAPACITY: usize = 10_000;
@@ -21,12 +24,23 @@ pub(crate) struct CachedBatch {
     pub(crate) product: Arc<StoredRecord<Product>>,
     /// What the product's brand is compared by.
     pub(crate) brand: BrandKeys,
+    /// The members `product` and `batch` of a scan's answer. Rendered once, because every scan of the batch has them.
+    pub(crate) product_json: Box<RawValue>,
+    pub(crate) batch_json: Box<RawValue>,
 }
 
 impl CachedBatch {
     pub(crate) fn new(batch: Arc<StoredRecord<Batch>>, product: Arc<StoredRecord<Product>>) -> Self {
         let brand = BrandKeys::of(&product.value.brand);
-        Self { batch, product, brand }
+        let product_json = to_raw_value(&ProductAnswer::of(&product.value));
+        let batch_json = to_raw_value(&BatchAnswer::of(&batch.value));
+        Self {
+            batch,
+            product,
+            brand,
+            product_json: product_json.expect("strings serialize"),
+            batch_json: batch_json.expect("strings serialize"),
+        }
     }
 }
 

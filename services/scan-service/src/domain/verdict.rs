@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use ambient::rfc3339;
-use catalog::Lifecycle;
+use catalog::{Batch, Lifecycle, Product};
 use serde::Serialize;
+use serde_json::value::RawValue;
 use tag_id::TagId;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -47,13 +48,15 @@ pub(crate) struct ScanAnswer<'a> {
     /// The product's id.
     pub(crate) product_id: Uuid,
     /// The product's public details.
-    pub(crate) product: ProductAnswer<'a>,
+    #[schema(value_type = ProductAnswer)]
+    pub(crate) product: &'a RawValue,
     /// The tenant that minted the tag, and whether the product's brand is verified to be its own.
     pub(crate) issuer: &'a IssuerAnswer,
     /// The batch's id.
     pub(crate) batch_id: Uuid,
     /// The batch's public details.
-    pub(crate) batch: BatchAnswer<'a>,
+    #[schema(value_type = BatchAnswer)]
+    pub(crate) batch: &'a RawValue,
     /// When this tag was first scanned, UTC; null while it was never scanned.
     #[serde(with = "rfc3339::option")]
     #[schema(value_type = Option<String>, format = DateTime, example = "2026-02-16T12:00:00.123Z")]
@@ -98,6 +101,18 @@ pub(crate) struct BatchAnswer<'a> {
     pub(crate) manufactured_at: Option<OffsetDateTime>,
 }
 
+impl<'a> ProductAnswer<'a> {
+    pub(crate) fn of(product: &'a Product) -> Self {
+        Self { name: &product.name, brand: &product.brand, gtin: product.gtin.as_deref() }
+    }
+}
+
+impl<'a> BatchAnswer<'a> {
+    pub(crate) fn of(batch: &'a Batch) -> Self {
+        Self { label: batch.label.as_deref(), manufactured_at: batch.manufactured_at }
+    }
+}
+
 impl Verdict {
     pub(crate) fn is_valid(&self) -> bool {
         self.lifecycle == Lifecycle::Active
@@ -110,14 +125,10 @@ impl Verdict {
             valid: self.is_valid(),
             lifecycle: self.lifecycle,
             product_id: product.id,
-            product: ProductAnswer {
-                name: &product.name,
-                brand: &product.brand,
-                gtin: product.gtin.as_deref(),
-            },
+            product: &self.facts.product_json,
             issuer: &self.issuer,
             batch_id: batch.id,
-            batch: BatchAnswer { label: batch.label.as_deref(), manufactured_at: batch.manufactured_at },
+            batch: &self.facts.batch_json,
             first_scan_at: self.first_scan_at,
             scan_count: self.scan_count,
             counted: self.counted,
