@@ -1,26 +1,26 @@
-//! Time: a monotonic reading for deadlines and breakers, a wall reading for timestamps.
+//! Clocks: a monotonic reading for deadlines and breakers, a wall-clock reading for timestamps.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A source of time.
 pub trait Clock: std::fmt::Debug + Send + Sync + 'static {
-    /// Time since an arbitrary origin; never goes back.
+    /// The time since an arbitrary origin. It never goes back.
     fn monotonic(&self) -> Duration;
-    /// Milliseconds since 1970-01-01T00:00:00Z by the wall clock; may jump.
+    /// Milliseconds since 1970-01-01T00:00:00Z by the wall clock. It may jump.
     fn unix_millis(&self) -> u64;
 }
 
-/// The machine's own clocks.
+/// The clocks of the operating system.
 #[derive(Debug, Clone)]
 pub struct SystemClock {
     origin: Instant,
 }
 
 impl SystemClock {
-    /// A clock whose monotonic origin is now.
+    /// Creates a clock whose monotonic origin is now.
     #[must_use]
-    #[allow(clippy::disallowed_methods, reason = "this is the one clock the others are banned in favour of")]
+    #[allow(clippy::disallowed_methods, reason = "all other code reads the clock through this type")]
     pub fn new() -> Self {
         Self { origin: Instant::now() }
     }
@@ -37,7 +37,7 @@ impl Clock for SystemClock {
         self.origin.elapsed()
     }
 
-    #[allow(clippy::disallowed_methods, reason = "this is the one clock the others are banned in favour of")]
+    #[allow(clippy::disallowed_methods, reason = "all other code reads the clock through this type")]
     fn unix_millis(&self) -> u64 {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
@@ -62,20 +62,20 @@ pub struct ManualClock {
 }
 
 impl ManualClock {
-    /// A clock at zero, both ways.
+    /// Creates a clock with both readings at zero.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Moves both readings forward by `by` (the wall reading in whole milliseconds).
+    /// Moves both readings forward by `by`, the wall-clock reading in whole milliseconds.
     pub fn advance(&self, by: Duration) {
         let nanos = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
         self.monotonic_nanos.fetch_add(nanos, Ordering::SeqCst);
         self.unix_millis.fetch_add(nanos / 1_000_000, Ordering::SeqCst);
     }
 
-    /// Sets the wall reading, forward or back; the monotonic one stays.
+    /// Sets the wall-clock reading, forward or back. The monotonic reading stays.
     pub fn set_unix_millis(&self, millis: u64) {
         self.unix_millis.store(millis, Ordering::SeqCst);
     }

@@ -1,7 +1,8 @@
-//! Crash points: places where a test can make the process die, to check that a restart recovers from what is stored.
+//! Crash points: places where a test can make the process die, to check that a restart recovers from what is
+//! stored.
 //!
-//! A release build does not contain them. A debug build that was started with `VOKETAG_CRASH_AT=<place>` aborts at
-//! that place: no destructor runs, no buffer is flushed, no connection is closed in order.
+//! A release build does not contain them. A debug build that was started with `VOKETAG_CRASH_AT=<place>`
+//! aborts at that place: no destructor runs, no buffer is flushed, no connection is closed in order.
 
 /// Aborts the process if `VOKETAG_CRASH_AT` names this `place`. Does nothing in a release build.
 #[inline]
@@ -13,7 +14,7 @@ pub fn crash_point(place: &str) {
 
 #[allow(
     clippy::disallowed_methods,
-    reason = "a test tells the process where to die, and no setting of a service may"
+    reason = "only tests set this variable; it is not a setting of a service"
 )]
 fn die_at(place: &str) {
     use std::sync::OnceLock;

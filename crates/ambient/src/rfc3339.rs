@@ -1,16 +1,17 @@
-//! How every instant leaves a service: RFC 3339 with three decimals, always, e.g. `2026-02-16T12:00:00.000Z`.
+//! The text form of an instant in responses: RFC 3339 with three decimals, e.g. `2026-02-16T12:00:00.000Z`.
 //!
-//! Use it as `#[serde(with = "rfc3339")]` in an answer; a fixed width keeps texts comparable and needs one pattern in a
-//! client. Stored records keep the format that they were written in. What is below a millisecond is cut off.
+//! Use it as `#[serde(with = "rfc3339")]` in a response. The width is fixed, so clients can compare the texts
+//! and parse them with one pattern. Digits below a millisecond are cut off. Stored records keep their own
+//! format.
 
 use serde::Serializer;
 use time::OffsetDateTime;
 
-/// The instant as text. A date that was given with an offset keeps it; all others are UTC.
+/// Formats an instant. An offset other than UTC stays in the text.
 #[must_use]
 pub fn format(at: OffsetDateTime) -> String {
     let ((year, month, day), (hour, minute, second, milli)) = (at.to_calendar_date(), at.to_hms_milli());
-    // Digit by digit: `format!` took a twentieth of the processor time of a scan.
+    // Digit by digit, because `format!` took 5 % of the processor time of a scan.
     let mut text = String::with_capacity("2026-02-16T12:00:00.000+00:00".len());
     if year < 0 {
         text.push('-');
@@ -42,7 +43,7 @@ pub fn format(at: OffsetDateTime) -> String {
     text
 }
 
-/// A number below 100. (`time` knows no year after 9999.)
+/// Appends a number below 100. A year fits in two of them, because `time` has no year after 9999.
 fn push_two_digits(text: &mut String, number: u32) {
     push_digit(text, number / 10);
     push_digit(text, number % 10);
@@ -55,13 +56,13 @@ fn push_digit(text: &mut String, digit: u32) {
 /// Serializes an instant.
 ///
 /// # Errors
-/// Those of the serializer.
+/// Returns the errors of the serializer.
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's `with` passes a reference")]
 pub fn serialize<S: Serializer>(at: &OffsetDateTime, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&format(*at))
 }
 
-/// The same for an instant that may be missing.
+/// The same format for an optional instant.
 pub mod option {
     use serde::Serializer;
     use time::OffsetDateTime;
@@ -69,7 +70,7 @@ pub mod option {
     /// Serializes an instant, or null.
     ///
     /// # Errors
-    /// Those of the serializer.
+    /// Returns the errors of the serializer.
     #[allow(clippy::ref_option, reason = "serde's `with` passes a reference")]
     pub fn serialize<S: Serializer>(at: &Option<OffsetDateTime>, serializer: S) -> Result<S::Ok, S::Error> {
         match at {
@@ -86,7 +87,7 @@ mod tests {
     use super::format;
 
     #[test]
-    fn three_decimals_always() {
+    fn an_instant_has_three_decimals() {
         for (at, text) in [
             (datetime!(2026-02-16 12:00 UTC), "2026-02-16T12:00:00.000Z"),
             (datetime!(2026-02-16 12:00:00.1 UTC), "2026-02-16T12:00:00.100Z"),

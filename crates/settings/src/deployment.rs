@@ -1,4 +1,4 @@
-//! The deployment, its audit chain, and the directory that remembers both outside Redis.
+//! The deployment, its audit chain, and the directory that records both outside Redis.
 
 use catalog::Init;
 use keyring::SigningKeys;
@@ -9,11 +9,11 @@ use crate::{Env, EnvError, Kind, choice};
 /// The deployment and its audit chain.
 #[derive(Debug, Clone)]
 pub struct DeploymentSettings {
-    /// `DEPLOYMENT_INIT`.
+    /// `DEPLOYMENT_INIT`: whether the service creates the deployment record if Redis has none.
     pub init: Init,
-    /// `AUDIT_ORIGIN`.
+    /// `AUDIT_ORIGIN`: the name of the audit chain.
     pub audit_origin: String,
-    /// `STATE_DIR`: where the highest audit head that was seen is kept outside Redis.
+    /// `STATE_DIR`: the directory that records the highest audit head outside Redis.
     pub state_dir: Option<StateDir>,
 }
 
@@ -21,7 +21,7 @@ impl DeploymentSettings {
     /// Reads the section.
     ///
     /// # Errors
-    /// When a variable cannot be parsed, or the directory cannot be read and written.
+    /// Fails if a variable cannot be parsed, or if the directory cannot be read and written.
     pub fn from_env(env: &Env) -> Result<Self, EnvError> {
         let inits = choice(&[("auto", Init::Auto), ("never", Init::Never)]);
         Ok(Self {
@@ -32,17 +32,18 @@ impl DeploymentSettings {
     }
 }
 
-/// The chain's name. It is also the name of the keys that sign its checkpoints, and it is fixed once the deployment
-/// exists, so a name that no signed note can carry is rejected here and not when the first key is set.
+/// Takes the name of the audit chain, which is also the name of the keys that sign its checkpoints. The name
+/// cannot change once the deployment exists. So a name that a signed note cannot hold is rejected at the
+/// first start, not when the first key is set.
 fn origin() -> Kind<String> {
-    let takes = "1 to 200 bytes without white space, '+', control characters or a byte order mark, e.g. acme.example/audit";
+    let takes = "1 to 200 bytes without white space, '+', control characters or a byte order mark, \
+        e.g. acme.example/audit";
     Kind::new(takes, |text| {
         let good = text.len() <= 200 && SigningKeys::can_sign_as(text);
-        if good { Ok(text.to_owned()) } else { Err("no signed checkpoint could carry it".to_owned()) }
+        if good { Ok(text.to_owned()) } else { Err("a signed checkpoint cannot hold it".to_owned()) }
     })
 }
 
-/// A directory that this process can read and write.
 fn state_dir() -> Kind<StateDir> {
     Kind::new("a directory that this process may read and write, e.g. /var/lib/voketag", |text| {
         StateDir::open(text).map_err(|error| error.to_string())
@@ -58,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_that_no_note_can_carry_stops_the_start_without_a_signing_key() {
+    fn an_origin_that_a_signed_note_cannot_hold_stops_the_start_even_without_a_key() {
         let long = "a".repeat(201);
         for origin in
             ["voketag audit", " a", "a ", "a+b", "a\u{a0}b", "a\tb", "a\nb", "a\u{7f}b", "\u{feff}a", &long]

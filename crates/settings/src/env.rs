@@ -1,11 +1,11 @@
-//! Reads variables, so that a wrong one stops the start with one line that an operator can act on.
+//! Reads variables. A wrong variable stops the start with one line that tells the operator what to change.
 //!
-//! A variable that is set but empty is not the same as one that is not set: a secret or URL that a deployment failed
-//! to fill in must not turn into the default. Secrets, and URLs that may hold a password, may come from a file
-//! (`NAME_FILE`); they are never shown.
+//! A variable that is set but empty differs from one that is not set: if a deployment fails to fill in a
+//! secret or a URL, the default must not take its place. Secrets, and URLs that may hold a password, may come
+//! from a file (`NAME_FILE`) and are never shown.
 //!
-//! Every name that is asked for is recorded with its value: [`Env::effective`] lists the settings of the process, and
-//! [`Env::misspelt`] compares the variables that are set with that list.
+//! Each read records the name and the value: [`Env::effective`] lists the settings of the process, and
+//! [`Env::misspelt`] finds variables that resemble a setting but are none.
 
 mod record;
 
@@ -22,44 +22,45 @@ use self::record::EnvRecord;
 pub use self::record::{Effective, Misspelt};
 use crate::Kind;
 
-/// Longest file that a secret is read from, in bytes.
+/// The size limit of a secret's file, in bytes.
 const MAX_FILE: u64 = 64 * 1024;
 
-/// Longest explanation that is shown, in characters: it may quote the value.
+/// The length limit of an explanation in an error, in characters: it may quote the value.
 const MAX_WHY: usize = 200;
 
-/// Why a setting stops the start. Its text is one line and holds no secret.
+/// The reason why a setting stops the start. Its text is one line and holds no secret.
 #[derive(Debug, thiserror::Error)]
 pub enum EnvError {
-    /// It is not set, and there is no default.
+    /// The variable is not set and has no default.
     #[error("{name} is not set; it takes {takes}")]
     Missing {
         /// The variable.
         name: String,
-        /// What it takes.
+        /// The values that the variable takes.
         takes: String,
     },
-    /// It is not UTF-8.
+    /// The variable is not UTF-8.
     #[error("{name} holds bytes that are not UTF-8; it takes {takes}")]
     NotUtf8 {
         /// The variable.
         name: String,
-        /// What it takes.
+        /// The values that the variable takes.
         takes: String,
     },
-    /// It cannot be parsed.
+    /// The variable cannot be parsed.
     #[error("{name} is {held}{}; it takes {takes}", because(why))]
     Invalid {
         /// The variable.
         name: String,
-        /// What it held: quoted, escaped, shortened, without a URL's password. For a secret, a phrase instead.
+        /// The value: quoted, escaped, shortened, without the password of a URL. For a secret, a phrase
+        /// instead.
         held: String,
-        /// What is wrong with it; may be empty.
+        /// What is wrong with the value, or an empty text.
         why: String,
-        /// What it takes.
+        /// The values that the variable takes.
         takes: String,
     },
-    /// A secret is set by both of its variables.
+    /// Both variables of a secret are set.
     #[error("{name} and {name}_FILE are both set; set one of the two")]
     Both {
         /// The variable.
@@ -75,12 +76,12 @@ pub enum EnvError {
         /// The operating system's reason.
         source: io::Error,
     },
-    /// Settings that exclude each other.
+    /// The settings contradict each other.
     #[error("{names} contradict each other: {why}")]
     Contradiction {
         /// The variables, e.g. `BIND_ADDR and METRICS_BIND_ADDR`.
         names: String,
-        /// What each holds, and what to change.
+        /// Why they contradict each other, and what to change.
         why: String,
     },
 }
@@ -89,8 +90,9 @@ fn because(why: &str) -> String {
     if why.is_empty() { String::new() } else { format!(" ({why})") }
 }
 
-/// A snapshot of the environment: the process's variables, or those of a test. `Debug` shows names only. Clones share
-/// the record of what was asked for.
+/// A snapshot of the environment: the variables of the process, or those of a test.
+///
+/// `Debug` shows only names. Clones share the record of the settings that were read.
 #[derive(Clone, Default)]
 pub struct Env {
     values: BTreeMap<String, OsString>,
@@ -111,17 +113,17 @@ impl<N: Into<String>, V: Into<OsString>> FromIterator<(N, V)> for Env {
 }
 
 impl Env {
-    /// Reads the variables of this process. Variables whose name is not UTF-8 are left out.
+    /// Reads the variables of this process. Ignores variables whose name is not UTF-8.
     #[must_use]
     pub fn of_process() -> Self {
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value))).collect()
     }
 
-    /// The numbers n of all variables `<stem>_<n>` and `<stem>_<n>_FILE` that are set, each once. `what` names such a
-    /// number in the error.
+    /// Returns the numbers n of all variables `<stem>_<n>` and `<stem>_<n>_FILE` that are set, each once. The
+    /// error calls such a number `what`.
     ///
     /// # Errors
-    /// When a variable begins with `<stem>_` and does not end in a number from 1 to 4095.
+    /// Fails if a variable begins with `<stem>_` and does not end in a number from 1 to 4095.
     pub(crate) fn numbers_after(&self, stem: &str, what: &str) -> Result<Vec<KeyNumber>, EnvError> {
         self.record.note_numbered(stem);
         let mut numbers = Vec::new();
@@ -132,7 +134,7 @@ impl Env {
             let number = number.parse::<KeyNumber>().map_err(|_| EnvError::Invalid {
                 name: name.to_owned(),
                 held: "set".to_owned(),
-                why: format!("its name ends in no {what}"),
+                why: format!("its name does not end in a valid {what}"),
                 takes: format!("a name like {stem}_7 or {stem}_7_FILE, numbers 1 to 4095"),
             })?;
             if !numbers.contains(&number) {
@@ -142,19 +144,19 @@ impl Env {
         Ok(numbers)
     }
 
-    /// The setting `name`, or `default` when it is not set.
+    /// Returns the setting `name`, or `default` if it is not set.
     ///
     /// # Errors
-    /// When it is set to something `kind` does not take.
+    /// Fails if `kind` does not take the value.
     pub fn get<T: fmt::Debug>(&self, name: &str, default: T, kind: &Kind<T>) -> Result<T, EnvError> {
         let value = self.optional(name, kind)?;
         Ok(value.unwrap_or_else(|| self.or_default(name, default, kind)))
     }
 
-    /// The setting `name`, or `None` when it is not set.
+    /// Returns the setting `name`, or `None` if it is not set.
     ///
     /// # Errors
-    /// When it is set to something `kind` does not take.
+    /// Fails if `kind` does not take the value.
     pub fn optional<T: fmt::Debug>(&self, name: &str, kind: &Kind<T>) -> Result<Option<T>, EnvError> {
         let given = self.text_of(name, kind.takes())?;
         given.map(|text| self.read(name, name, text, kind)).transpose().inspect(|value| {
@@ -164,19 +166,19 @@ impl Env {
         })
     }
 
-    /// The setting `name`, which has no default.
+    /// Returns the setting `name`, which has no default.
     ///
     /// # Errors
-    /// When it is not set, or set to something `kind` does not take.
+    /// Fails if it is not set, or if `kind` does not take the value.
     pub fn required<T: fmt::Debug>(&self, name: &str, kind: &Kind<T>) -> Result<T, EnvError> {
         self.optional(name, kind)?.ok_or_else(|| missing(name, kind))
     }
 
-    /// The setting `name`, a part of which may be secret: from the variable, or from the file named by `NAME_FILE`,
-    /// without one trailing line break. Its kind decides what is shown of it.
+    /// Returns the setting `name`, part of which may be secret, from the variable or from the file that
+    /// `NAME_FILE` names, without one trailing line break. Its kind selects what is shown.
     ///
     /// # Errors
-    /// Those of [`Env::secret`].
+    /// Fails as [`Env::secret`] does.
     pub fn partly_secret<T: fmt::Debug>(&self, name: &str, kind: &Kind<T>) -> Result<Option<T>, EnvError> {
         let given = self.variable_or_file(name, kind.takes())?;
         given.map(|(from, text)| self.read(name, &from, &text, kind)).transpose().inspect(|value| {
@@ -186,10 +188,10 @@ impl Env {
         })
     }
 
-    /// As [`Self::partly_secret`], or `default` when neither is set.
+    /// Works as [`Self::partly_secret`] with a default.
     ///
     /// # Errors
-    /// Those of [`Env::secret`].
+    /// Fails as [`Env::secret`] does.
     pub fn partly_secret_or<T: fmt::Debug>(
         &self,
         name: &str,
@@ -200,10 +202,12 @@ impl Env {
         Ok(value.unwrap_or_else(|| self.or_default(name, default, kind)))
     }
 
-    /// The secret `name`: from the variable, or from the file named by `NAME_FILE`, without one trailing line break.
+    /// Returns the secret `name` from the variable or from the file that `NAME_FILE` names, without one
+    /// trailing line break.
     ///
     /// # Errors
-    /// When both are set, the file cannot be read or is longer than 64 KiB, or `kind` does not take its content.
+    /// Fails if both are set, the file cannot be read or is longer than 64 KiB, or `kind` does not take the
+    /// content.
     pub fn secret<T>(&self, name: &str, kind: &Kind<T>) -> Result<Option<T>, EnvError> {
         let given = self.variable_or_file(name, kind.takes())?;
         let shown = given.as_ref().map_or_else(
@@ -214,21 +218,21 @@ impl Env {
         given.map(|(from, text)| read_secret(&from, &text, kind)).transpose()
     }
 
-    /// The secret `name`, which has no default.
+    /// Returns the secret `name`, which has no default.
     ///
     /// # Errors
-    /// Those of [`Env::secret`], and when it is not set at all.
+    /// Fails as [`Env::secret`] does, and if the secret is not set.
     pub fn required_secret<T>(&self, name: &str, kind: &Kind<T>) -> Result<T, EnvError> {
         self.secret(name, kind)?.ok_or_else(|| missing(&format!("{name} (or {name}_FILE)"), kind))
     }
 
-    /// Every setting that was asked for so far, with its value.
+    /// Returns every setting that was read so far, with its value.
     #[must_use]
     pub fn effective(&self) -> Effective {
         self.record.effective()
     }
 
-    /// The variables that are set, were not asked for so far, and resemble a setting that was.
+    /// Returns the variables that were not read so far and resemble a setting that was.
     #[must_use]
     pub fn misspelt(&self) -> Vec<Misspelt> {
         self.record.misspelt(self.values.keys())
@@ -239,7 +243,7 @@ impl Env {
         default
     }
 
-    /// Reads `text`, the content of the variable `from`, as the setting `name`.
+    /// Parses `text`, the value of the variable `from`, as the setting `name`.
     fn read<T: fmt::Debug>(&self, name: &str, from: &str, text: &str, kind: &Kind<T>) -> Result<T, EnvError> {
         let value = kind.read(text).map_err(|why| EnvError::Invalid {
             name: from.to_owned(),
@@ -258,7 +262,7 @@ impl Env {
         value.to_str().map(Some).ok_or_else(not_utf8)
     }
 
-    /// The variable that sets `name` (itself or `NAME_FILE`), and its text.
+    /// Returns the variable that sets `name` (`NAME` or `NAME_FILE`), and its text.
     fn variable_or_file(&self, name: &str, takes: &str) -> Result<Option<(String, String)>, EnvError> {
         self.record.note_file(name);
         let file_name = format!("{name}_FILE");
@@ -277,14 +281,13 @@ impl Env {
     }
 }
 
-/// Shown for a setting without a value.
 const NOT_SET: &str = "(not set)";
 
 fn missing<T>(name: &str, kind: &Kind<T>) -> EnvError {
     EnvError::Missing { name: name.to_owned(), takes: kind.takes().to_owned() }
 }
 
-/// Reads a secret. The error leaves out the reason, which might quote it.
+/// Parses a secret. The error omits the reason, which might quote the secret.
 fn read_secret<T>(name: &str, text: &str, kind: &Kind<T>) -> Result<T, EnvError> {
     kind.read(text).map_err(|_| EnvError::Invalid {
         name: name.to_owned(),

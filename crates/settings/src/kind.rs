@@ -1,4 +1,4 @@
-//! What a setting takes: a description for the operator and a parser for the program, kept together.
+//! What a setting takes: a parser for the program, together with a description for the operator.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use url::Url;
 
-/// Longest part of a wrong value that an error shows, in characters.
+/// The length limit of a wrong value in an error, in characters.
 const MAX_SHOWN: usize = 80;
 
 type Reader<T> = Box<dyn Fn(&str) -> Result<T, String> + Send + Sync>;
@@ -19,9 +19,9 @@ type Show<T> = Box<dyn Fn(&T) -> String + Send + Sync>;
 pub struct Kind<T> {
     takes: String,
     reader: Reader<T>,
-    /// How a value is shown among the effective settings; by default its `Debug` form.
+    /// Formats a value for the effective settings. The default is its `Debug` form.
     show: Option<Show<T>>,
-    /// What an error shows of a wrong text.
+    /// Formats a wrong text for an error.
     redact: fn(&str) -> String,
 }
 
@@ -32,7 +32,7 @@ impl<T> fmt::Debug for Kind<T> {
 }
 
 impl<T: 'static> Kind<T> {
-    /// A setting that takes `takes` (the end of the sentence "it takes …"). The reader's error says what is wrong, in a
+    /// Creates a kind. `takes` ends the sentence "it takes …". The error of `reader` says what is wrong, in a
     /// few words on one line, or is empty.
     pub fn new(
         takes: impl Into<String>,
@@ -41,19 +41,19 @@ impl<T: 'static> Kind<T> {
         Self { takes: takes.into(), reader: Box::new(reader), show: None, redact: without_login }
     }
 
-    /// Shows values among the effective settings with `show`: in the form in which they are set, without secrets.
+    /// Formats values for the effective settings with `show`: as an operator would set them, without secrets.
     #[must_use]
     pub fn shown_as(self, show: impl Fn(&T) -> String + Send + Sync + 'static) -> Self {
         Self { show: Some(Box::new(show)), ..self }
     }
 
-    /// Shows wrong texts in errors with `redact`, which leaves out what may be secret and returns one line.
+    /// Formats wrong texts for errors with `redact`, which omits what may be secret and returns one line.
     #[must_use]
     pub fn redacted_by(self, redact: fn(&str) -> String) -> Self {
         Self { redact, ..self }
     }
 
-    /// A setting parsed by the type's `FromStr`, whose error is shown.
+    /// Creates a kind that parses with the type's `FromStr` and shows its error.
     pub fn parsed(takes: impl Into<String>) -> Self
     where
         T: FromStr,
@@ -62,7 +62,7 @@ impl<T: 'static> Kind<T> {
         Self::new(takes, |text| text.parse().map_err(|error: T::Err| error.to_string()))
     }
 
-    /// Converts the value to another type, which is shown by `Debug` unless [`Self::shown_as`] follows.
+    /// Converts the value to another type. `Debug` formats it unless [`Self::shown_as`] follows.
     pub fn map<U: 'static>(self, convert: impl Fn(T) -> U + Send + Sync + 'static) -> Kind<U> {
         let reader = self.reader;
         let reader = Box::new(move |text: &str| reader(text).map(&convert));
@@ -79,7 +79,7 @@ impl<T> Kind<T> {
         (self.reader)(text)
     }
 
-    /// The value as it is shown among the effective settings.
+    /// Formats a value for the effective settings.
     pub(super) fn show(&self, value: &T) -> String
     where
         T: fmt::Debug,
@@ -87,14 +87,14 @@ impl<T> Kind<T> {
         self.show.as_ref().map_or_else(|| format!("{value:?}"), |show| show(value))
     }
 
-    /// The text as an error may show it.
+    /// Formats a wrong text for an error.
     pub(super) fn shown(&self, text: &str) -> String {
         (self.redact)(text)
     }
 }
 
-/// A text as an error shows it: quoted, on one line, shortened, and without the part before an `@`, which in a URL is a
-/// password.
+/// Formats a text for an error: quoted, on one line, shortened, and without the part before an `@`, which
+/// holds the password of a URL.
 fn without_login(text: &str) -> String {
     let redacted = match text.rsplit_once('@') {
         Some((before, after)) => {
@@ -108,7 +108,7 @@ fn without_login(text: &str) -> String {
     format!("\"{}\"{more}", cut.escape_debug())
 }
 
-/// A whole number within `range`.
+/// Takes a whole number within `range`.
 #[must_use]
 pub fn whole(range: RangeInclusive<u64>) -> Kind<u64> {
     let takes = format!("a whole number from {} to {}", range.start(), range.end());
@@ -119,7 +119,7 @@ pub fn whole(range: RangeInclusive<u64>) -> Kind<u64> {
     })
 }
 
-/// A whole number from 1 to `max`, for limits.
+/// Takes a whole number from 1 to `max`, for limits.
 #[must_use]
 pub fn non_zero_u32(max: u32) -> Kind<NonZeroU32> {
     whole(1..=u64::from(max)).map(|number| {
@@ -128,19 +128,19 @@ pub fn non_zero_u32(max: u32) -> Kind<NonZeroU32> {
     })
 }
 
-/// A whole number from 1 to `max`, for sizes.
+/// Takes a whole number from 1 to `max`, for sizes.
 #[must_use]
 pub fn non_zero_usize(max: u32) -> Kind<NonZeroUsize> {
-    non_zero_u32(max).map(|number| NonZeroUsize::try_from(number).expect("usize has at least 32 bits here"))
+    non_zero_u32(max).map(|number| NonZeroUsize::try_from(number).expect("usize has at least 32 bits"))
 }
 
-/// A duration in milliseconds within `range`.
+/// Takes a duration in milliseconds within `range`.
 #[must_use]
 pub fn millis(range: RangeInclusive<u64>) -> Kind<Duration> {
     in_unit("milliseconds", range, Duration::from_millis).shown_as(|span| span.as_millis().to_string())
 }
 
-/// A duration in seconds within `range`.
+/// Takes a duration in seconds within `range`.
 #[must_use]
 pub fn seconds(range: RangeInclusive<u64>) -> Kind<Duration> {
     in_unit("seconds", range, Duration::from_secs).shown_as(|span| span.as_secs().to_string())
@@ -151,7 +151,7 @@ fn in_unit(unit: &str, range: RangeInclusive<u64>, convert: fn(u64) -> Duration)
     Kind { takes: format!("{unit}, {}", number.takes), ..number.map(convert) }
 }
 
-/// A factor above 0 and up to 1.
+/// Takes a factor above 0 and up to 1.
 #[must_use]
 pub fn factor() -> Kind<f64> {
     Kind::new("a number above 0 and up to 1", |text| {
@@ -160,13 +160,13 @@ pub fn factor() -> Kind<f64> {
     })
 }
 
-/// `true` or `false`.
+/// Takes `true` or `false`.
 #[must_use]
 pub fn switch() -> Kind<bool> {
     choice(&[("true", true), ("false", false)])
 }
 
-/// One of the given words.
+/// Takes one of the given words.
 #[must_use]
 pub fn choice<T: Clone + fmt::Debug + Send + Sync + 'static>(words: &[(&'static str, T)]) -> Kind<T> {
     let takes = words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(" or ");
@@ -183,7 +183,7 @@ pub fn choice<T: Clone + fmt::Debug + Send + Sync + 'static>(words: &[(&'static 
     })
 }
 
-/// Text with a number of characters within `length`, without control characters.
+/// Takes text without control characters whose number of characters is within `length`.
 #[must_use]
 pub fn text(length: RangeInclusive<usize>) -> Kind<String> {
     let takes = format!("text of {} to {} characters", length.start(), length.end());
@@ -194,18 +194,18 @@ pub fn text(length: RangeInclusive<usize>) -> Kind<String> {
     .shown_as(String::clone)
 }
 
-/// An IP address and a port to listen on.
+/// Takes an IP address and a port to listen on.
 #[must_use]
 pub fn bind_address() -> Kind<SocketAddr> {
     Kind::new("an IP address and a port, e.g. 127.0.0.1:8080", |text| text.parse().map_err(|_| String::new()))
 }
 
-/// The beginning of a URL that paths are appended to: `http://` or `https://`, a host, optionally a path; without query
-/// and user. A slash at its end is removed.
+/// Takes a URL to which paths are appended: `http://` or `https://`, a host, optionally a path, without user,
+/// query and fragment. Removes slashes at its end.
 #[must_use]
 pub fn base_url() -> Kind<String> {
     Kind::new("a URL beginning with http:// or https://, without user, query and fragment", |text| {
-        // `Url` is lenient: it repairs white space, backslashes and missing slashes, and keeps an empty user.
+        // `Url` accepts and repairs white space, backslashes and missing slashes, and keeps an empty user.
         let (_, rest) = text.split_once("://").ok_or_else(String::new)?;
         let authority = rest.split('/').next().unwrap_or_default();
         let strict = text.is_ascii() && is_one_word(text) && !text.contains(['\\', '#', '?']);
@@ -225,7 +225,7 @@ fn is_one_word(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn taken<T: fmt::Debug>(kind: &Kind<T>, good: &[&str], bad: &[&str]) {
+    fn assert_takes<T: fmt::Debug>(kind: &Kind<T>, good: &[&str], bad: &[&str]) {
         for text in good {
             assert!(kind.read(text).is_ok(), "{text:?} is {}", kind.takes());
         }
@@ -235,19 +235,27 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_takes_what_it_says() {
-        taken(
+    fn each_kind_takes_what_its_description_says() {
+        assert_takes(
             &whole(0..=10),
             &["0", "10", "007"],
             &["", "11", "-1", "+1", " 1", "1.0", "99999999999999999999"],
         );
-        taken(&non_zero_u32(u32::MAX), &["1", "4294967295"], &["0", "4294967296"]);
-        taken(&non_zero_usize(100), &["1", "100"], &["0", "101"]);
-        taken(&factor(), &["0.5", "1", "1.0", "1e-3"], &["0", "1.01", "-0.5", "NaN", "inf", "half", ""]);
-        taken(&switch(), &["true", "false"], &["1", "TRUE", ""]);
-        taken(&text(1..=3), &["a", "é€x"], &["", "abcd", "a\nb"]);
-        taken(&bind_address(), &["127.0.0.1:0", "[::1]:8080"], &["localhost:80", "127.0.0.1", ":8080", ""]);
-        taken(
+        assert_takes(&non_zero_u32(u32::MAX), &["1", "4294967295"], &["0", "4294967296"]);
+        assert_takes(&non_zero_usize(100), &["1", "100"], &["0", "101"]);
+        assert_takes(
+            &factor(),
+            &["0.5", "1", "1.0", "1e-3"],
+            &["0", "1.01", "-0.5", "NaN", "inf", "half", ""],
+        );
+        assert_takes(&switch(), &["true", "false"], &["1", "TRUE", ""]);
+        assert_takes(&text(1..=3), &["a", "é€x"], &["", "abcd", "a\nb"]);
+        assert_takes(
+            &bind_address(),
+            &["127.0.0.1:0", "[::1]:8080"],
+            &["localhost:80", "127.0.0.1", ":8080", ""],
+        );
+        assert_takes(
             &base_url(),
             &["http://127.0.0.1:8080", "https://tags.example/a/"],
             &[
@@ -272,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn values_come_out_in_their_unit() {
+    fn a_value_is_read_in_its_unit() {
         assert_eq!(millis(1..=9_999).read("1500").unwrap(), Duration::from_millis(1_500));
         assert_eq!(seconds(1..=9_999).read("300").unwrap(), Duration::from_secs(300));
         assert_eq!(base_url().read("https://tags.example/a/").unwrap(), "https://tags.example/a");

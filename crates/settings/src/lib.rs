@@ -1,18 +1,20 @@
-//! The environment of a process, read once at its start into typed settings.
+//! Reads the environment of a process once, at its start, into typed settings.
 //!
-//! [`Env`] is a snapshot of the variables and the only code of the workspace that reads them. A setting is read as a
-//! [`Kind`], which knows what the variable takes and says so in the error. The sections that both services share are
-//! here ([`WebSettings`], [`RedisSettings`], [`TagSettings`], [`SigningSettings`], [`DeploymentSettings`],
-//! [`LogSettings`]); each service adds its own. The variables are documented in docs/contract.md, section 9.
+//! [`Env`] is a snapshot of the variables. No other code of the workspace reads the environment. A [`Kind`]
+//! parses a setting and describes in errors what the setting takes. This crate holds the sections that both
+//! services share: [`WebSettings`], [`RedisSettings`], [`TagSettings`], [`SigningSettings`],
+//! [`DeploymentSettings`] and [`LogSettings`]. Each service adds its own. docs/contract.md, section 9,
+//! documents the variables.
 //!
-//! The crate knows no HTTP: a service's `startup` turns a section into what the HTTP server takes.
+//! The crate does not depend on HTTP: `startup` of a service converts a section for the HTTP server.
 //!
 //! ```
 //! use std::time::Duration;
 //!
 //! use settings::{Env, RedisSettings, millis};
 //!
-//! let env: Env = [("REDIS_URL", "redis://:secret@redis.example:6380"), ("PAUSE_MS", "250")].into_iter().collect();
+//! let variables = [("REDIS_URL", "redis://:secret@redis.example:6380"), ("PAUSE_MS", "250")];
+//! let env: Env = variables.into_iter().collect();
 //! let redis = RedisSettings::from_env(&env)?;
 //! let pause = env.get("PAUSE_MS", Duration::from_millis(100), &millis(1..=60_000))?;
 //! assert_eq!((redis.permits.get(), pause), (100, Duration::from_millis(250)));

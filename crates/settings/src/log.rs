@@ -1,7 +1,7 @@
-//! The log: one line per event on stdout, as JSON for machines or as text for a terminal.
+//! The log: one line per event on stdout, as JSON or as text.
 //!
-//! The access log is off by default: its events have the target `access` and the level `debug`, so
-//! `RUST_LOG=info,access=debug` turns it on and `info` alone does not.
+//! The access log is off by default. Its events have the target `access` and the level `debug`, so
+//! `RUST_LOG=info,access=debug` turns it on.
 
 use std::io::IsTerminal;
 
@@ -11,34 +11,34 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::{Env, EnvError, Kind, choice};
 
-/// How a log line looks.
+/// The format of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// One JSON object per line, the event's fields beside `timestamp`, `level`, `target` and `message`.
+    /// One JSON object per line: `timestamp`, `level`, `target`, `message` and the fields of the event.
     Json,
-    /// For people.
+    /// Text for people.
     Text,
 }
 
-/// How the process logs.
+/// The format and the filter of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogSettings {
-    /// `LOG_FORMAT`: `json` or `text`; by default JSON unless stdout is a terminal.
+    /// `LOG_FORMAT`: `json` or `text`. The default is `text` on a terminal, else `json`.
     pub format: LogFormat,
-    /// `RUST_LOG`: what is logged, in the syntax of `tracing_subscriber::EnvFilter`; default `info`.
+    /// `RUST_LOG`: the filter, in the syntax of `tracing_subscriber::EnvFilter`. The default is `info`.
     pub filter: String,
-    /// Whether text is coloured: on a terminal.
+    /// Whether text has colours, which it has on a terminal.
     pub colour: bool,
 }
 
-/// The log cannot be set up.
+/// The reason why the log cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// The filter cannot be read.
-    #[error("the log filter cannot be read")]
+    /// The filter cannot be parsed.
+    #[error("the log filter cannot be parsed")]
     Filter(#[from] tracing_subscriber::filter::ParseError),
-    /// The process has set one up already.
-    #[error("the process has a log already")]
+    /// The process has already set up a log.
+    #[error("the process already has a log")]
     AlreadySet(#[from] tracing::subscriber::SetGlobalDefaultError),
 }
 
@@ -46,7 +46,7 @@ impl LogSettings {
     /// Reads `LOG_FORMAT` and `RUST_LOG`.
     ///
     /// # Errors
-    /// When one of them cannot be parsed.
+    /// Fails if one of them cannot be parsed.
     pub fn from_env(env: &Env) -> Result<Self, EnvError> {
         let terminal = std::io::stdout().is_terminal();
         let default = if terminal { LogFormat::Text } else { LogFormat::Json };
@@ -62,15 +62,15 @@ impl LogSettings {
         })
     }
 
-    /// Makes this the process's log, on stdout. Call it once, early in `main`.
+    /// Sets up the log of the process, on stdout. Call it once, early in `main`.
     ///
     /// # Errors
-    /// When the filter cannot be read, or a log is set up already.
+    /// Fails if the filter cannot be parsed, or if the process already has a log.
     pub fn set_up(&self) -> Result<(), LogError> {
         Ok(tracing::subscriber::set_global_default(self.subscriber(std::io::stdout)?)?)
     }
 
-    /// The log of [`Self::set_up`], written to `writer`.
+    /// Builds the log of [`Self::set_up`] with another `writer`.
     fn subscriber<W>(&self, writer: W) -> Result<Box<dyn Subscriber + Send + Sync>, LogError>
     where
         W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
@@ -93,15 +93,15 @@ mod tests {
 
     fn logged(pairs: &[(&str, &str)], log: impl FnOnce()) -> String {
         let env: Env = pairs.iter().copied().collect();
-        let config = LogSettings { colour: false, ..LogSettings::from_env(&env).unwrap() };
+        let settings = LogSettings { colour: false, ..LogSettings::from_env(&env).unwrap() };
         let lines = CapturedLog::default();
         let writer = lines.clone();
-        tracing::subscriber::with_default(config.subscriber(move || writer.clone()).unwrap(), log);
+        tracing::subscriber::with_default(settings.subscriber(move || writer.clone()).unwrap(), log);
         lines.text()
     }
 
     #[test]
-    fn a_json_line_has_the_fields_beside_the_message() {
+    fn a_json_line_has_the_fields_and_the_message() {
         let text = logged(&[("LOG_FORMAT", "json")], || tracing::info!(wait_ms = 7, "a\nline"));
         assert_eq!(text.lines().count(), 1);
         let line: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -112,8 +112,8 @@ mod tests {
     }
 
     #[test]
-    fn the_access_log_is_off_until_asked_for() {
-        let access = || tracing::debug!(target: "access", status = 200, "answered");
+    fn the_access_log_is_off_by_default() {
+        let access = || tracing::debug!(target: "access", status = 200, "request completed");
         assert_eq!(logged(&[], access), "");
         assert_eq!(logged(&[("RUST_LOG", "info")], access), "");
         assert!(
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_that_cannot_be_read_are_named() {
+    fn the_error_names_a_setting_that_cannot_be_parsed() {
         for (name, value) in [("LOG_FORMAT", "xml"), ("RUST_LOG", "info,=,[")] {
             let env: Env = [(name, value)].into_iter().collect();
             let error = LogSettings::from_env(&env).unwrap_err().to_string();

@@ -6,31 +6,31 @@ use std::str::FromStr;
 
 use ipnet::{IpNet, Ipv4Net};
 
-/// The networks of the trusted proxies. IPv4-mapped IPv6 networks are held as the IPv4 networks they are.
-/// The default is none.
+/// The networks of the trusted proxies, by default none. An IPv4-mapped IPv6 network is stored as an IPv4
+/// network.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProxyNetworks(Vec<IpNet>);
 
-/// A list of proxies that cannot be used. It names the item.
+/// The reason why a list of proxies is rejected. It names the item.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProxyListError {
-    /// Neither an address nor a CIDR.
+    /// The item is neither an address nor a CIDR.
     #[error("{0:?} is neither an IP address nor a CIDR")]
     Unreadable(String),
-    /// It would trust every client.
+    /// The item, or the list, would trust every client.
     #[error("{0:?} covers every address")]
     Everybody(String),
 }
 
 impl ProxyNetworks {
-    /// The networks, each without host bits.
+    /// Returns the networks, each without host bits.
     #[must_use]
     pub fn networks(&self) -> &[IpNet] {
         &self.0
     }
 }
 
-/// In the form that [`FromStr`] reads.
+/// Writes the form that [`FromStr`] reads.
 impl fmt::Display for ProxyNetworks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let nets: Vec<String> = self.0.iter().map(IpNet::to_string).collect();
@@ -41,14 +41,14 @@ impl fmt::Display for ProxyNetworks {
 impl FromStr for ProxyNetworks {
     type Err = ProxyListError;
 
-    /// Reads addresses and CIDRs separated by commas; an empty text trusts nobody.
+    /// Parses addresses and CIDRs separated by commas. An empty text trusts no proxy.
     fn from_str(text: &str) -> Result<Self, ProxyListError> {
         if text.trim().is_empty() {
             return Ok(Self::default());
         }
         let nets: Vec<IpNet> =
             text.split(',').map(|item| network_of(item.trim())).collect::<Result<_, _>>()?;
-        // Several networks that together cover everything are a `/0` in disguise.
+        // Several networks may together cover every address.
         if IpNet::aggregate(&nets).iter().any(|net| net.prefix_len() == 0) {
             return Err(ProxyListError::Everybody(text.trim().to_owned()));
         }
@@ -71,7 +71,7 @@ fn network_of(item: &str) -> Result<IpNet, ProxyListError> {
     Ok(net)
 }
 
-/// An IPv4-mapped IPv6 network as IPv4: clients' addresses are compared after the same conversion.
+/// Converts an IPv4-mapped IPv6 network to IPv4, as client addresses are converted before they are compared.
 fn unmapped(net: IpNet) -> IpNet {
     let IpNet::V6(v6) = net else { return net };
     match (v6.trunc().addr().to_ipv4_mapped(), v6.prefix_len().checked_sub(96)) {
@@ -85,14 +85,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mapped_network_is_held_as_ipv4() {
+    fn a_mapped_network_is_stored_as_ipv4() {
         let read = |text: &str| text.parse::<ProxyNetworks>().unwrap().to_string();
         assert_eq!(read("::ffff:10.0.0.0/104"), "10.0.0.0/8");
         assert_eq!(read("::ffff:10.0.0.1, 2001:db8::1/32"), "10.0.0.1/32,2001:db8::/32");
     }
 
     #[test]
-    fn a_list_that_trusts_everybody_or_cannot_be_read_names_its_item() {
+    fn the_error_names_the_item_that_covers_every_address_or_cannot_be_parsed() {
         for everybody in [
             "0.0.0.0/0",
             "::/0",

@@ -1,10 +1,10 @@
-//! Requests per minute, as settings.
+//! Settings in requests per minute.
 
 use rate_limiter::Quota;
 
 use crate::{Kind, whole};
 
-/// Requests per minute: a whole number from 1 to `most`. A number above [`Quota::MAX`] is never taken.
+/// Takes requests per minute: a whole number from 1 to `most`, at most [`Quota::MAX`].
 #[must_use]
 pub fn quota(most: u32) -> Kind<Quota> {
     let most = most.min(Quota::MAX);
@@ -13,10 +13,10 @@ pub fn quota(most: u32) -> Kind<Quota> {
         .shown_as(|quota| quota.get().to_string())
 }
 
-/// The default of such a setting.
+/// Converts the default of such a setting.
 ///
 /// # Panics
-/// When `number` is no quota.
+/// Panics if `number` is not a valid quota.
 #[must_use]
 pub fn per_minute(number: u32) -> Quota {
     Quota::new(number).expect("the number is within the range of quotas")
@@ -28,7 +28,7 @@ mod tests {
     use crate::Env;
 
     #[test]
-    fn a_quota_is_shown_as_the_number_that_sets_it() {
+    fn a_quota_is_shown_as_a_number() {
         let env: Env = [("WRITES", "600")].into_iter().collect();
         let read = |most| env.get("WRITES", per_minute(1), &quota(most)).map(Quota::get);
         assert_eq!(read(Quota::MAX).unwrap(), 600);

@@ -1,4 +1,4 @@
-//! How the Redis pools behave, and the certificates of their connections.
+//! The durable Redis, the bounds of every pool, and the certificates of the connections.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -7,13 +7,13 @@ use redis_pool::{RedisUrl, TlsCertificates};
 
 use crate::{Env, EnvError, Kind, millis, non_zero_usize};
 
-/// Shared connections of each pool: two keep one Redis thread busy.
+/// Connections of each pool. Two keep one Redis thread busy.
 const CONNECTIONS: NonZeroUsize = NonZeroUsize::new(2).expect("not zero");
 const POOL_SIZE: NonZeroUsize = NonZeroUsize::new(100).expect("not zero");
-/// Default of the wait for a permit and of the command timeout.
+/// The default of the wait for a permit and of the command timeout.
 const TIMEOUT: Duration = Duration::from_millis(100);
 
-/// The durable Redis, and how every pool behaves.
+/// The durable Redis and the bounds of every pool.
 #[derive(Debug, Clone)]
 pub struct RedisSettings {
     /// `REDIS_URL[_FILE]`: the durable Redis.
@@ -22,9 +22,9 @@ pub struct RedisSettings {
     pub permits: NonZeroUsize,
     /// `REDIS_POOL_WAIT_MS`: how long an operation waits for a permit.
     pub wait: Duration,
-    /// `REDIS_COMMAND_TIMEOUT_MS`.
+    /// `REDIS_COMMAND_TIMEOUT_MS`: how long an operation may take once it has a permit.
     pub command_timeout: Duration,
-    /// `REDIS_TLS_CERT_FILE`, `REDIS_TLS_KEY_FILE`, `REDIS_TLS_CA_FILE`: for every address that begins with `rediss://`.
+    /// `REDIS_TLS_CERT_FILE`, `REDIS_TLS_KEY_FILE`, `REDIS_TLS_CA_FILE`: used for every `rediss://` address.
     pub certificates: Option<TlsCertificates>,
 }
 
@@ -32,7 +32,7 @@ impl RedisSettings {
     /// Reads the section.
     ///
     /// # Errors
-    /// When a variable cannot be parsed, or the certificates cannot be used.
+    /// Fails if a variable cannot be parsed, or if the certificates cannot be used.
     pub fn from_env(env: &Env) -> Result<Self, EnvError> {
         let default: RedisUrl = "redis://127.0.0.1:6379".parse().expect("the default is well-formed");
         Ok(Self {
@@ -44,9 +44,10 @@ impl RedisSettings {
         })
     }
 
-    /// The configuration of the durable Redis's second pool, on which a process heartbeats and polls the keyring while
-    /// the permits of the first are all taken. Its breaker lets a probe through after one second, because a change of
-    /// the keyring must arrive within two; one call each half second is no load for a Redis that recovers.
+    /// Returns the configuration of a second pool for the durable Redis. On it a process sends heartbeats and
+    /// polls the keyring, even while the first pool has no free permit. Its breaker admits a probe after one
+    /// second, because a change of the keyring must arrive within two. Two calls per second do not load a
+    /// Redis that recovers.
     #[must_use]
     pub fn heartbeats(&self) -> redis_pool::PoolConfig {
         let one = NonZeroUsize::MIN;
@@ -54,7 +55,7 @@ impl RedisSettings {
         redis_pool::PoolConfig { permits: one, connections: one, open_for, ..self.pool("keyring", &self.url) }
     }
 
-    /// The configuration of the pool `name` at `url`.
+    /// Returns the configuration of the pool `name` at `url`.
     #[must_use]
     pub fn pool(&self, name: &'static str, url: &RedisUrl) -> redis_pool::PoolConfig {
         redis_pool::PoolConfig {
@@ -76,13 +77,12 @@ impl RedisSettings {
     }
 }
 
-/// A Redis address as a setting, to be read by [`Env::partly_secret`]: its password is never shown.
+/// Takes a Redis address. Read it with [`Env::partly_secret`]; its password is never shown.
 #[must_use]
 pub fn redis_address() -> Kind<RedisUrl> {
     Kind::parsed(RedisUrl::TAKES).shown_as(RedisUrl::to_string).redacted_by(RedisUrl::redacted)
 }
 
-/// The certificates for TLS, if any is set.
 fn tls_certificates(env: &Env) -> Result<Option<TlsCertificates>, EnvError> {
     let pem = || Kind::new("PEM text, or the name of a file that holds it", |text: &str| Ok(text.to_owned()));
     let certificate = env.secret("REDIS_TLS_CERT", &pem())?;
@@ -94,7 +94,7 @@ fn tls_certificates(env: &Env) -> Result<Option<TlsCertificates>, EnvError> {
         (None, None) if authority.is_none() => return Ok(None),
         (None, None) => None,
         _ => {
-            let why = "one of the two is set; a client certificate takes both".to_owned();
+            let why = "one of the two is set; a client certificate needs both".to_owned();
             return Err(contradiction("REDIS_TLS_CERT_FILE and REDIS_TLS_KEY_FILE", why));
         }
     };
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_redis_url_may_come_from_a_file_and_its_error_names_the_files_variable() {
+    fn a_redis_url_may_come_from_a_file_and_the_error_names_the_variable_of_the_file() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let from_file = env([("REDIS_URL_FILE", file.path().to_str().unwrap())]);
         std::fs::write(file.path(), "redis://:p%40ss@h:7/3\n").unwrap();

@@ -1,23 +1,24 @@
-//! The arguments of `serve`, which are the same in both services.
+//! The arguments of the subcommand `serve`, which both services share.
 
 use clap::Args;
 
 use crate::{Env, LogError, LogSettings, Misspelt};
 
-/// `serve …`.
+/// The arguments of the subcommand `serve`.
 #[derive(Debug, Default, Args)]
 pub struct Serve {
-    /// Prints the effective settings, without secrets, and exits: 0 if they are good, else 1 with the error.
+    /// Prints the effective settings, without secrets, and exits: with 0 if they are valid, else with 1 and
+    /// the error.
     #[arg(long)]
     check_config: bool,
 }
 
 impl Serve {
-    /// Sets up the log and returns true if the service is to start. With `--check-config` it prints the settings that
-    /// were read and returns false.
+    /// Sets up the log and returns true. With `--check-config`, prints the settings that were read instead,
+    /// and returns false: the service must not start.
     ///
     /// # Errors
-    /// When the log cannot be set up.
+    /// Fails if the log cannot be set up.
     pub fn may_start(&self, env: &Env, log: &LogSettings) -> Result<bool, LogError> {
         if self.check_config {
             print!("{}", env.effective());
@@ -28,8 +29,8 @@ impl Serve {
         }
         log.set_up()?;
         for Misspelt { name, meant } in env.misspelt() {
-            // The value is not shown: the variable may hold a secret.
-            tracing::warn!(setting = name, did_you_mean = meant, "a setting that does not exist is set");
+            // Without the value, because the variable may hold a secret.
+            tracing::warn!(setting = name, did_you_mean = meant, "unknown setting");
         }
         Ok(true)
     }

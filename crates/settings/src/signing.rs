@@ -1,4 +1,4 @@
-//! The keys that sign the audit chain's checkpoints.
+//! The keys that sign checkpoints of the audit chain.
 
 use std::sync::Arc;
 
@@ -10,19 +10,19 @@ const SIGNING_KEY: &str = "AUDIT_SIGNING_KEY";
 const SIGNING_SEED: &str =
     "32 random bytes (an Ed25519 seed) as 64 hex digits, e.g. the output of: openssl rand -hex 32";
 
-/// The secrets that sign the audit chain's checkpoints.
+/// The keys that sign checkpoints of the audit chain.
 #[derive(Debug, Clone)]
 pub struct SigningSettings {
-    /// `AUDIT_SIGNING_KEY_<n>[_FILE]`; `AUDIT_SIGNING_KEY[_FILE]` is number 1. May be none.
+    /// `AUDIT_SIGNING_KEY_<n>[_FILE]`; `AUDIT_SIGNING_KEY[_FILE]` is number 1. May be empty.
     pub keys: Arc<SigningKeys>,
 }
 
 impl SigningSettings {
-    /// Reads the section; the keys sign as `audit_origin`.
+    /// Reads the section. The keys sign under the name `audit_origin`.
     ///
     /// # Errors
-    /// When a variable cannot be parsed, its name does not end in a key number, number 1 is given by both of its
-    /// names, or there are keys and the origin cannot stand in a signature.
+    /// Fails if a variable cannot be parsed, if its name does not end in a key number, if both names of
+    /// number 1 are set, or if there are keys and the origin cannot be the name of a signing key.
     pub fn from_env(env: &Env, audit_origin: &str) -> Result<Self, EnvError> {
         let mut seeds: Vec<_> = env
             .secret(SIGNING_KEY, &signing_seed())?
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn signing_keys_are_read_by_number_and_none_is_required() {
+    fn signing_keys_have_numbers_and_are_optional() {
         let numbers =
             |settings: SigningSettings| settings.keys.numbers().map(KeyNumber::get).collect::<Vec<_>>();
         assert!(numbers(SigningSettings::from_env(&env([]), ORIGIN).unwrap()).is_empty());
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signing_key_that_is_wrong_or_given_twice_stops_the_start_and_is_not_shown() {
+    fn a_wrong_or_repeated_signing_key_stops_the_start_and_is_not_shown() {
         for (name, value, says) in [
             ("AUDIT_SIGNING_KEY", &SECRET[1..], "64 hex digits"),
             ("AUDIT_SIGNING_KEY_07", SECRET, "AUDIT_SIGNING_KEY_07"),
@@ -95,9 +95,12 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_that_cannot_sign_contradicts_a_signing_key() {
+    fn an_origin_that_cannot_name_a_key_contradicts_a_signing_key() {
         for origin in ["voketag audit", "a+b", "a\u{a0}b"] {
-            assert!(SigningSettings::from_env(&env([]), origin).is_ok(), "without a key any origin will do");
+            assert!(
+                SigningSettings::from_env(&env([]), origin).is_ok(),
+                "without a key any origin is accepted"
+            );
             let error = SigningSettings::from_env(&env([("AUDIT_SIGNING_KEY", SECRET)]), origin).unwrap_err();
             assert!(matches!(error, EnvError::Contradiction { .. }), "{error}");
             assert!(error.to_string().contains("AUDIT_ORIGIN"), "{error}");

@@ -1,4 +1,4 @@
-//! The secrets that tag ids are made with, one per epoch.
+//! The secrets of tag ids, one per epoch.
 
 use std::sync::Arc;
 
@@ -11,13 +11,13 @@ const TAG_SECRET: &str = "TAG_MASTER_SECRET";
 const TAG_EPOCH: &str = "TAG_KEY_EPOCH";
 const MASTER_SECRET: &str = "32 random bytes as 64 hex digits, e.g. the output of: openssl rand -hex 32";
 
-/// The tag secrets.
+/// The secrets of tag ids and the first active epoch.
 #[derive(Debug, Clone)]
 pub struct TagSettings {
     /// `TAG_MASTER_SECRET[_<epoch>][_FILE]`.
     pub tag_keys: Arc<TagKeys>,
-    /// `TAG_KEY_EPOCH`: the epoch that is active in a newly created keyring record. Afterwards it only has to be an
-    /// epoch whose secret is set.
+    /// `TAG_KEY_EPOCH`: the active epoch of a new keyring record. Later it must only be an epoch whose secret
+    /// is set.
     pub active_epoch: Epoch,
 }
 
@@ -25,7 +25,8 @@ impl TagSettings {
     /// Reads the section.
     ///
     /// # Errors
-    /// When a variable cannot be parsed, its name does not end in an epoch, or the active epoch has no secret.
+    /// Fails if a variable cannot be parsed, if its name does not end in an epoch, or if the active epoch has
+    /// no secret.
     pub fn from_env(env: &Env) -> Result<Self, EnvError> {
         let active_epoch = env.get(TAG_EPOCH, Epoch::MIN, &epoch())?;
         let default = env.secret(TAG_SECRET, &master_secret())?;
@@ -49,7 +50,9 @@ impl TagSettings {
 
 fn epoch() -> Kind<Epoch> {
     whole(1..=u64::from(Epoch::MAX.get()))
-        .map(|number| u16::try_from(number).ok().and_then(Epoch::new).expect("the range is that of epochs"))
+        .map(|number| {
+            u16::try_from(number).ok().and_then(Epoch::new).expect("the range is the range of epochs")
+        })
         .shown_as(|epoch| epoch.get().to_string())
 }
 
@@ -68,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn the_active_epochs_secret_is_required_and_there_is_no_default() {
+    fn the_secret_of_the_active_epoch_is_required_and_has_no_default() {
         let error = TagSettings::from_env(&env([])).unwrap_err().to_string();
         assert!(error.contains("TAG_MASTER_SECRET") && error.contains("64 hex digits"), "{error}");
         let other = env([("TAG_MASTER_SECRET_2", SECRET)]);
@@ -80,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn an_epochs_own_secret_is_preferred_to_the_common_one() {
+    fn the_secret_of_an_epoch_is_preferred_to_the_common_secret() {
         let common = TagSettings::from_env(&env([("TAG_MASTER_SECRET", SECRET)])).unwrap();
         let other = "ff".repeat(32);
         let own =
@@ -101,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_whose_name_ends_in_no_epoch_stops_the_start() {
+    fn a_secret_whose_name_does_not_end_in_an_epoch_stops_the_start() {
         for name in
             ["TAG_MASTER_SECRET_0", "TAG_MASTER_SECRET_4096", "TAG_MASTER_SECRET_07", "TAG_MASTER_SECRET_X"]
         {

@@ -1,4 +1,4 @@
-//! Where a service listens, the address it is known by, and the bounds of its connections.
+//! The addresses of a service, its public URL, and the bounds of its connections.
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -6,40 +6,40 @@ use std::time::Duration;
 
 use crate::{Env, EnvError, Kind, ProxyNetworks, base_url, bind_address, non_zero_usize, seconds, switch};
 
-/// Highest number of connections that can be set.
+/// The highest number of connections that an operator can set.
 const MOST_CONNECTIONS: u32 = 1_000_000;
 const MAX_CONNECTIONS: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
 const MAX_CONNECTIONS_PER_CLIENT: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
-/// Longer than the 60 s after which common load balancers close an idle connection.
+/// Longer than the 60 s after which common load balancers close an idle connection, so that they close first.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-/// Where the service listens and is found.
+/// The addresses of a service and the bounds of its connections.
 #[derive(Debug, Clone)]
 pub struct WebSettings {
-    /// `BIND_ADDR`.
+    /// `BIND_ADDR`: the address on which the service listens.
     pub bind: SocketAddr,
-    /// `METRICS_BIND_ADDR`: where `/metrics` is served instead of on `bind`.
+    /// `METRICS_BIND_ADDR`: the address of `/metrics`, if it differs from `bind`.
     pub metrics_bind: Option<SocketAddr>,
-    /// `PUBLIC_BASE_URL`, without a slash at its end: the beginning of the URL in a tag's QR code. It has no default,
-    /// because labels are printed with it.
+    /// `PUBLIC_BASE_URL`, without a slash at its end: the start of the URL in a tag's QR code. It has no
+    /// default, because it is printed on labels.
     pub public_base_url: Option<String>,
-    /// `TRUSTED_PROXIES`.
+    /// `TRUSTED_PROXIES`: the proxies whose forwarded client addresses are trusted.
     pub proxies: ProxyNetworks,
-    /// `METRICS_PUBLIC`: whether `/metrics` may be served on an address that is not loopback.
+    /// `METRICS_PUBLIC`: whether `/metrics` may listen on an address other than loopback.
     pub metrics_public: bool,
-    /// `MAX_CONNECTIONS`.
+    /// `MAX_CONNECTIONS`: the limit of open connections.
     pub max_connections: NonZeroUsize,
-    /// `MAX_CONNECTIONS_PER_CLIENT`.
+    /// `MAX_CONNECTIONS_PER_CLIENT`: the limit of open connections from one address.
     pub max_connections_per_client: NonZeroUsize,
     /// `KEEP_ALIVE_SECS`: how long a connection may be idle between requests.
     pub keep_alive: Duration,
 }
 
 impl WebSettings {
-    /// Reads the section; `default_bind` differs by service.
+    /// Reads the section. `default_bind` differs between the services.
     ///
     /// # Errors
-    /// When a variable cannot be parsed, or both addresses are the same.
+    /// Fails if a variable cannot be parsed, or if both addresses are the same.
     pub fn from_env(env: &Env, default_bind: SocketAddr) -> Result<Self, EnvError> {
         let connections = |name, default| env.get(name, default, &non_zero_usize(MOST_CONNECTIONS));
         let settings = Self {
@@ -68,7 +68,6 @@ impl WebSettings {
     }
 }
 
-/// The proxies in front, as addresses and CIDRs.
 fn trusted_proxies() -> Kind<ProxyNetworks> {
     Kind::parsed("IP addresses and CIDRs separated by commas, none of them /0").shown_as(ToString::to_string)
 }
@@ -89,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bounds_of_connections_have_the_defaults_of_the_contract_and_name_a_wrong_value() {
+    fn connection_bounds_have_the_documented_defaults_and_errors_name_a_wrong_value() {
         let defaults = read(&[]).unwrap();
         assert_eq!(defaults.max_connections.get(), 10_000);
         assert_eq!(defaults.max_connections_per_client.get(), 256);
@@ -105,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_proxies_that_cannot_be_used_is_one_line_and_says_which_item_is_wrong() {
+    fn the_error_of_a_proxy_list_is_one_line_and_names_the_wrong_item() {
         assert_eq!(read(&[("TRUSTED_PROXIES", "")]).unwrap().proxies, ProxyNetworks::default());
         assert_eq!(read(&[("TRUSTED_PROXIES", "10.0.0.0/8, ::1")]).unwrap().proxies.networks().len(), 2);
         for (list, says) in [

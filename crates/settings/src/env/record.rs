@@ -1,20 +1,22 @@
-//! The list of settings that a process has read, with their values. Reading a setting adds it, so none can be missing.
+//! The settings that a process has read, with their values. Each read adds its setting, so none can be
+//! missing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use parking_lot::Mutex;
 
-/// A name counts as misspelt if at most one character in four is wrong; two wrong characters are always allowed.
+/// A name counts as misspelt if at most one character in four is wrong. Two wrong characters are always
+/// allowed.
 const CHARACTERS_PER_ERROR: usize = 4;
 const ERRORS_ALLOWED: usize = 2;
 
-/// Every name that was asked for.
+/// Every name that was read.
 #[derive(Debug, Default)]
-pub(super) struct EnvRecord(Mutex<Asked>);
+pub(super) struct EnvRecord(Mutex<ReadNames>);
 
 #[derive(Debug, Default)]
-struct Asked {
+struct ReadNames {
     settings: BTreeMap<String, String>,
     /// Names that may be followed by `_` and a number.
     numbered: BTreeSet<String>,
@@ -23,7 +25,7 @@ struct Asked {
 }
 
 impl EnvRecord {
-    /// Notes the value of `name`; `shown` must not hold a secret.
+    /// Records the value of `name`. `shown` must not hold a secret.
     pub(super) fn note(&self, name: &str, shown: String) {
         self.0.lock().settings.insert(name.to_owned(), shown);
     }
@@ -40,26 +42,26 @@ impl EnvRecord {
         Effective(self.0.lock().settings.clone())
     }
 
-    /// Those of `names` that are not settings but resemble one.
+    /// Returns the `names` that are not settings but resemble one.
     pub(super) fn misspelt<'a>(&self, names: impl Iterator<Item = &'a String>) -> Vec<Misspelt> {
-        let asked = self.0.lock();
-        let known = asked.known();
-        let strange = names.filter(|name| !known.contains(name.as_str()));
-        let near = strange.filter_map(|name| {
-            let meant = asked.nearest(name, &known)?;
+        let read = self.0.lock();
+        let known = read.known();
+        let unknown = names.filter(|name| !known.contains(name.as_str()));
+        let near = unknown.filter_map(|name| {
+            let meant = read.nearest(name, &known)?;
             Some(Misspelt { name: name.clone(), meant })
         });
         near.collect()
     }
 }
 
-impl Asked {
+impl ReadNames {
     fn known(&self) -> BTreeSet<String> {
         let files = self.files.iter().map(|name| format!("{name}_FILE"));
         self.settings.keys().cloned().chain(files).collect()
     }
 
-    /// The setting that `name` is closest to, if close enough. A number at its end stays.
+    /// Returns the setting that `name` resembles most, if it is close enough. A number at the end stays.
     fn nearest(&self, name: &str, known: &BTreeSet<String>) -> Option<String> {
         let (plain, file) = name.strip_suffix("_FILE").map_or((name, ""), |plain| (plain, "_FILE"));
         let number = plain.rsplit_once('_').filter(|(_, number)| number.parse::<u16>().is_ok());
@@ -75,7 +77,7 @@ impl Asked {
         } else {
             ERRORS_ALLOWED
         };
-        // The short names of other programs are too similar to each other.
+        // Short names resemble too many variables of other programs.
         let long_enough = name.len() >= CHARACTERS_PER_ERROR * ERRORS_ALLOWED;
         (errors <= allowed && long_enough).then_some(meant)
     }
@@ -89,12 +91,12 @@ fn distance(name: &str, known: &str) -> usize {
     strsim::damerau_levenshtein(&name.to_ascii_uppercase(), known)
 }
 
-/// A variable that is set but never read, and the setting that was probably meant.
+/// A variable that is set but not read, and the setting that it resembles.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Misspelt {
-    /// The variable.
+    /// The name of the variable.
     pub name: String,
-    /// The setting.
+    /// The name of the setting.
     pub meant: String,
 }
 
@@ -104,7 +106,8 @@ impl fmt::Display for Misspelt {
     }
 }
 
-/// Every setting with its value, without secrets. `Display` writes one line each, `NAME=value`, in the order of names.
+/// Every setting with its value, without secrets. `Display` writes one line per setting, `NAME=value`, sorted
+/// by name.
 #[derive(Debug, Clone)]
 pub struct Effective(BTreeMap<String, String>);
 

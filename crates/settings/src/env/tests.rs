@@ -1,4 +1,4 @@
-//! Reading variables and files, what errors show of them, and the record of what was asked for.
+//! Tests of reading variables and files, of the errors, and of the record of settings.
 
 use super::*;
 use crate::{choice, millis, non_zero_u32, text};
@@ -23,7 +23,7 @@ fn hex_key() -> Kind<String> {
 }
 
 #[test]
-fn unset_is_the_default_and_empty_is_an_error() {
+fn an_unset_variable_gives_the_default_and_an_empty_one_an_error() {
     let kind = millis(1..=60_000);
     let default = Duration::from_millis(100);
     assert_eq!(env(&[]).get("WAIT_MS", default, &kind).unwrap(), default);
@@ -33,7 +33,7 @@ fn unset_is_the_default_and_empty_is_an_error() {
 }
 
 #[test]
-fn an_error_is_one_line_however_odd_the_value() {
+fn an_error_is_one_line_for_any_value() {
     let odd = format!("a\nb\u{1b}[31m{}", "x".repeat(500));
     let error = env(&[("N", &odd)]).get("N", NonZeroU32::MIN, &non_zero_u32(9)).unwrap_err().to_string();
     assert!(error.starts_with(r#"N is "a\nb\u{1b}[31mxxx"#), "{error}");
@@ -42,7 +42,7 @@ fn an_error_is_one_line_however_odd_the_value() {
 }
 
 #[test]
-fn a_reason_that_quotes_the_value_stays_on_the_line() {
+fn a_reason_that_quotes_the_value_stays_on_one_line() {
     let odd = format!("a\nb{}", "x".repeat(500));
     let quoting: Kind<String> = Kind::new("nothing", |text| Err(format!("{text} is wrong")));
     let error = env(&[("N", &odd)]).required("N", &quoting).unwrap_err().to_string();
@@ -50,21 +50,21 @@ fn a_reason_that_quotes_the_value_stays_on_the_line() {
 }
 
 #[test]
-fn bytes_that_are_no_text_are_named() {
+fn a_variable_that_is_not_utf8_is_named() {
     let env: Env = [("REGION", OsString::from_vec(vec![0xff]))].into_iter().collect();
     let error = env.required("REGION", &text(1..=64)).unwrap_err();
     assert!(error.to_string().starts_with("REGION holds bytes that are not UTF-8; it takes"), "{error}");
 }
 
 #[test]
-fn a_missing_setting_says_what_it_takes() {
+fn the_error_of_a_missing_setting_says_what_it_takes() {
     let error = env(&[]).required_secret("TAG_MASTER_SECRET", &hex_key()).unwrap_err();
     let expected = "TAG_MASTER_SECRET (or TAG_MASTER_SECRET_FILE) is not set; it takes 64 hex digits";
     assert_eq!(error.to_string(), expected);
 }
 
 #[test]
-fn a_secret_comes_from_the_variable_or_the_file_and_never_from_both() {
+fn a_secret_comes_from_the_variable_or_the_file_but_not_both() {
     let key = "ab".repeat(32);
     for (ending, accepted) in [("", true), ("\n", true), ("\r\n", true), ("\n\n", false), (" ", false)] {
         let path = file(
@@ -94,7 +94,7 @@ fn a_wrong_secret_is_never_shown() {
 }
 
 #[test]
-fn a_secret_file_that_is_absent_binary_or_huge_is_named() {
+fn the_error_names_a_secret_file_that_is_absent_binary_or_too_large() {
     let binary = file("binary", b"\xff\xfe");
     let huge = file("huge", &vec![b'a'; 64 * 1024 + 1]);
     for path in ["/nonexistent/key", binary.to_str().unwrap(), huge.to_str().unwrap()] {
@@ -107,7 +107,7 @@ fn a_secret_file_that_is_absent_binary_or_huge_is_named() {
 }
 
 #[test]
-fn the_record_shows_every_setting_that_was_asked_for_and_no_secret() {
+fn the_record_shows_every_setting_that_was_read_and_no_secret() {
     let path = file("record", b"hunter2\n");
     let env = env(&[
         ("WAIT_MS", "7"),
@@ -129,7 +129,7 @@ fn the_record_shows_every_setting_that_was_asked_for_and_no_secret() {
 }
 
 #[test]
-fn a_setting_that_is_secret_in_part_may_come_from_a_file_and_is_shown_by_its_kind() {
+fn a_partly_secret_setting_may_come_from_a_file_and_its_kind_selects_what_is_shown() {
     let kind = || {
         Kind::new("an address", |text| {
             if text.contains("bad") { Err("it is bad".to_owned()) } else { Ok(text.len()) }
@@ -150,8 +150,8 @@ fn a_setting_that_is_secret_in_part_may_come_from_a_file_and_is_shown_by_its_kin
 }
 
 #[test]
-fn a_misspelt_name_is_found_with_the_one_that_was_meant() {
-    let asked = |name: &str| {
+fn a_misspelt_name_is_found_with_the_setting_it_resembles() {
+    let suggestions = |name: &str| {
         let env = env(&[(name, "/dev/null"), ("PATH", "/bin"), ("REDIS_PORT", "tcp://10.0.0.1:6379")]);
         for known in
             ["REDIS_URL", "REDIS_POOL_SIZE", "RATE_LIMIT_IP_PER_MINUTE", "REGION", "BIND_ADDR", "RUST_LOG"]
@@ -174,7 +174,7 @@ fn a_misspelt_name_is_found_with_the_one_that_was_meant() {
         ("TAG_SECERT_12", "TAG_SECRET_12"),
         ("TAG_SECERT_12_FILE", "TAG_SECRET_12_FILE"),
     ] {
-        assert_eq!(asked(name), [meant], "{name}");
+        assert_eq!(suggestions(name), [meant], "{name}");
     }
     for right in [
         "REDIS_URL",
@@ -185,12 +185,12 @@ fn a_misspelt_name_is_found_with_the_one_that_was_meant() {
         "REDIS_SERVICE_HOST",
         "LEGION",
     ] {
-        assert!(asked(right).is_empty(), "{right}: {:?}", asked(right));
+        assert!(suggestions(right).is_empty(), "{right}: {:?}", suggestions(right));
     }
 }
 
 #[test]
-fn numbers_at_the_end_of_names_are_found_once_each() {
+fn each_number_at_the_end_of_a_name_is_found_once() {
     let env = env(&[
         ("TAG_MASTER_SECRET", "a"),
         ("TAG_MASTER_SECRET_FILE", "a"),
