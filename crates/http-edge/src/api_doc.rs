@@ -1,4 +1,4 @@
-//! What the edge renders, as OpenAPI schemas: the documents of both services describe it with these.
+//! OpenAPI schemas of what this crate renders. The documents of both services use them.
 
 use axum::Json;
 use serde::Serialize;
@@ -12,7 +12,7 @@ use utoipa::{Modify, ToSchema};
 
 /// An error (RFC 9457).
 #[derive(Debug, Serialize, ToSchema)]
-#[allow(dead_code, reason = "documents what the edge renders")]
+#[allow(dead_code, reason = "only describes what the edge renders")]
 pub struct ProblemBody {
     /// `urn:voketag:problem:<slug>`.
     #[schema(example = "urn:voketag:problem:not-found")]
@@ -31,8 +31,8 @@ pub struct ProblemBody {
     request_id: String,
 }
 
-/// What both documents have: the two ways to show an API key, as security schemes `bearer` and `api_key`, and
-/// no licence, for none is given.
+/// The common part of both documents: the security schemes `bearer` and `api_key`. It leaves out
+/// `info.license`, because the licence in `Cargo.toml` is that of the code.
 #[derive(Debug, Clone, Copy)]
 pub struct Common;
 
@@ -47,27 +47,28 @@ impl Modify for Common {
     }
 }
 
-/// Refusals of a route: status and what it stands for, each an `application/problem+json` document.
+/// Returns the error responses of a route, from pairs of status and description. Each is an
+/// `application/problem+json` document.
 #[must_use]
 pub fn problems(rows: &[(&str, &str)]) -> BTreeMap<String, RefOr<Response>> {
     let schema = || Content::new(Some(Ref::from_schema_name("ProblemBody")));
     let response = |status: &str, text: &str| {
         let response = ResponseBuilder::new().description(text).content("application/problem+json", schema());
         let waits = matches!(status, "429" | "503");
-        if waits { response.header("Retry-After", whole_seconds()).build() } else { response.build() }
+        if waits { response.header("Retry-After", retry_after_header()).build() } else { response.build() }
     };
     rows.iter().map(|(status, text)| ((*status).to_owned(), RefOr::T(response(status, text)))).collect()
 }
 
-/// `Retry-After`, where an answer has it.
+/// Describes the header `Retry-After`.
 #[must_use]
-pub fn whole_seconds() -> Header {
+pub fn retry_after_header() -> Header {
     let number = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).build();
     HeaderBuilder::new().schema(Some(number)).description(Some("Whole seconds until the next try")).build()
 }
 
-/// Notes on an answer of a route with a quota what it tells of that ([`crate::rate_limit_headers`]).
-pub fn tells_of_quota(response: &mut Response) {
+/// Adds the quota headers to a response ([`crate::rate_limit_headers`]).
+pub fn add_quota_headers(response: &mut Response) {
     for (name, text) in [
         ("RateLimit", "What is left of each quota, and the seconds until it grows"),
         ("RateLimit-Policy", "Each quota and its window in seconds"),
@@ -89,14 +90,14 @@ pub struct HealthBody {
     version: &'static str,
 }
 
-/// The answer of a health probe: alive, whatever else is the matter.
+/// Returns the answer of a health probe. It depends on nothing but the process.
 pub fn alive(version: &'static str) -> Json<HealthBody> {
     Json(HealthBody { status: "alive", version })
 }
 
 /// The service is ready.
 #[derive(Debug, Serialize, ToSchema)]
-#[allow(dead_code, reason = "documents what the edge renders")]
+#[allow(dead_code, reason = "only describes what the edge renders")]
 pub struct ReadinessBody {
     /// `ready`.
     #[schema(example = "ready")]
@@ -107,7 +108,7 @@ pub struct ReadinessBody {
 
 /// The error (RFC 9457) of a service that is not ready.
 #[derive(Debug, Serialize, ToSchema)]
-#[allow(dead_code, reason = "documents what the edge renders")]
+#[allow(dead_code, reason = "only describes what the edge renders")]
 pub struct UnreadyBody {
     #[serde(flatten)]
     problem: ProblemBody,
@@ -117,7 +118,7 @@ pub struct UnreadyBody {
 
 /// The state of one dependency.
 #[derive(Debug, Serialize, ToSchema)]
-#[allow(dead_code, reason = "documents what the edge renders")]
+#[allow(dead_code, reason = "only describes what the edge renders")]
 pub struct ReadinessCheck {
     /// The dependency's name.
     #[schema(example = "redis")]

@@ -1,7 +1,8 @@
-//! What the values of an OpenAPI document look like: patterns, names to choose from and examples, taken from the constants that the code
-//! goes by. Derived schemas take literals only, and a literal can be forgotten when the code changes.
+//! Adds patterns, enumerations and examples to an OpenAPI document, from the constants that the code uses.
 //!
-//! All of it runs when a router is made. What is not in the document panics there, so no test passes with a wrong name.
+//! Derived schemas take only literals, and a literal may be forgotten when the code changes. These functions
+//! run when a router is built. They panic if the document has no such name, so every test would fail with a
+//! wrong one.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -9,26 +10,27 @@ use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, PathItem};
 use utoipa::openapi::schema::{Array, ArrayItems, Object, Schema};
 use utoipa::openapi::{OpenApi, Ref, RefOr};
 
-/// What a text may hold.
+/// The values that a text may have.
 #[derive(Debug, Clone)]
 pub enum Values {
-    /// What matches this regular expression.
+    /// Texts that match this regular expression.
     Pattern(&'static str),
-    /// One of these.
+    /// One of these values.
     OneOf(Vec<Value>),
 }
 
 impl Values {
-    /// One of these, as they are in JSON.
+    /// Returns the enumeration of `names` as they are written in JSON.
     ///
     /// # Panics
-    /// When one of them cannot be written as JSON.
+    ///
+    /// If a name cannot be written as JSON.
     pub fn one_of<T: Serialize>(names: impl IntoIterator<Item = T>) -> Self {
         let value = |name| serde_json::to_value(name).expect("names are plain data");
         Self::OneOf(names.into_iter().map(value).collect())
     }
 
-    fn say_of(&self, text: &mut Object) {
+    fn apply_to(&self, text: &mut Object) {
         match self {
             Self::Pattern(pattern) => text.pattern = Some((*pattern).to_owned()),
             Self::OneOf(names) => text.enum_values = Some(names.clone()),
@@ -36,34 +38,36 @@ impl Values {
     }
 }
 
-/// Says what a property of a schema holds; of a list, what its items are.
+/// Sets the values of a property of a schema. For a list, sets the values of its items.
 ///
 /// # Panics
-/// When there is no such property, or it is no text.
+///
+/// If there is no such property, or it is no text.
 pub fn describe_property(document: &mut OpenApi, schema: &str, property: &str, values: &Values) {
     let schemas = document.components.as_mut().map(|components| &mut components.schemas);
     let found = schemas.and_then(|schemas| schemas.get_mut(schema));
     let Some(RefOr::T(Schema::Object(object))) = found else { panic!("there is no schema {schema}") };
     let text = object.properties.get_mut(property).and_then(text_in);
-    values.say_of(text.unwrap_or_else(|| panic!("{schema} has no text {property}")));
+    values.apply_to(text.unwrap_or_else(|| panic!("{schema} has no text {property}")));
 }
 
-/// Says what every text property of this name holds, in the schemas that `is_meant`.
+/// Sets the values of every text property of this name in the schemas for which `applies` is true.
 ///
 /// # Panics
-/// When there is none.
+///
+/// If there is no such property.
 pub fn describe_everywhere(
     document: &mut OpenApi,
     property: &str,
     values: &Values,
-    is_meant: impl Fn(&str) -> bool,
+    applies: impl Fn(&str) -> bool,
 ) {
     let mut found = false;
     let schemas = document.components.iter_mut().flat_map(|components| &mut components.schemas);
-    for (_, schema) in schemas.filter(|(name, _)| is_meant(name)) {
+    for (_, schema) in schemas.filter(|(name, _)| applies(name)) {
         let RefOr::T(Schema::Object(object)) = schema else { continue };
         if let Some(text) = object.properties.get_mut(property).and_then(text_in) {
-            values.say_of(text);
+            values.apply_to(text);
             found = true;
         }
     }
@@ -78,10 +82,11 @@ fn text_in(schema: &mut RefOr<Schema>) -> Option<&mut Object> {
     }
 }
 
-/// Gives a parameter an example, and says what it holds, in all operations whose path begins with `below`.
+/// Sets the example and the values of a parameter in all operations whose path begins with `below`.
 ///
 /// # Panics
-/// When there is no such parameter.
+///
+/// If there is no such parameter.
 pub fn describe_parameter(
     document: &mut OpenApi,
     below: &str,
@@ -94,7 +99,7 @@ pub fn describe_parameter(
     for parameter in paths.flat_map(|(_, item)| operations(item)).flat_map(parameters) {
         if parameter.name == name {
             if let (Some(values), Some(text)) = (values, parameter.schema.as_mut().and_then(text_in)) {
-                values.say_of(text);
+                values.apply_to(text);
             }
             *parameter =
                 ParameterBuilder::from(std::mem::take(parameter)).example(Some(example.clone())).build();
@@ -109,15 +114,16 @@ fn parameters(operation: &mut Operation) -> impl Iterator<Item = &mut Parameter>
     all.filter_map(|one| if let RefOr::T(parameter) = one { Some(parameter) } else { None })
 }
 
-/// The operations of a path.
+/// Returns the operations of a path.
 pub fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     [&mut item.get, &mut item.post, &mut item.patch, &mut item.put, &mut item.delete].into_iter().flatten()
 }
 
-/// Gives the body of an operation an example of its own.
+/// Sets the example of the body of one operation.
 ///
 /// # Panics
-/// When there is no such operation with a body.
+///
+/// If there is no such operation with a body.
 pub fn show_request(document: &mut OpenApi, operation_id: &str, example: &Value) {
     let mut all = document.paths.paths.values_mut().flat_map(operations);
     let found = all.find(|operation| operation.operation_id.as_deref() == Some(operation_id));
@@ -130,10 +136,12 @@ pub fn show_request(document: &mut OpenApi, operation_id: &str, example: &Value)
     }
 }
 
-/// Gives every other body an example: that of its schema, or an object of those of all its properties.
+/// Sets the example of every other body: the example of its schema, or an object of the examples of its
+/// properties.
 ///
 /// # Panics
-/// When a property has none.
+///
+/// If a property has no example.
 pub fn show_requests(document: &mut OpenApi) {
     let schemas = document.components.as_ref().map(|components| components.schemas.clone());
     let schemas = schemas.unwrap_or_default();
@@ -153,7 +161,7 @@ pub fn show_requests(document: &mut OpenApi) {
     }
 }
 
-/// The name of the schema, also of one that may be left out.
+/// Returns the name of a schema, optional or not.
 fn name_of(schema: &RefOr<Schema>) -> Option<String> {
     match schema {
         RefOr::Ref(Ref { ref_location, .. }) => ref_location.rsplit('/').next().map(ToOwned::to_owned),

@@ -1,4 +1,4 @@
-//! What the OpenAPI document says of values: patterns, names and examples, from the constants that the code goes by.
+//! Adds patterns, enumerations and examples to the OpenAPI document, from the constants that the code uses.
 
 use access::{GtinPrefix, KeyId, KeyStatus, Scope, TenantId};
 use catalog::Lifecycle;
@@ -16,23 +16,27 @@ use crate::domain::input::{EXAMPLE_ID, Gtin};
 use crate::domain::verified::Outcome;
 use crate::handlers::verify::CHECKPOINT_STATES;
 
-/// The batch of the examples.
+/// The batch id in the examples.
 const BATCH: &str = "019c6652-5e00-7000-8000-0000000000bb";
-/// A tag of it.
+/// A tag id of that batch.
 const TAG: &str = "85e49ec3-de12-8001-bccf-0ce2e6986017";
-/// The API key of the examples.
+/// The API key id in the examples.
 const KEY: &str = "7g3kx0qd";
-/// The tenant of the examples.
+/// The tenant id in the examples.
 const TENANT: &str = "acme";
-/// SHA-256, lower-case hex.
+/// The pattern of a SHA-256 in lower-case hex.
 const HASH: Values = Values::Pattern("^[0-9a-f]{64}$");
 
-/// Completes the document. Every example request succeeds where its path names something that is there.
+/// Completes the document. Every example request succeeds on a service where the example ids exist.
 pub(crate) fn complete(document: &mut OpenApi) {
     names(document);
     texts(document);
     parameters(document);
-    let corrected = json!({"reason": "it was stolen later", "compromised_since": "2026-11-10T00:00:00Z", "confirm_batches": 0});
+    let corrected = json!({
+        "reason": "it was stolen later",
+        "compromised_since": "2026-11-10T00:00:00Z",
+        "confirm_batches": 0,
+    });
     show_request(document, "correct_keyring_date", &corrected);
     show_requests(document);
 }
@@ -106,7 +110,7 @@ fn parameters(document: &mut OpenApi) {
             Some(Values::one_of([KeyFamily::Tag, KeyFamily::Audit].map(|family| family.to_string()))),
         ),
         ("/v1/admin/keyring/", "number", 2.into(), None),
-        // What can happen only to a key that was in use.
+        // `retire` and `revoke` need a key that was in use.
         ("/v1/admin/keyring/{family}/{number}/re", "number", 1.into(), None),
         ("/v1/admin/keyring/{family}/{number}/correct-date", "number", 1.into(), None),
         ("/", "Idempotency-Key", "\"order-4711\"".into(), Some(pattern(IdempotencyKey::PATTERN))),

@@ -5,7 +5,7 @@
 use access::Scope;
 use axum::middleware::from_fn_with_state;
 use axum::routing::MethodRouter;
-use http_edge::api_doc::{problems, tells_of_quota};
+use http_edge::api_doc::{add_quota_headers, problems};
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 use utoipa::openapi::security::SecurityRequirement;
@@ -22,16 +22,17 @@ const REUSED: &str = "`idempotency-key-reused`: the Idempotency-Key was used wit
 const TOO_MANY: &str =
     "`rate-limited`: the tenant has 100,000 live Idempotency-Keys; send none, or wait for `Retry-After`";
 const UNREADABLE: &str = "`invalid-request`: an Idempotency-Key that cannot be read";
-const IF_MATCH_IS: &str = "`*` or a list of `ETag`s. The request is carried out only if one of these versions is current, else 412 (RFC 9110, section \
-                           13.1.1). Weak tags never match.";
+const IF_MATCH_IS: &str = "`*` or a list of `ETag`s. The request is carried out only if one of these \
+                           versions is current, else 412 (RFC 9110, section 13.1.1). Weak tags never match.";
 const IF_NONE_MATCH_IS: &str =
     "`*` or a list of `ETag`s that the client holds. The answer is 304 if one of them is current.";
-const KEY_IS: &str = "Requests with the same key are carried out once. For 24 h (`Idempotency-TTL`) a repeat gets the first answer, with \
-                      `Idempotent-Replayed: true`. Errors are not stored. The key has 1 to 255 printable ASCII characters, as a quoted \
-                      string, or bare if it holds no space, comma, semicolon, quotation mark or backslash \
+const KEY_IS: &str = "Requests with the same key are carried out once. For 24 h (`Idempotency-TTL`) a \
+                      repeat gets the first answer, with `Idempotent-Replayed: true`. Errors are not \
+                      stored. The key has 1 to 255 printable ASCII characters, as a quoted string, or bare if \
+                      it holds no space, comma, semicolon, quotation mark or backslash \
                       (draft-ietf-httpapi-idempotency-key-header-07).";
 
-/// `routes` behind the guard: open to keys that have `scope`.
+/// Returns `routes` behind the guard. Only keys with `scope` pass.
 pub(crate) fn needing(
     state: &AppState,
     scope: Scope,
@@ -46,7 +47,7 @@ pub(crate) fn needing(
             document_conditions(operation);
             for response in operation.responses.responses.values_mut() {
                 if let RefOr::T(response) = response {
-                    tells_of_quota(response);
+                    add_quota_headers(response);
                 }
             }
         }
@@ -75,7 +76,7 @@ fn document(operation: &mut Operation, scope: Scope) {
     add_refusals(operation, &[("403", FORBIDDEN)]);
 }
 
-/// The headers of conditional requests, where the route answers 412 and 304.
+/// Documents the headers of conditional requests on a route that answers 412 or 304.
 fn document_conditions(operation: &mut Operation) {
     for (status, name, text) in [("412", "If-Match", IF_MATCH_IS), ("304", "If-None-Match", IF_NONE_MATCH_IS)]
     {
@@ -104,7 +105,7 @@ fn document_repeats(post: &mut Operation) {
     post.parameters.get_or_insert_default().push(RefOr::T(header));
 }
 
-/// Adds refusals; one that the route documents already keeps its own words too.
+/// Adds error responses. If the route already documents a status, both descriptions are kept.
 fn add_refusals(operation: &mut Operation, rows: &[(&str, &str)]) {
     for (status, response) in problems(rows) {
         match operation.responses.responses.get_mut(&status) {

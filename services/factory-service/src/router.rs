@@ -1,4 +1,4 @@
-//! The table of contents of the factory's API, and its OpenAPI document.
+//! The routes of the factory's API, and its OpenAPI document.
 
 use access::Scope;
 use axum::Router;
@@ -21,8 +21,8 @@ use crate::state::AppState;
 #[openapi(
     info(
         title = "VokeTag factory-service",
-        description = "Mints tags, revokes and recalls them, and keeps the audit trail. Every error is an application/problem+json \
-                       document (RFC 9457).",
+        description = "Mints tags, revokes and recalls them, and keeps the audit trail. Every error is an \
+                       application/problem+json document (RFC 9457).",
     ),
     tags(
         (name = "products", description = "The products that carry tags"),
@@ -42,7 +42,7 @@ use crate::state::AppState;
 )]
 struct ApiDoc;
 
-/// All routes, and the query parameters that they declare.
+/// Returns all routes, and the query parameters that they declare.
 pub(crate) fn router(state: AppState) -> (Router, QueryParameters) {
     let (api, mut document) = api(&state).split_for_parts();
     document::complete(&mut document);
@@ -64,7 +64,7 @@ fn api(state: &AppState) -> OpenApiRouter<AppState> {
         .routes(read(routes!(batch::show)))
         .routes(write(routes!(batch::revoke)))
         .routes(write(routes!(batch::recall)))
-        .routes(noted(read(routes!(export::export)), "GET"))
+        .routes(audited_read(read(routes!(export::export)), "GET"))
         .routes(read(routes!(tag::show)))
         .routes(read(routes!(tag::qr)))
         .routes(write(routes!(tag::revoke)))
@@ -79,30 +79,31 @@ fn api(state: &AppState) -> OpenApiRouter<AppState> {
         .routes(routes!(ops::ready))
 }
 
-/// What only an operator may.
+/// Returns the routes for operators.
 fn admin(state: &AppState) -> OpenApiRouter<AppState> {
     let admin = |routes| needing(state, Scope::Admin, routes);
     OpenApiRouter::new()
-        .routes(noted(admin(routes!(tenants::create, tenants::list)), "GET, POST"))
-        .routes(noted(admin(routes!(tenant::show, tenant::change)), "GET, PATCH"))
+        .routes(audited_read(admin(routes!(tenants::create, tenants::list)), "GET, POST"))
+        .routes(audited_read(admin(routes!(tenant::show, tenant::change)), "GET, PATCH"))
         .routes(admin(routes!(tenant::suspend)))
         .routes(admin(routes!(tenant::resume)))
-        .routes(noted(admin(routes!(api_keys::create, api_keys::list)), "GET, POST"))
-        .routes(noted(admin(routes!(api_key::show)), "GET"))
+        .routes(audited_read(admin(routes!(api_keys::create, api_keys::list)), "GET, POST"))
+        .routes(audited_read(admin(routes!(api_key::show)), "GET"))
         .routes(admin(routes!(api_key::rotate)))
         .routes(admin(routes!(api_key::revoke)))
-        .routes(noted(admin(routes!(keyring::list)), "GET"))
+        .routes(audited_read(admin(routes!(keyring::list)), "GET"))
         .routes(admin(routes!(keyring::add)))
         .routes(admin(routes!(keyring::activate)))
         .routes(admin(routes!(keyring::retire)))
         .routes(admin(routes!(keyring_revocation::revoke)))
         .routes(admin(routes!(keyring_revocation::correct_date)))
         .routes(admin(routes!(keyring::destroy)))
-        .routes(noted(admin(routes!(admin_audit::export)), "GET"))
-        .routes(noted(admin(routes!(unproven_reports::list)), "GET"))
+        .routes(audited_read(admin(routes!(admin_audit::export)), "GET"))
+        .routes(audited_read(admin(routes!(unproven_reports::list)), "GET"))
 }
 
-/// Routes of which each `GET` is an event: a `HEAD` would note that something was read that nobody got.
-fn noted(routes: UtoipaMethodRouter<AppState>, allow: &'static str) -> UtoipaMethodRouter<AppState> {
+/// Removes `HEAD` from routes whose `GET` appends an event: it would record a read whose result nobody
+/// received.
+fn audited_read(routes: UtoipaMethodRouter<AppState>, allow: &'static str) -> UtoipaMethodRouter<AppState> {
     routes.map(|routes| without_head(routes, allow))
 }

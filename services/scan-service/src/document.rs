@@ -1,4 +1,4 @@
-//! What the OpenAPI document says of values: patterns, names and examples, from the constants that the code goes by.
+//! Adds patterns, enumerations and examples to the OpenAPI document, from the constants that the code uses.
 
 use catalog::Lifecycle;
 use http_edge::api_values::{
@@ -10,10 +10,10 @@ use utoipa::openapi::OpenApi;
 
 use crate::domain::risk::factor_names;
 
-/// The tag of the examples.
+/// The tag id in the examples.
 const TAG: &str = "85e49ec3-de12-8001-bccf-0ce2e6986017";
 
-/// Completes the document. Every example request succeeds where the tag of the examples was minted.
+/// Completes the document. Every example request succeeds on a service where the example tag was minted.
 pub(crate) fn complete(document: &mut OpenApi) {
     for (schema, property, values) in [
         ("ScanAnswer", "lifecycle", Values::one_of(Lifecycle::ALL)),
@@ -26,7 +26,7 @@ pub(crate) fn complete(document: &mut OpenApi) {
     describe_everywhere(document, "tag_id", &tag, |_| true);
     describe_everywhere(document, "details", &Values::Pattern(LINES_PATTERN), |_| true);
     describe_parameter(document, "/v1/scan", "tag_id", TAG, Some(&tag));
-    // Whatever was scanned is shown as a page, and may be reported.
+    // No pattern: any scanned code gets a page and may be reported.
     describe_parameter(document, "/t/", "tag_id", TAG, None);
     show_requests(document);
 }

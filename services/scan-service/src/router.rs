@@ -1,7 +1,7 @@
-//! The table of contents of the public API, and its OpenAPI document.
+//! The routes of the public API, and its OpenAPI document.
 
 use axum::Router;
-use http_edge::api_doc::{Common, ProblemBody, tells_of_quota};
+use http_edge::api_doc::{Common, ProblemBody, add_quota_headers};
 use http_edge::{QueryParameters, docs_routes, without_head};
 use utoipa::OpenApi;
 use utoipa::openapi::RefOr;
@@ -18,10 +18,14 @@ use crate::state::AppState;
 #[openapi(
     info(
         title = "VokeTag scan-service",
-        description = "Answers whether a tag is genuine. No key is needed. A partner's key, with the scope scan:partner, has a quota \
-                       of its own. Every error is an application/problem+json document (RFC 9457), and below /t an HTML page."
+        description = "Answers whether a tag is genuine. No key is needed. A partner's key, with the scope \
+                       scan:partner, has a separate quota. Every error is an application/problem+json \
+                       document (RFC 9457), and below /t an HTML page."
     ),
-    tags((name = "scan", description = "Scan and report tags"), (name = "operation", description = "Health, readiness and region")),
+    tags(
+        (name = "scan", description = "Scan and report tags"),
+        (name = "operation", description = "Health, readiness and region"),
+    ),
     components(schemas(ProblemBody)),
     servers(
         (url = "/", description = "The service that serves this document"),
@@ -32,7 +36,7 @@ use crate::state::AppState;
 )]
 struct ApiDoc;
 
-/// All routes, and the query parameters that they declare.
+/// Returns all routes, and the query parameters that they declare.
 pub(crate) fn router(state: AppState) -> (Router, QueryParameters) {
     let (api, mut document) = api().split_for_parts();
     document.paths.paths.values_mut().for_each(document_quotas);
@@ -41,8 +45,8 @@ pub(crate) fn router(state: AppState) -> (Router, QueryParameters) {
     (api.merge(docs_routes(document)).with_state(state), parameters)
 }
 
-/// A scan or report is told of its quotas once a limit was asked, however it ends. Asking for the form costs
-/// nothing.
+/// Documents the quota headers. A scan or report has them once a limit was asked, whatever its result. The
+/// route of the form asks no limit.
 fn document_quotas(path: &mut PathItem) {
     let spends = |operation: &&mut Operation| {
         let scans = operation.tags.iter().flatten().any(|tag| tag == "scan");
@@ -53,7 +57,7 @@ fn document_quotas(path: &mut PathItem) {
             let (status, RefOr::T(response)) = (status.as_str(), response) else { continue };
             if matches!(status, "200" | "202" | "401" | "403" | "404" | "429" | "500" | "503" | "4XX" | "5XX")
             {
-                tells_of_quota(response);
+                add_quota_headers(response);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The refusals of the OpenAPI document, in groups that a route has or has not.
+//! The error responses of the OpenAPI document, in groups. A route lists the groups that apply to it.
 
 use std::collections::BTreeMap;
 
@@ -7,31 +7,31 @@ use utoipa::IntoResponses;
 use utoipa::openapi::response::{Response, ResponseBuilder};
 use utoipa::openapi::{Content, Ref, RefOr};
 
-/// What every route that needs a key may answer.
+/// Errors of every route that needs a key.
 pub(crate) struct Guarded;
-/// What every route that reads a path or a query may answer.
+/// Errors of every route that reads a path or a query.
 pub(crate) struct Read;
-/// What every route that reads a body may answer.
+/// Errors of every route that reads a body.
 pub(crate) struct Body;
-/// For routes that append an audit event.
+/// Errors of routes that append an audit event.
 pub(crate) struct Appends;
-/// For routes that name a product or batch.
+/// Errors of routes that name a product or batch.
 pub(crate) struct Named;
-/// For routes that name a tag.
+/// Errors of routes that name a tag.
 pub(crate) struct NamedTag;
-/// For routes that can be overtaken, or come at the wrong time.
+/// Errors of routes that can lose a race or do not fit the current state.
 pub(crate) struct Contended;
-/// For routes whose consequences have to be confirmed.
+/// Errors of routes whose consequences must be confirmed.
 pub(crate) struct Confirmed;
-/// For the route that mints.
+/// Errors of the route that mints.
 pub(crate) struct Mints;
-/// For routes that make a batch's tags.
+/// Errors of routes that generate a batch's tags.
 pub(crate) struct MakesTags;
-/// For routes that show something in a version.
+/// Responses of routes that show a versioned resource.
 pub(crate) struct Versioned;
-/// For routes that change something in the version that is asked for.
+/// Errors of routes that change a given version of a resource.
 pub(crate) struct Conditional;
-/// For routes whose input may read well and be wrong.
+/// Errors of routes whose input may be well-formed and not acceptable.
 pub(crate) struct Judged;
 
 impl IntoResponses for Guarded {

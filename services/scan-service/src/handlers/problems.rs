@@ -1,23 +1,23 @@
-//! The refusals of the OpenAPI document, in groups that a route has or has not.
+//! The error responses of the OpenAPI document, in groups. A route lists the groups that apply to it.
 
 use std::collections::BTreeMap;
 
-use http_edge::api_doc::{problems, whole_seconds};
+use http_edge::api_doc::{problems, retry_after_header};
 use utoipa::IntoResponses;
 use utoipa::openapi::response::{Response, ResponseBuilder};
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::openapi::{Content, RefOr};
 
-/// What every route that takes a tag may answer.
+/// Errors of every route that takes a tag.
 pub(crate) struct Refused;
-/// What every route that reads a body may answer besides.
+/// Further errors of every route that reads a body.
 pub(crate) struct Body;
-/// For routes that append an audit event.
+/// Errors of routes that append an audit event.
 pub(crate) struct Appends;
-/// For routes that ask the limiter's Redis, and take no tag.
+/// Errors of routes that ask the limiter's Redis and take no tag.
 pub(crate) struct Asks;
 
-/// What every page that takes a tag may answer: the same as below `/v1`, as a page.
+/// Errors of every page that takes a tag: those of the routes below `/v1`, as pages.
 pub(crate) struct Pages;
 
 impl IntoResponses for Refused {
@@ -62,7 +62,7 @@ impl IntoResponses for Pages {
             ResponseBuilder::new()
                 .description("The error of the same request below `/v1`, as an HTML page")
                 .content("text/html", page)
-                .header("Retry-After", whole_seconds())
+                .header("Retry-After", retry_after_header())
                 .build()
         };
         ["4XX", "5XX"].map(|status| (status.to_owned(), RefOr::T(page()))).into()
