@@ -1,8 +1,8 @@
-//! What a call costs with the breaker closed, and what a refusal costs, beside `recloser` and `failsafe`; alone, and
-//! with a second thread doing the same to the same breaker all the while.
+//! The cost of a call through a closed breaker and of a rejection, compared with `recloser` and `failsafe`.
 //!
-//! The peers read the clock themselves; ours is told the time, so it has a row with a constant and one with a reading.
-//! A short run: `cargo bench -p circuit-breaker -- --quick`.
+//! Each is measured alone, and with a second thread that makes the same calls to the same breaker. The other
+//! crates read the clock themselves. This breaker takes the time as an argument, so it has a row with a
+//! constant time and one that reads the clock. A short run: `cargo bench -p circuit-breaker -- --quick`.
 
 use std::convert::Infallible;
 use std::hint::black_box;
@@ -18,7 +18,7 @@ use failsafe::{CircuitBreaker, StateMachine, backoff, failure_policy};
 use recloser::Recloser;
 
 const NOW: Duration = Duration::from_secs(1);
-/// Longer than any run, so that what is open stays open.
+/// Longer than any run, so that an open breaker stays open.
 const DAY: Duration = Duration::from_secs(86_400);
 
 fn ours() -> Breaker {
@@ -65,7 +65,7 @@ fn failsafe_open() -> Failsafe {
     breaker
 }
 
-/// The row alone, then the same with a second thread at it.
+/// Measures `call` alone, then with a second thread that makes the same calls.
 fn row<T: Sync>(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, breaker: T, call: impl Fn(&T) + Sync) {
     group.bench_function(format!("{name}/1 thread"), |bencher| bencher.iter(|| call(black_box(&breaker))));
     group.bench_function(format!("{name}/2 threads"), |bencher| {

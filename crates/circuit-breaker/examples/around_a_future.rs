@@ -4,8 +4,8 @@
 //! cargo run -p circuit-breaker --example around_a_future [address]
 //! ```
 //!
-//! The first five attempts fail and open the breaker. The attempts after that return at once, without a connection,
-//! and say when the next probe may start.
+//! The first five attempts fail and open the breaker. The attempts after that return at once, without a
+//! connection, and say when the next probe may start.
 
 use std::future::Future;
 use std::time::Duration;

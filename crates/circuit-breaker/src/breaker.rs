@@ -1,9 +1,12 @@
-//! The state machine. All of its state is one packed word and one deadline (see `word`), and every change of state is
-//! one compare-and-swap of the word, so exactly one caller makes it and that one alone counts it and sets the deadline.
+//! The state machine, and the permit for one call.
 //!
-//! States: closed, open, half-open with its place free, half-open with a probe under way. A closed breaker costs a
-//! load to pass and a load to report a success; a rejecting one costs three loads. Nothing waits: the instant between
-//! a swap and the storing of its deadline is answered with the longest time the deadline could be away.
+//! The whole state is one packed word and one deadline (see `word`). Each transition is one compare-and-swap
+//! of the word. So exactly one caller makes a transition, and that caller counts it and stores the deadline.
+//!
+//! The phases are closed, open, half-open without a probe, and half-open with a probe in flight. A closed
+//! breaker costs one load to pass and one load to report a success. A rejection costs three loads. No caller
+//! ever waits: between a swap and the store of its deadline, callers are rejected with the latest possible
+//! deadline.
 
 use std::time::Duration;
 
@@ -11,15 +14,36 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::config::BreakerConfig;
-use crate::permit::Permit;
+use crate::limits::BreakerLimits;
+use crate::state::{BreakerState, Rejected, Transitions};
 use crate::sync::{AtomicU64, Ordering};
-use crate::word::{BreakerPhase, Deadline, MAX_COUNT, MAX_NANOS, Word, nanos};
+use crate::word::{BreakerPhase, Deadline, MAX_NANOS, Word, nanos};
 
-/// A circuit breaker for one dependency, shared by reference among all who call it.
+/// A circuit breaker for one dependency. All callers share it by reference.
 ///
-/// Times passed to it count from any one origin, up to 146 years after it. They may come a little out of order, as
-/// they do when several threads read the clock before they call.
-// Two cache lines to itself: a neighbour's busy counter in the same line would cost more than the breaker does.
+/// The times passed to it count from one fixed origin and may reach 146 years. They may be slightly out of
+/// order, which happens if several threads read the clock before they call.
+///
+/// ```
+/// use std::time::Duration;
+/// use circuit_breaker::{Breaker, BreakerConfig, BreakerState};
+///
+/// let breaker = Breaker::new(BreakerConfig::new(Duration::from_millis(200)), 42);
+/// let now = Duration::ZERO;
+/// for _ in 0..5 {
+///     breaker.try_acquire(now).unwrap().failure(now);
+/// }
+/// assert_eq!(breaker.state(), BreakerState::Open);
+///
+/// let rejected = breaker.try_acquire(now).unwrap_err();
+/// let now = now + rejected.retry_after;
+/// for _ in 0..3 {
+///     breaker.try_acquire(now).unwrap().success(now);
+/// }
+/// assert_eq!(breaker.state(), BreakerState::Closed);
+/// ```
+// Aligned to two cache lines: another value's counter in the same line would cost more than the breaker
+// itself.
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct Breaker {
@@ -28,60 +52,19 @@ pub struct Breaker {
     opened: AtomicU64,
     half_opened: AtomicU64,
     closed: AtomicU64,
-    limits: Limits,
+    limits: BreakerLimits,
     seed: u64,
 }
 
-/// A [`BreakerConfig`] in the units and bounds of the words.
-#[derive(Debug)]
-struct Limits {
-    failures: u64,
-    successes: u64,
-    shortest_open: u64,
-    longest_open: u64,
-    probe: u64,
-}
-
-/// What a breaker shows of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BreakerState {
-    /// Everybody passes.
-    Closed,
-    /// Nobody passed when last asked. It stays `Open` after its time is over until somebody asks to pass.
-    Open,
-    /// One probe at a time passes.
-    HalfOpen,
-}
-
-/// How often a breaker has changed to each state since it was made. Read while others change it, one count may be an
-/// instant ahead of another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Transitions {
-    /// Times it opened, from closed or from half-open.
-    pub opened: u64,
-    /// Times an open one let its first probe through.
-    pub half_opened: u64,
-    /// Times it closed.
-    pub closed: u64,
-}
-
-/// The breaker lets nobody through at present.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rejected {
-    /// Time until the next probe could pass: to the end of the open time or, while a probe is under way, to the
-    /// instant it would lose its place. Never zero.
-    pub retry_after: Duration,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CallOutcome {
+enum CallOutcome {
     Success,
     Failure,
 }
 
 impl Breaker {
-    /// A closed breaker. `seed` decides the lengths of its openings; two breakers that are to wake at different times
-    /// need different seeds.
+    /// Creates a closed breaker. `seed` determines its open times. Breakers that must not wake at the same
+    /// time need different seeds.
     #[must_use]
     pub fn new(config: BreakerConfig, seed: u64) -> Self {
         Self {
@@ -90,16 +73,16 @@ impl Breaker {
             opened: AtomicU64::new(0),
             half_opened: AtomicU64::new(0),
             closed: AtomicU64::new(0),
-            limits: Limits::new(config),
+            limits: BreakerLimits::new(config),
             seed,
         }
     }
 
-    /// Asks to make one call at `now`.
+    /// Returns a permit for one call that starts at `now`.
     ///
     /// # Errors
     ///
-    /// [`Rejected`] while open, and while half-open with a probe under way.
+    /// [`Rejected`] while the breaker is open, and while it is half-open with a probe in flight.
     #[inline]
     pub fn try_acquire(&self, now: Duration) -> Result<Permit<'_>, Rejected> {
         let word = self.load();
@@ -109,39 +92,42 @@ impl Breaker {
         self.try_probe(word, nanos(now))
     }
 
-    /// Whether a call made at `now` would be let through. Takes no place and changes nothing.
+    /// Checks whether a call that starts at `now` would pass. Starts no probe and changes nothing.
     ///
     /// # Errors
     ///
     /// As [`Self::try_acquire`].
     #[inline]
     pub fn check(&self, now: Duration) -> Result<(), Rejected> {
-        self.successes_so_far(&mut self.load(), nanos(now)).map(|_| ())
+        self.passable_word(self.load(), nanos(now)).map(|_| ())
     }
 
-    /// Opens a closed breaker at `now`, whatever successes were reported: for a failure that they say nothing about. One that is not
-    /// closed stays as it is.
+    /// Opens a closed breaker at `now`, whatever its failure count. It is for a failure that successful calls
+    /// do not disprove. An open or half-open breaker stays as it is.
     pub fn trip(&self, now: Duration) {
         let mut word = self.load();
         while word.phase() == BreakerPhase::Closed {
             match self.swap(word, word.advance(BreakerPhase::Open, 0)) {
-                Ok(open) => return self.entered(word, open, nanos(now)),
+                Ok(open) => return self.after_transition(word, open, nanos(now)),
                 Err(seen) => word = seen,
             }
         }
     }
 
-    /// Closes the breaker, for a dependency that was replaced by another; reports on calls to the former change nothing. Gives
-    /// `false`, and changes nothing, in the instant in which another caller is about to store a deadline: try again.
+    /// Closes the breaker because another instance has replaced the dependency. Reports on calls to the old
+    /// instance then change nothing.
+    ///
+    /// Returns `false` and changes nothing if another caller is just storing a deadline, or has just changed
+    /// the state: try again.
     #[must_use]
     pub fn try_reset(&self) -> bool {
         let word = self.load();
         let next = match word.phase() {
-            // The failures so far were the former's. Without a change of phase there is no next generation either: see `word`.
+            // Only the count is cleared: the rules of `word` allow no transition from closed to closed.
             BreakerPhase::Closed => word.recount(0),
             BreakerPhase::HalfOpen => word.advance(BreakerPhase::Closed, 0),
             BreakerPhase::Open | BreakerPhase::Probing => {
-                // Left before its deadline is stored, a word's deadline would overwrite that of a later word.
+                // The deadline of this word must be stored first: stored later, it would replace a newer one.
                 let stored = Deadline::from_bits(self.deadline.load(Ordering::Acquire));
                 if stored.of(word).is_none() {
                     return false;
@@ -151,14 +137,14 @@ impl Breaker {
         };
         match self.swap(word, next) {
             Ok(closed) => {
-                self.entered(word, closed, 0);
+                self.after_transition(word, closed, 0);
                 true
             }
             Err(_) => false,
         }
     }
 
-    /// The state as last left by a caller; time alone does not change it.
+    /// Returns the current state. Only calls change the state, the passing of time does not.
     #[must_use]
     pub fn state(&self) -> BreakerState {
         match self.load().phase() {
@@ -168,7 +154,7 @@ impl Breaker {
         }
     }
 
-    /// The changes of state so far.
+    /// Returns the number of transitions so far.
     #[must_use]
     pub fn transitions(&self) -> Transitions {
         Transitions {
@@ -180,10 +166,11 @@ impl Breaker {
 
     fn try_probe(&self, mut word: Word, now: u64) -> Result<Permit<'_>, Rejected> {
         loop {
-            let Some(count) = self.successes_so_far(&mut word, now)? else {
+            word = self.passable_word(word, now)?;
+            if word.phase() == BreakerPhase::Closed {
                 return Ok(Permit::closed(self, word.generation()));
-            };
-            match self.swap(word, word.advance(BreakerPhase::Probing, count)) {
+            }
+            match self.swap(word, word.advance(BreakerPhase::Probing, word.count())) {
                 Ok(probing) => {
                     if word.phase() == BreakerPhase::Open {
                         self.half_opened.fetch_add(1, Ordering::Relaxed);
@@ -197,25 +184,25 @@ impl Breaker {
         }
     }
 
-    /// Where a probe may go now, how many have succeeded in this half-open phase; nothing where the breaker is closed. `word` is
-    /// moved on to what was looked at.
-    fn successes_so_far(&self, word: &mut Word, now: u64) -> Result<Option<u64>, Rejected> {
+    /// Returns the current word, starting from the observation `word`, if it lets a call pass at `now`: it is
+    /// closed, or a probe may start. Its count is then the number of successful probes of this half-open
+    /// period.
+    fn passable_word(&self, mut word: Word, now: u64) -> Result<Word, Rejected> {
         loop {
             match word.phase() {
-                BreakerPhase::Closed => return Ok(None),
-                BreakerPhase::HalfOpen => return Ok(Some(word.count())),
+                BreakerPhase::Closed | BreakerPhase::HalfOpen => return Ok(word),
                 BreakerPhase::Open | BreakerPhase::Probing => {
                     let deadline = Deadline::from_bits(self.deadline.load(Ordering::Acquire));
-                    // Only a deadline read while the word stood still is surely the word's own.
+                    // The deadline belongs to the word only if the word did not change while it was read.
                     let seen = self.load();
-                    if seen != *word {
-                        *word = seen;
+                    if seen != word {
+                        word = seen;
                         continue;
                     }
-                    return match deadline.of(*word) {
-                        None => Err(self.limits.not_yet_known(*word)),
+                    return match deadline.of(word) {
+                        None => Err(self.limits.not_yet_known(word)),
                         Some(deadline) if now < deadline => Err(Rejected::until(deadline, now)),
-                        Some(_) => Ok(Some(word.count())),
+                        Some(_) => Ok(word),
                     };
                 }
             }
@@ -223,19 +210,20 @@ impl Breaker {
     }
 
     #[inline]
-    pub(crate) fn report(&self, generation: u64, deadline: u64, outcome: CallOutcome, now: Duration) {
+    fn report(&self, generation: u64, deadline: u64, outcome: CallOutcome, now: Duration) {
         let word = self.load();
         let idle = word.phase() == BreakerPhase::Closed && word.count() == 0;
-        // A success in a closed breaker without failures, and a late report once closed: nothing to write.
+        // A success in a closed breaker without failures, or a report of an earlier generation, changes
+        // nothing.
         if idle && (outcome == CallOutcome::Success || word.generation() != generation) {
             return;
         }
-        self.settle(word, generation, deadline, outcome, now);
+        self.apply(word, generation, deadline, outcome, now);
     }
 
-    fn settle(&self, mut word: Word, generation: u64, deadline: u64, outcome: CallOutcome, now: Duration) {
+    fn apply(&self, mut word: Word, generation: u64, deadline: u64, outcome: CallOutcome, now: Duration) {
         let now = nanos(now);
-        // A generation has one phase for all its life, so a permit of this generation is of this phase.
+        // A generation keeps its phase, so a permit of this generation was issued in this phase.
         while word.generation() == generation {
             let next = match (word.phase(), outcome) {
                 (BreakerPhase::Closed, CallOutcome::Success) if word.count() == 0 => return,
@@ -255,31 +243,31 @@ impl Breaker {
                 (BreakerPhase::Open | BreakerPhase::HalfOpen, _) => return,
             };
             match self.swap(word, next) {
-                Ok(next) => return self.entered(word, next, now),
+                Ok(next) => return self.after_transition(word, next, now),
                 Err(seen) => word = seen,
             }
         }
     }
 
-    /// Frees the place of a probe that will not report. A permit of a closed breaker has no place to free.
+    /// Ends a probe that does not report. A permit of a closed breaker has nothing to end.
     #[inline]
-    pub(crate) fn release(&self, generation: u64) {
+    fn release(&self, generation: u64) {
         let word = self.load();
         if word.phase() == BreakerPhase::Probing && word.generation() == generation {
-            // When the swap fails the probe has lost its place to another, and there is nothing left to free.
+            // If the swap fails, another caller has replaced this probe, and nothing is left to end.
             let _ = self.swap(word, word.advance(BreakerPhase::HalfOpen, word.count()));
         }
     }
 
-    /// Done by whoever swapped `next` in, and by nobody else.
-    fn entered(&self, before: Word, next: Word, now: u64) {
+    /// Counts the transition and stores its deadline. Only the caller that swapped `next` in calls this.
+    fn after_transition(&self, before: Word, next: Word, now: u64) {
         if before.generation() == next.generation() {
             return;
         }
         match next.phase() {
             BreakerPhase::Open => {
                 self.opened.fetch_add(1, Ordering::Relaxed);
-                self.publish(now.saturating_add(self.draw_open(next)), next);
+                self.publish(now.saturating_add(self.draw_open_time(next)), next);
             }
             BreakerPhase::Closed => {
                 self.closed.fetch_add(1, Ordering::Relaxed);
@@ -288,11 +276,11 @@ impl Breaker {
         }
     }
 
-    /// How long the opening that began with `open` lasts, in nanoseconds. Each generation has a draw of its own, so
-    /// there is no generator to share, and no lock.
-    fn draw_open(&self, open: Word) -> u64 {
-        // The golden ratio, as in SplitMix64: it spreads the generations, and so breakers with neighbouring seeds do
-        // not draw the same lengths one opening apart.
+    /// Returns the length of the open time that begins with `open`, in nanoseconds. It depends on the seed
+    /// and the generation only, so no generator is shared and no lock is needed.
+    fn draw_open_time(&self, open: Word) -> u64 {
+        // The golden ratio, as in SplitMix64. Without it, breakers with neighbouring seeds would draw the
+        // same lengths, one generation apart.
         const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
         let mut rng = SmallRng::seed_from_u64(self.seed ^ open.generation().wrapping_mul(SPREAD));
         rng.random_range(self.limits.shortest_open..=self.limits.longest_open)
@@ -315,42 +303,65 @@ impl Breaker {
     }
 }
 
-impl Limits {
-    fn new(config: BreakerConfig) -> Self {
-        let open_for = nanos(config.open_for);
-        let permille = u128::from(config.jitter_permille.min(1_000));
-        let spread = u64::try_from(u128::from(open_for) * permille / 1_000).unwrap_or(open_for);
-        Self {
-            failures: u64::from(config.failure_threshold.get()).min(MAX_COUNT),
-            successes: u64::from(config.success_threshold.get()).min(MAX_COUNT),
-            shortest_open: open_for - spread,
-            longest_open: open_for.saturating_add(spread).min(MAX_NANOS),
-            probe: nanos(config.probe_timeout).max(1),
-        }
-    }
-
-    /// The answer in the instant before a deadline is stored: the farthest it could be.
-    #[cold]
-    fn not_yet_known(&self, word: Word) -> Rejected {
-        let nanos = if word.phase() == BreakerPhase::Open { self.longest_open } else { self.probe };
-        Rejected { retry_after: Duration::from_nanos(nanos.max(1)) }
-    }
+/// Permission to make one call. Report its outcome with [`success`](Self::success) or
+/// [`failure`](Self::failure).
+///
+/// Reporting consumes the permit, so a call cannot be counted twice. A permit that is dropped counts as
+/// neither success nor failure, and a dropped probe lets the next probe start.
+///
+/// A permit belongs to the generation in which it was issued. If the breaker has changed its state since, or
+/// the probe has timed out, the report counts as neither.
+#[derive(Debug)]
+#[must_use = "a dropped permit counts as no call: report on it when the call is over"]
+pub struct Permit<'a> {
+    breaker: &'a Breaker,
+    generation: u64,
+    /// The last instant at which a report counts, in nanoseconds since the origin.
+    deadline: u64,
 }
 
-impl Rejected {
-    const fn until(deadline: u64, now: u64) -> Self {
-        Self { retry_after: Duration::from_nanos(deadline - now) }
-    }
-}
+impl<'a> Permit<'a> {
+    /// Later than every deadline of a probe.
+    const NO_DEADLINE: u64 = u64::MAX;
 
-impl BreakerState {
-    /// The state's name in lower case, as a metric's label has it: `closed`, `open`, `half_open`.
+    #[inline]
+    const fn closed(breaker: &'a Breaker, generation: u64) -> Self {
+        Self { breaker, generation, deadline: Self::NO_DEADLINE }
+    }
+
+    const fn probe(breaker: &'a Breaker, generation: u64, deadline: u64) -> Self {
+        Self { breaker, generation, deadline }
+    }
+
+    /// Reports that the dependency replied, whatever the reply says.
+    #[inline]
+    pub fn success(self, now: Duration) {
+        self.report(CallOutcome::Success, now);
+    }
+
+    /// Reports that the dependency failed, or did not reply in time.
+    #[inline]
+    pub fn failure(self, now: Duration) {
+        self.report(CallOutcome::Failure, now);
+    }
+
+    /// Returns whether this call is the probe of a half-open breaker.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Open => "open",
-            Self::HalfOpen => "half_open",
-        }
+    pub const fn is_probe(&self) -> bool {
+        self.deadline != Self::NO_DEADLINE
+    }
+
+    #[inline]
+    fn report(self, outcome: CallOutcome, now: Duration) {
+        self.breaker.report(self.generation, self.deadline, outcome, now);
+        // After a report, `Drop` changes nothing but would load the shared word a second time.
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Permit<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.breaker.release(self.generation);
     }
 }

@@ -1,6 +1,7 @@
-//! The breaker's numbers. All of them are plain values, so a test can choose its own; [`BreakerConfig::new`] gives those of
-//! the public contract. Nothing here fails: what is out of range is drawn to the nearest value that makes sense, as
-//! each field says.
+//! The thresholds and times of a breaker.
+//!
+//! All fields are plain values, so a test can choose its own. A value that is out of range is no error: the
+//! nearest value in range is used instead, as each field says.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -8,22 +9,26 @@ use std::time::Duration;
 /// How many failures open a breaker, how long it stays open, and how it closes again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BreakerConfig {
-    /// Failures in a row that open a closed breaker. More than 4,194,303 count as that many.
+    /// The number of failures in a row that opens a closed breaker. The largest effective value is 4,194,303.
     pub failure_threshold: NonZeroU32,
-    /// Probes in a row that must succeed to close a half-open breaker. More than 4,194,303 count as that many.
+    /// The number of successful probes in a row that closes a half-open breaker. The largest effective value
+    /// is 4,194,303.
     pub success_threshold: NonZeroU32,
-    /// How long an open breaker lets nobody through, before jitter.
+    /// The time during which an open breaker rejects all calls, before jitter.
     pub open_for: Duration,
-    /// How far, in thousandths of `open_for`, each opening's length may lie from it to either side. More than 1,000
-    /// count as 1,000.
+    /// The largest difference between an open time and `open_for`, to either side, in thousandths of
+    /// `open_for`. The largest effective value is 1,000.
     pub jitter_permille: u16,
-    /// How long a probe may go without a report before it loses its place. Zero counts as a nanosecond.
+    /// The time after which a probe without a report is given up, so that another may start. Zero counts as
+    /// one nanosecond.
     pub probe_timeout: Duration,
 }
 
 impl BreakerConfig {
-    /// The numbers of the public contract (docs/contract.md §7): 5 failures, 3 successes, 10 s ± 20 %. The contract
-    /// sets `probe_timeout` to twice the command timeout, which only the caller knows.
+    /// Returns the numbers of the public contract (docs/contract.md §7): 5 failures, 3 successes, 10 s ± 20
+    /// %.
+    ///
+    /// In the contract, `probe_timeout` is twice the command timeout, which only the caller knows.
     #[must_use]
     pub const fn new(probe_timeout: Duration) -> Self {
         Self {

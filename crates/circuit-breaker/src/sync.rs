@@ -1,4 +1,4 @@
-//! The one place the atomics come from, so that `tests/loom.rs`, which compiles these sources a second time, can put
-//! loom's in their stead and walk through every interleaving.
+//! The atomics of this crate. `tests/loom.rs` compiles the sources a second time and replaces this module by
+//! loom's atomics, to check every interleaving.
 
 pub(crate) use std::sync::atomic::{AtomicU64, Ordering};

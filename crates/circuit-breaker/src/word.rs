@@ -1,19 +1,22 @@
-//! The breaker's whole state in two 64-bit words, so that a change of it is one compare-and-swap.
+//! The state of a breaker in two 64-bit words, so that each transition is one compare-and-swap.
 //!
 //! ```text
 //!   Word      generation 40 │ count 22 │ phase 2
 //!   Deadline  nanoseconds since the origin 62 │ generation mod 4 2
 //! ```
 //!
-//! The count is failures in a row while closed, successes in a row while half-open. The generation goes up with every
-//! change of phase; at a change each 100 ns its 40 bits last 30 hours, and a permit would have to be held for exactly
-//! that long to be mistaken for a newer one.
+//! The count is the number of failures in a row while closed, and of successful probes in a row while
+//! half-open. Each change of phase increments the generation. The generation wraps after 2⁴⁰ changes, which
+//! take 30 hours at one change per 100 ns. Only a permit that is held for exactly that long could be taken
+//! for a newer one.
 //!
-//! A deadline belongs to an `Open` or a `Probing` word and is stored just after it, by whoever swapped that word in;
-//! until then the deadline last stored carries another tag. Two bits of tag suffice: from one word with a deadline to
-//! the next there are at most two without (`HalfOpen` leads to `Probing` or, by a reset, to `Closed`; `Closed` only to
-//! `Open`), and nobody can leave a word with a deadline
-//! before that is stored. So the one last stored is never more than three behind.
+//! A deadline belongs to an `Open` or a `Probing` word. The caller that swaps the word in stores the deadline
+//! just after. Until then, the stored deadline carries another tag, the low bits of its generation. Two bits
+//! of tag are enough, because the stored deadline is never more than three generations behind:
+//!
+//! - No caller leaves an `Open` or `Probing` word before its deadline is stored.
+//! - At most two words without a deadline lie between two words with one: `HalfOpen` is followed by `Probing`
+//!   or, after a reset, by `Closed`, and `Closed` only by `Open`.
 
 use std::time::Duration;
 
@@ -28,12 +31,12 @@ const GENERATION_MASK: u64 = (1 << GENERATION_BITS) - 1;
 const TAG_BITS: u32 = 2;
 const TAG_MASK: u64 = (1 << TAG_BITS) - 1;
 
-/// The largest count a word can hold; thresholds are cut to it.
+/// The largest count that a word can hold, and so the largest threshold.
 pub(crate) const MAX_COUNT: u64 = COUNT_MASK;
-/// The largest time a deadline can hold, in nanoseconds: 146 years after the origin.
+/// The latest time that a deadline can hold, in nanoseconds: 146 years after the origin.
 pub(crate) const MAX_NANOS: u64 = u64::MAX >> TAG_BITS;
 
-/// What a breaker is doing. Half-open is two phases: its one place is free, or taken.
+/// The phase of a breaker. The half-open state has two: without a probe, and with a probe in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BreakerPhase {
     Closed,
@@ -73,12 +76,12 @@ impl Word {
         self.0 >> (PHASE_BITS + COUNT_BITS)
     }
 
-    /// The same generation with another count.
+    /// Returns the word with another count, in the same generation.
     pub(crate) const fn recount(self, count: u64) -> Self {
         Self((self.0 & !(COUNT_MASK << PHASE_BITS)) | ((count & COUNT_MASK) << PHASE_BITS))
     }
 
-    /// The next generation.
+    /// Returns the word of the next generation.
     pub(crate) const fn advance(self, phase: BreakerPhase, count: u64) -> Self {
         let generation = self.generation().wrapping_add(1) & GENERATION_MASK;
         Self((generation << (PHASE_BITS + COUNT_BITS)) | ((count & COUNT_MASK) << PHASE_BITS) | phase as u64)
@@ -89,7 +92,7 @@ impl Word {
 pub(crate) struct Deadline(u64);
 
 impl Deadline {
-    /// No `Open` or `Probing` word has generation 0, so this is nobody's.
+    /// Belongs to no word, because no `Open` or `Probing` word has generation 0.
     pub(crate) const NONE: Self = Self(0);
 
     pub(crate) const fn new(nanos: u64, owner: Word) -> Self {
@@ -105,13 +108,13 @@ impl Deadline {
         self.0
     }
 
-    /// Nanoseconds since the origin, if this is the deadline of `word` and not of an earlier one.
+    /// Returns the deadline in nanoseconds since the origin, or `None` if it belongs to a word before `word`.
     pub(crate) const fn of(self, word: Word) -> Option<u64> {
         if self.0 & TAG_MASK == word.generation() & TAG_MASK { Some(self.0 >> TAG_BITS) } else { None }
     }
 }
 
-/// Whole nanoseconds, cut to what a deadline can hold.
+/// Returns the duration in nanoseconds, at most [`MAX_NANOS`].
 #[inline]
 pub(crate) fn nanos(duration: Duration) -> u64 {
     const PER_SECOND: u64 = 1_000_000_000;
@@ -125,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_word_gives_back_what_was_put_in() {
+    fn a_word_returns_its_phase_count_and_generation() {
         let mut word = Word::CLOSED;
         assert_eq!((word.phase(), word.count(), word.generation()), (BreakerPhase::Closed, 0, 0));
         for (generation, phase) in
@@ -145,13 +148,13 @@ mod tests {
     }
 
     #[test]
-    fn the_last_generation_is_followed_by_the_first() {
+    fn the_generation_wraps_to_zero() {
         let last = Word::from_bits(u64::MAX);
         assert_eq!(last.advance(BreakerPhase::Closed, 0), Word::CLOSED);
     }
 
     #[test]
-    fn a_deadline_is_known_to_its_own_word_and_to_none_of_the_next_three() {
+    fn a_deadline_matches_its_own_word_and_none_of_the_next_three() {
         let owner = Word::CLOSED.advance(BreakerPhase::Open, 0);
         let deadline = Deadline::new(12_345, owner);
         assert_eq!(deadline.of(owner), Some(12_345));
@@ -165,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn times_beyond_the_last_deadline_are_cut_not_wrapped() {
+    fn times_after_the_latest_deadline_saturate() {
         assert_eq!(nanos(Duration::MAX), MAX_NANOS);
         assert_eq!(nanos(Duration::new(3, 7)), 3_000_000_007);
         let owner = Word::CLOSED.advance(BreakerPhase::Open, 0);

@@ -1,16 +1,18 @@
-//! Every interleaving, and every reordering the memory model allows, of the breaker's races, walked through by loom.
+//! The races of the breaker, under every interleaving and every reordering that the memory model allows.
 //!
-//! The crate's sources are compiled here a second time, with loom's atomics for `crate::sync`. So this needs no flag
-//! of its own: it runs with every `cargo test`.
+//! This test compiles the sources of the crate a second time, with loom's atomics as `crate::sync`. So it
+//! needs no compiler flag and runs with every `cargo test`.
 
-#![allow(dead_code, unreachable_pub, reason = "the sources are a library's, of which this uses a part")]
+#![allow(dead_code, unreachable_pub, reason = "this test uses only a part of the library that it compiles")]
 
 #[path = "../src/breaker.rs"]
 mod breaker;
 #[path = "../src/config.rs"]
 mod config;
-#[path = "../src/permit.rs"]
-mod permit;
+#[path = "../src/limits.rs"]
+mod limits;
+#[path = "../src/state.rs"]
+mod state;
 #[path = "../src/word.rs"]
 mod word;
 
@@ -21,22 +23,22 @@ mod sync {
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use breaker::{Breaker, BreakerState, Rejected, Transitions};
+use breaker::{Breaker, Permit};
 use config::BreakerConfig;
 use loom::thread;
-use permit::Permit;
+use state::{BreakerState, Rejected, Transitions};
 
 const PROBE_TIMEOUT: Duration = Duration::from_millis(200);
 const SHORTEST_OPEN: Duration = Duration::from_secs(8);
 const LONGEST_OPEN: Duration = Duration::from_secs(12);
-/// When a breaker that opened at zero lets its first probe through, whatever its jitter.
+/// When the first probe of a breaker that opened at zero may start, whatever its jitter.
 const WAKES: Duration = LONGEST_OPEN;
 
-/// Leaked, since loom's threads cannot borrow: a few hundred bytes an interleaving.
+/// Leaks the breaker, because loom's threads cannot borrow: a few hundred bytes per interleaving.
 fn breaker(failures: u32, successes: u32) -> &'static Breaker {
     let mut config = BreakerConfig::new(PROBE_TIMEOUT);
-    config.failure_threshold = NonZeroU32::new(failures).expect("a test's own number");
-    config.success_threshold = NonZeroU32::new(successes).expect("a test's own number");
+    config.failure_threshold = NonZeroU32::new(failures).expect("the test passes a positive number");
+    config.success_threshold = NonZeroU32::new(successes).expect("the test passes a positive number");
     Box::leak(Box::new(Breaker::new(config, 9)))
 }
 
@@ -44,7 +46,7 @@ fn pass(breaker: &'static Breaker, now: Duration) -> Permit<'static> {
     breaker.try_acquire(now).expect("the breaker lets a call through")
 }
 
-/// A breaker that failures at zero have opened.
+/// Returns a breaker that failures at time zero have opened.
 fn opened(failures: u32, successes: u32) -> &'static Breaker {
     let breaker = breaker(failures, successes);
     for _ in 0..failures {
@@ -55,7 +57,7 @@ fn opened(failures: u32, successes: u32) -> &'static Breaker {
 }
 
 #[test]
-fn nobody_sees_an_opening_without_its_deadline() {
+fn an_open_breaker_always_announces_a_wait_within_its_bounds() {
     loom::model(|| {
         let breaker = breaker(1, 1);
         let permit = pass(breaker, Duration::ZERO);
@@ -74,12 +76,13 @@ fn nobody_sees_an_opening_without_its_deadline() {
 }
 
 #[test]
-fn a_second_opening_is_never_seen_with_the_deadline_of_the_first() {
+fn a_second_open_time_never_ends_with_the_first() {
     loom::model(|| {
         let breaker = opened(1, 1);
         let probe = pass(breaker, WAKES);
         let failing = thread::spawn(move || probe.failure(WAKES));
-        // By then the first opening is long over, and so is the probe's time; the second opening has hardly begun.
+        // At `now`, the first open time and the probe timeout are over, and the second open time has just
+        // begun.
         let now = WAKES + Duration::from_secs(1);
         let early = WAKES + PROBE_TIMEOUT / 2;
         if let Err(Rejected { retry_after }) = breaker.try_acquire(early) {
@@ -88,7 +91,7 @@ fn a_second_opening_is_never_seen_with_the_deadline_of_the_first() {
                 "{retry_after:?}"
             );
         } else {
-            panic!("neither a probe's place nor an opening lets anybody in");
+            panic!("a call passed during a probe or during the open time");
         }
         failing.join().expect("reports");
         assert_eq!(breaker.transitions().opened, 2);
@@ -97,13 +100,13 @@ fn a_second_opening_is_never_seen_with_the_deadline_of_the_first() {
 }
 
 #[test]
-fn of_two_callers_at_the_end_of_an_opening_exactly_one_passes() {
+fn exactly_one_of_two_callers_passes_at_the_end_of_the_open_time() {
     loom::model(exactly_one_of_several_passes::<1>);
 }
 
 #[test]
-fn of_three_callers_at_the_end_of_an_opening_exactly_one_passes() {
-    // Without a bound on the switches it forces, loom takes minutes over this one.
+fn exactly_one_of_three_callers_passes_at_the_end_of_the_open_time() {
+    // Without a bound on forced switches, loom needs minutes for this test.
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(2);
     model.check(exactly_one_of_several_passes::<2>);
@@ -122,7 +125,7 @@ fn exactly_one_of_several_passes<const OTHERS: usize>() {
 }
 
 #[test]
-fn failures_at_once_are_all_counted_and_open_it_once() {
+fn concurrent_failures_are_all_counted_and_open_it_once() {
     loom::model(|| {
         let breaker = breaker(3, 1);
         let permits = [(); 2].map(|()| pass(breaker, Duration::ZERO));
@@ -138,7 +141,7 @@ fn failures_at_once_are_all_counted_and_open_it_once() {
 }
 
 #[test]
-fn one_failure_too_many_at_once_opens_it_no_second_time() {
+fn a_concurrent_failure_beyond_the_threshold_does_not_open_it_twice() {
     loom::model(|| {
         let breaker = breaker(1, 1);
         let permits = [(); 2].map(|()| pass(breaker, Duration::ZERO));
@@ -151,7 +154,7 @@ fn one_failure_too_many_at_once_opens_it_no_second_time() {
 }
 
 #[test]
-fn a_success_and_a_failure_at_once_count_in_one_order_or_the_other() {
+fn a_concurrent_success_and_failure_count_in_one_order_or_the_other() {
     loom::model(|| {
         let breaker = breaker(2, 1);
         pass(breaker, Duration::ZERO).failure(Duration::ZERO);
@@ -160,7 +163,7 @@ fn a_success_and_a_failure_at_once_count_in_one_order_or_the_other() {
         good.success(Duration::ZERO);
         failing.join().expect("reports");
         if breaker.state() == BreakerState::Closed {
-            // The success came first, so the failure is the first of a new row and the next is the second.
+            // The success came first. So the failure counts as the first, and the next failure as the second.
             pass(breaker, Duration::ZERO).failure(Duration::ZERO);
         }
         assert_eq!(breaker.state(), BreakerState::Open);
@@ -169,21 +172,21 @@ fn a_success_and_a_failure_at_once_count_in_one_order_or_the_other() {
 }
 
 #[test]
-fn a_hung_probe_either_reports_in_time_or_loses_its_place_but_not_both() {
+fn a_probe_either_reports_in_time_or_is_replaced_but_not_both() {
     loom::model(|| {
         let breaker = opened(1, 1);
-        let hung = pass(breaker, WAKES);
+        let timed_out = pass(breaker, WAKES);
         let now = WAKES + PROBE_TIMEOUT;
-        let reporting = thread::spawn(move || hung.success(now));
+        let reporting = thread::spawn(move || timed_out.success(now));
         let next = pass(breaker, now);
         reporting.join().expect("reports");
         if next.is_probe() {
             assert_eq!(
                 breaker.state(),
                 BreakerState::HalfOpen,
-                "its place was taken, so its success does not count"
+                "the probe was replaced, so its success does not count"
             );
-            assert!(breaker.try_acquire(now).is_err(), "nor does it free the place of the next");
+            assert!(breaker.try_acquire(now).is_err(), "its report does not end the next probe");
             next.success(now);
         }
         assert_eq!(breaker.state(), BreakerState::Closed);
@@ -192,13 +195,13 @@ fn a_hung_probe_either_reports_in_time_or_loses_its_place_but_not_both() {
 }
 
 #[test]
-fn of_two_that_take_a_hung_probes_place_and_its_own_cancellation_one_holds_it() {
+fn one_of_two_callers_replaces_a_timed_out_probe_that_is_cancelled_at_the_same_time() {
     loom::model(|| {
         let breaker = opened(1, 1);
-        let hung = pass(breaker, WAKES);
+        let timed_out = pass(breaker, WAKES);
         let now = WAKES + PROBE_TIMEOUT;
         let taking = thread::spawn(move || breaker.try_acquire(now));
-        let cancelling = thread::spawn(move || drop(hung));
+        let cancelling = thread::spawn(move || drop(timed_out));
         let mine = breaker.try_acquire(now);
         let other = taking.join().expect("answers");
         cancelling.join().expect("drops");
@@ -208,7 +211,7 @@ fn of_two_that_take_a_hung_probes_place_and_its_own_cancellation_one_holds_it() 
 }
 
 #[test]
-fn a_cancelled_probes_place_is_never_lost() {
+fn after_a_cancelled_probe_another_can_always_start() {
     loom::model(|| {
         let breaker = opened(1, 2);
         pass(breaker, WAKES).success(WAKES);
@@ -233,7 +236,7 @@ fn a_cancelled_probes_place_is_never_lost() {
 }
 
 #[test]
-fn a_failure_of_an_earlier_closed_period_never_reopens_it() {
+fn a_failure_from_an_earlier_closed_period_never_reopens_it() {
     loom::model(|| {
         let breaker = breaker(1, 1);
         let late = pass(breaker, Duration::ZERO);
@@ -247,7 +250,7 @@ fn a_failure_of_an_earlier_closed_period_never_reopens_it() {
 }
 
 #[test]
-fn whoever_sees_a_change_of_state_made_by_a_probe_goes_by_the_new_one() {
+fn a_caller_that_sees_a_probe_close_the_breaker_gets_a_permit_of_the_new_generation() {
     loom::model(|| {
         let breaker = opened(1, 1);
         let probe = pass(breaker, WAKES);
@@ -265,7 +268,7 @@ fn whoever_sees_a_change_of_state_made_by_a_probe_goes_by_the_new_one() {
 }
 
 #[test]
-fn a_reset_that_races_an_opening_spoils_no_later_deadline() {
+fn a_reset_that_races_an_opening_does_not_corrupt_a_later_deadline() {
     loom::model(|| {
         let breaker = breaker(1, 1);
         let opening = thread::spawn(move || pass(breaker, Duration::ZERO).failure(Duration::ZERO));

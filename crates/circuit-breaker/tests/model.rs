@@ -1,9 +1,10 @@
-//! The breaker against a plain sequential model of the public contract's §7: any operations at any times, and after
-//! each of them both must have given the same answer and be in the same state.
+//! A property test: the breaker behaves like a sequential model of docs/contract.md §7.
 //!
-//! The model shares nothing with the breaker: it has an enum for its state and a list of the permits still out, no
-//! generations and no packed words. What it cannot know is the jitter, so it takes each opening's end from the first
-//! refusal after it, and checks that it lies within the bounds and that every later refusal agrees.
+//! Any operations run at any times. After each, breaker and model must have returned the same result and be
+//! in the same state. The model has no generations and no packed words, only an enum for its state and a list
+//! of the permits that are still valid. It cannot know the jitter. So it takes the end of each open time from
+//! the first rejection, checks that it lies within the bounds, and expects all later rejections to agree with
+//! it.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -22,14 +23,14 @@ enum Operation {
     Fail(prop::sample::Index),
     Drop(prop::sample::Index),
     Wait(Duration),
-    /// Exactly as long as the last refusal said, or one nanosecond less.
-    WaitAsTold {
+    /// Waits exactly as long as the last rejection said, or one nanosecond less.
+    WaitAsAnnounced {
         short: bool,
     },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Doing {
+enum ModelState {
     Closed { failures: u32 },
     Open { until: Duration },
     HalfOpen { successes: u32, probe: Option<Probe> },
@@ -37,7 +38,7 @@ enum Doing {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Probe {
-    reservation: usize,
+    permit_no: usize,
     expires: Duration,
 }
 
@@ -50,10 +51,10 @@ enum Report {
 
 struct Model {
     config: BreakerConfig,
-    doing: Doing,
-    /// Tickets given since it last closed; none of an earlier closed period is among them.
-    reservations_of_this_period: Vec<usize>,
-    reservations: usize,
+    state: ModelState,
+    /// The permits issued in the current closed period.
+    permits_of_this_period: Vec<usize>,
+    issued: usize,
     transitions: Transitions,
 }
 
@@ -61,57 +62,59 @@ impl Model {
     fn new(config: BreakerConfig) -> Self {
         Self {
             config,
-            doing: Doing::Closed { failures: 0 },
-            reservations_of_this_period: Vec::new(),
-            reservations: 0,
+            state: ModelState::Closed { failures: 0 },
+            permits_of_this_period: Vec::new(),
+            issued: 0,
             transitions: Transitions::default(),
         }
     }
 
     fn acquire(&mut self, now: Duration) -> Result<usize, Duration> {
-        let reservation = self.reservations;
-        let probe = Some(Probe { reservation, expires: now + PROBE_TIMEOUT });
-        match self.doing {
-            Doing::Closed { .. } => self.reservations_of_this_period.push(reservation),
-            Doing::Open { until } if now < until => return Err(until - now),
-            Doing::Open { .. } => {
+        let permit_no = self.issued;
+        let probe = Some(Probe { permit_no, expires: now + PROBE_TIMEOUT });
+        match self.state {
+            ModelState::Closed { .. } => self.permits_of_this_period.push(permit_no),
+            ModelState::Open { until } if now < until => return Err(until - now),
+            ModelState::Open { .. } => {
                 self.transitions.half_opened += 1;
-                self.doing = Doing::HalfOpen { successes: 0, probe };
+                self.state = ModelState::HalfOpen { successes: 0, probe };
             }
-            Doing::HalfOpen { probe: Some(Probe { expires, .. }), .. } if now < expires => {
+            ModelState::HalfOpen { probe: Some(Probe { expires, .. }), .. } if now < expires => {
                 return Err(expires - now);
             }
-            Doing::HalfOpen { successes, .. } => self.doing = Doing::HalfOpen { successes, probe },
+            ModelState::HalfOpen { successes, .. } => self.state = ModelState::HalfOpen { successes, probe },
         }
-        self.reservations += 1;
-        Ok(reservation)
+        self.issued += 1;
+        Ok(permit_no)
     }
 
-    /// Gives true if the breaker has opened, and so drawn a length.
-    fn report(&mut self, reservation: usize, report: Report, now: Duration) -> bool {
-        match (self.doing, report) {
-            (Doing::Closed { failures }, _) if self.reservations_of_this_period.contains(&reservation) => {
+    /// Returns whether the breaker has opened, and so has drawn an open time.
+    fn report(&mut self, permit_no: usize, report: Report, now: Duration) -> bool {
+        match (self.state, report) {
+            (ModelState::Closed { failures }, _) if self.permits_of_this_period.contains(&permit_no) => {
                 match report {
-                    Report::Success => self.doing = Doing::Closed { failures: 0 },
+                    Report::Success => self.state = ModelState::Closed { failures: 0 },
                     Report::Failure if failures + 1 == self.config.failure_threshold.get() => {
                         return self.open();
                     }
-                    Report::Failure => self.doing = Doing::Closed { failures: failures + 1 },
+                    Report::Failure => self.state = ModelState::Closed { failures: failures + 1 },
                     Report::Cancelled => {}
                 }
             }
-            (Doing::HalfOpen { successes, probe: Some(probe) }, _) if probe.reservation == reservation => {
-                self.doing = Doing::HalfOpen { successes, probe: None };
+            (ModelState::HalfOpen { successes, probe: Some(probe) }, _) if probe.permit_no == permit_no => {
+                self.state = ModelState::HalfOpen { successes, probe: None };
                 match report {
                     Report::Cancelled => {}
                     _ if now > probe.expires => {}
                     Report::Failure => return self.open(),
                     Report::Success if successes + 1 == self.config.success_threshold.get() => {
-                        self.reservations_of_this_period.clear();
+                        self.permits_of_this_period.clear();
                         self.transitions.closed += 1;
-                        self.doing = Doing::Closed { failures: 0 };
+                        self.state = ModelState::Closed { failures: 0 };
                     }
-                    Report::Success => self.doing = Doing::HalfOpen { successes: successes + 1, probe: None },
+                    Report::Success => {
+                        self.state = ModelState::HalfOpen { successes: successes + 1, probe: None }
+                    }
                 }
             }
             _ => {}
@@ -120,27 +123,27 @@ impl Model {
     }
 
     fn open(&mut self) -> bool {
-        self.reservations_of_this_period.clear();
+        self.permits_of_this_period.clear();
         self.transitions.opened += 1;
         true
     }
 
     fn state(&self) -> BreakerState {
-        match self.doing {
-            Doing::Closed { .. } => BreakerState::Closed,
-            Doing::Open { .. } => BreakerState::Open,
-            Doing::HalfOpen { .. } => BreakerState::HalfOpen,
+        match self.state {
+            ModelState::Closed { .. } => BreakerState::Closed,
+            ModelState::Open { .. } => BreakerState::Open,
+            ModelState::HalfOpen { .. } => BreakerState::HalfOpen,
         }
     }
 }
 
-/// The two side by side, with the permits still out and the model's reservations for them.
+/// Breaker and model side by side, with the permits that are not reported yet and their numbers in the model.
 struct Pair<'a> {
     breaker: &'a Breaker,
     model: Model,
     out: Vec<(usize, Permit<'a>)>,
     now: Duration,
-    told: Duration,
+    announced: Duration,
 }
 
 impl<'a> Pair<'a> {
@@ -150,7 +153,7 @@ impl<'a> Pair<'a> {
             model: Model::new(config),
             out: Vec::new(),
             now: Duration::ZERO,
-            told: Duration::ZERO,
+            announced: Duration::ZERO,
         }
     }
 
@@ -161,9 +164,9 @@ impl<'a> Pair<'a> {
             Operation::Fail(index) => self.report(index, Report::Failure)?,
             Operation::Drop(index) => self.report(index, Report::Cancelled)?,
             Operation::Wait(time) => self.now += time,
-            Operation::WaitAsTold { short } => {
-                self.now += self.told.saturating_sub(Duration::from_nanos(u64::from(short)));
-                self.told = Duration::ZERO;
+            Operation::WaitAsAnnounced { short } => {
+                self.now += self.announced.saturating_sub(Duration::from_nanos(u64::from(short)));
+                self.announced = Duration::ZERO;
             }
         }
         prop_assert_eq!(self.breaker.state(), self.model.state());
@@ -173,20 +176,20 @@ impl<'a> Pair<'a> {
 
     fn acquire(&mut self) -> Result<(), TestCaseError> {
         let checked = self.breaker.check(self.now);
-        prop_assert_eq!(self.breaker.state(), self.model.state(), "looking changes nothing");
+        prop_assert_eq!(self.breaker.state(), self.model.state(), "check changed the state");
         let asked = self.breaker.try_acquire(self.now);
         prop_assert_eq!(checked, asked.as_ref().map(|_| ()).map_err(|rejected| *rejected));
         match (asked, self.model.acquire(self.now)) {
-            (Ok(permit), Ok(reservation)) => {
+            (Ok(permit), Ok(permit_no)) => {
                 prop_assert_eq!(permit.is_probe(), self.model.state() == BreakerState::HalfOpen);
-                self.out.push((reservation, permit));
+                self.out.push((permit_no, permit));
             }
             (Err(rejected), Err(retry_after)) => {
                 prop_assert_eq!(rejected.retry_after, retry_after);
                 prop_assert!(retry_after > Duration::ZERO);
-                self.told = retry_after;
+                self.announced = retry_after;
             }
-            (real, model) => prop_assert!(false, "the breaker said {real:?}, the model {model:?}"),
+            (real, model) => prop_assert!(false, "breaker: {real:?}, model: {model:?}"),
         }
         Ok(())
     }
@@ -195,19 +198,19 @@ impl<'a> Pair<'a> {
         if self.out.is_empty() {
             return Ok(());
         }
-        let (reservation, permit) = self.out.swap_remove(index.index(self.out.len()));
+        let (permit_no, permit) = self.out.swap_remove(index.index(self.out.len()));
         match report {
             Report::Success => permit.success(self.now),
             Report::Failure => permit.failure(self.now),
             Report::Cancelled => drop(permit),
         }
-        if self.model.report(reservation, report, self.now) {
+        if self.model.report(permit_no, report, self.now) {
             let Err(rejected) = self.breaker.try_acquire(self.now) else {
                 return Err(TestCaseError::fail("the breaker should have opened"));
             };
             prop_assert!((SHORTEST_OPEN..=LONGEST_OPEN).contains(&rejected.retry_after));
-            self.model.doing = Doing::Open { until: self.now + rejected.retry_after };
-            self.told = rejected.retry_after;
+            self.model.state = ModelState::Open { until: self.now + rejected.retry_after };
+            self.announced = rejected.retry_after;
         }
         Ok(())
     }
@@ -220,25 +223,29 @@ fn operation() -> impl Strategy<Value = Operation> {
         4 => index().prop_map(Operation::Succeed),
         4 => index().prop_map(Operation::Fail),
         1 => index().prop_map(Operation::Drop),
-        2 => any::<bool>().prop_map(|short| Operation::WaitAsTold { short }),
+        2 => any::<bool>().prop_map(|short| Operation::WaitAsAnnounced { short }),
         1 => (0..400_000_000u64).prop_map(|nanos| Operation::Wait(Duration::from_nanos(nanos))),
         1 => (0..15_000u64).prop_map(|millis| Operation::Wait(Duration::from_millis(millis))),
     ]
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 1_000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
-    fn any_operations_at_any_times_go_as_the_model_says(
+    fn any_sequence_of_operations_behaves_like_the_model(
         seed: u64,
         failures in 1u32..=5,
         successes in 1u32..=3,
         operations in prop::collection::vec(operation(), 1..200),
     ) {
         let mut config = BreakerConfig::new(PROBE_TIMEOUT);
-        config.failure_threshold = NonZeroU32::new(failures).expect("drawn from 1 on");
-        config.success_threshold = NonZeroU32::new(successes).expect("drawn from 1 on");
+        config.failure_threshold = NonZeroU32::new(failures).expect("the strategy draws from 1");
+        config.success_threshold = NonZeroU32::new(successes).expect("the strategy draws from 1");
         let breaker = Breaker::new(config, seed);
         let mut pair = Pair::new(&breaker, config);
         for operation in operations {

@@ -1,5 +1,5 @@
-//! The breaker under real threads: what must hold whatever their order. The orders themselves are walked through one
-//! by one in `tests/loom.rs`; here are more threads and longer runs than that can afford.
+//! What must hold under real threads in any order. `tests/loom.rs` checks every order of a few operations;
+//! this test has more threads and longer runs.
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ const PROBE_TIMEOUT: Duration = Duration::from_millis(200);
 const LONGEST_OPEN: Duration = Duration::from_secs(12);
 
 #[test]
-fn threads_share_a_breaker_and_a_permit_moves_between_them() {
+fn a_breaker_is_shared_between_threads_and_a_permit_moves_between_them() {
     fn shared<T: Send + Sync>() {}
     fn moves<T: Send>() {}
     shared::<Breaker>();
@@ -22,7 +22,7 @@ fn threads_share_a_breaker_and_a_permit_moves_between_them() {
 }
 
 #[test]
-fn of_sixteen_callers_at_a_half_open_breaker_exactly_one_passes() {
+fn exactly_one_of_sixteen_callers_passes_a_half_open_breaker() {
     const CALLERS: usize = 16;
     for round in 0..200 {
         let breaker = Breaker::new(BreakerConfig::new(PROBE_TIMEOUT), round);
@@ -53,7 +53,7 @@ fn of_sixteen_callers_at_a_half_open_breaker_exactly_one_passes() {
 }
 
 #[test]
-fn failures_of_many_threads_open_it_once() {
+fn failures_from_many_threads_open_it_once() {
     const CALLERS: usize = 8;
     for round in 0..200 {
         let breaker = Breaker::new(BreakerConfig::new(PROBE_TIMEOUT), round);
@@ -73,10 +73,10 @@ fn failures_of_many_threads_open_it_once() {
 }
 
 #[test]
-fn in_a_storm_of_calls_there_is_never_a_second_probe_nor_a_lost_place() {
+fn under_load_at_most_one_probe_runs_and_a_probe_can_always_start_later() {
     const CALLERS: u64 = 4;
     const CALLS: u64 = 100_000;
-    // No probe outlasts its time here, so at most one may be out at any instant.
+    // No probe times out here, so at most one is in flight at any time.
     let breaker = Breaker::new(BreakerConfig::new(Duration::from_secs(1_000_000)), 3);
     let clock_ms = AtomicU64::new(0);
     let probes = AtomicUsize::new(0);
@@ -99,7 +99,7 @@ fn in_a_storm_of_calls_there_is_never_a_second_probe_nor_a_lost_place() {
                     if permit.is_probe() {
                         assert_eq!(probes.fetch_add(1, Ordering::AcqRel), 0, "two probes at once");
                         thread::yield_now();
-                        // Off the count before the report, for the report lets the next one in.
+                        // Before the report, because the report lets the next probe start.
                         probes.fetch_sub(1, Ordering::AcqRel);
                     }
                     match rng.random_range(0..10) {
@@ -114,7 +114,7 @@ fn in_a_storm_of_calls_there_is_never_a_second_probe_nor_a_lost_place() {
     let Transitions { opened, half_opened, closed } = breaker.transitions();
     assert!(
         opened > 100 && half_opened > 100 && closed > 10,
-        "the storm reached every state: {opened} {half_opened} {closed}"
+        "too few transitions: {opened} {half_opened} {closed}"
     );
     match breaker.state() {
         BreakerState::Closed => assert!(closed <= half_opened && half_opened <= opened),
@@ -122,5 +122,5 @@ fn in_a_storm_of_calls_there_is_never_a_second_probe_nor_a_lost_place() {
         BreakerState::HalfOpen => assert!(closed < half_opened && half_opened <= opened),
     }
     let later = Duration::from_secs(2_000_000_000);
-    assert!(breaker.try_acquire(later).is_ok(), "no place was lost");
+    assert!(breaker.try_acquire(later).is_ok(), "no probe can start");
 }
