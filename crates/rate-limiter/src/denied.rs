@@ -13,6 +13,7 @@
 //!
 //! **Bounded.** At most [`DeniedCache::MAX_SUBJECTS`]; above that whichever is least used is forgotten, which costs a question and nothing else.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use quick_cache::sync::Cache;
@@ -34,7 +35,7 @@ pub struct Denial {
     pub statuses: Vec<Status>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Remembered {
     /// When the question was sent, monotonic.
     sent: Duration,
@@ -50,7 +51,7 @@ struct Remembered {
 /// Callers that are denied, by what they are counted by.
 #[derive(Debug)]
 pub struct DeniedCache {
-    subjects: Cache<String, Remembered>,
+    subjects: Cache<String, Arc<Remembered>>,
 }
 
 impl Default for DeniedCache {
@@ -93,7 +94,7 @@ impl DeniedCache {
             proof: proof.to_vec(),
             statuses: report.statuses.clone(),
         };
-        self.subjects.insert(key(dimension.name, dimension.subject), remembered);
+        self.subjects.insert(key(dimension.name, dimension.subject), Arc::new(remembered));
     }
 
     /// The denial of a caller that is still in force at `now`, with its waits counted down; `born_at_ms`: the region's birth as last seen.
@@ -107,7 +108,7 @@ impl DeniedCache {
         born_at_ms: u64,
     ) -> Option<Denial> {
         let key = key(name, subject);
-        let mut found = self.subjects.get(&key)?;
+        let found = self.subjects.get(&key)?;
         if now >= found.until || born_at_ms != found.born_at_ms {
             self.subjects.remove(&key);
             return None;
@@ -116,10 +117,10 @@ impl DeniedCache {
             return None;
         }
         let passed = now.saturating_sub(found.sent);
-        for status in &mut found.statuses {
-            status.reset_after = status.reset_after.map(|reset_after| reset_after.saturating_sub(passed));
-        }
-        Some(Denial { retry_after: found.retry_after.saturating_sub(passed), statuses: found.statuses })
+        let left = |wait: Duration| wait.saturating_sub(passed);
+        let counted_down = |status: &Status| Status { reset_after: status.reset_after.map(left), ..*status };
+        let statuses = found.statuses.iter().map(counted_down).collect();
+        Some(Denial { retry_after: left(found.retry_after), statuses })
     }
 }
 
