@@ -228,5 +228,6 @@ try {
 }
 faults.forEach((what) => console.error(`  FAULT ${what}`));
 const { views, pictures, requests } = counts;
-console.log(`  ${views} views, ${pictures} screenshots, ${requests} rejected requests, ${faults.length} faults`);
+console.log(`  ${views} views, ${pictures} screenshots, ${requests} rejected requests`);
+console.log(`  ${faults.length} faults`);
 process.exitCode = faults.length === 0 ? 0 : 1;

@@ -4,8 +4,9 @@
 //! cargo bench -p http-edge --bench layers
 //! ```
 //!
-//! `call` is one request to a route that answers a constant JSON object, without a connection. `connection` is the
-//! same over TCP: a client writes 64 requests at once and reads 64 responses. Divide by 64 for the cost of one.
+//! `call` is one request to a route that answers a constant JSON object, without a connection. `connection`
+//! is the same over TCP: a client writes 64 requests at once and reads 64 responses. Divide by 64 for the
+//! cost of one.
 
 use std::convert::Infallible;
 use std::hint::black_box;
@@ -47,7 +48,8 @@ fn with_edge() -> Router {
     Edge::new(EdgeConfig::default(), path_policies, clock, &mut metrics_registry()).wrap(bare())
 }
 
-/// What the edge does in part; problem documents, metrics and default headers would still need a layer of their own.
+/// What the edge does in part; problem documents, metrics and default headers would still need a layer of
+/// their own.
 fn with_tower_http() -> Router {
     let layers = ServiceBuilder::new()
         .layer(SetSensitiveRequestHeadersLayer::new([AUTHORIZATION]))

@@ -1,13 +1,15 @@
-//! A service, assembled: its routes behind the edge, its metrics beside or among them, and what works in the background.
+//! An assembled service: its routes behind the edge, its metrics, its background tasks, and its start and
+//! stop.
 
-use crate::connections::ConnectionMetrics;
+use crate::connection_metrics::ConnectionMetrics;
 use crate::descriptors::fit_connections;
 use crate::error::HttpError;
 use crate::layer::Edge;
 use crate::metrics::metrics_route;
 use crate::panics;
 use crate::parameters::QueryParameters;
-use crate::serve::{ServeConfig, listen, serve, shutdown_signal};
+use crate::serve::{listen, serve, shutdown_signal};
+use crate::serve_config::ServeConfig;
 use axum::Router;
 use axum::routing::MethodRouter;
 use http::header::ALLOW;
@@ -22,39 +24,41 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
-/// A path's routes without `HEAD`, which axum would answer with the `GET` handler: for where a `GET` leaves something behind, such as a
-/// scan that is counted. `allow` names the methods that are left.
+/// Removes `HEAD` from a path, which axum would pass to the `GET` handler.
+///
+/// Use it where `GET` has an effect, such as a counted scan. `allow` lists the remaining methods.
 pub fn without_head<S: Clone + Send + Sync + 'static>(
     routes: MethodRouter<S>,
     allow: &'static str,
 ) -> MethodRouter<S> {
-    let refuse = move || async move { ([(ALLOW, allow)], HttpError::MethodNotAllowed) };
-    routes.head(refuse).fallback(refuse)
+    let reject = move || async move { ([(ALLOW, allow)], HttpError::MethodNotAllowed) };
+    routes.head(reject).fallback(reject)
 }
 
-/// How long a process that stops may take to say goodbye.
+/// The time limit of the shutdown hook.
 pub const SHUTDOWN_HOOK_TIMEOUT: Duration = Duration::from_secs(1);
 
 type ShutdownHook = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
-/// Most scrapers of `/metrics` at once, where they have an address of their own.
-const MAX_SCRAPERS: NonZeroUsize = NonZeroUsize::new(16).expect("not zero");
+/// The limit of connections on the separate address of `/metrics`.
+const MAX_METRICS_CONNECTIONS: NonZeroUsize = NonZeroUsize::new(16).expect("not zero");
 
-/// Where a service listens, and how.
+/// The addresses and the bounds of a service.
 #[derive(Debug, Clone)]
 pub struct Listening {
-    /// `BIND_ADDR`.
+    /// `BIND_ADDR`: the address of the service.
     pub bind: SocketAddr,
-    /// `METRICS_BIND_ADDR`.
+    /// `METRICS_BIND_ADDR`: the separate address of `/metrics`, if any.
     pub metrics_bind: Option<SocketAddr>,
-    /// `METRICS_PUBLIC`: whether `/metrics` may be served on an address that is not loopback.
+    /// `METRICS_PUBLIC`: whether `bind` may serve `/metrics` although it is not a loopback address.
     pub metrics_public: bool,
-    /// The bounds of connections; the metrics in it are replaced by the service's own.
+    /// The bounds of connections. [`run`] replaces the metrics in it with those of the [`App`].
     pub server: ServeConfig,
 }
 
 impl Listening {
-    /// Where `/metrics` is served: on an address that others may reach only if the operator says so.
+    /// Selects where `/metrics` is served. An address that others may reach serves it only if the operator
+    /// allows it.
     #[must_use]
     pub fn metrics_place(&self) -> MetricsPlace {
         match self.metrics_bind {
@@ -65,22 +69,22 @@ impl Listening {
     }
 }
 
-/// Where `/metrics` is served.
+/// The place of `/metrics`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetricsPlace {
     /// Among the other routes.
     Here,
-    /// On an address of its own.
+    /// On a separate address.
     Apart,
-    /// Nowhere: the service's address may be reached by others than its operator.
+    /// Nowhere, because others than the operator may reach the service's address.
     Nowhere,
 }
 
-/// A service that is not listening yet.
+/// A service that does not listen yet.
 pub struct App {
-    /// Everything that is served on the service's own address.
+    /// The routes on the service's address.
     pub router: Router,
-    /// What is served on the address of the metrics, where they have one.
+    /// The routes on the separate address of `/metrics`, if there is one.
     pub metrics: Option<Router>,
     metrics_place: MetricsPlace,
     connections: ConnectionMetrics,
@@ -95,8 +99,10 @@ impl fmt::Debug for App {
 }
 
 impl App {
-    /// Puts `routes` behind `edge`, with problem documents for what is not there, and `/metrics` where it belongs. A query that is
-    /// not among `parameters` is refused on every route. `background` is ended when the app is dropped.
+    /// Puts `routes` behind `edge`, adds errors for unknown paths and methods, and adds `/metrics`.
+    ///
+    /// Every route rejects a query parameter that `parameters` does not list for it. Dropping the app aborts
+    /// `background`.
     #[must_use]
     pub fn new(
         edge: &Edge,
@@ -112,15 +118,16 @@ impl App {
             MetricsPlace::Apart => (routes, Some(metrics)),
             MetricsPlace::Nowhere => (routes, None),
         };
-        let edge = edge.taking(Arc::new(parameters));
+        let edge = edge.with_parameters(Arc::new(parameters));
         let wrapped = |router: Router| edge.wrap(router.method_not_allowed_fallback(not_allowed));
         let router = wrapped(routes.fallback(not_found));
         let metrics = metrics.map(|metrics| wrapped(metrics.fallback(not_metrics)));
         Self { router, metrics, metrics_place, connections, background, shutdown_hook: None }
     }
 
-    /// The same service, which does `shutdown_hook` once it has answered everybody and what worked in the background has ended. It gets a
-    /// second, and is not done at all where the process is killed.
+    /// Sets a hook that runs at shutdown, after the last response and the end of the background tasks.
+    ///
+    /// It may take [`SHUTDOWN_HOOK_TIMEOUT`]. It does not run if the process is killed.
     #[must_use]
     pub fn with_shutdown_hook<F>(mut self, shutdown_hook: impl FnOnce() -> F + Send + Sync + 'static) -> Self
     where
@@ -149,12 +156,12 @@ async fn not_allowed() -> HttpError {
     HttpError::MethodNotAllowed
 }
 
-/// Serves a service until `SIGTERM` or `SIGINT`, and then drains it. `assemble` is called inside the runtime, once both
-/// addresses are listened on.
+/// Runs a service until `SIGTERM` or `SIGINT`, then drains its connections. Calls `assemble` inside the
+/// runtime, once the process listens on both addresses.
 ///
 /// # Errors
 ///
-/// When an address cannot be listened on, or the process has no means to be told to stop.
+/// Fails if an address is not available, or if the signal handlers cannot be installed.
 pub fn run(
     service: &'static str,
     version: &'static str,
@@ -177,34 +184,36 @@ pub fn run(
         if app.metrics_place == MetricsPlace::Nowhere {
             tracing::warn!(
                 bind = %listening.bind,
-                "/metrics is not served, because BIND_ADDR is not a loopback address: set METRICS_BIND_ADDR to serve it on an \
-                 address of its own, or METRICS_PUBLIC=true to serve it to everybody"
+                "/metrics is not served, because BIND_ADDR is not a loopback address: set METRICS_BIND_ADDR \
+                 to serve it on a separate address, or METRICS_PUBLIC=true to serve it to everyone"
             );
         }
         if let (Some(listener), Some(metrics)) = (metrics_listener, app.metrics.take()) {
-            let few = ServeConfig {
-                max_connections: MAX_SCRAPERS,
-                max_connections_per_client: MAX_SCRAPERS,
+            let metrics_server = ServeConfig {
+                max_connections: MAX_METRICS_CONNECTIONS,
+                max_connections_per_client: MAX_METRICS_CONNECTIONS,
                 ..ServeConfig::default()
             };
-            tokio::spawn(serve(listener, metrics, few, std::future::pending()));
+            tokio::spawn(serve(listener, metrics, metrics_server, std::future::pending()));
         }
         let drained = serve(listener, app.router.clone(), server, shutdown).await;
         app.background.abort();
         if let Some(shutdown_hook) = app.shutdown_hook.take()
             && tokio::time::timeout(SHUTDOWN_HOOK_TIMEOUT, shutdown_hook()).await.is_err()
         {
-            tracing::warn!("{service} could not say goodbye in time");
+            tracing::warn!("{service}: shutdown hook timed out");
         }
         tracing::info!(cut = drained.cut, "{service} has stopped");
         Ok(())
     })
 }
 
-/// Listens on the address that the setting `name` holds.
 fn listen_at(name: &str, bind: SocketAddr) -> io::Result<TcpListener> {
     listen(bind).map_err(|error| {
-        io::Error::new(error.kind(), format!("{name} is {bind}, which cannot be listened on: {error}"))
+        io::Error::new(
+            error.kind(),
+            format!("{name} is {bind}, and the service cannot listen on it: {error}"),
+        )
     })
 }
 
@@ -213,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn metrics_are_served_beyond_loopback_only_where_the_operator_says_so() {
+    fn a_public_address_serves_metrics_only_if_the_operator_allows_it() {
         let place = |bind: &str, metrics_bind: Option<&str>, metrics_public| {
             let metrics_bind = metrics_bind.map(|bind| bind.parse().unwrap());
             let server = ServeConfig::default();

@@ -1,14 +1,14 @@
-//! A bound on the request body, in bytes, in time and in memory.
+//! Bounds on the request body: length, time and memory.
 //!
-//! A body whose announced length is over the limit is rejected before the handler runs. Any other is cut off when it
-//! grows past the limit ([`http_body_util::LengthLimitError`], which axum's own extractors know as 413), when the
-//! client is still sending at the deadline ([`TooSlow`]), or when the bodies of all requests together would take more
-//! than the process allows ([`TooManyBodies`]). The clock starts at the first wait, so a body that arrived together
-//! with its head costs no timer.
+//! A body whose declared length is over the limit is rejected before the handler runs. Other bodies fail when
+//! they exceed the limit ([`http_body_util::LengthLimitError`], for which axum's extractors return 413), when
+//! they are incomplete at the deadline ([`TooSlow`]), or when all request bodies together exceed the memory
+//! limit ([`TooManyBodies`]). The deadline counts from the first wait, so a body that arrives with its head
+//! needs no timer.
 //!
-//! The handler gets the body as one frame, once it is complete. Each frame from hyper is a part of hyper's read
-//! buffer and keeps that buffer (8 KiB or more) in memory: a body sent one byte per segment would hold a buffer per
-//! byte. Frames are therefore copied into one buffer as they come, which holds the body and little more.
+//! The handler gets the complete body as one frame. Each frame from hyper keeps hyper's read buffer (8 KiB or
+//! more) in memory, so a body sent in one-byte segments would hold one buffer per byte. Therefore this module
+//! copies frames into one buffer, which is little larger than the body.
 
 use axum::body::{Body, HttpBody};
 use axum::extract::{DefaultBodyLimit, Request};
@@ -24,34 +24,34 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Sleep, sleep};
 
-/// The least that the buffer of a body grows by, bytes.
+/// The smallest buffer of a body, in bytes.
 const GROWTH: usize = 4 * 1024;
 
-/// The client was still sending its body at the deadline.
+/// The body was incomplete at the deadline.
 #[derive(Debug, thiserror::Error)]
 #[error("the request body did not arrive in time")]
 pub(crate) struct TooSlow;
 
-/// The bodies of all requests together take as much memory as they may.
+/// All request bodies together would exceed the memory limit.
 #[derive(Debug, thiserror::Error)]
-#[error("the request bodies in flight take as much memory as they may")]
+#[error("the request bodies in flight reached the memory limit")]
 pub(crate) struct TooManyBodies;
 
-/// The announced length is over the limit.
+/// The declared length is over the limit.
 pub(crate) struct TooLarge;
 
 /// The bounds of every request body.
 #[derive(Debug, Clone)]
 pub(crate) struct BodyBounds {
-    /// Longest body, bytes.
+    /// The length limit of a body, in bytes.
     pub(crate) limit: usize,
-    /// Longest wait for the whole body.
+    /// The time limit of a body.
     pub(crate) within: Duration,
-    /// What all bodies may take together.
+    /// The memory of all bodies together.
     pub(crate) budget: Arc<Budget>,
 }
 
-/// Bytes that all bodies of the process may take together.
+/// The memory that all request bodies of the process may still take, in bytes.
 #[derive(Debug)]
 pub(crate) struct Budget {
     left: AtomicUsize,
@@ -71,22 +71,22 @@ impl Budget {
     }
 }
 
-/// Puts the bounds on the body of `request`.
+/// Bounds the body of `request`.
 pub(crate) fn bound(request: &mut Request, bounds: &BodyBounds) -> Result<(), TooLarge> {
     if request.body().is_end_stream() {
         return Ok(());
     }
-    let announced = announced_length(request);
-    if announced.is_some_and(|length| length > bounds.limit as u64) {
+    let declared = declared_length(request);
+    if declared.is_some_and(|length| length > bounds.limit as u64) {
         return Err(TooLarge);
     }
     DefaultBodyLimit::disable().apply(request);
     let inner = Limited::new(std::mem::take(request.body_mut()), bounds.limit);
     let buffer = Buffer { bytes: Vec::new(), taken: 0, budget: Arc::clone(&bounds.budget) };
-    let announced = announced.and_then(|length| usize::try_from(length).ok());
+    let declared = declared.and_then(|length| usize::try_from(length).ok());
     let body = BoundedBody {
         inner,
-        announced,
+        declared,
         limit: bounds.limit,
         within: bounds.within,
         deadline: None,
@@ -96,12 +96,12 @@ pub(crate) fn bound(request: &mut Request, bounds: &BodyBounds) -> Result<(), To
     Ok(())
 }
 
-fn announced_length(request: &Request) -> Option<u64> {
-    let declared = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    declared.or_else(|| request.body().size_hint().exact())
+fn declared_length(request: &Request) -> Option<u64> {
+    let header = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    header.or_else(|| request.body().size_hint().exact())
 }
 
-/// What has come of a body so far. It gives its share of the budget back when the last reader of the bytes is gone.
+/// The received part of a body. It returns its share of the budget when the last user of the bytes drops it.
 struct Buffer {
     bytes: Vec<u8>,
     taken: usize,
@@ -109,12 +109,12 @@ struct Buffer {
 }
 
 impl Buffer {
-    /// Adds `data` of a body that has at most `most` bytes.
-    fn add(&mut self, data: &[u8], most: usize) -> Result<(), TooManyBodies> {
+    /// Appends `data`. `limit` is the length limit of the body.
+    fn add(&mut self, data: &[u8], limit: usize) -> Result<(), TooManyBodies> {
         let needed = self.bytes.len() + data.len();
         if needed > self.bytes.capacity() {
-            // Twice as much each time, so that a byte is moved twice on average, and never more than the body can have.
-            let capacity = needed.max(GROWTH).max(self.bytes.capacity() * 2).min(most.max(needed));
+            // Doubling moves each byte about twice. The body never needs more than its limit.
+            let capacity = needed.max(GROWTH).max(self.bytes.capacity() * 2).min(limit.max(needed));
             self.budget.take(capacity - self.taken)?;
             self.taken = capacity;
             self.bytes.reserve_exact(capacity - self.bytes.len());
@@ -136,14 +136,14 @@ impl Drop for Buffer {
     }
 }
 
-/// A body that is read to its end and then given as one frame.
+/// A body that is read to its end and then returned as one frame.
 struct BoundedBody {
     inner: Limited<Body>,
-    announced: Option<usize>,
+    declared: Option<usize>,
     limit: usize,
     within: Duration,
     deadline: Option<Pin<Box<Sleep>>>,
-    /// `None` once it was given or has failed.
+    /// `None` after the frame was returned or the body failed.
     buffer: Option<Buffer>,
 }
 
@@ -152,10 +152,10 @@ type BodyError = Box<dyn Error + Send + Sync>;
 impl BoundedBody {
     fn add(&mut self, data: &[u8]) -> Result<(), BodyError> {
         let Some(buffer) = &mut self.buffer else { return Ok(()) };
-        Ok(buffer.add(data, self.announced.unwrap_or(self.limit))?)
+        Ok(buffer.add(data, self.declared.unwrap_or(self.limit))?)
     }
 
-    /// The whole body; trailers are not kept.
+    /// Reads the whole body. Discards trailers.
     fn poll_whole(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
         loop {
             match Pin::new(&mut self.inner).poll_frame(cx) {

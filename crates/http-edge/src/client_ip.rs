@@ -1,7 +1,7 @@
-//! The client's address behind trusted proxies, by the rule of docs/contract.md §6.
+//! The client address behind trusted proxies, as docs/contract.md §6 specifies.
 //!
-//! `X-Forwarded-For` is used only if the peer is trusted. It is read from the right, up to the first address that is not
-//! trusted. What a client writes into the header lies to the left of that address and is ignored.
+//! `X-Forwarded-For` is used only if the peer is trusted. It is read from the right, up to the first address
+//! that is not trusted. What a client writes into the header lies to the left of that address and is ignored.
 
 use http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
@@ -9,25 +9,26 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// Longest hop that is parsed, in bytes: a bracketed IPv6 address with a port has at most 47.
+/// The length limit of a hop, in bytes. A bracketed IPv6 address with a port has at most 47.
 const MAX_HOP: usize = 64;
 
-/// The proxies whose `X-Forwarded-For` is used. The default is none.
+/// The proxies whose `X-Forwarded-For` is used, by default none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TrustedProxies(Vec<IpNet>);
 
 impl TrustedProxies {
-    /// Trusts these networks. An IPv4-mapped IPv6 network has to be given as IPv4, because addresses are compared after
-    /// that conversion.
+    /// Trusts these networks. Pass an IPv4-mapped IPv6 network as IPv4, because addresses are converted
+    /// before they are compared.
     #[must_use]
     pub fn new(networks: impl IntoIterator<Item = IpNet>) -> Self {
         Self(networks.into_iter().collect())
     }
 
-    /// The client's address, IPv4-mapped IPv6 unwrapped: `peer`, unless `peer` is trusted; then the first address
-    /// from the right of all `X-Forwarded-For` lines that is not.
+    /// Returns the client's address. An IPv4-mapped IPv6 address is converted to IPv4.
     ///
-    /// A hop that is no address ends the walk at the last good one; when all are trusted it is the leftmost.
+    /// It is `peer`, unless `peer` is trusted. Then it is the first address from the right in all
+    /// `X-Forwarded-For` lines that is not trusted. If all are trusted, it is the leftmost. A hop that is not
+    /// an address ends the search at the address right of it.
     #[must_use]
     pub fn client_address(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut client = peer.to_canonical();
@@ -51,8 +52,8 @@ impl TrustedProxies {
     }
 }
 
-/// What a limit per client counts by: the IPv4 address, or the IPv6 /64, as text (`203.0.113.7`,
-/// `2001:db8:1:2::/64`). IPv4-mapped addresses count as IPv4.
+/// Returns the subject of a limit per client: the IPv4 address or the IPv6 /64 as text, e.g. `203.0.113.7` or
+/// `2001:db8:1:2::/64`. IPv4-mapped addresses count as IPv4.
 #[must_use]
 pub fn limit_subject(address: IpAddr) -> String {
     match address.to_canonical() {
@@ -64,7 +65,7 @@ pub fn limit_subject(address: IpAddr) -> String {
     }
 }
 
-/// The address of one hop: bare, with a port, or an IPv6 one in brackets with or without a port.
+/// Parses a hop: an address, an address with a port, or an IPv6 address in brackets with or without a port.
 fn address_of(hop: &[u8]) -> Option<IpAddr> {
     let hop = hop.trim_ascii();
     if hop.len() > MAX_HOP {
@@ -105,25 +106,25 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_believed_without_trust() {
+    fn the_header_of_an_untrusted_peer_is_ignored() {
         assert_eq!(client("", "198.51.100.9", &["1.1.1.1"]), "198.51.100.9");
         assert_eq!(client("10.0.0.0/8", "198.51.100.9", &["1.1.1.1"]), "198.51.100.9");
         assert_eq!(client("10.0.0.0/8", "198.51.100.9", &["10.0.0.1"]), "198.51.100.9");
     }
 
     #[test]
-    fn the_walk_from_the_right() {
+    fn the_client_is_the_first_untrusted_address_from_the_right() {
         let cases: &[(&str, &str, &[&str], &str)] = &[
             ("10.0.0.0/8", "10.0.0.1", &[], "10.0.0.1"),
             ("10.0.0.0/8", "10.0.0.1", &["203.0.113.7"], "203.0.113.7"),
-            // a client's own claim stays left of what the proxy saw
+            // what the client wrote is left of what the proxy appended
             ("10.0.0.0/8", "10.0.0.1", &["1.1.1.1, 203.0.113.7"], "203.0.113.7"),
             ("10.0.0.0/8", "10.0.0.1", &["1.1.1.1", "203.0.113.7"], "203.0.113.7"),
             ("10.0.0.0/8", "10.0.0.1", &["1.1.1.1, 203.0.113.7, 10.9.9.9"], "203.0.113.7"),
             ("10.0.0.0/8", "10.0.0.1", &["1.1.1.1, 203.0.113.7", "10.9.9.9 , 10.8.8.8"], "203.0.113.7"),
             // all trusted: the leftmost
             ("10.0.0.0/8", "10.0.0.1", &["10.0.0.3,10.0.0.2"], "10.0.0.3"),
-            // unparsable: the last good one
+            // not an address: the one right of it
             ("10.0.0.0/8", "10.0.0.1", &["unknown"], "10.0.0.1"),
             ("10.0.0.0/8", "10.0.0.1", &["203.0.113.7, unknown, 10.0.0.2"], "10.0.0.2"),
             ("10.0.0.0/8", "10.0.0.1", &["203.0.113.7, , 10.0.0.2"], "10.0.0.2"),
@@ -147,13 +148,13 @@ mod tests {
     }
 
     #[test]
-    fn an_overlong_hop_is_no_address() {
+    fn a_hop_over_the_length_limit_is_not_an_address() {
         let padded = format!("203.0.113.7,{}", "0".repeat(10_000));
         assert_eq!(client("10.0.0.0/8", "10.0.0.1", &[&padded]), "10.0.0.1");
     }
 
     #[test]
-    fn limits_count_by_ipv4_address_or_ipv6_prefix() {
+    fn limits_count_per_ipv4_address_or_ipv6_prefix() {
         assert_eq!(limit_subject(ip("203.0.113.7")), "203.0.113.7");
         assert_eq!(limit_subject(ip("::ffff:203.0.113.7")), "203.0.113.7");
         assert_eq!(limit_subject(ip("2001:db8:1:2:3:4:5:6")), "2001:db8:1:2::/64");
@@ -162,7 +163,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_a_client_sends_never_changes_its_address(
+        fn the_header_of_a_client_never_changes_its_address(
             spoofed in "[ -~]{0,60}", seen in any::<[u8; 4]>(), lines_apart in any::<bool>(),
         ) {
             let seen = IpAddr::V4(Ipv4Addr::from(seen));
@@ -176,7 +177,9 @@ mod tests {
         }
 
         #[test]
-        fn an_untrusted_peer_is_the_client(lines in proptest::collection::vec("[ -~]{0,40}", 0..4), peer in any::<[u8; 16]>()) {
+        fn an_untrusted_peer_is_the_client(
+            lines in proptest::collection::vec("[ -~]{0,40}", 0..4), peer in any::<[u8; 16]>(),
+        ) {
             let peer = IpAddr::V6(Ipv6Addr::from(peer)).to_canonical();
             prop_assume!(!peer.to_string().starts_with("10."));
             let lines: Vec<&str> = lines.iter().map(|line| line.trim()).collect();
@@ -184,7 +187,7 @@ mod tests {
         }
 
         #[test]
-        fn every_written_form_of_an_address_is_read_back(bytes in any::<[u8; 16]>(), port in any::<u16>()) {
+        fn every_text_form_of_an_address_is_parsed(bytes in any::<[u8; 16]>(), port in any::<u16>()) {
             let v6 = Ipv6Addr::from(bytes);
             for text in [format!("{v6}"), format!("[{v6}]"), format!(" [{v6}]:{port} ")] {
                 prop_assert_eq!(address_of(text.as_bytes()), Some(IpAddr::V6(v6).to_canonical()));
@@ -192,12 +195,14 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_read_without_a_panic(hop in proptest::collection::vec(any::<u8>(), 0..80)) {
+        fn arbitrary_bytes_do_not_panic(hop in proptest::collection::vec(any::<u8>(), 0..80)) {
             let _ = address_of(&hop);
         }
 
         #[test]
-        fn hosts_of_one_prefix_share_a_limit(prefix in any::<[u8; 8]>(), a in any::<[u8; 8]>(), b in any::<[u8; 8]>()) {
+        fn hosts_of_one_prefix_share_a_limit(
+            prefix in any::<[u8; 8]>(), a in any::<[u8; 8]>(), b in any::<[u8; 8]>(),
+        ) {
             prop_assume!(prefix != [0; 8]);
             let host = |rest: [u8; 8]| {
                 let bytes: [u8; 16] = [prefix, rest].concat().try_into().unwrap();

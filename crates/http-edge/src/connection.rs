@@ -1,9 +1,11 @@
-//! One connection: HTTP/1.1 on hyper, each request handed to the app, until the client, the drain or a bound ends it.
+//! One HTTP/1.1 connection: hyper passes each request to the app until the client, the drain or a bound ends
+//! it.
 
 use crate::connections::Connection;
 use crate::host;
+use crate::peer::PeerAddr;
 use crate::phase::{Handling, Phase};
-use crate::serve::{PeerAddr, ServeConfig};
+use crate::serve_config::ServeConfig;
 use crate::stream::{BoundedStream, Bounds};
 use axum::Router;
 use axum::body::{Body, HttpBody};
@@ -25,15 +27,15 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-/// What all connections share.
+/// The state that all connections share.
 #[derive(Clone)]
 pub(crate) struct Server {
     app: Router,
     http: http1::Builder,
     bounds: Bounds,
-    /// Told when no further request is to be begun.
+    /// Cancelled when connections must not start another request.
     pub(crate) finish: CancellationToken,
-    /// Told when nothing is waited for any more.
+    /// Cancelled when connections must close at once.
     pub(crate) cut: CancellationToken,
 }
 
@@ -42,7 +44,7 @@ impl Server {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(None)
-            // A client that has sent its last request and said so still gets the answer.
+            // A client that closes its side after the last request still gets the response.
             .half_close(true)
             .max_header_size(config.max_header_bytes)
             .max_buf_size(config.max_header_bytes.saturating_mul(2).max(32 * 1024));
@@ -51,7 +53,7 @@ impl Server {
         Self { app, http, bounds, finish: CancellationToken::new(), cut: CancellationToken::new() }
     }
 
-    /// One connection from its first byte to its last; an error is the client's affair and ends it.
+    /// Serves one connection. An error of the client ends it.
     pub(crate) async fn connection(self, tcp: TcpStream, peer: SocketAddr, admitted: Connection) {
         let phase = admitted.phase().clone();
         let io = TokioIo::new(BoundedStream::new(tcp, self.bounds, phase.clone()));
@@ -61,7 +63,7 @@ impl Server {
             biased;
             _ = connection.as_mut() => return,
             () = self.finish.cancelled() => {}
-            // A request that came in this very moment is still answered.
+            // A request that has just arrived still gets its response.
             () = admitted.displaced() => if phase.idle_since().is_some() { return },
         }
         connection.as_mut().graceful_shutdown();
@@ -89,8 +91,8 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
         let handling = self.phase.begin();
         request.extensions_mut().insert(self.peer);
         let target = host::check_target(request.method(), request.uri());
-        if let Err(unfit) = target.and_then(|()| host::check(request.version(), request.headers())) {
-            request.extensions_mut().insert(unfit);
+        if let Err(invalid) = target.and_then(|()| host::check(request.version(), request.headers())) {
+            request.extensions_mut().insert(invalid);
         }
         let has_body = request.method() != Method::HEAD;
         let future = self.app.clone().call(request.map(Body::new));
@@ -98,10 +100,10 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
     }
 }
 
-/// The answer to one request, and the mark that it is being worked on.
+/// The response to one request. Marks the connection as busy until the response is complete.
 struct Handled {
     future: RouteFuture<Infallible>,
-    /// Whether the response's body is sent: that of an answer to `HEAD` is not.
+    /// Whether the response's body is sent. It is not for `HEAD`.
     has_body: bool,
     handling: Option<Handling>,
 }
@@ -117,7 +119,7 @@ impl Future for Handled {
     }
 }
 
-/// A response's body that holds the mark until it is sent: a long export is no idle connection.
+/// A response's body that keeps the connection busy until it is sent, so that a long export is not idle.
 struct HeldBody {
     body: Body,
     handling: Option<Handling>,
@@ -147,7 +149,7 @@ impl HttpBody for HeldBody {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         match &frame {
-            Some(Err(error)) => tracing::error!(%error, "a response was cut: its body could not be made"),
+            Some(Err(error)) => tracing::error!(%error, "response cut: its body failed"),
             Some(Ok(_)) if !self.body.is_end_stream() => {}
             Some(Ok(_)) | None => self.set_incomplete(false),
         }

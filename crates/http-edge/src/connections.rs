@@ -1,19 +1,16 @@
-//! Which connections are open, and who may open another: a bound for each client and one for all.
+//! The table of open connections, with a limit per client and a total limit.
 //!
-//! At its own bound a client is turned away. At the bound for all, the connection that is idle for longest is closed in
-//! favour of the new one, so that connections that do nothing lock nobody out; if none is idle the new one waits. Both
-//! are counted, and logged once per episode: not again until a minute has passed without.
+//! At the limit of its client a new connection is rejected. At the total limit the connection that has been
+//! idle for longest is closed in favour of the new one, so that idle connections keep no client out. If none
+//! is idle, the new connection waits. Both are counted, and logged once per episode: an episode ends after a
+//! minute without either.
 
 use crate::client_ip::TrustedProxies;
+use crate::connection_metrics::ConnectionMetrics;
 use crate::phase::Phase;
-use crate::serve::ServeConfig;
+use crate::serve_config::ServeConfig;
 use ambient::{Clock, SystemClock};
 use parking_lot::Mutex;
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -21,57 +18,19 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-/// Longest wait for a connection that was told to close, before another one is.
+/// How long to wait for a displaced connection to close before another is displaced.
 const DISPLACED_WITHIN: Duration = Duration::from_secs(1);
 
-/// How often it is tried again to find an idle connection, when all are busy.
+/// The pause between two searches for an idle connection when all are busy.
 const RETRY: Duration = Duration::from_millis(50);
 
-/// An episode is over when it has been quiet for so long.
+/// An episode ends after this time without an event.
 const EPISODE_QUIET: Duration = Duration::from_secs(60);
 
-/// How many connections are kept at hand as those idle for longest, so that not each one costs a look at all.
-const AT_HAND: usize = 64;
+/// How many idle connections one search collects, so that not every displacement searches all connections.
+const CANDIDATES: usize = 64;
 
-const BY_CLIENT: &str = "client";
-const BY_TOTAL: &str = "total";
-
-/// `http_connections`, `http_connections_limit`, `http_connections_shed_total{limit}`. The default is registered nowhere.
-#[derive(Debug, Clone, Default)]
-pub struct ConnectionMetrics {
-    open: Gauge,
-    limit: Gauge,
-    shed: Family<LimitLabel, Counter>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct LimitLabel {
-    limit: &'static str,
-}
-
-impl ConnectionMetrics {
-    /// Registers the metrics.
-    pub fn register(registry: &mut Registry) -> Self {
-        let metrics = Self::default();
-        registry.register("http_connections", "Connections open now", metrics.open.clone());
-        registry.register("http_connections_limit", "Most connections at once", metrics.limit.clone());
-        registry.register(
-            "http_connections_shed",
-            "Connections turned away at their client's limit, and idle ones closed at the limit for all",
-            metrics.shed.clone(),
-        );
-        for limit in [BY_CLIENT, BY_TOTAL] {
-            drop(metrics.shed.get_or_create(&LimitLabel { limit }));
-        }
-        metrics
-    }
-
-    fn shed(&self, limit: &'static str) {
-        self.shed.get_or_create(&LimitLabel { limit }).inc();
-    }
-}
-
-/// Whom a connection counts for: an IPv4 address, or the first address of an IPv6 /64.
+/// The client of a connection: an IPv4 address, or the first address of an IPv6 /64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Client(IpAddr);
 
@@ -87,7 +46,7 @@ impl Client {
 /// The table of open connections.
 #[derive(Debug)]
 pub(crate) struct Connections {
-    slots: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     limit: usize,
     per_client: usize,
     proxies: TrustedProxies,
@@ -101,7 +60,8 @@ struct Table {
     clients: HashMap<Client, usize>,
     open: HashMap<u64, Open>,
     next: u64,
-    /// Some of those idle for longest, the longest first, with since when; each is looked at again before use.
+    /// Connections that were idle for longest at the last search, longest first, each with the start of its
+    /// idle time. Each is checked again before it is displaced.
     longest_idle: VecDeque<(u64, u64)>,
     client_episode: Option<Duration>,
     total_episode: Option<Duration>,
@@ -113,30 +73,30 @@ struct Open {
     displaced: CancellationToken,
 }
 
-/// A place among a client's connections.
+/// One of the connections that a client may have.
 #[derive(Debug)]
 struct Share {
     connections: Arc<Connections>,
-    /// `None` for a proxy, which has no bound.
+    /// `None` for a proxy, which has no limit.
     client: Option<Client>,
 }
 
-/// A connection's place in the table.
+/// An open connection. Dropping it removes it from the table.
 #[derive(Debug)]
 pub(crate) struct Connection {
     id: u64,
     phase: Phase,
     displaced: CancellationToken,
     share: Share,
-    _slot: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Connections {
     pub(crate) fn new(config: &ServeConfig) -> Arc<Self> {
         let limit = config.max_connections.get().min(Semaphore::MAX_PERMITS);
-        config.metrics.limit.set(i64::try_from(limit).unwrap_or(i64::MAX));
+        config.metrics.set_limit(limit);
         Arc::new(Self {
-            slots: Arc::new(Semaphore::new(limit)),
+            permits: Arc::new(Semaphore::new(limit)),
             limit,
             per_client: config.max_connections_per_client.get().min(limit),
             proxies: config.proxies.clone(),
@@ -146,18 +106,19 @@ impl Connections {
         })
     }
 
-    /// A place for a connection from `peer`, waited for if need be; `None` if the client has as many as it may have.
+    /// Admits a connection from `peer`, and waits at the total limit. Returns `None` at the limit of its
+    /// client.
     pub(crate) async fn admit(self: &Arc<Self>, peer: IpAddr) -> Option<Connection> {
         let share = self.share(peer)?;
-        let slot = self.slot().await;
+        let permit = self.permit().await;
         let (phase, displaced) = (Phase::begun(&self.clock), CancellationToken::new());
         let mut table = self.table.lock();
         let id = table.next;
         table.next += 1;
         table.open.insert(id, Open { phase: phase.clone(), displaced: displaced.clone() });
         drop(table);
-        self.metrics.open.inc();
-        Some(Connection { id, phase, displaced, share, _slot: slot })
+        self.metrics.opened();
+        Some(Connection { id, phase, displaced, share, _permit: permit })
     }
 
     fn share(self: &Arc<Self>, peer: IpAddr) -> Option<Share> {
@@ -172,57 +133,57 @@ impl Connections {
             *count += 1;
             return Some(Share { connections, client: Some(client) });
         }
-        let begins = self.begins(&mut table.client_episode);
+        let first = self.starts_episode(&mut table.client_episode);
         drop(table);
-        self.metrics.shed(BY_CLIENT);
-        if begins {
+        self.metrics.rejected_at_client_limit();
+        if first {
             let (client, limit) = (client.0, self.per_client);
-            tracing::warn!(%client, limit, "connections are turned away: a client has as many as it may have");
+            tracing::warn!(%client, limit, "connections rejected: client at its limit");
         }
         None
     }
 
-    async fn slot(&self) -> OwnedSemaphorePermit {
-        if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
-            return slot;
+    async fn permit(&self) -> OwnedSemaphorePermit {
+        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            return permit;
         }
-        if self.begins(&mut self.table.lock().total_episode) {
+        if self.starts_episode(&mut self.table.lock().total_episode) {
             tracing::warn!(
                 limit = self.limit,
-                "all connections are taken: those idle for longest are closed for new ones"
+                "connection limit reached: closing idle connections for new ones"
             );
         }
         loop {
             let wait = if self.displace_longest_idle() { DISPLACED_WITHIN } else { RETRY };
-            let slot = tokio::time::timeout(wait, Arc::clone(&self.slots).acquire_owned()).await;
-            if let Ok(slot) = slot {
-                return slot.expect("the semaphore is never closed");
+            let permit = tokio::time::timeout(wait, Arc::clone(&self.permits).acquire_owned()).await;
+            if let Ok(permit) = permit {
+                return permit.expect("the semaphore is never closed");
             }
         }
     }
 
-    /// Tells the connection that is idle for longest to close; false if none is idle.
+    /// Displaces the connection that has been idle for longest. Returns false if none is idle.
     fn displace_longest_idle(&self) -> bool {
         let mut table = self.table.lock();
         if table.take_longest_idle() || {
             table.find_longest_idle();
             table.take_longest_idle()
         } {
-            self.metrics.shed(BY_TOTAL);
+            self.metrics.closed_at_total_limit();
             return true;
         }
         false
     }
 
-    /// Notes that an episode goes on now; whether it begins.
-    fn begins(&self, last: &mut Option<Duration>) -> bool {
+    /// Records an event of an episode. Returns whether it is the first.
+    fn starts_episode(&self, last: &mut Option<Duration>) -> bool {
         let now = self.clock.monotonic();
         last.replace(now).is_none_or(|last| now.saturating_sub(last) > EPISODE_QUIET)
     }
 }
 
 impl Table {
-    /// Tells the first of those at hand that is still idle to close.
+    /// Displaces the first candidate that is still idle. Returns false if there is none.
     fn take_longest_idle(&mut self) -> bool {
         while let Some((id, since)) = self.longest_idle.pop_front() {
             if let Some(open) = self.open.get(&id)
@@ -235,14 +196,15 @@ impl Table {
         false
     }
 
-    /// Looks at all connections. Who gets idle later is never idle for longer than who is at hand and still idle.
+    /// Collects the connections that have been idle for longest. The list stays valid: a connection that
+    /// becomes idle later has been idle for less time than every candidate that is still idle.
     fn find_longest_idle(&mut self) {
         let idle = self.open.iter().filter(|(_, open)| !open.displaced.is_cancelled());
         let mut idle: Vec<(u64, u64)> =
             idle.filter_map(|(id, open)| Some((open.phase.idle_since()?, *id))).collect();
-        if idle.len() > AT_HAND {
-            idle.select_nth_unstable(AT_HAND);
-            idle.truncate(AT_HAND);
+        if idle.len() > CANDIDATES {
+            idle.select_nth_unstable(CANDIDATES);
+            idle.truncate(CANDIDATES);
         }
         idle.sort_unstable();
         self.longest_idle = idle.into_iter().map(|(since, id)| (id, since)).collect();
@@ -254,7 +216,7 @@ impl Connection {
         &self.phase
     }
 
-    /// Done once this connection is to close in favour of another.
+    /// Completes when this connection must close in favour of another.
     pub(crate) async fn displaced(&self) {
         self.displaced.cancelled().await;
     }
@@ -264,7 +226,7 @@ impl Drop for Connection {
     fn drop(&mut self) {
         let connections = &self.share.connections;
         connections.table.lock().open.remove(&self.id);
-        connections.metrics.open.dec();
+        connections.metrics.closed();
     }
 }
 

@@ -1,31 +1,31 @@
-//! The API key that a request shows, in either of the two places where it may stand.
+//! The API key of a request: `Authorization: Bearer <key>` (RFC 6750 §2.1) or `X-API-Key: <key>`.
 //!
-//! `Authorization: Bearer <key>` (RFC 6750 §2.1) or `X-API-Key: <key>`; both are fine where they say the same. Whoever shows a key
-//! means to be known by it, so one that cannot be read is a refusal, never a request without a key.
+//! A request may have both headers if they hold the same key. A key that cannot be read is an error, never a
+//! request without a key: the client wants to be identified.
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
 
 use crate::extract::header_text;
 
-/// The header that may hold a key besides `Authorization`.
+/// The header that may hold a key instead of `Authorization`.
 pub const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
-/// A key was shown and cannot be made out.
+/// The reason why a presented key cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UnusableKey {
-    /// Another scheme than Bearer, a header given twice, or one that is no text.
+    /// The scheme is not Bearer, a header is repeated, or a header is not text.
     #[error("the API key cannot be read: it takes Authorization: Bearer <key>, or X-API-Key, once each")]
     Unreadable,
     /// The two headers hold different keys.
-    #[error("Authorization and X-API-Key hold different keys; give one of the two")]
+    #[error("Authorization and X-API-Key hold different keys; send one of the two")]
     Contradiction,
 }
 
-/// The one key that the headers hold, if they hold any. It is a secret: never log it.
+/// Returns the key that the headers present, if any. It is a secret: never log it.
 ///
 /// # Errors
-/// See [`UnusableKey`].
+/// Returns an [`UnusableKey`] if the key cannot be read.
 pub fn shown_key(headers: &HeaderMap) -> Result<Option<&str>, UnusableKey> {
     let text = |name| header_text(headers, name).map_err(|_| UnusableKey::Unreadable);
     let bearer = match text(&AUTHORIZATION)? {
@@ -38,7 +38,7 @@ pub fn shown_key(headers: &HeaderMap) -> Result<Option<&str>, UnusableKey> {
     }
 }
 
-/// RFC 9110 §11.1: the scheme is matched without regard to case.
+/// Parses the token of a Bearer header. The scheme is case-insensitive (RFC 9110 §11.1).
 fn bearer_token(value: &str) -> Option<&str> {
     let (scheme, token) = value.split_once(' ')?;
     let token = token.trim_start_matches(' ');
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_stands_in_either_header_or_the_same_in_both() {
+    fn a_key_is_in_either_header_or_the_same_in_both() {
         let key = || Ok(Some("k1".to_owned()));
         assert_eq!(shown(&[]), Ok(None));
         assert_eq!(shown(&[("authorization", b"Bearer k1")]), key());
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_made_out_is_never_a_request_without_a_key() {
+    fn a_key_that_cannot_be_read_is_never_a_request_without_a_key() {
         let wrong: [&[(&str, &[u8])]; 9] = [
             &[("authorization", b"Basic azE6")],
             &[("authorization", b"Bearer")],

@@ -1,11 +1,12 @@
-//! `/docs`: Swagger UI, and `/openapi.json`, which it shows.
+//! `/docs`, which is Swagger UI, and `/openapi.json`, which it shows.
 //!
-//! The page is short and kept for a minute. Its script is 1.5 MB: what the page names carries the hash of its content in its
-//! name, so that browsers keep it for ever, and is sent compressed. Nothing is hashed or compressed before somebody looks.
+//! Browsers keep the page for a minute. Its script is 1.5 MB, so the files of the page have the hash of their
+//! content in their name: browsers keep them for a year, and they are sent compressed. The first request
+//! hashes and compresses them.
 
 use crate::error::HttpError;
 use crate::extract::ApiPath;
-use crate::layer::PathPolicy;
+use crate::path_policy::PathPolicy;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -22,27 +23,28 @@ use std::sync::{Arc, OnceLock};
 use utoipa::openapi::OpenApi;
 use utoipa_swagger_ui::Config;
 
-/// What the pages below `/docs` may load: their own files; Swagger UI sets styles and shows images by itself.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
-                      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// What the pages below `/docs` may load: their own files. Swagger UI uses inline styles and data images.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+                      img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+                      frame-ancestors 'none'";
 
-/// Of what carries its hash in its name.
-const FOR_EVER: &str = "public, max-age=31536000, immutable";
-/// Of everything else.
-const SHORTLY: &str = "public, max-age=60";
+/// `Cache-Control` of a file whose name contains its hash.
+const CACHE_FOR_A_YEAR: &str = "public, max-age=31536000, immutable";
+/// `Cache-Control` of every other file.
+const CACHE_FOR_A_MINUTE: &str = "public, max-age=60";
 const PAGE: &str = "index.html";
-/// Digits of the hash in a name.
+/// The number of hex digits of the hash in a name.
 const HASH_DIGITS: usize = 16;
-/// Compressing less is not worth it, bytes.
-const WORTH_COMPRESSING: usize = 1_024;
+/// Files up to this size are not compressed, in bytes.
+const MAX_UNCOMPRESSED: usize = 1_024;
 
-/// The path_policy of Swagger UI.
+/// Returns the policy of the paths of Swagger UI.
 #[must_use]
 pub fn docs_policy() -> PathPolicy {
     PathPolicy::new("/docs").header(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY))
 }
 
-/// `/docs` and `/openapi.json`, which is `document`.
+/// Returns the routes `/docs` and `/openapi.json`, which serves `document`.
 pub fn docs_routes<S: Clone + Send + Sync + 'static>(document: OpenApi) -> Router<S> {
     let document = Arc::new(document);
     Router::new()
@@ -54,12 +56,13 @@ pub fn docs_routes<S: Clone + Send + Sync + 'static>(document: OpenApi) -> Route
 
 /// One file of Swagger UI.
 struct File {
-    /// With and without the hash of its content: `swagger-ui.css` and `swagger-ui.0123456789abcdef.css`.
+    /// E.g. `swagger-ui.css`.
     name: String,
+    /// E.g. `swagger-ui.0123456789abcdef.css`.
     hashed_name: String,
     content_type: HeaderValue,
     plain: Bytes,
-    /// Compressed, where that is worth it.
+    /// The compressed file, if it is smaller.
     gzip: Option<Bytes>,
 }
 
@@ -68,28 +71,27 @@ async fn file(name: String, headers: HeaderMap) -> Result<Response, HttpError> {
     let files = match FILES.get() {
         Some(files) => files,
         None => {
-            let made = tokio::task::spawn_blocking(files).await.map_err(HttpError::internal)?;
-            let made = made.map_err(HttpError::internal)?;
-            FILES.get_or_init(|| made)
+            let files = tokio::task::spawn_blocking(files).await.map_err(HttpError::internal)?;
+            let files = files.map_err(HttpError::internal)?;
+            FILES.get_or_init(|| files)
         }
     };
     let file = files.iter().find(|file| file.name == name || file.hashed_name == name);
-    let file =
-        file.ok_or_else(|| HttpError::NotFound("there is no such file of the documentation".into()))?;
-    let kept = if file.hashed_name == name { FOR_EVER } else { SHORTLY };
+    let file = file.ok_or_else(|| HttpError::NotFound("the documentation has no such file".into()))?;
+    let caching = if file.hashed_name == name { CACHE_FOR_A_YEAR } else { CACHE_FOR_A_MINUTE };
     let head = [
         (CONTENT_TYPE, file.content_type.clone()),
-        (CACHE_CONTROL, HeaderValue::from_static(kept)),
+        (CACHE_CONTROL, HeaderValue::from_static(caching)),
         (VARY, HeaderValue::from_static("accept-encoding")),
     ];
-    Ok(match file.gzip.clone().filter(|_| takes_gzip(&headers)) {
+    Ok(match file.gzip.clone().filter(|_| accepts_gzip(&headers)) {
         Some(gzip) => (head, [(CONTENT_ENCODING, "gzip")], gzip).into_response(),
         None => (head, file.plain.clone()).into_response(),
     })
 }
 
-/// Whether `Accept-Encoding` names gzip or everything, and does not forbid it.
-fn takes_gzip(headers: &HeaderMap) -> bool {
+/// Whether `Accept-Encoding` allows gzip.
+fn accepts_gzip(headers: &HeaderMap) -> bool {
     let values = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     let wanted = |coding: &str| {
         let mut parts = coding.split(';').map(str::trim);
@@ -102,7 +104,7 @@ fn takes_gzip(headers: &HeaderMap) -> bool {
     of("gzip").or_else(|| of("*")).unwrap_or(false)
 }
 
-/// The page, and all files that it names under their hashed names.
+/// Reads the page and the files that it uses, and changes the page to use their hashed names.
 fn files() -> io::Result<Vec<File>> {
     let config = Arc::new(Config::new(["/openapi.json"]).validator_url("none"));
     let content = |name: &str| {
@@ -115,7 +117,7 @@ fn files() -> io::Result<Vec<File>> {
     let (page, page_type) = content(PAGE)?;
     let mut page = String::from_utf8(page.to_vec()).map_err(io::Error::other)?;
     let mut files = Vec::new();
-    for name in named_by(&page) {
+    for name in files_of(&page) {
         let (plain, content_type) = content(&name)?;
         let file = File::new(&name, plain, content_type)?;
         page = page.replace(&format!("\"./{name}\""), &format!("\"./{}\"", file.hashed_name));
@@ -126,8 +128,8 @@ fn files() -> io::Result<Vec<File>> {
     Ok(files)
 }
 
-/// The values of `src` and `href` in the page, without `./`.
-fn named_by(page: &str) -> Vec<String> {
+/// Returns the values of `src` and `href` in the page, without `./`.
+fn files_of(page: &str) -> Vec<String> {
     let links = page.split(" src=\"").skip(1).chain(page.split(" href=\"").skip(1));
     links.filter_map(|rest| Some(rest.split_once('"')?.0.trim_start_matches("./").to_owned())).collect()
 }
@@ -143,7 +145,7 @@ impl File {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
         encoder.write_all(&plain)?;
         let gzip = Bytes::from(encoder.finish()?);
-        let gzip = Some(gzip).filter(|gzip| plain.len() > WORTH_COMPRESSING && gzip.len() < plain.len());
+        let gzip = Some(gzip).filter(|gzip| plain.len() > MAX_UNCOMPRESSED && gzip.len() < plain.len());
         Ok(Self { name: name.to_owned(), hashed_name, content_type, plain, gzip })
     }
 }

@@ -1,8 +1,9 @@
 //! The errors that any HTTP service has, each with its status and problem document.
 //!
-//! A product defines its own errors with [`Problem::new`] beside these. There is no `From<E: Error>`, so that each failure
-//! of a domain crate gets its status explicitly, once. The response carries a [`Problem`] in its extensions and no body: the
-//! edge renders it, because only the edge knows the request id and whether this route speaks JSON or HTML.
+//! A product defines its own errors with [`Problem::new`]. There is no `From<E: Error>`, so each failure of a
+//! domain crate gets its status explicitly, in one place. The response has a [`Problem`] in its extensions
+//! and no body. The edge renders it, because only the edge knows the request id and whether the path has JSON
+//! or HTML.
 
 use crate::problem::Problem;
 use axum::response::{IntoResponse, Response};
@@ -11,7 +12,8 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::time::Duration;
 
-/// The range of `Retry-After` of an overload, seconds: rejected clients must not all return in the same second.
+/// The range of `Retry-After` of an overload, seconds: rejected clients must not all return in the same
+/// second.
 const OVERLOAD_RETRY_S: std::ops::RangeInclusive<u64> = 1..=5;
 
 /// Why a request is rejected, in terms of HTTP alone.
@@ -43,7 +45,8 @@ pub enum HttpError {
     /// 409: the request contradicts the current state.
     #[error("{0}")]
     Conflict(Cow<'static, str>),
-    /// 412: the resource is not in a version that `If-Match` names, or is in one that `If-None-Match` excludes.
+    /// 412: the resource is not in a version that `If-Match` names, or is in one that `If-None-Match`
+    /// excludes.
     #[error("{0}")]
     PreconditionFailed(Cow<'static, str>),
     /// 422: the request can be read and not be accepted.
@@ -86,8 +89,8 @@ impl HttpError {
         Self::Internal { source: source.into() }
     }
 
-    /// A 429 `service-overloaded` whose `Retry-After` is 1 to 5 s, drawn from `seed` (any random number), so that rejected
-    /// clients do not all return in the same second.
+    /// A 429 `service-overloaded` whose `Retry-After` is 1 to 5 s, drawn from `seed` (any random number), so
+    /// that rejected clients do not all return in the same second.
     #[must_use]
     pub fn service_overloaded(seed: u64) -> Self {
         let (shortest, longest) = (OVERLOAD_RETRY_S.start(), OVERLOAD_RETRY_S.end());
@@ -99,6 +102,27 @@ impl HttpError {
     #[must_use]
     pub fn slug(&self) -> &'static str {
         self.kind().1
+    }
+
+    /// The error of a response that the framework rejected with nothing but a status. The problem keeps the
+    /// status.
+    pub(crate) fn problem_of_status(status: StatusCode) -> Problem {
+        let error = match status {
+            StatusCode::UNAUTHORIZED => Self::Unauthenticated("credentials are needed".into()),
+            StatusCode::FORBIDDEN => Self::Forbidden("this is not allowed".into()),
+            StatusCode::NOT_FOUND => Self::NotFound("there is nothing at this path".into()),
+            StatusCode::METHOD_NOT_ALLOWED => Self::MethodNotAllowed,
+            StatusCode::REQUEST_TIMEOUT => Self::RequestTimeout,
+            StatusCode::CONFLICT => Self::Conflict("the request contradicts the current state".into()),
+            StatusCode::PAYLOAD_TOO_LARGE => Self::ContentTooLarge,
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+                Self::UnsupportedMediaType("this resource does not take this media type".into())
+            }
+            StatusCode::UNPROCESSABLE_ENTITY => Self::Unprocessable("the request cannot be accepted".into()),
+            other if other.is_server_error() => Self::internal(format!("a bare {other} response")),
+            _ => Self::invalid_request("the request cannot be read"),
+        };
+        error.into_problem().with_status(status)
     }
 
     fn kind(&self) -> (StatusCode, &'static str, &'static str) {
@@ -173,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_whole_seconds_rounded_up_and_never_zero() {
+    fn retry_after_is_in_whole_seconds_rounded_up_and_never_zero() {
         for (millis, seconds) in [(0, "1"), (1, "1"), (1_000, "1"), (1_001, "2"), (59_999, "60")] {
             let retry = Duration::from_millis(millis);
             assert_eq!(retry_after(HttpError::RateLimited { retry_after: retry }).as_deref(), Some(seconds));
@@ -205,5 +229,27 @@ mod tests {
         let problem = HttpError::internal("password hunter2").into_problem();
         assert!(!problem.detail().contains("hunter2"));
         assert!(problem.cause().unwrap().to_string().contains("hunter2"));
+    }
+
+    #[test]
+    fn a_bare_status_keeps_its_number_and_gets_the_nearest_slug() {
+        for (status, slug) in [
+            (400, "invalid-request"),
+            (401, "unauthenticated"),
+            (403, "forbidden"),
+            (404, "not-found"),
+            (405, "method-not-allowed"),
+            (408, "request-timeout"),
+            (409, "conflict"),
+            (411, "invalid-request"),
+            (413, "content-too-large"),
+            (415, "unsupported-media-type"),
+            (422, "unprocessable"),
+            (500, "internal"),
+            (503, "internal"),
+        ] {
+            let problem = HttpError::problem_of_status(StatusCode::from_u16(status).unwrap());
+            assert_eq!((problem.status().as_u16(), problem.slug()), (status, slug));
+        }
     }
 }

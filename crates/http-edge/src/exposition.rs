@@ -1,9 +1,9 @@
-//! The two text formats of metrics, and which one a scraper asked for.
+//! The two text formats of metrics, and the choice between them by `Accept`.
 //!
-//! The encoder writes OpenMetrics. Prometheus's own format (0.0.4) differs in what it calls a family: a counter's with its
-//! `_total`, an info's with its `_info` and as a gauge; it knows neither units nor the end mark.
+//! The encoder writes OpenMetrics. Prometheus's text format (0.0.4) has other family names: a counter's ends
+//! in `_total`, and an info is a gauge whose name ends in `_info`. It has neither units nor an end mark.
 
-/// A format.
+/// A text format of metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ExpositionFormat {
     /// Prometheus's text format 0.0.4.
@@ -13,18 +13,19 @@ pub(crate) enum ExpositionFormat {
 }
 
 impl ExpositionFormat {
-    /// What the values of `Accept` ask for: OpenMetrics if it is named, and not less wanted than plain text.
-    pub(crate) fn asked_for<'a>(accept: impl Iterator<Item = &'a str>) -> Self {
+    /// Selects the format by the values of `Accept`: OpenMetrics if they name it with at least the weight of
+    /// plain text.
+    pub(crate) fn preferred_by<'a>(accept: impl Iterator<Item = &'a str>) -> Self {
         let (mut open, mut text) = (0.0, 0.0);
         for range in accept.flat_map(|value| value.split(',')) {
             let mut parts = range.split(';').map(str::trim);
             let name = parts.next().unwrap_or_default();
-            let mut wanted =
+            let mut weight =
                 || parts.find_map(|part| part.strip_prefix("q=")?.trim().parse().ok()).unwrap_or(1.0_f32);
             if name.eq_ignore_ascii_case("application/openmetrics-text") {
-                open = wanted().max(open);
+                open = weight().max(open);
             } else if name.eq_ignore_ascii_case("text/plain") {
-                text = wanted().max(text);
+                text = weight().max(text);
             }
         }
         if open > 0.0 && open >= text { Self::OpenMetrics } else { Self::Text }
@@ -38,10 +39,10 @@ impl ExpositionFormat {
     }
 }
 
-/// The same metrics in Prometheus's text format 0.0.4.
+/// Converts OpenMetrics to Prometheus's text format 0.0.4.
 pub(crate) fn to_text(open_metrics: &str) -> String {
     let mut text = String::with_capacity(open_metrics.len());
-    // The help of a family comes before its type, on which the family's name depends.
+    // HELP comes before TYPE, and the name in the output depends on the type.
     let mut help = None;
     for line in open_metrics.lines() {
         let Some(comment) = line.strip_prefix("# ") else {
@@ -73,8 +74,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn openmetrics_is_answered_to_who_asks_for_it_alone() {
-        let asked = |accept: &[&'static str]| ExpositionFormat::asked_for(accept.iter().copied());
+    fn openmetrics_is_sent_only_to_clients_that_prefer_it() {
+        let format = |accept: &[&'static str]| ExpositionFormat::preferred_by(accept.iter().copied());
         for text in [
             &[][..],
             &["*/*"],
@@ -84,7 +85,7 @@ mod tests {
             &["application/openmetrics-text;version=1.0.0;q=0.3,text/plain;version=0.0.4;q=0.5"],
             &["text/plain;version=0.0.4, application/openmetrics-text;q=0.9"],
         ] {
-            assert_eq!(asked(text), ExpositionFormat::Text, "{text:?}");
+            assert_eq!(format(text), ExpositionFormat::Text, "{text:?}");
         }
         for open in [
             &["application/openmetrics-text"][..],
@@ -92,16 +93,18 @@ mod tests {
             &["application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"],
             &["text/plain;q=0.5", "Application/OpenMetrics-Text"],
         ] {
-            assert_eq!(asked(open), ExpositionFormat::OpenMetrics, "{open:?}");
+            assert_eq!(format(open), ExpositionFormat::OpenMetrics, "{open:?}");
         }
     }
 
     #[test]
-    fn families_get_the_names_of_their_samples() {
-        let open = "# HELP a_b Sold.\n# TYPE a_b counter\na_b_total{x=\"# TYPE\"} 1\n# HELP c C.\n# TYPE c gauge\n# UNIT c seconds\n\
-                    c 2\n# HELP d D.\n# TYPE d info\nd_info{v=\"1\"} 1\n# TYPE e unknown\ne 3\n# EOF\n";
-        let text = "# HELP a_b_total Sold.\n# TYPE a_b_total counter\na_b_total{x=\"# TYPE\"} 1\n# HELP c C.\n# TYPE c gauge\n\
-                    c 2\n# HELP d_info D.\n# TYPE d_info gauge\nd_info{v=\"1\"} 1\n# TYPE e untyped\ne 3\n";
+    fn a_family_has_the_name_of_its_samples() {
+        let open = "# HELP a_b Sold.\n# TYPE a_b counter\na_b_total{x=\"# TYPE\"} 1\n\
+                    # HELP c C.\n# TYPE c gauge\n# UNIT c seconds\nc 2\n\
+                    # HELP d D.\n# TYPE d info\nd_info{v=\"1\"} 1\n# TYPE e unknown\ne 3\n# EOF\n";
+        let text = "# HELP a_b_total Sold.\n# TYPE a_b_total counter\na_b_total{x=\"# TYPE\"} 1\n\
+                    # HELP c C.\n# TYPE c gauge\nc 2\n\
+                    # HELP d_info D.\n# TYPE d_info gauge\nd_info{v=\"1\"} 1\n# TYPE e untyped\ne 3\n";
         assert_eq!(to_text(open), text);
     }
 }

@@ -1,15 +1,17 @@
-//! Extractors that refuse in the words of the public contract, docs/contract.md §5.
+//! Extractors with the errors of the public contract, docs/contract.md §5.
 //!
-//! They parse with axum and serde and differ in what they say and in what they let through: a field that cannot be
-//! read is a 400 that names it, never a 422; a field given twice is refused, as is text that is not UTF-8, which
-//! the form decoder would otherwise replace by `U+FFFD`. An unknown field is refused when `T` asks for it with
-//! `#[serde(deny_unknown_fields)]`; a duplicate JSON member when `T` is a struct (a map keeps the last one). What
-//! serde would read for something else is refused: an array for an object, and where a field asks for it with
-//! [`as_name`], an object for a name.
+//! They parse with axum and serde, and are stricter:
+//!
+//! - A field that cannot be read is a 400 that names the field, never a 422.
+//! - A repeated field is an error, and so is text that is not UTF-8: the form decoder would replace it by
+//!   `U+FFFD`.
+//! - An unknown field is an error if `T` has `#[serde(deny_unknown_fields)]`.
+//! - A repeated JSON member is an error if `T` is a struct. A map keeps the last one.
+//! - An array is not accepted for an object. With [`as_name`], an object is not accepted for a name.
 
 use crate::body::{TooManyBodies, TooSlow};
 use crate::error::HttpError;
-use crate::field_help::{no_object, unreadable_body, unreadable_path, unreadable_query};
+use crate::field_help::{not_an_object, unreadable_body, unreadable_path, unreadable_query};
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::path::ErrorKind;
@@ -24,31 +26,32 @@ use std::error::Error;
 use utoipa::openapi::path::ParameterIn;
 use utoipa::{IntoParams, ToSchema};
 
-/// Most fields a query or form may have: telling duplicates apart compares each with each.
+/// The limit of fields in a query or form, because finding duplicates compares every two fields.
 const MAX_FIELDS: usize = 64;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// A JSON body: one object.
+/// A JSON body, which must be an object.
 ///
-/// Refused with 415 unless the media type is `application/json` or `application/…+json` and the body is not packed, with 400 naming the
-/// field when it cannot be read or when it is no object, with 413 or 408 when it is too long or too slow.
+/// Errors: 415 if the media type is neither `application/json` nor `application/…+json`, or if the body has a
+/// content coding; 400 if the body is not an object or a field cannot be read; 413 or 408 if it is too long
+/// or too slow.
 #[derive(Debug)]
 pub struct ApiJson<T>(pub T);
 
-/// The fields of the query string, each at most once.
+/// The fields of the query string. A field may occur once.
 #[derive(Debug)]
 pub struct ApiQuery<T>(pub T);
 
-/// The captures of the path.
+/// The parameters of the path.
 #[derive(Debug)]
 pub struct ApiPath<T>(pub T);
 
-/// A form body (`application/x-www-form-urlencoded`), each field at most once.
+/// A form body (`application/x-www-form-urlencoded`). A field may occur once.
 #[derive(Debug)]
 pub struct ApiForm<T>(pub T);
 
-/// The whole body as bytes, within the edge's limits.
+/// The whole body as bytes, within the limits of the edge.
 #[derive(Debug)]
 pub struct ApiBytes(pub Bytes);
 
@@ -66,9 +69,9 @@ impl<T: DeserializeOwned + ToSchema, S: Send + Sync> FromRequest<S> for ApiJson<
     async fn from_request(request: Request, state: &S) -> Result<Self, HttpError> {
         check_type(request.headers(), "application/json", is_json)?;
         let ApiBytes(bytes) = ApiBytes::from_request(request, state).await?;
-        // serde takes an array for a struct, its elements for the fields in the order they are declared in.
+        // serde accepts an array for a struct and reads its elements as the fields in declaration order.
         if json_begins_with(&bytes).is_some_and(|first| first != b'{') {
-            return Err(no_object(&schema_of::<T>()));
+            return Err(not_an_object(&schema_of::<T>()));
         }
         match Json::<T>::from_bytes(&bytes) {
             Ok(Json(value)) => Ok(Self(value)),
@@ -132,11 +135,11 @@ impl<T: DeserializeOwned + ToSchema, S: Send + Sync> FromRequest<S> for ApiForm<
     }
 }
 
-/// The one value of header `name` as text; `None` when there is no such header.
+/// Returns the value of the header `name` as text, or `None` if there is no such header.
 ///
 /// # Errors
 ///
-/// `invalid-request` when the header is given twice or its value is not visible ASCII.
+/// Returns `invalid-request` if the header is repeated or its value is not visible ASCII.
 pub fn header_text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, HttpError> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
@@ -149,7 +152,7 @@ pub fn header_text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Opti
     }
 }
 
-/// Refuses a body that is not of the type that is `wanted`, or that is packed.
+/// Rejects a body whose media type is not `wanted`, or that has a content coding.
 fn check_type(headers: &HeaderMap, wanted: &str, is_wanted: impl Fn(&str) -> bool) -> Result<(), HttpError> {
     let kind = header_text(headers, &CONTENT_TYPE)?.unwrap_or_default();
     if !is_wanted(kind.split(';').next().unwrap_or_default().trim()) {
@@ -169,18 +172,20 @@ fn is_json(media_type: &str) -> bool {
     lower == "application/json" || (lower.starts_with("application/") && lower.ends_with("+json"))
 }
 
-/// Reads one of the names of an enum without data from a text, for `#[serde(deserialize_with = "http_edge::as_name")]`:
-/// by itself serde also takes `{"name": null}`.
+/// Reads an enum without data from the text of its name, for `#[serde(deserialize_with =
+/// "http_edge::as_name")]`.
+///
+/// Without it serde also accepts `{"name": null}`.
 ///
 /// # Errors
 ///
-/// Those of the format, for what is no text; serde's for a text that is none of the names.
+/// Fails if the value is not a text, or if it is not one of the names.
 pub fn as_name<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<T, D::Error> {
     let name: StringDeserializer<D::Error> = String::deserialize(deserializer)?.into_deserializer();
     T::deserialize(name)
 }
 
-/// The first byte that is no white space of JSON (RFC 8259 §2).
+/// Returns the first byte that is not JSON white space (RFC 8259 §2).
 fn json_begins_with(bytes: &[u8]) -> Option<u8> {
     bytes.iter().copied().find(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r'))
 }
@@ -189,7 +194,7 @@ fn schema_of<T: ToSchema>() -> serde_json::Value {
     serde_json::to_value(T::schema()).unwrap_or_default()
 }
 
-/// What the field `name` of a query holds.
+/// Returns the value of the field `name` of a query.
 fn value_of(encoded: &[u8], name: &str) -> Option<String> {
     let pairs =
         encoded.split(|&byte| byte == b'&').map(|pair| match pair.iter().position(|&byte| byte == b'=') {
@@ -217,16 +222,16 @@ fn body_error(rejection: &BytesRejection) -> HttpError {
     HttpError::invalid_request("the request body could not be read to its end")
 }
 
-/// Refuses a query or form (`what`) with text that is not UTF-8, with a field given twice, or with too many.
+/// Rejects a query or form (`what`) with text that is not UTF-8, a repeated field or too many fields.
 fn check_fields(encoded: &[u8], what: &str) -> Result<(), HttpError> {
     field_names(encoded, what).map(drop)
 }
 
-/// The names of the fields of a query or form (`what`), in their order.
+/// Returns the names of the fields of a query or form (`what`), in their order.
 ///
 /// # Errors
 ///
-/// `invalid-request` for text that is not UTF-8, a field given twice, and too many fields.
+/// Returns `invalid-request` for text that is not UTF-8, a repeated field, or too many fields.
 pub(crate) fn field_names(encoded: &[u8], what: &str) -> Result<Vec<String>, HttpError> {
     let mut names: Vec<String> = Vec::new();
     for pair in encoded.split(|&byte| byte == b'&').filter(|pair| !pair.is_empty()) {
@@ -251,8 +256,8 @@ pub(crate) fn field_names(encoded: &[u8], what: &str) -> Result<Vec<String>, Htt
     Ok(names)
 }
 
-/// `application/x-www-form-urlencoded` text as bytes. An escape that is none stands for itself, as in the WHATWG
-/// URL standard, which the parser behind [`Query`] follows.
+/// Decodes `application/x-www-form-urlencoded` text. An invalid escape stands for itself, as in the WHATWG
+/// URL standard, which the parser of [`Query`] follows.
 fn decoded(text: &[u8]) -> Vec<u8> {
     let nibble = |byte: Option<&u8>| byte.and_then(|&b| char::from(b).to_digit(16));
     let mut bytes = Vec::with_capacity(text.len());
@@ -277,7 +282,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn escapes_decode_and_broken_ones_stand_for_themselves() {
+    fn escapes_are_decoded_and_invalid_ones_stand_for_themselves() {
         for (text, bytes) in [
             ("a+b", &b"a b"[..]),
             ("%41%2b", b"A+"),
@@ -291,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn duplicate_fields_are_found_behind_their_escapes() {
+    fn repeated_fields_are_found_in_spite_of_escapes() {
         assert!(check_fields(b"a=1&b=2&&", "the query").is_ok());
         assert!(check_fields(b"a=1&%61=2", "the query").is_err());
         assert!(check_fields(b"a&a", "the query").is_err());
@@ -303,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn json_media_types() {
+    fn only_json_media_types_are_json() {
         for good in ["application/json", "APPLICATION/JSON", "application/merge-patch+json"] {
             assert!(is_json(good));
         }
@@ -313,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_is_one_line_of_visible_ascii() {
+    fn a_header_is_one_value_of_visible_ascii() {
         let name = HeaderName::from_static("x-api-key");
         let mut headers = HeaderMap::new();
         assert!(header_text(&headers, &name).unwrap().is_none());

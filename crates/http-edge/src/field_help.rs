@@ -1,5 +1,7 @@
-//! What the error for a field says: its name, what it held, what it takes, and an example. The last two come from the OpenAPI
-//! schema of the request, so they are what the document says.
+//! The text of the error for a field: its name, its value, what it takes, and an example.
+//!
+//! What it takes and the example come from the OpenAPI schema of the request, so they agree with the
+//! document.
 
 use crate::error::HttpError;
 use axum::extract::path::ErrorKind;
@@ -7,13 +9,13 @@ use input::quoted;
 use serde_json::Value;
 use std::error::Error;
 
-/// An id for errors.
+/// The example of an id in errors.
 const A_UUID: &str = "019c6652-5e00-7000-8000-0000000000aa";
 
-/// Longest part of an error that quotes the request, bytes.
+/// The length limit of a quote of the request, in bytes.
 const QUOTED: usize = 100;
 
-/// The error for a body (`what`) that serde could not read into something of this schema.
+/// Returns the error for a body (`what`) that serde cannot read with this schema.
 pub(crate) fn unreadable_body(what: &str, schema: &Value, rejection: &dyn Error) -> HttpError {
     let reason = reason_of(rejection);
     let example = field_of(&reason)
@@ -26,8 +28,8 @@ pub(crate) fn unreadable_body(what: &str, schema: &Value, rejection: &dyn Error)
     ))
 }
 
-/// The error for a body that is JSON and no object.
-pub(crate) fn no_object(schema: &Value) -> HttpError {
+/// Returns the error for a JSON body that is not an object.
+pub(crate) fn not_an_object(schema: &Value) -> HttpError {
     let example = match example_of(schema).or_else(|| composed(schema)) {
         Some(example) => format!(", e.g. {}", bounded(&example.to_string(), QUOTED)),
         None => String::new(),
@@ -35,14 +37,14 @@ pub(crate) fn no_object(schema: &Value) -> HttpError {
     HttpError::invalid_request(format!("the JSON body is no object; it takes an object{example}"))
 }
 
-/// An object of the examples of the properties that are required.
+/// Returns an object with the example of each required property.
 fn composed(schema: &Value) -> Option<Value> {
     let required = schema["required"].as_array()?.iter().filter_map(Value::as_str);
     let members = required.map(|name| Some((name.to_owned(), example_of(&schema["properties"][name])?)));
     members.collect::<Option<serde_json::Map<_, _>>>().map(Value::Object)
 }
 
-/// The error for a parameter of the path.
+/// Returns the error for a path parameter.
 pub(crate) fn unreadable_path(kind: &ErrorKind) -> HttpError {
     HttpError::invalid_request(match kind {
         ErrorKind::DeserializeError { key, value, message } if message.starts_with("UUID") => {
@@ -52,7 +54,7 @@ pub(crate) fn unreadable_path(kind: &ErrorKind) -> HttpError {
     })
 }
 
-/// The error for a query that serde could not read into these parameters. `held` is what a field of it holds.
+/// Returns the error for a query that serde cannot read. `held` returns the value of a field.
 pub(crate) fn unreadable_query(
     parameters: &[Value],
     held: impl Fn(&str) -> Option<String>,
@@ -77,7 +79,7 @@ fn reason_of(rejection: &dyn Error) -> String {
     rejection.source().map_or_else(|| rejection.to_string(), ToString::to_string)
 }
 
-/// The member that serde's error is about.
+/// Returns the field in serde's error.
 fn field_of(reason: &str) -> Option<&str> {
     for named in ["missing field `", "duplicate field `"] {
         if let Some((_, rest)) = reason.split_once(named) {
@@ -90,7 +92,7 @@ fn field_of(reason: &str) -> Option<&str> {
     is_name.then_some(field)
 }
 
-/// The reason with what it quotes of the request cut, so that what comes after it is still said.
+/// Cuts the quote of the request in a reason, and keeps what follows the quote.
 fn shortened(reason: &str) -> String {
     let at = reason.rfind(", expected ").unwrap_or(reason.len());
     let (quote, rest) = reason.split_at(at);
@@ -136,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_field_of_serdes_errors_is_found() {
+    fn the_field_in_an_error_of_serde_is_found() {
         for (reason, field) in [
             ("missing field `brand` at line 1 column 12", Some("brand")),
             ("name: invalid type: integer `1`, expected a string at line 1 column 9", Some("name")),
@@ -150,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_quoted_is_cut_and_what_is_taken_stays() {
+    fn a_quote_is_cut_and_what_follows_it_stays() {
         let long = format!("size: invalid type: string \"{}\", expected u64", "é".repeat(5_000));
         let short = shortened(&long);
         assert!(

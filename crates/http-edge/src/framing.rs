@@ -1,35 +1,36 @@
-//! Follows where requests begin and end in the bytes of a connection, and spoils a head that two readers could read
-//! differently.
+//! Tracks where requests start and end in the bytes of a connection, and invalidates ambiguous heads.
 //!
-//! hyper accepts more than a proxy in front may: a bare LF as the end of a line, `Content-Length` beside
-//! `Transfer-Encoding`, a repeated `Content-Length`, a coding before `chunked`. A proxy that reads such a head
-//! otherwise forwards a request that this server never saw as one ("request smuggling", RFC 9112 §11.2). Here one byte
-//! of such a head is replaced by NUL, which no head may hold, so that hyper answers a bare 400 and closes. What passes
-//! has exactly one framing, so this reader and hyper agree about where the next head begins.
+//! hyper accepts heads that a proxy may read differently: a bare LF as a line end, `Content-Length` together
+//! with `Transfer-Encoding`, a repeated `Content-Length`, a coding before `chunked`. The difference lets an
+//! attacker hide a request from the proxy ("request smuggling", RFC 9112 §11.2). This module replaces one
+//! byte of such a head with NUL, which is never valid, so hyper responds with a bare 400 and closes the
+//! connection. Every other head has exactly one framing, so this reader and hyper agree on where the next
+//! head starts.
 //!
-//! The stream also learns from here whether a head has begun and is not complete, for its deadline.
+//! The stream also asks this module whether a head is incomplete, for its deadline.
 
 use std::ops::ControlFlow;
 
-/// Most bytes of one line that are kept across reads: a line that frames the body is shorter, else its head is spoilt.
-const KEPT: usize = 128;
+/// How many bytes of a line are kept between reads. A longer line that frames the body invalidates its head.
+const MAX_KEPT: usize = 128;
 
-/// The reader: one per connection.
+/// The reader of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Framing {
     state: State,
     head: Head,
-    /// The beginning of a line whose end has not come yet.
+    /// The start of an incomplete line.
     kept: Vec<u8>,
-    /// How long that line is so far, and its last byte.
+    /// The length of that line so far.
     length: usize,
+    /// The last byte of that line.
     last: u8,
 }
 
-/// What the head said so far.
+/// What the head has declared so far.
 #[derive(Debug, Default, Clone, Copy)]
 struct Head {
-    /// The request line has come.
+    /// The request line has arrived.
     begun: bool,
     length: Option<u64>,
     chunked: bool,
@@ -40,17 +41,17 @@ enum State {
     /// Between requests or in a head.
     #[default]
     Head,
-    /// So many bytes of a body are to come.
+    /// In a body, with this number of bytes to come.
     Body(u64),
     Chunks(Chunk),
-    /// hyper ends the connection at what has come; nothing that follows is a request.
+    /// After invalid bytes. hyper closes the connection, and what follows is not a request.
     Over,
 }
 
-/// Places in a chunked body, as hyper reads one.
+/// A position in a chunked body, as hyper reads one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Chunk {
-    /// In the size line; whether a digit has come.
+    /// In the size line: the size so far, and whether a digit has arrived.
     Size(u64, bool),
     /// After the size, up to the CR.
     Extension(u64),
@@ -58,7 +59,7 @@ enum Chunk {
     Data(u64),
     DataCr,
     DataLf,
-    /// At the beginning of a line of the trailer section.
+    /// At the start of a line of the trailer section.
     TrailerStart,
     Trailer,
     TrailerLf,
@@ -66,8 +67,8 @@ enum Chunk {
 }
 
 impl Framing {
-    /// Whether a head has begun and is not complete. Empty lines before a request line begin none. A spoilt head is never
-    /// complete: hyper may wait for its end before it rejects it.
+    /// Whether a head is incomplete. Empty lines before a request line do not start a head. An invalidated
+    /// head is never complete, because hyper may wait for its end before it rejects it.
     pub(crate) fn in_head(&self) -> bool {
         match self.state {
             State::Over => true,
@@ -76,7 +77,7 @@ impl Framing {
         }
     }
 
-    /// Follows `bytes`, which hyper is about to see, and spoils them where they hold a head that is not sound.
+    /// Reads `bytes` before hyper does, and invalidates an ambiguous head in them.
     pub(crate) fn follow(&mut self, bytes: &mut [u8]) {
         let mut at = 0;
         while at < bytes.len() {
@@ -94,7 +95,7 @@ impl Framing {
         }
     }
 
-    /// Reads up to the end of the line, or all there is; returns the number of bytes read.
+    /// Reads up to the end of the line or of `bytes`. Returns the number of bytes read.
     fn follow_line(&mut self, bytes: &mut [u8]) -> usize {
         let end = memchr::memchr(b'\n', bytes);
         let part = &bytes[..end.unwrap_or(bytes.len())];
@@ -102,7 +103,7 @@ impl Framing {
             self.keep(part);
             return bytes.len();
         };
-        let sound = if self.length == 0 {
+        let outcome = if self.length == 0 {
             self.head.line(part)
         } else {
             self.keep(part);
@@ -110,7 +111,7 @@ impl Framing {
         };
         self.kept.clear();
         self.length = 0;
-        match sound {
+        match outcome {
             None => {
                 bytes[end] = 0;
                 self.state = State::Over;
@@ -128,20 +129,20 @@ impl Framing {
         end + 1
     }
 
-    /// Keeps a part of a line that comes in several reads.
+    /// Keeps a part of a line that arrives in several reads.
     fn keep(&mut self, part: &[u8]) {
-        let room = KEPT - self.kept.len();
+        let room = MAX_KEPT - self.kept.len();
         self.kept.extend_from_slice(&part[..part.len().min(room)]);
         self.length = self.length.saturating_add(part.len());
         self.last = part.last().copied().unwrap_or(self.last);
     }
 
     fn kept_line(&mut self) -> Option<ControlFlow<()>> {
-        if self.length <= KEPT {
+        if self.length <= MAX_KEPT {
             return self.head.line(&self.kept);
         }
-        // What is left out may be in any line but in one that frames the body.
-        self.kept.truncate(KEPT - 1);
+        // The omitted bytes do not matter, unless the line frames the body.
+        self.kept.truncate(MAX_KEPT - 1);
         self.kept.push(self.last);
         if frames_a_body(&self.kept) { None } else { self.head.line(&self.kept) }
     }
@@ -162,7 +163,8 @@ impl Framing {
 }
 
 impl Head {
-    /// Takes in one line without its LF. `Break` at the empty line that ends the head, `None` if the line is not sound.
+    /// Reads one line without its LF. Returns `Break` at the end of the head, and `None` if the line is
+    /// invalid.
     fn line(&mut self, line: &[u8]) -> Option<ControlFlow<()>> {
         let line = line.strip_suffix(b"\r")?;
         if !self.begun {
@@ -171,7 +173,7 @@ impl Head {
         }
         let Some(first) = line.first() else { return Some(ControlFlow::Break(())) };
         match first {
-            // The folded continuation of the line before (RFC 9112 §5.2).
+            // A folded line (RFC 9112 §5.2).
             b' ' | b'\t' => return None,
             b'c' | b'C' | b't' | b'T' => {}
             _ => return Some(ControlFlow::Continue(())),
@@ -208,7 +210,8 @@ fn frames_a_body(line: &[u8]) -> bool {
 }
 
 impl Chunk {
-    /// The place after `byte`: `Some(None)` at the end of the body, `None` where hyper rejects it.
+    /// Returns the position after `byte`: `Some(None)` at the end of the body, `None` if hyper rejects the
+    /// byte.
     fn after(self, byte: u8) -> Option<Option<Self>> {
         let next = match (self, byte) {
             (Self::Size(_, false), b'\r' | b';' | b' ' | b'\t') => return None,
@@ -240,7 +243,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// What hyper would see, given `text` in parts of `size` bytes, and the reader afterwards.
+    /// Returns what hyper would read if `text` arrived in parts of `size` bytes, and the final reader.
     fn followed(text: &[u8], size: usize) -> (Vec<u8>, Framing) {
         let mut framing = Framing::default();
         let mut seen = Vec::new();
@@ -255,7 +258,7 @@ mod tests {
     const HEAD: &str = "POST /echo HTTP/1.1\r\nhost: a\r\n";
 
     #[test]
-    fn sound_requests_pass_unchanged_however_they_are_cut_and_the_next_head_is_found() {
+    fn a_valid_request_passes_unchanged_in_parts_of_any_size() {
         let long = format!("cookie: {}\r\n", "x".repeat(1_000));
         for request in [
             "GET / HTTP/1.1\r\nhost: a\r\n\r\n".to_owned(),
@@ -277,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_that_can_be_read_in_two_ways_is_spoilt_however_it_is_cut() {
+    fn an_ambiguous_head_is_invalidated_in_parts_of_any_size() {
         let long = " ".repeat(200);
         for lines in [
             "host: a\n\r\n".to_owned(),
@@ -307,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_lines_before_a_request_begin_no_head() {
+    fn empty_lines_before_a_request_do_not_start_a_head() {
         for (text, begun) in
             [("", false), ("\r\n", false), ("\r\n\r", false), ("G", true), ("\r\nGET / H", true)]
         {
@@ -317,7 +320,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn cutting_changes_nothing(bytes in proptest::collection::vec(
+        fn the_size_of_the_parts_changes_nothing(bytes in proptest::collection::vec(
             prop_oneof![Just(b'\r'), Just(b'\n'), Just(b':'), Just(b'0'), Just(b'c'), any::<u8>()], 0..200),
             size in 1_usize..40)
         {

@@ -1,38 +1,41 @@
-//! What the request target and `Host` must be (RFC 9112 §3.2): a proxy in front may route by one that we would not have read.
+//! Checks the request target and `Host` (RFC 9112 §3.2), because a proxy may route by a value that we would
+//! ignore.
 
 use http::header::HOST;
 use http::uri::Authority;
 use http::{HeaderMap, Method, Uri, Version};
 use std::net::Ipv6Addr;
 
-/// Why a request's `Host` is refused. The connection notes it on the request, and the edge answers.
+/// Why a request's target or `Host` is invalid. The connection attaches it to the request, and the edge
+/// rejects it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct UnfitHost(pub(crate) &'static str);
+pub(crate) struct InvalidHost(pub(crate) &'static str);
 
-/// Looks at the target: a path, an absolute URI or `*`; the authority form is for `CONNECT` alone.
-pub(crate) fn check_target(method: &Method, target: &Uri) -> Result<(), UnfitHost> {
+/// Checks the target: a path, an absolute URI or `*`. Only `CONNECT` takes an authority.
+pub(crate) fn check_target(method: &Method, target: &Uri) -> Result<(), InvalidHost> {
     let only_authority = target.scheme().is_none() && target.authority().is_some();
     if only_authority && method != Method::CONNECT {
-        return Err(UnfitHost("the request target takes a path, e.g. /v1/health"));
+        return Err(InvalidHost("the request target takes a path, e.g. /v1/health"));
     }
     Ok(())
 }
 
-/// Looks at `Host`: HTTP/1.1 takes it once, HTTP/1.0 at most once, and both as a host with or without a port.
-pub(crate) fn check(version: Version, headers: &HeaderMap) -> Result<(), UnfitHost> {
+/// Checks `Host`: HTTP/1.1 takes it once, HTTP/1.0 at most once. It is a host with or without a port.
+pub(crate) fn check(version: Version, headers: &HeaderMap) -> Result<(), InvalidHost> {
     let mut values = headers.get_all(HOST).iter();
     let Some(host) = values.next() else {
-        let wanted = version >= Version::HTTP_11;
-        return if wanted { Err(UnfitHost("the header host is missing")) } else { Ok(()) };
+        let required = version >= Version::HTTP_11;
+        return if required { Err(InvalidHost("the header host is missing")) } else { Ok(()) };
     };
     if values.next().is_some() {
-        return Err(UnfitHost("the header host is given more than once"));
+        return Err(InvalidHost("the header host is given more than once"));
     }
-    let fit = host.is_empty() || Authority::try_from(host.as_bytes()).is_ok_and(|read| names_a_host(&read));
-    if fit { Ok(()) } else { Err(UnfitHost("the header host takes a host, with or without a port")) }
+    let valid = host.is_empty() || Authority::try_from(host.as_bytes()).is_ok_and(|read| names_a_host(&read));
+    if valid { Ok(()) } else { Err(InvalidHost("the header host takes a host, with or without a port")) }
 }
 
-/// What the parser lets pass beyond that: user information, an empty name, a list, a bracket without an address, a port that is none.
+/// Rejects what the parser accepts: user information, an empty name, a list, a bracket without an address, an
+/// invalid port.
 fn names_a_host(authority: &Authority) -> bool {
     let host = authority.host();
     let Some(port) = authority.as_str().strip_prefix(host) else { return false };
@@ -55,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn one_host_with_or_without_a_port_is_taken() {
+    fn one_host_with_or_without_a_port_is_valid() {
         for good in
             ["a", "a.example", "a.example:8080", "a:65535", "a:", "127.0.0.1", "[::1]", "[::1]:80", ""]
         {
@@ -83,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn none_is_taken_of_http_1_0_alone_and_two_never() {
+    fn only_http_1_0_may_omit_the_host_and_none_may_repeat_it() {
         assert!(check(Version::HTTP_11, &hosts(&[])).is_err());
         assert_eq!(check(Version::HTTP_10, &hosts(&[])), Ok(()));
         for version in [Version::HTTP_10, Version::HTTP_11] {

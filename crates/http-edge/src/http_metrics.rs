@@ -1,8 +1,8 @@
 //! `http_requests_total{route,method,status}` and `http_request_duration_seconds{route}`.
 //!
-//! `route` is the template (`/v1/scan/{tag_id}`), never a path, and `method` one of the known ones or `other`, so
-//! that no caller can make series. On the hot path a request costs one comparison of the template, one counter and
-//! one histogram: the handles of a route are looked up once and kept by the layer.
+//! `route` is the template (`/v1/scan/{tag_id}`), never a path, and `method` is a known method or `other`. So
+//! a client cannot create series. A request costs one comparison of the template, one counter and one
+//! histogram, because the layer keeps the metrics of its route.
 
 use http::{Method, StatusCode};
 use parking_lot::Mutex;
@@ -15,17 +15,17 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-/// The route of a request that matched none.
+/// The label of requests that match no route.
 pub(crate) const UNMATCHED: &str = "unmatched";
 
-/// Upper bounds in seconds: from a scan's fraction of a millisecond to the longest time limit.
+/// Upper bounds in seconds, from less than a scan takes up to the longest time limit.
 const BUCKETS: [f64; 14] =
     [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 const METHODS: [&str; 10] =
     ["GET", "POST", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE", "other"];
 
-/// The statuses whose counters are kept at hand; the others are looked up each time.
+/// The statuses whose counters are cached. Others are looked up for each request.
 const STATUSES: [u16; 18] =
     [200, 201, 202, 204, 303, 400, 401, 403, 404, 405, 408, 409, 413, 415, 422, 429, 500, 503];
 
@@ -41,7 +41,7 @@ struct RouteLabels {
     route: Arc<str>,
 }
 
-/// All routes' metrics.
+/// The metrics of all routes.
 #[derive(Debug)]
 pub(crate) struct HttpMetrics {
     requests: Family<RequestLabels, Counter>,
@@ -49,7 +49,7 @@ pub(crate) struct HttpMetrics {
     routes: Mutex<HashMap<Arc<str>, Arc<RouteMetrics>>>,
 }
 
-/// One route's handles.
+/// The metrics of one route.
 #[derive(Debug)]
 pub(crate) struct RouteMetrics {
     route: Arc<str>,
@@ -62,17 +62,17 @@ impl HttpMetrics {
     pub(crate) fn new(registry: &mut Registry) -> Self {
         let requests = Family::default();
         let seconds = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as fn() -> Histogram);
-        registry.register("http_requests", "Requests answered", requests.clone());
+        registry.register("http_requests", "Completed requests", requests.clone());
         registry.register_with_unit(
             "http_request_duration",
-            "From the request's head to the response's",
+            "Time from the request's head to the response's head",
             Unit::Seconds,
             seconds.clone(),
         );
         Self { requests, seconds, routes: Mutex::new(HashMap::new()) }
     }
 
-    /// The handles of the route with this template, made when new.
+    /// Returns the metrics of the route with this template. Creates them at the first call.
     pub(crate) fn route(&self, template: &str) -> Arc<RouteMetrics> {
         let mut routes = self.routes.lock();
         if let Some(known) = routes.get(template) {
@@ -95,11 +95,11 @@ impl RouteMetrics {
         &self.route
     }
 
-    pub(crate) fn answered(&self, method: &Method, status: StatusCode, took: Duration) {
+    pub(crate) fn completed(&self, method: &Method, status: StatusCode, took: Duration) {
         let method = METHODS.iter().position(|known| *known == method.as_str()).unwrap_or(METHODS.len() - 1);
         match STATUSES.iter().position(|known| *known == status.as_u16()) {
-            Some(slot) => {
-                let cell = &self.counters[method * STATUSES.len() + slot];
+            Some(index) => {
+                let cell = &self.counters[method * STATUSES.len() + index];
                 cell.get_or_init(|| self.counter(method, status)).inc();
             }
             None => {
@@ -119,7 +119,7 @@ impl RouteMetrics {
     }
 }
 
-/// The method's name as a label: a known one, or `other`.
+/// Returns the label of a method: its name if it is known, else `other`.
 pub(crate) fn method_label(method: &Method) -> &'static str {
     METHODS.iter().find(|known| **known == method.as_str()).unwrap_or(&METHODS[METHODS.len() - 1])
 }

@@ -1,9 +1,9 @@
-//! The process's registry of metrics and the route that shows it.
+//! The metrics registry of the process and the route that serves it.
 //!
-//! One registry per process, filled at start-up by whoever owns a metric, then shared and only read. Names get the
-//! prefix `voketag_`; a counter is registered without `_total`, which the encoder appends. The route adds the metrics of
-//! the process itself, and answers in the format that is asked for: OpenMetrics, or Prometheus's own text format, which
-//! every scraper reads.
+//! Each process has one registry. The owner of a metric registers it at startup. Names get the prefix
+//! `voketag_`. Register a counter without `_total`, because the encoder appends it. The route adds the
+//! metrics of the process itself, and responds in OpenMetrics if the client prefers it, else in Prometheus's
+//! text format.
 
 use crate::error::HttpError;
 use crate::exposition::{self, ExpositionFormat};
@@ -18,10 +18,10 @@ use prometheus_client::registry::Registry;
 use std::fmt;
 use std::sync::Arc;
 
-/// What every metric's name begins with.
+/// The prefix of every metric's name, without the underscore.
 pub const METRIC_PREFIX: &str = "voketag";
 
-/// An empty registry with the prefix `voketag_`.
+/// Creates an empty registry with the prefix `voketag_`.
 #[must_use]
 pub fn metrics_registry() -> Registry {
     Registry::with_prefix(METRIC_PREFIX)
@@ -30,19 +30,20 @@ pub fn metrics_registry() -> Registry {
 /// Registers `voketag_build_info{service,version} 1`.
 pub fn register_build_info(registry: &mut Registry, service: &'static str, version: &'static str) {
     let info = Info::new([("service", service), ("version", version)]);
-    registry.register("build", "The running program and its version", info);
+    registry.register("build", "Name and version of the program", info);
 }
 
-/// `GET`: all metrics, as `text/plain; version=0.0.4`, or as OpenMetrics 1.0.0 where `Accept` asks for it.
+/// Returns a `GET` route with all metrics, as `text/plain; version=0.0.4` or as OpenMetrics 1.0.0 by
+/// `Accept`.
 pub fn metrics_route<S: Clone + Send + Sync + 'static>(registry: Arc<Registry>) -> MethodRouter<S> {
     let process = Arc::new(process_registry());
-    get(move |headers: HeaderMap| std::future::ready(shown(&registry, &process, &headers)))
+    get(move |headers: HeaderMap| std::future::ready(render(&registry, &process, &headers)))
 }
 
-fn shown(registry: &Registry, process: &Registry, headers: &HeaderMap) -> Response {
-    let asked = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let format = ExpositionFormat::asked_for(asked);
-    match written(registry, process) {
+fn render(registry: &Registry, process: &Registry, headers: &HeaderMap) -> Response {
+    let accept = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let format = ExpositionFormat::preferred_by(accept);
+    match encode_all(registry, process) {
         Ok(text) => {
             let text = match format {
                 ExpositionFormat::OpenMetrics => text,
@@ -54,7 +55,7 @@ fn shown(registry: &Registry, process: &Registry, headers: &HeaderMap) -> Respon
     }
 }
 
-fn written(registry: &Registry, process: &Registry) -> Result<String, fmt::Error> {
+fn encode_all(registry: &Registry, process: &Registry) -> Result<String, fmt::Error> {
     let mut text = String::with_capacity(32 * 1024);
     encode_registry(&mut text, process)?;
     encode(&mut text, registry)?;

@@ -1,9 +1,9 @@
-//! Panics: a handler's becomes an error of that one request, any other becomes one log line.
+//! Panics: one in a handler becomes an error of its request, any other becomes one log line.
 //!
-//! [`guard`] catches the panic while the handler is polled. The hook of [`install_hook`] knows by a thread-local
-//! mark whether a guard is at work: then it only notes the place and leaves the logging to the edge, which knows
-//! the request id; otherwise (a background task) it logs by itself. Without the hook, as in tests, the panic
-//! still becomes an error, and the standard hook prints it as well.
+//! [`guard`] catches panics of the future that it polls, and sets a thread-local flag meanwhile. With the
+//! flag set, the hook of [`install_hook`] only records the place: the edge logs the panic with the request
+//! id. Otherwise, e.g. in a background task, the hook logs the panic. Without the hook, as in tests, the
+//! standard hook also prints it.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -17,7 +17,7 @@ thread_local! {
     static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// A handler panicked. For the log alone.
+/// A panic of a handler. Only for the log.
 #[derive(Debug, thiserror::Error)]
 #[error("panicked at {place}: {message}")]
 pub(crate) struct Panicked {
@@ -39,7 +39,7 @@ impl Drop for Guarded {
     }
 }
 
-/// Drives `future`; a panic inside it is the error.
+/// Runs `future`. Returns a panic inside it as an error.
 pub(crate) async fn guard<F: Future>(future: F) -> Result<F::Output, Panicked> {
     let mut future = pin!(future);
     poll_fn(|cx| {
@@ -58,7 +58,7 @@ pub(crate) async fn guard<F: Future>(future: F) -> Result<F::Output, Panicked> {
     .await
 }
 
-/// Makes every panic of the process one line of the log instead of text on stderr.
+/// Makes every panic of the process one log line instead of text on stderr.
 pub(crate) fn install_hook() {
     std::panic::set_hook(Box::new(|info| {
         let place = place_of(info);
@@ -80,7 +80,7 @@ fn message_of(payload: &(dyn Any + Send)) -> String {
     } else if let Some(text) = payload.downcast_ref::<String>() {
         text.clone()
     } else {
-        "a payload that is no text".to_owned()
+        "a payload that is not text".to_owned()
     }
 }
 
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_panic_after_a_suspension_is_an_error_and_the_mark_is_gone() {
+    async fn a_panic_after_a_suspension_is_an_error_and_clears_the_flag() {
         let outcome = guard(async {
             tokio::task::yield_now().await;
             assert!(GUARDED.get());

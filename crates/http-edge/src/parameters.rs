@@ -1,6 +1,7 @@
-//! Which query parameters each route takes. They are read from the OpenAPI document, so a route cannot take one that is not
-//! documented, and a route that declares none takes none. A misspelt or misplaced parameter is a 400 before anything is done:
-//! ignored, it would turn "revoke five tags" into "revoke them all".
+//! The query parameters that each route takes, as its OpenAPI document declares them.
+//!
+//! A route without declared parameters takes none. A misspelt or misplaced parameter is a 400 before the
+//! handler runs: if it were ignored, a request to revoke five tags could revoke them all.
 
 use crate::error::HttpError;
 use crate::extract::field_names;
@@ -11,14 +12,17 @@ use std::fmt::Write as _;
 use utoipa::openapi::path::{Operation, Parameter, ParameterIn, PathItem};
 use utoipa::openapi::{OpenApi, RefOr};
 
-/// The extension of an operation that ignores query parameters it does not know, for addresses that people share: links gather
-/// tracking parameters.
+/// The extension of an operation that ignores unknown query parameters. It is for links that people share,
+/// because other sites add tracking parameters to them.
 pub const IGNORES_UNKNOWN_QUERY: &str = "x-ignores-unknown-query";
 
-/// Most unknown parameters that a refusal names, and most characters of each name.
-const NAMED: (usize, usize) = (5, 40);
+/// How many unknown parameters an error names.
+const MAX_NAMED: usize = 5;
 
-/// The query parameters that each route takes; a route that is not documented takes none.
+/// The length limit of a name in an error, in characters.
+const MAX_NAME: usize = 40;
+
+/// The query parameters that each route takes. A route that is not in the document takes none.
 #[derive(Debug, Clone, Default)]
 pub struct QueryParameters {
     by_path: BTreeMap<String, PathParameters>,
@@ -27,7 +31,8 @@ pub struct QueryParameters {
 #[derive(Debug, Clone, Default)]
 struct PathParameters {
     by_method: BTreeMap<&'static str, Takes>,
-    /// What a method that is not documented takes: all that the others do. It is a 405, or a preflight of one of them.
+    /// What an undocumented method takes: the parameters of all others. Such a request is a 405 or a
+    /// preflight.
     union: Takes,
 }
 
@@ -71,17 +76,17 @@ impl Takes {
 }
 
 impl QueryParameters {
-    /// As `document` declares them.
+    /// Reads the parameters from `document`.
     #[must_use]
     pub fn declared_in(document: &OpenApi) -> Self {
         let paths = document.paths.paths.iter();
         Self { by_path: paths.map(|(path, item)| (path.clone(), PathParameters::of(item))).collect() }
     }
 
-    /// Passes a request whose query holds declared parameters only, each once.
+    /// Rejects a query with undeclared or repeated parameters.
     pub(crate) fn check<B>(&self, request: &Request<B>) -> Result<(), HttpError> {
         let Some(query) = request.uri().query().filter(|query| !query.is_empty()) else { return Ok(()) };
-        // A path that no route has is a 404, whatever is asked of it.
+        // A path without a route is a 404 in any case.
         let Some(path) = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str) else {
             return Ok(());
         };
@@ -90,7 +95,7 @@ impl QueryParameters {
         let Takes::These(declared) = takes else { return Ok(()) };
         let names = field_names(query.as_bytes(), "the query")?;
         let unknown: Vec<&String> = names.iter().filter(|name| !declared.contains(*name)).collect();
-        if unknown.is_empty() { Ok(()) } else { Err(refusal(request.method(), path, declared, &unknown)) }
+        if unknown.is_empty() { Ok(()) } else { Err(undeclared(request.method(), path, declared, &unknown)) }
     }
 }
 
@@ -118,7 +123,7 @@ impl PathParameters {
     }
 }
 
-fn refusal(method: &Method, path: &str, declared: &BTreeSet<String>, unknown: &[&String]) -> HttpError {
+fn undeclared(method: &Method, path: &str, declared: &BTreeSet<String>, unknown: &[&String]) -> HttpError {
     let mut detail = match declared.len() {
         0 => format!("{method} {path} takes no query parameters; it got "),
         _ => {
@@ -126,14 +131,14 @@ fn refusal(method: &Method, path: &str, declared: &BTreeSet<String>, unknown: &[
             format!("{method} {path} takes the query parameters {}; it got ", declared.join(", "))
         }
     };
-    let shown = unknown.iter().take(NAMED.0).map(|name| {
-        let cut: String = name.chars().take(NAMED.1).collect();
+    let shown = unknown.iter().take(MAX_NAMED).map(|name| {
+        let cut: String = name.chars().take(MAX_NAME).collect();
         let more = if cut.len() < name.len() { "…" } else { "" };
         format!("\"{}{more}\"", cut.escape_debug())
     });
     detail.push_str(&shown.collect::<Vec<_>>().join(", "));
-    if unknown.len() > NAMED.0 {
-        let _ = write!(detail, " and {} more", unknown.len() - NAMED.0);
+    if unknown.len() > MAX_NAMED {
+        let _ = write!(detail, " and {} more", unknown.len() - MAX_NAMED);
     }
     HttpError::invalid_request(detail)
 }

@@ -1,4 +1,4 @@
-//! What a connection is doing, as its stream, its requests and the table of all connections share it.
+//! The state of one connection, which its stream, its requests and the table of connections share.
 
 use ambient::{Clock, SystemClock};
 use std::sync::Arc;
@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// Odd while a request is being handled, and another number for each change.
+    /// Counts starts and ends of requests. Odd while a request is being handled.
     changes: AtomicU32,
-    /// Since when no request is being handled, microseconds of `clock`.
+    /// When the last request ended, in microseconds of `clock`.
     idle_since: AtomicU64,
-    /// A response has begun whose body is not complete.
+    /// The body of the current response is incomplete.
     incomplete: AtomicBool,
-    /// The socket did not take all that was offered last.
+    /// The socket did not accept all bytes of the last write.
     unsent: AtomicBool,
     clock: Arc<SystemClock>,
 }
@@ -22,41 +22,42 @@ struct Shared {
 pub(crate) struct Phase(Arc<Shared>);
 
 impl Phase {
-    /// A connection that was accepted now.
+    /// Creates the state of a connection that was just accepted.
     pub(crate) fn begun(clock: &Arc<SystemClock>) -> Self {
         let phase = Self(Arc::new(Shared { clock: Arc::clone(clock), ..Shared::default() }));
-        phase.rest();
+        phase.set_idle_since();
         phase
     }
 
-    /// A request's head is complete; it is being handled until the returned mark is dropped.
+    /// Marks the start of a request. It ends when the returned value is dropped.
     pub(crate) fn begin(&self) -> Handling {
         self.0.changes.fetch_add(1, Ordering::Relaxed);
         Handling(self.clone())
     }
 
-    /// A number that changes when handling a request begins or ends, 0 before the first.
+    /// Returns a number that changes when a request starts or ends. It is 0 before the first request.
     pub(crate) fn changes(&self) -> u32 {
         self.0.changes.load(Ordering::Relaxed)
     }
 
-    /// Whether a request is being handled, its response's body included.
+    /// Whether a request is being handled, including the body of its response.
     pub(crate) fn is_busy(&self) -> bool {
         self.changes() % 2 == 1
     }
 
-    /// Since when the connection is idle, in microseconds; `None` while a request is being handled or its response is sent.
+    /// Returns when the connection became idle, in microseconds. `None` while a request or response is in
+    /// progress.
     pub(crate) fn idle_since(&self) -> Option<u64> {
         let since = self.0.idle_since.load(Ordering::Relaxed);
         (!self.is_busy() && !self.is_unsent()).then_some(since)
     }
 
-    /// Whether closing now would leave the client with a part of a response.
+    /// Whether the client would get a part of a response if the connection closed now.
     pub(crate) fn is_response_incomplete(&self) -> bool {
         self.0.incomplete.load(Ordering::Relaxed)
     }
 
-    /// Whether the socket did not take all that was offered last.
+    /// Whether the socket did not accept all bytes of the last write.
     pub(crate) fn is_unsent(&self) -> bool {
         self.0.unsent.load(Ordering::Relaxed)
     }
@@ -71,13 +72,13 @@ impl Phase {
         self.0.incomplete.store(incomplete, Ordering::Relaxed);
     }
 
-    fn rest(&self) {
+    fn set_idle_since(&self) {
         let now = u64::try_from(self.0.clock.monotonic().as_micros()).unwrap_or(u64::MAX);
         self.0.idle_since.store(now, Ordering::Relaxed);
     }
 }
 
-/// A request is being handled.
+/// Marks a request as being handled until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Handling(Phase);
 
@@ -89,7 +90,7 @@ impl Handling {
 
 impl Drop for Handling {
     fn drop(&mut self) {
-        self.0.rest();
+        self.0.set_idle_since();
         self.0.0.changes.fetch_add(1, Ordering::Relaxed);
     }
 }

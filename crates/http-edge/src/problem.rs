@@ -1,11 +1,9 @@
-//! The problem document of RFC 9457: what a refusal says, and its rendering as `application/problem+json`.
+//! The problem document of an error (RFC 9457) and its rendering as `application/problem+json`.
 //!
-//! A [`Problem`] travels in the extensions of a response that has no body yet. The edge takes it out and renders
-//! it, as JSON or by the [`crate::RenderProblem`] of the path_policy the path lies in. A refusal that the framework
-//! made by itself carries none; [`Problem::of_bare`] gives it the document its status stands for.
+//! A response without a body has the [`Problem`] in its extensions. The edge renders it as JSON, or with the
+//! [`crate::RenderProblem`] of the path's policy. An error of the framework has no problem: the edge adds the
+//! one of its status.
 
-use crate::error::HttpError;
-use crate::request_id::RequestId;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -18,10 +16,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Longest `detail` that is sent, in bytes: it may quote the request, and a quote needs a bound.
+/// The length limit of a `detail`, in bytes, because it may quote the request.
 const MAX_DETAIL: usize = 400;
 
-/// One refusal: its status, slug, title and detail, and what else the document holds.
+/// One error: its status, slug, title, detail and further members.
 #[derive(Debug, Clone)]
 pub struct Problem {
     status: StatusCode,
@@ -34,8 +32,8 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem of `status`. `slug` is stable and ends the document's `type`; `title` is the same for every problem of the
-    /// slug; `detail` says what happened this time and is cut at 400 bytes.
+    /// Creates a problem. `slug` is stable and ends the document's `type`. `title` is the same for every
+    /// problem of the slug. `detail` says what happened this time, and is cut at 400 bytes.
     #[must_use]
     pub fn new(
         status: StatusCode,
@@ -55,7 +53,7 @@ impl Problem {
         self
     }
 
-    /// Sets the fault behind this problem. The edge logs it once and never sends it.
+    /// Sets the cause of this problem. The edge logs it once and never sends it.
     #[must_use]
     pub fn with_cause(mut self, cause: Box<dyn Error + Send + Sync>) -> Self {
         self.cause = Some(Arc::from(cause));
@@ -69,53 +67,37 @@ impl Problem {
         self
     }
 
-    /// The problem a status alone stands for, for a refusal that nobody described.
-    pub(crate) fn of_bare(status: StatusCode) -> Self {
-        let error = match status {
-            StatusCode::UNAUTHORIZED => HttpError::Unauthenticated("credentials are needed".into()),
-            StatusCode::FORBIDDEN => HttpError::Forbidden("this is not allowed".into()),
-            StatusCode::NOT_FOUND => HttpError::NotFound("there is nothing at this path".into()),
-            StatusCode::METHOD_NOT_ALLOWED => HttpError::MethodNotAllowed,
-            StatusCode::REQUEST_TIMEOUT => HttpError::RequestTimeout,
-            StatusCode::CONFLICT => HttpError::Conflict("it contradicts what is already there".into()),
-            StatusCode::PAYLOAD_TOO_LARGE => HttpError::ContentTooLarge,
-            StatusCode::UNSUPPORTED_MEDIA_TYPE => {
-                HttpError::UnsupportedMediaType("the body is of a type that is not taken here".into())
-            }
-            StatusCode::UNPROCESSABLE_ENTITY => HttpError::Unprocessable("it cannot be accepted".into()),
-            other if other.is_server_error() => HttpError::internal(format!("a bare {other} response")),
-            _ => HttpError::invalid_request("the request cannot be read"),
-        };
-        let mut problem = error.into_problem();
-        problem.status = status;
-        problem
+    /// Sets another status.
+    pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
     }
 
-    /// The HTTP status.
+    /// Returns the HTTP status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// The slug, e.g. `not-found`.
+    /// Returns the slug, e.g. `not-found`.
     #[must_use]
     pub fn slug(&self) -> &'static str {
         self.slug
     }
 
-    /// A few words that are the same for every problem of this slug.
+    /// Returns a few words that are the same for every problem of this slug.
     #[must_use]
     pub fn title(&self) -> &'static str {
         self.title
     }
 
-    /// What happened this time. It may quote the request: a page must escape it.
+    /// Returns what happened this time. It may quote the request, so a page must escape it.
     #[must_use]
     pub fn detail(&self) -> &str {
         &self.detail
     }
 
-    /// `Retry-After` in whole seconds, where it has a meaning.
+    /// Returns `Retry-After` in whole seconds, if the problem has one.
     #[must_use]
     pub fn retry_after_s(&self) -> Option<u64> {
         self.retry_after_s
@@ -125,16 +107,16 @@ impl Problem {
         self.cause.as_deref()
     }
 
-    /// A response with this problem as `application/problem+json`.
+    /// Renders this problem as `application/problem+json`.
     #[must_use]
-    pub(crate) fn to_json_response(&self, request_id: &RequestId) -> Response {
+    pub(crate) fn to_json_response(&self, request_id: &str) -> Response {
         let document = Document {
             kind: format_args!("urn:voketag:problem:{}", self.slug),
             title: self.title,
             status: self.status.as_u16(),
             detail: &self.detail,
             error: self.slug.replace('-', "_"),
-            request_id: request_id.as_str(),
+            request_id,
             members: &self.members,
         };
         let body = serde_json::to_vec(&document).expect("a map of strings and JSON values serializes");
@@ -146,7 +128,8 @@ impl Problem {
     }
 }
 
-/// A response without a body that carries the problem for the edge to render, with the headers that belong to it.
+/// Returns a response without a body. It has the headers of the problem, and the problem for the edge to
+/// render.
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = self.status().into_response();
@@ -174,9 +157,10 @@ struct Document<'a> {
     members: &'a Map<String, Value>,
 }
 
-/// The refusal that `refused` announced: its own headers stay, unless the rendering sets the same ones.
-pub(crate) fn put_in_place(refused: Response, problem: &Problem, rendered: Response) -> Response {
-    let (mut parts, _) = refused.into_parts();
+/// Combines the response of a handler with the rendering of its problem. Headers of the rendering replace its
+/// own.
+pub(crate) fn put_in_place(response: Response, problem: &Problem, rendered: Response) -> Response {
+    let (mut parts, _) = response.into_parts();
     let (rendering, body) = rendered.into_parts();
     parts.headers.remove(CONTENT_TYPE);
     parts.headers.remove(CONTENT_LENGTH);
@@ -198,31 +182,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_detail_is_cut_at_a_character() {
-        let problem = HttpError::invalid_request("é".repeat(1_000)).into_problem();
+    fn a_long_detail_is_cut_between_characters() {
+        let problem = Problem::new(StatusCode::BAD_REQUEST, "invalid-request", "Invalid", "é".repeat(1_000));
         assert!(problem.detail().len() <= MAX_DETAIL + '…'.len_utf8());
         assert!(problem.detail().ends_with("é…"));
-    }
-
-    #[test]
-    fn a_bare_status_keeps_its_number_and_gets_the_nearest_slug() {
-        for (status, slug) in [
-            (400, "invalid-request"),
-            (401, "unauthenticated"),
-            (403, "forbidden"),
-            (404, "not-found"),
-            (405, "method-not-allowed"),
-            (408, "request-timeout"),
-            (409, "conflict"),
-            (411, "invalid-request"),
-            (413, "content-too-large"),
-            (415, "unsupported-media-type"),
-            (422, "unprocessable"),
-            (500, "internal"),
-            (503, "internal"),
-        ] {
-            let problem = Problem::of_bare(StatusCode::from_u16(status).unwrap());
-            assert_eq!((problem.status().as_u16(), problem.slug()), (status, slug));
-        }
     }
 }

@@ -1,13 +1,14 @@
-//! What Prometheus's client libraries tell of a process, under the names they agree on: `process_cpu_seconds_total`,
-//! `process_resident_memory_bytes`, `process_open_fds` and the like. Read from `/proc` at each scrape; elsewhere than on
-//! Linux there are none.
+//! The standard process metrics of Prometheus's client libraries, such as `process_cpu_seconds_total`,
+//! `process_resident_memory_bytes` and `process_open_fds`.
+//!
+//! Each scrape reads them from `/proc`. Other systems than Linux have none.
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::registry::Registry;
 use std::fmt;
 
-/// A registry with the metrics of this process. Their names have no prefix.
+/// Creates a registry with the metrics of this process. Their names have no prefix.
 pub(crate) fn process_registry() -> Registry {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(ProcessMetrics));
@@ -20,10 +21,10 @@ struct ProcessMetrics;
 impl Collector for ProcessMetrics {
     #[cfg(target_os = "linux")]
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
-        // What cannot be read is left out: the other metrics are worth more than an error.
+        // If `/proc` cannot be read, the scrape still returns all other metrics.
         let Ok(read) = linux::read() else { return Ok(()) };
         for (name, help, value) in read {
-            value.show(&mut encoder, name, help)?;
+            value.encode(&mut encoder, name, help)?;
         }
         Ok(())
     }
@@ -34,7 +35,7 @@ impl Collector for ProcessMetrics {
     }
 }
 
-/// A value as it is shown.
+/// A value and its type.
 #[derive(Debug, Clone, Copy)]
 #[cfg(target_os = "linux")]
 enum Value {
@@ -45,7 +46,7 @@ enum Value {
 
 #[cfg(target_os = "linux")]
 impl Value {
-    fn show(self, encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str) -> Result<(), fmt::Error> {
+    fn encode(self, encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str) -> Result<(), fmt::Error> {
         use prometheus_client::metrics::counter::ConstCounter;
         use prometheus_client::metrics::gauge::ConstGauge;
         match self {
@@ -87,17 +88,17 @@ mod linux {
         Ok(vec![
             (
                 "process_cpu_seconds",
-                "CPU time of the process, user and system, in seconds",
+                "User and system CPU time of the process, in seconds",
                 Value::Counter((stat.utime + stat.stime) as f64 / ticks),
             ),
             ("process_resident_memory_bytes", "Resident memory in bytes", gauge(resident)),
             ("process_virtual_memory_bytes", "Virtual memory in bytes", gauge(stat.vsize)),
             ("process_open_fds", "Open file descriptors", gauge(process.fd_count()? as u64)),
-            ("process_max_fds", "Most open file descriptors at once", Value::Gauge(max_fds)),
+            ("process_max_fds", "Limit of open file descriptors", Value::Gauge(max_fds)),
             ("process_threads", "Threads of the process", Value::Gauge(stat.num_threads)),
             (
                 "process_start_time_seconds",
-                "When the process started, in seconds since 1970",
+                "Start time of the process, in seconds since 1970",
                 Value::Time(boot_time_secs()? as f64 + stat.starttime as f64 / ticks),
             ),
         ])

@@ -1,7 +1,7 @@
 //! `RateLimit-Policy` and `RateLimit` in the syntax of draft-ietf-httpapi-ratelimit-headers-11.
 //!
-//! Both are Structured Field lists (RFC 9651) with one item for each dimension that was asked, e.g.
-//! `"ip";q=100;w=60` and `"ip";r=50;t=30`. The numbers come from a limiter that this crate does not know.
+//! Both are Structured Field lists (RFC 9651) with one item per checked quota, e.g. `"ip";q=100;w=60` and
+//! `"ip";r=50;t=30`. The caller passes the numbers of its limiter.
 
 use http::{HeaderName, HeaderValue};
 use std::fmt::Write;
@@ -10,30 +10,30 @@ use std::time::Duration;
 /// `RateLimit-Policy`: the limits in force.
 pub const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-/// `RateLimit`: what is left of them.
+/// `RateLimit`: what remains of the limits.
 pub const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
-/// The largest integer a Structured Field can hold (RFC 9651 §3.3.1).
+/// The largest integer of a Structured Field (RFC 9651 §3.3.1).
 const MAX_INTEGER: u64 = 999_999_999_999_999;
 
-/// One dimension of a limit, as it stands after this request.
+/// The state of one quota after this request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QuotaStatus<'a> {
     /// The policy's name, e.g. `ip`.
     pub name: &'a str,
-    /// `q`: requests per window in force now (halved while cold).
+    /// `q`: the current limit of requests per window, which is halved while the region is cold.
     pub limit: u32,
-    /// `r`: requests left.
+    /// `r`: the remaining requests.
     pub remaining: u32,
-    /// `t`, sent in whole seconds, rounded up: the time until `remaining` next grows.
+    /// `t`: the time until `remaining` next grows, sent in whole seconds, rounded up.
     pub reset_after: Duration,
-    /// `w`, sent in whole seconds.
+    /// `w`: the length of the window, sent in whole seconds, rounded up.
     pub window: Duration,
 }
 
-/// The two headers of `quotas`; an empty slice, when nobody was asked, has none.
+/// Returns the two headers of `quotas`, or `None` if `quotas` is empty.
 ///
-/// The array turns into response headers by itself: `(rate_limit_headers(..), body)`.
+/// axum adds the headers to a response `(rate_limit_headers(..), body)`.
 #[must_use]
 pub fn rate_limit_headers(quotas: &[QuotaStatus<'_>]) -> Option<[(HeaderName, HeaderValue); 2]> {
     if quotas.is_empty() {
@@ -49,8 +49,9 @@ pub fn rate_limit_headers(quotas: &[QuotaStatus<'_>]) -> Option<[(HeaderName, He
         push_name(&mut policy, quota.name);
         push_name(&mut state, quota.name);
         let reset = seconds(quota.reset_after);
-        write!(policy, ";q={};w={}", quota.limit, seconds(quota.window)).expect("a String takes every write");
-        write!(state, ";r={};t={reset}", quota.remaining).expect("a String takes every write");
+        write!(policy, ";q={};w={}", quota.limit, seconds(quota.window))
+            .expect("writing to a String never fails");
+        write!(state, ";r={};t={reset}", quota.remaining).expect("writing to a String never fails");
     }
     Some([(RATE_LIMIT_POLICY, header_value(policy)), (RATE_LIMIT, header_value(state))])
 }
@@ -59,7 +60,7 @@ fn seconds(span: Duration) -> u64 {
     span.as_secs().saturating_add(u64::from(span.subsec_nanos() > 0)).min(MAX_INTEGER)
 }
 
-/// `name` as an sf-string: quotes and backslashes escaped, what is no printable ASCII left out.
+/// Appends `name` as an sf-string: escapes quotes and backslashes, and omits all but printable ASCII.
 fn push_name(text: &mut String, name: &str) {
     text.push('"');
     for character in name.chars().filter(|c| matches!(c, ' '..='~')) {
@@ -93,12 +94,12 @@ mod tests {
     };
 
     #[test]
-    fn one_dimension_reads_as_the_contract_writes_it() {
+    fn one_quota_has_the_syntax_of_the_contract() {
         assert_eq!(rendered(&[IP]), [r#""ip";q=100;w=60"#, r#""ip";r=50;t=30"#]);
     }
 
     #[test]
-    fn every_dimension_is_listed() {
+    fn every_quota_is_listed() {
         let global = QuotaStatus {
             name: "global",
             limit: 200,
@@ -119,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_asked_no_header() {
+    fn no_quota_gives_no_header() {
         assert!(rate_limit_headers(&[]).is_none());
     }
 }

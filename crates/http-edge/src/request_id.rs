@@ -1,7 +1,7 @@
-//! The id of one request: the caller's `X-Request-Id` when it is a sane token, else a UUIDv7 of our own.
+//! The id of a request: the client's `X-Request-Id` if it is valid, else a new UUIDv7.
 //!
-//! The id ends up in answers, logs and audit events, so what a caller may choose is kept to characters that mean
-//! nothing in any of them.
+//! The id appears in responses, logs and audit events. So a valid id has only characters without a special
+//! meaning in any of them.
 
 use crate::error::HttpError;
 use axum::extract::FromRequestParts;
@@ -9,37 +9,38 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::fmt;
 
-/// The header that carries the id, both ways.
+/// The header with the id, in requests and responses.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Longest id a caller may choose, in bytes.
+/// The length limit of an id, in bytes.
 const MAX_LENGTH: usize = 128;
 
-/// The id of the request at hand: 1–128 characters of `A–Z a–z 0–9 . _ ~ + / = -`.
+/// The id of a request: 1–128 characters of `A–Z a–z 0–9 . _ ~ + / = -`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestId(HeaderValue);
 
 impl RequestId {
-    /// The id the caller gave, when there is exactly one and it is sane; else a new one of the time `unix_millis`.
+    /// Returns the id in the headers if there is exactly one and it is valid, else a new id of the time
+    /// `unix_millis`.
     #[must_use]
     pub fn of(headers: &HeaderMap, unix_millis: impl FnOnce() -> u64) -> Self {
         let mut given = headers.get_all(&X_REQUEST_ID).iter();
         match (given.next(), given.next()) {
-            (Some(value), None) if is_sane(value.as_bytes()) => Self(value.clone()),
-            _ => Self::made_at(unix_millis()),
+            (Some(value), None) if is_valid(value.as_bytes()) => Self(value.clone()),
+            _ => Self::new(unix_millis()),
         }
     }
 
-    fn made_at(unix_millis: u64) -> Self {
+    fn new(unix_millis: u64) -> Self {
         let mut text = [0_u8; 36];
         let text = ambient::uuid_v7(unix_millis).as_hyphenated().encode_lower(&mut text);
         Self(HeaderValue::from_str(text).expect("hex digits and hyphens are a header value"))
     }
 
-    /// The id as text.
+    /// Returns the id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        self.0.to_str().expect("only ASCII letters, digits and a few marks got in")
+        self.0.to_str().expect("a valid id is ASCII")
     }
 
     pub(crate) fn header_value(&self) -> HeaderValue {
@@ -58,11 +59,11 @@ impl<S: Sync> FromRequestParts<S> for RequestId {
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, HttpError> {
         let id = parts.extensions.get::<Self>().cloned();
-        id.ok_or_else(|| HttpError::internal("the router is not wrapped by the edge: no request id"))
+        id.ok_or_else(|| HttpError::internal("no request id: the router is not behind the edge"))
     }
 }
 
-fn is_sane(token: &[u8]) -> bool {
+fn is_valid(token: &[u8]) -> bool {
     let marks = b"._~+/=-";
     (1..=MAX_LENGTH).contains(&token.len())
         && token.iter().all(|byte| byte.is_ascii_alphanumeric() || marks.contains(byte))
@@ -81,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sane_token_is_kept() {
+    fn a_valid_id_is_kept() {
         for token in
             ["a", "0198f0c4-0000-7000-8000-000000000000", "Zm9v/YmFy+Cg==", "a.b_c~d", &"x".repeat(128)]
         {
@@ -90,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_replaced_by_a_uuid_v7() {
+    fn an_invalid_id_is_replaced_by_a_uuid_v7() {
         let long = [b'x'; 129];
         let cases: [&[&[u8]]; 9] = [
             &[],

@@ -1,17 +1,18 @@
-//! A TCP stream on which no client can linger without making progress.
+//! A TCP stream that times out if the client makes no progress.
 //!
-//! Three waits are bounded. *Idle*: between requests, until the first byte of the next one. *Head*: from that byte
-//! (or from the connection's opening, for the first request) until the head is complete. *Write*: while the client
-//! takes none of the bytes offered to it. Each ends in a `TimedOut` error, upon which hyper drops the connection.
-//! While a request is being handled nothing is bounded here: the edge holds the handler and the body to time.
+//! It bounds three waits. *Idle*: between requests, until the first byte of the next one. *Head*: from that
+//! byte, or from the connection's start for the first request, until the head is complete. *Write*: while the
+//! client reads no byte of a response. Each ends in a `TimedOut` error, and hyper closes the connection.
+//! While a request is being handled, the edge bounds the handler and the body instead.
 //!
-//! hyper has one timer for idle and head together, which would make slow heads as cheap as idle connections; so it
-//! is switched off in favour of these two. Whether a request is being handled the stream learns from [`Phase`], and
-//! whether a head has begun from [`Framing`], also behind a request that is still being handled.
+//! hyper's own timer is off, because it bounds idle time and heads together: a slow head would be as cheap as
+//! an idle connection. [`Phase`] tells whether a request is being handled. [`Framing`] tells whether a head
+//! is incomplete, also while an earlier request is being handled.
 //!
-//! Closing lingers: after our side is shut, what the client is still sending is read and dropped for a moment.
-//! Otherwise the kernel would answer it with a reset, which may destroy the refusal before the client has read it.
-//! Only a connection that ends in the middle of a response is reset, so that no client takes the part for the whole.
+//! Closing lingers: after the shutdown of our side, the stream reads and discards what the client still
+//! sends, for a short time. Otherwise the kernel would send a reset, which may destroy the response before
+//! the client has read it. Only a connection that ends in the middle of a response is reset, so that a client
+//! notices the missing part.
 
 use crate::framing::Framing;
 use crate::phase::Phase;
@@ -24,13 +25,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
-/// Longest time closing lingers.
+/// The time limit of lingering.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Most bytes that are read and dropped while closing lingers.
+/// The limit of bytes that lingering discards.
 const LINGER_BYTES: usize = 256 * 1024;
 
-/// The bounds of one connection.
+/// The time limits of the three waits.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
     pub(crate) idle: Duration,
@@ -38,21 +39,21 @@ pub(crate) struct Bounds {
     pub(crate) write: Duration,
 }
 
-/// The stream.
+/// A TCP stream with bounded waits.
 #[derive(Debug)]
 pub(crate) struct BoundedStream {
     tcp: TcpStream,
     bounds: Bounds,
     phase: Phase,
     framing: Framing,
-    /// What the wait that `read` bounds is for.
+    /// The wait that `read` bounds.
     wait: Wait,
     read: Timer,
     write: Timer,
     lingered: Option<usize>,
 }
 
-/// A wait for bytes: between which requests, and whether for the rest of a head.
+/// A wait for bytes: its position among the requests, and whether it is for the rest of a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Wait {
     changes: u32,
@@ -74,10 +75,10 @@ impl BoundedStream {
         }
     }
 
-    /// The read that found nothing: an error once the bound of this wait is passed.
+    /// Handles a read that returned no bytes: an error once the time limit of this wait has passed.
     fn wait_for_bytes(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let changes = self.phase.changes();
-        // The first head is waited for from the connection's opening.
+        // The time limit of the first head counts from the connection's start.
         let wait = Wait { changes, in_head: changes == 0 || self.framing.in_head() };
         if wait != self.wait {
             self.wait = wait;
@@ -90,16 +91,16 @@ impl BoundedStream {
         self.read.poll(bound, cx)
     }
 
-    /// Starts the wait for the next request at the flush that ends a response: a read that was pending while the request
-    /// was handled is not tried again by hyper until bytes come, so nothing else would.
-    fn response_may_be_over(&mut self, cx: &mut Context<'_>) {
+    /// Starts the wait for the next request at the flush that ends a response. hyper does not poll a pending
+    /// read again until bytes arrive, so the read cannot start it.
+    fn start_wait_after_response(&mut self, cx: &mut Context<'_>) {
         if self.phase.changes() != self.wait.changes {
-            // it begins here and cannot have run out
+            // The timer starts here, so it cannot have expired.
             let _ = self.wait_for_bytes(cx);
         }
     }
 
-    /// Notes a write of `offered` bytes.
+    /// Records the outcome of a write of `offered` bytes, and bounds the wait if the client reads none.
     fn wrote(
         &mut self,
         outcome: Poll<io::Result<usize>>,
@@ -155,7 +156,7 @@ impl AsyncWrite for BoundedStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.response_may_be_over(cx);
+        self.start_wait_after_response(cx);
         Pin::new(&mut self.tcp).poll_flush(cx)
     }
 
@@ -181,17 +182,18 @@ impl AsyncWrite for BoundedStream {
 }
 
 impl Drop for BoundedStream {
-    /// Resets the connection if the client has got a part of a response: of a response without a length, HTTP/1.0 has no
-    /// other sign that it was cut, and a proxy that speaks it would pass the part on as the whole.
+    /// Resets the connection if the client has only a part of a response. With HTTP/1.0, a reset is the only
+    /// sign that a response without a length was cut: a proxy would otherwise forward the part as complete.
     fn drop(&mut self) {
         if self.phase.is_unsent() || self.phase.is_response_incomplete() {
-            // without it the close is an ordinary one, which other clients notice too
+            // If this fails, the close is an ordinary one, which clients with HTTP/1.1 notice.
             let _ = self.tcp.set_zero_linger();
         }
     }
 }
 
-/// A timer that is made at its first use and then only moved: moving one to later is cheap in tokio.
+/// A timer that is created at its first use and then only reset, because tokio resets a timer to later
+/// cheaply.
 #[derive(Debug, Default)]
 struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,
@@ -203,10 +205,10 @@ impl Timer {
         self.running = false;
     }
 
-    /// Starts the timer at `bound` unless it runs; `Ready` with `TimedOut` when it has run out.
+    /// Starts the timer with `bound` unless it is running. Returns `TimedOut` when it expires.
     #[allow(
         clippy::disallowed_methods,
-        reason = "a deadline of tokio's own timers, which a test's paused time moves too"
+        reason = "a deadline for a tokio timer, which also follows the paused time of a test"
     )]
     fn poll(&mut self, bound: Duration, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep(bound)));

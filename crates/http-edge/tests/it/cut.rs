@@ -1,5 +1,5 @@
-//! A response that is cut is noticed by every client, also by one of HTTP/1.0, for which the end of a body without a length
-//! is the end of the connection.
+//! A response that is cut is noticed by every client, also by one of HTTP/1.0, for which the end of a body
+//! without a length is the end of the connection.
 
 use crate::app::{App, SHORT, endless, routes, within};
 use axum::body::Body;
@@ -11,7 +11,8 @@ use std::sync::Arc;
 use tokio::io::AsyncReadExt;
 use tokio::sync::oneshot;
 
-/// `/fails` breaks off after two pieces, `/endless` sends until it is stopped, `/whole` is a stream that ends well.
+/// `/fails` breaks off after two pieces, `/endless` sends until it is stopped, `/whole` is a stream that ends
+/// well.
 async fn app(config: ServeConfig) -> App {
     let pieces = |ends_well: bool| {
         let pieces = move |n| match n {

@@ -1,4 +1,5 @@
-//! Heads that two readers could read differently, and others that no client should send: byte by byte on a socket.
+//! Heads that two readers could read differently, and others that no client should send: byte by byte on a
+//! socket.
 
 use crate::app::{App, PATIENCE, one_response, to_end};
 use tokio::io::AsyncWriteExt;

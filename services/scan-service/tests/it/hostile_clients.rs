@@ -29,7 +29,7 @@ async fn from(server: &str, a: u8, b: u8) -> TcpStream {
 }
 
 async fn answer(mut stream: TcpStream, request: &str) -> String {
-    // Who is turned away may find the connection closed already.
+    // A rejected client may find the connection closed already.
     let _ = stream.write_all(request.as_bytes()).await;
     let mut text = Vec::new();
     let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut text)).await.unwrap();
@@ -122,8 +122,8 @@ async fn idle_connections_lock_nobody_out_and_are_logged_once_and_counted() {
     assert!(value("voketag_http_connections_shed_total{limit=\"total\"}") > 30);
     assert!(value("voketag_http_connections_shed_total{limit=\"client\"}") > 0);
     let log = program.stop().await;
-    assert_eq!(log.matches("all connections are taken").count(), 1, "{log}");
-    assert_eq!(log.matches("connections are turned away").count(), 1, "{log}");
+    assert_eq!(log.matches("connection limit reached").count(), 1, "{log}");
+    assert_eq!(log.matches("connections rejected: client at its limit").count(), 1, "{log}");
 }
 
 #[tokio::test]
@@ -157,8 +157,8 @@ async fn with_few_descriptors_and_many_idle_clients_it_connects_to_redis_again()
     proxy.heal();
     eventually("a scan passes again", PATIENCE, scanned).await;
     let log = program.stop().await;
-    assert!(log.contains("MAX_CONNECTIONS is lowered") && log.contains("\"max_connections\":236"), "{log}");
-    assert!(!log.contains("cannot accept connections"), "{log}");
+    assert!(log.contains("MAX_CONNECTIONS lowered") && log.contains("\"max_connections\":236"), "{log}");
+    assert!(!log.contains("accept failed"), "{log}");
 }
 
 #[tokio::test]

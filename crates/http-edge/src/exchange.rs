@@ -1,0 +1,181 @@
+//! One request and its response inside the edge: time limit, panics, errors, headers, metrics and the access
+//! log.
+
+use crate::body::BodyBounds;
+use crate::error::HttpError;
+use crate::http_metrics::{HttpMetrics, RouteMetrics, method_label};
+use crate::panics;
+use crate::path_policy::PathPolicy;
+use crate::problem::{Problem, put_in_place};
+use crate::request_id::{RequestId, X_REQUEST_ID};
+use ambient::Clock;
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use http::header::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap,
+    HeaderName, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
+use http::{HeaderValue, Method, StatusCode};
+use std::convert::Infallible;
+use std::error::Error;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The headers that every response gets unless the handler or the policy sets them.
+const DEFAULT_HEADERS: [(HeaderName, HeaderValue); 5] = [
+    (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")),
+    (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+];
+
+/// What all requests of a process share.
+pub(crate) struct EdgeState {
+    pub(crate) timeout: Duration,
+    pub(crate) bodies: BodyBounds,
+    pub(crate) path_policies: Vec<PathPolicy>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) metrics: HttpMetrics,
+}
+
+/// One request on its way through the edge.
+pub(crate) struct Exchange {
+    state: Arc<EdgeState>,
+    /// The index of the first policy that covers the path.
+    path_policy: Option<usize>,
+    started: Duration,
+    route: Arc<RouteMetrics>,
+    method: Method,
+    pub(crate) request_id: RequestId,
+    /// The origin whose pages may read the response, if the policy depends on it.
+    allowed_origin: Option<HeaderValue>,
+}
+
+impl Exchange {
+    pub(crate) fn new(state: Arc<EdgeState>, route: Arc<RouteMetrics>, request: &Request) -> Self {
+        let path = request.uri().path();
+        let path_policy = state.path_policies.iter().position(|policy| policy.covers(path));
+        let mut exchange = Self {
+            path_policy,
+            started: state.clock.monotonic(),
+            route,
+            method: request.method().clone(),
+            request_id: RequestId::of(request.headers(), || state.clock.unix_millis()),
+            allowed_origin: None,
+            state,
+        };
+        exchange.allowed_origin =
+            exchange.path_policy().and_then(|policy| policy.allowed_origin(request.headers()));
+        exchange
+    }
+
+    fn path_policy(&self) -> Option<&PathPolicy> {
+        self.path_policy.and_then(|index| self.state.path_policies.get(index))
+    }
+
+    /// Runs the handler within the time limit. A timeout and a panic become errors.
+    pub(crate) async fn run(&self, handler: impl Future<Output = Result<Response, Infallible>>) -> Response {
+        let limit = self.path_policy().and_then(PathPolicy::time_limit).unwrap_or(self.state.timeout);
+        match tokio::time::timeout(limit, panics::guard(handler)).await {
+            Ok(Ok(Ok(response))) => response,
+            Ok(Err(panicked)) => HttpError::internal(panicked).into_response(),
+            Err(_) => {
+                tracing::warn!(
+                    request_id = self.request_id.as_str(),
+                    route = self.route.template(),
+                    limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX),
+                    "request exceeded its time limit"
+                );
+                HttpError::ServerTimeout.into_response()
+            }
+        }
+    }
+
+    /// Returns the response as the client gets it: errors rendered, headers added. Counts and logs it.
+    pub(crate) fn finish(mut self, mut response: Response) -> Response {
+        if is_error(response.status()) {
+            response = self.render_error(response);
+        }
+        let headers = response.headers_mut();
+        headers.reserve(DEFAULT_HEADERS.len() + 1);
+        headers.insert(X_REQUEST_ID, self.request_id.header_value());
+        for (name, value) in self.path_policy().map_or(&[][..], PathPolicy::headers) {
+            set_default(headers, name.clone(), || value.clone());
+        }
+        if let Some(origin) = self.allowed_origin.take() {
+            headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        }
+        if self.path_policy().is_some_and(PathPolicy::varies_by_origin) {
+            headers.append(VARY, HeaderValue::from_static("Origin"));
+        }
+        for (name, value) in DEFAULT_HEADERS {
+            set_default(headers, name, || value);
+        }
+        let took = self.state.clock.monotonic().saturating_sub(self.started);
+        self.route.completed(&self.method, response.status(), took);
+        tracing::debug!(
+            target: "access",
+            request_id = self.request_id.as_str(),
+            method = method_label(&self.method),
+            route = self.route.template(),
+            status = response.status().as_u16(),
+            took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            "request completed"
+        );
+        response
+    }
+
+    fn render_error(&self, mut response: Response) -> Response {
+        let problem = match response.extensions_mut().remove::<Problem>() {
+            Some(problem) => problem,
+            None if is_bare(&response) => HttpError::problem_of_status(response.status()),
+            None => return response,
+        };
+        if let Some(cause) = problem.cause() {
+            tracing::error!(
+                request_id = self.request_id.as_str(),
+                method = method_label(&self.method),
+                route = self.route.template(),
+                cause = chain_of(cause),
+                "request failed with an internal error"
+            );
+        }
+        let rendered = match self.path_policy().and_then(PathPolicy::render) {
+            Some(render) => render(&problem, &self.request_id),
+            None => problem.to_json_response(self.request_id.as_str()),
+        };
+        let mut response = put_in_place(response, &problem, rendered);
+        if matches!(response.status(), StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE) {
+            // Closing is cheaper than reading the rest of the body.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+fn is_error(status: StatusCode) -> bool {
+    status.is_client_error() || status.is_server_error()
+}
+
+/// Whether axum itself made the error: its body is empty or one line of plain text.
+fn is_bare(response: &Response) -> bool {
+    let kind = response.headers().get(CONTENT_TYPE);
+    kind.is_none_or(|kind| kind.as_bytes().starts_with(b"text/plain"))
+}
+
+fn set_default(headers: &mut HeaderMap, name: HeaderName, value: impl FnOnce() -> HeaderValue) {
+    headers.entry(name).or_insert_with(value);
+}
+
+fn chain_of(error: &(dyn Error + Send + Sync)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
