@@ -120,6 +120,8 @@ impl DeploymentGate {
     }
 
     async fn refresh_inner(&self, now: OffsetDateTime) -> Result<&Deployment, DeploymentError> {
+        // Taken before the read is sent: another look may follow a restore before the reply is read.
+        let seen_before = self.seen();
         let stored = match StoredDeployment::read(&self.pool).await? {
             Some(stored) => stored,
             None => self.make(now).await?,
@@ -128,25 +130,31 @@ impl DeploymentGate {
         if record.audit_begun {
             self.audit_begun.store(true, Ordering::Release);
         }
-        self.follow(Deployment::of(&record))
+        self.follow(Deployment::of(&record), seen_before)
     }
 
     /// Takes `found` for the deployment, if it is the one that was seen, in the same restore generation or a later one.
-    fn follow(&self, found: Deployment) -> Result<&Deployment, DeploymentError> {
+    /// `seen_before` is what was seen before `found` was read.
+    fn follow(
+        &self,
+        found: Deployment,
+        seen_before: Option<&Deployment>,
+    ) -> Result<&Deployment, DeploymentError> {
         let _turn = self.following.lock();
+        let known = seen_before.map_or(0, Deployment::generation);
         match self.seen() {
             Some(seen) if seen.id() != found.id() => {
                 let why = "the durable Redis holds another deployment than this process has seen";
                 return Err(DeploymentError::Lost(why.to_owned()));
             }
-            Some(seen) if seen.generation() > found.generation() => {
+            Some(_) if known > found.generation() => {
                 return Err(DeploymentError::Lost(format!(
                     "rolled back: the deployment record is of restore generation {}, and {} was seen",
                     found.generation(),
-                    seen.generation()
+                    known
                 )));
             }
-            Some(seen) if seen.generation() == found.generation() => return Ok(seen),
+            Some(seen) if seen.generation() >= found.generation() => return Ok(seen),
             Some(_) => {
                 tracing::warn!(
                     generation = found.generation(),
@@ -194,11 +202,17 @@ impl DeploymentGate {
 
     async fn make(&self, now: OffsetDateTime) -> Result<StoredDeployment, DeploymentError> {
         let lost = |why: &str| Err(DeploymentError::Lost(why.to_owned()));
-        if self.seen().is_some() {
-            return lost("the deployment record is gone from the durable Redis");
-        }
-        if *self.init.lock() == Init::Never {
-            return lost("the durable Redis holds no deployment record, and this process does not make one");
+        let may_not = if self.seen().is_some() {
+            Some("the deployment record is gone from the durable Redis")
+        } else if *self.init.lock() == Init::Never {
+            Some("the durable Redis holds no deployment record, and this process does not make one")
+        } else {
+            None
+        };
+        if let Some(why) = may_not {
+            // Another look of this process may have made it after ours had found none.
+            let made_since = StoredDeployment::read(&self.pool).await?;
+            return made_since.map_or_else(|| lost(why), Ok);
         }
         if self.holds_anything_of_ours().await? {
             // What was found may be the record itself, made by another process since it was asked for.

@@ -1,5 +1,6 @@
 //! The deployment record: made once, by whom it may be, and compared ever after.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use catalog::{DeploymentError, DeploymentGate, Init, StoredDeployment, keys};
@@ -48,6 +49,25 @@ async fn many_factories_at_once_make_one() {
     let mut ids = looking.join_all().await;
     ids.dedup();
     assert_eq!(ids.len(), 1, "{ids:?}");
+}
+
+/// A look whose reading was sent before another one made the record must not call the record gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn looks_of_one_process_at_the_same_time_agree() {
+    let redis = RedisServer::start().await;
+    for round in 0..50 {
+        let () = redis::cmd("FLUSHALL").query_async(&mut redis.connection().await).await.unwrap();
+        let gate = Arc::new(factory(&redis));
+        let mut looking = tokio::task::JoinSet::new();
+        for _ in 0..8 {
+            let gate = Arc::clone(&gate);
+            looking.spawn(async move { gate.refresh(NOW).await.map(|found| found.id().to_owned()) });
+        }
+        for found in looking.join_all().await {
+            assert_eq!(found.as_deref().ok(), Some(gate.seen().unwrap().id()), "round {round}: {found:?}");
+        }
+        assert!(!gate.is_lost());
+    }
 }
 
 #[tokio::test]
