@@ -16,7 +16,8 @@ use crate::domain::batches::{creation_of, details_of, resource};
 use crate::domain::identity::Caller;
 use crate::domain::input::Label;
 use crate::domain::refusal::Refusal;
-use crate::domain::store::{Store, TRIES, Written};
+use crate::domain::store::{Store, Written};
+use crate::domain::update::{Update, update};
 
 /// Longest line of an export, bytes: a row has about 200 and a URL of up to 256.
 const LONGEST_LINE: u64 = 4 * 1024;
@@ -156,13 +157,13 @@ pub(crate) async fn adopt(
     let product = product.ok_or(NotAdopted::NoProduct(said.product_id))?.value;
     let id = said.id.unwrap_or_else(|| store.stamp(caller, "batch").1);
     let label = said.label.map(Label::into_string);
-    for _ in 0..TRIES {
+    let adopted = update(store.clock(), || async {
         if let Some(standing) = store.read(store.catalog().batch_by_no(exported.batch_no)).await? {
             let standing = standing.value;
             let same = (standing.epoch, standing.size, standing.product_id)
                 == (exported.epoch, exported.size, product.id);
             return match same {
-                true => Ok((standing, false)),
+                true => Ok(Update::Done((standing, false))),
                 false => Err(NotAdopted::NumberInUse { number: exported.batch_no.get(), id: standing.id }),
             };
         }
@@ -186,11 +187,15 @@ pub(crate) async fn adopt(
         let unused_id = audit_chain::Precondition::Absent { key: stored_at::batch_no(&id).into() };
         let effect = creation_of(&batch).check(unused_id).check(keys.guard());
         if store.write(event, effect).await? == Written::Yes {
-            return Ok((batch, true));
+            return Ok(Update::Done((batch, true)));
         }
         store.refresh_keys().await;
+        Ok(Update::Overtaken)
+    });
+    match adopted.await? {
+        Update::Done(adopted) => Ok(adopted),
+        Update::Overtaken => Err(NotAdopted::Overtaken),
     }
-    Err(NotAdopted::Overtaken)
 }
 
 #[cfg(test)]

@@ -12,7 +12,8 @@ use time::OffsetDateTime;
 use crate::domain::identity::Caller;
 use crate::domain::input::{FieldError, INSTANT, Reason};
 use crate::domain::refusal::Refusal;
-use crate::domain::store::{Store, TRIES, Written};
+use crate::domain::store::{Store, Written};
+use crate::domain::update::Update;
 
 const OVERTAKEN: &str = "the key was changed by others at the same time, again and again; try again";
 const NOT_ACTIVE: &str =
@@ -61,35 +62,37 @@ impl ApiKeys {
         if !self.exists(&new.tenant).await? {
             return Err(no_such_tenant(&new.tenant, "does not exist"));
         }
-        for _ in 0..TRIES {
-            let key = ApiKey::generate();
-            let record = KeyRecord {
-                id: *key.id(),
-                tenant: new.tenant.clone(),
-                digest: *key.digest(),
-                scopes: new.scopes,
-                label: new.label.clone(),
-                created_at,
-                created_by: caller.principal.actor.clone(),
-                expires_at: new.expires_at,
-                revoked: None,
-                rotated: None,
-                replaces: None,
-            };
-            let event = caller.event_for(
-                &new.tenant,
-                AuditAction::KeyCreated,
-                resource(&record.id),
-                details_of(&record),
-            );
-            let effect = access::create_key(&record);
-            let view = self.view(record, None);
-            if self.store.write_once(caller, event, effect, &answer(&view, None)).await? == Written::Yes {
-                return Ok(answer(&view, Some(&key)));
-            }
-            self.not_suspended(&new.tenant).await?;
-        }
-        Err(Refusal::Conflict(OVERTAKEN))
+        self.store
+            .update(OVERTAKEN, || async {
+                let key = ApiKey::generate();
+                let record = KeyRecord {
+                    id: *key.id(),
+                    tenant: new.tenant.clone(),
+                    digest: *key.digest(),
+                    scopes: new.scopes,
+                    label: new.label.clone(),
+                    created_at,
+                    created_by: caller.principal.actor.clone(),
+                    expires_at: new.expires_at,
+                    revoked: None,
+                    rotated: None,
+                    replaces: None,
+                };
+                let event = caller.event_for(
+                    &new.tenant,
+                    AuditAction::KeyCreated,
+                    resource(&record.id),
+                    details_of(&record),
+                );
+                let effect = access::create_key(&record);
+                let view = self.view(record, None);
+                if self.store.write_once(caller, event, effect, &answer(&view, None)).await? == Written::Yes {
+                    return Ok(Update::Done(answer(&view, Some(&key))));
+                }
+                self.not_suspended(&new.tenant).await?;
+                Ok(Update::Overtaken)
+            })
+            .await
     }
 
     /// One page of a tenant's keys. Looking is an event.
@@ -129,35 +132,38 @@ impl ApiKeys {
         overlap: Duration,
         answer: impl Fn(&KeyView, Option<&ApiKey>) -> StoredResponse,
     ) -> Result<StoredResponse, Refusal> {
-        for _ in 0..TRIES {
-            let stored = self.stored(id).await?;
-            let now = self.store.now();
-            if stored.value.status(now) != KeyStatus::Active {
-                return Err(Refusal::Conflict(NOT_ACTIVE));
-            }
-            let (created_at, _) = self.store.stamp(caller, "key");
-            let key = ApiKey::generate();
-            let successor = KeyRecord {
-                id: *key.id(),
-                digest: *key.digest(),
-                created_at,
-                created_by: caller.principal.actor.clone(),
-                replaces: Some(*id),
-                ..stored.value.clone()
-            };
-            let until = now + overlap;
-            let details = Details::new()
-                .with("successor", successor.id.as_str())
-                .with("overlap_s", u32::try_from(overlap.as_secs()).unwrap_or(u32::MAX));
-            let event = caller.event_for(&successor.tenant, AuditAction::KeyRotated, resource(id), details);
-            let effect = access::rotate(&stored, &successor, now, until);
-            let view = self.view(successor, None);
-            if self.store.write_once(caller, event, effect, &answer(&view, None)).await? == Written::Yes {
-                return Ok(answer(&view, Some(&key)));
-            }
-            self.not_suspended(&view.record.tenant).await?;
-        }
-        Err(Refusal::Conflict(OVERTAKEN))
+        self.store
+            .update(OVERTAKEN, || async {
+                let stored = self.stored(id).await?;
+                let now = self.store.now();
+                if stored.value.status(now) != KeyStatus::Active {
+                    return Err(Refusal::Conflict(NOT_ACTIVE));
+                }
+                let (created_at, _) = self.store.stamp(caller, "key");
+                let key = ApiKey::generate();
+                let successor = KeyRecord {
+                    id: *key.id(),
+                    digest: *key.digest(),
+                    created_at,
+                    created_by: caller.principal.actor.clone(),
+                    replaces: Some(*id),
+                    ..stored.value.clone()
+                };
+                let until = now + overlap;
+                let details = Details::new()
+                    .with("successor", successor.id.as_str())
+                    .with("overlap_s", u32::try_from(overlap.as_secs()).unwrap_or(u32::MAX));
+                let event =
+                    caller.event_for(&successor.tenant, AuditAction::KeyRotated, resource(id), details);
+                let effect = access::rotate(&stored, &successor, now, until);
+                let view = self.view(successor, None);
+                if self.store.write_once(caller, event, effect, &answer(&view, None)).await? == Written::Yes {
+                    return Ok(Update::Done(answer(&view, Some(&key))));
+                }
+                self.not_suspended(&view.record.tenant).await?;
+                Ok(Update::Overtaken)
+            })
+            .await
     }
 
     /// Ends a key; one that is revoked keeps its first time and reason.
@@ -169,22 +175,21 @@ impl ApiKeys {
         answer: impl Fn(&KeyView) -> StoredResponse,
     ) -> Result<StoredResponse, Refusal> {
         let reason = reason.into_string();
-        for _ in 0..TRIES {
-            let stored = self.stored(id).await?;
-            if stored.value.revoked.is_some() {
-                return Ok(answer(&self.used(stored.value).await?));
-            }
-            let now = self.store.now();
-            let details = Details::new().with("reason", reason.as_str());
-            let event =
-                caller.event_for(&stored.value.tenant, AuditAction::KeyRevoked, resource(id), details);
-            let effect = access::revoke(&stored, now, &reason);
-            let answer = answer(&self.used(stored.value.revoked(now, &reason)).await?);
-            if self.store.write_once(caller, event, effect, &answer).await? == Written::Yes {
-                return Ok(answer);
-            }
-        }
-        Err(Refusal::Conflict(OVERTAKEN))
+        self.store
+            .update(OVERTAKEN, || async {
+                let stored = self.stored(id).await?;
+                if stored.value.revoked.is_some() {
+                    return Ok(Update::Done(answer(&self.used(stored.value).await?)));
+                }
+                let now = self.store.now();
+                let details = Details::new().with("reason", reason.as_str());
+                let event =
+                    caller.event_for(&stored.value.tenant, AuditAction::KeyRevoked, resource(id), details);
+                let effect = access::revoke(&stored, now, &reason);
+                let answer = answer(&self.used(stored.value.revoked(now, &reason)).await?);
+                Ok(self.store.write_once(caller, event, effect, &answer).await?.done(answer))
+            })
+            .await
     }
 
     async fn exists(&self, tenant: &TenantId) -> Result<bool, Refusal> {

@@ -15,7 +15,8 @@ use uuid::Uuid;
 use crate::domain::identity::Caller;
 use crate::domain::input::{BatchSize, EXAMPLE_ID, FieldError, INSTANT, Label, Reason};
 use crate::domain::refusal::Refusal;
-use crate::domain::store::{Store, TRIES, Written};
+use crate::domain::store::{Store, Written};
+use crate::domain::update::Update;
 
 const NO_NUMBER: &str = "the batch number was taken by others at the same time, again and again; try again";
 const OVERTAKEN: &str = "the batch was changed by others at the same time, again and again; try again";
@@ -109,39 +110,41 @@ impl Batches {
         }
         let (_, id) = self.store.stamp(caller, "batch");
         let label = new.label.map(Label::into_string);
-        for _ in 0..TRIES {
-            let keys = self.store.keys()?;
-            // The instant of the minting itself, even where a first try began it long ago: a revoked key is judged by it.
-            let created_at = self.store.now();
-            let batch = Batch {
-                id,
-                tenant: caller.tenant().as_str().to_owned(),
-                batch_no: self.store.draw_batch_no().await?,
-                epoch: keys.active_epoch(),
-                size: new.size.get(),
-                product_id: new.product_id,
-                label: label.clone(),
-                manufactured_at: new.manufactured_at,
-                expires_at: new.expires_at,
-                created_at,
-                revoked: None,
-                recalled: None,
-            };
-            let event = caller.event(AuditAction::BatchCreated, resource(&id), details_of(&batch));
-            let (effect, batch_no) = (creation_of(&batch).check(keys.guard()), batch.batch_no.get());
-            let quota_check = effect.checks.len();
-            let effect = effect.check(below_quota(&batch.tenant, most));
-            let answer = answer(self.view(batch));
-            match self.store.write_once(caller, event, effect, &answer).await? {
-                Written::Yes => return Ok(answer),
-                Written::Overtaken { check } if check == quota_check => return Err(quota_exceeded(most)),
-                Written::Overtaken { .. } => {}
-            }
-            // Its number was taken meanwhile, or the keyring has moved on: nothing may be minted under a key that was retired meanwhile.
-            tracing::warn!(batch_no, "a batch was not written as it was to be; minting it anew");
-            self.store.refresh_keys().await;
-        }
-        Err(Refusal::Conflict(NO_NUMBER))
+        self.store
+            .update(NO_NUMBER, || async {
+                let keys = self.store.keys()?;
+                // The instant of the minting itself, even where a first try began it long ago: a revoked key is judged by it.
+                let created_at = self.store.now();
+                let batch = Batch {
+                    id,
+                    tenant: caller.tenant().as_str().to_owned(),
+                    batch_no: self.store.draw_batch_no().await?,
+                    epoch: keys.active_epoch(),
+                    size: new.size.get(),
+                    product_id: new.product_id,
+                    label: label.clone(),
+                    manufactured_at: new.manufactured_at,
+                    expires_at: new.expires_at,
+                    created_at,
+                    revoked: None,
+                    recalled: None,
+                };
+                let event = caller.event(AuditAction::BatchCreated, resource(&id), details_of(&batch));
+                let (effect, batch_no) = (creation_of(&batch).check(keys.guard()), batch.batch_no.get());
+                let quota_check = effect.checks.len();
+                let effect = effect.check(below_quota(&batch.tenant, most));
+                let answer = answer(self.view(batch));
+                match self.store.write_once(caller, event, effect, &answer).await? {
+                    Written::Yes => return Ok(Update::Done(answer)),
+                    Written::Overtaken { check } if check == quota_check => return Err(quota_exceeded(most)),
+                    Written::Overtaken { .. } => {}
+                }
+                // Its number was taken meanwhile, or the keyring has moved on: nothing may be minted under a key that was retired meanwhile.
+                tracing::warn!(batch_no, "a batch was not written as it was to be; minting it anew");
+                self.store.refresh_keys().await;
+                Ok(Update::Overtaken)
+            })
+            .await
     }
 
     /// How many batches the caller's tenant may have.
@@ -179,28 +182,27 @@ impl Batches {
         answer: impl Fn(BatchView) -> StoredResponse,
     ) -> Result<StoredResponse, Refusal> {
         let reason = reason.into_string();
-        for _ in 0..TRIES {
-            let StoredRecord { mut value, revision, bytes } = owned(&self.store, caller, id).await?;
-            if how.place(&mut value).is_some() {
-                return Ok(answer(self.view(value)));
-            }
-            *how.place(&mut value) = Some(Withdrawal { at: self.store.now(), reason: reason.clone() });
-            let key = keys::batch(value.batch_no);
-            let effect = Effect {
-                checks: vec![Precondition::Equals { key: key.clone().into(), value: bytes }],
-                writes: vec![RedisWrite::Set {
-                    key: key.into(),
-                    value: value.encode(revision.wrapping_add(1)),
-                }],
-            };
-            let details = Details::new().with("reason", reason.as_str());
-            let event = caller.event(how.action(), resource(id), details);
-            let answer = answer(self.view(value));
-            if self.store.write_once(caller, event, effect, &answer).await? == Written::Yes {
-                return Ok(answer);
-            }
-        }
-        Err(Refusal::Conflict(OVERTAKEN))
+        self.store
+            .update(OVERTAKEN, || async {
+                let StoredRecord { mut value, revision, bytes } = owned(&self.store, caller, id).await?;
+                if how.place(&mut value).is_some() {
+                    return Ok(Update::Done(answer(self.view(value))));
+                }
+                *how.place(&mut value) = Some(Withdrawal { at: self.store.now(), reason: reason.clone() });
+                let key = keys::batch(value.batch_no);
+                let effect = Effect {
+                    checks: vec![Precondition::Equals { key: key.clone().into(), value: bytes }],
+                    writes: vec![RedisWrite::Set {
+                        key: key.into(),
+                        value: value.encode(revision.wrapping_add(1)),
+                    }],
+                };
+                let details = Details::new().with("reason", reason.as_str());
+                let event = caller.event(how.action(), resource(id), details);
+                let answer = answer(self.view(value));
+                Ok(self.store.write_once(caller, event, effect, &answer).await?.done(answer))
+            })
+            .await
     }
 
     fn view(&self, batch: Batch) -> BatchView {

@@ -12,7 +12,8 @@ use time::OffsetDateTime;
 use crate::domain::epoch_batches::{Count, EpochBatches};
 use crate::domain::identity::Caller;
 use crate::domain::refusal::Refusal;
-use crate::domain::store::{Store, TRIES, Written};
+use crate::domain::store::{Store, Written};
+use crate::domain::update::Update;
 
 const OVERTAKEN: &str = "the keyring was changed by others at the same time, again and again; try again";
 
@@ -68,24 +69,26 @@ impl KeyMoves {
         confirmed: Option<u64>,
         answer: impl Fn(&KeyringView) -> StoredResponse,
     ) -> Result<StoredResponse, Refusal> {
-        for _ in 0..TRIES {
-            let deployment = self.durable.deployment()?;
-            let mut planned = match self.admin.plan(deployment, key, what, self.store.now()).await? {
-                Plan::Nothing(standing) => return Ok(answer(&self.view(standing.record))),
-                Plan::Change(planned) => planned,
-            };
-            if let (KeyFamily::Tag, Some(since)) = (key.family, what.compromised_since()) {
-                planned = self.confirmed(planned, key, since, confirmed).await?;
-            }
-            let answer = answer(&self.view(planned.record));
-            let event = caller.event(planned.action, planned.resource, planned.details);
-            if self.store.write_once(caller, event, planned.effect, &answer).await? == Written::Yes {
-                // Others hear of it by themselves; this process need not wait.
-                drop(self.durable.refresh_keys().await);
-                return Ok(answer);
-            }
-        }
-        Err(Refusal::Conflict(OVERTAKEN))
+        self.store
+            .update(OVERTAKEN, || async {
+                let deployment = self.durable.deployment()?;
+                let mut planned = match self.admin.plan(deployment, key, what, self.store.now()).await? {
+                    Plan::Nothing(standing) => return Ok(Update::Done(answer(&self.view(standing.record)))),
+                    Plan::Change(planned) => planned,
+                };
+                if let (KeyFamily::Tag, Some(since)) = (key.family, what.compromised_since()) {
+                    planned = self.confirmed(planned, key, since, confirmed).await?;
+                }
+                let answer = answer(&self.view(planned.record));
+                let event = caller.event(planned.action, planned.resource, planned.details);
+                if self.store.write_once(caller, event, planned.effect, &answer).await? == Written::Yes {
+                    // Others hear of it by themselves; this process need not wait.
+                    drop(self.durable.refresh_keys().await);
+                    return Ok(Update::Done(answer));
+                }
+                Ok(Update::Overtaken)
+            })
+            .await
     }
 
     /// The same plan, with the numbers in its event, if they were confirmed. They are counted after the keyring was read and hold as long

@@ -23,4 +23,5 @@ pub(crate) mod store;
 pub(crate) mod tags;
 pub(crate) mod tenants;
 pub(crate) mod unproven;
+pub(crate) mod update;
 pub(crate) mod verified;

@@ -9,7 +9,8 @@ use uuid::Uuid;
 use crate::domain::identity::Caller;
 use crate::domain::input::{FieldError, Gtin, Label, is};
 use crate::domain::refusal::Refusal;
-use crate::domain::store::{Store, TRIES, Written, pause_before};
+use crate::domain::store::{Store, Written};
+use crate::domain::update::Update;
 
 const ID_TAKEN: &str = "the new product's id is taken; try again";
 const OVERTAKEN: &str = "the product was changed by others at the same time, again and again; try again";
@@ -101,17 +102,17 @@ impl Products {
             ],
         };
         let answer = answer(product.clone());
-        for attempt in 0..TRIES {
-            pause_before(attempt).await;
-            let effect = effect.clone().check(self.unclaimed(caller, &product).await?);
-            let event = caller.event(AuditAction::ProductCreated, resource(&id), details.clone());
-            match self.store.write_once(caller, event, effect, &answer).await? {
-                Written::Yes => return Ok(answer),
-                Written::Overtaken { check: 0 } => return Err(Refusal::Conflict(ID_TAKEN)),
-                Written::Overtaken { .. } => {}
-            }
-        }
-        Err(Refusal::Conflict(OVERTAKEN))
+        self.store
+            .update(OVERTAKEN, || async {
+                let effect = effect.clone().check(self.unclaimed(caller, &product).await?);
+                let event = caller.event(AuditAction::ProductCreated, resource(&id), details.clone());
+                match self.store.write_once(caller, event, effect, &answer).await? {
+                    Written::Overtaken { check: 0 } => Err(Refusal::Conflict(ID_TAKEN)),
+                    written => Ok(written.done(())),
+                }
+            })
+            .await?;
+        Ok(answer)
     }
 
     /// That brand and GTIN are no other tenant's; nothing of that was claimed since, as long as the check holds.
@@ -164,34 +165,32 @@ impl Products {
         patch: ProductPatch,
         is_wanted: impl Fn(&Product) -> bool,
     ) -> Result<Product, Refusal> {
-        for attempt in 0..TRIES {
-            pause_before(attempt).await;
-            let StoredRecord { value, revision, bytes } = self.stored(caller, id).await?;
-            if !is_wanted(&value) {
-                return Err(Refusal::OtherVersion);
-            }
-            let (mut changed, details) = patch.clone().applied_to(&value);
-            if changed == value {
-                return Ok(value);
-            }
-            changed.updated_at = self.store.now();
-            let key = keys::product(id);
-            let effect = Effect {
-                checks: vec![
-                    Precondition::Equals { key: key.clone().into(), value: bytes },
-                    self.unclaimed(caller, &changed).await?,
-                ],
-                writes: vec![RedisWrite::Set {
-                    key: key.into(),
-                    value: changed.encode(revision.wrapping_add(1)),
-                }],
-            };
-            let event = caller.event(AuditAction::ProductUpdated, resource(id), details);
-            if self.store.write(event, effect).await? == Written::Yes {
-                return Ok(changed);
-            }
-        }
-        Err(Refusal::Conflict(OVERTAKEN))
+        self.store
+            .update(OVERTAKEN, || async {
+                let StoredRecord { value, revision, bytes } = self.stored(caller, id).await?;
+                if !is_wanted(&value) {
+                    return Err(Refusal::OtherVersion);
+                }
+                let (mut changed, details) = patch.clone().applied_to(&value);
+                if changed == value {
+                    return Ok(Update::Done(value));
+                }
+                changed.updated_at = self.store.now();
+                let key = keys::product(id);
+                let effect = Effect {
+                    checks: vec![
+                        Precondition::Equals { key: key.clone().into(), value: bytes },
+                        self.unclaimed(caller, &changed).await?,
+                    ],
+                    writes: vec![RedisWrite::Set {
+                        key: key.into(),
+                        value: changed.encode(revision.wrapping_add(1)),
+                    }],
+                };
+                let event = caller.event(AuditAction::ProductUpdated, resource(id), details);
+                Ok(self.store.write(event, effect).await?.done(changed))
+            })
+            .await
     }
 
     async fn stored(&self, caller: &Caller, id: &Uuid) -> Result<StoredRecord<Product>, Refusal> {

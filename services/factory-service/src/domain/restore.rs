@@ -18,7 +18,7 @@ use service_kit::durable::from_unix_millis;
 use storage::{Known, StateDir, StateDirError};
 use tag_id::Epoch;
 
-use crate::domain::store::TRIES;
+use crate::domain::update::{Update, update};
 
 /// How long live instances may take to say that they hold the new epoch's secret.
 const HEARD_WITHIN: Duration = Duration::from_secs(5);
@@ -109,22 +109,23 @@ impl Restore {
         let admin = KeyringAdmin::new(self.pool.clone(), self.secrets.clone());
         let epoch = self.epoch(&admin, known.as_ref(), wanted.epoch).await?;
         let mut waited = Duration::ZERO;
-        let mut tries = 0;
         loop {
-            match self.try_once(&admin, &appender, (known.as_ref(), found), epoch, wanted).await {
+            let accepted = update(&*self.clock, || async {
+                match self.try_once(&admin, &appender, (known.as_ref(), found), epoch, wanted).await {
+                    Err(NotAccepted::Append(AppendError::Precondition { .. })) => Ok(Update::Overtaken),
+                    ended => ended.map(Update::Done),
+                }
+            });
+            match accepted.await {
                 Err(NotAccepted::Keyring(KeyringError::Refused(
                     MoveRefusal::Lacking { .. } | MoveRefusal::Unheard { .. },
                 ))) if waited < HEARD_WITHIN => {
                     waited += TRY_EVERY;
                     tokio::time::sleep(TRY_EVERY).await;
                 }
-                Err(NotAccepted::Append(AppendError::Precondition { .. })) => {
-                    tries += 1;
-                    if tries == TRIES {
-                        return Err(NotAccepted::Overtaken);
-                    }
-                }
-                ended => return ended,
+                Ok(Update::Done(accepted)) => return Ok(accepted),
+                Ok(Update::Overtaken) => return Err(NotAccepted::Overtaken),
+                Err(error) => return Err(error),
             }
         }
     }

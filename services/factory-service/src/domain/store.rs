@@ -1,10 +1,9 @@
-//! The durable Redis as the factory uses it: reads that are believed only while the deployment stands, and changes that are
-//! written together with their event.
+//! The durable Redis as the factory uses it: reads that are believed only while the deployment stands, and
+//! changes that are written together with their event.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use ambient::{crash_point, entropy};
+use ambient::{Clock, crash_point};
 use audit_chain::{AppendError, AuditLog, Effect, NewEvent};
 use catalog::Catalog;
 use idempotency::StoredResponse;
@@ -18,13 +17,9 @@ use uuid::Uuid;
 
 use crate::domain::identity::Caller;
 use crate::domain::refusal::Refusal;
+use crate::domain::update::{Update, update};
 
 const NUMBERS_USED_UP: &str = "nearly all of the 16,777,216 batch numbers of this deployment are in use, so no further batch can be minted";
-
-/// How often a change is tried anew when others change the same thing at the same time.
-pub(crate) const TRIES: usize = 5;
-/// The pause before the second try; each one after it is as much longer. An append under way takes about as long.
-const BETWEEN_TRIES: Duration = Duration::from_millis(5);
 
 /// How a change that could be written ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,10 +34,13 @@ pub(crate) enum Written {
     },
 }
 
-/// Before the first try (0) nothing; before each one after it a pause, so that those who change the same thing part.
-pub(crate) async fn pause_before(attempt: usize) {
-    if let Some(times) = u32::try_from(attempt).ok().filter(|times| *times > 0) {
-        tokio::time::sleep(entropy::jittered(times * BETWEEN_TRIES, 800)).await;
+impl Written {
+    /// Returns the outcome of an attempt that is done with `value` if it was written.
+    pub(crate) fn done<T>(self, value: T) -> Update<T> {
+        match self {
+            Self::Yes => Update::Done(value),
+            Self::Overtaken { .. } => Update::Overtaken,
+        }
     }
 }
 
@@ -67,7 +65,8 @@ impl Store {
         Ok(self.durable.appender()?.log())
     }
 
-    /// The time now, and an id that begins with it; for a request that is carried out once, those of its first try.
+    /// The time now, and an id that begins with it; for a request that is carried out once, those of its
+    /// first try.
     pub(crate) fn stamp(&self, caller: &Caller, purpose: &str) -> (OffsetDateTime, Uuid) {
         let (millis, id) = match &caller.claimed {
             Some(claimed) => (claimed.claim().created_ms(), claimed.claim().id(purpose)),
@@ -112,7 +111,8 @@ impl Store {
         self.durable.now()
     }
 
-    /// What `reading` finds. The deployment is looked at afterwards: a wiped Redis must not pass for an empty one.
+    /// What `reading` finds. The deployment is looked at afterwards: a wiped Redis must not pass for an empty
+    /// one.
     pub(crate) async fn read<T, E: Into<Refusal>>(
         &self,
         reading: impl Future<Output = Result<T, E>>,
@@ -121,6 +121,28 @@ impl Store {
         let found = reading.await.map_err(Into::into)?;
         self.durable.refresh().await?;
         Ok(found)
+    }
+
+    /// Changes stored records: calls `attempt` until it is done, see [`update`].
+    ///
+    /// # Errors
+    /// The first error of an attempt; [`Refusal::Conflict`] with `overtaken` if others were faster each time.
+    pub(crate) async fn update<T, F>(
+        &self,
+        overtaken: &'static str,
+        attempt: impl Fn() -> F,
+    ) -> Result<T, Refusal>
+    where
+        F: Future<Output = Result<Update<T>, Refusal>>,
+    {
+        match update(self.clock(), attempt).await? {
+            Update::Done(value) => Ok(value),
+            Update::Overtaken => Err(Refusal::Conflict(overtaken)),
+        }
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &**self.durable.clock()
     }
 
     /// Appends `event` and carries out `effect`, both or neither.
@@ -147,8 +169,9 @@ impl Store {
         }
     }
 
-    /// As [`Self::write`]; where the request is to be carried out once, `answer` is stored in the same call, under the claim that the
-    /// request holds. A claim that was lost to another try meanwhile writes nothing: [`Refusal::ClaimLost`].
+    /// As [`Self::write`]; where the request is to be carried out once, `answer` is stored in the same call,
+    /// under the claim that the request holds. A claim that was lost to another try meanwhile writes nothing:
+    /// [`Refusal::ClaimLost`].
     pub(crate) async fn write_once(
         &self,
         caller: &Caller,
@@ -182,7 +205,8 @@ impl Store {
                 claimed.note_completed();
                 Ok(Written::Yes)
             }
-            // Every try of the request makes the same event: it may be this one, whose first reply was lost, or another's.
+            // Every try of the request makes the same event: it may be this one, whose first reply was lost,
+            // or another's.
             Ok(_) if claim.is_completed().await? => {
                 claimed.note_completed();
                 Ok(Written::Yes)

@@ -16,7 +16,8 @@ use input::quoted;
 use crate::domain::identity::Caller;
 use crate::domain::input::{FieldError, Reason};
 use crate::domain::refusal::Refusal;
-use crate::domain::store::{Store, TRIES, Written, pause_before};
+use crate::domain::store::{Store, Written};
+use crate::domain::update::Update;
 
 const EXISTS: &str = "there is a tenant of this id already";
 const IS_DEFAULT: &str = "tenant default holds the bootstrap key and can be neither made nor suspended";
@@ -147,28 +148,26 @@ impl Tenants {
         patch: TenantPatch,
         is_wanted: impl Fn(&Tenant) -> bool,
     ) -> Result<Tenant, Refusal> {
-        for attempt in 0..TRIES {
-            pause_before(attempt).await;
-            let stored = self.found(id).await?;
-            let tenant = match &stored {
-                Some(stored) => stored.value.clone(),
-                None => Tenant { created_at: self.store.now(), ..unrecorded(id)? },
-            };
-            if !is_wanted(&tenant) {
-                return Err(Refusal::OtherVersion);
-            }
-            let (changed, details) = patch.clone().applied_to(&tenant);
-            if changed == tenant {
-                return Ok(tenant);
-            }
-            let claims = self.free_claims(&changed).await?;
-            let effect = access::update_tenant(stored.as_ref(), &changed, &claims);
-            let event = caller.event_for(id, AuditAction::TenantUpdated, resource(id), details);
-            if self.store.write(event, effect).await? == Written::Yes {
-                return Ok(changed);
-            }
-        }
-        Err(Refusal::Conflict(OVERTAKEN))
+        self.store
+            .update(OVERTAKEN, || async {
+                let stored = self.found(id).await?;
+                let tenant = match &stored {
+                    Some(stored) => stored.value.clone(),
+                    None => Tenant { created_at: self.store.now(), ..unrecorded(id)? },
+                };
+                if !is_wanted(&tenant) {
+                    return Err(Refusal::OtherVersion);
+                }
+                let (changed, details) = patch.clone().applied_to(&tenant);
+                if changed == tenant {
+                    return Ok(Update::Done(tenant));
+                }
+                let claims = self.free_claims(&changed).await?;
+                let effect = access::update_tenant(stored.as_ref(), &changed, &claims);
+                let event = caller.event_for(id, AuditAction::TenantUpdated, resource(id), details);
+                Ok(self.store.write(event, effect).await?.done(changed))
+            })
+            .await
     }
 
     /// The claims under which a tenant's brands and prefixes are no other tenant's.
@@ -241,18 +240,17 @@ impl Tenants {
         change: impl Fn(&StoredAccess<Tenant>) -> Option<(Effect, Tenant)>,
         answer: impl Fn(Tenant) -> StoredResponse,
     ) -> Result<StoredResponse, Refusal> {
-        for _ in 0..TRIES {
-            let stored = self.stored(id).await?;
-            let Some((effect, changed)) = change(&stored) else {
-                return Ok(answer(stored.value));
-            };
-            let event = caller.event_for(id, action, resource(id), details.clone());
-            let answer = answer(changed);
-            if self.store.write_once(caller, event, effect, &answer).await? == Written::Yes {
-                return Ok(answer);
-            }
-        }
-        Err(Refusal::Conflict(OVERTAKEN))
+        self.store
+            .update(OVERTAKEN, || async {
+                let stored = self.stored(id).await?;
+                let Some((effect, changed)) = change(&stored) else {
+                    return Ok(Update::Done(answer(stored.value)));
+                };
+                let event = caller.event_for(id, action, resource(id), details.clone());
+                let answer = answer(changed);
+                Ok(self.store.write_once(caller, event, effect, &answer).await?.done(answer))
+            })
+            .await
     }
 
     async fn stored(&self, id: &TenantId) -> Result<StoredAccess<Tenant>, Refusal> {

@@ -129,3 +129,28 @@ async fn patches_at_the_same_time_are_all_kept() {
     assert_eq!(product["gtin"], "96385074");
     factory.assert_chain_of(4).await;
 }
+
+#[tokio::test]
+async fn concurrent_changes_of_a_product_all_succeed_or_report_a_conflict() {
+    let (_redis, factory) = start().await;
+    let path = format!("/v1/products/{}", factory.product().await);
+    let (factory, path) = (&factory, path.as_str());
+    let changes = (0..16)
+        .map(|number| async move { factory.patch(path, &json!({"name": format!("Coat {number}")})).await });
+    let mut changed = 0;
+    for answer in futures_util::future::join_all(changes).await {
+        if answer.status == 200 {
+            changed += 1;
+        } else {
+            let detail = answer.refused(409, "conflict");
+            assert!(detail.contains("changed by others"), "{detail}");
+        }
+    }
+    assert!(changed > 0, "each round of attempts has a winner");
+    factory.assert_chain_of(1 + changed).await;
+    let (events, product) = (factory.events().await, factory.get(path).await.expect(200));
+    for field in ["name", "brand"] {
+        let last = events.iter().rev().find_map(|event| event["details"].get(field)).unwrap();
+        assert_eq!(product[field], *last, "no change of {field} is lost");
+    }
+}
