@@ -1,4 +1,5 @@
-//! The service behind a brand's own systems: mints tags and keeps the audit trail. See `factory-service --help`.
+//! The service for brands and operators: it mints tags and keeps the audit trail. See
+//! `factory-service --help`.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -12,7 +13,8 @@ use settings::{Env, Serve};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Mints VokeTag tags and keeps their audit trail. Settings come from the environment: docs/contract.md, section 9.
+/// Mints VokeTag tags and keeps their audit trail. Settings come from the environment: docs/contract.md,
+/// section 9.
 #[derive(Debug, Parser)]
 #[command(name = "factory-service", version, about)]
 struct Cli {
@@ -22,9 +24,9 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serves until SIGTERM or SIGINT (the default).
+    /// Serves until SIGTERM or SIGINT. This is the default.
     Serve(Serve),
-    /// Asks the service on BIND_ADDR whether it is ready; exits 0 if so, else 1.
+    /// Asks the service on BIND_ADDR whether it is ready. Exits 0 if it is, else 1.
     Healthcheck,
     #[command(flatten)]
     Operation(Operation),

@@ -21,9 +21,9 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serves until SIGTERM or SIGINT (the default).
+    /// Serves until SIGTERM or SIGINT. This is the default.
     Serve(Serve),
-    /// Asks the service on BIND_ADDR whether it is ready; exits 0 if so, else 1.
+    /// Asks the service on BIND_ADDR whether it is ready. Exits 0 if it is, else 1.
     Healthcheck,
 }
 

@@ -20,29 +20,29 @@ use crate::domain::store::Store;
 /// `batch …`.
 #[derive(Debug, Subcommand)]
 pub enum BatchCommand {
-    /// Takes a batch back that was minted after the backup which was restored. A repeat changes nothing.
+    /// Takes back a batch that was minted after the backup that was restored. A repeat changes nothing.
     Adopt(AdoptArgs),
 }
 
-/// What to take back.
+/// The batch to take back.
 #[derive(Debug, Args)]
 pub struct AdoptArgs {
-    /// The whole NDJSON export of the batch, as it went to the printer.
+    /// The complete NDJSON export of the batch.
     #[arg(long)]
     file: PathBuf,
-    /// What the tags are on: the id of a product that exists.
+    /// The id of the product that carries the tags. The product must exist.
     #[arg(long)]
     product: Uuid,
-    /// The id that the batch had, if it is known; a new one unless given.
+    /// The former id of the batch. The default is a new id.
     #[arg(long)]
     id: Option<Uuid>,
-    /// 1 to 200 characters.
+    /// The batch's label, 1 to 200 characters.
     #[arg(long)]
     label: Option<String>,
     /// When the items were made, e.g. 2026-11-01T00:00:00Z.
     #[arg(long, value_parser = utc)]
     manufactured_at: Option<OffsetDateTime>,
-    /// From when on the tags are no longer valid, e.g. 2027-11-01T00:00:00Z.
+    /// The time from which the tags are no longer valid, e.g. 2027-11-01T00:00:00Z.
     #[arg(long, value_parser = utc)]
     expires_at: Option<OffsetDateTime>,
 }

@@ -10,46 +10,48 @@ use crate::cli::{body, instant};
 /// `key …`.
 #[derive(Debug, Subcommand)]
 pub enum KeyCommand {
-    /// Makes a key and shows it, once.
+    /// Creates a key and shows it once.
     Create {
-        /// Whose key it is to be.
+        /// The tenant that the key belongs to.
         #[arg(long)]
         tenant: TenantId,
-        /// What it may do: factory:write, factory:read, audit:read, scan:partner, admin; several with commas.
+        /// The key's scopes, separated by commas: factory:write, factory:read, audit:read, scan:partner,
+        /// admin.
         #[arg(long = "scope", required = true, value_delimiter = ',')]
         scopes: Vec<String>,
-        /// What people call it.
+        /// The key's name.
         #[arg(long)]
         label: Option<String>,
-        /// When it ends, e.g. 2027-01-01T00:00:00Z.
+        /// When the key expires, e.g. 2027-01-01T00:00:00Z. Without it the key does not expire.
         #[arg(long, value_parser = instant)]
         expires_at: Option<String>,
     },
     /// Lists a tenant's keys.
     List {
-        /// Whose.
+        /// The tenant of the keys.
         #[arg(long)]
         tenant: TenantId,
     },
-    /// Makes a successor and shows it, once; the key itself goes on for a while.
+    /// Creates a successor and shows it once. The old key stays valid for a while.
     Rotate {
         /// The 8 characters after vk_, or the whole key.
         id: String,
-        /// Seconds for which the old key goes on; 24 h unless given.
+        /// Seconds for which the old key stays valid. The default is 24 h.
         #[arg(long)]
         overlap_s: Option<u64>,
     },
-    /// Ends a key now.
+    /// Revokes a key at once.
     Revoke {
         /// The 8 characters after vk_, or the whole key.
         id: String,
-        /// Kept in the audit trail.
+        /// The reason. The audit trail keeps it.
         #[arg(long)]
         reason: String,
     },
 }
 
-/// The id in what an operator gives for a key. Somebody in a hurry pastes the whole of it, which must be shown to nobody again.
+/// Returns the id of the key that an operator names. An operator may paste the whole key, which must not be
+/// printed.
 fn key_id(text: &str) -> Result<KeyId, Failure> {
     let whole = || ApiKey::parse(text).map(|key| *key.id());
     let id = text.parse::<KeyId>().or_else(|_| whole());

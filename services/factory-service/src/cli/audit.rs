@@ -13,39 +13,43 @@ use crate::cli::{BROKEN, NOT_CHECKED, body};
 /// `audit …`.
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
-    /// Verifies chain and signatures: exits 0 when all is well, 1 when it is broken, 2 when it could not be checked: an export that
-    /// was cut, a checkpoint that cannot be read, no signature by a key that is trusted.
+    /// Verifies chain and signatures. Exits 0 if all is right and 1 if something is broken. Exits 2 if the
+    /// result is undetermined: a cut export, a checkpoint that cannot be read, or no signature by a trusted
+    /// key.
     Verify(VerifyArgs),
-    /// Tells where the chain ends.
+    /// Shows the size of the chain and its last hash.
     Head,
-    /// Takes away what a broken write left behind the head, and keeps it in a file. Exits 0 when the chain can be appended to, 1 when
-    /// the repair is refused and nothing was changed, 2 when it could not be found out.
+    /// Removes what a broken write left behind the head, and saves it to a file. Exits 0 if the chain can be
+    /// appended to, 1 if the repair was refused and nothing was changed, and 2 if the state could not be
+    /// determined.
     Repair(RepairArgs),
     /// Writes the whole chain as NDJSON, for `audit verify --file`.
     Export {
-        /// Standard output unless given. The file must not exist.
+        /// The file to write, which must not exist. The default is standard output.
         #[arg(long)]
         out: Option<PathBuf>,
     },
 }
 
-/// What to verify.
+/// The options of `audit verify`.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
-    /// An exported file instead of the chain in Redis; then nothing else is asked, and no settings are needed.
+    /// An exported file to verify instead of the chain in Redis. It needs no settings and no Redis.
     #[arg(long)]
     pub(super) file: Option<PathBuf>,
-    /// A verifier key, `<origin>+<hash>+<base64>`; may be given several times.
+    /// A trusted verifier key, `<origin>+<hash>+<base64>`. The option may be repeated.
     #[arg(long = "key", requires = "file")]
     pub(super) keys: Vec<String>,
-    /// The output of `keyring list`: the public keys and which of them are revoked.
+    /// A file with the output of `keyring list`: the public keys, and which of them are revoked.
     #[arg(long, requires = "file")]
     pub(super) keyring: Option<PathBuf>,
-    /// A checkpoint that was kept elsewhere (`GET /v1/audit/checkpoint`): the chain must be the one that it speaks of. Several may be given.
+    /// A file with a checkpoint that was kept elsewhere (`GET /v1/audit/checkpoint`). The chain must match
+    /// it. The option may be repeated.
     #[arg(long = "checkpoint")]
     pub(super) checkpoints: Vec<PathBuf>,
-    /// The chain of the file was never signed, and its entries are all there is to verify: without this word of yours a file that no
-    /// key of yours has signed is not verified (2), since whoever wrote it anew would leave the signatures out.
+    /// States that the chain of the file was never signed, so that only its entries are verified. Without
+    /// this statement, a file that no key of yours has signed is undetermined (2), because the author of a
+    /// rewritten file would leave the signatures out.
     #[arg(long, requires = "file", conflicts_with_all = ["keys", "keyring"])]
     pub(super) never_signed: bool,
 }

@@ -1,8 +1,8 @@
-//! The operator's command line. Each command is the request that its route takes, made inside this process: the same checks,
-//! the same effects, the same audit events, in the name of actor `cli`. It needs the service's own settings and no running
-//! service.
+//! The operator's command line. Each command makes the request that its route takes, inside this process. So
+//! it has the same checks, effects and audit events, with the actor `cli`. It needs the service's settings
+//! and no running service.
 //!
-//! What a command answers is JSON on standard output, what went wrong a line on standard error.
+//! A command prints its answer as JSON on standard output, and an error as one line on standard error.
 
 mod adopt;
 mod api_key;
@@ -28,29 +28,29 @@ pub use crate::cli::repair::RepairArgs;
 pub use crate::cli::restore::RestoreCommand;
 use crate::settings::FactorySettings;
 
-/// Exit codes of `audit verify`, also for what could not be asked at all.
+/// Exit codes of `audit verify` and `audit repair`.
 const BROKEN: u8 = 1;
 const NOT_CHECKED: u8 = 2;
 
-/// What an operator can do besides serving.
+/// The commands besides serving.
 #[derive(Debug, Subcommand)]
 pub enum Operation {
-    /// Brands and what they may do.
+    /// Manages tenants: brands and what they may do.
     #[command(subcommand)]
     Tenant(TenantCommand),
-    /// API keys.
+    /// Manages API keys.
     #[command(subcommand)]
     Key(KeyCommand),
-    /// Tag epochs and audit signing keys.
+    /// Manages tag epochs and audit signing keys.
     #[command(subcommand)]
     Keyring(KeyringCommand),
-    /// The audit trail.
+    /// Verifies, exports and repairs the audit trail.
     #[command(subcommand)]
     Audit(AuditCommand),
-    /// After a backup was restored.
+    /// Accepts a restored backup.
     #[command(subcommand)]
     Restore(RestoreCommand),
-    /// Batches that were lost with a restore.
+    /// Takes back batches that were lost with a restore.
     #[command(subcommand)]
     Batch(BatchCommand),
 }
@@ -58,58 +58,59 @@ pub enum Operation {
 /// `tenant …`.
 #[derive(Debug, Subcommand)]
 pub enum TenantCommand {
-    /// Makes a tenant.
+    /// Creates a tenant.
     Create {
-        /// 1 to 32 of a-z, 0-9 and -, e.g. acme.
+        /// The tenant's id: 1 to 32 characters of a-z, 0-9 and -, e.g. acme.
         id: TenantId,
-        /// What people call it.
+        /// The tenant's name.
         #[arg(long)]
         name: Option<String>,
     },
     /// Lists all tenants.
     List,
-    /// Changes what is known of a tenant; what is not given stays.
+    /// Changes a tenant. Options that are not given change nothing.
     Update(TenantUpdate),
-    /// Refuses all keys of a tenant from now on. Its tags stay what they are.
+    /// Suspends a tenant: all its keys are rejected from now on. Its tags keep their state.
     Suspend {
-        /// The tenant.
+        /// The tenant's id.
         id: TenantId,
-        /// Kept in the audit trail.
+        /// The reason. The audit trail keeps it.
         #[arg(long)]
         reason: String,
     },
-    /// Takes a suspension back.
+    /// Ends a suspension.
     Resume {
-        /// The tenant.
+        /// The tenant's id.
         id: TenantId,
     },
 }
 
-/// What is to change of a tenant.
+/// The changes to a tenant.
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("change").required(true).multiple(true))]
 pub struct TenantUpdate {
-    /// The tenant; default is the operator's own.
+    /// The tenant's id. `default` is the operator's own tenant.
     id: TenantId,
-    /// What people call it, also on the pages of its tags.
+    /// The tenant's name, which the pages of its tags show.
     #[arg(long, group = "change")]
     name: Option<String>,
-    /// Takes its name away.
+    /// Removes the name.
     #[arg(long, group = "change", conflicts_with = "name")]
     no_name: bool,
-    /// A brand that is verified to be its own; give all of them, each with --brand.
+    /// A verified brand of the tenant. Repeat the option for each brand: the list replaces the former one.
     #[arg(long = "brand", group = "change")]
     brands: Vec<String>,
-    /// Takes all its brands away.
+    /// Removes all brands.
     #[arg(long, group = "change", conflicts_with = "brands")]
     no_brands: bool,
-    /// A GTIN company prefix that is verified to be its own, e.g. 4006381; give all of them.
+    /// A verified GTIN company prefix of the tenant, e.g. 4006381. Repeat the option for each prefix: the
+    /// list replaces the former one.
     #[arg(long = "gtin-prefix", group = "change")]
     gtin_prefixes: Vec<String>,
-    /// Takes all its GTIN prefixes away.
+    /// Removes all GTIN prefixes.
     #[arg(long, group = "change", conflicts_with = "gtin_prefixes")]
     no_gtin_prefixes: bool,
-    /// How many batches it may have in all.
+    /// The most batches that the tenant may have.
     #[arg(long, group = "change")]
     max_batches: Option<u32>,
 }
@@ -128,21 +129,21 @@ impl TenantUpdate {
     }
 }
 
-/// Which keys.
+/// A family of keys.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum Family {
-    /// The epochs under which tags are minted.
+    /// Epochs under which tags are minted.
     Tag,
-    /// The keys that sign checkpoints of the audit trail.
+    /// Keys that sign checkpoints of the audit trail.
     Audit,
 }
 
 /// One key of the keyring.
 #[derive(Debug, Args)]
 pub struct KeyArgs {
-    /// tag or audit.
+    /// The family: tag or audit.
     family: Family,
-    /// Its number.
+    /// The key's number in its family.
     number: u16,
 }
 
@@ -166,47 +167,49 @@ impl Family {
 pub enum KeyringCommand {
     /// Lists all keys with their states and public parts.
     List,
-    /// Makes a key known, as pending. This process must hold its secret.
+    /// Adds a key, as pending. This process must hold its secret.
     Add(KeyArgs),
-    /// Makes a pending key the active one; the one before it goes on verifying.
+    /// Makes a pending key the active one. The previous key still verifies.
     Activate(KeyArgs),
-    /// Takes the active key out of use in favour of the one pending key.
+    /// Retires the active key and activates the one pending key.
     Retire(KeyArgs),
-    /// Says that a key is in wrong hands, and since when.
+    /// Revokes a leaked key, with the time from which it may have been misused.
     Revoke {
-        /// Which.
+        /// The key.
         #[command(flatten)]
         key: KeyArgs,
-        /// Kept in the audit trail.
+        /// The reason. The audit trail keeps it.
         #[arg(long)]
         reason: String,
-        /// From when on it may have been misused, e.g. 2026-11-01T00:00:00Z.
+        /// The time from which the key may have been misused, e.g. 2026-11-01T00:00:00Z.
         #[arg(long, value_parser = instant)]
         compromised_since: String,
-        /// Of a tag epoch: the number of batches that are invalid afterwards. Without it nothing is done and the number is shown.
+        /// For a tag epoch: the number of batches that become invalid. Without it, the command changes
+        /// nothing and shows the number.
         #[arg(long, value_name = "N")]
         confirm: Option<u64>,
     },
-    /// Corrects since when a revoked key may have been misused, earlier or later.
+    /// Corrects the time from which a revoked key may have been misused, earlier or later.
     CorrectDate {
-        /// Which.
+        /// The key.
         #[command(flatten)]
         key: KeyArgs,
-        /// Kept in the audit trail.
+        /// The reason. The audit trail keeps it.
         #[arg(long)]
         reason: String,
-        /// The right date, e.g. 2026-11-01T00:00:00Z.
+        /// The correct time, e.g. 2026-11-01T00:00:00Z.
         #[arg(long, value_parser = instant)]
         compromised_since: String,
-        /// Of a tag epoch: the number of batches that are invalid afterwards. Without it nothing is done and the number is shown.
+        /// For a tag epoch: the number of batches that become invalid. Without it, the command changes
+        /// nothing and shows the number.
         #[arg(long, value_name = "N")]
         confirm: Option<u64>,
     },
-    /// Says that a revoked or never used key's secret is gone for good.
+    /// Records that the secret of a revoked or never used key was destroyed.
     Destroy(KeyArgs),
 }
 
-/// An instant as the routes take it. What is no instant is told by its name.
+/// Checks that an argument is an instant, and returns it as the routes take it.
 fn instant(text: &str) -> Result<String, String> {
     match OffsetDateTime::parse(text, &Rfc3339) {
         Ok(_) => Ok(text.to_owned()),
@@ -215,7 +218,7 @@ fn instant(text: &str) -> Result<String, String> {
 }
 
 impl Operation {
-    /// Carries the command out; `settings` are those of the service, and are not read by an offline command.
+    /// Runs the command. An offline command does not read `settings`.
     pub fn run<E: std::error::Error>(
         self,
         settings: impl FnOnce() -> Result<FactorySettings, E>,
@@ -237,7 +240,7 @@ impl Operation {
             Ok(settings) => settings,
             Err(error) => return complain(&error, failed),
         };
-        // It works on a state that no service works on.
+        // `restore accept` works on a state that no service accepts.
         let done = match self {
             Self::Restore(command) => command.run(&settings),
             other => Session::run(settings, async |session| other.ask(session).await),
@@ -266,13 +269,13 @@ fn complain(error: &dyn std::error::Error, code: ExitCode) -> ExitCode {
     code
 }
 
-/// A JSON object of the members that are there.
+/// Returns a JSON object of the members that have a value.
 fn body<const N: usize>(members: [(&str, Option<Value>); N]) -> Option<Value> {
     let given = members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
     Some(Value::Object(given.collect::<Map<_, _>>()))
 }
 
-/// A revocation, or the correction of its date.
+/// The request of a revocation, or of the correction of its date.
 fn dated(path: &str, reason: &str, compromised_since: &str, confirm: Option<u64>) -> Call {
     let said = [
         ("reason", Some(json!(reason))),

@@ -1,7 +1,8 @@
 //! `audit repair`: takes away what a broken write left behind the head of the audit chain.
 //!
-//! It is done only where nothing that was acknowledged can be among it: the chain ends with the head's own entry, and no checkpoint and
-//! no `STATE_DIR` knows of more entries than the head. What is cut off is kept in a file, whose hash is in the event.
+//! It is done only where nothing that was acknowledged can be among it: the chain ends with the head's own
+//! entry, and no checkpoint and no `STATE_DIR` knows of more entries than the head. What is cut off is kept
+//! in a file, whose hash is in the event.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -30,11 +31,12 @@ const FORMAT: &str = "voketag-audit-tail/v1";
 /// `audit repair …`.
 #[derive(Debug, Args)]
 pub struct RepairArgs {
-    /// Where to save what is cut off. The file must not exist; it is never overwritten, and kept if the repair is refused after it was
-    /// written.
+    /// The file to save the removed entries to. It must not exist, and is never overwritten. It stays if the
+    /// repair is refused after it was written.
     #[arg(long)]
     out: PathBuf,
-    /// A checkpoint that was kept elsewhere: if it is of more entries than the head, nothing is cut. Several may be given.
+    /// A file with a checkpoint that was kept elsewhere. If it covers more entries than the head, nothing is
+    /// removed. The option may be repeated.
     #[arg(long = "checkpoint")]
     checkpoints: Vec<PathBuf>,
 }
@@ -54,8 +56,8 @@ fn unknown(error: impl ToString) -> Refused {
     Refused::Unknown(error.to_string())
 }
 
-/// Repairs the chain and prints what was done. Exits 0 when the chain can be appended to, 1 when it is refused, 2 when it could not be
-/// found out.
+/// Repairs the chain and prints what was done. Exits 0 when the chain can be appended to, 1 when it is
+/// refused, 2 when it could not be found out.
 pub(crate) async fn repair(session: &Session, args: RepairArgs) -> Result<ExitCode, Failure> {
     match carried_out(session.durable(), session.state_dir(), &args).await {
         Ok(done) => {
@@ -129,7 +131,8 @@ fn refuse_more(who: &str, known: u64, head: Head) -> Result<(), Refused> {
     )))
 }
 
-/// Whether no checkpoint, stored or kept elsewhere, is of more entries than the head. One that cannot be read might be.
+/// Whether no checkpoint, stored or kept elsewhere, is of more entries than the head. One that cannot be read
+/// might be.
 async fn nobody_knows_more(log: &AuditLog, head: Head, args: &RepairArgs) -> Result<(), Refused> {
     let stored = CheckpointStore::new(log.clone()).notes().await.map_err(unknown)?;
     for (number, text) in stored {
@@ -153,7 +156,8 @@ struct Saved {
     sha256: String,
 }
 
-/// Writes the tail to a new file: a line that says of what, one for each element, and one that says that it is complete.
+/// Writes the tail to a new file: a line that says of what, one for each element, and one that says that it
+/// is complete.
 async fn save(out: &Path, durable: &Durable, head: Head, tail: &mut SurplusTail) -> Result<Saved, Refused> {
     let failed = |error: io::Error| {
         let taken = error.kind() == io::ErrorKind::AlreadyExists;

@@ -1,4 +1,5 @@
-//! `restore …`: what an operator does after a backup was restored. It needs no service, and no state that one would work on.
+//! `restore …`: what an operator runs after a backup was restored. It needs no service, and no state that a
+//! service accepts.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -18,15 +19,15 @@ use crate::settings::FactorySettings;
 /// `restore …`.
 #[derive(Debug, Subcommand)]
 pub enum RestoreCommand {
-    /// Accepts the state in Redis after a backup was restored, and makes a new tag epoch active.
+    /// Accepts the state in Redis after a backup was restored, and activates a new tag epoch.
     Accept {
-        /// Kept in the audit trail.
+        /// The reason. The audit trail keeps it.
         #[arg(long)]
         reason: String,
-        /// The new tag epoch; the first one that cannot have been used, as far as known, unless given.
+        /// The new tag epoch. The default is the first one that, as far as is known, was never used.
         #[arg(long, value_parser = epoch)]
         epoch: Option<Epoch>,
-        /// Also where STATE_DIR shows that nothing was lost.
+        /// Accepts also if STATE_DIR shows that nothing was lost.
         #[arg(long)]
         force: bool,
     },
@@ -38,7 +39,7 @@ fn epoch(text: &str) -> Result<Epoch, String> {
 }
 
 impl RestoreCommand {
-    /// Carries it out.
+    /// Runs the command.
     pub(crate) fn run(self, settings: &FactorySettings) -> Result<ExitCode, Failure> {
         let Self::Accept { reason, epoch, force } = self;
         let reason = Reason::parse("reason", reason).map_err(|error| Failure::Refused(error.to_string()))?;
