@@ -1,4 +1,4 @@
-//! A small app with one route for each thing the edge does, and the means to speak to it.
+//! A small app with one route per feature of the edge, and helpers to send requests to it.
 
 use ambient::SystemClock;
 use axum::Router;
@@ -25,10 +25,10 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use utoipa::{IntoParams, ToSchema};
 
-/// Longest a test waits for anything before it fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// The time limit of every wait in a test.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
-/// The short limit that a test sets for what it provokes.
+/// A short time limit for what a test provokes.
 pub(crate) const SHORT: Duration = Duration::from_millis(200);
 
 pub(crate) struct App {
@@ -99,7 +99,7 @@ pub(crate) fn routes() -> Router {
         )
         .route(
             "/unready",
-            get(|| async { Readiness::of(vec![Check::failed("redis", "away"), Check::ok("region")]) }),
+            get(|| async { Readiness::of(vec![Check::failed("redis", "unavailable"), Check::ok("region")]) }),
         )
 }
 
@@ -173,7 +173,7 @@ impl App {
         within(request.send()).await.unwrap()
     }
 
-    /// A connection on which `bytes` have been sent.
+    /// Opens a connection and sends `bytes`.
     pub(crate) async fn sent(&self, bytes: &[u8]) -> TcpStream {
         let mut stream = TcpStream::connect(self.addr).await.unwrap();
         stream.write_all(bytes).await.unwrap();
@@ -185,7 +185,7 @@ impl App {
         to_end(&mut self.sent(bytes).await).await
     }
 
-    /// Asks the server to stop.
+    /// Starts the shutdown of the server.
     pub(crate) fn stop(self) -> JoinHandle<Drained> {
         self.stop.send(()).unwrap();
         self.served
@@ -193,7 +193,7 @@ impl App {
 }
 
 pub(crate) async fn within<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(PATIENCE, future).await.expect("it should not take that long")
+    tokio::time::timeout(DEADLINE, future).await.expect("the time limit of the test")
 }
 
 pub(crate) async fn to_end(stream: &mut TcpStream) -> String {
@@ -202,7 +202,7 @@ pub(crate) async fn to_end(stream: &mut TcpStream) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-/// Reads one response with a `Content-Length` off a connection that stays open.
+/// Reads one response with a `Content-Length`. The connection stays open.
 pub(crate) async fn one_response(stream: &mut TcpStream) -> String {
     let mut text = String::new();
     loop {
@@ -219,7 +219,7 @@ pub(crate) async fn one_response(stream: &mut TcpStream) -> String {
     }
 }
 
-/// The problem document of `response`, after checking what holds for every one of them.
+/// Checks what holds for every problem document, and returns it.
 pub(crate) async fn problem(response: reqwest::Response, status: u16, slug: &str) -> Value {
     let headers = response.headers().clone();
     assert_eq!(response.status().as_u16(), status);
@@ -234,7 +234,7 @@ pub(crate) async fn problem(response: reqwest::Response, status: u16, slug: &str
     document
 }
 
-/// A body that sends `chunk` for ever and drops `_held` when it is dropped.
+/// A body that repeats `chunk` for ever. Dropping it drops `held`.
 pub(crate) fn endless(chunk: &'static [u8], held: oneshot::Sender<()>) -> Body {
     let chunks = futures_util::stream::repeat_with(move || {
         let _ = &held;

@@ -1,4 +1,4 @@
-//! What a client may not do: send too much, send too slowly, read too slowly, idle for ever, or be too many.
+//! Clients that send too much or too slowly, read too slowly, or stay idle.
 
 use crate::app::{App, SHORT, endless, one_response, problem, routes, to_end, within};
 use axum::routing::get;
@@ -18,13 +18,13 @@ fn server(config: ServeConfig) -> impl Future<Output = App> {
 }
 
 #[tokio::test]
-async fn a_body_over_the_limit_is_413_announced_or_not() {
+async fn a_body_over_the_limit_is_413_with_and_without_a_declared_length() {
     let app = edge(EdgeConfig { body_limit: 1_000, ..EdgeConfig::default() }).await;
     assert_eq!(app.post("/echo", "text/plain", vec![b'x'; 1_000]).await.text().await.unwrap().len(), 1_000);
     for length in [1_001, 200_000] {
-        let announced = app.post("/echo", "text/plain", vec![b'x'; length]).await;
-        assert_eq!(announced.headers()["connection"], "close");
-        problem(announced, 413, "content-too-large").await;
+        let declared = app.post("/echo", "text/plain", vec![b'x'; length]).await;
+        assert_eq!(declared.headers()["connection"], "close");
+        problem(declared, 413, "content-too-large").await;
         let chunks = vec![Ok::<_, std::io::Error>(vec![b'x'; length - 1]), Ok(vec![b'x'])];
         let chunked = reqwest::Body::wrap_stream(futures_util::stream::iter(chunks));
         problem(app.post("/echo", "text/plain", chunked).await, 413, "content-too-large").await;
@@ -34,20 +34,20 @@ async fn a_body_over_the_limit_is_413_announced_or_not() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_refused_is_not_asked_for() {
+async fn a_rejected_body_is_not_requested_with_100_continue() {
     let app = edge(EdgeConfig { body_limit: 10, ..EdgeConfig::default() }).await;
     let head = b"POST /echo HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 11\r\n\r\n";
-    let answer = app.raw(head).await;
-    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    let response = app.raw(head).await;
+    assert!(response.starts_with("HTTP/1.1 413"), "{response}");
 }
 
 #[tokio::test]
-async fn a_client_still_sending_when_it_is_refused_is_not_reset() {
+async fn a_rejected_client_that_still_sends_is_not_reset() {
     let app = App::spawn().await;
     let head = "POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000\r\n\r\n";
     let mut stream = app.sent(&[head.as_bytes(), &[b'x'; 50_000]].concat()).await;
-    let answer = to_end(&mut stream).await;
-    assert!(answer.starts_with("HTTP/1.1 413") && answer.ends_with('}'), "{answer}");
+    let response = to_end(&mut stream).await;
+    assert!(response.starts_with("HTTP/1.1 413") && response.ends_with('}'), "{response}");
     for _ in 0..8 {
         within(stream.write_all(&[b'x'; 10_000])).await.unwrap();
         tokio::task::yield_now().await;
@@ -55,24 +55,25 @@ async fn a_client_still_sending_when_it_is_refused_is_not_reset() {
 }
 
 #[tokio::test]
-async fn a_body_that_dribbles_is_cut_off_with_408() {
+async fn a_slow_body_is_408() {
     let app = edge(EdgeConfig { body_timeout: SHORT, ..EdgeConfig::default() }).await;
     let head = "POST /echo HTTP/1.1\r\nhost: a\r\n";
     for (length, part) in [("content-length: 10", "x"), ("transfer-encoding: chunked", "1\r\nx\r\n")] {
-        let answer = app.raw(format!("{head}{length}\r\n\r\n{part}").as_bytes()).await;
-        assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+        let response = app.raw(format!("{head}{length}\r\n\r\n{part}").as_bytes()).await;
+        assert!(response.starts_with("HTTP/1.1 408"), "{response}");
         assert!(
-            answer.contains("connection: close") && answer.contains("urn:voketag:problem:request-timeout")
+            response.contains("connection: close")
+                && response.contains("urn:voketag:problem:request-timeout")
         );
     }
 }
 
 #[tokio::test]
-async fn a_broken_body_is_400_and_a_broken_off_one_harms_nobody() {
+async fn an_invalid_body_is_400_and_an_aborted_one_harms_no_other_client() {
     let app = App::spawn().await;
     let chunked = b"POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n";
-    let answer = app.raw(chunked).await;
-    assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("problem+json"), "{answer}");
+    let response = app.raw(chunked).await;
+    assert!(response.starts_with("HTTP/1.1 400") && response.contains("problem+json"), "{response}");
     drop(app.sent(b"POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nx").await);
     assert_eq!(app.get("/ok").await.text().await.unwrap(), "fine");
 }
@@ -87,19 +88,19 @@ async fn a_handler_over_the_time_limit_is_503() {
 }
 
 #[tokio::test]
-async fn an_area_may_have_a_time_limit_of_its_own() {
+async fn a_path_policy_may_have_a_separate_time_limit() {
     let mut registry = http_edge::metrics_registry();
     let path_policies = vec![PathPolicy::new("/never").timeout(SHORT)];
     let config = EdgeConfig { timeout: Duration::from_secs(3_600), ..EdgeConfig::default() };
     let edge =
         http_edge::Edge::new(config, path_policies, Arc::new(ambient::SystemClock::new()), &mut registry);
     let request = http::Request::get("/never").body(axum::body::Body::empty()).unwrap();
-    let answer = within(tower::ServiceExt::oneshot(edge.wrap(routes()), request)).await.unwrap();
-    assert_eq!(answer.status(), 503);
+    let response = within(tower::ServiceExt::oneshot(edge.wrap(routes()), request)).await.unwrap();
+    assert_eq!(response.status(), 503);
 }
 
 #[tokio::test]
-async fn slow_heads_are_cut_whether_on_a_new_connection_or_a_used_one() {
+async fn a_slow_head_is_cut_on_new_and_on_used_connections() {
     let app = server(ServeConfig { header_timeout: SHORT, ..ServeConfig::default() }).await;
     for begun in [&b""[..], b"GET /ok HT", b"GET /ok HTTP/1.1\r\nhost: a\r\n"] {
         assert_eq!(app.raw(begun).await, "");
@@ -111,7 +112,7 @@ async fn slow_heads_are_cut_whether_on_a_new_connection_or_a_used_one() {
 }
 
 #[tokio::test]
-async fn a_head_that_dribbles_gets_no_more_time_by_dribbling() {
+async fn bytes_of_a_slow_head_do_not_extend_its_time_limit() {
     let app = server(ServeConfig { header_timeout: SHORT, ..ServeConfig::default() }).await;
     let stream = app.sent(b"GET /ok HTTP/1.1\r\n").await;
     let (mut reader, mut writer) = stream.into_split();
@@ -120,14 +121,14 @@ async fn a_head_that_dribbles_gets_no_more_time_by_dribbling() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     });
-    let mut answer = Vec::new();
-    let _ = within(reader.read_to_end(&mut answer)).await;
-    assert_eq!(answer, b"");
+    let mut response = Vec::new();
+    let _ = within(reader.read_to_end(&mut response)).await;
+    assert_eq!(response, b"");
     within(dribble).await.unwrap();
 }
 
 #[tokio::test]
-async fn an_idle_connection_outlives_the_header_timeout_and_ends_at_its_own() {
+async fn an_idle_connection_outlives_the_header_timeout_and_ends_at_the_idle_timeout() {
     let config = ServeConfig { header_timeout: SHORT, idle_timeout: 15 * SHORT, ..ServeConfig::default() };
     let app = server(config).await;
     let mut stream = app.sent(b"GET /ok HTTP/1.1\r\nhost: a\r\n\r\n").await;
@@ -139,7 +140,7 @@ async fn an_idle_connection_outlives_the_header_timeout_and_ends_at_its_own() {
 }
 
 #[tokio::test]
-async fn neither_a_slow_handler_nor_a_body_read_late_counts_as_idle() {
+async fn a_slow_handler_and_a_slow_response_body_do_not_count_as_idle() {
     let config = ServeConfig { header_timeout: SHORT, idle_timeout: SHORT, ..ServeConfig::default() };
     let slow = routes().route(
         "/slow",
@@ -178,19 +179,19 @@ async fn a_client_that_stops_reading_is_dropped() {
 }
 
 #[tokio::test]
-async fn an_oversized_head_is_431_and_a_long_path_no_harm() {
+async fn an_oversized_head_is_431_and_a_long_path_is_fine() {
     let app = App::spawn().await;
     let long = "x".repeat(20_000);
-    let answer = app.raw(format!("GET /ok HTTP/1.1\r\nhost: a\r\nlong: {long}\r\n\r\n").as_bytes()).await;
-    assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+    let response = app.raw(format!("GET /ok HTTP/1.1\r\nhost: a\r\nlong: {long}\r\n\r\n").as_bytes()).await;
+    assert!(response.starts_with("HTTP/1.1 431"), "{response}");
     let many = "a: b\r\n".repeat(101);
-    let answer = app.raw(format!("GET /ok HTTP/1.1\r\nhost: a\r\n{many}\r\n").as_bytes()).await;
-    assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+    let response = app.raw(format!("GET /ok HTTP/1.1\r\nhost: a\r\n{many}\r\n").as_bytes()).await;
+    assert!(response.starts_with("HTTP/1.1 431"), "{response}");
     problem(app.get(&format!("/{}", "x".repeat(8_000))).await, 404, "not-found").await;
 }
 
 #[tokio::test]
-async fn a_partial_head_behind_a_pipelined_request_meets_the_heads_deadline() {
+async fn a_partial_head_after_a_pipelined_request_has_the_time_limit_of_heads() {
     let app = server(ServeConfig { header_timeout: SHORT, ..ServeConfig::default() }).await;
     for behind in ["GET /ok HT", "POST /echo HTTP/1.1\r\nhost: a\r\ncontent-le"] {
         for first in [
@@ -198,15 +199,15 @@ async fn a_partial_head_behind_a_pipelined_request_meets_the_heads_deadline() {
             "POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nabc",
             "POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
         ] {
-            let answer = app.raw(format!("{first}{behind}").as_bytes()).await;
-            assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
-            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+            let response = app.raw(format!("{first}{behind}").as_bytes()).await;
+            assert_eq!(response.matches("HTTP/1.1").count(), 1, "{response}");
+            assert!(response.starts_with("HTTP/1.1 200"), "{response}");
         }
     }
 }
 
 #[tokio::test]
-async fn an_empty_line_behind_a_request_begins_no_head() {
+async fn an_empty_line_after_a_request_does_not_start_a_head() {
     let config = ServeConfig { header_timeout: SHORT, ..ServeConfig::default() };
     let app = server(config).await;
     let mut stream = app.sent(b"GET /ok HTTP/1.1\r\nhost: a\r\n\r\n\r\n").await;
@@ -217,7 +218,7 @@ async fn an_empty_line_behind_a_request_begins_no_head() {
 }
 
 #[tokio::test]
-async fn the_handler_gets_a_body_as_one_piece_that_holds_no_more_than_it_must() {
+async fn the_handler_gets_a_body_as_one_frame() {
     let pieces = axum::routing::post(|body: axum::body::Body| async move {
         let mut body = std::pin::pin!(body);
         let mut sizes = Vec::new();
@@ -237,7 +238,7 @@ async fn the_handler_gets_a_body_as_one_piece_that_holds_no_more_than_it_must() 
 }
 
 #[tokio::test]
-async fn bodies_that_would_take_more_memory_together_than_they_may_are_429_and_the_memory_comes_back() {
+async fn bodies_over_the_total_memory_limit_are_429_and_their_memory_is_released() {
     let limits = EdgeConfig { bodies_limit: 150_000, ..EdgeConfig::default() };
     let app = edge(limits).await;
     let begin = async || {
@@ -245,12 +246,12 @@ async fn bodies_that_would_take_more_memory_together_than_they_may_are_429_and_t
         app.sent(&[head.as_bytes(), &[b'x'; 59_999]].concat()).await
     };
     let mut two = [begin().await, begin().await];
-    let refused = async || app.post("/echo", "text/plain", vec![b'x'; 60_000]).await;
-    test_support::eventually("a third body is turned away", crate::app::PATIENCE, async || {
-        refused().await.status() == 429
+    let send = async || app.post("/echo", "text/plain", vec![b'x'; 60_000]).await;
+    test_support::eventually("a third body is rejected", crate::app::DEADLINE, async || {
+        send().await.status() == 429
     })
     .await;
-    let third = refused().await;
+    let third = send().await;
     let seconds: u64 = third.headers()["retry-after"].to_str().unwrap().parse().unwrap();
     assert!((1..=5).contains(&seconds));
     problem(third, 429, "service-overloaded").await;
@@ -259,5 +260,5 @@ async fn bodies_that_would_take_more_memory_together_than_they_may_are_429_and_t
         stream.write_all(b"x").await.unwrap();
         assert!(one_response(stream).await.starts_with("HTTP/1.1 200"));
     }
-    assert_eq!(refused().await.status(), 200);
+    assert_eq!(send().await.status(), 200);
 }

@@ -1,6 +1,6 @@
-//! Who may open a connection, and which one is closed for another.
+//! The limits of connections, and which connection is displaced.
 
-use crate::app::{App, PATIENCE, SHORT, one_response, routes, to_end, within};
+use crate::app::{App, DEADLINE, SHORT, one_response, routes, to_end, within};
 use axum::routing::get;
 use http_edge::{ConnectionMetrics, EdgeConfig, ServeConfig, TrustedProxies, metrics_registry};
 use prometheus_client::registry::Registry;
@@ -30,7 +30,7 @@ async fn server(config: ServeConfig) -> App {
     App::spawn_with(routes(), EdgeConfig::default(), config).await
 }
 
-/// A connection from `127.0.0.<host>` on which a request was answered.
+/// Opens a connection from `127.0.0.<host>` and completes one request on it.
 async fn used(app: &App, host: u8) -> TcpStream {
     let mut stream = from(app.addr, host).await;
     stream.write_all(REQUEST).await.unwrap();
@@ -52,25 +52,25 @@ fn shown(registry: &Registry, series: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_client_at_its_bound_is_turned_away_with_429_and_others_are_not() {
+async fn a_client_at_its_limit_gets_429_and_others_do_not() {
     let (config, registry) = limits(100, 3);
     let app = server(config).await;
     let mut own = Vec::new();
     for _ in 0..3 {
         own.push(used(&app, 2).await);
     }
-    let answer = to_end(&mut from(app.addr, 2).await).await;
-    assert!(answer.starts_with("HTTP/1.1 429") && answer.contains("retry-after: 1"), "{answer}");
+    let response = to_end(&mut from(app.addr, 2).await).await;
+    assert!(response.starts_with("HTTP/1.1 429") && response.contains("retry-after: 1"), "{response}");
     let other = used(&app, 3).await;
     assert_eq!(shown(&registry, "voketag_http_connections"), "4");
     assert_eq!(shown(&registry, "voketag_http_connections_shed_total{limit=\"client\"}"), "1");
     assert_eq!(shown(&registry, "voketag_http_connections_shed_total{limit=\"total\"}"), "0");
     for stream in &mut own {
         stream.write_all(REQUEST).await.unwrap();
-        assert!(one_response(stream).await.starts_with("HTTP/1.1 200"), "the first ones stay");
+        assert!(one_response(stream).await.starts_with("HTTP/1.1 200"), "the first ones stay open");
     }
     drop(own.pop());
-    eventually("there is room again", PATIENCE, async || {
+    eventually("a place is free again", DEADLINE, async || {
         let mut stream = from(app.addr, 2).await;
         stream.write_all(REQUEST).await.is_ok() && {
             let mut status = [0; 12];
@@ -79,23 +79,24 @@ async fn a_client_at_its_bound_is_turned_away_with_429_and_others_are_not() {
     })
     .await;
     drop((own, other));
-    eventually("all are gone", PATIENCE, async || shown(&registry, "voketag_http_connections") == "0").await;
+    eventually("all are closed", DEADLINE, async || shown(&registry, "voketag_http_connections") == "0")
+        .await;
 }
 
 #[tokio::test]
-async fn a_trusted_proxy_has_no_bound_of_its_own() {
+async fn a_trusted_proxy_has_no_client_limit() {
     let (config, _registry) = limits(100, 2);
     let app =
         server(ServeConfig { proxies: TrustedProxies::new(["127.0.0.2/32".parse().unwrap()]), ..config })
             .await;
-    let mut proxys = Vec::new();
+    let mut open = Vec::new();
     for _ in 0..10 {
-        proxys.push(used(&app, 2).await);
+        open.push(used(&app, 2).await);
     }
 }
 
 #[tokio::test]
-async fn a_clients_bound_above_the_total_is_lowered_to_it() {
+async fn a_client_limit_above_the_total_is_lowered_to_it() {
     let (config, registry) = limits(2, 256);
     let app = server(config).await;
     let own = [used(&app, 2).await, used(&app, 2).await];
@@ -105,13 +106,13 @@ async fn a_clients_bound_above_the_total_is_lowered_to_it() {
 }
 
 #[tokio::test]
-async fn at_the_total_the_connection_that_is_idle_for_longest_is_closed_for_a_new_one() {
+async fn at_the_total_limit_a_new_connection_displaces_the_one_idle_for_longest() {
     let (config, registry) = limits(3, 3);
     let app = server(config).await;
     let mut first = used(&app, 2).await;
     let mut second = used(&app, 3).await;
     let mut third = used(&app, 4).await;
-    // The first is used again, so that the second is idle for longest.
+    // Use the first again, so that the second is idle for longest.
     first.write_all(REQUEST).await.unwrap();
     one_response(&mut first).await;
     let _fourth = used(&app, 5).await;
@@ -125,7 +126,7 @@ async fn at_the_total_the_connection_that_is_idle_for_longest_is_closed_for_a_ne
 }
 
 #[tokio::test]
-async fn connections_that_never_send_a_byte_lock_nobody_out() {
+async fn connections_that_send_nothing_keep_no_client_out() {
     let (config, _registry) = limits(50, 50);
     let app = server(config).await;
     let mut silent = Vec::new();
@@ -136,7 +137,7 @@ async fn connections_that_never_send_a_byte_lock_nobody_out() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_being_handled_is_never_closed_for_another_connection() {
+async fn a_connection_that_handles_a_request_is_never_displaced() {
     let (entered, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let inside = (Arc::clone(&entered), Arc::clone(&release));
     let gate = get(move || async move {
@@ -151,16 +152,16 @@ async fn a_request_that_is_being_handled_is_never_closed_for_another_connection(
     let mut waiting = from(app.addr, 2).await;
     waiting.write_all(REQUEST).await.unwrap();
     let too_soon = tokio::time::timeout(SHORT, waiting.read_u8()).await;
-    assert!(too_soon.is_err(), "the second connection was served beside the first");
+    assert!(too_soon.is_err(), "the second connection was served before the first was idle");
     release.notify_one();
     assert!(one_response(&mut busy).await.ends_with("through"));
-    // Now the first is idle, and makes room.
+    // Now the first is idle and is displaced.
     assert!(one_response(&mut waiting).await.starts_with("HTTP/1.1 200"));
     assert_eq!(to_end(&mut busy).await, "");
 }
 
 #[tokio::test]
-async fn a_thousand_connections_wait_to_be_accepted() {
+async fn the_kernel_queues_a_thousand_connections() {
     let listener = http_edge::listen("127.0.0.1:0".parse().unwrap()).unwrap();
     let addr = listener.local_addr().unwrap();
     let mut waiting = Vec::new();
@@ -171,7 +172,7 @@ async fn a_thousand_connections_wait_to_be_accepted() {
 }
 
 #[tokio::test]
-async fn a_response_that_is_still_being_read_is_never_closed_for_another_connection() {
+async fn a_connection_that_sends_a_response_is_never_displaced() {
     const BIG: usize = 32 * 1024 * 1024;
     let (config, _registry) = limits(1, 1);
     let big = routes().route("/big", get(|| async { vec![b'x'; BIG] }));
@@ -183,7 +184,7 @@ async fn a_response_that_is_still_being_read_is_never_closed_for_another_connect
     let mut waiting = from(app.addr, 2).await;
     waiting.write_all(REQUEST).await.unwrap();
     let too_soon = tokio::time::timeout(SHORT, waiting.read_u8()).await;
-    assert!(too_soon.is_err(), "the second connection was served beside the first");
+    assert!(too_soon.is_err(), "the second connection was served before the first was idle");
     let mut part = vec![0; 65_536];
     while read < head + BIG {
         let more = within(slow.read(&mut part)).await.unwrap();

@@ -1,5 +1,5 @@
-//! A response that is cut is noticed by every client, also by one of HTTP/1.0, for which the end of a body
-//! without a length is the end of the connection.
+//! Every client notices a cut response, also with HTTP/1.0, where a body without a length ends with the
+//! connection.
 
 use crate::app::{App, SHORT, endless, routes, within};
 use axum::body::Body;
@@ -11,13 +11,12 @@ use std::sync::Arc;
 use tokio::io::AsyncReadExt;
 use tokio::sync::oneshot;
 
-/// `/fails` breaks off after two pieces, `/endless` sends until it is stopped, `/whole` is a stream that ends
-/// well.
+/// `/fails` and `/sized` fail after two pieces, `/endless` never ends, and `/whole` completes.
 async fn app(config: ServeConfig) -> App {
-    let pieces = |ends_well: bool| {
+    let pieces = |completes: bool| {
         let pieces = move |n| match n {
             0 | 1 => Some((Ok("piece"), n + 1)),
-            2 if !ends_well => Some((Err(io::Error::other("the data store is away")), 3)),
+            2 if !completes => Some((Err(io::Error::other("the data store is unavailable")), 3)),
             _ => None,
         };
         futures_util::stream::unfold(0, move |n| async move {
@@ -45,7 +44,7 @@ async fn read(app: &App, path: &str, version: &str) -> (String, io::Result<()>) 
 }
 
 #[tokio::test]
-async fn a_body_that_fails_ends_in_a_reset_whatever_the_version() {
+async fn a_failed_body_ends_in_a_reset_in_every_version() {
     let app = app(ServeConfig::default()).await;
     for path in ["/fails", "/sized"] {
         for version in ["1.0", "1.1"] {
@@ -57,7 +56,7 @@ async fn a_body_that_fails_ends_in_a_reset_whatever_the_version() {
 }
 
 #[tokio::test]
-async fn a_body_that_ends_well_ends_without_a_reset() {
+async fn a_complete_body_ends_without_a_reset() {
     let app = app(ServeConfig::default()).await;
     let (text, ended) = read(&app, "/whole", "1.0").await;
     assert!(ended.is_ok() && text.ends_with("\r\n\r\npiecepiece"), "{text} {ended:?}");
@@ -70,7 +69,7 @@ async fn a_body_that_ends_well_ends_without_a_reset() {
 }
 
 #[tokio::test]
-async fn a_response_that_is_cut_at_the_drains_limit_ends_in_a_reset() {
+async fn a_response_cut_at_the_drain_timeout_ends_in_a_reset() {
     let app = app(ServeConfig { drain: SHORT, ..ServeConfig::default() }).await;
     let mut stream = app.sent(b"GET /endless HTTP/1.0\r\n\r\n").await;
     let mut first = [0; 100];
@@ -82,7 +81,7 @@ async fn a_response_that_is_cut_at_the_drains_limit_ends_in_a_reset() {
 }
 
 #[tokio::test]
-async fn a_client_that_stopped_reading_finds_a_reset_and_no_end() {
+async fn a_client_that_stops_reading_gets_a_reset() {
     let (held, mut dropped) = oneshot::channel();
     let held = Arc::new(Mutex::new(Some(held)));
     let route = get(move || {

@@ -1,4 +1,4 @@
-//! Swagger UI is kept by browsers and sent compressed.
+//! Browsers cache Swagger UI, and it is sent compressed.
 
 use crate::app::{App, problem};
 use flate2::read::GzDecoder;
@@ -16,7 +16,7 @@ async fn get(app: &App, path: &str, accept: &str) -> reqwest::Response {
 }
 
 #[tokio::test]
-async fn what_the_page_names_is_kept_for_ever_and_sent_compressed_to_who_takes_that() {
+async fn files_of_the_page_are_cached_for_a_year_and_sent_compressed_to_clients_that_accept_it() {
     let app =
         App::spawn_with(docs_routes(Document::openapi()), EdgeConfig::default(), ServeConfig::default())
             .await;
@@ -55,8 +55,8 @@ async fn what_the_page_names_is_kept_for_ever_and_sent_compressed_to_who_takes_t
             }
         }
         for accept in ["gzip;q=0", "gzip;q=0, *", "br"] {
-            let answer = get(&app, &format!("/docs/{name}"), accept).await;
-            assert!(!answer.headers().contains_key("content-encoding"), "{name} {accept}");
+            let response = get(&app, &format!("/docs/{name}"), accept).await;
+            assert!(!response.headers().contains_key("content-encoding"), "{name} {accept}");
         }
     }
     let other = get(&app, "/docs/swagger-ui-bundle.0123456789abcdef.js", "gzip").await;

@@ -1,15 +1,14 @@
-//! Heads that two readers could read differently, and others that no client should send: byte by byte on a
-//! socket.
+//! Ambiguous and invalid heads, sent as raw bytes.
 
-use crate::app::{App, PATIENCE, one_response, to_end};
+use crate::app::{App, DEADLINE, one_response, to_end};
 use tokio::io::AsyncWriteExt;
 
 const CLOSED: &str = "connection: close";
 
 #[tokio::test]
-async fn an_ambiguous_or_broken_head_is_400_and_the_connection_is_closed() {
+async fn an_ambiguous_or_invalid_head_is_400_and_closes_the_connection() {
     let app = App::spawn().await;
-    let smuggled = "GET /peer HTTP/1.1\r\nhost: a\r\n\r\n";
+    let hidden = "GET /peer HTTP/1.1\r\nhost: a\r\n\r\n";
     let chunks = "3\r\nabc\r\n0\r\n\r\n";
     for (what, head) in [
         ("a coding before chunked", "transfer-encoding: gzip, chunked"),
@@ -47,14 +46,14 @@ async fn an_ambiguous_or_broken_head_is_400_and_the_connection_is_closed() {
         ("no colon", "x"),
         ("no name", ": x"),
     ] {
-        let answer = app
-            .raw(format!("POST /echo HTTP/1.1\r\nhost: a\r\n{head}\r\n\r\n{chunks}{smuggled}").as_bytes())
+        let response = app
+            .raw(format!("POST /echo HTTP/1.1\r\nhost: a\r\n{head}\r\n\r\n{chunks}{hidden}").as_bytes())
             .await;
-        assert!(answer.starts_with("HTTP/1.1 400"), "{what}: {answer}");
+        assert!(response.starts_with("HTTP/1.1 400"), "{what}: {response}");
         assert_eq!(
-            (answer.matches("HTTP/1.1").count(), answer.contains(CLOSED)),
+            (response.matches("HTTP/1.1").count(), response.contains(CLOSED)),
             (1, true),
-            "{what}: {answer}"
+            "{what}: {response}"
         );
     }
 }
@@ -70,11 +69,11 @@ async fn a_bare_line_feed_anywhere_in_a_head_is_400() {
         "GET /ok HTTP/1.1\nhost: a\n\n",
         "GET /ok HTTP/1.1\r\nhost: a\n\nGET /ok HTTP/1.1\r\nhost: a\r\n\r\n",
     ] {
-        let answer = app.raw(head.as_bytes()).await;
-        assert!(answer.starts_with("HTTP/1.1 400") && answer.contains(CLOSED), "{head:?}: {answer}");
-        assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{head:?}: {answer}");
+        let response = app.raw(head.as_bytes()).await;
+        assert!(response.starts_with("HTTP/1.1 400") && response.contains(CLOSED), "{head:?}: {response}");
+        assert_eq!(response.matches("HTTP/1.1").count(), 1, "{head:?}: {response}");
     }
-    // One byte per segment, behind a request that is served.
+    // One byte per segment, after a valid request.
     let mut stream = app.sent(b"GET /ok HTTP/1.1\r\nhost: a\r\n\r\n").await;
     one_response(&mut stream).await;
     stream.set_nodelay(true).unwrap();
@@ -86,16 +85,16 @@ async fn a_bare_line_feed_anywhere_in_a_head_is_400() {
 }
 
 #[tokio::test]
-async fn a_spoilt_head_that_is_never_completed_meets_the_heads_deadline() {
+async fn an_invalidated_incomplete_head_has_the_time_limit_of_heads() {
     let config = http_edge::ServeConfig { header_timeout: crate::app::SHORT, ..Default::default() };
     let app = App::spawn_with(crate::app::routes(), http_edge::EdgeConfig::default(), config).await;
     let served = "GET /ok HTTP/1.1\r\nhost: a\r\n\r\n";
-    let answer = app.raw(format!("{served}GET /ok HTTP/1.1\nhost: a\r\n").as_bytes()).await;
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let response = app.raw(format!("{served}GET /ok HTTP/1.1\nhost: a\r\n").as_bytes()).await;
+    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
 }
 
 #[tokio::test]
-async fn a_request_line_that_is_none_is_refused_and_closed() {
+async fn an_invalid_request_line_is_400_and_closes_the_connection() {
     let app = App::spawn().await;
     for line in [
         "GET /ok",
@@ -107,39 +106,39 @@ async fn a_request_line_that_is_none_is_refused_and_closed() {
         "GET ok HTTP/1.1",
         "G\0T /ok HTTP/1.1",
     ] {
-        let answer = app.raw(format!("{line}\r\nhost: a\r\nconnection: close\r\n\r\n").as_bytes()).await;
-        assert!(answer.starts_with("HTTP/1.1 400"), "{line:?}: {answer}");
-        assert!(answer.contains(CLOSED), "{line:?}: {answer}");
+        let response = app.raw(format!("{line}\r\nhost: a\r\nconnection: close\r\n\r\n").as_bytes()).await;
+        assert!(response.starts_with("HTTP/1.1 400"), "{line:?}: {response}");
+        assert!(response.contains(CLOSED), "{line:?}: {response}");
     }
 }
 
 #[tokio::test]
 async fn the_absolute_form_is_served_by_its_path() {
     let app = App::spawn().await;
-    let answer = app.raw(b"GET http://b.example/ok HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
-    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("fine"), "{answer}");
+    let response = app.raw(b"GET http://b.example/ok HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+    assert!(response.starts_with("HTTP/1.1 200") && response.ends_with("fine"), "{response}");
 }
 
 #[tokio::test]
-async fn a_chunked_body_is_read_with_extensions_and_trailers_and_the_next_request_is_found() {
+async fn a_chunked_body_may_have_extensions_and_trailers_before_the_next_request() {
     let app = App::spawn().await;
     let chunked = "POST /echo HTTP/1.1\r\nhost: a\r\nTransfer-Encoding: Chunked\r\n\r\n\
                    2;a=b\r\nab\r\n1 \r\nc\r\n0\r\nx: y\r\n\r\n";
     let last = "GET /ok HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
-    let answer = app.raw(format!("{chunked}{chunked}{last}").as_bytes()).await;
-    assert_eq!(answer.matches("HTTP/1.1 200").count(), 3, "{answer}");
-    assert_eq!(answer.matches("abc").count(), 2, "{answer}");
+    let response = app.raw(format!("{chunked}{chunked}{last}").as_bytes()).await;
+    assert_eq!(response.matches("HTTP/1.1 200").count(), 3, "{response}");
+    assert_eq!(response.matches("abc").count(), 2, "{response}");
 }
 
 #[tokio::test]
 async fn transfer_encoding_of_http_1_0_is_400() {
     let app = App::spawn().await;
-    let answer = app.raw(b"POST /echo HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n").await;
-    assert!(answer.contains(" 400 "), "{answer}");
+    let response = app.raw(b"POST /echo HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n").await;
+    assert!(response.contains(" 400 "), "{response}");
 }
 
 #[tokio::test]
-async fn a_client_that_closes_its_half_still_gets_its_answers() {
+async fn a_client_that_closes_its_side_still_gets_its_responses() {
     let slow = axum::routing::get(|| async {
         tokio::time::sleep(crate::app::SHORT).await;
         "slow but fine"
@@ -160,11 +159,11 @@ async fn a_client_that_closes_its_half_still_gets_its_answers() {
     ] {
         let mut stream = app.sent(requests.as_bytes()).await;
         stream.shutdown().await.unwrap();
-        let answer = to_end(&mut stream).await;
-        assert_eq!(answer.matches("HTTP/1.1 200").count(), count, "{answer}");
+        let response = to_end(&mut stream).await;
+        assert_eq!(response.matches("HTTP/1.1 200").count(), count, "{response}");
     }
     let mut cut = app.sent(b"POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nabc").await;
     cut.shutdown().await.unwrap();
-    let answer = tokio::time::timeout(PATIENCE, to_end(&mut cut)).await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 400"), "a body that is not complete: {answer}");
+    let response = tokio::time::timeout(DEADLINE, to_end(&mut cut)).await.unwrap();
+    assert!(response.starts_with("HTTP/1.1 400"), "an incomplete body: {response}");
 }

@@ -1,13 +1,13 @@
-//! The headers every answer has, and those a caller must not be able to bend.
+//! The headers of every response, and headers that a client must not be able to control.
 
 use crate::app::{App, SHORT, routes};
 use http_edge::{EdgeConfig, ServeConfig};
 
 #[tokio::test]
-async fn every_answer_has_the_security_headers_and_is_not_stored() {
+async fn every_response_has_the_security_headers_and_is_not_stored() {
     let app = App::spawn().await;
     for path in ["/ok", "/nowhere", "/panic", "/metrics"] {
-        let answer = app.get(path).await;
+        let response = app.get(path).await;
         for (name, value) in [
             ("x-content-type-options", "nosniff"),
             ("x-frame-options", "DENY"),
@@ -15,23 +15,23 @@ async fn every_answer_has_the_security_headers_and_is_not_stored() {
             ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
             ("cache-control", "no-store"),
         ] {
-            assert_eq!(answer.headers()[name], value, "{path}");
+            assert_eq!(response.headers()[name], value, "{path}");
         }
-        assert!(answer.headers().contains_key("x-request-id"));
+        assert!(response.headers().contains_key("x-request-id"));
     }
 }
 
 #[tokio::test]
-async fn a_handlers_own_headers_stay() {
+async fn headers_of_the_handler_are_kept() {
     let app = App::spawn().await;
-    let answer = app.get("/own-headers").await;
-    assert_eq!(answer.headers()["content-security-policy"], "default-src 'self'");
-    assert_eq!(answer.headers()["cache-control"], "max-age=60");
-    assert_eq!(answer.headers().get_all("cache-control").iter().count(), 1);
+    let response = app.get("/own-headers").await;
+    assert_eq!(response.headers()["content-security-policy"], "default-src 'self'");
+    assert_eq!(response.headers()["cache-control"], "max-age=60");
+    assert_eq!(response.headers().get_all("cache-control").iter().count(), 1);
 }
 
 #[tokio::test]
-async fn an_areas_headers_are_on_a_timeouts_answer_too() {
+async fn a_timeout_has_the_headers_of_its_path_policy() {
     let config = EdgeConfig { timeout: SHORT, ..EdgeConfig::default() };
     let app = App::spawn_with(routes(), config, ServeConfig::default()).await;
     let late = app.get("/open/never").await;
@@ -43,7 +43,7 @@ async fn an_areas_headers_are_on_a_timeouts_answer_too() {
 }
 
 #[tokio::test]
-async fn only_a_named_origin_may_read_and_a_timeouts_answer_too() {
+async fn only_an_allowed_origin_may_read_also_a_timeout() {
     let config = EdgeConfig { timeout: SHORT, ..EdgeConfig::default() };
     let app = App::spawn_with(routes(), config, ServeConfig::default()).await;
     for (origin, allowed) in [
@@ -57,20 +57,20 @@ async fn only_a_named_origin_may_read_and_a_timeouts_answer_too() {
             request = request.header("origin", origin);
         }
         let late = request.send().await.unwrap();
-        let told = late.headers().get("access-control-allow-origin").map(|value| value.to_str().unwrap());
-        assert_eq!((late.status().as_u16(), told), (503, allowed), "{origin:?}");
+        let header = late.headers().get("access-control-allow-origin").map(|value| value.to_str().unwrap());
+        assert_eq!((late.status().as_u16(), header), (503, allowed), "{origin:?}");
         assert_eq!(late.headers()["vary"], "Origin");
     }
 }
 
 #[tokio::test]
-async fn a_sane_request_id_is_echoed_and_the_handler_sees_the_same() {
+async fn a_valid_request_id_is_returned_and_the_handler_gets_it() {
     let app = App::spawn().await;
     let given = "Zm9v/YmFy+Cg==.a_b~c-1";
     let request = reqwest::Client::new().get(app.url("/id")).header("x-request-id", given);
-    let answer = request.send().await.unwrap();
-    assert_eq!(answer.headers()["x-request-id"], given);
-    assert_eq!(answer.text().await.unwrap(), given);
+    let response = request.send().await.unwrap();
+    assert_eq!(response.headers()["x-request-id"], given);
+    assert_eq!(response.text().await.unwrap(), given);
     let made = app.get("/id").await;
     let id = made.headers()["x-request-id"].to_str().unwrap().to_owned();
     assert_eq!(made.text().await.unwrap(), id);
@@ -78,7 +78,7 @@ async fn a_sane_request_id_is_echoed_and_the_handler_sees_the_same() {
 }
 
 #[tokio::test]
-async fn an_insane_request_id_never_comes_back() {
+async fn an_invalid_request_id_is_never_returned() {
     let app = App::spawn().await;
     let long = "x".repeat(129);
     let cases = [
@@ -95,17 +95,17 @@ async fn an_insane_request_id_never_comes_back() {
     for given in cases {
         let request =
             format!("GET /id HTTP/1.1\r\nhost: a\r\nx-request-id: {given}\r\nconnection: close\r\n\r\n");
-        let answer = app.raw(request.as_bytes()).await;
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
+        let response = app.raw(request.as_bytes()).await;
+        let (head, body) = response.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200"), "{response}");
         assert_eq!((body.len(), &body[14..15]), (36, "7"), "{given:?} gave {body}");
-        assert!(head.contains(&format!("x-request-id: {body}")), "{answer}");
+        assert!(head.contains(&format!("x-request-id: {body}")), "{response}");
     }
     let twice =
         b"GET /id HTTP/1.1\r\nhost: a\r\nx-request-id: xyz\r\nx-request-id: zyx\r\nconnection: close\r\n\r\n";
-    let answer = app.raw(twice).await;
-    // No hexadecimal digits, so that an id that was made cannot hold them by chance.
-    assert!(!answer.contains("xyz") && !answer.contains("zyx"), "{answer}");
+    let response = app.raw(twice).await;
+    // No hexadecimal digits, so that a new id cannot contain them by chance.
+    assert!(!response.contains("xyz") && !response.contains("zyx"), "{response}");
 }
 
 #[tokio::test]
@@ -114,16 +114,16 @@ async fn a_line_break_in_a_header_injects_nothing() {
     for smuggled in ["a\r\n set-cookie: b=c", "a\rset-cookie: b=c", "a\nset-cookie: b=c", "a\0b"] {
         let request =
             format!("GET /ok HTTP/1.1\r\nhost: a\r\nx-request-id: {smuggled}\r\nconnection: close\r\n\r\n");
-        let answer = app.raw(request.as_bytes()).await;
-        assert!(!answer.to_lowercase().contains("set-cookie"), "{smuggled:?} gave {answer}");
+        let response = app.raw(request.as_bytes()).await;
+        assert!(!response.to_lowercase().contains("set-cookie"), "{smuggled:?} gave {response}");
     }
 }
 
 #[tokio::test]
-async fn the_handler_sees_the_peers_address() {
+async fn the_handler_gets_the_address_of_the_peer() {
     let app = App::spawn().await;
     let mut stream = app.sent(b"GET /peer HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
     let own = stream.local_addr().unwrap().to_string();
-    let answer = crate::app::to_end(&mut stream).await;
-    assert!(answer.ends_with(&own), "{answer}");
+    let response = crate::app::to_end(&mut stream).await;
+    assert!(response.ends_with(&own), "{response}");
 }

@@ -1,4 +1,4 @@
-//! From the first request to the last: keep-alive, the drain, and what is cut at its limit.
+//! Keep-alive, the drain, and what is cut at its timeout.
 
 use crate::app::{App, SHORT, endless, one_response, routes, to_end, within};
 use axum::routing::get;
@@ -29,18 +29,18 @@ async fn gated(config: ServeConfig) -> (App, Arc<Gate>) {
 const GATE: &[u8] = b"GET /gate HTTP/1.1\r\nhost: a\r\n\r\n";
 
 #[tokio::test]
-async fn one_connection_carries_many_requests_also_pipelined() {
+async fn one_connection_carries_pipelined_requests() {
     let app = App::spawn().await;
     let mut stream = app.sent(&b"GET /id HTTP/1.1\r\nhost: a\r\nx-request-id: first\r\n\r\n".repeat(3)).await;
-    let mut answers = String::new();
-    while answers.matches("\r\n\r\nfirst").count() < 3 {
-        answers.push_str(&one_response(&mut stream).await);
+    let mut responses = String::new();
+    while responses.matches("\r\n\r\nfirst").count() < 3 {
+        responses.push_str(&one_response(&mut stream).await);
     }
-    assert_eq!(answers.matches("HTTP/1.1 200").count(), 3);
+    assert_eq!(responses.matches("HTTP/1.1 200").count(), 3);
 }
 
 #[tokio::test]
-async fn shutdown_ends_idle_connections_at_once_and_lets_requests_finish() {
+async fn shutdown_closes_idle_connections_at_once_and_completes_requests() {
     let (app, gate) = gated(ServeConfig::default()).await;
     let addr = app.addr;
     let mut idle = app.sent(b"GET /ok HTTP/1.1\r\nhost: a\r\n\r\n").await;
@@ -54,13 +54,13 @@ async fn shutdown_ends_idle_connections_at_once_and_lets_requests_finish() {
     assert!(TcpStream::connect(addr).await.is_err(), "the listener should be closed");
     assert!(!served.is_finished(), "a request is still in flight");
     gate.released.notify_one();
-    let answer = to_end(&mut busy).await;
-    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("through"), "{answer}");
+    let response = to_end(&mut busy).await;
+    assert!(response.starts_with("HTTP/1.1 200") && response.ends_with("through"), "{response}");
     assert_eq!(within(served).await.unwrap(), Drained { cut: 0 });
 }
 
 #[tokio::test]
-async fn requests_that_do_not_finish_are_cut_at_the_drains_limit() {
+async fn unfinished_requests_are_cut_at_the_drain_timeout() {
     let (app, gate) = gated(ServeConfig { drain: SHORT, ..ServeConfig::default() }).await;
     let mut busy = app.sent(GATE).await;
     within(gate.entered.notified()).await;
@@ -69,13 +69,13 @@ async fn requests_that_do_not_finish_are_cut_at_the_drains_limit() {
 }
 
 #[tokio::test]
-async fn an_unused_server_stops_at_once() {
+async fn a_server_without_connections_stops_at_once() {
     let app = App::spawn().await;
     assert_eq!(within(app.stop()).await.unwrap(), Drained { cut: 0 });
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_takes_its_response_with_it() {
+async fn the_response_of_a_client_that_leaves_is_dropped() {
     let (held, mut dropped) = tokio::sync::oneshot::channel();
     let held = Arc::new(parking_lot::Mutex::new(Some(held)));
     let route = get(move || {

@@ -1,10 +1,10 @@
-//! What the log says of a fault, and what it never says.
+//! What the log contains about an error, and what it never contains.
 
 use crate::app::App;
 use serde_json::Value;
 use test_support::CapturedLog;
 
-/// The lines of one kind: those of the access log, or all others.
+/// Returns the lines of the access log, or all others.
 fn entries(log: &CapturedLog, of_access: bool) -> Vec<Value> {
     let text = log.text();
     let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
@@ -12,7 +12,7 @@ fn entries(log: &CapturedLog, of_access: bool) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn a_fault_is_logged_once_with_its_cause_and_the_request_id() {
+async fn an_internal_error_is_logged_once_with_its_cause_and_the_request_id() {
     let app = App::spawn().await;
     let lines = CapturedLog::of_this_thread();
     for (path, cause) in [("/internal", "the password is hunter2"), ("/panic", "panicked at")] {

@@ -1,15 +1,16 @@
-//! The edge as a client meets it: real servers on ports of their own, spoken to by reqwest or byte by byte.
+//! Tests of the edge over TCP: each starts a server on a free port and sends requests with reqwest or raw
+//! bytes.
 
-#![allow(clippy::unwrap_used, reason = "in a test, a panic is how a broken assumption shows")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod app;
 mod bounds;
 mod connections;
 mod cut;
 mod docs;
+mod errors;
 mod framing;
 mod headers;
 mod lifecycle;
 mod log;
 mod metrics;
-mod refusals;

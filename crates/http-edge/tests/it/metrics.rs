@@ -1,37 +1,37 @@
-//! What is counted, and by which names.
+//! The metrics and their names.
 
 use crate::app::App;
 use std::time::Duration;
 
-async fn shown(app: &App) -> String {
-    let answer = app.get("/metrics").await;
-    assert_eq!(answer.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
-    assert_eq!(answer.headers()["vary"], "accept");
-    let text = answer.text().await.unwrap();
+async fn metrics(app: &App) -> String {
+    let response = app.get("/metrics").await;
+    assert_eq!(response.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    assert_eq!(response.headers()["vary"], "accept");
+    let text = response.text().await.unwrap();
     test_support::assert_sound_exposition(&text);
     text
 }
 
 #[tokio::test]
-async fn openmetrics_is_shown_to_who_asks_for_it() {
+async fn openmetrics_is_sent_to_clients_that_prefer_it() {
     let app = App::spawn().await;
     let request = reqwest::Client::new().get(app.url("/metrics"));
-    let asked = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
-    let answer = request.header("accept", asked).send().await.unwrap();
+    let accept = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+    let response = request.header("accept", accept).send().await.unwrap();
     assert_eq!(
-        answer.headers()["content-type"],
+        response.headers()["content-type"],
         "application/openmetrics-text; version=1.0.0; charset=utf-8"
     );
-    let text = answer.text().await.unwrap();
+    let text = response.text().await.unwrap();
     assert!(text.ends_with("# EOF\n"));
     assert!(text.contains("# TYPE process_cpu_seconds counter\n"), "{text}");
     assert_eq!(text.matches("# EOF").count(), 1);
 }
 
 #[tokio::test]
-async fn the_process_tells_of_itself() {
+async fn the_process_metrics_are_present() {
     let app = App::spawn().await;
-    let text = shown(&app).await;
+    let text = metrics(&app).await;
     let value = |name: &str| -> f64 {
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("no {name} in\n{text}")).parse().unwrap()
@@ -54,7 +54,7 @@ async fn requests_are_counted_by_template_method_and_status() {
     app.post("/items/1", "text/plain", "").await;
     app.raw(b"BREW /items/1 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
     app.raw(b"BREW /nowhere HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
-    let text = shown(&app).await;
+    let text = metrics(&app).await;
     for line in [
         r#"voketag_http_requests_total{route="/items/{id}",method="GET",status="200"} 2"#,
         r#"voketag_http_requests_total{route="/items/{id}",method="GET",status="400"} 1"#,
@@ -72,7 +72,7 @@ async fn requests_are_counted_by_template_method_and_status() {
 }
 
 #[tokio::test]
-async fn a_router_nested_twice_is_counted_by_each_of_its_templates() {
+async fn a_router_nested_twice_is_counted_under_both_templates() {
     let mut registry = http_edge::metrics_registry();
     let clock = std::sync::Arc::new(ambient::SystemClock::new());
     let edge = http_edge::Edge::new(http_edge::EdgeConfig::default(), Vec::new(), clock, &mut registry);
@@ -91,7 +91,7 @@ async fn a_router_nested_twice_is_counted_by_each_of_its_templates() {
 }
 
 #[tokio::test]
-async fn a_build_names_itself() {
+async fn the_build_info_has_service_and_version() {
     let mut registry = http_edge::metrics_registry();
     http_edge::register_build_info(&mut registry, "scan-service", "1.2.3");
     let mut text = String::new();

@@ -1,4 +1,4 @@
-//! Every refusal, whoever makes it, is a problem document with the request's id.
+//! Every error is a problem document with the request's id, whether a handler, the edge or axum makes it.
 
 use crate::app::{App, problem};
 use http_edge::EdgeConfig;
@@ -22,18 +22,21 @@ async fn unknown_paths_are_404_and_unknown_methods_405_with_allow() {
 }
 
 #[tokio::test]
-async fn odd_request_targets_are_refused_as_problems() {
+async fn invalid_request_targets_are_problems() {
     let app = App::spawn().await;
     for target in ["OPTIONS *", "CONNECT example.com:80", "BREW /ok", "GET //"] {
-        let answer =
+        let response =
             app.raw(format!("{target} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").as_bytes()).await;
-        assert!(answer.starts_with("HTTP/1.1 40"), "{target}: {answer}");
-        assert!(answer.contains("application/problem+json") && answer.contains("\"request_id\""), "{answer}");
+        assert!(response.starts_with("HTTP/1.1 40"), "{target}: {response}");
+        assert!(
+            response.contains("application/problem+json") && response.contains("\"request_id\""),
+            "{response}"
+        );
     }
 }
 
 #[tokio::test]
-async fn a_request_names_its_host_once() {
+async fn a_request_has_one_valid_host() {
     let app = App::spawn().await;
     for (head, why) in [
         ("HTTP/1.1", "missing"),
@@ -41,16 +44,19 @@ async fn a_request_names_its_host_once() {
         ("HTTP/1.0\r\nhost: a\r\nhost: a", "more than once"),
         ("HTTP/1.1\r\nhost: a b", "takes a host"),
     ] {
-        let answer = app.raw(format!("GET /ok {head}\r\nconnection: close\r\n\r\n").as_bytes()).await;
-        assert!(answer.starts_with("HTTP/1.1 400") || answer.starts_with("HTTP/1.0 400"), "{head}: {answer}");
+        let response = app.raw(format!("GET /ok {head}\r\nconnection: close\r\n\r\n").as_bytes()).await;
         assert!(
-            answer.contains("urn:voketag:problem:invalid-request") && answer.contains(why),
-            "{head}: {answer}"
+            response.starts_with("HTTP/1.1 400") || response.starts_with("HTTP/1.0 400"),
+            "{head}: {response}"
+        );
+        assert!(
+            response.contains("urn:voketag:problem:invalid-request") && response.contains(why),
+            "{head}: {response}"
         );
     }
     for head in ["HTTP/1.1\r\nhost: a:1", "HTTP/1.0"] {
-        let answer = app.raw(format!("GET /ok {head}\r\nconnection: close\r\n\r\n").as_bytes()).await;
-        assert!(answer.contains(" 200 OK"), "{head}: {answer}");
+        let response = app.raw(format!("GET /ok {head}\r\nconnection: close\r\n\r\n").as_bytes()).await;
+        assert!(response.contains(" 200 OK"), "{head}: {response}");
     }
 }
 
@@ -71,8 +77,8 @@ async fn json_that_cannot_be_read_is_400_and_names_the_field() {
         (" \t\r\n[]", "it takes an object"),
         ("{\"name\":\"\u{0}\",\"size\":1}", "control character"),
     ] {
-        let refused = problem(app.post("/json", JSON, body).await, 400, "invalid-request").await;
-        let detail = refused["detail"].as_str().unwrap();
+        let rejected = problem(app.post("/json", JSON, body).await, 400, "invalid-request").await;
+        let detail = rejected["detail"].as_str().unwrap();
         assert!(detail.contains(named), "{body} gave {detail}");
     }
     let not_utf8 = app.post("/json", JSON, &b"{\"name\":\"\xff\",\"size\":1}"[..]).await;
@@ -87,7 +93,7 @@ async fn json_that_cannot_be_read_is_400_and_names_the_field() {
 }
 
 #[tokio::test]
-async fn another_media_type_is_415() {
+async fn a_wrong_media_type_or_content_coding_is_415() {
     let app = App::spawn().await;
     problem(app.post("/json", "text/plain", r#"{"name":"a","size":1}"#).await, 415, "unsupported-media-type")
         .await;
@@ -119,8 +125,8 @@ async fn a_query_or_form_that_cannot_be_read_is_400_and_names_the_field() {
         ("cursor=%ff", "cursor in the query takes UTF-8"),
         ("%ff=1", "not UTF-8"),
     ] {
-        let refused = problem(app.get(&format!("/query?{query}")).await, 400, "invalid-request").await;
-        let detail = refused["detail"].as_str().unwrap();
+        let rejected = problem(app.get(&format!("/query?{query}")).await, 400, "invalid-request").await;
+        let detail = rejected["detail"].as_str().unwrap();
         assert!(detail.contains(named), "{query} gave {detail}");
     }
     assert_eq!(app.get("/query?cursor=%C3%A9+b").await.text().await.unwrap(), "Some(\"é b\") None");
@@ -131,8 +137,8 @@ async fn a_query_or_form_that_cannot_be_read_is_400_and_names_the_field() {
         ("name=a&size=1&size=1", "size more than once"),
         ("name=%ff&size=1", "name in the form takes UTF-8"),
     ] {
-        let refused = problem(app.post("/form", FORM, form).await, 400, "invalid-request").await;
-        let detail = refused["detail"].as_str().unwrap();
+        let rejected = problem(app.post("/form", FORM, form).await, 400, "invalid-request").await;
+        let detail = rejected["detail"].as_str().unwrap();
         assert!(detail.contains(named), "{form} gave {detail}");
     }
     let good = app.post("/form", "application/x-www-form-urlencoded;charset=UTF-8", "name=a+b&size=1").await;
@@ -150,7 +156,7 @@ async fn a_path_that_cannot_be_read_is_400() {
 }
 
 #[tokio::test]
-async fn what_axums_own_extractors_refuse_is_a_problem_too() {
+async fn errors_of_axums_extractors_are_problems() {
     let app = App::spawn().await;
     problem(app.post("/axum-json", JSON, "{").await, 400, "invalid-request").await;
     problem(app.post("/axum-json", "text/plain", "{}").await, 415, "unsupported-media-type").await;
@@ -161,11 +167,11 @@ async fn what_axums_own_extractors_refuse_is_a_problem_too() {
 }
 
 #[tokio::test]
-async fn a_500_says_nothing_of_its_cause_and_the_server_lives() {
+async fn a_500_hides_its_cause_and_the_server_continues() {
     let app = App::spawn().await;
     for path in ["/internal", "/panic"] {
-        let refused = problem(app.get(path).await, 500, "internal").await;
-        assert!(!refused.to_string().contains("hunter2"), "{refused}");
+        let rejected = problem(app.get(path).await, 500, "internal").await;
+        assert!(!rejected.to_string().contains("hunter2"), "{rejected}");
     }
     assert_eq!(app.get("/ok").await.text().await.unwrap(), "fine");
 }
@@ -182,7 +188,7 @@ async fn retry_after_and_the_authentication_scheme_are_headers() {
 }
 
 #[tokio::test]
-async fn below_an_areas_prefix_every_refusal_is_its_page_with_the_same_status_and_headers() {
+async fn a_path_policy_renders_every_error_below_its_prefix_with_status_and_headers() {
     let config = EdgeConfig { timeout: Duration::from_millis(200), ..EdgeConfig::default() };
     let app = App::spawn_with(crate::app::routes(), config, http_edge::ServeConfig::default()).await;
     for (path, status, title) in [
@@ -208,7 +214,7 @@ async fn below_an_areas_prefix_every_refusal_is_its_page_with_the_same_status_an
 }
 
 #[tokio::test]
-async fn a_refusal_that_a_handler_wrote_itself_is_left_alone() {
+async fn an_error_with_a_body_of_the_handler_is_not_changed() {
     let app = App::spawn().await;
     let own = app.get("/own-html-404").await;
     assert_eq!((own.status().as_u16(), own.text().await.unwrap().as_str()), (404, "<p>mine</p>"));
@@ -223,6 +229,9 @@ async fn readiness_is_200_with_a_warning_and_a_503_problem_with_a_failure() {
     let expected = serde_json::json!({"status": "ready", "checks": [
         {"name": "redis", "ok": true}, {"name": "eviction", "ok": true, "warn": true, "detail": "weak"}]});
     assert_eq!(body, expected);
-    let refused = problem(app.get("/unready").await, 503, "not-ready").await;
-    assert_eq!(refused["checks"][0], serde_json::json!({"name": "redis", "ok": false, "detail": "away"}));
+    let rejected = problem(app.get("/unready").await, 503, "not-ready").await;
+    assert_eq!(
+        rejected["checks"][0],
+        serde_json::json!({"name": "redis", "ok": false, "detail": "unavailable"})
+    );
 }
