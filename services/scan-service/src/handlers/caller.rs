@@ -1,4 +1,4 @@
-//! Who asks: the address the limiter counts by, the partner key that counts instead of it, and the `User-Agent`.
+//! The client of a request: the address or partner key that the limiter counts by, and the `User-Agent`.
 
 use access::ApiKey;
 use axum::extract::FromRequestParts;
@@ -39,7 +39,7 @@ impl FromRequestParts<AppState> for Client {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
-        // Nothing is read, counted or charged for what another page shows or loads as a part of itself.
+        // A request that another page embeds is rejected before it is counted or charged.
         if parts.method == Method::GET {
             NotEmbedded::from_request_parts(parts, state).await?;
         }
@@ -56,7 +56,7 @@ impl FromRequestParts<AppState> for Client {
     }
 }
 
-/// A key that cannot be read, or that contradicts another, is a wrong key: whoever shows one is not nobody.
+/// Reads the key. An unreadable or contradictory key is a wrong key, never a request without a key.
 fn credential_of(headers: &HeaderMap) -> Credential {
     match shown_key(headers) {
         Ok(None) => Credential::None,
@@ -65,9 +65,9 @@ fn credential_of(headers: &HeaderMap) -> Credential {
     }
 }
 
-/// Whether the request only looks ahead, as its own headers say.
+/// Whether the headers say that a program prefetches or previews the address.
 fn is_machine(headers: &HeaderMap) -> bool {
-    let ahead = |name| headers.get_all(name).iter().any(|value| says_ahead(value.as_bytes()));
+    let prefetches = |name| headers.get_all(name).iter().any(|value| says_ahead(value.as_bytes()));
     let agent = headers.get(USER_AGENT).is_some_and(|agent| looks_ahead(agent.as_bytes()));
-    agent || AHEAD.into_iter().any(ahead)
+    agent || AHEAD.into_iter().any(prefetches)
 }

@@ -1,4 +1,4 @@
-//! `GET /`, `/favicon.ico` and `/robots.txt`: what a person, a browser and a crawler ask for without a tag.
+//! `GET /`, `/favicon.ico` and `/robots.txt`: requests of people, browsers and crawlers without a tag.
 
 use askama::Template;
 use axum::http::StatusCode;
@@ -9,7 +9,7 @@ use crate::handlers::page::html;
 
 const ICON: &[u8] = include_bytes!("../../assets/favicon.ico");
 const ROBOTS: &str = include_str!("../../assets/robots.txt");
-/// A day: neither changes but with a new version.
+/// One day. Both files change only with a new version.
 const CACHEABLE: &str = "public, max-age=86400";
 
 #[derive(Template)]

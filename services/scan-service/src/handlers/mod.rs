@@ -1,4 +1,4 @@
-//! One file per route, or per group of routes that answer the same.
+//! HTTP handlers: one file per route or group of similar routes, and the parts that pages share.
 
 pub(crate) mod caller;
 pub(crate) mod home;

@@ -1,8 +1,8 @@
-//! What the pages share: their style, how a page is sent, and what is on more than one of them.
+//! What the pages share: the style, the response, and the parts of more than one page.
 //!
-//! Rendered here, styled inline, without scripts. The style is allowed by its hash and nothing else is but the icon of this very
-//! service, so even a product name that slipped through the escaping could run nothing. Stored and sent text is isolated, so that its
-//! direction cannot reorder what stands beside it.
+//! Pages have an inline style and no scripts. The Content-Security-Policy allows only the style, by its hash,
+//! and the icon of this service. So even a product name that escapes its escaping cannot run anything. Stored
+//! and received text is isolated, so that its direction cannot reorder the text around it.
 
 use std::sync::LazyLock;
 
@@ -21,9 +21,10 @@ pub(crate) const STYLE: &str = include_str!("../../templates/style.css");
 static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     let hash = STANDARD.encode(payload_hash(STYLE.as_bytes()).as_bytes());
     let policy = format!(
-        "default-src 'none'; style-src 'sha256-{hash}'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+        "default-src 'none'; style-src 'sha256-{hash}'; img-src 'self'; form-action 'self'; \
+         base-uri 'none'; frame-ancestors 'none'"
     );
-    HeaderValue::from_str(&policy).expect("base64 is fit for a header")
+    HeaderValue::from_str(&policy).expect("base64 is valid in a header")
 });
 
 /// The colour and the mark of a verdict.
@@ -45,7 +46,7 @@ impl Tone {
         }
     }
 
-    /// A tick, an exclamation mark, a cross, or a clock's hands.
+    /// The SVG path of a tick, an exclamation mark, a cross or the hands of a clock.
     pub(crate) fn mark(self) -> &'static str {
         match self {
             Self::Good => "M19 33l9 9 17-19",
@@ -56,49 +57,52 @@ impl Tone {
     }
 }
 
-/// A page that says one thing.
+/// A page with one message.
 #[derive(Template)]
 #[template(path = "notice.html")]
 pub(crate) struct NoticePage<'a> {
     pub(crate) tone: Tone,
     pub(crate) headline: &'a str,
     pub(crate) advice: &'a str,
-    /// When it is worth trying again.
+    /// When to try again.
     pub(crate) wait: Option<String>,
-    /// Where to go from here.
+    /// The link to the next page.
     pub(crate) next: Option<Link>,
-    /// What was wrong with the request; it may quote it.
+    /// What is wrong with the request. It may quote the request.
     pub(crate) detail: Option<&'a str>,
     pub(crate) reference: &'a str,
 }
 
 /// A link that looks like a button.
 pub(crate) struct Link {
-    /// Empty for the address of the page itself.
+    /// Empty for the address of this page.
     pub(crate) href: String,
     pub(crate) text: &'static str,
 }
 
 /// The report form of a page.
 pub(crate) struct FormPart<'a> {
-    /// What stands in the address after `/t/`.
+    /// The code in the address after `/t/`.
     pub(crate) code: &'a str,
     pub(crate) summary: &'static str,
-    /// What the text is for.
+    /// The label of the text field.
     pub(crate) question: &'static str,
-    /// Who gets the report, where that is known.
+    /// The brand that gets the report, if it is known.
     pub(crate) brand: Option<&'a str>,
 }
 
-/// Text among other text where no element can isolate it, as in a title: the isolates of Unicode's bidirectional algorithm (UAX #9),
-/// without the controls in the text itself that would end them.
+/// Isolates a text where no element can, as in a title: adds the isolates of Unicode's bidirectional
+/// algorithm (UAX #9), and removes the controls in the text that would end them.
 pub(crate) fn isolated(text: &str) -> String {
-    let is_control = |c: char| matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{200E}' | '\u{200F}' | '\u{061C}');
+    let is_control = |c: char| {
+        matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+            || matches!(c, '\u{200E}' | '\u{200F}' | '\u{061C}')
+    };
     let bare: String = text.chars().filter(|c| !is_control(*c)).collect();
     format!("\u{2068}{bare}\u{2069}")
 }
 
-/// A page, with the policy that allows it nothing but its style.
+/// Renders a page with the Content-Security-Policy of pages.
 pub(crate) fn html(status: StatusCode, page: &impl Template) -> Response {
     match page.render() {
         Ok(text) => {
@@ -119,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn isolated_text_cannot_end_its_own_isolation() {
+    fn isolated_text_cannot_end_its_isolation() {
         assert_eq!(isolated("a\u{2069}\u{202E}b"), "\u{2068}ab\u{2069}");
         assert_eq!(isolated("שלום"), "\u{2068}שלום\u{2069}");
     }

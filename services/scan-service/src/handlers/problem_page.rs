@@ -1,4 +1,4 @@
-//! What a refusal looks like below `/t`.
+//! The page of an error below `/t`.
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -7,7 +7,7 @@ use http_edge::{Problem, RequestId};
 use crate::handlers::page::{Link, NoticePage, Tone, html};
 use crate::handlers::sender::{EMBEDDED, FOREIGN};
 
-/// A refusal as a page: same status, in words for somebody who holds an item in their hand.
+/// Renders an error as a page with the same status, in words for a person with an item in their hand.
 pub(crate) fn render_problem(problem: &Problem, request_id: &RequestId) -> Response {
     let (tone, headline, advice) = in_words(problem);
     let wait = problem.retry_after_s().map(|seconds| format!("You can try again {}.", after(seconds)));
@@ -19,7 +19,7 @@ pub(crate) fn render_problem(problem: &Problem, request_id: &RequestId) -> Respo
             headline,
             advice,
             wait,
-            // A GET of the same address; after a form that is the page of the tag, with the form.
+            // A GET of the same address. After a form, that is the page of the tag with the form.
             next: again.then(|| Link { href: String::new(), text: "Try again" }),
             detail: (problem.slug() == "invalid-request").then(|| problem.detail()),
             reference: request_id.as_str(),
@@ -52,7 +52,8 @@ fn in_words(problem: &Problem) -> (Tone, &'static str, &'static str) {
         ("forbidden", _) if problem.detail() == FOREIGN => (
             Tone::Calm,
             "Not sent from here",
-            "Another website sent this in your name, so it was not taken. To report an item, scan its code and use the form on that page.",
+            "Another website sent this in your name, so it was not taken. To report an item, scan its code \
+             and use the form on that page.",
         ),
         ("forbidden", _) if problem.detail() == EMBEDDED => (
             Tone::Calm,
@@ -62,7 +63,8 @@ fn in_words(problem: &Problem) -> (Tone, &'static str, &'static str) {
         ("unauthenticated" | "forbidden", _) => (
             Tone::Calm,
             "Key not accepted",
-            "This says nothing about the item. The key that was sent along is not accepted here; open the page without one.",
+            "This says nothing about the item. The key that was sent along is not accepted here; open the \
+             page without one.",
         ),
         (_, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) => {
             (Tone::Calm, "Cannot check right now", "This says nothing about the item.")
@@ -79,7 +81,7 @@ fn in_words(problem: &Problem) -> (Tone, &'static str, &'static str) {
     }
 }
 
-/// A time to wait as a person reads it: seconds up to two minutes, minutes up to two hours, then hours, rounded up.
+/// Formats a wait for people: seconds up to two minutes, minutes up to two hours, then hours, rounded up.
 fn after(seconds: u64) -> String {
     match seconds {
         0 | 1 => "in 1 second".to_owned(),
@@ -94,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wait_is_told_in_the_unit_that_a_person_reads() {
+    fn a_wait_has_a_unit_that_suits_its_length() {
         for (seconds, words) in [
             (0, "in 1 second"),
             (1, "in 1 second"),

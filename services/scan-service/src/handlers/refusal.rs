@@ -81,7 +81,8 @@ pub(crate) fn with_quotas(quotas: &Quotas, answer: impl IntoResponse) -> Respons
     let mut response = answer.into_response();
     let rows: Vec<QuotaStatus<'_>> = quotas.statuses().iter().map(quota).collect();
     if let Some(headers) = rate_limit_headers(&rows) {
-        // Space for these, the answer's own and the edge's headers at once: a map that grows hashes all of them again.
+        // Space for these, the answer's own and the edge's headers at once: a map that grows hashes all of
+        // them again.
         response.headers_mut().reserve(12);
         response.headers_mut().extend(headers);
     }

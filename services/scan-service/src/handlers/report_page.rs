@@ -79,7 +79,8 @@ async fn take(
         Err(_) if code.is_empty() => return Err(ApiError::invalid_tag_id(code)),
         Err(_) => None,
     };
-    // Who writes on a phone does not see the controls of direction that it puts into the text, and could not take them away.
+    // Who writes on a phone does not see the controls of direction that it puts into the text, and could not
+    // take them away.
     let details = read_details(form.details.map(|text| without_direction(&text)))?;
     let report = CodeReport { code, tag, reason: form.reason, details };
     let taken = state.reporter.take_any(report, client.caller(), client.request_id.as_str(), quotas).await;

@@ -1,13 +1,15 @@
-//! Which web page sends a request, so that a foreign page cannot act in its visitor's name.
+//! Checks which web page sends a request, so that a foreign page cannot act in its visitor's name.
 //!
-//! Browsers say it in headers that no page can set: `Sec-Fetch-Site`, `Sec-Fetch-Mode` and `Sec-Fetch-Dest` (W3C Fetch Metadata; all
-//! browsers since 2023, to `https` and to this machine only), and `Origin` with each `POST`. Programs send none of them.
+//! Browsers name the page in headers that no page can set: `Sec-Fetch-Site`, `Sec-Fetch-Mode` and
+//! `Sec-Fetch-Dest` (W3C Fetch Metadata; in all browsers since 2023, but only to `https` and to the same
+//! machine), and `Origin` in each `POST`. Programs send none of them.
 //!
 //! | request | accepted from |
 //! | --- | --- |
-//! | the form of a page | our own page; a sender that says nothing |
-//! | `POST /v1/report` | our own page; the origins in `REPORT_CORS_ORIGINS`; a sender that says nothing |
-//! | `GET` of a scan or a page | everybody, but not as a picture, a script, a frame or a socket of another document; of a page not by a foreign script |
+//! | the form of a page | our own pages, and senders without these headers |
+//! | `POST /v1/report` | the same, and the origins in `REPORT_CORS_ORIGINS` |
+//! | `GET` of a scan | everyone, but not as an image, script, frame or socket of another document |
+//! | `GET` of a page | the same, but not by a script of another origin |
 
 use axum::extract::FromRequestParts;
 use axum::http::header::{
@@ -22,10 +24,10 @@ use problems::ApiError;
 use crate::origin::WebOrigin;
 use crate::state::AppState;
 
-/// Why a request that another page sends is refused. A page that refuses looks for these words.
+/// The error for a request of a foreign page. The error page is selected by this text.
 pub(crate) const FOREIGN: &str =
     "this was sent by a web page of another origin; send it from the page of the tag";
-/// Why a request for a part of another document is refused.
+/// The error for a request that another document embeds. The error page is selected by this text.
 pub(crate) const EMBEDDED: &str =
     "this cannot be a picture, a script, a frame or a socket of another document; open it as a page";
 
@@ -33,24 +35,25 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
-/// The origins that are known.
+/// The known origins.
 #[derive(Debug, Default)]
 pub(crate) struct Origins {
-    /// That of `PUBLIC_BASE_URL`.
+    /// The origin of `PUBLIC_BASE_URL`.
     pub(crate) own: Option<WebOrigin>,
     /// `REPORT_CORS_ORIGINS`.
     pub(crate) reporting: Vec<WebOrigin>,
 }
 
 impl Origins {
-    /// Whether our own page sends this, or a sender that does not say: `Sec-Fetch-Site` decides, else `Origin`.
+    /// Whether the sender is our own page or has none of the headers. `Sec-Fetch-Site` decides, else
+    /// `Origin`.
     fn is_own(&self, parts: &Parts) -> bool {
         let mut sites = parts.headers.get_all(SEC_FETCH_SITE).iter().peekable();
         if sites.peek().is_some() {
             return sites.all(|site| matches!(site.as_bytes(), b"same-origin" | b"none"));
         }
         match origin(&parts.headers) {
-            Sender::Unsaid => true,
+            Sender::Absent => true,
             Sender::Page(origin) => {
                 self.own.as_ref() == Some(&origin) || host(parts).is_some_and(|host| origin.is_of_host(host))
             }
@@ -58,24 +61,24 @@ impl Origins {
         }
     }
 
-    /// Whether the page that sends this may report from another origin.
+    /// Whether the sender is a page of another origin that may report.
     fn may_report(&self, headers: &HeaderMap) -> bool {
         matches!(origin(headers), Sender::Page(origin) if self.reporting.contains(&origin))
     }
 }
 
-/// What `Origin` says.
+/// The value of `Origin`.
 enum Sender {
-    Unsaid,
+    Absent,
     Page(WebOrigin),
-    /// `null`, or anything else that is no web page's origin.
+    /// `null`, or anything else that is not the origin of a web page.
     Unknown,
 }
 
 fn origin(headers: &HeaderMap) -> Sender {
     let mut values = headers.get_all(ORIGIN).iter();
     match (values.next(), values.next()) {
-        (None, _) => Sender::Unsaid,
+        (None, _) => Sender::Absent,
         (Some(one), None) => {
             one.to_str().ok().and_then(|text| text.parse().ok()).map_or(Sender::Unknown, Sender::Page)
         }
@@ -83,14 +86,15 @@ fn origin(headers: &HeaderMap) -> Sender {
     }
 }
 
-/// The host that the request names; a target in absolute form comes before `Host` (RFC 9112 §3.2.2).
+/// Returns the host of the request. A target in absolute form takes precedence over `Host` (RFC 9112 §3.2.2).
 fn host(parts: &Parts) -> Option<&[u8]> {
     let named = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
     named.or_else(|| parts.headers.get(HOST).map(HeaderValue::as_bytes))
 }
 
-/// Whether a browser fetches this for another document, which shows nobody what was counted: a picture, a script, a font, a frame, a
-/// socket. The API may be asked by the scripts of any page; a page of ours only by those of its own origin.
+/// Whether a browser fetches this for another document, whose visitor does not see the result: as an image,
+/// script, font, frame or socket. Scripts of any page may call the API, but only scripts of our origin may
+/// fetch our pages.
 pub(crate) fn is_embedded(parts: &Parts) -> bool {
     let says = |name: HeaderName, what: fn(&[u8]) -> bool| {
         parts.headers.get_all(name).iter().any(|value| what(value.as_bytes()))
@@ -98,14 +102,14 @@ pub(crate) fn is_embedded(parts: &Parts) -> bool {
     let by_script = says(SEC_FETCH_MODE, |mode| mode == b"cors")
         && says(SEC_FETCH_SITE, |site| matches!(site, b"cross-site" | b"same-site"));
     says(SEC_FETCH_MODE, |mode| matches!(mode, b"no-cors" | b"websocket"))
-        // `empty` is what a script fetches.
+        // `empty` is the destination of a script's request.
         || says(SEC_FETCH_DEST, |dest| !matches!(dest, b"" | b"document" | b"empty"))
-        // Chromium sends no fetch metadata with a socket.
+        // Chromium sends no fetch metadata for a socket.
         || says(UPGRADE, |protocol| protocol.eq_ignore_ascii_case(b"websocket"))
         || by_script && parts.uri.path().starts_with("/t/")
 }
 
-/// A `GET` that is not a part of another document.
+/// A `GET` that no other document embeds.
 pub(crate) struct NotEmbedded;
 
 impl<S: Send + Sync> FromRequestParts<S> for NotEmbedded {
@@ -116,7 +120,7 @@ impl<S: Send + Sync> FromRequestParts<S> for NotEmbedded {
     }
 }
 
-/// A form that our own page sends.
+/// A form of our own page.
 pub(crate) struct OwnForm;
 
 impl FromRequestParts<AppState> for OwnForm {
@@ -127,7 +131,7 @@ impl FromRequestParts<AppState> for OwnForm {
     }
 }
 
-/// A report as JSON from where reports may come from.
+/// A JSON report from a sender that may report.
 pub(crate) struct MayReport;
 
 impl FromRequestParts<AppState> for MayReport {
@@ -139,12 +143,13 @@ impl FromRequestParts<AppState> for MayReport {
     }
 }
 
-/// What a browser asks before it lets a page of another origin send JSON; the edge adds the origin that is allowed.
+/// Responds to the preflight of a scan, which browsers send before a page of another origin may send JSON.
+/// The edge adds the allowed origin.
 pub(crate) async fn preflight_of_scan() -> Response {
     allowed("GET, POST")
 }
 
-/// The same for reports, which only known origins may send.
+/// Responds to the preflight of a report, which only known origins may send.
 pub(crate) async fn preflight_of_report(headers: HeaderMap, may: Result<MayReport, ApiError>) -> Response {
     match may {
         Ok(MayReport) if headers.contains_key(ORIGIN) => allowed("POST"),

@@ -1,4 +1,5 @@
-//! The page for a code that is not ours: forged, never made, or no tag id at all. It says what to look at and takes a report.
+//! The page for a code that is not ours: forged, never minted, or not a tag id. It gives advice and has a
+//! report form.
 
 use askama::Template;
 use axum::http::StatusCode;
@@ -19,7 +20,7 @@ struct UnprovenPage<'a> {
     form: FormPart<'a>,
 }
 
-/// The page for an id that does not prove itself, or that was never minted: which of the two, nobody is told.
+/// Returns the page for an id that is forged or was never minted. It does not tell which.
 pub(crate) fn no_such_tag(code: &str, request_id: &RequestId) -> Response {
     const HEADLINE: &str = "Not a genuine tag";
     const ADVICE: &str =
@@ -27,7 +28,7 @@ pub(crate) fn no_such_tag(code: &str, request_id: &RequestId) -> Response {
     page(StatusCode::NOT_FOUND, HEADLINE, ADVICE, code, request_id)
 }
 
-/// The page for a text that is no tag id.
+/// Returns the page for a text that is not a tag id.
 pub(crate) fn no_tag_id(code: &str, request_id: &RequestId) -> Response {
     const HEADLINE: &str = "Not a VokeTag";
     const ADVICE: &str =

@@ -1,4 +1,4 @@
-//! A verdict in words, for somebody who holds an item in their hand.
+//! A verdict in words, for a person with an item in their hand.
 
 use catalog::Lifecycle;
 use time::OffsetDateTime;
@@ -8,7 +8,8 @@ use crate::domain::risk::{RiskFactor, RiskLevel};
 use crate::domain::verdict::Verdict;
 use crate::handlers::page::Tone;
 
-/// The verdict of a tag whose brand may not be verified: then nothing is said in the brand's name, and nothing is green.
+/// Adapts a verdict to its issuer. If the brand is not verified, the page does not speak in its name and is
+/// not green.
 pub(crate) fn issued(
     issuer: &IssuerAnswer,
     (tone, headline, advice): (Tone, &'static str, &'static str),
@@ -24,22 +25,24 @@ pub(crate) fn issued(
     }
 }
 
-/// Colour, headline and advice of a verdict.
+/// Returns the colour, headline and advice of a verdict.
 pub(crate) fn judged(verdict: &Verdict, superseded: bool) -> (Tone, &'static str, &'static str) {
     match (verdict.lifecycle, verdict.risk.level) {
         (Lifecycle::Active, _) if superseded => (
             Tone::Warn,
             "Genuine code, look closely",
-            "The brand made this code, but codes of its kind can by now be copied by others. Compare the item itself.",
+            "The brand made this code, but codes of its kind can by now be copied by others. Compare the \
+             item itself.",
         ),
-        // Many scans by this caller alone are reloads, not a copy.
+        // Many scans by one client are reloads, not a copy.
         (Lifecycle::Active, risk) if risk == RiskLevel::Low || !verdict.seen_by_others => {
             (Tone::Good, "Genuine", "This tag was made by the brand.")
         }
         (Lifecycle::Active, _) => (
             Tone::Warn,
             "Genuine code, look closely",
-            "The brand made this code, but it is scanned more than one item should be. It may have been copied.",
+            "The brand made this code, but it is scanned more than one item should be. It may have been \
+             copied.",
         ),
         (Lifecycle::Revoked, _) => {
             (Tone::Bad, "Not valid any more", "The brand has withdrawn this tag. Do not trust the item.")
@@ -52,7 +55,8 @@ pub(crate) fn judged(verdict: &Verdict, superseded: bool) -> (Tone, &'static str
         (Lifecycle::KeyRevoked, _) => (
             Tone::Bad,
             "Cannot be trusted",
-            "This code was made at a time when others could make such codes too. Do not trust the item; ask the brand.",
+            "This code was made at a time when others could make such codes too. Do not trust the item; ask \
+             the brand.",
         ),
         (Lifecycle::Expired, _) => {
             (Tone::Warn, "Expired", "The tag was made by the brand, but its time is over.")
@@ -68,7 +72,7 @@ pub(crate) fn level_name(level: RiskLevel) -> &'static str {
     }
 }
 
-/// Why a scan looks risky.
+/// Describes a risk factor.
 pub(crate) fn factor_in_words(factor: &RiskFactor) -> &'static str {
     match factor.name {
         "superseded_key" => "the brand has given up the key that this code was made with",
@@ -79,12 +83,12 @@ pub(crate) fn factor_in_words(factor: &RiskFactor) -> &'static str {
     }
 }
 
-/// To the minute, UTC: what a person reads.
+/// Formats a time for people: to the minute, in UTC.
 pub(crate) fn minute(at: OffsetDateTime) -> String {
     format!("{} {:02}:{:02} UTC", at.date(), at.hour(), at.minute())
 }
 
-/// How often a tag was scanned, and by whom as far as that is known.
+/// Describes how often a tag was scanned, and by whom if that is known.
 pub(crate) fn scans_in_words(verdict: &Verdict) -> String {
     match verdict.scan_count {
         0 => "not yet".to_owned(),

@@ -1,4 +1,4 @@
-//! The service on a port of its own, and the means to speak to it.
+//! Starts the service on a free port, and sends requests to it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,13 +16,13 @@ use tokio::net::TcpListener;
 
 use crate::shop::{SECRET, Shop};
 
-/// Longest a test waits for anything before it fails.
+/// The time limit of every wait in a test.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What a phone sends, so that risk stays out of tests that are not about it.
+/// The `User-Agent` of a phone, so that tests about other things see no risk.
 pub(crate) const PHONE: &str = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15";
 
-/// A warm region and timeouts that a busy machine does not run into; a test sets what it is about.
+/// A warm region, and timeouts that a busy machine does not reach. A test overrides what it tests.
 const DEFAULTS: [(&str, &str); 4] = [
     ("TAG_MASTER_SECRET", SECRET),
     ("COLD_START_SECS", "0"),
@@ -53,7 +53,7 @@ pub(crate) struct Rate {
     pub(crate) reset_after: u64,
 }
 
-/// The service with the defaults of these tests, then `settings`.
+/// Starts the service with the defaults of these tests and `settings`.
 pub(crate) async fn spawn(settings: &[(&str, &str)]) -> App {
     spawn_with_clock(settings, Arc::new(SystemClock::new())).await
 }
@@ -71,7 +71,7 @@ pub(crate) async fn spawn_with_clock(settings: &[(&str, &str)], clock: Arc<dyn C
     App { addr, metrics_addr, client, _assembled: assembled }
 }
 
-/// The service over `shop`, once it has seen the deployment.
+/// Starts the service over `shop`, and waits until it has read the deployment.
 pub(crate) async fn open(shop: &Shop, settings: &[(&str, &str)]) -> App {
     open_at(&shop.redis.url(), settings).await
 }
@@ -123,7 +123,7 @@ impl App {
         eventually("the service is ready", PATIENCE, || self.is_ready()).await;
     }
 
-    /// Waits until the service goes by that revision of the keyring.
+    /// Waits until the service uses that revision of the keyring.
     pub(crate) async fn until_heard(&self, revision: u32) {
         let heard = async || self.metric("voketag_keyring_revision").await >= u64::from(revision);
         eventually("the keyring was heard", PATIENCE, heard).await;
@@ -134,14 +134,14 @@ impl App {
         send(self.client.get(format!("http://{addr}/metrics"))).await.text
     }
 
-    /// The value of one series, named as Prometheus shows it.
+    /// Returns the value of one series, named as Prometheus shows it.
     pub(crate) async fn metric(&self, series: &str) -> u64 {
         let text = self.metrics().await;
         let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         value.unwrap_or_else(|| panic!("no {series} in\n{text}")).parse().unwrap()
     }
 
-    /// Scans that ended so, counted or not.
+    /// Returns the number of scans with this outcome, counted or not.
     pub(crate) async fn scans(&self, outcome: &str) -> u64 {
         self.scans_counted(outcome, true).await + self.scans_counted(outcome, false).await
     }
@@ -159,7 +159,7 @@ pub(crate) async fn send(request: RequestBuilder) -> Answer {
 }
 
 impl Answer {
-    /// The answer's JSON; no instant in it but has three decimals.
+    /// Returns the JSON of the response, and checks that each instant in it has three decimals.
     pub(crate) fn json(&self) -> Value {
         let answer =
             serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text));
@@ -176,14 +176,14 @@ impl Answer {
         self.header("retry-after").expect("Retry-After is there").parse().unwrap()
     }
 
-    /// A 200 that counted, or a panic that shows what came instead.
+    /// Checks that the response is a 200 that counted.
     #[track_caller]
     pub(crate) fn verdict(&self) -> Value {
         assert_eq!(self.status, 200, "{}", self.text);
         self.json()
     }
 
-    /// Every promise of docs/contract.md §5 about one refusal.
+    /// Checks what docs/contract.md §5 specifies for every error.
     #[track_caller]
     pub(crate) fn assert_problem(&self, status: u16, slug: &str) {
         assert_eq!(self.status, status, "{slug}: {}", self.text);
@@ -200,7 +200,7 @@ impl Answer {
         assert_eq!(self.headers.contains_key("retry-after"), promises, "{slug}");
     }
 
-    /// A refusal as a page, of this status.
+    /// Checks that the response is an error page with this status.
     #[track_caller]
     pub(crate) fn assert_page(&self, status: u16) {
         assert_eq!(self.status, status, "{}", self.text);
@@ -217,7 +217,7 @@ impl Answer {
         policy
     }
 
-    /// The rows of both headers, read as strictly as the draft writes them.
+    /// Parses the rows of both headers as strictly as the draft specifies.
     #[track_caller]
     pub(crate) fn rates(&self) -> Vec<Rate> {
         let policy = self.header("ratelimit-policy").expect("RateLimit-Policy is there").split(", ");
@@ -235,7 +235,7 @@ impl Answer {
         rows
     }
 
-    /// The row of the caller's address.
+    /// Returns the row of the client's address.
     #[track_caller]
     pub(crate) fn rate(&self) -> Rate {
         let rows = self.rates();

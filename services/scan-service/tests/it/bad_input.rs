@@ -1,4 +1,4 @@
-//! What cannot be read is refused with the status and slug of docs/contract.md §5, whichever way it came.
+//! Invalid input gets the status and slug of docs/contract.md §5 on every route.
 
 use reqwest::Method;
 use serde_json::json;
@@ -8,7 +8,7 @@ use crate::shop::Shop;
 
 const JSON: &str = "application/json";
 
-/// Texts that are no id in any accepted form.
+/// Texts that are not an id in any accepted form.
 fn not_ids(tag: &tag_id::TagId) -> Vec<String> {
     let (uuid, crockford) = (tag.to_string(), tag.crockford().to_string());
     let simple = uuid.replace('-', "");
@@ -55,18 +55,18 @@ fn not_ids(tag: &tag_id::TagId) -> Vec<String> {
     texts
 }
 
-/// Every byte escaped, so that nothing on the way reads it as anything but text.
+/// Escapes every byte, so that the text has no special meaning in a URL.
 fn escaped(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
 #[tokio::test]
-async fn a_text_that_is_no_id_is_400_by_every_route() {
+async fn a_text_that_is_not_an_id_is_400_on_every_route() {
     let shop = Shop::open().await;
     let app = open(&shop, &[("RATE_LIMIT_IP_PER_MINUTE", "1000")]).await;
     let texts = not_ids(&shop.tag(0));
     for text in &texts {
-        // A head is bounded by itself: an escaped 8,000 characters would not fit.
+        // The length of a head is limited: 8,000 escaped characters would not fit.
         let shown = if text.len() > 1_000 { text.clone() } else { escaped(text) };
         app.scan(&shown).await.assert_problem(400, "invalid-tag-id");
         app.get(&format!("/v1/scan?tag_id={shown}")).await.assert_problem(400, "invalid-tag-id");
@@ -74,7 +74,7 @@ async fn a_text_that_is_no_id_is_400_by_every_route() {
         let report = json!({"tag_id": text, "reason": "other"});
         app.post_json("/v1/report", &report).await.assert_problem(400, "invalid-tag-id");
         app.get(&format!("/t/{shown}")).await.assert_page(400);
-        // Where a code that is not ours can be reported.
+        // The page has a form to report a code that is not ours.
         app.post_form(&format!("/t/{shown}/report"), &[("reason", "other")]).await.assert_page(202);
     }
     assert_eq!(app.scans("invalid_id").await, 4 * texts.len() as u64);
@@ -82,7 +82,7 @@ async fn a_text_that_is_no_id_is_400_by_every_route() {
 }
 
 #[tokio::test]
-async fn an_empty_id_and_one_that_is_no_text_are_400() {
+async fn an_empty_id_and_one_that_is_not_text_are_400() {
     let shop = Shop::open().await;
     let app = open(&shop, &[]).await;
     app.get("/v1/scan?tag_id=").await.assert_problem(400, "invalid-tag-id");
@@ -167,7 +167,7 @@ async fn a_json_body_that_cannot_be_read_is_400() {
 }
 
 #[tokio::test]
-async fn a_body_too_long_is_413_and_of_another_type_415() {
+async fn a_body_over_the_limit_is_413_and_of_another_type_415() {
     let shop = Shop::open().await;
     let app = open(&shop, &[]).await;
     let long = vec![b' '; 64 * 1024 + 1];
@@ -191,7 +191,7 @@ async fn a_body_too_long_is_413_and_of_another_type_415() {
 }
 
 #[tokio::test]
-async fn a_wrong_method_is_405_and_names_the_right_ones() {
+async fn a_wrong_method_is_405_and_lists_the_allowed_ones() {
     let shop = Shop::open().await;
     let app = open(&shop, &[]).await;
     let tag = shop.tag(0);
@@ -232,7 +232,7 @@ async fn a_wrong_method_is_405_and_names_the_right_ones() {
 }
 
 #[tokio::test]
-async fn a_path_that_is_none_is_404() {
+async fn an_unknown_path_is_404() {
     let shop = Shop::open().await;
     let app = open(&shop, &[]).await;
     for path in ["/v1", "/v1/", "/v2/scan", "/v1/scan/a/b", "/v1/scans", "/metrics/x", "/.env"] {

@@ -1,4 +1,4 @@
-//! A half-written tail of the audit chain: reports are refused, and scans go on as if nothing were wrong.
+//! A half-written end of the audit chain rejects reports, and does not affect scans.
 
 use audit_chain::keys;
 use redis::AsyncCommands;
@@ -9,7 +9,7 @@ use crate::app::{PATIENCE, open};
 use crate::shop::Shop;
 
 #[tokio::test]
-async fn reports_that_cannot_be_recorded_take_no_scan_down() {
+async fn scans_succeed_while_reports_cannot_be_recorded() {
     let shop = Shop::open().await;
     let app = open(&shop, &[("RATE_LIMIT_IP_PER_MINUTE", "100000")]).await;
     let report = json!({"tag_id": shop.tag(0).to_string(), "reason": "other"});

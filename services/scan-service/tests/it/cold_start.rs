@@ -1,4 +1,4 @@
-//! A new or emptied region: limits are halved until it is warm, which it becomes by itself.
+//! A new or emptied region has half of its limits until it is warm.
 
 use ambient::{Clock, SystemClock};
 use redis::AsyncCommands;
@@ -11,7 +11,7 @@ use crate::shop::{Shop, flush};
 const BORN: &str = "vtrl1:{default}:born";
 const LOST: &str = "voketag_rate_limit_state_lost_total";
 
-/// Moves the region's birth into the past, as if `ms` had gone by.
+/// Moves the region's birth into the past, as if `ms` had passed.
 async fn age(redis: &RedisServer, ms: u64) {
     let mut link = redis.connection().await;
     let born: u64 = link.get(BORN).await.unwrap();
@@ -23,7 +23,7 @@ async fn cold_gauge(app: &App) -> u64 {
 }
 
 #[tokio::test]
-async fn limits_are_halved_for_300_seconds_and_then_full_by_themselves() {
+async fn limits_are_halved_for_300_seconds_and_then_full_again() {
     let shop = Shop::open().await;
     let app = open(&shop, &[("COLD_START_SECS", "300")]).await;
     let first = app.scan(shop.tag(0)).await.rate();
@@ -40,7 +40,7 @@ async fn limits_are_halved_for_300_seconds_and_then_full_by_themselves() {
 }
 
 #[tokio::test]
-async fn the_wait_a_cold_region_promises_is_the_end_of_the_cold_phase() {
+async fn the_retry_after_of_a_cold_region_is_the_end_of_the_cold_phase() {
     let shop = Shop::open().await;
     let settings = [("COLD_START_SECS", "300"), ("RATE_LIMIT_IP_PER_MINUTE", "2")];
     let app = open(&shop, &settings).await;
@@ -48,7 +48,7 @@ async fn the_wait_a_cold_region_promises_is_the_end_of_the_cold_phase() {
     let denied = app.scan(shop.tag(0)).await;
     denied.assert_problem(429, "rate-limited");
     assert!((2..=60).contains(&denied.retry_after()), "the window ends first: {}", denied.retry_after());
-    // A process that remembers no denial looks at the time that was turned.
+    // A process without cached denials reads the changed time.
     age(&shop.redis, 290_000).await;
     let app = open(&shop, &settings).await;
     let denied = app.scan(shop.tag(0)).await;
@@ -93,7 +93,7 @@ async fn a_flushed_limiter_redis_is_cold_at_once() {
 }
 
 #[tokio::test]
-async fn the_region_route_tells_how_the_region_stands() {
+async fn the_region_route_shows_the_state_of_the_region() {
     let shop = Shop::open().await;
     let settings = [("COLD_START_SECS", "300"), ("REGION", "default"), ("RATE_LIMIT_IP_PER_MINUTE", "7")];
     let app = open(&shop, &settings).await;
@@ -129,7 +129,7 @@ async fn the_region_route_tells_how_the_region_stands() {
 }
 
 #[tokio::test]
-async fn a_region_born_while_the_clock_was_back_is_cold_again_once() {
+async fn a_region_born_while_the_clock_was_behind_is_cold_once_more() {
     let (shop, limiter) = (Shop::open().await, RedisServer::start().await);
     let own = limiter.url();
     for (redis, settings) in
@@ -137,7 +137,7 @@ async fn a_region_born_while_the_clock_was_back_is_cold_again_once() {
     {
         let settings = [&[("COLD_START_SECS", "300")], settings].concat();
         let app = open(&shop, &settings).await;
-        // As Redis stored it while its clock stood in 1970.
+        // The value that Redis stores while its clock is in 1970.
         let () = redis.connection().await.set(BORN, 5_000_000).await.unwrap();
         let region = app.get("/v1/region").await.verdict();
         assert_eq!((&region["state"], &region["born_at"]), (&json!("cold"), &json!(null)));

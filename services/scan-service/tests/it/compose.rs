@@ -1,4 +1,4 @@
-//! What `docker-compose.yml` gives this service.
+//! The settings of this service in `docker-compose.yml`.
 
 use http_edge::ServeConfig;
 use test_support::ComposeService;
@@ -19,7 +19,7 @@ fn compose_passes_the_secrets_of_further_epochs_and_their_files() {
 }
 
 #[test]
-fn compose_names_no_setting_that_the_service_does_not_know() {
+fn compose_sets_no_unknown_setting() {
     let output = run(&["serve", "--check-config"], &[("TAG_MASTER_SECRET", SECRET)]);
     assert!(output.status.success(), "{output:?}");
     let shown = String::from_utf8(output.stdout).unwrap();
@@ -27,7 +27,7 @@ fn compose_names_no_setting_that_the_service_does_not_know() {
 }
 
 #[test]
-fn compose_waits_longer_for_the_end_than_draining_and_the_shutdown_hook_may_take() {
+fn the_stop_timeout_of_compose_covers_the_drain_and_the_shutdown_hook() {
     let needed = ServeConfig::default().drain + http_edge::SHUTDOWN_HOOK_TIMEOUT;
     ComposeService::read(SERVICE).assert_outlasts(needed);
 }

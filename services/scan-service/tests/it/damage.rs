@@ -1,4 +1,5 @@
-//! Stored records that cannot be read: 503 `state-lost`, never a verdict made of guesses, and told to nobody but the log.
+//! Stored records that cannot be read: 503 `state-lost`, never a guessed verdict. Only the log has the
+//! details.
 
 use catalog::keys;
 use futures_util::future::join_all;
@@ -19,7 +20,7 @@ async fn assert_opaque(app: &App, shop: &Shop) {
 }
 
 #[tokio::test]
-async fn a_damaged_batch_or_product_is_lost_and_mending_it_is_seen_at_once() {
+async fn a_damaged_batch_or_product_is_lost_until_it_is_repaired() {
     let mut shop = Shop::open().await;
     let (batch, product) = (keys::batch(shop.batch.batch_no), keys::product(&shop.product.id));
     for (key, bytes) in [
@@ -38,7 +39,7 @@ async fn a_damaged_batch_or_product_is_lost_and_mending_it_is_seen_at_once() {
 }
 
 #[tokio::test]
-async fn a_product_that_is_gone_is_lost() {
+async fn a_missing_product_is_lost_state() {
     let shop = Shop::open().await;
     let app = open(&shop, &[]).await;
     let () = shop.redis.connection().await.del(keys::product(&shop.product.id)).await.unwrap();
@@ -60,7 +61,7 @@ async fn a_damaged_batch_fails_no_scan_of_another() {
     let damaged = shop.tag_of(shop.batch.epoch, tag_id::BatchNo::new(99).unwrap(), 0).to_string();
     let () =
         shop.redis.connection().await.set(keys::batch(tag_id::BatchNo::new(99).unwrap()), "x").await.unwrap();
-    // Many at once, so that both kinds travel in the same calls.
+    // Many at once, so that one call to Redis has both kinds.
     for _ in 0..10 {
         let scans = (0..60).map(|number| {
             app.scan(if number % 3 == 0 { damaged.clone() } else { shop.tag(number % SIZE).to_string() })
@@ -74,7 +75,7 @@ async fn a_damaged_batch_fails_no_scan_of_another() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_damaged_tenant_record_fails_no_scan_of_anybody_else() {
+async fn a_damaged_tenant_record_fails_no_scan_of_another_tenant() {
     let shop = Shop::open().await;
     let settings = [("RATE_LIMIT_IP_PER_MINUTE", "1000000"), ("RATE_LIMIT_KEY_PER_MINUTE", "1000000")];
     let (together, apart, _limiter) = both(&shop, &settings).await;
@@ -84,7 +85,7 @@ async fn a_damaged_tenant_record_fails_no_scan_of_anybody_else() {
     let () = link.del(&tenant).await.unwrap();
     let () = link.lpush(&tenant, "of another type").await.unwrap();
     for app in [&together, &apart] {
-        // Many at once, so that both kinds travel in the same calls.
+        // Many at once, so that one call to Redis has both kinds.
         for _ in 0..10 {
             let scans = (0..60).map(async |number| {
                 let tag = shop.tag(number % SIZE);
@@ -98,7 +99,7 @@ async fn a_damaged_tenant_record_fails_no_scan_of_anybody_else() {
 }
 
 #[tokio::test]
-async fn a_damaged_tag_state_is_told_and_left_as_it_is() {
+async fn a_damaged_tag_state_is_reported_and_not_changed() {
     let (shop, limiter) = (Shop::open().await, RedisServer::start().await);
     let mut link = shop.redis.connection().await;
     let own = limiter.url();

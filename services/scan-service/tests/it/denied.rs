@@ -1,4 +1,4 @@
-//! A denial that is still in force is answered from memory: no call to Redis, the same headers, never longer than was promised.
+//! A denial is cached until its `Retry-After`: the response has the same headers and needs no Redis call.
 
 use access::ApiKey;
 use redis::AsyncCommands;
@@ -10,10 +10,10 @@ use crate::partners::{Partner, both, report_with, scan_with};
 use crate::shop::{SIZE, Shop, flush};
 
 const SMALL: [(&str, &str); 2] = [("RATE_LIMIT_IP_PER_MINUTE", "2"), ("RATE_LIMIT_KEY_PER_MINUTE", "2")];
-/// A well-formed UUID that does not prove itself.
+/// A well-formed UUID that is not authentic.
 const FORGED: &str = "85e49ec3-de12-8001-bccf-0ce2e6986016";
 
-/// Scripts that both Redis have run; what the service does in the background runs none of these.
+/// The number of scripts that both Redis servers ran, without those of background tasks.
 async fn script_calls(redis: &[&RedisServer]) -> u64 {
     let mut calls = 0;
     for redis in redis {
@@ -38,14 +38,14 @@ async fn use_up(app: &App, shop: &Shop) {
 }
 
 #[tokio::test]
-async fn a_denied_caller_is_denied_again_without_redis_and_with_the_same_headers() {
+async fn a_denied_client_is_denied_again_without_redis_and_with_the_same_headers() {
     let shop = Shop::open().await;
     let (together, apart, limiter) = both(&shop, &SMALL).await;
     for app in [&together, &apart] {
         use_up(app, &shop).await;
         let first = app.scan(shop.tag(0)).await;
         let before = (script_calls(&[&limiter]).await, hits(app, "ip").await);
-        // The keyring is polled by scripts of its own in the durable Redis; with nothing there at all nobody can be asked.
+        // Polling the keyring runs scripts in the durable Redis, so this test stops both Redis servers.
         for again in 0..5 {
             let denied = app.scan(shop.tag(again)).await;
             denied.assert_problem(429, "rate-limited");
@@ -69,7 +69,7 @@ async fn a_denied_caller_is_denied_again_without_redis_and_with_the_same_headers
 }
 
 #[tokio::test]
-async fn it_is_answered_while_redis_cannot_be_asked() {
+async fn a_denied_client_gets_429_while_redis_is_unavailable() {
     let mut shop = Shop::open().await;
     let app = open(&shop, &SMALL).await;
     use_up(&app, &shop).await;
@@ -78,7 +78,7 @@ async fn it_is_answered_while_redis_cannot_be_asked() {
 }
 
 #[tokio::test]
-async fn a_partner_is_denied_by_its_own_key_and_nobody_else_by_it() {
+async fn the_denial_of_a_partner_affects_only_its_key() {
     let shop = Shop::open().await;
     let (one, two) = (Partner::of(&shop).await, Partner::of(&shop).await);
     let (together, apart, _limiter) = both(&shop, &SMALL).await;
@@ -90,7 +90,7 @@ async fn a_partner_is_denied_by_its_own_key_and_nobody_else_by_it() {
         let denied = one.scan(app, shop.tag(0)).await;
         assert_eq!(denied.first_rate(), ("key".to_owned(), 2, 0));
         assert_eq!(hits(app, "key").await, 3);
-        // Whoever knows the id alone is not the partner: the key is looked up, and is wrong.
+        // A client that knows only the id is not the partner: its key is looked up and is wrong.
         let spoofed = format!("vk_{}{}", one.key.id(), &ApiKey::generate().reveal()[11..]);
         let guess = scan_with(app, &spoofed, shop.tag(0)).await;
         assert_eq!(guess.first_rate().0, "ip", "{}", guess.text);
@@ -101,7 +101,7 @@ async fn a_partner_is_denied_by_its_own_key_and_nobody_else_by_it() {
             200,
             "no key: one of the address was spent by the guess"
         );
-        // The address is used up now; a key in force passes it, and a wrong one does not.
+        // The quota of the address is spent. A valid key passes, and a wrong one does not.
         app.scan(shop.tag(0)).await.assert_problem(429, "rate-limited");
         app.scan(shop.tag(0)).await.assert_problem(429, "rate-limited");
         assert_eq!(two.scan(app, shop.tag(0)).await.status, 200);
@@ -111,7 +111,7 @@ async fn a_partner_is_denied_by_its_own_key_and_nobody_else_by_it() {
 }
 
 #[tokio::test]
-async fn an_id_that_was_never_minted_raises_its_alarm_once_the_caller_may_come_back() {
+async fn an_id_never_minted_raises_its_alarm_once_its_client_is_admitted_again() {
     let shop = Shop::open().await;
     let app = open(&shop, &SMALL).await;
     use_up(&app, &shop).await;
@@ -130,13 +130,13 @@ async fn a_region_born_again_forgets_its_denials() {
     let app = open(&shop, &[&[("RATE_LIMIT_REDIS_URL", url.as_str())], &SMALL[..]].concat()).await;
     use_up(&app, &shop).await;
     flush(&limiter).await;
-    // This process learns of it from whoever is asked about next.
+    // This process notices it at the next check.
     assert_eq!(partner.scan(&app, shop.tag(0)).await.status, 200);
     assert_eq!(app.scan(shop.tag(0)).await.status, 200);
 }
 
 #[tokio::test]
-async fn where_a_global_limit_may_give_quota_back_a_second_is_remembered_at_most() {
+async fn with_a_global_limit_a_denial_is_cached_for_at_most_a_second() {
     let (shop, global) = (Shop::open().await, RedisServer::start().await);
     let url = global.url();
     let app = open(&shop, &[&[("GLOBAL_REDIS_URL", url.as_str())], &SMALL[..]].concat()).await;
@@ -144,7 +144,7 @@ async fn where_a_global_limit_may_give_quota_back_a_second_is_remembered_at_most
     let state = "vtrl1:{default}:ip:127.0.0.1";
     let mut link = shop.redis.connection().await;
     assert!(link.exists::<_, bool>(state).await.unwrap());
-    // All of it is given back.
+    // The whole quota is returned.
     let () = link.del(state).await.unwrap();
     let () = global.connection().await.del("vtgl1:ip:127.0.0.1").await.unwrap();
     let passes = || async { app.scan(shop.tag(0)).await.status == 200 };

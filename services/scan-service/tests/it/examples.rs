@@ -1,6 +1,6 @@
-//! The OpenAPI document: its examples succeed as they are, and its names and patterns are those of the code.
+//! The OpenAPI document: its examples succeed, and its names and patterns agree with the code.
 //!
-//! The examples name one tag. The shop of each test is one whose batch has it.
+//! The examples name one tag. The batch of each test has it.
 
 use catalog::Lifecycle;
 use reqwest::Method;
@@ -24,7 +24,7 @@ async fn shop_of_the_examples() -> Shop {
     shop
 }
 
-/// Sends the example of an operation, with every parameter and the body that the document shows.
+/// Sends the example of an operation, with all its parameters and its body.
 async fn send_example(app: &App, operation: &ApiOperation<'_>) -> Answer {
     let (mut path, mut query) = (operation.path.to_owned(), Vec::new());
     for parameter in operation.document["parameters"].as_array().into_iter().flatten() {
@@ -49,7 +49,7 @@ async fn send_example(app: &App, operation: &ApiOperation<'_>) -> Answer {
 }
 
 #[tokio::test]
-async fn every_request_example_of_the_document_succeeds_as_it_is() {
+async fn every_request_example_of_the_document_succeeds() {
     let shop = shop_of_the_examples().await;
     let app = open(&shop, &[]).await;
     let document: Value = app.get("/openapi.json").await.json();
@@ -58,7 +58,7 @@ async fn every_request_example_of_the_document_succeeds_as_it_is() {
     for operation in &all {
         let answered = send_example(&app, operation).await;
         let status = answered.status.to_string();
-        // The form's own address leads to the page that the form is on, and the client of the tests follows.
+        // The form's address redirects to the page of the form, and the client of the tests follows.
         let leads = operation.document["responses"].get("303").is_some();
         assert!(
             status.starts_with('2'),

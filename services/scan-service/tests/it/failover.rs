@@ -1,4 +1,4 @@
-//! A primary of the durable Redis that is demoted and lives on, behind a name that follows the role.
+//! The primary of the durable Redis is demoted, and its name then leads to the new primary.
 
 use ambient::{Clock, SystemClock};
 use test_support::{Failover, eventually};
@@ -7,7 +7,7 @@ use crate::app::{PATIENCE, open_at};
 use crate::shop::Shop;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn scans_go_on_at_the_successor_without_help_and_count_on() {
+async fn after_a_failover_scans_continue_and_keep_counting() {
     let shop = Shop::open().await;
     let tag = shop.tag(0);
     let mut redis = Failover::of(shop.redis).await;

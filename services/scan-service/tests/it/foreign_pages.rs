@@ -1,4 +1,4 @@
-//! Another web page cannot act in its visitor's name: neither by the form, nor by pictures, nor by reports from a script.
+//! A foreign web page cannot act in its visitor's name: by the form, by images or by reports of a script.
 
 use reqwest::Method;
 use serde_json::json;
@@ -14,7 +14,7 @@ async fn form(app: &App, path: &str, headers: &[(&str, &str)]) -> Answer {
 }
 
 #[tokio::test]
-async fn the_form_is_taken_from_our_own_page_only() {
+async fn only_our_own_page_may_send_the_form() {
     let shop = Shop::open().await;
     let app = open(&shop, &[("PUBLIC_BASE_URL", "https://tags.example/below")]).await;
     let path = format!("/t/{}/report", shop.tag(0));
@@ -24,7 +24,7 @@ async fn the_form_is_taken_from_our_own_page_only() {
         (202, &[][..]),
         (202, &[("sec-fetch-site", "same-origin")]),
         (202, &[("sec-fetch-site", "none")]),
-        // What the browser says decides, whatever a proxy made of Host.
+        // `Sec-Fetch-Site` decides, even if a proxy changed `Host`.
         (202, &[("sec-fetch-site", "same-origin"), ("origin", "https://elsewhere.example")]),
         (202, &[("origin", own.as_str())]),
         (202, &[("origin", "https://tags.example")]),
@@ -55,7 +55,7 @@ async fn the_form_is_taken_from_our_own_page_only() {
 }
 
 #[tokio::test]
-async fn the_form_works_without_a_public_address_by_its_host() {
+async fn without_a_public_address_the_form_is_checked_by_its_host() {
     let shop = Shop::open().await;
     let app = open(&shop, &[]).await;
     let path = format!("/t/{}/report", shop.tag(0));
@@ -64,7 +64,7 @@ async fn the_form_works_without_a_public_address_by_its_host() {
 }
 
 #[tokio::test]
-async fn a_scan_as_a_part_of_another_document_is_refused_and_neither_counted_nor_charged() {
+async fn an_embedded_scan_is_rejected_and_neither_counted_nor_charged() {
     let shop = Shop::open().await;
     let app = open(&shop, &[("RATE_LIMIT_IP_PER_MINUTE", "6")]).await;
     let tag = shop.tag(0);
@@ -81,11 +81,11 @@ async fn a_scan_as_a_part_of_another_document_is_refused_and_neither_counted_nor
             ("sec-fetch-dest", "iframe"),
             ("sec-fetch-dest", "embed"),
             ("sec-fetch-dest", "object"),
-            // Fetched with CORS, and still for no script.
+            // Sent with CORS, but not by a script.
             ("sec-fetch-dest", "image"),
             ("sec-fetch-dest", "font"),
             ("sec-fetch-dest", "script"),
-            // All that Chromium says of a socket.
+            // The only header that Chromium sends with a socket.
             ("upgrade", "websocket"),
         ] {
             let answer = send(app.request(Method::GET, path).header(name, value)).await;
@@ -138,7 +138,7 @@ async fn preflight(app: &App, origin: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn no_other_origin_may_report_unless_it_is_named() {
+async fn only_allowed_origins_may_report() {
     let shop = Shop::open().await;
     let app = open(&shop, &[]).await;
     for headers in [
@@ -162,7 +162,7 @@ async fn no_other_origin_may_report_unless_it_is_named() {
 }
 
 #[tokio::test]
-async fn a_named_origin_may_report_and_read_every_answer() {
+async fn an_allowed_origin_may_report_and_read_every_response() {
     let shop = Shop::open().await;
     let named = "https://SHOP.example:443, http://127.0.0.1:9";
     let app = open(&shop, &[("REPORT_CORS_ORIGINS", named), ("RATE_LIMIT_IP_PER_MINUTE", "1")]).await;

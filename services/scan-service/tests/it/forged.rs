@@ -1,4 +1,4 @@
-//! Ids that do not stand for a tag: forged ones cost nothing, authentic ones that were never minted are an alarm.
+//! Ids without a tag: a forged id costs nothing, and an authentic id that was never minted raises an alarm.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use test_support::RedisServer;
 use crate::app::{Answer, open, send, spawn};
 use crate::shop::{SIZE, Shop, keys};
 
-/// Well-formed UUIDs that do not prove themselves under the tests' secret.
+/// Well-formed UUIDs that are not authentic under the tests' secret.
 const FORGED: [&str; 7] = [
     "85e49ec3-de12-8001-bccf-0ce2e6986016",
     "85e49ec3-de12-8001-9ccf-0ce2e6986017",
@@ -19,14 +19,14 @@ const FORGED: [&str; 7] = [
     "00000000-0000-0000-0000-000000000000",
 ];
 
-/// The body, less what names this one request.
+/// Returns the body without what identifies the request.
 fn anonymous(answer: &Answer) -> Value {
     let mut body = answer.json();
     body.as_object_mut().unwrap().remove("request_id").unwrap();
     body
 }
 
-/// Has Redis note every command from now on.
+/// Makes Redis record every command from now on.
 async fn note_commands(redis: &RedisServer) {
     let mut link = redis.connection().await;
     for (setting, value) in [("slowlog-max-len", 100_000), ("slowlog-log-slower-than", 0)] {
@@ -35,7 +35,7 @@ async fn note_commands(redis: &RedisServer) {
     }
 }
 
-/// Script calls noted since, less the heartbeats that every instance sends whatever it is asked.
+/// Returns the recorded script calls without the heartbeats of the instance.
 async fn script_calls(redis: &RedisServer) -> usize {
     let mut link = redis.connection().await;
     let noted: Vec<Vec<redis::Value>> =
@@ -48,7 +48,7 @@ async fn script_calls(redis: &RedisServer) -> usize {
 }
 
 #[tokio::test]
-async fn a_forged_id_asks_redis_nothing_and_spends_no_quota() {
+async fn a_forged_id_needs_no_redis_call_and_no_quota() {
     let shop = Shop::open().await;
     let app = open(&shop, &[("RATE_LIMIT_IP_PER_MINUTE", "2")]).await;
     note_commands(&shop.redis).await;
@@ -75,7 +75,7 @@ async fn a_forged_id_asks_redis_nothing_and_spends_no_quota() {
 }
 
 #[tokio::test]
-async fn a_forged_id_is_refused_without_any_redis() {
+async fn a_forged_id_is_rejected_without_any_redis() {
     let mut redis = RedisServer::start().await;
     redis.kill();
     let app = spawn(&[("REDIS_URL", &redis.url())]).await;
@@ -83,7 +83,7 @@ async fn a_forged_id_is_refused_without_any_redis() {
 }
 
 #[tokio::test]
-async fn an_id_never_minted_reads_like_a_forged_one_and_is_counted_as_a_leak() {
+async fn an_id_never_minted_gets_the_response_of_a_forged_one_and_counts_as_a_leak() {
     let limiter = RedisServer::start().await;
     let limiter_url = limiter.url();
     for settings in [&[][..], &[("RATE_LIMIT_REDIS_URL", limiter_url.as_str())]] {
@@ -128,7 +128,7 @@ async fn the_first_index_and_the_last_are_minted_and_the_next_is_not() {
 }
 
 #[tokio::test]
-async fn a_head_request_is_refused_and_counts_nothing() {
+async fn a_head_request_is_rejected_and_counts_nothing() {
     let shop = Shop::open().await;
     let app = open(&shop, &[]).await;
     for (path, allow) in [

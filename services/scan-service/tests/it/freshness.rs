@@ -1,4 +1,4 @@
-//! What the factory changes is seen by the very next scan on every instance, although instances keep facts in memory.
+//! A change by the factory holds for the next scan on every instance, although instances cache batches.
 
 use catalog::Withdrawal;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ fn withdrawal() -> Option<Withdrawal> {
     Some(Withdrawal { at: now(), reason: "a reason".to_owned() })
 }
 
-/// Two instances that both have the batch's facts in memory; one limits in the scan's own call, one before it.
+/// Two instances that have cached the batch. One checks limits in the scan's Redis call, the other before it.
 async fn two_that_know(shop: &Shop) -> [App; 2] {
     let apart = format!("{}/1", shop.redis.url());
     let apps = [open(shop, &[]).await, open(shop, &[("RATE_LIMIT_REDIS_URL", apart.as_str())]).await];
@@ -30,7 +30,7 @@ fn assert_lifecycle(verdict: &Value, lifecycle: &str) {
 }
 
 #[tokio::test]
-async fn of_several_states_revoked_comes_before_recalled_before_expired() {
+async fn revoked_takes_precedence_over_recalled_over_expired() {
     let mut shop = Shop::open().await;
     let apps = two_that_know(&shop).await;
     shop.batch.expires_at = Some(now() - Duration::seconds(1));
@@ -73,7 +73,7 @@ async fn one_revoked_tag_is_revoked_in_a_recalled_batch_and_its_neighbours_are_n
 }
 
 #[tokio::test]
-async fn an_expiry_still_to_come_leaves_the_tag_active() {
+async fn an_expiry_in_the_future_leaves_the_tag_active() {
     let mut shop = Shop::open().await;
     shop.batch.expires_at = Some(now() + Duration::hours(1));
     shop.save().await;

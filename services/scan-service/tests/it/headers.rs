@@ -1,4 +1,4 @@
-//! Headers that every answer carries, whatever became of the request: CORS, `X-Request-Id`, `Cache-Control`.
+//! The headers of every response: CORS, `X-Request-Id` and `Cache-Control`.
 
 use reqwest::Method;
 use serde_json::json;
@@ -16,7 +16,7 @@ fn assert_open_to_any_origin(answer: &Answer) {
     assert_eq!(answer.header("access-control-allow-credentials"), None);
 }
 
-/// One answer of each kind on the scan's paths.
+/// Returns one response of each kind on the scan's paths.
 async fn answers(app: &App, shop: &Shop) -> Vec<(u16, Answer)> {
     let put = app.request(Method::PUT, "/v1/scan");
     let large = app.request(Method::POST, "/v1/scan").header("content-type", "application/json");
@@ -35,13 +35,13 @@ async fn answers(app: &App, shop: &Shop) -> Vec<(u16, Answer)> {
 }
 
 #[tokio::test]
-async fn any_origin_may_read_a_scan_and_its_refusals() {
+async fn any_origin_may_read_a_scan_and_its_errors() {
     let shop = Shop::open().await;
     let settings = [("RATE_LIMIT_IP_PER_MINUTE", "2"), ("TRUSTED_PROXIES", "127.0.0.0/8")];
     let app = open(&shop, &settings).await;
     let mut all = answers(&app, &shop).await;
     shop.flush().await;
-    // Somebody whose quota is not used up: a denial that is in force is answered before anything is asked of Redis.
+    // A client with quota left: a cached denial would be returned before any call to Redis.
     let another = app.request(Method::GET, &format!("/v1/scan/{}", shop.tag(0)));
     all.push((503, send(another.header("x-forwarded-for", "203.0.113.7")).await));
     for (status, answer) in all {
@@ -53,7 +53,7 @@ async fn any_origin_may_read_a_scan_and_its_refusals() {
 }
 
 #[tokio::test]
-async fn a_browser_may_post_json_after_asking() {
+async fn a_browser_may_post_json_after_a_preflight() {
     let shop = Shop::open().await;
     let app = open(&shop, &[]).await;
     for path in ["/v1/scan".to_owned(), format!("/v1/scan/{}", shop.tag(0))] {
@@ -92,7 +92,7 @@ async fn other_routes_are_not_opened_to_other_origins() {
 }
 
 #[tokio::test]
-async fn a_sane_request_id_comes_back_and_any_other_is_replaced() {
+async fn a_valid_request_id_is_returned_and_any_other_is_replaced() {
     let shop = Shop::open().await;
     let app = open(&shop, &[]).await;
     let with = |id: &str, path: &str| app.request(Method::GET, path).header("x-request-id", id);

@@ -1,4 +1,4 @@
-//! What a hostile client can do to the program with connections alone: hold memory, lock others out, use up descriptors.
+//! Attacks with connections: clients that hold memory, keep others out, or use up descriptors.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,10 +15,10 @@ use crate::shop::{SECRET, Shop};
 
 const HEALTH: &str = "GET /v1/health HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
 
-/// Nobody listens there: these tests are not about Redis.
+/// An address without a Redis, because these tests need none.
 const NO_REDIS: (&str, &str) = ("REDIS_URL", "redis://127.0.0.1:1");
 
-/// A connection from `127.<a>.<b>.1`, so that no bound per client is in the way.
+/// Opens a connection from `127.<a>.<b>.1`, so that the limit per client does not apply.
 async fn from(server: &str, a: u8, b: u8) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(SocketAddr::from(([127, a, b, 1], 0))).unwrap();
@@ -36,7 +36,7 @@ async fn answer(mut stream: TcpStream, request: &str) -> String {
     String::from_utf8(text).unwrap()
 }
 
-/// The head of a request and what is sent of its body over and over, in each way to frame one.
+/// The head of a request and a repeated part of its body, for each framing.
 const FRAMINGS: [(&str, &str); 4] = [
     (
         "POST /v1/scan HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 60000\r\n\r\n",
@@ -54,7 +54,7 @@ const FRAMINGS: [(&str, &str); 4] = [
     ("GET /v1/health HTTP/1.1\r\nhost: a\r\n", "x: y\r\n"),
 ];
 
-/// Sends bodies one byte per segment over so many connections, and returns by how much the program grew, KiB.
+/// Sends bodies in one-byte segments over that many connections. Returns the growth of the program in KiB.
 async fn growth_under_slow_bodies(connections: usize, bytes: usize, pause: Duration) -> u64 {
     let program = Program::start(&[("TAG_MASTER_SECRET", SECRET), NO_REDIS]).await;
     for _ in 0..5 {
@@ -68,7 +68,7 @@ async fn growth_under_slow_bodies(connections: usize, bytes: usize, pause: Durat
         attack.spawn(async move {
             stream.write_all(head.as_bytes()).await.unwrap();
             for byte in part.bytes().cycle().take(bytes) {
-                // Until the deadline of the body, which is not what this is about.
+                // Stop before the time limit of the body.
                 if stream.write_all(&[byte]).await.is_err() {
                     break;
                 }
@@ -83,7 +83,7 @@ async fn growth_under_slow_bodies(connections: usize, bytes: usize, pause: Durat
 }
 
 #[tokio::test]
-async fn bodies_and_heads_sent_byte_by_byte_hold_little_memory() {
+async fn bodies_and_heads_sent_byte_by_byte_take_little_memory() {
     let bar = 32 * 1024;
     let grown = growth_under_slow_bodies(8, 2_000, Duration::from_millis(1)).await;
     assert!(grown < bar, "8 connections: {grown} KiB");
@@ -92,7 +92,7 @@ async fn bodies_and_heads_sent_byte_by_byte_hold_little_memory() {
 }
 
 #[tokio::test]
-async fn idle_connections_lock_nobody_out_and_are_logged_once_and_counted() {
+async fn idle_connections_keep_no_client_out_and_are_counted_and_logged_once() {
     let settings = [
         ("TAG_MASTER_SECRET", SECRET),
         NO_REDIS,
@@ -127,7 +127,7 @@ async fn idle_connections_lock_nobody_out_and_are_logged_once_and_counted() {
 }
 
 #[tokio::test]
-async fn a_connection_is_kept_alive_as_long_as_it_is_set() {
+async fn an_idle_connection_lasts_for_the_keep_alive_time() {
     let program = Program::start(&[("TAG_MASTER_SECRET", SECRET), NO_REDIS, ("KEEP_ALIVE_SECS", "1")]).await;
     let kept = "GET /v1/health HTTP/1.1\r\nhost: a\r\n\r\n";
     let clock = SystemClock::new();
@@ -137,7 +137,7 @@ async fn a_connection_is_kept_alive_as_long_as_it_is_set() {
 }
 
 #[tokio::test]
-async fn with_few_descriptors_and_many_idle_clients_it_connects_to_redis_again() {
+async fn with_few_descriptors_and_many_idle_clients_the_service_reconnects_to_redis() {
     let shop = Shop::open().await;
     let proxy = FaultProxy::start(shop.redis.addr()).await;
     let url = proxy.url();
@@ -162,7 +162,7 @@ async fn with_few_descriptors_and_many_idle_clients_it_connects_to_redis_again()
 }
 
 #[tokio::test]
-async fn metrics_are_not_shown_on_an_address_that_others_reach_and_it_says_so_once() {
+async fn a_public_address_serves_no_metrics_and_logs_that_once() {
     let get = "GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
     let base = [("TAG_MASTER_SECRET", SECRET), NO_REDIS, ("BIND_ADDR", "0.0.0.0:0")];
     for (more, status, warnings) in [

@@ -1,4 +1,4 @@
-//! Who has made a tag, and whether its brand is verified, as scans tell it.
+//! The issuer of a tag, and whether its brand is verified, in scans.
 
 use access::Tenant;
 use redis::AsyncCommands;
@@ -34,7 +34,7 @@ async fn a_scan_names_the_tenant_and_says_whether_brand_and_gtin_are_its_own() {
 }
 
 #[tokio::test]
-async fn the_page_says_in_plain_words_that_a_brand_is_not_verified() {
+async fn the_page_says_that_a_brand_is_not_verified() {
     let mut shop = Shop::open().await;
     let app = open(&shop, &[]).await;
     let path = format!("/t/{}", shop.tag(0));
@@ -53,7 +53,7 @@ async fn the_page_says_in_plain_words_that_a_brand_is_not_verified() {
 }
 
 #[tokio::test]
-async fn what_an_operator_changes_shows_within_seconds_and_costs_no_scan_a_wait() {
+async fn a_change_by_an_operator_shows_within_seconds_and_delays_no_scan() {
     let shop = Shop::open().await;
     let app = open(&shop, &[MANY]).await;
     issuer(&app, &shop).await;
@@ -71,7 +71,7 @@ async fn what_an_operator_changes_shows_within_seconds_and_costs_no_scan_a_wait(
 }
 
 #[tokio::test]
-async fn a_tenant_whose_record_is_gone_or_damaged_fails_no_scan() {
+async fn a_missing_or_damaged_tenant_record_fails_no_scan() {
     for damage in ["gone", "nonsense", "another type"] {
         let shop = Shop::open().await;
         let mut link = shop.redis.connection().await;
@@ -97,9 +97,9 @@ async fn the_operator_vouches_for_its_own_tenant() {
     assert_eq!(issuer(&app, &shop).await, json!({"name": "default", "verified": true}));
 }
 
-/// Redis is asked for a tenant once, not once for each scan.
+/// A tenant is read from Redis once, not for each scan.
 #[tokio::test]
-async fn a_scan_asks_redis_no_more_than_before() {
+async fn a_scan_with_an_issuer_needs_no_further_redis_call() {
     let shop = Shop::open().await;
     let app = open(&shop, &[MANY]).await;
     issuer(&app, &shop).await;

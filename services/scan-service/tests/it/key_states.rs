@@ -1,4 +1,4 @@
-//! What becomes of tags when the key they were minted under goes from state to state.
+//! The effect of the state of a key on the tags that were minted under it.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 use crate::app::{App, PATIENCE, open, spawn};
 use crate::shop::{SIZE, Shop, now};
 
-/// Room for tests that scan until they see a change.
+/// A high limit for tests that scan until they see a change.
 const NO_LIMIT: [(&str, &str); 1] = [("RATE_LIMIT_IP_PER_MINUTE", "1000000")];
 
 const FORGED: &str = "85e49ec3-de12-8001-bccf-0ce2e6986016";
@@ -32,7 +32,7 @@ fn factors(verdict: &Value) -> Vec<(&str, u64)> {
     rows.map(|row| (row["name"].as_str().unwrap(), row["weight"].as_u64().unwrap())).collect()
 }
 
-/// A shop whose batch was minted a day ago under epoch 1, which epoch 2 has followed; and the service.
+/// Returns a shop whose batch was minted a day ago under epoch 1, with epoch 2 active, and the service.
 async fn rotated() -> (Shop, App) {
     let mut shop = Shop::open().await;
     shop.batch.created_at = now() - Duration::from_secs(86_400);
@@ -43,7 +43,7 @@ async fn rotated() -> (Shop, App) {
 }
 
 #[tokio::test]
-async fn a_tag_of_a_key_that_only_verifies_is_plainly_valid() {
+async fn a_tag_of_a_verify_only_key_is_valid_without_risk() {
     let (shop, app) = rotated().await;
     let verdict = app.scan(shop.tag(0)).await.verdict();
     assert_eq!((&verdict["valid"], &verdict["lifecycle"]), (&json!(true), &json!("active")));
@@ -51,7 +51,7 @@ async fn a_tag_of_a_key_that_only_verifies_is_plainly_valid() {
 }
 
 #[tokio::test]
-async fn after_a_stall_of_redis_a_change_is_heard_as_soon_as_ever() {
+async fn after_a_stall_of_redis_a_change_arrives_as_soon_as_before() {
     let shop = Shop::open().await;
     let app = open(&shop, &[("REDIS_COMMAND_TIMEOUT_MS", "250")]).await;
     shop.redis.pause();
@@ -88,7 +88,7 @@ async fn tags_minted_when_others_may_have_had_the_key_are_not_valid() {
     let (shop, app) = rotated().await;
     app.until_heard(shop.move_key(1, &revoke(shop.batch.created_at + Duration::from_secs(1))).await).await;
     assert_eq!(app.scan(shop.tag(0)).await.verdict()["valid"], true);
-    // Later it turns out that it had leaked earlier: at the very instant of minting.
+    // Later it turns out that the key leaked earlier, at the time of minting.
     app.until_heard(shop.move_key(1, &correct(shop.batch.created_at)).await).await;
     let verdict = app.scan(shop.tag(0)).await.verdict();
     assert_eq!((&verdict["valid"], &verdict["lifecycle"]), (&json!(false), &json!("key_revoked")));
@@ -97,7 +97,7 @@ async fn tags_minted_when_others_may_have_had_the_key_are_not_valid() {
     let page = app.get(&format!("/t/{}", shop.tag(0))).await;
     page.assert_page(200);
     assert!(page.text.contains("Cannot be trusted") && page.text.contains("Do not trust the item"));
-    // And that this was a mistake.
+    // Then it turns out that this was a mistake.
     app.until_heard(shop.move_key(1, &correct(shop.batch.created_at + Duration::from_secs(1))).await).await;
     assert_eq!(
         app.scan(shop.tag(0)).await.verdict()["valid"],
@@ -127,7 +127,7 @@ async fn a_revoked_key_ranks_after_revoked_and_recalled_and_before_expired() {
 }
 
 #[tokio::test]
-async fn ids_of_keys_that_are_pending_destroyed_or_unknown_are_answered_as_forged_ones() {
+async fn ids_of_pending_destroyed_or_unknown_keys_get_the_response_of_forged_ones() {
     let (mut shop, app) = rotated().await;
     for epoch in [3, 4, 5] {
         shop.move_key(epoch, &Move::Add).await;
@@ -156,11 +156,12 @@ async fn ids_of_keys_that_are_pending_destroyed_or_unknown_are_answered_as_forge
         };
         calls("mset")
     };
-    // Who makes ids under a key that was never in use has its secret, and should not; of a destroyed key old prints lie about.
+    // Ids of a key that was never active raise an alarm: somebody has its secret. Ids of a destroyed key
+    // raise none, because old labels still circulate.
     for (at, (epoch, leaks)) in
         [(1_u16, 0), (3, 3), (4, 6), (5, 9), (6, 12), (4_095, 15)].into_iter().enumerate()
     {
-        // Even where a batch says that it was minted so.
+        // Even if a batch has that epoch.
         shop.batch.epoch = Epoch::new(epoch).unwrap();
         shop.save().await;
         let tag = shop.tag_of(shop.batch.epoch, shop.batch.batch_no, 0);
@@ -177,7 +178,7 @@ async fn ids_of_keys_that_are_pending_destroyed_or_unknown_are_answered_as_forge
 }
 
 #[tokio::test]
-async fn a_report_of_a_tag_whose_key_was_revoked_is_taken() {
+async fn a_report_of_a_tag_with_a_revoked_key_is_accepted() {
     let (shop, app) = rotated().await;
     app.until_heard(shop.move_key(1, &revoke(shop.batch.created_at)).await).await;
     let report = json!({"tag_id": shop.tag(0).to_string(), "reason": "counterfeit"});
@@ -185,7 +186,7 @@ async fn a_report_of_a_tag_whose_key_was_revoked_is_taken() {
 }
 
 #[tokio::test]
-async fn the_first_tag_of_a_new_key_is_not_called_forged_by_an_instance_that_has_not_heard() {
+async fn an_instance_without_the_newest_keyring_does_not_call_a_tag_of_a_new_key_forged() {
     let mut shop = Shop::open().await;
     let app = open(&shop, &NO_LIMIT).await;
     for epoch in 2..12 {
@@ -207,13 +208,13 @@ async fn a_change_is_seen_by_scans_within_two_seconds() {
 }
 
 #[tokio::test]
-async fn without_a_keyring_it_is_503_and_not_ready_until_the_factory_makes_it() {
+async fn without_a_keyring_scans_are_503_until_the_factory_creates_it() {
     let shop = Shop::open().await;
     let mut link = shop.redis.connection().await;
     let kept: Vec<u8> = link.get(KEYRING).await.unwrap();
     let made: String = link.get(catalog::keys::DEPLOYMENT).await.unwrap();
     let () = link.del(KEYRING).await.unwrap();
-    // As it stands before any factory has made a keyring.
+    // The state before a factory has created a keyring.
     let before = made.replace(",\"keyring_made\":true", "");
     assert_ne!(before, made);
     let () = link.set(catalog::keys::DEPLOYMENT, &before).await.unwrap();
@@ -231,7 +232,7 @@ async fn without_a_keyring_it_is_503_and_not_ready_until_the_factory_makes_it() 
 }
 
 #[tokio::test]
-async fn a_keyring_that_is_gone_or_went_back_is_lost_state_until_it_is_there_again() {
+async fn a_missing_or_older_keyring_is_lost_state_until_it_is_restored() {
     let shop = Shop::open().await;
     let mut link = shop.redis.connection().await;
     let older: Vec<u8> = link.get(KEYRING).await.unwrap();

@@ -1,4 +1,5 @@
-//! What was minted and cannot be read any more: 503 `state-lost` on every route and in every set-up, no alarm, nothing counted.
+//! Minted tags whose records cannot be read: 503 `state-lost` on every route and in every configuration,
+//! without an alarm or a count.
 
 use catalog::keys;
 use redis::AsyncCommands;
@@ -9,7 +10,7 @@ use crate::app::{Answer, App, open, send};
 use crate::partners::{Partner, both};
 use crate::shop::{SIZE, Shop};
 
-/// How a value may be damaged.
+/// The ways to damage a value.
 const CLASSES: [&str; 5] = ["deleted", "of another type", "empty", "one byte", "large"];
 
 async fn damage(shop: &Shop, key: &str, class: &str) {
@@ -26,7 +27,7 @@ async fn damage(shop: &Shop, key: &str, class: &str) {
     }
 }
 
-/// What every route that takes a tag answers: those that scan, then those that report.
+/// Returns the response of every route that takes a tag: first those that scan, then those that report.
 async fn on_every_route(app: &App, shop: &Shop, index: u32, partner: Option<&Partner>) -> [Vec<Answer>; 2] {
     let tag = shop.tag(index).to_string();
     let with = |method: Method, path: &str| {
@@ -66,7 +67,7 @@ async fn alarms(app: &App) -> u64 {
     app.scans("not_minted").await
 }
 
-/// `fresh`: by processes that have never seen the batch, and by those that hold it.
+/// `fresh` selects processes that have not cached the batch, or processes that have.
 async fn assert_all_lost(
     what: &str,
     key: impl Fn(&Shop) -> String,
@@ -85,7 +86,7 @@ async fn assert_all_lost(
         for class in CLASSES.into_iter().filter(|class| lost(class)) {
             damage(&shop, &key, class).await;
             let mut link = shop.redis.connection().await;
-            // A day takes fewer reports of one tag than all classes send.
+            // The daily limit of reports per tag is below what all classes send.
             for counter in crate::shop::keys(&shop.redis, "vt1:trr:*").await {
                 let () = link.del(counter).await.unwrap();
             }
@@ -99,7 +100,7 @@ async fn assert_all_lost(
                 if reports_too {
                     assert_lost(&reports, &case);
                 } else {
-                    // 429: a tag takes only so many reports a day.
+                    // 429: the daily limit of reports per tag.
                     assert!(reports.iter().all(|report| matches!(report.status, 202 | 429)), "{case}");
                 }
                 assert_eq!(alarms(app).await, 0, "{case}");
@@ -112,24 +113,24 @@ async fn assert_all_lost(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_batch_record_that_is_lost_is_no_forgery() {
+async fn a_lost_batch_record_does_not_make_a_tag_forged() {
     assert_all_lost("batch", |shop| keys::batch(shop.batch.batch_no), |_| true, true).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_product_record_that_is_lost_fails_the_scan_and_no_report() {
+async fn a_lost_product_record_fails_the_scan_but_no_report() {
     assert_all_lost("product", |shop| keys::product(&shop.product.id), |_| true, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_tag_state_that_cannot_be_read_fails_the_scan_and_stays_as_it_is() {
-    // One that is deleted is one that never was; one byte is what a tag has that nobody scanned.
+async fn an_unreadable_tag_state_fails_the_scan_and_is_not_changed() {
+    // A deleted state is that of a tag never minted. One byte is the state of a tag without scans.
     let lost = |class: &str| !matches!(class, "deleted" | "one byte");
     assert_all_lost("tag state", |shop| shop.state_key(1), lost, false).await;
 }
 
 #[tokio::test]
-async fn never_minted_is_still_a_forgery_with_an_alarm_whatever_is_damaged() {
+async fn an_id_never_minted_raises_an_alarm_whatever_is_damaged() {
     let shop = Shop::open().await;
     let (together, apart, _limiter) = both(&shop, &[]).await;
     for class in CLASSES {
@@ -143,14 +144,14 @@ async fn never_minted_is_still_a_forgery_with_an_alarm_whatever_is_damaged() {
 }
 
 #[tokio::test]
-async fn a_record_with_a_sound_head_and_a_damaged_rest_is_not_counted() {
+async fn a_record_with_a_valid_head_and_a_damaged_rest_is_not_counted() {
     let shop = Shop::open().await;
     let mut link = shop.redis.connection().await;
     let (batch, product) = (keys::batch(shop.batch.batch_no), keys::product(&shop.product.id));
     for key in [&batch, &product] {
         let whole: Vec<u8> = link.get(key).await.unwrap();
         for rest in [&whole[..12], &whole[..whole.len() - 1]] {
-            // Processes that hold nothing yet.
+            // Processes without cached batches.
             let (together, apart, _limiter) = both(&shop, &[]).await;
             let () = link.set(key, rest).await.unwrap();
             for app in [&together, &apart] {
@@ -165,7 +166,7 @@ async fn a_record_with_a_sound_head_and_a_damaged_rest_is_not_counted() {
 }
 
 #[tokio::test]
-async fn a_revoked_tag_is_revoked_by_its_record_whatever_became_of_its_state() {
+async fn the_revocation_record_revokes_a_tag_whatever_its_state() {
     let shop = Shop::open().await;
     let (together, apart, _limiter) = both(&shop, &[]).await;
     for class in CLASSES {
@@ -186,7 +187,7 @@ async fn a_revoked_tag_is_revoked_by_its_record_whatever_became_of_its_state() {
 }
 
 #[tokio::test]
-async fn a_damaged_revocation_record_revokes_all_the_same() {
+async fn a_damaged_revocation_record_still_revokes() {
     let shop = Shop::open().await;
     let (together, apart, _limiter) = both(&shop, &[]).await;
     for class in ["empty", "one byte", "large"] {
@@ -196,7 +197,7 @@ async fn a_damaged_revocation_record_revokes_all_the_same() {
         }
         let () = shop.redis.connection().await.del(shop.state_key(4)).await.unwrap();
     }
-    // Of another type, and nothing else tells: it is not called valid.
+    // A record of another type, with no other sign of damage: the tag is not valid.
     damage(&shop, &shop.revocation_key(4), "of another type").await;
     for app in [&together, &apart] {
         app.scan(shop.tag(4)).await.assert_problem(503, "state-lost");
@@ -204,12 +205,12 @@ async fn a_damaged_revocation_record_revokes_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_count_of_reports_that_cannot_be_read_is_no_used_up_one() {
+async fn an_unreadable_report_count_does_not_reject_a_report() {
     let shop = Shop::open().await;
     let app = open(&shop, &[]).await;
     let report = json!({"tag_id": shop.tag(5).to_string(), "reason": "other"});
     assert_eq!(app.post_json("/v1/report", &report).await.status, 202);
-    // It is not an empty set: one of another type, and texts.
+    // Not an empty set: a value of another type, and texts.
     for class in ["of another type", "empty", "one byte"] {
         for counter in crate::shop::keys(&shop.redis, "vt1:trr:*").await {
             damage(&shop, &counter, class).await;

@@ -1,4 +1,5 @@
-//! Machines that look ahead see what everybody sees, and count as nobody; reloads are not another's scans.
+//! Programs that prefetch get the normal response and are not counted. Reloads do not count as another
+//! client.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -27,7 +28,7 @@ async fn by(app: &App, address: &str, path: &str) -> crate::app::Answer {
 }
 
 #[tokio::test]
-async fn a_look_ahead_is_answered_charged_and_not_counted() {
+async fn a_prefetch_gets_a_response_and_is_charged_but_not_counted() {
     let shop = Shop::open().await;
     let (together, apart, _limiter) = both(&shop, &[]).await;
     for (tag, app) in [(0, &together), (1, &apart)] {
@@ -65,7 +66,7 @@ async fn a_look_ahead_is_answered_charged_and_not_counted() {
 }
 
 #[tokio::test]
-async fn a_refused_scan_counts_as_not_counted() {
+async fn a_rejected_scan_is_not_counted() {
     let shop = Shop::open().await;
     let app = open(&shop, &[("RATE_LIMIT_IP_PER_MINUTE", "1")]).await;
     assert_eq!(app.scan(shop.tag(0)).await.status, 200);
@@ -77,7 +78,7 @@ async fn a_refused_scan_counts_as_not_counted() {
 }
 
 #[tokio::test]
-async fn only_another_caller_makes_a_copy() {
+async fn only_another_client_suggests_a_copy() {
     let shop = Shop::open().await;
     let settings = [("TRUSTED_PROXIES", "127.0.0.0/8")];
     let (together, apart, _limiter) = both(&shop, &settings).await;
@@ -99,7 +100,7 @@ async fn only_another_caller_makes_a_copy() {
 }
 
 #[tokio::test]
-async fn a_partners_key_is_one_caller_and_may_use_any_program() {
+async fn a_partner_key_is_one_client_with_any_user_agent() {
     let shop = Shop::open().await;
     let (together, apart, _limiter) = both(&shop, &[]).await;
     let (one, two) = (Partner::of(&shop).await, Partner::of(&shop).await);

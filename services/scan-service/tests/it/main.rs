@@ -1,4 +1,4 @@
-//! scan-service as its clients meet it: the assembled service on a port of its own, a Redis of each test's own behind it.
+//! Tests of the assembled scan service. Each starts the service on a free port and a private Redis.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is how a broken assumption shows")]
 
@@ -18,7 +18,7 @@ mod headers;
 mod hostile_clients;
 mod issuers;
 mod key_states;
-mod limiter_away;
+mod limiter_unavailable;
 mod lost_records;
 mod machines;
 mod operation;

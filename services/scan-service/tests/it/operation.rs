@@ -1,4 +1,4 @@
-//! What an operator and a developer ask: readiness, metrics, the API's own description.
+//! Readiness, metrics, and the OpenAPI document.
 
 use std::collections::BTreeSet;
 
@@ -33,7 +33,7 @@ const NAMES: [&str; 19] = [
     "build_info",
 ];
 
-/// What the process tells of itself.
+/// The metrics of the process.
 const PROCESS_NAMES: [&str; 7] = [
     "process_cpu_seconds_total",
     "process_resident_memory_bytes",
@@ -55,7 +55,7 @@ fn names(checks: &[Value]) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn readiness_names_each_dependency() {
+async fn readiness_lists_each_dependency() {
     let redis = RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "always"]).await;
     let (shop, limiter, global) =
         (Shop::open_in(redis).await, RedisServer::start().await, RedisServer::start().await);
@@ -82,7 +82,7 @@ async fn readiness_names_each_dependency() {
 }
 
 #[tokio::test]
-async fn a_redis_that_is_down_makes_the_service_unready_and_is_named() {
+async fn a_stopped_redis_makes_the_service_unready_and_is_named() {
     let mut shop = Shop::open().await;
     let app = open(&shop, &[("REDIS_COMMAND_TIMEOUT_MS", "500")]).await;
     shop.redis.kill();
@@ -100,7 +100,7 @@ async fn a_redis_that_is_down_makes_the_service_unready_and_is_named() {
 }
 
 #[tokio::test]
-async fn storage_that_may_forget_is_a_warning_and_no_refusal() {
+async fn storage_that_may_lose_data_is_a_warning_and_rejects_nothing() {
     let gauge =
         |concern: &str| format!("voketag_redis_storage_warnings{{pool=\"durable\",concern=\"{concern}\"}}");
     for (args, concern, word) in [
@@ -128,13 +128,13 @@ async fn storage_that_may_forget_is_a_warning_and_no_refusal() {
 }
 
 #[tokio::test]
-async fn a_limiter_redis_that_may_drop_keys_is_a_warning_and_no_refusal() {
+async fn a_limiter_redis_that_may_evict_keys_is_a_warning_and_rejects_nothing() {
     let evicting = RedisServer::start_with(&["--maxmemory-policy", "volatile-lru"]).await;
     let (url, shop) = (evicting.url(), Shop::open().await);
     for (variable, name, pool) in
         [("RATE_LIMIT_REDIS_URL", "limiter_redis", "limiter"), ("GLOBAL_REDIS_URL", "global_redis", "global")]
     {
-        // Nobody asks for readiness, which looks too.
+        // No readiness probe, because a probe also checks the state.
         let app = spawn(&[("REDIS_URL", shop.redis.url().as_str()), (variable, url.as_str())]).await;
         let gauge = |concern: &str| {
             format!("voketag_redis_storage_warnings{{pool=\"{pool}\",concern=\"{concern}\"}}")
@@ -153,7 +153,7 @@ async fn a_limiter_redis_that_may_drop_keys_is_a_warning_and_no_refusal() {
     }
 }
 
-/// One of everything, so that every series is there that ever will be.
+/// Sends one request of every kind, so that every series exists.
 async fn exercise(app: &App, shop: &Shop) {
     let tag = shop.tag(0);
     assert_eq!(app.scan(&tag).await.status, 200);
@@ -175,7 +175,7 @@ async fn metrics_have_every_name_and_never_a_tag_key_or_address() {
     exercise(&app, &shop).await;
     let text = app.metrics().await;
     test_support::assert_sound_exposition(&text);
-    // The numbers of the process itself may hold any digits, such as those of a port.
+    // The values of process metrics may contain the digits of a port by chance.
     let (process, text): (Vec<&str>, Vec<&str>) =
         text.lines().filter(|line| !line.starts_with('#')).partition(|line| line.starts_with("process_"));
     let text = text.join("\n");
@@ -214,7 +214,7 @@ async fn metrics_have_every_name_and_never_a_tag_key_or_address() {
 }
 
 #[tokio::test]
-async fn metrics_can_have_an_address_of_their_own() {
+async fn metrics_may_have_a_separate_address() {
     let shop = Shop::open().await;
     let app = open(&shop, &[("METRICS_BIND_ADDR", "127.0.0.1:0")]).await;
     assert!(app.metrics_addr.is_some());
@@ -278,7 +278,7 @@ async fn the_api_describes_exactly_its_routes() {
 }
 
 #[tokio::test]
-async fn docs_are_served_with_a_policy_that_lets_their_own_scripts_run() {
+async fn the_policy_of_docs_allows_their_own_scripts() {
     let shop = Shop::open().await;
     let app = open_at(&shop.redis.url(), &[]).await;
     let plain = reqwest::Client::builder().redirect(Policy::none()).build().unwrap();
@@ -314,7 +314,7 @@ async fn docs_are_served_with_a_policy_that_lets_their_own_scripts_run() {
 }
 
 #[tokio::test]
-async fn the_rights_that_the_manual_names_are_enough() {
+async fn the_documented_redis_permissions_are_sufficient() {
     let (shop, limiter, global) =
         (Shop::open().await, RedisServer::start().await, RedisServer::start().await);
     let partner = Partner::of(&shop).await;

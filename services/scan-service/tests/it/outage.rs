@@ -1,4 +1,4 @@
-//! The durable Redis away, too slow, or serving nobody: a scan is 503, never answered from memory.
+//! The durable Redis is unavailable, slow or rejects commands: a scan is 503, and never served from memory.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ async fn is_answered(app: &App, shop: &Shop) -> bool {
 }
 
 #[tokio::test]
-async fn a_scan_is_refused_although_its_facts_are_in_memory() {
+async fn a_scan_is_rejected_although_its_batch_is_cached() {
     let mut shop = Shop::open().await;
     let app = open(&shop, &[HASTY]).await;
     for _ in 0..2 {
@@ -65,7 +65,7 @@ async fn the_breaker_opens_and_closes_again_by_probes() {
     app.scan(shop.tag(0)).await.assert_problem(503, "redis-unavailable");
     assert_eq!(app.metric(BREAKER).await, OPEN, "a healed Redis is left alone until the time is over");
     eventually("probes close the breaker", PATIENCE, || async {
-        // A probe that comes before the link is up again opens it anew.
+        // A probe before the connection is restored opens the breaker again.
         clock.advance(Duration::from_secs(12));
         app.scan(shop.tag(0)).await;
         app.metric(BREAKER).await == CLOSED
@@ -75,7 +75,7 @@ async fn the_breaker_opens_and_closes_again_by_probes() {
 }
 
 #[tokio::test]
-async fn a_stalled_redis_is_given_up_at_the_command_timeout() {
+async fn a_stalled_redis_fails_at_the_command_timeout() {
     let shop = Shop::open().await;
     let proxy = FaultProxy::start(shop.redis.addr()).await;
     let app = open_at(&proxy.url(), &[HASTY]).await;
@@ -89,7 +89,7 @@ async fn a_stalled_redis_is_given_up_at_the_command_timeout() {
 }
 
 #[tokio::test]
-async fn a_paused_redis_is_away_and_comes_back() {
+async fn a_paused_redis_is_unavailable_until_it_resumes() {
     let shop = Shop::open().await;
     let app = open(&shop, &[HASTY]).await;
     shop.redis.pause();
@@ -99,7 +99,7 @@ async fn a_paused_redis_is_away_and_comes_back() {
 }
 
 #[tokio::test]
-async fn a_redis_that_is_not_there_at_the_start_is_waited_for() {
+async fn the_service_waits_for_a_redis_that_is_absent_at_the_start() {
     let mut shop = Shop::open_in(RedisServer::start_with(&["--appendonly", "yes"]).await).await;
     shop.redis.kill();
     let app = spawn(&[("REDIS_URL", &shop.redis.url()), HASTY]).await;
@@ -114,8 +114,9 @@ async fn a_redis_that_is_not_there_at_the_start_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_redis_that_serves_nobody_is_away_and_has_not_lost_its_state() {
-    // A replica that never reached its master answers MASTERDOWN to all commands; that it is a replica is seen before.
+async fn a_redis_that_rejects_commands_is_unavailable_and_not_lost_state() {
+    // A replica that never reached its master responds MASTERDOWN to all commands. Its role is checked
+    // earlier.
     let redis = RedisServer::start().await;
     let mut link = redis.connection().await;
     for words in [&["CONFIG", "SET", "replica-serve-stale-data", "no"][..], &["REPLICAOF", "127.0.0.1", "1"]]
@@ -136,7 +137,7 @@ async fn a_redis_that_serves_nobody_is_away_and_has_not_lost_its_state() {
 }
 
 #[tokio::test]
-async fn health_asks_nobody() {
+async fn health_needs_no_dependency() {
     let mut shop = Shop::open().await;
     let app = open(&shop, &[]).await;
     shop.redis.kill();

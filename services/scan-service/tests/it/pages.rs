@@ -1,4 +1,4 @@
-//! The page a phone's camera opens: readable without scripts, and safe whatever a brand calls its product.
+//! The pages: they need no scripts, and are safe with every product name.
 
 use audit_chain::payload_hash;
 use base64::Engine as _;
@@ -16,7 +16,7 @@ fn between<'a>(text: &'a str, begin: &str, end: &str) -> &'a str {
     rest.split_once(end).unwrap_or_else(|| panic!("no {end} in {text}")).0
 }
 
-/// The page runs nothing, loads nothing, and its one style sheet is the one the policy names.
+/// Checks that the page runs and loads nothing, and that its policy allows only its style sheet.
 fn assert_locked_down(page: &Answer) {
     let policy = page.header("content-security-policy").unwrap();
     let style = between(&page.text, "<style>", "</style>");
@@ -33,7 +33,7 @@ fn assert_locked_down(page: &Answer) {
 }
 
 #[tokio::test]
-async fn a_scan_as_a_page_counts_and_shows_the_product() {
+async fn a_scan_by_page_counts_and_shows_the_product() {
     let shop = Shop::open().await;
     let app = open(&shop, &[]).await;
     for text in [shop.tag(0).crockford().to_string(), shop.tag(0).to_string()] {
@@ -50,7 +50,7 @@ async fn a_scan_as_a_page_counts_and_shows_the_product() {
 }
 
 #[tokio::test]
-async fn the_date_of_manufacture_is_that_of_its_place() {
+async fn the_manufacturing_date_is_in_its_own_time_zone() {
     let mut shop = Shop::open().await;
     shop.batch.manufactured_at = Some(time::macros::datetime!(2026-03-01 05:00 +9));
     shop.save().await;
@@ -60,7 +60,7 @@ async fn the_date_of_manufacture_is_that_of_its_place() {
 }
 
 #[tokio::test]
-async fn names_are_text_whatever_they_hold() {
+async fn names_are_escaped() {
     let mut shop = Shop::open().await;
     shop.product.name = "</title><script>alert(1)</script>".to_owned();
     shop.product.brand = "\"><img src=x onerror=alert(1)> & Söhne".to_owned();
@@ -77,7 +77,7 @@ async fn names_are_text_whatever_they_hold() {
 }
 
 #[tokio::test]
-async fn each_lifecycle_and_a_high_risk_has_its_own_words() {
+async fn each_lifecycle_and_a_high_risk_has_its_wording() {
     let mut shop = Shop::open().await;
     let app = open(&shop, &[("TRUSTED_PROXIES", "127.0.0.0/8")]).await;
     let path = format!("/t/{}", shop.tag(0));
@@ -103,7 +103,7 @@ async fn each_lifecycle_and_a_high_risk_has_its_own_words() {
 }
 
 #[tokio::test]
-async fn the_pages_own_form_can_be_sent_as_it_stands() {
+async fn the_form_of_the_page_is_accepted() {
     let shop = Shop::open().await;
     let app = open(&shop, &[]).await;
     let page = app.get(&format!("/t/{}", shop.tag(0).crockford())).await.text;
@@ -121,7 +121,7 @@ async fn the_pages_own_form_can_be_sent_as_it_stands() {
 }
 
 #[tokio::test]
-async fn refusals_are_pages_with_the_status_of_the_json_ones() {
+async fn errors_are_pages_with_the_status_of_the_json_errors() {
     let shop = Shop::open().await;
     let settings = [("RATE_LIMIT_IP_PER_MINUTE", "2"), ("TRUSTED_PROXIES", "127.0.0.0/8")];
     let app = open(&shop, &settings).await;
@@ -149,7 +149,7 @@ async fn refusals_are_pages_with_the_status_of_the_json_ones() {
         assert!(answer.text.contains(words), "{status}: {}", answer.text);
         assert!(answer.text.contains(answer.header("x-request-id").unwrap()), "{status}");
         assert_eq!(answer.headers.contains_key("retry-after"), status == 429);
-        // The tag that was never minted was asked for, and charged.
+        // The tag that was never minted was looked up and charged.
         assert_eq!(answer.has_rate(), status == 429 || answer.text.contains(&shop.tag(SIZE).to_string()));
         if status == 429 {
             let wait = answer.retry_after();
@@ -158,7 +158,7 @@ async fn refusals_are_pages_with_the_status_of_the_json_ones() {
         }
     }
     shop.flush().await;
-    // Somebody whose quota is not used up: a denial that is in force is answered before anything is asked of Redis.
+    // A client with quota left: a cached denial would be returned before any call to Redis.
     let lost = send(get(format!("/t/{tag}")).header("x-forwarded-for", "203.0.113.7")).await;
     lost.assert_page(503);
     assert_locked_down(&lost);
@@ -173,7 +173,7 @@ async fn refusals_are_pages_with_the_status_of_the_json_ones() {
 }
 
 #[tokio::test]
-async fn a_tag_never_minted_reads_like_a_forged_one() {
+async fn the_page_of_a_tag_never_minted_equals_that_of_a_forged_one() {
     let shop = Shop::open().await;
     let app = open(&shop, &[]).await;
     let page = |tag: &str, answer: &Answer| {
@@ -188,13 +188,13 @@ async fn a_tag_never_minted_reads_like_a_forged_one() {
     assert!(forged.text.contains("What to look at") && forged.text.contains("<form"), "{}", forged.text);
 }
 
-/// The rest of a page after its heading: what is said of the item.
+/// Returns the page after its heading: the text about the item.
 fn assert_no_risk(page: &str) {
     assert!(!page.contains("Risk") && !page.contains("of 100"), "{page}");
 }
 
 #[tokio::test]
-async fn what_is_taken_back_shows_why_and_no_risk() {
+async fn a_withdrawn_tag_shows_the_reason_and_no_risk() {
     let mut shop = Shop::open().await;
     shop.batch.expires_at = Some(time::macros::datetime!(2031-05-01 00:00 UTC));
     shop.save().await;
@@ -241,7 +241,7 @@ async fn what_is_taken_back_shows_why_and_no_risk() {
 }
 
 #[tokio::test]
-async fn every_stored_or_sent_text_is_isolated_for_its_direction() {
+async fn every_stored_or_received_text_is_isolated_for_its_direction() {
     let mut shop = Shop::open().await;
     shop.product.name = "קרם\u{202E} 30 ml".to_owned();
     shop.product.brand = "مثال".to_owned();
@@ -257,7 +257,7 @@ async fn every_stored_or_sent_text_is_isolated_for_its_direction() {
         "<bdi class=\"name\">קרם\u{202E} 30 ml</bdi>",
         "<bdi>דגם (א)</bdi>",
         "<blockquote dir=\"auto\">زجاج</blockquote>",
-        // Nobody has verified that brand, so that the issuer speaks.
+        // The brand is not verified, so the page speaks in the name of the issuer.
         "<dt>Issued by</dt><dd><bdi>Acme Ltd</bdi></dd>",
         "What <bdi>Acme Ltd</bdi> says",
         "Send report to <bdi>Acme Ltd</bdi>",
@@ -265,7 +265,7 @@ async fn every_stored_or_sent_text_is_isolated_for_its_direction() {
     ] {
         assert!(page.contains(isolated), "{isolated} is not in {page}");
     }
-    // Nowhere else.
+    // No other page has it.
     let body = between(&page, "<body>", "</body>");
     assert_eq!((body.matches("مثال").count(), body.matches("Acme").count()), (1, 3), "{body}");
     assert_eq!((body.matches("קרם").count(), body.matches("דגם").count()), (1, 1), "{body}");
@@ -276,7 +276,7 @@ async fn every_stored_or_sent_text_is_isolated_for_its_direction() {
 }
 
 #[tokio::test]
-async fn the_address_without_a_tag_says_what_this_is() {
+async fn the_home_page_says_what_the_service_is() {
     let shop = Shop::open().await;
     let app = open(&shop, &[]).await;
     let home = app.get("/").await;

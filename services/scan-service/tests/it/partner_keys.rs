@@ -1,4 +1,4 @@
-//! Which keys are accepted, and from when on no more; what a refused one costs.
+//! Which keys are accepted and until when, and what a rejected key costs.
 
 use access::{ApiKey, Scope, Scopes};
 use redis::AsyncCommands;
@@ -11,10 +11,10 @@ use crate::app::{Answer, App, PATIENCE, open, send};
 use crate::partners::{Partner, both, in_ms, put_tenant, report_with, scan_with};
 use crate::shop::{SIZE, Shop};
 
-/// A well-formed UUID that does not prove itself.
+/// A well-formed UUID that is not authentic.
 const FORGED: &str = "85e49ec3-de12-8001-bccf-0ce2e6986016";
 
-/// The answers of every route that takes a tag, as JSON or as a page.
+/// Returns the responses of every route that takes a tag, as JSON or as a page.
 async fn on_every_route(app: &App, headers: &[(&str, &str)], tag: impl std::fmt::Display) -> Vec<Answer> {
     let with = |method: Method, path: &str| {
         headers.iter().fold(app.request(method, path), |request, (name, value)| request.header(*name, *value))
@@ -43,7 +43,7 @@ async fn is_counted(shop: &Shop, index: u32) -> bool {
 }
 
 #[tokio::test]
-async fn a_key_is_taken_from_either_header_on_every_route() {
+async fn every_route_accepts_a_key_in_either_header() {
     let shop = Shop::open().await;
     let partner = Partner::of(&shop).await;
     let (together, apart, _limiter) = both(&shop, &[]).await;
@@ -66,7 +66,7 @@ async fn a_key_is_taken_from_either_header_on_every_route() {
 }
 
 #[tokio::test]
-async fn a_key_that_cannot_be_read_or_is_contradicted_is_a_wrong_key() {
+async fn an_unreadable_or_contradictory_key_is_a_wrong_key() {
     let shop = Shop::open().await;
     let (one, two) = (Partner::of(&shop).await, Partner::of(&shop).await);
     let (together, apart, _limiter) = both(&shop, &[]).await;
@@ -111,7 +111,7 @@ async fn a_key_that_cannot_be_read_or_is_contradicted_is_a_wrong_key() {
 }
 
 #[tokio::test]
-async fn keys_that_are_not_in_force_are_all_refused_alike() {
+async fn all_invalid_keys_get_the_same_error() {
     let shop = Shop::open().await;
     let stored = |change: fn(&mut access::KeyRecord)| Partner::changed(&shop, change);
     let stranger = Partner::stranger();
@@ -145,7 +145,7 @@ async fn keys_that_are_not_in_force_are_all_refused_alike() {
 }
 
 #[tokio::test]
-async fn a_damaged_record_lets_nobody_in() {
+async fn a_key_with_a_damaged_record_is_rejected() {
     let shop = Shop::open().await;
     let partner = Partner::of(&shop).await;
     let app = open(&shop, &[]).await;
@@ -161,7 +161,7 @@ async fn a_damaged_record_lets_nobody_in() {
 }
 
 #[tokio::test]
-async fn a_key_without_the_scope_of_partners_is_forbidden_whatever_else_it_may() {
+async fn a_key_without_the_partner_scope_is_forbidden() {
     let shop = Shop::open().await;
     let others: Scopes = Scope::ALL.into_iter().filter(|scope| *scope != Scope::ScanPartner).collect();
     let (together, apart, _limiter) = both(&shop, &[]).await;
@@ -177,14 +177,14 @@ async fn a_key_without_the_scope_of_partners_is_forbidden_whatever_else_it_may()
 }
 
 #[tokio::test]
-async fn a_forged_id_is_404_whatever_the_key_and_asks_nobody() {
+async fn a_forged_id_is_404_with_any_key_and_needs_no_redis_call() {
     let shop = Shop::open().await;
     let (known, revoked) = (
         Partner::of(&shop).await,
         Partner::changed(&shop, |key| *key = key.revoked(in_ms(0), "leaked")).await,
     );
     let app = open(&shop, &[]).await;
-    // The background heartbeats and looks call scripts too, so that only a crowd shows.
+    // Heartbeats and refreshes also run scripts, so only many requests show a difference.
     let (before, mut asked) = (script_calls(&shop.redis).await, 0);
     for key in [known.key.reveal(), revoked.key.reveal(), Partner::stranger().key.reveal(), "nonsense"] {
         for _ in 0..50 {
@@ -199,7 +199,7 @@ async fn a_forged_id_is_404_whatever_the_key_and_asks_nobody() {
 }
 
 #[tokio::test]
-async fn an_authentic_id_that_was_never_minted_is_404_whatever_the_key() {
+async fn an_authentic_id_never_minted_is_404_with_any_key() {
     let shop = Shop::open().await;
     let (unscoped, stranger) =
         (Partner::changed(&shop, |key| key.scopes = Scopes::none()).await, Partner::stranger());
@@ -209,11 +209,11 @@ async fn an_authentic_id_that_was_never_minted_is_404_whatever_the_key() {
         let answer = partner.scan(app, shop.tag(SIZE)).await;
         answer.assert_problem(404, "tag-not-found");
         assert_eq!(answer.first_rate().0, "key");
-        // Nor does a wrong key hide that somebody holds a tag secret.
+        // A wrong key does not suppress the alarm about a leaked tag secret.
         let mut alarms = 1;
         for key in ["nonsense", stranger.key.reveal(), unscoped.key.reveal()] {
             for answer in on_every_route(app, &[("X-API-Key", key)], shop.tag(SIZE)).await {
-                // The page's form takes a report of it.
+                // The form accepts a report of it.
                 assert!(matches!(answer.status, 404 | 202), "{}", answer.text);
                 alarms += 1;
             }
@@ -224,7 +224,7 @@ async fn an_authentic_id_that_was_never_minted_is_404_whatever_the_key() {
 }
 
 #[tokio::test]
-async fn a_revocation_is_seen_by_the_next_request_on_every_instance() {
+async fn a_key_revocation_holds_for_the_next_request_on_every_instance() {
     let shop = Shop::open().await;
     let (one, other, _limiter) =
         both(&shop, &[("RATE_LIMIT_KEY_PER_MINUTE", "8000"), ("RATE_LIMIT_IP_PER_MINUTE", "8000")]).await;
@@ -239,7 +239,7 @@ async fn a_revocation_is_seen_by_the_next_request_on_every_instance() {
 }
 
 #[tokio::test]
-async fn a_suspension_is_seen_by_the_next_request_on_every_instance_and_so_is_its_end() {
+async fn a_suspension_and_its_end_hold_for_the_next_request_on_every_instance() {
     let shop = Shop::open().await;
     let (one, other, _limiter) =
         both(&shop, &[("RATE_LIMIT_KEY_PER_MINUTE", "8000"), ("RATE_LIMIT_IP_PER_MINUTE", "8000")]).await;
@@ -255,7 +255,7 @@ async fn a_suspension_is_seen_by_the_next_request_on_every_instance_and_so_is_it
 }
 
 #[tokio::test]
-async fn a_key_stops_when_its_time_is_over_by_the_clock_of_redis() {
+async fn a_key_expires_by_the_clock_of_redis() {
     let shop = Shop::open().await;
     let partner = Partner::changed(&shop, |key| key.expires_at = Some(in_ms(60_000))).await;
     let (together, apart, _limiter) = both(&shop, &[]).await;
@@ -274,7 +274,7 @@ async fn a_key_stops_when_its_time_is_over_by_the_clock_of_redis() {
 }
 
 #[tokio::test]
-async fn after_a_rotation_both_keys_are_accepted_until_the_overlap_is_over() {
+async fn after_a_rotation_both_keys_are_accepted_until_the_overlap_ends() {
     let shop = Shop::open().await;
     let (mut old, new) = (Partner::of(&shop).await, Partner::of(&shop).await);
     let (together, apart, _limiter) = both(&shop, &[]).await;
@@ -291,7 +291,7 @@ async fn after_a_rotation_both_keys_are_accepted_until_the_overlap_is_over() {
 }
 
 #[tokio::test]
-async fn lost_state_is_told_to_partners_too() {
+async fn partners_also_get_lost_state() {
     let shop = Shop::open().await;
     let partner = Partner::of(&shop).await;
     let (together, apart, _limiter) = both(&shop, &[]).await;
@@ -314,12 +314,12 @@ async fn a_scan_with_a_key_is_one_round_trip() {
         assert_eq!(partner.scan(&app, shop.tag(0)).await.status, 200);
     }
     let calls = script_calls(&shop.redis).await - before;
-    // The heartbeats and looks of the background are a few more, a second call for each scan would be twice as many.
+    // Heartbeats and refreshes add a few calls. A second call per scan would double the number.
     assert!((SCANS..SCANS * 3 / 2).contains(&calls), "{calls} script calls for {SCANS} scans");
 }
 
 #[tokio::test]
-async fn a_partners_last_use_is_written_within_a_few_minutes() {
+async fn the_last_use_of_a_partner_key_is_written_within_minutes() {
     let shop = Shop::open().await;
     let (partner, idle) = (Partner::of(&shop).await, Partner::of(&shop).await);
     let (together, apart, _limiter) = both(&shop, &[]).await;
@@ -340,7 +340,7 @@ async fn a_partners_last_use_is_written_within_a_few_minutes() {
 }
 
 #[tokio::test]
-async fn a_key_is_never_shown_back_nor_in_metrics() {
+async fn a_key_appears_neither_in_responses_nor_in_metrics() {
     let shop = Shop::open().await;
     let (partner, stranger) = (Partner::of(&shop).await, Partner::stranger());
     let app = open(&shop, &[]).await;

@@ -1,4 +1,4 @@
-//! A partner's own quota, in every set-up of the limiters.
+//! The quota of a partner, in every configuration of the limiters.
 
 use access::ApiKey;
 use test_support::RedisServer;
@@ -17,7 +17,7 @@ async fn use_up_the_address(app: &App, shop: &Shop) {
 }
 
 #[tokio::test]
-async fn a_partner_has_its_own_quota_and_does_not_touch_that_of_its_address() {
+async fn a_partner_has_a_separate_quota_and_spends_none_of_its_address() {
     let shop = Shop::open().await;
     let partner = Partner::of(&shop).await;
     let (together, apart, limiter) = both(&shop, &SMALL).await;
@@ -47,7 +47,7 @@ async fn a_partner_has_its_own_quota_and_does_not_touch_that_of_its_address() {
 }
 
 #[tokio::test]
-async fn a_partner_behind_an_exhausted_address_passes_and_a_wrong_key_does_not() {
+async fn at_an_exhausted_address_a_partner_passes_and_a_wrong_key_does_not() {
     let shop = Shop::open().await;
     let partner = Partner::of(&shop).await;
     let (together, apart, _limiter) = both(&shop, &SMALL).await;
@@ -65,7 +65,7 @@ async fn a_partner_behind_an_exhausted_address_passes_and_a_wrong_key_does_not()
 }
 
 #[tokio::test]
-async fn guessing_keys_uses_up_the_guessers_address_and_no_keys_quota() {
+async fn guessing_keys_spends_the_quota_of_the_address_and_of_no_key() {
     let shop = Shop::open().await;
     let (partner, unscoped) =
         (Partner::of(&shop).await, Partner::changed(&shop, |key| key.scopes = access::Scopes::none()).await);
@@ -85,7 +85,7 @@ async fn guessing_keys_uses_up_the_guessers_address_and_no_keys_quota() {
 }
 
 #[tokio::test]
-async fn two_keys_of_one_tenant_have_a_quota_each() {
+async fn two_keys_of_one_tenant_have_separate_quotas() {
     let shop = Shop::open().await;
     let (one, two) = (Partner::of(&shop).await, Partner::of(&shop).await);
     let (together, apart, _limiter) = both(&shop, &SMALL).await;
@@ -105,7 +105,7 @@ async fn a_partners_quota_is_halved_while_the_region_is_cold() {
 }
 
 #[tokio::test]
-async fn scans_that_travel_together_are_each_held_to_their_own() {
+async fn scans_in_one_batch_are_each_checked_against_their_own_quota() {
     const EACH: usize = 30;
     let shop = Shop::open().await;
     let (one, two) = (Partner::of(&shop).await, Partner::of(&shop).await);
@@ -129,7 +129,7 @@ async fn scans_that_travel_together_are_each_held_to_their_own() {
     };
     assert_eq!((count(0, 200), count(0, 429)), (10, EACH - 10));
     assert_eq!((count(1, 200), count(1, 429)), (10, EACH - 10));
-    // Strangers and those without a key share the address's 40, in whichever order they came.
+    // Clients with a wrong key and without a key share the address's quota of 40, in any order.
     assert_eq!(count(2, 401) + count(3, 200), 40);
     assert_eq!((count(2, 401) + count(2, 429), count(3, 200) + count(3, 429)), (EACH, EACH));
     let counted: Vec<u64> = answers
@@ -143,7 +143,7 @@ async fn scans_that_travel_together_are_each_held_to_their_own() {
 }
 
 #[tokio::test]
-async fn the_global_limit_counts_a_key_by_itself_at_twice_its_limit() {
+async fn the_global_limit_of_a_key_is_twice_its_limit() {
     let (shop, global) = (Shop::open().await, RedisServer::start().await);
     let partner = Partner::of(&shop).await;
     let url = global.url();
@@ -171,7 +171,7 @@ async fn the_global_limit_counts_a_key_by_itself_at_twice_its_limit() {
 }
 
 #[tokio::test]
-async fn while_the_limiter_is_away_the_process_limits_keys_by_themselves() {
+async fn while_the_limiter_is_unavailable_the_process_limits_each_key() {
     let (shop, mut limiter) = (Shop::open().await, RedisServer::start().await);
     let partner = Partner::of(&shop).await;
     let url = limiter.url();

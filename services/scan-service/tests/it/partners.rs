@@ -1,4 +1,4 @@
-//! Tenants and keys as the factory stores them, and a partner that scans.
+//! Tenants and keys as the factory stores them, and scans of a partner.
 
 use access::{ApiKey, Cause, KeyRecord, Scope, Scopes, Tenant, TenantId, keys};
 use redis::AsyncCommands;
@@ -13,14 +13,14 @@ use crate::shop::{Shop, now};
 /// The tenant of these tests' keys.
 pub(crate) const BRAND: &str = "partner-brand";
 
-/// A key and what is stored of it.
+/// A key and its stored record.
 pub(crate) struct Partner {
     pub(crate) key: ApiKey,
     pub(crate) record: KeyRecord,
 }
 
 impl Partner {
-    /// A key that nobody has stored.
+    /// Creates a key that is not stored.
     pub(crate) fn stranger() -> Self {
         let key = ApiKey::generate();
         let record = KeyRecord {
@@ -39,12 +39,12 @@ impl Partner {
         Self { key, record }
     }
 
-    /// A key in force with the scope of partners.
+    /// Stores a valid key with the partner scope.
     pub(crate) async fn of(shop: &Shop) -> Self {
         Self::changed(shop, |_| {}).await
     }
 
-    /// A stored key, changed by `change` before.
+    /// Stores a key after `change` has changed its record.
     pub(crate) async fn changed(shop: &Shop, change: impl FnOnce(&mut KeyRecord)) -> Self {
         put_tenant(shop, false).await;
         let mut partner = Self::stranger();
@@ -53,7 +53,7 @@ impl Partner {
         partner
     }
 
-    /// Stores the record as it is now.
+    /// Stores the current record.
     pub(crate) async fn store(&self, shop: &Shop) {
         let mut link = shop.redis.connection().await;
         let () = link.set(keys::key(self.key.id()), self.record.encode(1)).await.unwrap();
@@ -87,7 +87,8 @@ pub(crate) async fn report_with(app: &App, key: &str, tag: impl std::fmt::Displa
     send(app.request(Method::POST, "/v1/report").bearer_auth(key).json(&report)).await
 }
 
-/// One instance that limits in the scan's own call, and one that limits before it, in the Redis that is returned.
+/// Starts one instance that checks limits in the scan's Redis call, and one that checks them before, in the
+/// returned Redis.
 pub(crate) async fn both(shop: &Shop, settings: &[(&str, &str)]) -> (App, App, RedisServer) {
     let limiter = RedisServer::start().await;
     let url = limiter.url();
@@ -97,20 +98,20 @@ pub(crate) async fn both(shop: &Shop, settings: &[(&str, &str)]) -> (App, App, R
     (together, apart, limiter)
 }
 
-/// This long from now.
+/// Returns the time after that duration from now.
 pub(crate) fn in_ms(ms: i64) -> OffsetDateTime {
     now() + time::Duration::milliseconds(ms)
 }
 
 impl Answer {
-    /// Name, limit and remainder of the first dimension asked.
+    /// Returns name, limit and remainder of the first quota.
     #[track_caller]
     pub(crate) fn first_rate(&self) -> (String, u64, u64) {
         let first = self.rates().swap_remove(0);
         (first.name, first.quota, first.remaining)
     }
 
-    /// A refusal of the key that spent the address's quota.
+    /// Checks that the key was rejected and the quota of the address was charged.
     #[track_caller]
     pub(crate) fn assert_key_refused(&self, status: u16, slug: &str) {
         self.assert_problem(status, slug);

@@ -1,4 +1,4 @@
-//! The program itself: it refuses wrong settings in one line, serves, checks its health and stops when told to.
+//! The program: it rejects wrong settings in one line, serves, checks its health, and stops on a signal.
 
 use std::process::{Command, Output, Stdio};
 
@@ -17,7 +17,7 @@ pub(crate) fn run(arguments: &[&str], settings: &[(&str, &str)]) -> Output {
     command.output().unwrap()
 }
 
-/// The program as it runs, killed when dropped.
+/// The running program. Dropping it kills the program.
 pub(crate) struct Program {
     pub(crate) bind: String,
     child: Child,
@@ -27,12 +27,12 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Waits until it says where it listens, in a log of JSON.
+    /// Starts the program and waits until its JSON log has its address.
     pub(crate) async fn start(settings: &[(&str, &str)]) -> Self {
         Self::start_as(tokio::process::Command::new(PROGRAM), settings).await
     }
 
-    /// The same with at most so many file descriptors.
+    /// Starts the program with a limit of file descriptors.
     pub(crate) async fn start_with_descriptors(most: u32, settings: &[(&str, &str)]) -> Self {
         let mut command = tokio::process::Command::new("/bin/sh");
         command.args(["-c", &format!("ulimit -n {most} && exec \"$0\""), PROGRAM]);
@@ -66,14 +66,14 @@ impl Program {
         }
     }
 
-    /// What `/proc/<pid>/status` says under that name, KiB.
+    /// Returns a value of `/proc/<pid>/status` in KiB.
     pub(crate) fn memory(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id().unwrap())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
-    /// Asks it to end and waits until it has; gives back all it wrote.
+    /// Sends SIGTERM, waits for the end, and returns the whole log.
     pub(crate) async fn stop(&mut self) -> String {
         let pid = self.child.id().unwrap().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
@@ -177,7 +177,7 @@ async fn a_misspelt_setting_is_a_warning_at_the_start_that_suggests_the_right_na
 }
 
 #[test]
-fn an_address_that_is_taken_stops_the_start_and_is_named_by_its_variable() {
+fn an_address_in_use_stops_the_start_and_the_error_names_its_variable() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
     let secret = ("TAG_MASTER_SECRET", SECRET);
@@ -193,7 +193,7 @@ fn an_address_that_is_taken_stops_the_start_and_is_named_by_its_variable() {
 }
 
 #[tokio::test]
-async fn it_serves_checks_its_health_and_stops_on_sigterm() {
+async fn the_program_serves_reports_health_and_stops_on_sigterm() {
     let shop = Shop::open().await;
     let url = shop.redis.url();
     let settings = [

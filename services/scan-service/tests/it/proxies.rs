@@ -1,4 +1,5 @@
-//! Whose quota a request counts on: the peer's, unless a trusted proxy says for whom it asks.
+//! A request is charged to its peer, unless the peer is a trusted proxy that forwards the address of its
+//! client.
 
 use reqwest::Method;
 use reqwest::header::HeaderMap;
@@ -16,7 +17,7 @@ async fn remaining(app: &App, shop: &Shop, forwarded: &[&str]) -> u64 {
 }
 
 #[tokio::test]
-async fn a_header_from_anybody_else_changes_nothing() {
+async fn a_header_of_an_untrusted_peer_changes_nothing() {
     let shop = Shop::open().await;
     for (region, proxies) in [("a", "10.0.0.0/8"), ("b", "::1, 192.0.2.1")] {
         let app = open(&shop, &[("REGION", region), ("TRUSTED_PROXIES", proxies)]).await;
@@ -29,7 +30,7 @@ async fn a_header_from_anybody_else_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_trusted_proxy_tells_callers_apart() {
+async fn a_trusted_proxy_distinguishes_clients() {
     let shop = Shop::open().await;
     let app = open(&shop, &[("TRUSTED_PROXIES", "127.0.0.0/8, 10.0.0.0/8")]).await;
     assert_eq!(remaining(&app, &shop, &["203.0.113.1"]).await, 99);
@@ -44,7 +45,7 @@ async fn a_trusted_proxy_tells_callers_apart() {
 }
 
 #[tokio::test]
-async fn ipv6_callers_count_by_their_64_bits() {
+async fn ipv6_clients_count_by_their_first_64_bits() {
     let shop = Shop::open().await;
     let app = open(&shop, &[("TRUSTED_PROXIES", "127.0.0.1")]).await;
     assert_eq!(remaining(&app, &shop, &["2001:db8:1:2::1"]).await, 99);

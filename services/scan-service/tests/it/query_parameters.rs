@@ -1,4 +1,5 @@
-//! Links gather tracking parameters, so what people open ignores them; every other route refuses what it does not take.
+//! Links ignore unknown parameters, because other sites add tracking parameters. Every other route rejects
+//! them.
 
 use reqwest::Method;
 
@@ -10,7 +11,7 @@ const LINKS: [&str; 4] =
     ["GET /v1/scan/{tag_id}", "GET /t/{tag_id}", "GET /t/{tag_id}/report", "POST /t/{tag_id}/report"];
 
 #[tokio::test]
-async fn every_route_but_the_links_refuses_a_parameter_that_it_does_not_take() {
+async fn every_route_except_links_rejects_an_unknown_parameter() {
     let shop = Shop::open().await;
     let app = open(&shop, &[]).await;
     let tag = shop.tag(0).to_string();
@@ -61,7 +62,7 @@ async fn a_link_with_tracking_parameters_is_a_scan() {
 }
 
 #[tokio::test]
-async fn a_preflight_takes_what_the_request_after_it_takes() {
+async fn a_preflight_accepts_the_parameters_of_its_request() {
     let shop = Shop::open().await;
     let app = open(&shop, &[]).await;
     let preflight = async |query: &str| send(app.request(Method::OPTIONS, &format!("/v1/scan{query}"))).await;

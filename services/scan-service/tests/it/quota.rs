@@ -1,4 +1,4 @@
-//! The caller's own quota as its headers tell it.
+//! The quota of a client, and the headers that describe it.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ fn rate(quota: u64, remaining: u64, reset_after: u64) -> Rate {
 }
 
 #[tokio::test]
-async fn headers_count_down_and_a_denial_says_when_the_next_would_pass() {
+async fn headers_count_down_and_a_denial_has_the_time_of_the_next_admission() {
     let shop = Shop::open().await;
     let app = open(&shop, &[("RATE_LIMIT_IP_PER_MINUTE", "3")]).await;
     let began = SystemClock::new();
@@ -49,7 +49,7 @@ async fn a_denied_scan_counts_nothing_on_the_tag() {
 }
 
 #[tokio::test]
-async fn all_ways_to_scan_spend_the_same_quota_and_bad_ids_spend_none() {
+async fn every_way_to_scan_spends_the_same_quota_and_invalid_ids_spend_none() {
     let shop = Shop::open().await;
     let app = open(&shop, &[("RATE_LIMIT_IP_PER_MINUTE", "4")]).await;
     let tag = shop.tag(0).to_string();
@@ -77,7 +77,7 @@ async fn two_instances_share_one_quota() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_crowd_behind_one_address_gets_exactly_its_limit_though_its_scans_travel_together() {
+async fn many_clients_at_one_address_get_exactly_its_limit_when_scans_are_batched() {
     let shop = Shop::open().await;
     let app = Arc::new(open(&shop, &[("RATE_LIMIT_IP_PER_MINUTE", "50")]).await);
     app.scan(shop.tag(0)).await.verdict();

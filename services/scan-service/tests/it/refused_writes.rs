@@ -1,5 +1,5 @@
-//! A Redis that refuses writes, in each of the places where this service needs one: refused with a reason and a time, named in
-//! readiness, and recovered from without help.
+//! Each Redis of this service may reject writes: requests get a reason and a `Retry-After`, readiness names
+//! the server, and the service recovers without a restart.
 
 use ambient::{Clock, SystemClock};
 use redis_pool::RedisUrl;
@@ -16,7 +16,7 @@ const HASTY: (&str, &str) = ("REDIS_COMMAND_TIMEOUT_MS", "1000");
 enum Place {
     Durable,
     Limiter,
-    /// Limits in the process meanwhile.
+    /// The process itself limits meanwhile.
     LimiterWithLocal,
     Global,
 }
@@ -66,7 +66,7 @@ async fn in_state(place: Place, refusal: WriteRefusal) {
     let broken = if place == Place::Durable { &shop.redis } else { &other };
     refusal.begin(broken).await;
     let clock = SystemClock::new();
-    // How soon is up to how often a write is tried, which a test of redis-pool compares with the five seconds promised.
+    // A test of redis-pool checks that the recovery is noticed within the documented five seconds.
     eventually("readiness names the code", PATIENCE, async || {
         let (status, row) = row(&app, place.check()).await;
         let named = row["detail"].as_str().is_some_and(|detail| detail.contains(refusal.code()));
@@ -109,27 +109,27 @@ async fn in_each_state(place: Place) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_durable_redis_that_refuses_writes_is_told_and_recovered_from() {
+async fn a_durable_redis_that_rejects_writes_is_reported_until_it_recovers() {
     in_each_state(Place::ALL[0]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_limiter_redis_that_refuses_writes_is_told_and_recovered_from() {
+async fn a_limiter_redis_that_rejects_writes_is_reported_until_it_recovers() {
     in_each_state(Place::ALL[1]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_limiter_redis_that_refuses_writes_is_told_while_the_process_limits_by_itself() {
+async fn a_limiter_redis_that_rejects_writes_is_reported_while_the_process_limits() {
     in_each_state(Place::ALL[2]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_global_redis_that_refuses_writes_is_told_while_the_region_limits_alone() {
+async fn a_global_redis_that_rejects_writes_is_reported_while_only_the_region_limits() {
     in_each_state(Place::ALL[3]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_episode_is_one_warning_with_the_code_and_one_line_when_it_is_over() {
+async fn each_episode_is_logged_as_one_warning_with_the_code_and_one_end() {
     let shop = Shop::open().await;
     let url = shop.redis.with_documented_rights().await;
     let settings = [("TAG_MASTER_SECRET", SECRET), ("REDIS_URL", url.as_str()), HASTY];
@@ -164,7 +164,7 @@ async fn each_episode_is_one_warning_with_the_code_and_one_line_when_it_is_over(
         assert!(begun.len() == 1 && begun[0].contains("redis refuses writes"), "{refusal:?}: {begun:?}");
         let over: Vec<_> = over.iter().filter(|line| line.contains("redis takes writes again")).collect();
         assert_eq!(over.len(), 1, "{refusal:?}: {over:?}");
-        // The second pool on the same Redis may have tried no write meanwhile.
+        // The second pool on the same Redis may not have tried a write meanwhile.
         assert!(told("WARN", "keyring").len() <= 1, "{refusal:?}: {log}");
     }
 }

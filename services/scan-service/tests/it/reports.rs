@@ -1,4 +1,4 @@
-//! Reports: one audit event each, in the name of the tag's owner.
+//! Each report is one audit event of the tag's owner.
 
 use std::num::NonZeroUsize;
 
@@ -47,7 +47,7 @@ async fn a_report_is_one_event_of_the_tags_owner() {
 }
 
 #[tokio::test]
-async fn every_reason_is_taken_and_details_have_a_bound() {
+async fn every_reason_is_accepted_and_details_have_a_limit() {
     let shop = Shop::open().await;
     let app = open(&shop, &[]).await;
     let tag = shop.tag(0).to_string();
@@ -72,7 +72,7 @@ async fn every_reason_is_taken_and_details_have_a_bound() {
 }
 
 #[tokio::test]
-async fn what_is_refused_leaves_no_event() {
+async fn a_rejected_report_leaves_no_event() {
     let shop = Shop::open().await;
     let app = open(&shop, &[("RATE_LIMIT_IP_PER_MINUTE", "2")]).await;
     let refuse = async |sent: Value, status: u16, slug: &str| {
@@ -100,7 +100,7 @@ async fn what_is_refused_leaves_no_event() {
 }
 
 #[tokio::test]
-async fn reports_of_two_instances_at_once_make_one_chain() {
+async fn concurrent_reports_of_two_instances_make_one_chain() {
     const EACH: usize = 20;
     let shop = Shop::open().await;
     let apps: [App; 2] = [open(&shop, &[]).await, open(&shop, &[]).await];
@@ -118,11 +118,11 @@ async fn reports_of_two_instances_at_once_make_one_chain() {
 }
 
 #[tokio::test]
-async fn the_forms_report_is_the_same_event() {
+async fn a_report_by_form_is_the_same_event() {
     let shop = Shop::open().await;
     let app = open(&shop, &[]).await;
     let path = format!("/t/{}/report", shop.tag(0));
-    // 1,000 characters once a browser's CR LF counts as the one character it was typed as.
+    // 1,000 characters if a browser's CR LF counts as one character.
     let lines = format!("{}\r\n{}", "a".repeat(499), "b".repeat(500));
     let answer = app.post_form(&path, &[("reason", "stolen"), ("details", &lines)]).await;
     answer.assert_page(202);
@@ -150,7 +150,7 @@ async fn the_forms_report_is_the_same_event() {
 }
 
 #[tokio::test]
-async fn who_comes_back_to_the_forms_address_is_sent_to_the_tag() {
+async fn a_get_of_the_form_address_redirects_to_the_tag() {
     let shop = Shop::open().await;
     let app = open(&shop, &[]).await;
     let plain = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
@@ -166,7 +166,7 @@ async fn who_comes_back_to_the_forms_address_is_sent_to_the_tag() {
 }
 
 #[tokio::test]
-async fn a_tag_is_reported_twenty_times_a_day_and_no_more() {
+async fn a_tag_takes_twenty_reports_a_day() {
     let shop = Shop::open().await;
     let app = open(&shop, &[]).await;
     let (first, second) = (body(shop.tag(0), "other"), body(shop.tag(1), "other"));
@@ -191,7 +191,7 @@ async fn a_tag_is_reported_twenty_times_a_day_and_no_more() {
 }
 
 #[tokio::test]
-async fn details_are_one_text_of_several_lines_and_never_steer_the_text_around_them() {
+async fn details_may_have_several_lines_and_never_reorder_the_text_around_them() {
     let shop = Shop::open().await;
     let app = open(&shop, &[]).await;
     let sent =
@@ -221,7 +221,7 @@ async fn details_are_one_text_of_several_lines_and_never_steer_the_text_around_t
     }
     let nothing = app.post_json("/v1/report", &sent(" \u{200b}\n\u{2800}")).await;
     let lines = app.post_json("/v1/report", &sent("one\r\ntwo\tthree")).await;
-    // Nobody sees, or can take away, the controls that a phone puts into what it copies.
+    // People can neither see nor remove the controls that a phone adds to copied text.
     let form = [("reason", "other"), ("details", "\u{202a}+49 30 1\u{202c}\r\nציטוט\u{200f}")];
     let by_page = send(app.request(Method::POST, &format!("/t/{}/report", shop.tag(0))).form(&form)).await;
     assert_eq!([nothing.status, lines.status, by_page.status], [202; 3]);

@@ -1,4 +1,4 @@
-//! More at once than the pool's permits carry: told at once, with a time to come back.
+//! More concurrent requests than permits: rejected at once with a `Retry-After`.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ const IN_USE: &str = "voketag_redis_pool_slots{pool=\"durable\",state=\"in_use\"
 const SETTINGS: [(&str, &str); 3] =
     [("REDIS_POOL_SIZE", "1"), ("REDIS_POOL_WAIT_MS", "20"), ("REDIS_COMMAND_TIMEOUT_MS", "10000")];
 
-/// Waits until the one permit is taken by somebody whose reply does not come.
+/// Waits until a request without a reply holds the only permit.
 async fn until_full(app: &App) {
     eventually("the permit is in use", PATIENCE, || async { app.metric(IN_USE).await == 1 }).await;
 }
 
 #[tokio::test]
-async fn who_finds_no_slot_is_told_to_come_back_within_1_to_5_seconds() {
+async fn a_request_without_a_permit_gets_a_retry_after_of_1_to_5_seconds() {
     let shop = Shop::open().await;
     let proxy = FaultProxy::start(shop.redis.addr()).await;
     let app = open_at(&proxy.url(), &SETTINGS).await;
@@ -48,7 +48,7 @@ async fn who_finds_no_slot_is_told_to_come_back_within_1_to_5_seconds() {
 }
 
 #[tokio::test]
-async fn a_slow_redis_under_load_answers_or_refuses_and_loses_nothing() {
+async fn under_load_on_a_slow_redis_each_scan_succeeds_or_is_rejected_and_none_is_lost() {
     const CALLERS: usize = 40;
     let shop = Shop::open().await;
     let proxy = FaultProxy::start(shop.redis.addr()).await;
@@ -74,12 +74,12 @@ async fn a_slow_redis_under_load_answers_or_refuses_and_loses_nothing() {
 }
 
 #[tokio::test]
-async fn one_slot_is_enough_for_whoever_asks_that_redis_more_than_once() {
+async fn one_permit_suffices_for_requests_with_several_redis_calls() {
     const EACH: usize = 8;
     let (shop, global) = (Shop::open().await, RedisServer::start().await);
     let settings =
         [("REDIS_POOL_SIZE", "1"), ("REDIS_POOL_WAIT_MS", "10000"), ("REDIS_COMMAND_TIMEOUT_MS", "10000")];
-    // The limiter is in the durable Redis, and asked by itself: for a report, and where a global limit is asked after it.
+    // The limiter is in the durable Redis and needs a separate call: for a report, and before a global limit.
     for more in [&[][..], &[("GLOBAL_REDIS_URL", global.url().as_str())]] {
         let app = open_at(&shop.redis.url(), &[&settings[..], more].concat()).await;
         let path = format!("/v1/scan/{}", shop.tag(0));

@@ -1,4 +1,4 @@
-//! The verdict: its members, every way to ask for it, and what grows from scan to scan.
+//! The verdict: its members, every route to it, and what changes with each scan.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ fn factors(verdict: &Value) -> Vec<(&str, u64)> {
 }
 
 #[tokio::test]
-async fn a_verdict_holds_every_member_of_the_contract() {
+async fn a_verdict_has_every_member_of_the_contract() {
     let shop = Shop::open().await;
     let app = open(&shop, &[]).await;
     let before = now();
@@ -63,7 +63,7 @@ async fn a_verdict_holds_every_member_of_the_contract() {
 }
 
 #[tokio::test]
-async fn what_is_not_known_of_a_batch_is_left_out() {
+async fn unknown_members_of_a_batch_are_omitted() {
     let mut shop = Shop::open().await;
     (shop.product.gtin, shop.batch.label, shop.batch.manufactured_at) = (None, None, None);
     shop.save().await;
@@ -102,7 +102,7 @@ async fn every_route_and_every_text_form_counts_the_same_tag() {
 }
 
 #[tokio::test]
-async fn scans_add_up_and_the_first_keeps_its_time() {
+async fn scans_are_summed_and_the_time_of_the_first_is_kept() {
     let shop = Shop::open().await;
     let app = open(&shop, &[]).await;
     let first = app.scan(shop.tag(1)).await.verdict();
@@ -110,7 +110,7 @@ async fn scans_add_up_and_the_first_keeps_its_time() {
         let verdict = app.scan(shop.tag(1)).await.verdict();
         assert_eq!(verdict["scan_count"], count);
         assert_eq!(verdict["first_scan_at"], first["first_scan_at"]);
-        // All of them within seconds; the thresholds are those of the contract.
+        // All within seconds, with the thresholds of the contract.
         let mut expected = Vec::new();
         expected.extend((count >= 3).then_some(("rapid_scans", 35)));
         expected.extend((count >= 5).then_some(("high_frequency", 30)));
@@ -128,7 +128,7 @@ async fn scans_add_up_and_the_first_keeps_its_time() {
 }
 
 #[tokio::test]
-async fn a_script_client_weighs_on_the_risk() {
+async fn a_script_client_raises_the_risk() {
     let shop = Shop::open().await;
     let app = open(&shop, &[]).await;
     let path = format!("/v1/scan/{}", shop.tag(0));

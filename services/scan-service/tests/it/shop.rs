@@ -1,5 +1,6 @@
-//! A durable Redis as the factory leaves it: a deployment, a product, a batch of tags. Made with the catalogue's own means,
-//! since services never import each other.
+//! A durable Redis as the factory leaves it: a deployment, a product and a batch of tags.
+//!
+//! It is made with the crate catalog, because services do not import each other.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use time::OffsetDateTime;
 pub(crate) const SECRET: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 pub(crate) const ORIGIN: &str = "voketag.local/audit";
 pub(crate) const TENANT: &str = "acme";
-/// Tags in a shop's batch.
+/// The number of tags in a shop's batch.
 pub(crate) const SIZE: u32 = 10;
 
 pub(crate) struct Shop {
@@ -43,7 +44,7 @@ fn tag_keys(secret: &str) -> Arc<TagKeys> {
     Arc::new(TagKeys::new(Some(MasterSecret::from_hex(secret).unwrap()), []))
 }
 
-/// A pool that is never in a hurry.
+/// Returns a pool with long timeouts.
 pub(crate) fn pool(url: &str) -> RedisPool {
     let config = PoolConfig {
         name: "test",
@@ -57,7 +58,7 @@ pub(crate) fn pool(url: &str) -> RedisPool {
     RedisPool::new(config, Arc::new(SystemClock::new()), &PoolMetrics::default())
 }
 
-/// Makes the deployment record as a factory with these settings would have yesterday: a region may be older than the test.
+/// Creates the deployment record of yesterday, because a region may be older than the test.
 pub(crate) async fn make_deployment(redis: &RedisServer, secret: &str, origin: &str) -> DeploymentGate {
     let expectation = Expectation {
         tag_keys: tag_keys(secret),
@@ -111,7 +112,7 @@ impl Shop {
         shop
     }
 
-    /// The shop's tenant, whose brand and GTIN prefix are verified.
+    /// Returns the shop's tenant, whose brand and GTIN prefix are verified.
     pub(crate) fn tenant(&self) -> Tenant {
         let mut tenant = Tenant::new(TENANT.parse().unwrap(), Some("Acme Ltd".to_owned()), now());
         tenant.gtin_prefixes = vec!["4006381".parse().unwrap()];
@@ -123,7 +124,7 @@ impl Shop {
         let () = link.set(access::keys::tenant(&tenant.id), tenant.encode(1)).await.unwrap();
     }
 
-    /// Writes product and batch as they are now, as a change that others can see.
+    /// Stores the current product and batch as a change that other instances notice.
     pub(crate) async fn save(&mut self) {
         self.revision += 1;
         let mut link = self.redis.connection().await;
@@ -137,7 +138,7 @@ impl Shop {
         let () = link.set(stored_at::batch_no(&self.batch.id), no).await.unwrap();
     }
 
-    /// The id of a tag of the batch; from `SIZE` on it is authentic and was never minted.
+    /// Returns the id of a tag of the batch. From `SIZE` on, the id is authentic but was never minted.
     pub(crate) fn tag(&self, index: u32) -> TagId {
         self.tag_of(Epoch::MIN, self.batch.batch_no, index)
     }
@@ -146,17 +147,18 @@ impl Shop {
         self.tag_keys.mint(epoch, batch, TagIndex::new(index).unwrap()).unwrap()
     }
 
-    /// The key that one tag's state is kept under.
+    /// Returns the Redis key of a tag's state.
     pub(crate) fn state_key(&self, index: u32) -> String {
         stored_at::tag(self.tag_keys.open(&self.tag(index)).unwrap().serial())
     }
 
-    /// The key that one tag's revocation is kept under.
+    /// Returns the Redis key of a tag's revocation.
     pub(crate) fn revocation_key(&self, index: u32) -> String {
         stored_at::tag_revocation(self.tag_keys.open(&self.tag(index)).unwrap().serial())
     }
 
-    /// Revokes one tag as the factory does: a flag in the first byte of its state, and the record of why.
+    /// Revokes one tag as the factory does: with a flag in the first byte of its state, and a record of the
+    /// reason.
     pub(crate) async fn revoke_tag(&self, index: u32) {
         let mut link = self.redis.connection().await;
         let key = self.state_key(index);
@@ -166,7 +168,8 @@ impl Shop {
         let () = link.set(self.revocation_key(index), record.encode()).await.unwrap();
     }
 
-    /// Moves the key of a tag epoch as the factory does, with its event, and says the keyring's revision after it.
+    /// Changes the state of a tag epoch's key as the factory does, with its event. Returns the new keyring
+    /// revision.
     pub(crate) async fn move_key(&self, epoch: u16, what: &Move) -> u32 {
         let pool = pool(&self.redis.url());
         let expectation = Expectation {
@@ -197,7 +200,7 @@ impl Shop {
         planned.revision
     }
 
-    /// Makes `epoch` the active one; the one before only verifies.
+    /// Makes `epoch` the active one. The one before becomes verify-only.
     pub(crate) async fn rotate_to(&self, epoch: u16) -> u32 {
         self.move_key(epoch, &Move::Add).await;
         self.move_key(epoch, &Move::Activate).await
@@ -212,7 +215,7 @@ pub(crate) async fn flush(redis: &RedisServer) {
     let () = redis::cmd("FLUSHALL").query_async(&mut redis.connection().await).await.unwrap();
 }
 
-/// The keys that match, in order.
+/// Returns the matching keys, sorted.
 pub(crate) async fn keys(redis: &RedisServer, pattern: &str) -> Vec<String> {
     let mut link = redis.connection().await;
     let mut found: Vec<String> = redis::cmd("KEYS").arg(pattern).query_async(&mut link).await.unwrap();

@@ -1,4 +1,4 @@
-//! A durable Redis that is not the deployment's: 503 `state-lost` and not ready, never a 404.
+//! A durable Redis with other data than the deployment: 503 `state-lost` and not ready, never a 404.
 
 use redis::AsyncCommands;
 use serde_json::json;
@@ -9,7 +9,7 @@ use crate::shop::{ORIGIN, SECRET, SIZE, Shop, flush, keys, make_deployment};
 
 const OTHER_SECRET: &str = "ff0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
-/// Every route that needs the deployment says the same.
+/// Checks that every route that needs the deployment has the same error.
 async fn assert_lost(app: &App, shop: &Shop) {
     for index in [0, SIZE] {
         let refused = app.scan(shop.tag(index)).await;
@@ -32,7 +32,7 @@ async fn assert_lost(app: &App, shop: &Shop) {
     assert_eq!(app.metric("voketag_durable_state_lost").await, 1);
 }
 
-/// The service over a Redis that it cannot take for its own, once it has looked.
+/// Starts the service over a Redis that it rejects, and waits until it has checked it.
 async fn closed(redis: &RedisServer, settings: &[(&str, &str)]) -> App {
     let url = redis.url();
     let settings: Vec<_> =
@@ -46,7 +46,7 @@ async fn closed(redis: &RedisServer, settings: &[(&str, &str)]) -> App {
 }
 
 #[tokio::test]
-async fn an_empty_redis_is_no_empty_shop_and_the_factory_mends_it() {
+async fn an_empty_redis_is_lost_state_until_the_factory_initialises_it() {
     let shop = Shop::open().await;
     let empty = RedisServer::start().await;
     let app = closed(&empty, &[]).await;
@@ -60,7 +60,7 @@ async fn an_empty_redis_is_no_empty_shop_and_the_factory_mends_it() {
 }
 
 #[tokio::test]
-async fn redis_flushed_under_a_running_service_is_lost_at_once() {
+async fn a_flush_under_a_running_service_is_lost_state_at_once() {
     for limiter_apart in [false, true] {
         let (shop, limiter) = (Shop::open().await, RedisServer::start().await);
         let url = limiter.url();
@@ -77,7 +77,7 @@ async fn redis_flushed_under_a_running_service_is_lost_at_once() {
 }
 
 #[tokio::test]
-async fn another_deployment_is_not_accepted_by_a_process_that_has_seen_one() {
+async fn a_process_does_not_accept_another_deployment() {
     let shop = Shop::open().await;
     let app = open(&shop, &[]).await;
     assert_eq!(app.scan(shop.tag(0)).await.status, 200);
@@ -89,7 +89,7 @@ async fn another_deployment_is_not_accepted_by_a_process_that_has_seen_one() {
 }
 
 #[tokio::test]
-async fn the_deployment_a_process_has_seen_is_accepted_when_it_is_back() {
+async fn a_process_accepts_its_deployment_when_it_returns() {
     let shop = Shop::open().await;
     let app = open(&shop, &[]).await;
     let mut link = shop.redis.connection().await;
@@ -102,7 +102,7 @@ async fn the_deployment_a_process_has_seen_is_accepted_when_it_is_back() {
 }
 
 #[tokio::test]
-async fn a_secret_that_stops_matching_refuses_requests_as_it_does_readiness() {
+async fn a_secret_that_no_longer_matches_rejects_requests_and_readiness() {
     let shop = Shop::open().await;
     let app = open(&shop, &[]).await;
     assert_eq!(app.scan(shop.tag(0)).await.status, 200);
@@ -120,13 +120,14 @@ async fn a_secret_that_stops_matching_refuses_requests_as_it_does_readiness() {
 }
 
 #[tokio::test]
-async fn a_deployment_of_another_tag_secret_or_origin_is_not_ours() {
+async fn a_deployment_with_another_tag_secret_or_origin_is_rejected() {
     for (secret, origin) in [(OTHER_SECRET, ORIGIN), (SECRET, "elsewhere/audit")] {
         let redis = RedisServer::start().await;
         make_deployment(&redis, secret, origin).await;
         let app = closed(&redis, &[]).await;
         assert_lost(&app, &Shop::open().await).await;
-        // What the deployment's own secret made: to this process it looks forged, and must not be called so.
+        // An id of the deployment's secret. To this process it looks forged, but the response must not say
+        // so.
         let secret = tag_id::MasterSecret::from_hex(secret).unwrap();
         let genuine = tag_id::TagKeys::new(Some(secret), [])
             .mint(tag_id::Epoch::MIN, tag_id::BatchNo::new(7).unwrap(), tag_id::TagIndex::new(0).unwrap())
@@ -141,7 +142,7 @@ async fn a_deployment_of_another_tag_secret_or_origin_is_not_ours() {
 }
 
 #[tokio::test]
-async fn an_audit_head_that_is_gone_or_lower_is_lost_state_until_the_true_one_is_back() {
+async fn a_missing_or_lower_audit_head_is_lost_state_until_it_is_restored() {
     let shop = Shop::open().await;
     let app = open(&shop, &[]).await;
     let mut link = shop.redis.connection().await;
@@ -167,7 +168,7 @@ async fn an_audit_head_that_is_gone_or_lower_is_lost_state_until_the_true_one_is
     assert_eq!(app.post_json("/v1/report", &report).await.status, 202);
 }
 
-/// What makes an older copy of the shop: the audit head and the state of a tag.
+/// The audit head and the state of a tag, which make an older copy of the shop.
 async fn copy_of(shop: &Shop) -> [(String, Option<Vec<u8>>); 2] {
     let mut link = shop.redis.connection().await;
     let (head, tag) = (audit_chain::keys::HEAD.to_owned(), shop.state_key(0));
@@ -188,7 +189,7 @@ async fn put_in_place(shop: &Shop, copy: &[(String, Option<Vec<u8>>)]) {
 }
 
 #[tokio::test]
-async fn an_older_copy_that_lacks_a_revocation_is_refused_by_the_very_next_scan() {
+async fn an_older_copy_without_a_revocation_is_rejected_by_the_next_scan() {
     for limiter_apart in [false, true] {
         let (shop, limiter) = (Shop::open().await, RedisServer::start().await);
         let url = limiter.url();
@@ -197,7 +198,7 @@ async fn an_older_copy_that_lacks_a_revocation_is_refused_by_the_very_next_scan(
         let app = open(&shop, settings).await;
         assert_eq!(app.scan(shop.tag(0)).await.verdict()["valid"], true);
         let older = copy_of(&shop).await;
-        // Another process revokes; that its event is in the chain this one learns from the scan alone.
+        // Another process revokes. This one learns of the event only from the scan.
         shop.revoke_tag(0).await;
         shop.move_key(2, &keyring::Move::Add).await;
         assert_eq!(app.scan(shop.tag(0)).await.verdict()["valid"], false);
@@ -213,7 +214,7 @@ async fn an_older_copy_that_lacks_a_revocation_is_refused_by_the_very_next_scan(
 }
 
 #[tokio::test]
-async fn a_limiter_redis_that_was_flushed_is_no_lost_shop() {
+async fn a_flushed_limiter_redis_is_not_lost_state() {
     let (shop, limiter) = (Shop::open().await, RedisServer::start().await);
     let url = limiter.url();
     let app = open(&shop, &[("RATE_LIMIT_REDIS_URL", url.as_str())]).await;
@@ -223,7 +224,7 @@ async fn a_limiter_redis_that_was_flushed_is_no_lost_shop() {
     assert!(app.is_ready().await);
 }
 
-/// What STATE_DIR has noted of the audit trail.
+/// Returns what STATE_DIR has recorded of the audit chain.
 fn noted_size(state: &std::path::Path) -> u64 {
     let files = std::fs::read_dir(state).unwrap().map(|entry| entry.unwrap().path());
     let file = files.into_iter().find(|path| path.extension().is_some_and(|ending| ending == "json"));
@@ -273,7 +274,7 @@ async fn a_restored_copy_is_rolled_back_for_all_with_state_dir_until_its_generat
         assert_eq!(app.scan(shop.tag(1)).await.status, 200);
     }
     eventually("STATE_DIR follows", PATIENCE, || async { noted_size(state.path()) == 1 }).await;
-    // Whoever does not know of the generation is refused by the very next call.
+    // A process without the new generation is rejected at its next call.
     let () = link.set(catalog::keys::DEPLOYMENT, record).await.unwrap();
     app.scan(shop.tag(1)).await.assert_problem(503, "state-lost");
 }

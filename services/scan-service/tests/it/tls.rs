@@ -1,4 +1,4 @@
-//! A Redis that is reached over TLS.
+//! A Redis over TLS.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ fn file(name: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/tls")).join(name)
 }
 
-/// Speaks TLS on a port of its own and passes on what is inside to `port`; not every redis-server is built with TLS.
+/// Accepts TLS on a free port and forwards to `port`, because not every redis-server supports TLS.
 async fn terminator(port: u16) -> u16 {
     let chain = vec![CertificateDer::from_pem_file(file("server.pem")).unwrap()];
     let key = PrivateKeyDer::from_pem_file(file("server.key")).unwrap();
@@ -41,7 +41,7 @@ async fn terminator(port: u16) -> u16 {
 }
 
 #[tokio::test]
-async fn a_redis_over_tls_serves_whoever_trusts_its_certificate() {
+async fn a_redis_over_tls_works_if_its_certificate_is_trusted() {
     let shop = Shop::open().await;
     let url = format!("rediss://127.0.0.1:{}", terminator(shop.redis.port()).await);
     let authority = file("ca.pem");
@@ -57,7 +57,7 @@ async fn a_redis_over_tls_serves_whoever_trusts_its_certificate() {
     let scan = ask(&program, &format!("/v1/scan/{}", shop.tag(0))).await;
     assert_eq!(scan.verdict()["scan_count"], 1);
 
-    // A certificate that is of another authority, though it is of the same name.
+    // A certificate of another authority with the same name.
     let another = file("server.pem");
     let mistrusting = [("SSL_CERT_FILE", another.to_str().unwrap())];
     let program = Program::start(&[&settings[..], &mistrusting].concat()).await;

@@ -1,4 +1,5 @@
-//! Reports of codes that are not ours: listed for the operator within a bound, never in the chain, paid for by the caller's quota.
+//! Reports of codes that are not ours: in a bounded list for the operator, never in the audit chain, and
+//! charged to the client's quota.
 
 use std::time::Duration;
 
@@ -55,7 +56,7 @@ async fn a_report_of_a_code_that_is_not_ours_is_listed_and_not_chained() {
 }
 
 #[tokio::test]
-async fn what_is_kept_of_a_report_has_a_bound() {
+async fn the_stored_part_of_a_report_has_a_limit() {
     let shop = Shop::open().await;
     let app = open(&shop, &[]).await;
     let long = "é".repeat(MAX_CODE + 1);
@@ -71,14 +72,14 @@ async fn what_is_kept_of_a_report_has_a_bound() {
 }
 
 #[tokio::test]
-async fn the_oldest_reports_make_room_and_none_is_kept_for_ever() {
+async fn the_oldest_reports_are_dropped_and_all_expire() {
     let shop = Shop::open().await;
     let app = open(&shop, &[]).await;
     let millis = |age: Duration| u64::try_from((now() - age).unix_timestamp_nanos() / 1_000_000).unwrap();
     let mut link = shop.redis.connection().await;
     let mut add = redis::pipe();
     for n in 0..MOST_REPORTS {
-        // The first two are too old, by a minute.
+        // The first two are a minute too old.
         let age = if n < 2 { KEPT_FOR + Duration::from_secs(60) } else { Duration::from_secs(60) };
         let id = ambient::uuid_v7(millis(age));
         let report = UnprovenReport {
@@ -109,7 +110,7 @@ async fn the_oldest_reports_make_room_and_none_is_kept_for_ever() {
 }
 
 #[tokio::test]
-async fn pages_follow_each_other_without_a_gap() {
+async fn pages_of_the_list_have_no_gap() {
     let shop = Shop::open().await;
     let app = open(&shop, &[]).await;
     for n in 0..5 {
@@ -125,13 +126,13 @@ async fn pages_follow_each_other_without_a_gap() {
             break;
         }
     }
-    // Two of the same millisecond are in no order.
+    // Two reports of one millisecond have no order.
     codes.sort();
     assert_eq!(codes, ["c0", "c1", "c2", "c3", "c4"]);
 }
 
 #[tokio::test]
-async fn a_lost_state_takes_no_report_and_a_plain_scan_of_a_forged_id_asks_redis_nothing() {
+async fn lost_state_rejects_reports_and_a_scan_of_a_forged_id_needs_no_redis_call() {
     let shop = Shop::open().await;
     let app = open(&shop, &[]).await;
     let commands = async || {

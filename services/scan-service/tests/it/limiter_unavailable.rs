@@ -1,4 +1,4 @@
-//! Limiters in Redis instances of their own, and what holds while one of them is away.
+//! Limiters in separate Redis servers, and what holds while one of them is unavailable.
 
 use reqwest::Method;
 use serde_json::json;
@@ -7,7 +7,7 @@ use test_support::{FaultProxy, RedisServer, eventually};
 use crate::app::{App, PATIENCE, open, open_at, send};
 use crate::shop::{Shop, keys};
 
-/// Fails fast, so that an outage is seen as one.
+/// Short timeouts, so that an outage shows soon.
 const HASTY: [(&str, &str); 1] = [("REDIS_COMMAND_TIMEOUT_MS", "500")];
 
 async fn check(app: &App, name: &str) -> (u16, serde_json::Value) {
@@ -18,7 +18,7 @@ async fn check(app: &App, name: &str) -> (u16, serde_json::Value) {
 }
 
 #[tokio::test]
-async fn limiter_state_lives_in_its_own_redis() {
+async fn limiter_state_is_in_the_limiter_redis() {
     let (shop, limiter) = (Shop::open().await, RedisServer::start().await);
     let settings = [("RATE_LIMIT_REDIS_URL", limiter.url()), ("RATE_LIMIT_IP_PER_MINUTE", "2".to_owned())];
     let settings = settings.each_ref().map(|(name, value)| (*name, value.as_str()));
@@ -35,7 +35,7 @@ async fn limiter_state_lives_in_its_own_redis() {
 }
 
 #[tokio::test]
-async fn without_the_limiter_a_scan_is_refused_and_counts_nothing() {
+async fn without_the_limiter_a_scan_is_rejected_and_counts_nothing() {
     let (shop, mut limiter) = (Shop::open().await, RedisServer::start().await);
     let url = limiter.url();
     let app = open(&shop, &[("RATE_LIMIT_REDIS_URL", url.as_str()), HASTY[0]]).await;
@@ -57,7 +57,7 @@ async fn without_the_limiter_a_scan_is_refused_and_counts_nothing() {
 }
 
 #[tokio::test]
-async fn a_limiter_that_answers_nothing_is_not_ready() {
+async fn a_limiter_that_does_not_respond_is_not_ready() {
     let (shop, limiter) = (Shop::open().await, RedisServer::start().await);
     let proxy = FaultProxy::start(limiter.addr()).await;
     let app = open(&shop, &[("RATE_LIMIT_REDIS_URL", proxy.url().as_str()), HASTY[0]]).await;
@@ -71,7 +71,7 @@ async fn a_limiter_that_answers_nothing_is_not_ready() {
 }
 
 #[tokio::test]
-async fn if_so_configured_the_process_limits_by_itself() {
+async fn the_fallback_limits_in_the_process() {
     let (shop, mut limiter) = (Shop::open().await, RedisServer::start().await);
     let url = limiter.url();
     let settings = [
@@ -96,7 +96,7 @@ async fn if_so_configured_the_process_limits_by_itself() {
 }
 
 #[tokio::test]
-async fn the_global_limit_denies_over_regions_and_gives_the_regional_quota_back() {
+async fn the_global_limit_denies_across_regions_and_returns_the_regional_quota() {
     let (shop, global) = (Shop::open().await, RedisServer::start().await);
     let url = global.url();
     let settings =
@@ -138,7 +138,7 @@ async fn the_global_limit_is_never_halved() {
 }
 
 #[tokio::test]
-async fn without_the_global_redis_the_region_decides_alone() {
+async fn without_the_global_redis_only_the_region_limits() {
     let (shop, mut global) = (Shop::open().await, RedisServer::start().await);
     let url = global.url();
     let settings = [("GLOBAL_REDIS_URL", url.as_str()), ("RATE_LIMIT_IP_PER_MINUTE", "3"), HASTY[0]];
@@ -156,7 +156,7 @@ async fn without_the_global_redis_the_region_decides_alone() {
 }
 
 #[tokio::test]
-async fn while_the_durable_redis_is_away_or_busy_nobody_spends_quota() {
+async fn while_the_durable_redis_is_unavailable_or_busy_no_quota_is_spent() {
     let (shop, limiter) = (Shop::open().await, RedisServer::start().await);
     let proxy = FaultProxy::start(shop.redis.addr()).await;
     let (durable, limiter) = (proxy.url(), limiter.url());
@@ -169,7 +169,7 @@ async fn while_the_durable_redis_is_away_or_busy_nobody_spends_quota() {
     ];
     let app = open_at(&durable, &settings).await;
     proxy.stall_replies();
-    // The one permit is taken by whatever comes first; everybody else is told "busy".
+    // The first request takes the only permit, and all others are overloaded.
     let held = tokio::spawn(send(app.request(Method::GET, &format!("/v1/scan/{}", shop.tag(0)))));
     let busy = async || app.scan(shop.tag(0)).await.status == 429;
     eventually("the permit is taken", PATIENCE, busy).await;
