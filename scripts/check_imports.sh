@@ -40,15 +40,14 @@ allowed_for() { # crate
     problems) echo "ambient redis-pool audit-chain catalog access idempotency keyring storage input http-edge" ;;
     storage) echo "ambient circuit-breaker tag-id redis-pool audit-chain catalog access keyring" ;;
     settings) echo "circuit-breaker tag-id redis-pool rate-limiter catalog keyring storage" ;;
-    service-kit) echo "$DOMAIN http-edge storage settings problems" ;;
-    scan-service | factory-service) echo "$DOMAIN http-edge storage settings input problems service-kit" ;;
-    bench) echo "$DOMAIN http-edge storage settings input problems service-kit test-support" ;;
+    scan-service | factory-service) echo "$DOMAIN http-edge storage settings input problems" ;;
+    bench) echo "$DOMAIN http-edge storage settings input problems test-support" ;;
     *) return 1 ;;
   esac
 }
 
 may_name_axum() { [[ " http-edge scan-service factory-service bench " == *" $1 "* ]]; }
-above_http() { [[ " http-edge problems service-kit scan-service factory-service bench " == *" $1 "* ]]; }
+above_http() { [[ " http-edge problems scan-service factory-service bench " == *" $1 "* ]]; }
 
 FAILURES=0
 fail() {

@@ -3,12 +3,25 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use time::OffsetDateTime;
+
 /// A source of time.
 pub trait Clock: std::fmt::Debug + Send + Sync + 'static {
     /// The time since an arbitrary origin. It never goes back.
     fn monotonic(&self) -> Duration;
     /// Milliseconds since 1970-01-01T00:00:00Z by the wall clock. It may jump.
     fn unix_millis(&self) -> u64;
+    /// The wall clock's time in UTC, in whole milliseconds.
+    fn utc(&self) -> OffsetDateTime {
+        from_unix_millis(self.unix_millis())
+    }
+}
+
+/// Unix milliseconds as a date in UTC. A time beyond the year 9999 becomes 1970.
+#[must_use]
+pub fn from_unix_millis(millis: u64) -> OffsetDateTime {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000)
+        .unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
 /// The clocks of the operating system.
@@ -105,6 +118,8 @@ mod tests {
         assert_eq!(clock.unix_millis(), 1_007);
         clock.set_unix_millis(5);
         assert_eq!((clock.unix_millis(), clock.monotonic()), (5, Duration::from_millis(7)));
+        assert_eq!(clock.utc(), OffsetDateTime::UNIX_EPOCH + Duration::from_millis(5));
+        assert_eq!(from_unix_millis(u64::MAX), OffsetDateTime::UNIX_EPOCH);
     }
 
     #[test]

@@ -13,6 +13,6 @@ pub mod crash;
 pub mod entropy;
 pub mod rfc3339;
 
-pub use clock::{Clock, ManualClock, SystemClock};
+pub use clock::{Clock, ManualClock, SystemClock, from_unix_millis};
 pub use crash::crash_point;
 pub use entropy::{uuid_v7, uuid_v7_from};

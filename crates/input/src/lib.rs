@@ -7,7 +7,7 @@
 //! assert_eq!(name.into_string(), "Rain jacket");
 //!
 //! let rejected = Line::<20>::parse("name", String::new()).unwrap_err();
-//! assert!(rejected.to_string().starts_with("name has 0 characters; it takes 1 to 20 characters on one line"));
+//! assert!(rejected.to_string().starts_with("name has 0 characters; it takes 1 to 20 characters"));
 //! # Ok::<(), input::FieldError>(())
 //! ```
 

@@ -1,8 +1,9 @@
-//! Text that one client writes and others see: one rule for a line (names, brands, labels, reasons), and one for a text of
-//! several lines.
+//! Text that one client writes and others see: one rule for a line (names, brands, labels, reasons), and one
+//! for a text of several lines.
 //!
-//! A text that renders as nothing, or that turns the direction of the text around it, lets one product or brand look like
-//! another. Unicode's properties tell which characters are blank; a short list adds the few whose glyph has no ink.
+//! A text that renders as nothing, or that turns the direction of the text around it, lets one product or
+//! brand look like another. Unicode's properties tell which characters are blank; a short list adds the few
+//! whose glyph has no ink.
 
 use std::fmt;
 
@@ -11,25 +12,25 @@ use icu_properties::{CodePointMapData, CodePointSetData};
 
 use crate::field_error::{FieldError, is};
 
-/// Characters whose glyph is blank although their properties say otherwise: the Braille pattern without dots, the notehead
-/// without a note, and the blank Egyptian hieroglyphs.
+/// Characters whose glyph is blank although their properties say otherwise: the Braille pattern without dots,
+/// the notehead without a note, and the blank Egyptian hieroglyphs.
 const INKLESS: [char; 4] = ['\u{2800}', '\u{1d159}', '\u{13441}', '\u{13442}'];
 
-/// What a [`Line`] matches, as a regular expression that JSON Schema, Rust and Python read alike. A pattern cannot require
-/// that something is visible.
+/// What a [`Line`] matches, as a regular expression that JSON Schema, Rust and Python read alike. A pattern
+/// cannot require that something is visible.
 pub const LINE_PATTERN: &str =
     r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]+$";
 /// What [`Lines`] match.
 pub const LINES_PATTERN: &str =
     r"^(\r\n|[^\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069])*$";
 
-/// 1 to `MAX` characters (Unicode scalar values) on one line. At least one is visible, and none is a control of the line or
-/// of the direction of text.
+/// 1 to `MAX` characters (Unicode scalar values) on one line. At least one is visible, and none is a control
+/// of the line or of the direction of text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Line<const MAX: usize>(String);
 
-/// Up to `MAX` characters (Unicode scalar values) on any number of lines. At least one is visible. The only controls are the
-/// tab and the line feed; none changes the direction of text.
+/// Up to `MAX` characters (Unicode scalar values) on any number of lines. At least one is visible. The only
+/// controls are the tab and the line feed; none changes the direction of text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Lines<const MAX: usize>(String);
 
@@ -63,7 +64,8 @@ impl<const MAX: usize> Line<MAX> {
 }
 
 impl<const MAX: usize> Lines<MAX> {
-    /// Parses a text; `None` if nothing in it is visible. CR LF counts as one line feed. `field` names it in the error.
+    /// Parses a text; `None` if nothing in it is visible. CR LF counts as one line feed. `field` names it in
+    /// the error.
     ///
     /// # Errors
     /// [`FieldError::Malformed`] if the text is too long or holds another control.

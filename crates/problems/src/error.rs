@@ -22,7 +22,8 @@ pub enum ApiError {
     /// 400: not an id in any accepted form.
     #[error("{0}")]
     InvalidTagId(Cow<'static, str>),
-    /// 404 of a tag. The text is fixed, so that a forged id and one that was never minted get the same answer.
+    /// 404 of a tag. The text is fixed, so that a forged id and one that was never minted get the same
+    /// answer.
     #[error("no tag with this id was ever made")]
     TagNotFound,
     /// 409: the tenant has as many of this kind as it may have.
@@ -64,8 +65,8 @@ pub enum ApiError {
     /// 503: the durable state is missing, or is not the expected one.
     #[error("{0}")]
     StateLost(Cow<'static, str>),
-    /// 503: the stored audit chain is damaged. Until an operator repairs it, nothing can be appended, or this part of it
-    /// cannot be read. Nothing was written.
+    /// 503: the stored audit chain is damaged. Until an operator repairs it, nothing can be appended, or this
+    /// part of it cannot be read. Nothing was written.
     #[error("the stored audit trail is damaged, and nothing was written; an operator is needed")]
     AuditDamaged,
     /// 503: too many writers at once; nothing was written.
@@ -156,7 +157,8 @@ impl ApiError {
         Self::StateLost(detail.into())
     }
 
-    /// A 503 `state-lost` of one stored record that was written and cannot be read. The other records are served.
+    /// A 503 `state-lost` of one stored record that was written and cannot be read. The other records are
+    /// served.
     #[must_use]
     pub fn record_lost(fault: &impl std::fmt::Display) -> Self {
         tracing::error!(%fault, "stored record lost");

@@ -121,7 +121,8 @@ impl From<ReadError> for ApiError {
     }
 }
 
-/// A refused move of a key is a 409. A caller that gives some of the refusals another status maps them before.
+/// A refused move of a key is a 409. A caller that gives some of the refusals another status maps them
+/// before.
 impl From<KeyringError> for ApiError {
     fn from(error: KeyringError) -> Self {
         match error {

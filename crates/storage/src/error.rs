@@ -5,7 +5,8 @@ use audit_chain::{AppendError, EventError, ReadError};
 use catalog::{CatalogError, DeploymentError};
 use keyring::KeyringError;
 
-/// Why a process must not work on durable storage at the moment. It asks nobody: it knows this from its last refresh.
+/// Why a process must not work on durable storage at the moment. It asks nobody: it knows this from its last
+/// refresh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum GateError {
     /// Redis has not answered since the start, so the state of the deployment is unknown.

@@ -3,9 +3,10 @@
 //! A process that starts after a backup was restored compares Redis with this directory, so it notices the
 //! restore.
 //!
-//! There is one file per deployment, `<deployment id>.json`. Services and the command line share the directory.
-//! A writer takes the file's lock, reads the file, merges its update and replaces the file by an atomic rename.
-//! It calls `fsync` on the file and on the directory. All functions block; call them outside the async runtime.
+//! There is one file per deployment, `<deployment id>.json`. Services and the command line share the
+//! directory. A writer takes the file's lock, reads the file, merges its update and replaces the file by an
+//! atomic rename. It calls `fsync` on the file and on the directory. All functions block; call them outside
+//! the async runtime.
 
 mod files;
 #[cfg(test)]
@@ -121,8 +122,8 @@ impl Known {
 
     /// Returns the head that the chain of a restore generation must contain, `None` if none is known.
     ///
-    /// A head of an earlier generation does not count: with the later generation, an operator accepted a chain
-    /// that may be shorter.
+    /// A head of an earlier generation does not count: with the later generation, an operator accepted a
+    /// chain that may be shorter.
     ///
     /// # Errors
     /// [`EarlierGeneration`] if a later generation than `generation` was seen.

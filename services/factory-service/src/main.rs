@@ -37,9 +37,9 @@ fn main() -> ExitCode {
     let settings = || FactorySettings::from_env(&env);
     let ended = match Cli::parse().command.unwrap_or(Command::Serve(Serve::default())) {
         Command::Operation(operation) => return operation.run(settings),
-        Command::Healthcheck => settings()
-            .map_err(Into::into)
-            .and_then(|settings| Ok(service_kit::healthcheck(settings.web.bind)?)),
+        Command::Healthcheck => {
+            settings().map_err(Into::into).and_then(|settings| Ok(http_edge::healthcheck(settings.web.bind)?))
+        }
         Command::Serve(how) => serve(&env, &how),
     };
     ended.map_or_else(failed, |()| ExitCode::SUCCESS)

@@ -10,13 +10,13 @@ use access::{Access, LastUse};
 use ambient::{Clock, SystemClock};
 use audit_chain::AuditMetrics;
 use catalog::{Expectation, Init};
-use http_edge::{App, Edge, EdgeConfig, PathPolicy, docs_policy};
+use http_edge::{App, Edge, EdgeConfig, Listening, PathPolicy, ServeConfig, TrustedProxies, docs_policy};
 use idempotency::Idempotency;
 use keyring::{KeyringAdmin, SIGNING_SERVICE, Secrets};
 use prometheus_client::registry::Registry;
 use redis_pool::{PoolMetrics, RedisPool};
-use service_kit::durable::{Durable, DurableMetrics, DurablePools, KeyringSetup};
-use service_kit::{listening, trusted_proxies};
+use settings::WebSettings;
+use storage::{DurableMetrics, DurablePools, DurableSetup, DurableStorage, KeyringSetup};
 use tag_id::Epoch;
 use tokio::sync::Semaphore;
 
@@ -57,12 +57,13 @@ pub fn assemble(settings: &FactorySettings, clock: Arc<dyn Clock>) -> App {
     put_together(settings, clock, &setup).0
 }
 
-/// The same service for a command that ends with its answer: it makes no deployment and no keyring, and is no live instance.
+/// The same service for a command that ends with its answer: it makes no deployment and no keyring, and is no
+/// live instance.
 #[must_use]
 pub(crate) fn assemble_for_commands(
     settings: &FactorySettings,
     clock: Arc<dyn Clock>,
-) -> (App, Arc<Durable>) {
+) -> (App, DurableStorage) {
     put_together(settings, clock, &Setup { announce: None, seeds: None, init: Init::Never })
 }
 
@@ -73,40 +74,41 @@ struct Setup {
     init: Init,
 }
 
-fn put_together(settings: &FactorySettings, clock: Arc<dyn Clock>, setup: &Setup) -> (App, Arc<Durable>) {
+fn put_together(settings: &FactorySettings, clock: Arc<dyn Clock>, setup: &Setup) -> (App, DurableStorage) {
     let mut registry = http_edge::metrics_registry();
     http_edge::register_build_info(&mut registry, "factory-service", env!("CARGO_PKG_VERSION"));
     let pools = PoolMetrics::register(&mut registry);
-    let durable = durable(settings, setup, &clock, &pools, &mut registry);
+    let storage = durable_storage(settings, setup, &clock, &pools, &mut registry);
     let last_use = LastUse::new();
-    let limits = limits(settings, &durable, &clock, &pools, &mut registry);
-    let state = state(settings, Arc::clone(&durable), limits, last_use.clone(), &mut registry);
+    let limits = limits(settings, &storage.pool, &clock, &pools, &mut registry);
+    let state = state(settings, &storage, &clock, limits, last_use.clone(), &mut registry);
     let serves = setup.announce.is_some();
     let (signing, every) = (Arc::clone(&state.checkpoints), settings.checkpoint_every);
-    let (goodbye, own) = ((Arc::clone(&durable), last_use.clone()), Arc::clone(&durable));
+    let (goodbye, own) = ((storage.clone(), last_use.clone()), storage.clone());
     let background = tokio::spawn(async move {
-        let deployment = || durable.deployment().ok().map(|deployment| deployment.prefix().to_owned());
-        let noting = last_use.keep_flushing(durable.pool(), deployment);
+        let DurableStorage { pool, deployment, refresher, .. } = storage;
+        let prefix = || deployment.deployment().ok().map(|deployment| deployment.prefix().to_owned());
+        let noting = last_use.keep_flushing(&pool, prefix);
         if serves {
-            let notes = minted_notes::note_all(&durable);
-            tokio::join!(durable.keep_refreshing(), noting, signing.keep_signing(every), notes);
+            let notes = minted_notes::note_all(&pool, &deployment);
+            tokio::join!(refresher.keep_refreshing(), noting, signing.keep_signing(every), notes);
         } else {
-            durable.keep_refreshing().await;
+            refresher.keep_refreshing().await;
         }
     });
     let edge = Edge::new(EdgeConfig::default(), path_policies(), clock, &mut registry);
     let metrics_place = listening(&settings.web).metrics_place();
     let app = App::new(&edge, router::router(state), registry, metrics_place, background.abort_handle());
-    (app.with_shutdown_hook(|| service_kit::shutdown_hook(goodbye.0, goodbye.1)), own)
+    (app.with_shutdown_hook(|| goodbye.0.shut_down(goodbye.1)), own)
 }
 
-fn durable(
+fn durable_storage(
     settings: &FactorySettings,
     setup: &Setup,
     clock: &Arc<dyn Clock>,
     pools: &PoolMetrics,
     registry: &mut Registry,
-) -> Arc<Durable> {
+) -> DurableStorage {
     let config = settings.redis.pool("durable", &settings.redis.url);
     let pool = |config| RedisPool::new(config, Arc::clone(clock), pools);
     let pools = DurablePools { requests: pool(config), heartbeats: pool(settings.redis.heartbeats()) };
@@ -116,19 +118,20 @@ fn durable(
         audit_origin: settings.deployment.audit_origin.clone(),
     };
     let (audit, metrics) = (AuditMetrics::register(registry), DurableMetrics::register(registry));
-    let keys = KeyringSetup {
+    let keyring = KeyringSetup {
         announce: setup.announce,
         seeds: setup.seeds,
         signing: Arc::clone(&settings.signing.keys),
     };
-    let durable = Durable::new(pools, expectation, setup.init, Arc::clone(clock), audit, metrics, keys);
-    Arc::new(durable.with_state_dir(settings.deployment.state_dir.clone()))
+    let state_dir = settings.deployment.state_dir.clone();
+    let setup = DurableSetup { expectation, init: setup.init, keyring, state_dir };
+    DurableStorage::new(pools, setup, clock, audit, &metrics)
 }
 
 /// The limits, and their Redis where it is not the durable one.
 fn limits(
     settings: &FactorySettings,
-    durable: &Durable,
+    durable: &RedisPool,
     clock: &Arc<dyn Clock>,
     pools: &PoolMetrics,
     registry: &mut Registry,
@@ -139,44 +142,52 @@ fn limits(
     if let Some(pool) = &apart {
         pool.watch_writes(&["vtrl1:write-probe"]);
     }
-    let pool = apart.as_ref().unwrap_or_else(|| durable.pool());
+    let pool = apart.as_ref().unwrap_or(durable);
     (Limits::new(&settings.limits, pool, clock, registry), apart)
 }
 
 fn state(
     settings: &FactorySettings,
-    durable: Arc<Durable>,
+    storage: &DurableStorage,
+    clock: &Arc<dyn Clock>,
     (limits, limiter_redis): (Limits, Option<RedisPool>),
     last_use: LastUse,
     registry: &mut Registry,
 ) -> AppState {
     let tag_keys = Arc::clone(&settings.tags.tag_keys);
     let signing = Arc::clone(&settings.signing.keys);
-    let store = Store::new(Arc::clone(&durable));
-    let access = Access::new(durable.pool().clone());
+    let store = Store::new(storage, Arc::clone(clock));
+    let access = Access::new(storage.pool.clone());
     let urls = TagUrls::below(settings.web.public_base_url.as_deref());
     // Half of the cores stay for everything that is not an export.
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let minting = Arc::new(Semaphore::new((cores / 2).max(1)));
     let secrets = Secrets { tags: Arc::clone(&tag_keys), signing: Arc::clone(&signing) };
-    let moves = KeyringAdmin::new(durable.pool().clone(), secrets);
+    let moves = KeyringAdmin::new(storage.pool.clone(), secrets);
     let of_epoch = EpochBatches::new(store.clone(), access.clone());
-    let checkpoints = Arc::new(Checkpoints::new(Arc::clone(&durable), signing, registry));
+    let checkpoints = Arc::new(Checkpoints::new(storage, Arc::clone(clock), signing, registry));
     let once = idempotency::IdempotencyConfig {
         lease: settings.idempotency_lease,
         ..idempotency::IdempotencyConfig::default()
     };
     AppState::new(Inner {
-        authenticator: Authenticator::new(settings.api_key.clone(), Arc::clone(&durable), last_use),
-        idempotency: Idempotency::new(durable.pool().clone(), once),
+        authenticator: Authenticator::new(settings.api_key.clone(), storage, Arc::clone(clock), last_use),
+        idempotency: Idempotency::new(storage.pool.clone(), once),
         tenants: Tenants::new(store.clone(), access.clone()),
         unproven: Unproven::new(store.clone()),
         api_keys: ApiKeys::new(store.clone(), access.clone()),
-        key_moves: KeyMoves::new(store.clone(), Arc::clone(&durable), moves, of_epoch),
+        key_moves: KeyMoves::new(
+            store.clone(),
+            Arc::clone(&storage.deployment),
+            Arc::clone(&storage.keyring),
+            moves,
+            of_epoch,
+        ),
         limits,
         limiter_redis,
         proxies: trusted_proxies(&settings.web),
-        durable,
+        deployment: Arc::clone(&storage.deployment),
+        readiness: Arc::clone(&storage.readiness),
         products: Products::new(store.clone(), access.clone()),
         batches: Batches::new(store.clone(), access),
         exporter: Exporter::new(store.clone(), Arc::clone(&tag_keys), urls.clone(), minting),
@@ -192,4 +203,22 @@ fn path_policies() -> Vec<PathPolicy> {
     let verify = PathPolicy::new("/v1/audit/verify").timeout(2 * VERIFY_WITHIN);
     // A revocation counts the batches that it makes invalid, and says itself when that takes too long.
     vec![docs_policy(), verify, PathPolicy::new("/v1/admin/keyring").timeout(2 * COUNT_WITHIN)]
+}
+
+/// Where the service listens, and the bounds of its connections.
+fn listening(web: &WebSettings) -> Listening {
+    let server = ServeConfig {
+        max_connections: web.max_connections,
+        max_connections_per_client: web.max_connections_per_client,
+        proxies: trusted_proxies(web),
+        idle_timeout: web.keep_alive,
+        ..ServeConfig::default()
+    };
+    let WebSettings { bind, metrics_bind, metrics_public, .. } = *web;
+    Listening { bind, metrics_bind, metrics_public, server }
+}
+
+/// The proxies whose forwarded client addresses are used.
+fn trusted_proxies(web: &WebSettings) -> TrustedProxies {
+    TrustedProxies::new(web.proxies.networks().iter().copied())
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http_edge::TrustedProxies;
 use idempotency::Idempotency;
 use redis_pool::RedisPool;
-use service_kit::durable::Durable;
+use storage::{DeploymentState, StorageReadiness};
 
 use crate::domain::api_keys::ApiKeys;
 use crate::domain::audit::Audit;
@@ -34,7 +34,8 @@ pub(crate) struct Inner {
     /// The limiter's Redis, where it is not the durable one: asked for readiness.
     pub(crate) limiter_redis: Option<RedisPool>,
     pub(crate) proxies: TrustedProxies,
-    pub(crate) durable: Arc<Durable>,
+    pub(crate) deployment: Arc<DeploymentState>,
+    pub(crate) readiness: Arc<StorageReadiness>,
     pub(crate) products: Products,
     pub(crate) batches: Batches,
     pub(crate) exporter: Exporter,

@@ -35,7 +35,7 @@ fn main() -> ExitCode {
         Err(error) => return failed(&error),
     };
     let ended = match cli.command.unwrap_or(Command::Serve(Serve::default())) {
-        Command::Healthcheck => service_kit::healthcheck(settings.web.bind).map_err(Into::into),
+        Command::Healthcheck => http_edge::healthcheck(settings.web.bind).map_err(Into::into),
         Command::Serve(how) => serve(&env, &how, settings),
     };
     match ended {

@@ -9,14 +9,13 @@ use audit_chain::AuditMetrics;
 use axum::http::HeaderValue;
 use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS};
 use catalog::{Expectation, Init};
-use http_edge::{App, Edge, EdgeConfig, PathPolicy, docs_policy};
+use http_edge::{App, Edge, EdgeConfig, Listening, PathPolicy, ServeConfig, TrustedProxies, docs_policy};
 use keyring::SigningKeys;
 use prometheus_client::registry::Registry;
 use rate_limiter::{GlobalLimiter, Limiter, LimiterMetrics, RegionalGlobalLimiter};
 use redis_pool::{PoolMetrics, RedisPool};
-use service_kit::durable::{Durable, DurableMetrics, DurablePools, KeyringSetup};
-use service_kit::storage::StorageWatch;
-use service_kit::{listening, trusted_proxies};
+use settings::WebSettings;
+use storage::{DurableMetrics, DurablePools, DurableSetup, DurableStorage, KeyringSetup, RedisSettingsWatch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::domain::admission::Admission;
@@ -53,7 +52,7 @@ pub fn assemble(settings: &ScanSettings, clock: Arc<dyn Clock>) -> App {
     let durable_pool = pool("durable", &settings.redis.url);
     let durable_metrics = DurableMetrics::register(&mut registry);
     let heartbeats = RedisPool::new(settings.redis.heartbeats(), Arc::clone(&clock), &pools);
-    let durable = durable(
+    let storage = durable_storage(
         settings,
         DurablePools { requests: durable_pool.clone(), heartbeats },
         &clock,
@@ -64,9 +63,10 @@ pub fn assemble(settings: &ScanSettings, clock: Arc<dyn Clock>) -> App {
 
     let mut other_pools = Vec::new();
     let other_pool = |name, pool: &RedisPool, optional| {
-        let metrics = durable_metrics.storage().clone();
-        let storage = StorageWatch::new(pool.clone(), pool.name(), false, Arc::clone(&clock), metrics);
-        OtherPool { name, pool: pool.clone(), storage: Arc::new(storage), optional }
+        let metrics = durable_metrics.redis_settings().clone();
+        let clock = Arc::clone(&clock);
+        let settings = RedisSettingsWatch::new(pool.clone(), pool.name(), false, clock, metrics);
+        OtherPool { name, pool: pool.clone(), settings: Arc::new(settings), optional }
     };
     let same_redis = settings.limits.shares_redis_with(&settings.redis.url);
     let limiter_pool = if same_redis { durable_pool } else { pool("limiter", &settings.limits.redis_url) };
@@ -80,24 +80,27 @@ pub fn assemble(settings: &ScanSettings, clock: Arc<dyn Clock>) -> App {
         pool.watch_writes(&["vtgl1:write-probe"]);
         other_pools.push(other_pool("global_redis", pool, true));
     }
-    let background = in_background(&durable, &last_use, &other_pools);
-    let goodbye = (Arc::clone(&durable), last_use.clone());
+    let background = in_background(&storage, &last_use, &other_pools);
+    let goodbye = (storage.clone(), last_use.clone());
     let regional_global = regional_global(settings, limiter_pool, global_pool, &clock, &mut registry);
     let (per_ip, per_key) = (settings.limits.per_ip, settings.limits.per_key);
     let limits = Arc::new(Limits::new(regional_global, per_ip, per_key, same_redis));
-    let admission = Arc::new(Admission::new(Arc::clone(&durable), Arc::clone(&limits), last_use));
+    let admission = Arc::new(Admission::new(&storage, Arc::clone(&clock), Arc::clone(&limits), last_use));
 
     let tag_keys = Arc::clone(&settings.tags.tag_keys);
     let state = AppState::new(Inner {
         scanner: Scanner::new(
             Arc::clone(&tag_keys),
-            Arc::clone(&durable),
+            &storage,
+            Arc::clone(&clock),
             Arc::clone(&limits),
             Arc::clone(&admission),
         ),
-        reporter: Reporter::new(tag_keys, Arc::clone(&durable), admission),
+        reporter: Reporter::new(tag_keys, &storage, Arc::clone(&clock), admission),
         limits,
-        durable,
+        deployment: storage.deployment,
+        readiness: storage.readiness,
+        key_leak_alarm: storage.key_leak_alarm,
         proxies: trusted_proxies(&settings.web),
         origins: Origins { own: settings.origins.own.clone(), reporting: settings.origins.reporting.clone() },
         metrics: ScanMetrics::register(&mut registry),
@@ -106,32 +109,34 @@ pub fn assemble(settings: &ScanSettings, clock: Arc<dyn Clock>) -> App {
     let edge = Edge::new(EdgeConfig::default(), path_policies(settings), Arc::clone(&clock), &mut registry);
     let metrics_place = listening(&settings.web).metrics_place();
     let app = App::new(&edge, router::router(state), registry, metrics_place, background);
-    app.with_shutdown_hook(|| service_kit::shutdown_hook(goodbye.0, goodbye.1))
+    app.with_shutdown_hook(|| goodbye.0.shut_down(goodbye.1))
 }
 
-/// What goes on by itself: looking at the durable Redis, writing down when keys were used, watching the settings of the others.
-fn in_background(durable: &Arc<Durable>, last_use: &LastUse, others: &[OtherPool]) -> AbortHandle {
-    let (durable, last_use) = (Arc::clone(durable), last_use.clone());
-    let storages: Vec<_> = others.iter().map(|other| Arc::clone(&other.storage)).collect();
+/// What goes on by itself: looking at the durable Redis, writing down when keys were used, watching the
+/// settings of the others.
+fn in_background(storage: &DurableStorage, last_use: &LastUse, others: &[OtherPool]) -> AbortHandle {
+    let DurableStorage { pool, deployment, refresher, .. } = storage.clone();
+    let last_use = last_use.clone();
+    let settings: Vec<_> = others.iter().map(|other| Arc::clone(&other.settings)).collect();
     let working = tokio::spawn(async move {
         // Ended with this task, which drops it.
         let mut watching = JoinSet::new();
-        for storage in storages {
-            watching.spawn(async move { storage.keep_reading().await });
+        for settings in settings {
+            watching.spawn(async move { settings.keep_reading().await });
         }
-        let prefix = || durable.gate().seen().map(|deployment| deployment.prefix().to_owned());
-        tokio::join!(durable.keep_refreshing(), last_use.keep_flushing(durable.pool(), prefix));
+        let prefix = || deployment.seen().map(|deployment| deployment.prefix().to_owned());
+        tokio::join!(refresher.keep_refreshing(), last_use.keep_flushing(&pool, prefix));
     });
     working.abort_handle()
 }
 
-fn durable(
+fn durable_storage(
     settings: &ScanSettings,
     pools: DurablePools,
     clock: &Arc<dyn Clock>,
     metrics: &DurableMetrics,
     registry: &mut Registry,
-) -> Arc<Durable> {
+) -> DurableStorage {
     let expectation = Expectation {
         tag_keys: Arc::clone(&settings.tags.tag_keys),
         adds_epoch: None,
@@ -139,10 +144,10 @@ fn durable(
     };
     let audit = AuditMetrics::register(registry);
     let signing = Arc::new(SigningKeys::none(&settings.deployment.audit_origin));
-    let keys = KeyringSetup { announce: Some("scan-service"), seeds: None, signing };
-    let (clock, metrics) = (Arc::clone(clock), metrics.clone());
-    let durable = Durable::new(pools, expectation, Init::Never, clock, audit, metrics, keys);
-    Arc::new(durable.with_state_dir(settings.deployment.state_dir.clone()))
+    let keyring = KeyringSetup { announce: Some("scan-service"), seeds: None, signing };
+    let state_dir = settings.deployment.state_dir.clone();
+    let setup = DurableSetup { expectation, init: Init::Never, keyring, state_dir };
+    DurableStorage::new(pools, setup, clock, audit, metrics)
 }
 
 fn regional_global(
@@ -162,7 +167,8 @@ fn regional_global(
     RegionalGlobalLimiter::new(regional, global, limits.on_redis_down, metrics, Arc::clone(clock))
 }
 
-/// What differs by path: scans may be read by any web page, answers to reports by those that may report, and pages refuse in HTML.
+/// What differs by path: scans may be read by any web page, answers to reports by those that may report, and
+/// pages refuse in HTML.
 fn path_policies(settings: &ScanSettings) -> Vec<PathPolicy> {
     let reporting = settings.origins.reporting.iter();
     let reporting =
@@ -177,4 +183,22 @@ fn path_policies(settings: &ScanSettings) -> Vec<PathPolicy> {
         docs_policy(),
         PathPolicy::new("/t").render_problems_with(problem_page::render_problem),
     ]
+}
+
+/// Where the service listens, and the bounds of its connections.
+fn listening(web: &WebSettings) -> Listening {
+    let server = ServeConfig {
+        max_connections: web.max_connections,
+        max_connections_per_client: web.max_connections_per_client,
+        proxies: trusted_proxies(web),
+        idle_timeout: web.keep_alive,
+        ..ServeConfig::default()
+    };
+    let WebSettings { bind, metrics_bind, metrics_public, .. } = *web;
+    Listening { bind, metrics_bind, metrics_public, server }
+}
+
+/// The proxies whose forwarded client addresses are used.
+fn trusted_proxies(web: &WebSettings) -> TrustedProxies {
+    TrustedProxies::new(web.proxies.networks().iter().copied())
 }

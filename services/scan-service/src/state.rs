@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use http_edge::{Check, TrustedProxies};
-use service_kit::durable::Durable;
-use service_kit::storage::StorageWatch;
+use storage::{DeploymentState, KeyLeakAlarm, RedisSettingsWatch, StorageReadiness};
 
 use crate::domain::limits::Limits;
 use crate::domain::report::Reporter;
@@ -20,7 +19,9 @@ pub(crate) struct Inner {
     pub(crate) scanner: Scanner,
     pub(crate) reporter: Reporter,
     pub(crate) limits: Arc<Limits>,
-    pub(crate) durable: Arc<Durable>,
+    pub(crate) deployment: Arc<DeploymentState>,
+    pub(crate) readiness: Arc<StorageReadiness>,
+    pub(crate) key_leak_alarm: KeyLeakAlarm,
     pub(crate) proxies: TrustedProxies,
     pub(crate) origins: Origins,
     pub(crate) metrics: ScanMetrics,
@@ -33,7 +34,7 @@ pub(crate) struct OtherPool {
     pub(crate) name: &'static str,
     pub(crate) pool: redis_pool::RedisPool,
     /// Whether its Redis may drop keys: a caller whose count is evicted begins anew.
-    pub(crate) storage: Arc<StorageWatch>,
+    pub(crate) settings: Arc<RedisSettingsWatch>,
     /// Whether requests can be served without it.
     pub(crate) optional: bool,
 }
@@ -44,7 +45,7 @@ impl OtherPool {
         let asked = self.pool.command(redis::cmd("PING")).await;
         let redis_pool::PoolStats { last_error, refuses_writes, .. } = self.pool.stats();
         let (detail, busy) = match (asked, refuses_writes) {
-            (Ok(_), None) => return self.storage_check().await,
+            (Ok(_), None) => return self.settings_check().await,
             (Err(busy @ redis_pool::PoolError::Overloaded { .. }), None) => (busy.to_string(), true),
             (_, Some(code)) => (format!("it refuses writes: {code}"), false),
             (Err(error), None) => {
@@ -58,9 +59,9 @@ impl OtherPool {
         }
     }
 
-    async fn storage_check(&self) -> Check {
-        self.storage.read_when_due().await;
-        self.storage.warning().map_or_else(|| Check::ok(self.name), |why| Check::warning(self.name, why))
+    async fn settings_check(&self) -> Check {
+        self.settings.read_when_due().await;
+        self.settings.warning().map_or_else(|| Check::ok(self.name), |why| Check::warning(self.name, why))
     }
 }
 

@@ -11,6 +11,7 @@ mod docs;
 mod errors;
 mod framing;
 mod headers;
+mod healthcheck;
 mod lifecycle;
 mod log;
 mod metrics;

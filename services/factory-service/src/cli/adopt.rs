@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::BufReader;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use problems::ApiError;
@@ -61,8 +62,8 @@ impl BatchCommand {
         let label = label.map_err(|error| refused(error.to_string()))?;
         let shown = args.file.display().to_string();
         let opened = File::open(&args.file).map_err(|source| Failure::Io { what: shown.clone(), source })?;
-        let durable = session.shared_durable();
-        let keyring = std::sync::Arc::clone(&durable.keyring().secrets().tags);
+        let storage = session.storage();
+        let keyring = Arc::clone(&storage.keyring.watch().secrets().tags);
         let reading = tokio::task::spawn_blocking(move || {
             read_export(BufReader::with_capacity(1 << 16, opened), &keyring, |rows| {
                 eprintln!("factory-service: {rows} rows read");
@@ -70,7 +71,7 @@ impl BatchCommand {
         });
         let exported = reading.await.map_err(|error| refused(error.to_string()))?;
         let exported = exported.map_err(|error| refused(format!("{shown}: {error}")))?;
-        let store = Store::new(durable);
+        let store = Store::new(storage, Arc::clone(session.clock()));
         let request_id = ambient::uuid_v7(u64::try_from(store.now().unix_timestamp()).unwrap_or(0) * 1_000);
         let principal = Principal::operator("cli");
         let caller = Caller { principal, request_id: request_id.to_string(), ip: None, claimed: None };

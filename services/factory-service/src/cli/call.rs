@@ -16,8 +16,7 @@ use axum::http::{Method, Request, Response};
 use futures_util::StreamExt;
 use http_edge::App;
 use serde_json::Value;
-use service_kit::durable::{AUDIT_CHAIN, Durable};
-use storage::StateDir;
+use storage::{AUDIT_CHAIN, DurableStorage, StateDir};
 use tower::ServiceExt;
 
 use crate::handlers::caller::Operator;
@@ -84,7 +83,8 @@ pub(crate) enum Failure {
 /// The service inside this process, ready.
 pub(crate) struct Session {
     router: Router,
-    durable: Arc<Durable>,
+    storage: DurableStorage,
+    clock: Arc<dyn Clock>,
     state_dir: Option<StateDir>,
     _app: App,
 }
@@ -99,24 +99,24 @@ impl Session {
         let runtime = runtime.map_err(|source| Failure::Io { what: "no runtime".to_owned(), source })?;
         runtime.block_on(async {
             let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-            let (app, durable) = assemble_for_commands(&settings, Arc::clone(&clock));
+            let (app, storage) = assemble_for_commands(&settings, Arc::clone(&clock));
             let state_dir = settings.deployment.state_dir.clone();
-            let session = Self { router: app.router.clone(), durable, state_dir, _app: app };
-            session.until_ready(&*clock).await?;
+            let session = Self { router: app.router.clone(), storage, clock, state_dir, _app: app };
+            session.until_ready().await?;
             let asked = ask(&session).await;
-            session.durable.keep_state().await;
+            session.storage.refresher.keep_state().await;
             asked
         })
     }
 
-    /// The durable Redis, for what goes on working with it.
-    pub(crate) fn shared_durable(&self) -> Arc<Durable> {
-        Arc::clone(&self.durable)
+    /// Durable storage, for work that is no request.
+    pub(crate) fn storage(&self) -> &DurableStorage {
+        &self.storage
     }
 
-    /// The durable Redis, for what is no request.
-    pub(crate) fn durable(&self) -> &Durable {
-        &self.durable
+    /// The clock.
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
     }
 
     /// `STATE_DIR`.
@@ -125,8 +125,8 @@ impl Session {
     }
 
     /// Waits until the service is ready, or would be but for a chain that cannot be appended to: that can be read, and repaired.
-    async fn until_ready(&self, clock: &dyn Clock) -> Result<(), Failure> {
-        let deadline = clock.monotonic() + READY_WITHIN;
+    async fn until_ready(&self) -> Result<(), Failure> {
+        let deadline = self.clock.monotonic() + READY_WITHIN;
         loop {
             let answer = self.send(Call::get("/v1/ready").request("/v1/ready")?).await;
             if answer.status().is_success() {
@@ -138,7 +138,7 @@ impl Session {
             if failed.peek().is_some() && failed.all(|check| check["name"] == AUDIT_CHAIN) {
                 return Ok(());
             }
-            if clock.monotonic() >= deadline {
+            if self.clock.monotonic() >= deadline {
                 return Err(Failure::NotReady(explain(&said)));
             }
             tokio::time::sleep(REFRESH_EVERY).await;

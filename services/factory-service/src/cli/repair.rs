@@ -8,7 +8,9 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use ambient::Clock;
 use audit_chain::checkpoint::CheckpointStore;
 use audit_chain::{
     AppendError, AuditAction, AuditLog, Details, EndFault, Event, Head, NewEvent, SurplusTail,
@@ -18,9 +20,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use serde_json::{Value, json};
-use service_kit::durable::Durable;
 use sha2::{Digest, Sha256};
-use storage::StateDir;
+use storage::{DurableStorage, StateDir};
+use time::OffsetDateTime;
 
 use crate::cli::call::{Failure, Session, read_note, show};
 use crate::cli::{BROKEN, NOT_CHECKED};
@@ -59,7 +61,7 @@ fn unknown(error: impl ToString) -> Refused {
 /// Repairs the chain and prints what was done. Exits 0 when the chain can be appended to, 1 when it is
 /// refused, 2 when it could not be found out.
 pub(crate) async fn repair(session: &Session, args: RepairArgs) -> Result<ExitCode, Failure> {
-    match carried_out(session.durable(), session.state_dir(), &args).await {
+    match carried_out(session.storage(), session.clock(), session.state_dir(), &args).await {
         Ok(done) => {
             show(&done);
             Ok(ExitCode::SUCCESS)
@@ -73,12 +75,13 @@ pub(crate) async fn repair(session: &Session, args: RepairArgs) -> Result<ExitCo
 }
 
 async fn carried_out(
-    durable: &Durable,
+    storage: &DurableStorage,
+    clock: &Arc<dyn Clock>,
     state_dir: Option<&StateDir>,
     args: &RepairArgs,
 ) -> Result<Value, Refused> {
-    let deployment = durable.refresh().await.map_err(unknown)?;
-    let log = durable.log().ok_or_else(|| unknown("the deployment was not seen yet"))?.clone();
+    let deployment = storage.refresher.refresh().await.map_err(unknown)?;
+    let log = storage.audit.seen_log().ok_or_else(|| unknown("the deployment was not seen yet"))?.clone();
     let end = log.end().await.map_err(unknown)?;
     match end.fault {
         None => return Ok(json!({"state": "sound", "size": end.head.size, "entries_cut": 0})),
@@ -97,9 +100,9 @@ async fn carried_out(
         refuse_more("STATE_DIR", head.flatten().map_or(0, |head| head.size), end.head)?;
     }
     let mut tail = SurplusTail::after(log.clone(), end.head);
-    let saved = save(&args.out, durable, end.head, &mut tail).await?;
+    let saved = save(&args.out, clock.utc(), end.head, &mut tail).await?;
     let entries_cut = tail.entries();
-    let event = event(durable, entries_cut, &saved.sha256)?;
+    let event = event(clock.unix_millis(), entries_cut, &saved.sha256)?;
     let guard = [deployment.guard()];
     let done = tail.cut(&guard, &event).await.map_err(|error| not_cut(&error, &args.out))?;
     Ok(json!({
@@ -158,7 +161,7 @@ struct Saved {
 
 /// Writes the tail to a new file: a line that says of what, one for each element, and one that says that it
 /// is complete.
-async fn save(out: &Path, durable: &Durable, head: Head, tail: &mut SurplusTail) -> Result<Saved, Refused> {
+async fn save(out: &Path, now: OffsetDateTime, head: Head, tail: &mut SurplusTail) -> Result<Saved, Refused> {
     let failed = |error: io::Error| {
         let taken = error.kind() == io::ErrorKind::AlreadyExists;
         let hint = if taken { "; it is not overwritten, name another with --out" } else { "" };
@@ -166,7 +169,7 @@ async fn save(out: &Path, durable: &Durable, head: Head, tail: &mut SurplusTail)
     };
     let file = OpenOptions::new().write(true).create_new(true).open(out).map_err(failed)?;
     let mut sink = Hashing { sink: BufWriter::new(&file), hash: Sha256::new() };
-    let saved_at = ambient::rfc3339::format(durable.now());
+    let saved_at = ambient::rfc3339::format(now);
     let first = json!({"format": FORMAT, "size": head.size, "head": head.hash, "saved_at": saved_at});
     sink.line(&first).map_err(failed)?;
     loop {
@@ -204,8 +207,7 @@ impl<W: Write> Hashing<W> {
 }
 
 /// In the name of the operator's tenant, as all that the command line does to the whole deployment.
-fn event(durable: &Durable, entries_cut: u64, sha256: &str) -> Result<Event, Refused> {
-    let now = durable.clock().unix_millis();
+fn event(now: u64, entries_cut: u64, sha256: &str) -> Result<Event, Refused> {
     let cut = u32::try_from(entries_cut).map_err(unknown)?;
     let what = NewEvent {
         tenant: "default".to_owned(),

@@ -7,7 +7,7 @@ use std::io::{self, BufRead, Read};
 use access::TenantId;
 use catalog::{Batch, keys as stored_at};
 use serde::Deserialize;
-use service_kit::UntrustedKey;
+use storage::UntrustedKey;
 use tag_id::{BatchNo, Epoch, Opened, TagId, TagIndex, TagKeys};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -148,7 +148,7 @@ pub(crate) async fn adopt(
     exported: Exported,
     said: Said,
 ) -> Result<(Batch, bool), NotAdopted> {
-    match store.key_standing(exported.epoch).await? {
+    match store.key_trust(exported.epoch).await?.trusted() {
         Ok(_) => {}
         Err(UntrustedKey::NeverInUse) => return Err(NotAdopted::NeverInUse(exported.epoch.get())),
         Err(UntrustedKey::Destroyed) => return Err(NotAdopted::Destroyed(exported.epoch.get())),

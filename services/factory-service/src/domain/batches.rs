@@ -8,7 +8,7 @@ use ambient::rfc3339;
 use audit_chain::{AuditAction, Details, Effect, Precondition, RedisWrite};
 use catalog::{Batch, CatalogPage, Lifecycle, Record, StoredRecord, Withdrawal, keys};
 use idempotency::StoredResponse;
-use service_kit::{KeyStanding, UntrustedKey};
+use storage::{KeyTrust, UntrustedKey};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -206,12 +206,12 @@ impl Batches {
     }
 
     fn view(&self, batch: Batch) -> BatchView {
-        let disowned = self.store.keys().is_ok_and(|keys| match KeyStanding::known(&keys, batch.epoch) {
-            Ok(key) => key.disowns(&batch),
+        let disowned = self.store.keys().is_ok_and(|keys| match KeyTrust::of(&keys, batch.epoch) {
+            KeyTrust::Trusted(key) => key.disowns(&batch),
             // Its key was revoked before, and nothing minted under it is opened any more.
-            Err(UntrustedKey::Destroyed) => true,
+            KeyTrust::Untrusted(UntrustedKey::Destroyed) => true,
             // This process has not heard of it yet.
-            Err(UntrustedKey::NeverInUse) => false,
+            KeyTrust::Untrusted(UntrustedKey::NeverInUse) => false,
         });
         BatchView { state: batch.lifecycle_under(disowned, false, self.store.now()), batch }
     }

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ambient::entropy;
+use ambient::{Clock, entropy};
 use keyring::{CheckpointSigner, SignError, SignedCheckpoint, SigningKeys};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
-use service_kit::durable::Durable;
-use storage::GateError;
+use storage::{AuditWriter, DeploymentState, DurableStorage, GateError, LiveKeyring};
 
 use crate::domain::refusal::Refusal;
 
@@ -25,7 +24,10 @@ const CONTRADICTED_STANDS: Duration = Duration::from_secs(10);
 
 /// Signs for this process, one call at a time.
 pub(crate) struct Checkpoints {
-    durable: Arc<Durable>,
+    deployment: Arc<DeploymentState>,
+    keyring: Arc<LiveKeyring>,
+    audit: Arc<AuditWriter>,
+    clock: Arc<dyn Clock>,
     keys: Arc<SigningKeys>,
     /// Until when, by the monotonic clock, the chain counts as contradicted.
     turn: tokio::sync::Mutex<Option<Duration>>,
@@ -35,20 +37,34 @@ pub(crate) struct Checkpoints {
 
 impl Checkpoints {
     /// Registers the counters `audit_revoked_key_usage` and `audit_contradictions`.
-    pub(crate) fn new(durable: Arc<Durable>, keys: Arc<SigningKeys>, registry: &mut Registry) -> Self {
+    pub(crate) fn new(
+        storage: &DurableStorage,
+        clock: Arc<dyn Clock>,
+        keys: Arc<SigningKeys>,
+        registry: &mut Registry,
+    ) -> Self {
         let revoked_key_usage = Counter::default();
         let help = "Checkpoints that were verified and found signed by a revoked key";
         registry.register("audit_revoked_key_usage", help, revoked_key_usage.clone());
         let contradictions = Counter::default();
         let help = "Times that nothing was signed because a signed checkpoint contradicts the chain";
         registry.register("audit_contradictions", help, contradictions.clone());
-        Self { durable, keys, turn: tokio::sync::Mutex::default(), revoked_key_usage, contradictions }
+        Self {
+            deployment: Arc::clone(&storage.deployment),
+            keyring: Arc::clone(&storage.keyring),
+            audit: Arc::clone(&storage.audit),
+            clock,
+            keys,
+            turn: tokio::sync::Mutex::default(),
+            revoked_key_usage,
+            contradictions,
+        }
     }
 
     /// Signs where the chain stands now. A chain that contradicts what was signed is an alarm.
     pub(crate) async fn sign(&self) -> Result<SignedCheckpoint, Refusal> {
         let mut contradicted = self.turn.lock().await;
-        let now = || self.durable.clock().monotonic();
+        let now = || self.clock.monotonic();
         if contradicted.is_some_and(|until| now() < until) {
             return Err(Refusal::Conflict(CONTRADICTED));
         }
@@ -65,7 +81,7 @@ impl Checkpoints {
     async fn sign_or_look_again(&self) -> Result<SignedCheckpoint, Refusal> {
         match self.sign_once().await {
             Err(SignRefusal::Sign(SignError::Overtaken)) => {
-                self.durable.refresh_keys().await?;
+                self.keyring.poll().await?;
                 self.sign_once().await.map_err(SignRefusal::into_refusal)
             }
             signed => signed.map_err(SignRefusal::into_refusal),
@@ -74,14 +90,14 @@ impl Checkpoints {
 
     async fn sign_once(&self) -> Result<SignedCheckpoint, SignRefusal> {
         let signer = self.signer()?;
-        let deployment = self.durable.deployment()?;
-        let keys = self.durable.keys()?;
+        let deployment = self.deployment.deployment()?;
+        let keys = self.keyring.snapshot()?;
         Ok(signer.sign(deployment, &keys).await?)
     }
 
     /// The stored notes can be read by it too.
     pub(crate) fn signer(&self) -> Result<CheckpointSigner, GateError> {
-        Ok(CheckpointSigner::new(self.durable.appender()?.log().clone(), Arc::clone(&self.keys)))
+        Ok(CheckpointSigner::new(self.audit.log()?.clone(), Arc::clone(&self.keys)))
     }
 
     /// The chain's name, as checkpoints bear it.
@@ -116,7 +132,7 @@ impl Checkpoints {
     }
 
     async fn sign_if_grown(&self, last: Option<u64>) -> Result<Option<u64>, Refusal> {
-        let log = self.durable.appender()?.log();
+        let log = self.audit.log()?;
         let head = log.head().await?;
         if head.size == 0 || last == Some(head.size) {
             return Ok(None);

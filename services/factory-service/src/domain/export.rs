@@ -10,7 +10,7 @@ use std::sync::Arc;
 use audit_chain::{AuditAction, Details};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
-use service_kit::UntrustedKey;
+use storage::{KeyTrust, UntrustedKey};
 use tag_id::TagKeys;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinHandle};
@@ -74,7 +74,7 @@ impl Exporter {
                 (format!("is {}", wanted.from), format!("an index of the batch, 0 to {}", batch.size - 1));
             return Err(FieldError::malformed("from", held, takes, 0).into());
         };
-        if self.store.key_standing(batch.epoch).await? == Err(UntrustedKey::Destroyed) {
+        if self.store.key_trust(batch.epoch).await? == KeyTrust::Untrusted(UntrustedKey::Destroyed) {
             return Err(Refusal::Conflict(DESTROYED));
         }
         let rest = batch.size - from;

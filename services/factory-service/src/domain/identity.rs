@@ -8,10 +8,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use access::{ApiKey, Authenticated, LastUse, Scope, Scopes, TenantId};
+use ambient::Clock;
 use audit_chain::{AuditAction, Details, NewEvent};
-use service_kit::durable::Durable;
+use redis_pool::RedisPool;
 use sha2::{Digest, Sha256};
-use storage::{GateError, StorageError};
+use storage::{DeploymentState, DurableStorage, GateError, StorageError};
 use subtle::ConstantTimeEq;
 
 use crate::domain::claimed_request::ClaimedRequest;
@@ -60,14 +61,22 @@ impl Principal {
 /// Knows the keys.
 pub(crate) struct Authenticator {
     bootstrap: BootstrapDigest,
-    durable: Arc<Durable>,
+    pool: RedisPool,
+    deployment: Arc<DeploymentState>,
+    clock: Arc<dyn Clock>,
     last_use: LastUse,
 }
 
 impl Authenticator {
     /// `bootstrap` is tenant `default`'s first key; the others are looked up.
-    pub(crate) fn new(bootstrap: BootstrapDigest, durable: Arc<Durable>, last_use: LastUse) -> Self {
-        Self { bootstrap, durable, last_use }
+    pub(crate) fn new(
+        bootstrap: BootstrapDigest,
+        storage: &DurableStorage,
+        clock: Arc<dyn Clock>,
+        last_use: LastUse,
+    ) -> Self {
+        let (pool, deployment) = (storage.pool.clone(), Arc::clone(&storage.deployment));
+        Self { bootstrap, pool, deployment, clock, last_use }
     }
 
     /// Whose key it is. One round trip, none for the bootstrap key or for a text that is no key.
@@ -76,11 +85,11 @@ impl Authenticator {
             return Ok(Principal::operator("key/bootstrap"));
         }
         let Ok(key) = ApiKey::parse(text) else { return Err(Refusal::UnknownKey) };
-        let deployment = self.durable.deployment()?;
-        let answered = access::authenticate(self.durable.pool(), deployment.prefix(), &key).await;
+        let deployment = self.deployment.deployment()?;
+        let answered = access::authenticate(&self.pool, deployment.prefix(), &key).await;
         match answered? {
             Authenticated::Principal(known) => {
-                self.last_use.note(&known.id, self.durable.clock().unix_millis());
+                self.last_use.note(&known.id, self.clock.unix_millis());
                 Ok(Principal {
                     actor: format!("key/{}", known.id),
                     tenant: known.tenant,
@@ -90,7 +99,7 @@ impl Authenticator {
             Authenticated::Invalid => Err(Refusal::UnknownKey),
             Authenticated::Suspended => Err(Refusal::Suspended),
             Authenticated::StateLost => {
-                self.durable
+                self.deployment
                     .report_lost("an API key was looked up and the deployment record was gone or another");
                 Err(GateError::StateLost.into())
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use audit_chain::{AuditAction, Details, SafeInt};
 use idempotency::StoredResponse;
 use keyring::{KeyFamily, KeyNumber, KeyRef, KeyringAdmin, KeyringRecord, Move, Plan, Planned};
-use service_kit::durable::Durable;
+use storage::{DeploymentState, LiveKeyring};
 use time::OffsetDateTime;
 
 use crate::domain::epoch_batches::{Count, EpochBatches};
@@ -28,7 +28,8 @@ pub(crate) struct KeyringView {
 /// The keyring as operators move it.
 pub(crate) struct KeyMoves {
     store: Store,
-    durable: Arc<Durable>,
+    deployment: Arc<DeploymentState>,
+    keyring: Arc<LiveKeyring>,
     admin: KeyringAdmin,
     batches: EpochBatches,
 }
@@ -36,11 +37,12 @@ pub(crate) struct KeyMoves {
 impl KeyMoves {
     pub(crate) fn new(
         store: Store,
-        durable: Arc<Durable>,
+        deployment: Arc<DeploymentState>,
+        keyring: Arc<LiveKeyring>,
         admin: KeyringAdmin,
         batches: EpochBatches,
     ) -> Self {
-        Self { store, durable, admin, batches }
+        Self { store, deployment, keyring, admin, batches }
     }
 
     /// All keys with their states and public parts. Looking is an event.
@@ -71,7 +73,7 @@ impl KeyMoves {
     ) -> Result<StoredResponse, Refusal> {
         self.store
             .update(OVERTAKEN, || async {
-                let deployment = self.durable.deployment()?;
+                let deployment = self.deployment.deployment()?;
                 let mut planned = match self.admin.plan(deployment, key, what, self.store.now()).await? {
                     Plan::Nothing(standing) => return Ok(Update::Done(answer(&self.view(standing.record)))),
                     Plan::Change(planned) => planned,
@@ -83,7 +85,7 @@ impl KeyMoves {
                 let event = caller.event(planned.action, planned.resource, planned.details);
                 if self.store.write_once(caller, event, planned.effect, &answer).await? == Written::Yes {
                     // Others hear of it by themselves; this process need not wait.
-                    drop(self.durable.refresh_keys().await);
+                    drop(self.keyring.poll().await);
                     return Ok(Update::Done(answer));
                 }
                 Ok(Update::Overtaken)

@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use ambient::entropy;
 use catalog::minted;
-use service_kit::durable::Durable;
+use redis_pool::RedisPool;
+use storage::DeploymentState;
 
 /// Pause before another try.
 const TRY_EVERY: Duration = Duration::from_secs(1);
 
 /// Tries until it is done.
-pub(crate) async fn note_all(durable: &Durable) {
+pub(crate) async fn note_all(pool: &RedisPool, deployment: &DeploymentState) {
     loop {
-        if durable.deployment().is_ok() {
-            match minted::note_all(durable.pool(), durable.gate()).await {
+        if deployment.deployment().is_ok() {
+            match minted::note_all(pool, deployment.gate()).await {
                 Ok(None) => return,
                 Ok(Some(batches)) => {
                     tracing::info!(batches, "noted what was minted before");

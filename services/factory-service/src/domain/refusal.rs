@@ -33,8 +33,8 @@ pub(crate) enum Refusal {
     /// The resource is in another version than the client asks for.
     #[error("the resource is in another version")]
     OtherVersion,
-    /// The client has to confirm the consequences by the number of batches that become invalid. `given` was another number,
-    /// or none.
+    /// The client has to confirm the consequences by the number of batches that become invalid. `given` was
+    /// another number, or none.
     #[error("the consequences have to be confirmed")]
     ConfirmationRequired { preview: Box<Preview>, given: Option<u64> },
     /// The text is no API key, or the key is no longer valid.
@@ -43,8 +43,8 @@ pub(crate) enum Refusal {
     /// The key's tenant is suspended.
     #[error("the tenant of the API key is suspended")]
     Suspended,
-    /// Another try of the same request took over its claim; this one wrote nothing. The client gets the answer of the other
-    /// try.
+    /// Another try of the same request took over its claim; this one wrote nothing. The client gets the
+    /// answer of the other try.
     #[error("another try of the same request holds its claim")]
     ClaimLost,
     /// Durable storage, or a record in it.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ambient::{Clock, entropy};
+use ambient::{Clock, entropy, from_unix_millis};
 use audit_chain::{
     AppendError, Appender, AppenderConfig, AuditAction, AuditLog, AuditMetrics, Event, Head, NewEvent,
     ReadError, SafeInt,
@@ -14,7 +14,6 @@ use audit_chain::{
 use catalog::{Deployment, DeploymentError, DeploymentGate, Expectation, Init, StoredDeployment};
 use keyring::{KeyringAdmin, KeyringError, MoveRefusal, Secrets};
 use redis_pool::RedisPool;
-use service_kit::durable::from_unix_millis;
 use storage::{Known, StateDir, StateDirError};
 use tag_id::Epoch;
 

@@ -3,14 +3,15 @@
 
 use std::sync::Arc;
 
-use ambient::{Clock, crash_point};
+use ambient::{Clock, crash_point, from_unix_millis};
 use audit_chain::{AppendError, AuditLog, Effect, NewEvent};
 use catalog::Catalog;
 use idempotency::StoredResponse;
 use keyring::Snapshot;
-use service_kit::durable::{Durable, Stamp, from_unix_millis};
-use service_kit::{KeyStanding, UntrustedKey};
-use storage::AppendFailure;
+use storage::{
+    AppendFailure, AuditWriter, DeploymentState, DurableStorage, KeyLeakAlarm, KeyTrust, LiveKeyring, Stamp,
+    StorageRefresher,
+};
 use tag_id::{BatchNo, Epoch};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -47,22 +48,36 @@ impl Written {
 /// Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Store {
-    durable: Arc<Durable>,
+    catalog: Catalog,
+    deployment: Arc<DeploymentState>,
+    keyring: Arc<LiveKeyring>,
+    audit: Arc<AuditWriter>,
+    refresher: Arc<StorageRefresher>,
+    key_leak_alarm: KeyLeakAlarm,
+    clock: Arc<dyn Clock>,
 }
 
 impl Store {
-    pub(crate) fn new(durable: Arc<Durable>) -> Self {
-        Self { durable }
+    pub(crate) fn new(storage: &DurableStorage, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            catalog: storage.catalog.clone(),
+            deployment: Arc::clone(&storage.deployment),
+            keyring: Arc::clone(&storage.keyring),
+            audit: Arc::clone(&storage.audit),
+            refresher: Arc::clone(&storage.refresher),
+            key_leak_alarm: storage.key_leak_alarm.clone(),
+            clock,
+        }
     }
 
     /// For building reads that are handed to [`Self::read`].
     pub(crate) fn catalog(&self) -> &Catalog {
-        self.durable.catalog()
+        &self.catalog
     }
 
     /// The audit chain.
     pub(crate) fn log(&self) -> Result<&AuditLog, Refusal> {
-        Ok(self.durable.appender()?.log())
+        Ok(self.audit.log()?)
     }
 
     /// The time now, and an id that begins with it; for a request that is carried out once, those of its
@@ -71,7 +86,7 @@ impl Store {
         let (millis, id) = match &caller.claimed {
             Some(claimed) => (claimed.claim().created_ms(), claimed.claim().id(purpose)),
             None => {
-                let now = self.durable.clock().unix_millis();
+                let now = self.clock.unix_millis();
                 (now, ambient::uuid_v7(now))
             }
         };
@@ -80,35 +95,32 @@ impl Store {
 
     /// The keyring as this process knows it.
     pub(crate) fn keys(&self) -> Result<Arc<Snapshot>, Refusal> {
-        Ok(self.durable.keys()?)
+        Ok(self.keyring.snapshot()?)
     }
 
-    /// What the keyring says of the key of `epoch`.
-    pub(crate) async fn key_standing(
-        &self,
-        epoch: Epoch,
-    ) -> Result<Result<KeyStanding, UntrustedKey>, Refusal> {
-        Ok(KeyStanding::of(&self.durable, epoch).await?)
+    /// Whether tags of `epoch` can be trusted.
+    pub(crate) async fn key_trust(&self, epoch: Epoch) -> Result<KeyTrust, Refusal> {
+        Ok(self.keyring.trust_of(epoch).await?)
     }
 
     /// Whether an id that does not prove itself is a forged one.
     pub(crate) fn can_tell_forged(&self) -> Result<(), Refusal> {
-        Ok(self.durable.can_tell_forged()?)
+        Ok(self.deployment.can_tell_forged()?)
     }
 
     /// Notes that an authentic tag id was presented that was never minted.
     pub(crate) fn alarm_of_key_leak(&self, caller: &Caller) {
-        self.durable.alarm_of_key_leak(&caller.request_id);
+        self.key_leak_alarm.raise(&caller.request_id);
     }
 
     /// Looks at the keyring now.
     pub(crate) async fn refresh_keys(&self) {
         // How that went shows in what is asked next.
-        drop(self.durable.refresh_keys().await);
+        drop(self.keyring.poll().await);
     }
 
     pub(crate) fn now(&self) -> OffsetDateTime {
-        self.durable.now()
+        self.clock.utc()
     }
 
     /// What `reading` finds. The deployment is looked at afterwards: a wiped Redis must not pass for an empty
@@ -117,9 +129,9 @@ impl Store {
         &self,
         reading: impl Future<Output = Result<T, E>>,
     ) -> Result<T, Refusal> {
-        self.durable.deployment()?;
+        self.deployment.deployment()?;
         let found = reading.await.map_err(Into::into)?;
-        self.durable.refresh().await?;
+        self.refresher.refresh().await?;
         Ok(found)
     }
 
@@ -142,13 +154,13 @@ impl Store {
     }
 
     pub(crate) fn clock(&self) -> &dyn Clock {
-        &**self.durable.clock()
+        &*self.clock
     }
 
     /// Appends `event` and carries out `effect`, both or neither.
     pub(crate) async fn write(&self, event: NewEvent, effect: Effect) -> Result<Written, Refusal> {
         crash_point("before-write");
-        let appended = self.durable.append(event, effect).await;
+        let appended = self.audit.append(event, effect).await;
         crash_point("after-write");
         match appended {
             Ok(_) => Ok(Written::Yes),
@@ -198,7 +210,7 @@ impl Store {
             ..event
         };
         crash_point("before-effect");
-        let appended = self.durable.append_as(stamp, event, effect).await;
+        let appended = self.audit.append_as(stamp, event, effect).await;
         crash_point("after-effect");
         match appended {
             Ok(appended) if !appended.duplicate => {
@@ -224,7 +236,7 @@ impl Store {
 
     /// A number for a batch that is about to be made, unused when it was drawn.
     pub(crate) async fn draw_batch_no(&self) -> Result<BatchNo, Refusal> {
-        self.durable.deployment()?;
-        self.durable.gate().draw_batch_no().await?.ok_or(Refusal::Conflict(NUMBERS_USED_UP))
+        self.deployment.deployment()?;
+        self.deployment.gate().draw_batch_no().await?.ok_or(Refusal::Conflict(NUMBERS_USED_UP))
     }
 }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use ambient::from_unix_millis;
 use audit_chain::{AuditAction, Details, Effect, Precondition, RedisWrite};
 use catalog::store::TagRevocation;
 use catalog::{Batch, Lifecycle, REVOKED_FLAG, TagState, Withdrawal, keys};
 use idempotency::StoredResponse;
-use service_kit::durable::from_unix_millis;
-use service_kit::{KeyStanding, UntrustedKey};
+use storage::{TrustedKey, UntrustedKey};
 use tag_id::{Crockford, Opened, TagId, TagKeys};
 use time::OffsetDateTime;
 
@@ -58,7 +58,7 @@ pub(crate) struct TagView {
 struct Minted {
     id: TagId,
     opened: Opened,
-    key: KeyStanding,
+    key: TrustedKey,
     batch: Batch,
 }
 
@@ -137,7 +137,7 @@ impl Tags {
             self.store.alarm_of_key_leak(caller);
             Refusal::NoSuchTag
         };
-        let key = match self.store.key_standing(opened.epoch).await? {
+        let key = match self.store.key_trust(opened.epoch).await?.trusted() {
             Ok(key) => key,
             Err(UntrustedKey::NeverInUse) => return Err(never_minted()),
             Err(UntrustedKey::Destroyed) => return Err(Refusal::NoSuchTag),

@@ -144,7 +144,7 @@ async fn claim(state: &AppState, caller: &Caller, identity: &Identity) -> Result
         request_id: caller.request_id.clone(),
         ip: caller.ip,
     };
-    let deployment = state.durable.deployment()?.prefix();
+    let deployment = state.deployment.deployment()?.prefix();
     Ok(state.idempotency.claim_or_wait(deployment, &namespace, identity.fingerprint, origin).await?)
 }
 
@@ -154,7 +154,9 @@ fn rejected(state: &AppState, rejection: ClaimRejection) -> ApiError {
         ClaimRejection::InFlight { retry_after } => ApiError::IdempotencyInFlight { retry_after },
         ClaimRejection::TooManyRecords { retry_after } => ApiError::rate_limited(retry_after),
         ClaimRejection::StateLost => {
-            state.durable.report_lost("a request was claimed and the deployment record was gone or another");
+            state
+                .deployment
+                .report_lost("a request was claimed and the deployment record was gone or another");
             ApiError::state_lost()
         }
     }

@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http_edge::api_doc::{HealthBody, ReadinessBody, UnreadyBody, alive};
 use http_edge::{Check, Readiness};
+use problems::readiness_check;
 use redis_pool::RedisPool;
 
 use crate::state::AppState;
@@ -42,7 +43,7 @@ async fn limiter_check(pool: &RedisPool) -> Check {
     ),
 )]
 pub(crate) async fn ready(State(state): State<AppState>) -> Response {
-    let mut checks = state.durable.checks().await;
+    let mut checks: Vec<Check> = state.readiness.checks().await.into_iter().map(readiness_check).collect();
     if let Some(pool) = &state.limiter_redis {
         checks.push(limiter_check(pool).await);
     }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use ambient::from_unix_millis;
 use ambient::{Clock, SystemClock};
 use catalog::{UnprovenReport, keys};
 use redis::AsyncCommands;
 use serde_json::{Value, json};
-use service_kit::durable::from_unix_millis;
 
 use crate::isolation::{brand, send};
 use crate::support::start;

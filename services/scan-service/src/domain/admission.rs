@@ -17,9 +17,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use access::{ApiKey, Authenticated, KeyId, LastUse, Scope, authenticate_with_permit};
-use redis_pool::{PoolError, PoolPermit};
-use service_kit::durable::Durable;
-use storage::GateError;
+use ambient::Clock;
+use redis_pool::{PoolError, PoolPermit, RedisPool};
+use storage::{DeploymentState, DurableStorage, GateError};
 
 use crate::domain::limits::{Limits, Quotas, Spent, Subject};
 
@@ -67,14 +67,22 @@ pub(crate) enum NotAdmitted {
 
 /// Admits requests.
 pub(crate) struct Admission {
-    durable: Arc<Durable>,
+    pool: RedisPool,
+    deployment: Arc<DeploymentState>,
+    clock: Arc<dyn Clock>,
     limits: Arc<Limits>,
     last_use: LastUse,
 }
 
 impl Admission {
-    pub(crate) fn new(durable: Arc<Durable>, limits: Arc<Limits>, last_use: LastUse) -> Self {
-        Self { durable, limits, last_use }
+    pub(crate) fn new(
+        storage: &DurableStorage,
+        clock: Arc<dyn Clock>,
+        limits: Arc<Limits>,
+        last_use: LastUse,
+    ) -> Self {
+        let (pool, deployment) = (storage.pool.clone(), Arc::clone(&storage.deployment));
+        Self { pool, deployment, clock, limits, last_use }
     }
 
     /// Refuses a caller whose denial is still in force, without asking anybody. Of one that shows a key only a denial of that very key,
@@ -111,7 +119,7 @@ impl Admission {
         credential: &Credential,
         quotas: &mut Quotas,
     ) -> Result<Result<(), KeyRefusal>, NotAdmitted> {
-        if let Some(deployment) = self.durable.gate().seen() {
+        if let Some(deployment) = self.deployment.seen() {
             self.limits.see(deployment);
         }
         let partner = match credential {
@@ -135,7 +143,7 @@ impl Admission {
 
     /// Notes that a partner's key was verified.
     pub(crate) fn note_use(&self, key: &KeyId) {
-        self.last_use.note(key, self.durable.clock().unix_millis());
+        self.last_use.note(key, self.clock.unix_millis());
     }
 
     async fn verify<'a>(
@@ -143,8 +151,8 @@ impl Admission {
         permit: &PoolPermit,
         key: &'a ApiKey,
     ) -> Result<Result<&'a KeyId, KeyRefusal>, NotAdmitted> {
-        let deployment = self.durable.deployment().map_err(NotAdmitted::NotOpen)?;
-        let asked = authenticate_with_permit(self.durable.pool(), permit, deployment.prefix(), key).await;
+        let deployment = self.deployment.deployment().map_err(NotAdmitted::NotOpen)?;
+        let asked = authenticate_with_permit(&self.pool, permit, deployment.prefix(), key).await;
         match asked.map_err(NotAdmitted::Redis)? {
             Authenticated::Principal(known) if known.scopes.contains(Scope::ScanPartner) => {
                 self.note_use(key.id());
@@ -155,7 +163,7 @@ impl Admission {
                 Ok(Err(KeyRefusal::Invalid))
             }
             Authenticated::StateLost => {
-                self.durable
+                self.deployment
                     .report_lost("a partner key was looked up and the deployment record was gone or another");
                 Err(NotAdmitted::StateLost)
             }

@@ -9,7 +9,7 @@ use access::BrandKeys;
 use catalog::{Batch, CatalogRecordError, Product, Record, StoredRecord};
 use quick_cache::sync::Cache;
 use serde_json::value::{RawValue, to_raw_value};
-use service_kit::durable::Durable;
+use storage::DeploymentState;
 use tag_id::BatchNo;
 
 use crate::domain::verdict::{BatchAnswer, ProductAnswer};
@@ -48,22 +48,22 @@ impl CachedBatch {
 /// belong to another batch now.
 #[derive(Debug)]
 pub(crate) struct BatchCache {
-    durable: Arc<Durable>,
+    deployment: Arc<DeploymentState>,
     by_batch: Cache<u32, (u64, Arc<CachedBatch>)>,
 }
 
 impl BatchCache {
-    pub(crate) fn new(durable: Arc<Durable>) -> Self {
-        Self { durable, by_batch: Cache::new(CAPACITY) }
+    pub(crate) fn new(deployment: Arc<DeploymentState>) -> Self {
+        Self { deployment, by_batch: Cache::new(CAPACITY) }
     }
 
     pub(crate) fn get(&self, batch: BatchNo) -> Option<Arc<CachedBatch>> {
         let (generation, facts) = self.by_batch.get(&batch.get())?;
-        Some(facts).filter(|_| generation == self.durable.generation())
+        Some(facts).filter(|_| generation == self.deployment.generation())
     }
 
     pub(crate) fn put(&self, facts: &Arc<CachedBatch>) {
-        let known = (self.durable.generation(), Arc::clone(facts));
+        let known = (self.deployment.generation(), Arc::clone(facts));
         self.by_batch.insert(facts.batch.value.batch_no.get(), known);
     }
 }

@@ -12,10 +12,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use access::{Access, AccessError, Issuer, TenantId};
+use ambient::Clock;
 use quick_cache::sync::Cache;
-use redis_pool::PoolError;
+use redis_pool::{PoolError, RedisPool};
 use serde::Serialize;
-use service_kit::durable::Durable;
 use utoipa::ToSchema;
 
 use crate::domain::cached_batch::CachedBatch;
@@ -66,22 +66,22 @@ fn age(asked_at: Duration, now: Duration) -> Age {
 pub(crate) struct Issuers(Arc<Inner>);
 
 struct Inner {
-    durable: Arc<Durable>,
+    clock: Arc<dyn Clock>,
     access: Access,
     kept: Cache<String, Arc<Kept>>,
 }
 
 impl Issuers {
-    pub(crate) fn new(durable: Arc<Durable>) -> Self {
-        let access = Access::new(durable.pool().clone());
-        Self(Arc::new(Inner { durable, access, kept: Cache::new(CAPACITY) }))
+    pub(crate) fn new(pool: RedisPool, clock: Arc<dyn Clock>) -> Self {
+        let access = Access::new(pool);
+        Self(Arc::new(Inner { clock, access, kept: Cache::new(CAPACITY) }))
     }
 
     /// Who has made the tags of a batch. At most one round trip, and none while the tenant is kept.
     pub(crate) async fn of(&self, facts: &CachedBatch) -> Result<IssuerAnswer, PoolError> {
         let tenant = facts.batch.value.tenant.as_str();
         let kept = match self.0.kept.get(tenant) {
-            Some(kept) => match age(kept.asked_at, self.0.durable.clock().monotonic()) {
+            Some(kept) => match age(kept.asked_at, self.0.clock.monotonic()) {
                 Age::Fresh => kept,
                 Age::ToRenew => {
                     self.renew(tenant, &kept);
@@ -112,7 +112,7 @@ impl Issuers {
 
 impl Inner {
     async fn read(&self, tenant: &str) -> Result<Arc<Kept>, PoolError> {
-        let asked_at = self.durable.clock().monotonic();
+        let asked_at = self.clock.monotonic();
         let issuer = self.issuer(tenant).await?;
         let kept = Arc::new(Kept { issuer, asked_at, being_renewed: AtomicBool::new(false) });
         self.kept.insert(tenant.to_owned(), Arc::clone(&kept));

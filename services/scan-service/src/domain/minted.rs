@@ -1,8 +1,9 @@
 //! Whether an id that proves itself was ever minted, where the scan itself does not tell.
 
-use catalog::{Batch, CatalogError, StoredRecord};
-use service_kit::durable::Durable;
-use storage::StorageError;
+use std::sync::Arc;
+
+use catalog::{Batch, Catalog, CatalogError, StoredRecord};
+use storage::{DurableStorage, StorageError, StorageRefresher};
 use tag_id::Opened;
 
 /// Why it is unknown whether an id was minted.
@@ -16,22 +17,34 @@ pub(crate) enum MintedError {
     Store(#[from] StorageError),
 }
 
-/// The batch that an id was minted in. None is a key-leak alarm, and is said only while the deployment is there: a wiped Redis has no
-/// batches either.
-pub(crate) async fn minted_in(
-    durable: &Durable,
-    opened: &Opened,
-) -> Result<Option<StoredRecord<Batch>>, MintedError> {
-    let held = match durable.catalog().batch_of_tag(opened).await {
-        Ok(held) => held,
-        Err(fault @ (CatalogError::Record(_) | CatalogError::TagState(_) | CatalogError::Lost { .. })) => {
-            tracing::error!(%fault, "a stored record is lost");
-            return Err(MintedError::RecordLost);
-        }
-        Err(error) => return Err(StorageError::from(error).into()),
-    };
-    if held.is_none() {
-        durable.refresh().await.map_err(StorageError::from)?;
+/// Finds the batch that an id was minted in.
+#[derive(Debug)]
+pub(crate) struct MintedBatches {
+    catalog: Catalog,
+    refresher: Arc<StorageRefresher>,
+}
+
+impl MintedBatches {
+    pub(crate) fn new(storage: &DurableStorage) -> Self {
+        Self { catalog: storage.catalog.clone(), refresher: Arc::clone(&storage.refresher) }
     }
-    Ok(held)
+
+    /// The batch of an authentic id. `None` is a key-leak alarm, and is returned only while the state is that
+    /// of the deployment: a wiped Redis has no batches either.
+    pub(crate) async fn batch_of(&self, opened: &Opened) -> Result<Option<StoredRecord<Batch>>, MintedError> {
+        let found = match self.catalog.batch_of_tag(opened).await {
+            Ok(found) => found,
+            Err(
+                fault @ (CatalogError::Record(_) | CatalogError::TagState(_) | CatalogError::Lost { .. }),
+            ) => {
+                tracing::error!(%fault, "stored record lost");
+                return Err(MintedError::RecordLost);
+            }
+            Err(error) => return Err(StorageError::from(error).into()),
+        };
+        if found.is_none() {
+            self.refresher.refresh().await.map_err(StorageError::from)?;
+        }
+        Ok(found)
+    }
 }

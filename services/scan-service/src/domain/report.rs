@@ -5,20 +5,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ambient::{Clock, from_unix_millis};
 use audit_chain::{AppendError, AuditAction, Effect, NewEvent, Precondition, RedisWrite};
 use catalog::{Batch, StoredRecord, UnprovenReport, add_unproven_report, keys, shortened_code};
 use input::Lines;
-use redis_pool::PoolError;
+use redis_pool::{PoolError, RedisPool};
 use serde::Deserialize;
-use service_kit::durable::{Durable, from_unix_millis};
-use service_kit::{KeyStanding, UntrustedKey};
-use storage::{AppendFailure, GateError, StorageError};
+use storage::{
+    AppendFailure, AuditWriter, DeploymentState, DurableStorage, GateError, LiveKeyring, StorageError,
+    UntrustedKey,
+};
 use tag_id::{Opened, TagId, TagKeys};
 use utoipa::ToSchema;
 
 use crate::domain::admission::{Admission, KeyRefusal, NotAdmitted};
 use crate::domain::limits::Quotas;
-use crate::domain::minted::{MintedError, minted_in};
+use crate::domain::minted::{MintedBatches, MintedError};
 use crate::domain::scan::Caller;
 
 /// The reporter's own words.
@@ -142,13 +144,32 @@ impl From<NotAdmitted> for ReportRefusal {
 /// Takes reports.
 pub(crate) struct Reporter {
     tag_keys: Arc<TagKeys>,
-    durable: Arc<Durable>,
+    pool: RedisPool,
+    deployment: Arc<DeploymentState>,
+    keyring: Arc<LiveKeyring>,
+    audit: Arc<AuditWriter>,
+    minted: MintedBatches,
+    clock: Arc<dyn Clock>,
     admission: Arc<Admission>,
 }
 
 impl Reporter {
-    pub(crate) fn new(tag_keys: Arc<TagKeys>, durable: Arc<Durable>, admission: Arc<Admission>) -> Self {
-        Self { tag_keys, durable, admission }
+    pub(crate) fn new(
+        tag_keys: Arc<TagKeys>,
+        storage: &DurableStorage,
+        clock: Arc<dyn Clock>,
+        admission: Arc<Admission>,
+    ) -> Self {
+        Self {
+            tag_keys,
+            pool: storage.pool.clone(),
+            deployment: Arc::clone(&storage.deployment),
+            keyring: Arc::clone(&storage.keyring),
+            audit: Arc::clone(&storage.audit),
+            minted: MintedBatches::new(storage),
+            clock,
+            admission,
+        }
     }
 
     /// Takes one report. Neither the reporter's address nor its key is kept.
@@ -175,7 +196,7 @@ impl Reporter {
         let proven = match &report.tag {
             Some(tag) => self.prove(tag).await.map(|opened| (*tag, opened)),
             None => {
-                self.durable.deployment()?;
+                self.deployment.deployment()?;
                 Err(ReportRefusal::Forged)
             }
         };
@@ -190,7 +211,7 @@ impl Reporter {
             }
             Err(refusal @ (ReportRefusal::Forged | ReportRefusal::NotMinted)) => {
                 self.admission.still_denied(caller.address, caller.credential, quotas)?;
-                let permit = self.durable.pool().permit().await.map_err(ReportRefusal::Redis)?;
+                let permit = self.pool.permit().await.map_err(ReportRefusal::Redis)?;
                 let key = self.admission.admit(&permit, caller.address, caller.credential, quotas).await?;
                 key.map_err(ReportRefusal::Key)?;
                 matches!(refusal, ReportRefusal::NotMinted)
@@ -204,10 +225,10 @@ impl Reporter {
     /// Opens an id whose key is believed.
     async fn prove(&self, tag: &TagId) -> Result<Opened, ReportRefusal> {
         let Some(opened) = self.tag_keys.open(tag) else {
-            self.durable.can_tell_forged()?;
+            self.deployment.can_tell_forged()?;
             return Err(ReportRefusal::Forged);
         };
-        match KeyStanding::of(&self.durable, opened.epoch).await? {
+        match self.keyring.trust_of(opened.epoch).await?.trusted() {
             Ok(_) => Ok(opened),
             Err(UntrustedKey::NeverInUse) => Err(ReportRefusal::NotMinted),
             Err(UntrustedKey::Destroyed) => Err(ReportRefusal::Forged),
@@ -222,10 +243,10 @@ impl Reporter {
         quotas: &mut Quotas,
     ) -> Result<Option<StoredRecord<Batch>>, ReportRefusal> {
         self.admission.still_denied(caller.address, caller.credential, quotas)?;
-        let permit = self.durable.pool().permit().await.map_err(ReportRefusal::Redis)?;
+        let permit = self.pool.permit().await.map_err(ReportRefusal::Redis)?;
         let key = self.admission.admit(&permit, caller.address, caller.credential, quotas).await?;
         drop(permit);
-        let batch = minted_in(&self.durable, opened).await?;
+        let batch = self.minted.batch_of(opened).await?;
         // Whoever shows a wrong key is told so, unless the id gives away that a tag secret is in wrong hands.
         if batch.is_some() {
             key.map_err(ReportRefusal::Key)?;
@@ -235,8 +256,8 @@ impl Reporter {
 
     /// Adds a report to the list of those of codes that are not ours.
     async fn list(&self, report: CodeReport<'_>, request_id: &str) -> Result<(), ReportRefusal> {
-        let deployment = self.durable.deployment()?;
-        let now = self.durable.clock().unix_millis();
+        let deployment = self.deployment.deployment()?;
+        let now = self.clock.unix_millis();
         let listed = UnprovenReport {
             id: ambient::uuid_v7(now),
             reported_at: from_unix_millis(now),
@@ -245,13 +266,14 @@ impl Reporter {
             details: report.details.map(ReportDetails::into_string),
             request_id: request_id.to_owned(),
         };
-        let pool = self.durable.pool();
+        let pool = &self.pool;
         let permit = pool.permit().await.map_err(ReportRefusal::Redis)?;
         let added = add_unproven_report(pool, &permit, deployment.prefix(), &listed).await;
         if added.map_err(ReportRefusal::Redis)? {
             return Ok(());
         }
-        self.durable.report_lost("a report was to be listed and the deployment record was gone or another");
+        self.deployment
+            .report_lost("a report was to be listed and the deployment record was gone or another");
         Err(GateError::StateLost.into())
     }
 
@@ -276,8 +298,8 @@ impl Reporter {
             ip: None,
             details,
         };
-        let now = self.durable.clock().unix_millis();
-        match self.durable.append(event, counted(opened.serial(), now)).await {
+        let now = self.clock.unix_millis();
+        match self.audit.append(event, counted(opened.serial(), now)).await {
             Ok(_) => Ok(()),
             Err(AppendFailure::Append(AppendError::Precondition { .. })) => {
                 let until_tomorrow = Duration::from_millis(MS_PER_DAY - now % MS_PER_DAY);

@@ -8,19 +8,21 @@ use std::mem::take;
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog::{CatalogRecordError, Withdrawal};
+use ambient::{Clock, from_unix_millis};
+use catalog::{Catalog, CatalogRecordError, Withdrawal};
 use rate_limiter::Decision;
-use redis_pool::PoolError;
-use service_kit::durable::{Durable, from_unix_millis};
-use service_kit::{KeyStanding, UntrustedKey};
-use storage::{GateError, StorageError};
+use redis_pool::{PoolError, RedisPool};
+use storage::{
+    AuditWriter, DeploymentState, DurableStorage, GateError, LiveKeyring, StorageError, TrustedKey,
+    UntrustedKey,
+};
 use tag_id::{Opened, TagId, TagKeys};
 
 use crate::domain::admission::{Admission, Credential, KeyRefusal, NotAdmitted};
 use crate::domain::cached_batch::{BatchCache, CachedBatch, fresher};
 use crate::domain::issuers::{IssuerAnswer, Issuers};
 use crate::domain::limits::{Limits, Quotas, Subject};
-use crate::domain::minted::{MintedError, minted_in};
+use crate::domain::minted::{MintedBatches, MintedError};
 use crate::domain::risk::{Agent, Frequency, assess};
 use crate::domain::scan_protocol::coalescer::Coalescer;
 use crate::domain::scan_protocol::codes::{CountedBy, ScanStatus};
@@ -127,7 +129,13 @@ pub(crate) struct Scanned {
 /// Scans tags.
 pub(crate) struct Scanner {
     tag_keys: Arc<TagKeys>,
-    durable: Arc<Durable>,
+    pool: RedisPool,
+    catalog: Catalog,
+    deployment: Arc<DeploymentState>,
+    keyring: Arc<LiveKeyring>,
+    audit: Arc<AuditWriter>,
+    minted: MintedBatches,
+    clock: Arc<dyn Clock>,
     limits: Arc<Limits>,
     admission: Arc<Admission>,
     facts: BatchCache,
@@ -140,15 +148,26 @@ impl Scanner {
     /// Must be called inside a tokio runtime.
     pub(crate) fn new(
         tag_keys: Arc<TagKeys>,
-        durable: Arc<Durable>,
+        storage: &DurableStorage,
+        clock: Arc<dyn Clock>,
         limits: Arc<Limits>,
         admission: Arc<Admission>,
     ) -> Self {
-        let coalescer =
-            limits.one_round_trip().then(|| Coalescer::start(Arc::clone(&durable), Arc::clone(&limits)));
-        let issuers = Issuers::new(Arc::clone(&durable));
-        let facts = BatchCache::new(Arc::clone(&durable));
-        Self { tag_keys, durable, limits, admission, facts, issuers, coalescer }
+        Self {
+            tag_keys,
+            pool: storage.pool.clone(),
+            catalog: storage.catalog.clone(),
+            deployment: Arc::clone(&storage.deployment),
+            keyring: Arc::clone(&storage.keyring),
+            audit: Arc::clone(&storage.audit),
+            minted: MintedBatches::new(storage),
+            facts: BatchCache::new(Arc::clone(&storage.deployment)),
+            issuers: Issuers::new(storage.pool.clone(), Arc::clone(&clock)),
+            coalescer: limits.one_round_trip().then(|| Coalescer::start(storage, &limits)),
+            clock,
+            limits,
+            admission,
+        }
     }
 
     /// Scans one tag.
@@ -156,7 +175,7 @@ impl Scanner {
         let mut quotas = Quotas::default();
         let outcome = self.scan_into(tag, caller, &mut quotas).await;
         if matches!(outcome, Err(Refusal::StateLost)) {
-            self.durable
+            self.deployment
                 .report_lost("a scan found the deployment record gone or another, or the audit head lower");
         }
         Scanned { outcome, quotas }
@@ -165,7 +184,7 @@ impl Scanner {
     /// When and why one tag was revoked, where that can be read.
     pub(crate) async fn revocation_of(&self, tag: &TagId) -> Option<Withdrawal> {
         let opened = self.tag_keys.open(tag)?;
-        let (_, revocation) = self.durable.catalog().tag(opened.serial()).await.ok()?;
+        let (_, revocation) = self.catalog.tag(opened.serial()).await.ok()?;
         revocation.map(|revocation| revocation.withdrawal)
     }
 
@@ -176,13 +195,12 @@ impl Scanner {
         quotas: &mut Quotas,
     ) -> Result<Verdict, Refusal> {
         let Some(authentic) = self.tag_keys.authenticate(&tag) else {
-            self.durable.can_tell_forged()?;
+            self.deployment.can_tell_forged()?;
             return Err(Refusal::Forged);
         };
-        let deployment = self.durable.deployment()?;
+        let deployment = self.deployment.deployment()?;
         self.limits.see(deployment);
-        let key = KeyStanding::of(&self.durable, authentic.epoch()).await?;
-        let key = key?;
+        let key = self.keyring.trust_of(authentic.epoch()).await?.trusted()?;
         self.admission.still_denied(caller.address, caller.credential, quotas)?;
         // Only now, because it costs four times as much as to see that the id is authentic.
         let opened = authentic.open();
@@ -191,14 +209,15 @@ impl Scanner {
         let (mut counted, partner) = match &self.coalescer {
             Some(coalescer) => self.limited_scan(coalescer, input, caller, quotas).await?,
             None => {
-                let permit = self.durable.pool().permit().await?;
+                let permit = self.pool.permit().await?;
                 let key = self.admission.admit(&permit, caller.address, caller.credential, quotas).await?;
                 if let Err(refusal) = key {
                     drop(permit);
                     return Err(self.refused_key(&opened, refusal).await);
                 }
                 let partner = matches!(caller.credential, Credential::Key(_));
-                let outcome = count_scan(&self.durable, &permit, &input, deployment.prefix()).await?;
+                let outcome =
+                    count_scan(&self.pool, &self.audit, &permit, &input, deployment.prefix()).await?;
                 (counts_of(outcome)?, partner)
             }
         };
@@ -212,7 +231,7 @@ impl Scanner {
 
     fn input_of(&self, opened: Opened, caller: Caller<'_>) -> ScanInput {
         let name = caller.name();
-        let today = self.durable.clock().unix_millis() / MS_PER_DAY;
+        let today = self.clock.unix_millis() / MS_PER_DAY;
         // The id was opened with this epoch's secret, so the keyring holds it.
         let mark = |day| self.tag_keys.caller_mark(&opened, day, &name).unwrap_or_default();
         let marks = [mark(today), mark(today.saturating_sub(1))];
@@ -221,7 +240,7 @@ impl Scanner {
 
     /// Whoever shows a wrong key is told so, unless the id gives away that a tag secret is in wrong hands.
     async fn refused_key(&self, opened: &Opened, refusal: KeyRefusal) -> Refusal {
-        match minted_in(&self.durable, opened).await {
+        match self.minted.batch_of(opened).await {
             Ok(Some(_)) => Refusal::Key(refusal),
             Ok(None) => Refusal::NotMinted,
             Err(error) => error.into(),
@@ -311,7 +330,7 @@ fn counts_of(outcome: ScanOutcome) -> Result<CountedScan, Refusal> {
 /// What a scan comes to.
 fn judged(
     tag: TagId,
-    key: KeyStanding,
+    key: TrustedKey,
     agent: Agent<'_>,
     facts: Arc<CachedBatch>,
     issuer: IssuerAnswer,

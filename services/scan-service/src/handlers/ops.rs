@@ -5,7 +5,8 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http_edge::api_doc::{HealthBody, ReadinessBody, UnreadyBody, alive};
 use http_edge::{Check, Readiness};
-use service_kit::durable::AUDIT_CHAIN;
+use problems::readiness_check;
+use storage::AUDIT_CHAIN;
 
 use crate::state::AppState;
 
@@ -34,7 +35,8 @@ pub(crate) async fn health() -> Json<HealthBody> {
 pub(crate) async fn ready(State(state): State<AppState>) -> Response {
     // Scans do not append: reports are refused, and that is no reason to send scans elsewhere.
     let goes_on = |check: Check| if check.name == AUDIT_CHAIN { check.not_required() } else { check };
-    let mut checks: Vec<Check> = state.durable.checks().await.into_iter().map(goes_on).collect();
+    let checks = state.readiness.checks().await.into_iter();
+    let mut checks: Vec<Check> = checks.map(readiness_check).map(goes_on).collect();
     for other in &state.other_pools {
         checks.push(other.check().await);
     }

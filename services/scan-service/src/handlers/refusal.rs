@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use http_edge::{QuotaStatus, RequestId, rate_limit_headers};
 use problems::ApiError;
 use rate_limiter::Status;
-use service_kit::durable::Durable;
+use storage::KeyLeakAlarm;
 
 use crate::domain::admission::KeyRefusal;
 use crate::domain::limits::Quotas;
@@ -21,10 +21,10 @@ const TAG_LOST: &str = "what is stored of this tag cannot be read; an operator i
 const NO_SCOPE: &str = "this needs a key with the scope scan:partner, or none";
 
 /// The error for a scan that has no verdict.
-pub(crate) fn of_scan(refusal: Refusal, durable: &Durable, request_id: &RequestId) -> ApiError {
+pub(crate) fn of_scan(refusal: Refusal, key_leak: &KeyLeakAlarm, request_id: &RequestId) -> ApiError {
     match refusal {
         Refusal::Forged => ApiError::TagNotFound,
-        Refusal::NotMinted => alarm(durable, request_id),
+        Refusal::NotMinted => alarm(key_leak, request_id),
         Refusal::Denied { retry_after } => ApiError::rate_limited(retry_after),
         Refusal::Key(refusal) => of_key(refusal),
         Refusal::Store(error) => error.into(),
@@ -35,10 +35,10 @@ pub(crate) fn of_scan(refusal: Refusal, durable: &Durable, request_id: &RequestI
 }
 
 /// The error for a report that was not taken.
-pub(crate) fn of_report(refusal: ReportRefusal, durable: &Durable, request_id: &RequestId) -> ApiError {
+pub(crate) fn of_report(refusal: ReportRefusal, key_leak: &KeyLeakAlarm, request_id: &RequestId) -> ApiError {
     match refusal {
         ReportRefusal::Forged => ApiError::TagNotFound,
-        ReportRefusal::NotMinted => alarm(durable, request_id),
+        ReportRefusal::NotMinted => alarm(key_leak, request_id),
         ReportRefusal::Denied { retry_after } => ApiError::rate_limited(retry_after),
         ReportRefusal::UsedUp { retry_after } => ApiError::ReportsUsedUp { retry_after },
         ReportRefusal::Key(refusal) => of_key(refusal),
@@ -57,8 +57,8 @@ fn of_key(refusal: KeyRefusal) -> ApiError {
 }
 
 /// The same 404 as a forged id's, and something that an operator should be woken by.
-fn alarm(durable: &Durable, request_id: &RequestId) -> ApiError {
-    key_leak(durable, request_id);
+fn alarm(key_leak: &KeyLeakAlarm, request_id: &RequestId) -> ApiError {
+    key_leak.raise(request_id.as_str());
     ApiError::TagNotFound
 }
 
@@ -69,11 +69,6 @@ fn record_lost(request_id: &RequestId) -> ApiError {
         "a minted tag was scanned, and its records cannot be read"
     );
     ApiError::StateLost(TAG_LOST.into())
-}
-
-/// Notes that an authentic tag id was presented that was never minted.
-pub(crate) fn key_leak(durable: &Durable, request_id: &RequestId) {
-    durable.alarm_of_key_leak(request_id.as_str());
 }
 
 /// Adds the `RateLimit` headers to an answer for which the limiter was asked.

@@ -1,11 +1,11 @@
 //! `GET /v1/region`: how the region's limits stand.
 
+use ambient::from_unix_millis;
 use ambient::rfc3339;
 use axum::Json;
 use axum::extract::State;
 use problems::ApiError;
 use serde::Serialize;
-use service_kit::durable::from_unix_millis;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
@@ -60,7 +60,7 @@ pub(crate) struct LimitAnswer {
     )
 )]
 pub(crate) async fn region(State(state): State<AppState>) -> Result<Json<RegionAnswer>, ApiError> {
-    if let Some(deployment) = state.durable.gate().seen() {
+    if let Some(deployment) = state.deployment.seen() {
         state.limits.see(deployment);
     }
     let limiter = state.limits.regional();

@@ -83,5 +83,5 @@ async fn take(
     let tag = TagId::parse(&request.tag_id).map_err(|_| ApiError::invalid_tag_id(&request.tag_id))?;
     let report = TagReport { tag, reason: request.reason, details: read_details(request.details)? };
     let taken = state.reporter.take(report, client.caller(), client.request_id.as_str(), quotas).await;
-    taken.map_err(|refusal| of_report(refusal, &state.durable, &client.request_id))
+    taken.map_err(|refusal| of_report(refusal, &state.key_leak_alarm, &client.request_id))
 }

@@ -16,7 +16,7 @@ use crate::domain::report::{CodeReport, Reason, Taken};
 use crate::handlers::caller::Client;
 use crate::handlers::page::{Link, NoticePage, Tone, html};
 use crate::handlers::problems::Pages;
-use crate::handlers::refusal::{key_leak, of_report, with_quotas};
+use crate::handlers::refusal::{of_report, with_quotas};
 use crate::handlers::report::read_details;
 use crate::handlers::sender::{NotEmbedded, OwnForm};
 use crate::handlers::unproven_page::no_tag_id;
@@ -84,9 +84,9 @@ async fn take(
     let details = read_details(form.details.map(|text| without_direction(&text)))?;
     let report = CodeReport { code, tag, reason: form.reason, details };
     let taken = state.reporter.take_any(report, client.caller(), client.request_id.as_str(), quotas).await;
-    let taken = taken.map_err(|refusal| of_report(refusal, &state.durable, &client.request_id))?;
+    let taken = taken.map_err(|refusal| of_report(refusal, &state.key_leak_alarm, &client.request_id))?;
     if taken == (Taken::Unproven { key_leak: true }) {
-        key_leak(&state.durable, &client.request_id);
+        state.key_leak_alarm.raise(client.request_id.as_str());
     }
     Ok(taken)
 }

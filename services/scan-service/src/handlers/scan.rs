@@ -98,7 +98,7 @@ async fn scan(state: &AppState, client: &Client, text: &str) -> Response {
     let Scanned { outcome, quotas } = scanned(state, client, tag).await;
     match outcome {
         Ok(verdict) => with_quotas(&quotas, Json(verdict.answer())),
-        Err(refusal) => with_quotas(&quotas, of_scan(refusal, &state.durable, &client.request_id)),
+        Err(refusal) => with_quotas(&quotas, of_scan(refusal, &state.key_leak_alarm, &client.request_id)),
     }
 }
 

@@ -92,7 +92,7 @@ pub(crate) async fn show(
     let verdict = match outcome {
         Ok(verdict) => verdict,
         Err(refusal) => {
-            return match of_scan(refusal, &state.durable, &client.request_id) {
+            return match of_scan(refusal, &state.key_leak_alarm, &client.request_id) {
                 ApiError::TagNotFound => {
                     with_quotas(&quotas, no_such_tag(&tag.to_string(), &client.request_id))
                 }

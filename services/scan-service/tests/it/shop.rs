@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use access::{BrandName, Tenant};
+use ambient::from_unix_millis;
 use ambient::{Clock, SystemClock};
 use audit_chain::{Appender, AppenderConfig, AuditMetrics, Event, NewEvent};
 use catalog::{Batch, DeploymentGate, Expectation, Init, Product, Record, keys as stored_at};
 use keyring::{KeyRef, KeyringAdmin, Move, Plan, Secrets, SigningKeys};
 use redis::AsyncCommands;
 use redis_pool::{PoolConfig, PoolMetrics, RedisPool};
-use service_kit::durable::from_unix_millis;
 use tag_id::{BatchNo, Epoch, MasterSecret, TagId, TagIndex, TagKeys};
 use test_support::RedisServer;
 use time::OffsetDateTime;

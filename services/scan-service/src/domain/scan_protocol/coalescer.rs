@@ -11,8 +11,8 @@
 use std::sync::Arc;
 
 use redis::Value;
-use redis_pool::{PoolError, PoolPermit, UnavailableReason};
-use service_kit::durable::Durable;
+use redis_pool::{PoolError, PoolPermit, RedisPool, UnavailableReason};
+use storage::{AuditWriter, DeploymentState, DurableStorage};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::domain::limits::Limits;
@@ -36,19 +36,25 @@ struct Waiting {
 
 /// Sends scans that Redis limits and counts in the same call.
 pub(crate) struct Coalescer {
-    durable: Arc<Durable>,
+    pool: RedisPool,
     queue: mpsc::UnboundedSender<Waiting>,
 }
 
 impl Coalescer {
     /// Starts the workers. They end when the coalescer is dropped. Must be called inside a tokio runtime.
-    pub(crate) fn start(durable: Arc<Durable>, limits: Arc<Limits>) -> Self {
+    pub(crate) fn start(storage: &DurableStorage, limits: &Arc<Limits>) -> Self {
         let (queue, waiting) = mpsc::unbounded_channel();
         let waiting = Arc::new(Mutex::new(waiting));
         for _ in 0..WORKERS {
-            tokio::spawn(work(Arc::clone(&waiting), Arc::clone(&durable), Arc::clone(&limits)));
+            let sender = Sender {
+                pool: storage.pool.clone(),
+                deployment: Arc::clone(&storage.deployment),
+                audit: Arc::clone(&storage.audit),
+                limits: Arc::clone(limits),
+            };
+            tokio::spawn(work(Arc::clone(&waiting), sender));
         }
-        Self { durable, queue }
+        Self { pool: storage.pool.clone(), queue }
     }
 
     /// Sends one scan together with those that wait. Returns `None` if the state is lost.
@@ -56,11 +62,11 @@ impl Coalescer {
     /// # Errors
     /// See [`PoolError`]; [`PoolError::Reply`] if the reply does not follow the protocol.
     pub(crate) async fn ask(&self, input: LimitedScanInput) -> Result<Option<LimitedReply>, PoolError> {
-        let permit = self.durable.pool().permit().await?;
+        let permit = self.pool.permit().await?;
         let (answer, answered) = oneshot::channel();
         let gone = || PoolError::Reply { what: "the scan's worker has ended".to_owned() };
         self.queue.send(Waiting { input, permit, answer }).map_err(|_| gone())?;
-        let within = self.durable.pool().command_timeout();
+        let within = self.pool.command_timeout();
         match tokio::time::timeout(within, answered).await {
             Ok(answer) => answer.unwrap_or_else(|_| Err(gone()))?.map(LimitedReply::read).transpose(),
             Err(_) => Err(PoolError::Unavailable {
@@ -71,11 +77,15 @@ impl Coalescer {
     }
 }
 
-async fn work(
-    queue: Arc<Mutex<mpsc::UnboundedReceiver<Waiting>>>,
-    durable: Arc<Durable>,
+/// Sends the scans of one worker.
+struct Sender {
+    pool: RedisPool,
+    deployment: Arc<DeploymentState>,
+    audit: Arc<AuditWriter>,
     limits: Arc<Limits>,
-) {
+}
+
+async fn work(queue: Arc<Mutex<mpsc::UnboundedReceiver<Waiting>>>, sender: Sender) {
     loop {
         let mut scans = Vec::with_capacity(MAX_SCANS_PER_CALL);
         {
@@ -90,20 +100,21 @@ async fn work(
             }
         }
         scans.retain(|waiting| !waiting.answer.is_closed());
-        send(scans, &durable, &limits).await;
+        send(scans, &sender).await;
     }
 }
 
-async fn send(scans: Vec<Waiting>, durable: &Durable, limits: &Limits) {
+async fn send(scans: Vec<Waiting>, sender: &Sender) {
+    let Sender { pool, deployment, audit, limits } = sender;
     // A scan is queued only after this process has seen a deployment, and it never forgets the one it saw.
-    let Some(deployment) = durable.gate().seen() else { return };
+    let Some(deployment) = deployment.seen() else { return };
     let mut call = LIMITED_SCAN.invoke();
     push_state_keys(&mut call);
     limits.regional().push_birth_key(&mut call);
     for Waiting { input, .. } in &scans {
         input.push_keys(&mut call, limits);
     }
-    push_state_args(&mut call, durable, deployment.prefix());
+    push_state_args(&mut call, audit, deployment.prefix());
     for (_, quota) in limits.quotas() {
         limits.regional().push_args(&mut call, std::iter::once(quota));
     }
@@ -120,14 +131,13 @@ async fn send(scans: Vec<Waiting>, durable: &Durable, limits: &Limits) {
         callers.push(answer);
     }
     let Some(permits) = permits else { return };
-    let within = durable.pool().command_timeout();
-    let mut reply: Result<Vec<Value>, PoolError> =
-        call.run_with_permit(durable.pool(), &permits, within).await;
+    let within = pool.command_timeout();
+    let mut reply: Result<Vec<Value>, PoolError> = call.run_with_permit(pool, &permits, within).await;
     drop(permits);
     if let Ok(replies) = &mut reply
         && replies.len() == callers.len() + 1
     {
-        observe_head(durable, replies.pop());
+        observe_head(audit, replies.pop());
     }
     let answers: Vec<Result<RawReply, PoolError>> = match reply {
         Ok(replies) if replies.is_empty() => callers.iter().map(|_| Ok(None)).collect(),

@@ -7,8 +7,8 @@ use audit_chain::{AuditLog, HEAD_LUA};
 use catalog::keys;
 use rate_limiter::LUA_LIB;
 use redis::Value;
-use redis_pool::{Invocation, PoolError, PoolPermit, Script};
-use service_kit::durable::Durable;
+use redis_pool::{Invocation, PoolError, PoolPermit, RedisPool, Script};
+use storage::AuditWriter;
 
 use crate::domain::scan_protocol::codes::lua_constants;
 use crate::domain::scan_protocol::input::ScanInput;
@@ -35,7 +35,8 @@ pub(super) static LIMITED_SCAN: LazyLock<Script> = LazyLock::new(|| {
 /// # Errors
 /// See [`PoolError`]; [`PoolError::Reply`] if the reply does not follow the protocol.
 pub(crate) async fn count_scan(
-    durable: &Durable,
+    pool: &RedisPool,
+    audit: &AuditWriter,
     permit: &PoolPermit,
     scan: &ScanInput,
     deployment: &str,
@@ -43,11 +44,10 @@ pub(crate) async fn count_scan(
     let mut call = SCAN.invoke();
     push_state_keys(&mut call);
     scan.push_keys(&mut call);
-    push_state_args(&mut call, durable, deployment);
+    push_state_args(&mut call, audit, deployment);
     scan.push_args(&mut call);
-    let pool = durable.pool();
     let reply = ScanReply::read(call.run_with_permit(pool, permit, pool.command_timeout()).await?)?;
-    observe_head(durable, reply.head);
+    observe_head(audit, reply.head);
     Ok(reply.outcome)
 }
 
@@ -60,14 +60,14 @@ pub(super) fn push_state_keys(call: &mut Invocation<'_>) {
 
 /// Adds the expected prefix of the deployment record and the fewest entries that the audit chain can have. A
 /// chain with fewer entries belongs to an older copy of the state, which lacks revocations.
-pub(super) fn push_state_args(call: &mut Invocation<'_>, durable: &Durable, deployment: &str) {
+pub(super) fn push_state_args(call: &mut Invocation<'_>, audit: &AuditWriter, deployment: &str) {
     call.push_arg(deployment);
-    call.push_arg(durable.log().map_or(0, AuditLog::least_size));
+    call.push_arg(audit.seen_log().map_or(0, AuditLog::least_size));
 }
 
 /// Remembers the audit head that a script found.
-pub(super) fn observe_head(durable: &Durable, head: Option<Value>) {
-    if let (Some(Value::BulkString(head)), Some(log)) = (head, durable.log()) {
+pub(super) fn observe_head(audit: &AuditWriter, head: Option<Value>) {
+    if let (Some(Value::BulkString(head)), Some(log)) = (head, audit.seen_log()) {
         log.observe(&head);
     }
 }

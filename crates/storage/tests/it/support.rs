@@ -4,22 +4,23 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ambient::SystemClock;
-use audit_chain::{AuditMetrics, Details, Effect, NewEvent};
+use ambient::{Clock, SystemClock};
+use audit_chain::{AppendError, AuditMetrics, Details, Effect, NewEvent};
 use catalog::{Expectation, Init};
-use http_edge::Check;
-use keyring::{KeyNumber, SigningKeys, SigningSeed};
-use problems::ApiError;
+use keyring::{KeyNumber, KeyringError, SigningKeys, SigningSeed};
 use prometheus_client::registry::Registry;
-use redis_pool::{PoolConfig, PoolMetrics, RedisPool};
-use service_kit::durable::{Durable, DurableMetrics, DurablePools, KeyringSetup};
+use redis_pool::{PoolConfig, PoolError, PoolMetrics, RedisPool};
+use storage::{
+    AppendFailure, DurableMetrics, DurablePools, DurableSetup, DurableStorage, KeyringSetup, PartHealth,
+    StorageCheck, StorageError,
+};
 use tag_id::{Epoch, MasterSecret, TagKeys};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) const STRONG: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
 
 pub(crate) struct Service {
-    pub(crate) durable: Arc<Durable>,
+    pub(crate) storage: DurableStorage,
     registry: Registry,
 }
 
@@ -39,7 +40,7 @@ pub(crate) fn scanner(url: &str, command_timeout: Duration) -> Service {
 }
 
 fn service_as(url: &str, init: Init, command_timeout: Duration, keyring: KeyringSetup) -> Service {
-    let clock = Arc::new(SystemClock::new());
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let config = PoolConfig {
         name: "durable",
         url: url.parse().unwrap(),
@@ -62,8 +63,9 @@ fn service_as(url: &str, init: Init, command_timeout: Duration, keyring: Keyring
     let mut registry = Registry::with_prefix("voketag");
     let audit = AuditMetrics::register(&mut registry);
     let metrics = DurableMetrics::register(&mut registry);
-    let durable = Durable::new(pools, expectation, init, clock.clone(), audit, metrics, keyring);
-    Service { durable: Arc::new(durable), registry }
+    let setup = DurableSetup { expectation, init, keyring, state_dir: None };
+    let storage = DurableStorage::new(pools, setup, &clock, audit, &metrics);
+    Service { storage, registry }
 }
 
 impl Service {
@@ -73,11 +75,11 @@ impl Service {
         text.lines().any(|shown| shown == line)
     }
 
-    pub(crate) async fn check(&self, name: &str) -> Option<Check> {
-        self.durable.checks().await.into_iter().find(|check| check.name == name)
+    pub(crate) async fn check(&self, name: &str) -> Option<StorageCheck> {
+        self.storage.readiness.checks().await.into_iter().find(|check| check.name == name)
     }
 
-    pub(crate) async fn append(&self) -> Result<u64, storage::AppendFailure> {
+    pub(crate) async fn append(&self) -> Result<u64, AppendFailure> {
         let event = NewEvent {
             tenant: "acme".to_owned(),
             actor: "test".to_owned(),
@@ -87,11 +89,27 @@ impl Service {
             ip: None,
             details: Details::new(),
         };
-        let appended = self.durable.append(event, Effect::default()).await;
+        let appended = self.storage.audit.append(event, Effect::default()).await;
         appended.map(|appended| appended.seq)
     }
 }
 
-pub(crate) fn slug<T, E: Into<ApiError>>(outcome: Result<T, E>) -> &'static str {
-    outcome.map(|_| "ok").unwrap_or_else(|error| error.into().slug())
+/// `ok`, `state-lost`, or `unavailable` while it suffices to wait.
+pub(crate) fn kind<T, E: Into<StorageError>>(outcome: Result<T, E>) -> &'static str {
+    match outcome.map_err(Into::into) {
+        Ok(_) => "ok",
+        Err(error) if error.is_state_lost() => "state-lost",
+        Err(
+            StorageError::Gate(_)
+            | StorageError::Keyring(KeyringError::Redis(PoolError::Unavailable { .. }))
+            | StorageError::Append(
+                AppendFailure::Gate(_) | AppendFailure::Append(AppendError::Unavailable { .. }),
+            ),
+        ) => "unavailable",
+        Err(_) => "failed",
+    }
+}
+
+pub(crate) fn is_ok(check: &StorageCheck) -> bool {
+    check.health == PartHealth::Ok
 }

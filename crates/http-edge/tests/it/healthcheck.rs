@@ -5,7 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use service_kit::healthcheck;
+use http_edge::healthcheck;
 
 /// Answers one connection with these bytes, and gives back the request's head.
 fn answering(bind: &str, answer: &'static str) -> (SocketAddr, JoinHandle<Vec<String>>) {

@@ -1,5 +1,7 @@
-//! Whether a Redis is set up to keep what it is given. What it says of its settings is read now and then and becomes a log line, a
-//! metric and a warning in readiness; requests go on, and a Redis that does not answer changes nothing.
+//! Whether a Redis is configured to keep what it is given.
+//!
+//! The settings that it reports are read now and then. They become a log line, a metric and a warning in
+//! readiness. Requests are served all the same, and a Redis that does not answer changes nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +17,7 @@ use redis_pool::RedisPool;
 
 /// How often the settings of a Redis are read.
 const READ_EVERY: Duration = Duration::from_secs(30);
-/// How soon again where it did not answer.
+/// Pause before another try when it did not answer.
 const TRY_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -24,11 +26,11 @@ struct ConcernLabel {
     concern: &'static str,
 }
 
-/// The gauge `redis_storage_warnings` of all pools of a process.
+/// The gauge `redis_storage_warnings` for all pools of a process.
 #[derive(Debug, Clone, Default)]
-pub struct StorageMetrics(Family<ConcernLabel, Gauge>);
+pub struct RedisSettingsMetrics(Family<ConcernLabel, Gauge>);
 
-impl StorageMetrics {
+impl RedisSettingsMetrics {
     pub(crate) fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         registry.register(
@@ -46,12 +48,12 @@ impl StorageMetrics {
 
 /// Watches the settings of one Redis.
 #[derive(Debug)]
-pub struct StorageWatch {
+pub struct RedisSettingsWatch {
     pool: RedisPool,
     name: &'static str,
     must_survive_a_crash: bool,
     clock: Arc<dyn Clock>,
-    metrics: StorageMetrics,
+    metrics: RedisSettingsMetrics,
     seen: Mutex<Seen>,
 }
 
@@ -61,21 +63,21 @@ struct Seen {
     warnings: Vec<String>,
 }
 
-impl StorageWatch {
-    /// Nothing is read yet. `name` is what the metric calls the pool. A limiter's Redis may lose what it holds in a crash (its
-    /// region is cold then), but must not drop keys while it runs.
+impl RedisSettingsWatch {
+    /// A watch that has read nothing yet. `name` is the label `pool` of the metric. A limiter's Redis may
+    /// lose its data in a crash (its region is cold then), but must not drop keys while it runs.
     #[must_use]
     pub fn new(
         pool: RedisPool,
         name: &'static str,
         must_survive_a_crash: bool,
         clock: Arc<dyn Clock>,
-        metrics: StorageMetrics,
+        metrics: RedisSettingsMetrics,
     ) -> Self {
         Self { pool, name, must_survive_a_crash, clock, metrics, seen: Mutex::default() }
     }
 
-    /// Reads the settings again and again; ends only with the process.
+    /// Reads the settings as long as the process lives.
     pub async fn keep_reading(&self) {
         loop {
             self.read_when_due().await;
@@ -84,7 +86,7 @@ impl StorageWatch {
         }
     }
 
-    /// Reads the settings where that is due.
+    /// Reads the settings if that is due.
     pub async fn read_when_due(&self) {
         let now = self.clock.monotonic();
         if self.seen.lock().read_at.is_some_and(|read_at| now.saturating_sub(read_at) < READ_EVERY) {
@@ -96,7 +98,7 @@ impl StorageWatch {
         let mut seen = self.seen.lock();
         if seen.warnings != warnings {
             for warning in &warnings {
-                tracing::warn!(redis = self.name, warning, "a Redis is not set up to keep everything");
+                tracing::warn!(redis = self.name, warning, "redis is not configured to keep everything");
             }
         }
         *seen = Seen { read_at: Some(now), warnings };
@@ -108,7 +110,7 @@ impl StorageWatch {
         self.seen.lock().read_at.is_some()
     }
 
-    /// What an operator should know; none when all is well, or while nothing was read.
+    /// What an operator should change; `None` if nothing, or while nothing was read.
     #[must_use]
     pub fn warning(&self) -> Option<String> {
         let warnings = self.seen.lock().warnings.join(". ");

@@ -1,0 +1,91 @@
+//! The keyring of the deployment that a process works on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use keyring::{KeyringStatus, KeyringWatch, Snapshot};
+use tag_id::Epoch;
+
+use crate::deployment_state::DeploymentState;
+use crate::error::{GateError, StorageError};
+use crate::key_trust::KeyTrust;
+
+/// Pause between two looks for the deployment record, until it was seen: the first heartbeat must follow
+/// soon.
+const BEFORE_SEEN: Duration = Duration::from_millis(50);
+
+/// The keyring, refused while the state of the deployment is lost.
+#[derive(Debug)]
+pub struct LiveKeyring {
+    state: Arc<DeploymentState>,
+    watch: Arc<KeyringWatch>,
+}
+
+impl LiveKeyring {
+    pub(crate) fn new(state: Arc<DeploymentState>, watch: Arc<KeyringWatch>) -> Self {
+        Self { state, watch }
+    }
+
+    /// The watch: how fresh the keyring is, and which secrets this process holds.
+    #[must_use]
+    pub fn watch(&self) -> &KeyringWatch {
+        &self.watch
+    }
+
+    /// The keyring as this process knows it. It asks nobody.
+    ///
+    /// # Errors
+    /// As [`DeploymentState::deployment`]; [`GateError::StateLost`] while there is no keyring that this
+    /// process can work with; [`GateError::KeyringNotRead`].
+    pub fn snapshot(&self) -> Result<Arc<Snapshot>, GateError> {
+        self.state.deployment()?;
+        self.watch.snapshot().ok_or_else(|| match self.watch.standing() {
+            KeyringStatus::NotRead | KeyringStatus::Usable => GateError::KeyringNotRead,
+            KeyringStatus::NotMade | KeyringStatus::Lost(_) => GateError::StateLost,
+        })
+    }
+
+    /// Reads the keyring now. Concurrent callers share one call.
+    ///
+    /// # Errors
+    /// [`GateError`] before a deployment was seen, and when Redis does not answer or has lost the keyring.
+    pub async fn poll(&self) -> Result<Arc<Snapshot>, StorageError> {
+        let deployment = self.state.seen().ok_or_else(|| self.state.unseen())?;
+        Ok(self.watch.poll(deployment).await?)
+    }
+
+    /// Whether tags of `epoch` can be trusted. Redis is asked only about a key that is pending or unknown
+    /// here: it may have become active a moment ago, and a tag of its first batch must not be called forged.
+    /// Only a holder of that key's secret can cause this read, concurrent callers share it, and it writes
+    /// nothing.
+    ///
+    /// # Errors
+    /// As [`Self::snapshot`] and [`Self::poll`].
+    pub async fn trust_of(&self, epoch: Epoch) -> Result<KeyTrust, StorageError> {
+        if let Some(trust) = KeyTrust::decided(&*self.snapshot()?, epoch) {
+            return Ok(trust);
+        }
+        Ok(KeyTrust::of(&*self.poll().await?, epoch))
+    }
+
+    /// Leaves the keyring's live instances, so that no key waits for this one. For a process that stops.
+    pub async fn leave(&self) {
+        if let Err(error) = self.watch.leave().await {
+            tracing::debug!(%error, "could not leave the keyring; this instance counts as live for some seconds");
+        }
+    }
+
+    /// Sends heartbeats and polls the keyring as long as the process lives.
+    pub(crate) async fn keep_heartbeat(&self) {
+        loop {
+            match self.state.seen() {
+                Some(deployment) => {
+                    // The watch, its metrics and the log tell the outcome.
+                    drop(self.watch.heartbeat(deployment).await);
+                    self.watch.pause().await;
+                }
+                None => tokio::time::sleep(BEFORE_SEEN).await,
+            }
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Metrics of durable storage and of the state found in it.
+
+use keyring::KeyringMetrics;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use crate::redis_settings::RedisSettingsMetrics;
+
+/// The gauges `durable_state_lost`, `audit_chain_damaged` and `redis_storage_warnings`, the counter
+/// `key_leak_alarms_total`, and the metrics of the keyring.
+#[derive(Debug, Clone, Default)]
+pub struct DurableMetrics {
+    pub(crate) keyring: KeyringMetrics,
+    pub(crate) redis_settings: RedisSettingsMetrics,
+    pub(crate) state_lost: Gauge,
+    pub(crate) chain_damaged: Gauge,
+    pub(crate) key_leaks: Counter,
+}
+
+impl DurableMetrics {
+    /// Registers them.
+    #[must_use]
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            keyring: KeyringMetrics::register(registry),
+            redis_settings: RedisSettingsMetrics::register(registry),
+            ..Self::default()
+        };
+        registry.register(
+            "durable_state_lost",
+            "1 while the deployment record, the audit head or the keyring is missing, or not the one seen before",
+            metrics.state_lost.clone(),
+        );
+        registry.register(
+            "audit_chain_damaged",
+            "1 while nothing can be appended to the audit chain, because it does not end as its head says",
+            metrics.chain_damaged.clone(),
+        );
+        registry.register(
+            "key_leak_alarms",
+            "Authentic tag ids that were presented, by any route, and were never minted",
+            metrics.key_leaks.clone(),
+        );
+        metrics
+    }
+
+    /// The metrics of Redis settings, for the watches of a process's other pools.
+    #[must_use]
+    pub fn redis_settings(&self) -> &RedisSettingsMetrics {
+        &self.redis_settings
+    }
+}

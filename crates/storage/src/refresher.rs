@@ -1,0 +1,161 @@
+//! Refreshes what a process knows of durable storage.
+//!
+//! A process starts without Redis. A background task refreshes until it has read a deployment record that
+//! matches. Only then there is an appender, and heartbeats are sent. From then on every script compares the
+//! record itself, so the next call notices a wiped Redis.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use ambient::{Clock, entropy};
+use audit_chain::{Appender, ReadError, StateLoss};
+use catalog::{Deployment, DeploymentError};
+use keyring::Snapshot;
+
+use crate::audit_writer::AuditWriter;
+use crate::deployment_state::{DeploymentState, RefreshError};
+use crate::live_keyring::LiveKeyring;
+use crate::redis_settings::RedisSettingsWatch;
+use crate::state_dir::Known;
+use crate::state_memory::StateMemory;
+
+/// Pause between two refreshes before a deployment was seen or while its state is lost.
+const REFRESH_SOON: Duration = Duration::from_millis(250);
+/// Pause between two refreshes otherwise.
+const REFRESH_EVERY: Duration = Duration::from_secs(2);
+/// Pause between two looks at whether `STATE_DIR` has to be written: at most one write a second.
+const KEEP_EVERY: Duration = Duration::from_millis(1_050);
+
+/// Refreshes the deployment record, the audit head, the keyring and the settings of Redis.
+#[derive(Debug)]
+pub struct StorageRefresher {
+    pub(crate) state: Arc<DeploymentState>,
+    pub(crate) keyring: Arc<LiveKeyring>,
+    pub(crate) audit: Arc<AuditWriter>,
+    pub(crate) memory: StateMemory,
+    pub(crate) settings: RedisSettingsWatch,
+    clock: Arc<dyn Clock>,
+    /// Whether the audit head is lower than, or different from, one that was seen before.
+    head_lost: AtomicBool,
+}
+
+impl StorageRefresher {
+    pub(crate) fn new(
+        state: Arc<DeploymentState>,
+        keyring: Arc<LiveKeyring>,
+        audit: Arc<AuditWriter>,
+        memory: StateMemory,
+        settings: RedisSettingsWatch,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { state, keyring, audit, memory, settings, clock, head_lost: AtomicBool::new(false) }
+    }
+
+    /// Refreshes, sends heartbeats and keeps `STATE_DIR` up to date as long as the process lives.
+    pub async fn keep_refreshing(&self) {
+        tokio::join!(self.keyring.keep_heartbeat(), self.keep_refreshing_records(), self.keep_remembering());
+    }
+
+    async fn keep_refreshing_records(&self) {
+        loop {
+            let found = self.refresh().await;
+            let calm = found.is_ok() || (self.state.seen().is_some() && !self.state.is_lost());
+            let pause = if calm { REFRESH_EVERY } else { REFRESH_SOON };
+            tokio::time::sleep(entropy::jittered(pause, 200)).await;
+        }
+    }
+
+    /// Refreshes once: creates or compares the deployment record, and reads the settings of Redis when that
+    /// is due.
+    ///
+    /// # Errors
+    /// See [`DeploymentError`].
+    pub async fn refresh(&self) -> Result<&Deployment, DeploymentError> {
+        let found = self.refresh_record_and_head().await;
+        self.state.note_refresh(&found);
+        if found.is_ok() {
+            self.settings.read_when_due().await;
+        }
+        Ok(found?)
+    }
+
+    /// The record, and then the audit head: an older copy of the same deployment lacks acknowledged
+    /// revocations.
+    async fn refresh_record_and_head(&self) -> Result<&Deployment, RefreshError> {
+        let deployment = self.state.gate().refresh(self.clock.utc()).await?;
+        let appender = self.appender_of(deployment).await?;
+        self.audit.request_permission(appender).await?;
+        match appender.log().end().await {
+            Ok(end) => {
+                self.audit.note_chain_fault(end.fault);
+                if end.head.size > 0 && !self.state.gate().audit_begun() {
+                    self.state.gate().note_audit_begun().await?;
+                }
+                if self.head_lost.swap(false, Ordering::AcqRel) {
+                    tracing::info!("the audit head is the expected one again");
+                }
+                // A part of the refresh, so that readiness is not older than the question: a poll that was
+                // under way before could otherwise end after it. The watch, its metrics and the log tell the
+                // outcome.
+                drop(self.keyring.poll().await);
+                Ok(deployment)
+            }
+            Err(ReadError::StateLost(why)) => {
+                if !self.head_lost.swap(true, Ordering::AcqRel) {
+                    tracing::error!(%why, "the durable state is lost");
+                }
+                Err(RefreshError::Lost { why: why.to_string(), rolled_back: is_rollback(&why) })
+            }
+            Err(ReadError::Redis(error)) => Err(error.into()),
+            // The head is read without its entries.
+            Err(damaged @ ReadError::Damaged { .. }) => {
+                Err(RefreshError::Lost { why: damaged.to_string(), rolled_back: false })
+            }
+        }
+    }
+
+    /// The appender of the deployment's restore generation, which must not find less than what `STATE_DIR`
+    /// knows.
+    async fn appender_of(&self, deployment: &Deployment) -> Result<&Appender, RefreshError> {
+        let known = self.memory.recall(deployment).await;
+        let known =
+            known.map_err(|error| RefreshError::Lost { why: error.to_string(), rolled_back: false })?;
+        let head = known.map(|known| known.head_in(deployment.generation())).transpose();
+        let head = head.map_err(|error| RefreshError::Lost { why: error.to_string(), rolled_back: true })?;
+        Ok(self.audit.appender_of(deployment, head.flatten()))
+    }
+
+    pub(crate) fn is_head_lost(&self) -> bool {
+        self.head_lost.load(Ordering::Acquire)
+    }
+
+    async fn keep_remembering(&self) {
+        if !self.memory.is_kept() {
+            return std::future::pending().await;
+        }
+        loop {
+            tokio::time::sleep(entropy::jittered(KEEP_EVERY, 45)).await;
+            self.keep_state().await;
+        }
+    }
+
+    /// Writes to `STATE_DIR` what this process has seen, where that is more than is kept there.
+    pub async fn keep_state(&self) {
+        let Some(deployment) = self.state.seen() else { return };
+        let Some((generation, appender)) = self.audit.latest() else { return };
+        let highest_epoch = self.keyring.watch().snapshot().as_deref().and_then(highest_epoch).unwrap_or(0);
+        let nothing = Known::nothing_of(deployment.id());
+        let seen = Known { generation: *generation, highest_epoch, ..nothing };
+        self.memory.keep(deployment, seen.with_head(appender.log().highest())).await;
+    }
+}
+
+fn highest_epoch(keys: &Snapshot) -> Option<u16> {
+    keys.record().tag.iter().map(|entry| entry.number.get()).max()
+}
+
+/// Whether the state is older than, or different from, a state that was seen before.
+fn is_rollback(why: &StateLoss) -> bool {
+    matches!(why, StateLoss::HeadAbsent { .. } | StateLoss::HeadLower { .. } | StateLoss::Forked { .. })
+}
