@@ -1,33 +1,33 @@
-//! How an operation fails. The kinds are told apart by what happened, never by searching a message.
+//! The errors of an operation. They are classified by error code, not by message text.
 
 use std::time::Duration;
 
 /// An operation that got no usable reply.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum PoolError {
-    /// No permit came free in time: this process has as much under way with this Redis as it allows itself.
+    /// No permit came free in time: this process already runs as many operations as it may.
     #[error("no permit came free within {} ms", waited.as_millis())]
     Overloaded {
-        /// How long the caller waited; zero where the queue of waiters was full already.
+        /// How long the caller waited. Zero if the queue was full.
         waited: Duration,
     },
-    /// Redis is away, too slow, or in a state in which it serves nobody.
+    /// Redis is unreachable, too slow, or in a state in which it rejects commands.
     #[error("redis is unavailable: {reason}")]
     Unavailable {
-        /// What showed it.
+        /// Why Redis counts as unavailable.
         reason: UnavailableReason,
-        /// When trying again may make sense.
+        /// When a retry may succeed.
         retry_after: Duration,
     },
-    /// Redis answered that our own command or script is at fault.
-    #[error("redis refused a command of ours: {code} {message}")]
+    /// Redis rejected a command because the command or script itself is wrong.
+    #[error("redis rejected a command: {code} {message}")]
     Server {
         /// The first word of the reply, e.g. `ERR` or `WRONGTYPE`.
         code: String,
         /// The rest of the reply.
         message: String,
     },
-    /// The reply was read but has another shape than the caller expects.
+    /// The reply does not have the form that the caller expects.
     #[error("unexpected reply from redis: {what}")]
     Reply {
         /// What was wrong with it.
@@ -38,25 +38,26 @@ pub enum PoolError {
 /// Why Redis counts as unavailable.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum UnavailableReason {
-    /// The circuit breaker let nothing through.
+    /// The circuit breaker rejected the operation.
     #[error("its circuit breaker is open")]
     BreakerOpen,
     /// No connection could be made within the deadline.
     #[error("not connected ({0})")]
     NotConnected(String),
-    /// No reply within the deadline; the command may have been carried out.
+    /// No reply arrived within the deadline. The command may have been executed.
     #[error("no reply within {} ms", .0.as_millis())]
     Timeout(Duration),
-    /// The connection broke while the reply was owed; the command may have been carried out.
+    /// The connection broke before the reply. The command may have been executed.
     #[error("the connection broke ({0})")]
     Broken(String),
-    /// Redis answered `LOADING`, `READONLY`, `OOM`, `MISCONF`, `NOREPLICAS`, `NOPERM`, `CLUSTERDOWN`, `NOAUTH` or the like.
+    /// Redis answered `LOADING`, `READONLY`, `OOM`, `MISCONF`, `NOREPLICAS`, `NOPERM`, `CLUSTERDOWN`,
+    /// `NOAUTH` or the like.
     #[error("it answered {0}")]
     Refusing(&'static str),
 }
 
 impl PoolError {
-    /// Whether the command may have reached Redis and been carried out although no reply was read.
+    /// Returns whether the command may have been executed although no reply was read.
     #[must_use]
     pub fn maybe_applied(&self) -> bool {
         matches!(
@@ -65,7 +66,7 @@ impl PoolError {
         )
     }
 
-    /// The fault of a server that answered with an error: what it says about Redis, or about our command.
+    /// Classifies an error reply: either Redis rejects commands at present, or the command is wrong.
     pub(crate) fn from_server(code: &str, detail: &str, retry_after: Duration) -> Self {
         match refusing_code(code, detail) {
             Some(code) => Self::Unavailable { reason: UnavailableReason::Refusing(code), retry_after },
@@ -73,12 +74,12 @@ impl PoolError {
         }
     }
 
-    /// The code of a write that was refused by a Redis which may go on reading.
+    /// Returns the code of a rejected write. Redis may still serve reads.
     pub(crate) fn refused_write(&self) -> Option<&'static str> {
         self.code().filter(|code| refuses_writes(code))
     }
 
-    /// The code of a server that is not, or no longer, the one to ask: the next connection may lead to another.
+    /// Returns the code of a server that is not the primary. A new connection may lead to another server.
     pub(crate) fn not_the_primary(&self) -> Option<&'static str> {
         self.code().filter(|code| NOT_THE_PRIMARY.contains(code))
     }
@@ -90,7 +91,7 @@ impl PoolError {
         }
     }
 
-    /// What a metric calls this error; one of few words.
+    /// Returns the metric label of this error, from a small fixed set.
     pub(crate) fn label(&self) -> &'static str {
         const OURS: [&str; 4] = ["ERR", "WRONGTYPE", "NOSCRIPT", "NOPERM"];
         match self {
@@ -107,32 +108,33 @@ impl PoolError {
         }
     }
 
-    /// Whether this outcome counts as a failure of Redis for the circuit breaker.
+    /// Returns whether the circuit breaker counts this error as a failure.
     pub(crate) fn is_redis_failing(&self) -> bool {
         matches!(self, Self::Unavailable { .. })
     }
 
-    /// Whether Redis does not hold the script that was called: nothing has run.
+    /// Returns whether Redis does not have the script. Then nothing has run.
     pub(crate) fn is_unknown_script(&self) -> bool {
         matches!(self, Self::Server { code, .. } if code == "NOSCRIPT")
     }
 }
 
-/// Whether `code` refuses writes, and perhaps nothing else.
+/// Returns whether Redis rejects writes with `code`, and perhaps only writes.
 pub(crate) fn refuses_writes(code: &str) -> bool {
     REFUSES_WRITES.contains(&code)
 }
 
-/// Refused writes: out of memory, a replica, too few replicas, no snapshot or append-only file, no right to.
+/// Out of memory, a replica, too few replicas, a failed snapshot or append-only file, a missing right.
 const REFUSES_WRITES: [&str; 5] = ["OOM", "READONLY", "NOREPLICAS", "MISCONF", "NOPERM"];
 
-/// A replica (`READONLY`; `MASTERDOWN` where it has lost its primary; `LOADING` while it takes over the primary's data), and a
-/// primary that was cut off from its replicas, one of which may have been promoted. `OOM`, `MISCONF` and `NOPERM` say nothing about
-/// another server.
+/// A replica (`READONLY`; `MASTERDOWN` where it has lost its primary; `LOADING` while it takes over the
+/// primary's data), and a primary that was cut off from its replicas, one of which may have been promoted.
+/// `OOM`, `MISCONF` and `NOPERM` say nothing about another server.
 const NOT_THE_PRIMARY: [&str; 4] = ["READONLY", "MASTERDOWN", "LOADING", "NOREPLICAS"];
 
-/// The state in which Redis serves nobody, if the reply names one. Redis 6.2 wraps the code of a command that failed inside a
-/// script in `ERR Error running script …: -CODE …`; Redis 7 passes it on as it is.
+/// Returns the code with which Redis rejects commands at present, if the reply names one. Redis 6.2 wraps the
+/// code of a command that failed inside a script in `ERR Error running script …: -CODE …`; Redis 7 passes it
+/// on as it is.
 fn refusing_code(code: &str, detail: &str) -> Option<&'static str> {
     const CODES: [&str; 12] = [
         "LOADING",
@@ -151,7 +153,7 @@ fn refusing_code(code: &str, detail: &str) -> Option<&'static str> {
     if let Some(known) = CODES.iter().find(|known| **known == code) {
         return Some(known);
     }
-    // Of Redis 7.0 a script gets no NOPERM but this text, whether the command or a key is forbidden.
+    // In Redis 7.0, a script gets this text instead of NOPERM if a command or a key is forbidden.
     if code == "ERR" && detail.starts_with("The user executing the script can't ") {
         return Some("NOPERM");
     }
@@ -176,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_redis_that_serves_nobody_is_told_from_a_fault_of_ours() {
+    fn an_unavailable_redis_is_distinguished_from_a_wrong_command() {
         assert_eq!(kind("LOADING", "Redis is loading the dataset in memory"), Some("LOADING"));
         assert_eq!(kind("OOM", "command not allowed when used memory > 'maxmemory'."), Some("OOM"));
         assert_eq!(kind("NOAUTH", "Authentication required."), Some("NOAUTH"));
@@ -198,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_lost_reply_leaves_it_open_whether_the_command_was_carried_out() {
+    fn only_a_lost_reply_leaves_the_execution_of_a_command_unknown() {
         let unavailable = |reason| PoolError::Unavailable { reason, retry_after: Duration::ZERO };
         assert!(unavailable(UnavailableReason::Timeout(Duration::ZERO)).maybe_applied());
         assert!(unavailable(UnavailableReason::Broken(String::new())).maybe_applied());

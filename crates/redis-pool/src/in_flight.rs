@@ -1,5 +1,7 @@
-//! One command in flight. If its caller leaves before the reply, a task goes on with it: the permit stays taken until the
-//! reply has been read and thrown away, or the connection is given up.
+//! One command in flight.
+//!
+//! If the caller is cancelled before the reply, a task takes over the command and its permit. The permit
+//! stays acquired until the task has read and discarded the reply, or has given up the connection.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -11,7 +13,7 @@ use crate::connections::{Down, Handle, Objects, retire};
 
 type Reply = Pin<Box<dyn Future<Output = RedisResult<Value>> + Send>>;
 
-/// A future of the raw reply that never gives its permit, a `P`, back early.
+/// A future of the raw reply. It releases its permit, a `P`, only when the command has ended.
 pub(crate) struct InFlight<P: Send + Unpin + 'static> {
     under_way: Option<(Reply, P)>,
     handle: Handle,
@@ -33,7 +35,7 @@ impl<P: Send + Unpin + 'static> InFlight<P> {
         Self { under_way: Some((reply, permit)), handle, objects, drain_timeout }
     }
 
-    /// The connection that carries it.
+    /// Returns the handle on the connection that carries the command.
     pub(crate) fn handle(&self) -> &Handle {
         &self.handle
     }

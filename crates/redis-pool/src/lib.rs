@@ -1,13 +1,17 @@
-//! Access to Redis that says "too busy" before anything piles up.
+//! Access to Redis that rejects operations before they pile up.
 //!
-//! A **permit** bounds how many operations are under way at once; it is not a socket. A few shared connections carry
-//! the bytes of all permits (one socket per operation costs three times as much, see `docs/adr/0002-permits-are-not-sockets.md`).
-//! An operation waits for a permit at most [`PoolConfig::wait`], then it is [`PoolError::Overloaded`]; once it has one, a single
-//! deadline, [`PoolConfig::command_timeout`], covers connecting, sending and the reply. A permit is held until the reply has been
-//! read or the connection is closed, even when its caller has left: what is in the pipe is always counted. A connection
-//! that owes a reply for too long is closed.
+//! - **Permits.** A permit bounds how many operations run at the same time. It is not a socket: a few shared
+//!   connections carry the commands of all permits. One socket per operation would cost three times as much
+//!   (see `docs/adr/0002-permits-are-not-sockets.md`).
+//! - **Deadlines.** An operation waits for a permit at most [`PoolConfig::wait`] and then fails with
+//!   [`PoolError::Overloaded`]. Once it has a permit, one deadline, [`PoolConfig::command_timeout`], covers
+//!   connecting, sending and reading the reply.
+//! - **Cancellation.** A permit is held until the reply has been read or the connection is closed, even if
+//!   the caller was cancelled. So every command in flight is counted. A connection that owes a reply for too
+//!   long is closed.
+//! - **Circuit breaker.** Every pool has its own.
 //!
-//! Every pool has a circuit breaker of its own. Failures are types, not texts: see [`PoolError`].
+//! Failures are typed: see [`PoolError`].
 
 mod config;
 mod connections;

@@ -1,8 +1,12 @@
-//! What a pool shows of itself: `redis_pool_slots`, `redis_pool_exhausted_total`, `redis_command_duration_seconds`,
-//! `redis_errors_total`, `circuit_breaker_state`, `circuit_breaker_transitions_total`. Gauges are read when asked for, so the hot path pays for none.
+//! The metrics of the pools: `redis_pool_slots` (permits), `redis_pool_exhausted_total`,
+//! `redis_command_duration_seconds`, `redis_errors_total`, `circuit_breaker_state`,
+//! `circuit_breaker_transitions_total`.
+//!
+//! Gauges are read during a scrape, so an operation does not pay for them.
 
 use std::sync::{Arc, Weak};
 
+use circuit_breaker::{BreakerState, Transitions};
 use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
@@ -12,7 +16,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::operation::PoolInner;
+use crate::config::PoolStats;
 
 /// Upper bounds of `redis_command_duration_seconds`, in seconds.
 const BUCKETS: [f64; 10] = [0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5];
@@ -28,7 +32,7 @@ struct ErrorLabel {
     code: &'static str,
 }
 
-/// The errors of one pool, counted by what the error is called: one of few words.
+/// Counts the errors of one pool by their label.
 #[derive(Debug, Clone)]
 pub(crate) struct ErrorCounts {
     pool: &'static str,
@@ -41,10 +45,17 @@ impl ErrorCounts {
     }
 }
 
-/// The metrics of all pools of a process, told apart by the label `pool`.
-#[derive(Debug, Clone)]
+/// What a scrape reads from a pool.
+pub(crate) trait ObservedPool: Send + Sync {
+    fn name(&self) -> &'static str;
+    fn stats(&self) -> PoolStats;
+    fn breaker_transitions(&self) -> Transitions;
+}
+
+/// The metrics of all pools of a process. The label `pool` holds the name of the pool.
+#[derive(Clone)]
 pub struct PoolMetrics {
-    pools: Arc<Mutex<Vec<Weak<PoolInner>>>>,
+    pools: Arc<Mutex<Vec<Weak<dyn ObservedPool>>>>,
     durations: Family<PoolLabel, Histogram, fn() -> Histogram>,
     errors: Family<ErrorLabel, Counter>,
 }
@@ -57,18 +68,18 @@ impl Default for PoolMetrics {
 }
 
 impl PoolMetrics {
-    /// Registers the metrics of all pools that will be made with the returned value.
+    /// Registers the metrics. Pass the returned value to every pool of the process.
     #[must_use]
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         registry.register(
             "redis_command_duration_seconds",
-            "Time from the permit to the reply, by pool",
+            "Time from getting a permit to reading the reply, by pool",
             metrics.durations.clone(),
         );
         registry.register(
             "redis_errors",
-            "Commands without a usable reply, by pool and by what Redis answered or what went wrong",
+            "Commands without a usable reply, by pool and by the error code of Redis or the kind of failure",
             metrics.errors.clone(),
         );
         registry.register_collector(Box::new(metrics.clone()));
@@ -83,25 +94,25 @@ impl PoolMetrics {
         ErrorCounts { pool, errors: self.errors.clone() }
     }
 
-    pub(crate) fn watch(&self, pool: &Arc<PoolInner>) {
+    pub(crate) fn watch(&self, pool: Weak<dyn ObservedPool>) {
         let mut pools = self.pools.lock();
         pools.retain(|pool| pool.strong_count() > 0);
-        pools.push(Arc::downgrade(pool));
+        pools.push(pool);
     }
 }
 
 type Label = (&'static str, &'static str);
-/// What a row adds to the label `pool`, and its value.
+/// A label beside `pool`, if any, and the value.
 type Row = (Option<Label>, u64);
 type Rows = Vec<(Vec<Label>, u64)>;
 
 impl Collector for PoolMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let pools: Vec<Arc<PoolInner>> = self.pools.lock().iter().filter_map(Weak::upgrade).collect();
-        let rows = |of: fn(&PoolInner) -> Vec<Row>| -> Rows {
-            let of_pool = |pool: &Arc<PoolInner>| {
+        let pools: Vec<Arc<dyn ObservedPool>> = self.pools.lock().iter().filter_map(Weak::upgrade).collect();
+        let rows = |of: fn(&dyn ObservedPool) -> Vec<Row>| -> Rows {
+            let of_pool = |pool: &Arc<dyn ObservedPool>| {
                 let name = pool.name();
-                of(pool).into_iter().map(move |(label, value)| {
+                of(&**pool).into_iter().map(move |(label, value)| {
                     ([Some(("pool", name)), label].into_iter().flatten().collect(), value)
                 })
             };
@@ -119,18 +130,23 @@ impl Collector for PoolMetrics {
         gauge(
             &mut encoder,
             "redis_pool_slots",
-            "Permits, permits in use, and callers waiting for one",
+            "Permits in total, permits in use, and callers that wait for a permit",
             &permits,
         )?;
         let exhausted = rows(|pool| vec![(None, pool.stats().exhausted)]);
         counter(
             &mut encoder,
             "redis_pool_exhausted",
-            "Operations refused because no permit came free",
+            "Operations rejected because no permit came free in time",
             &exhausted,
         )?;
         let state = rows(|pool| vec![(None, breaker_number(pool.stats().breaker))]);
-        gauge(&mut encoder, "circuit_breaker_state", "0 closed, 1 half-open, 2 open", &state)?;
+        gauge(
+            &mut encoder,
+            "circuit_breaker_state",
+            "State of the circuit breaker: 0 closed, 1 half-open, 2 open",
+            &state,
+        )?;
         let transitions = rows(|pool| {
             let seen = pool.breaker_transitions();
             vec![
@@ -142,17 +158,17 @@ impl Collector for PoolMetrics {
         counter(
             &mut encoder,
             "circuit_breaker_transitions",
-            "Changes of state, by the state entered",
+            "Transitions of the circuit breaker, by the state entered",
             &transitions,
         )
     }
 }
 
-fn breaker_number(state: crate::BreakerState) -> u64 {
+fn breaker_number(state: BreakerState) -> u64 {
     match state {
-        crate::BreakerState::Closed => 0,
-        crate::BreakerState::HalfOpen => 1,
-        crate::BreakerState::Open => 2,
+        BreakerState::Closed => 0,
+        BreakerState::HalfOpen => 1,
+        BreakerState::Open => 2,
     }
 }
 
@@ -185,49 +201,8 @@ fn counter(
     Ok(())
 }
 
-#[cfg(test)]
-mod tests {
-    use std::num::NonZeroUsize;
-    use std::time::Duration;
-
-    use ambient::SystemClock;
-
-    use super::*;
-    use crate::{PoolConfig, RedisPool};
-
-    #[tokio::test]
-    async fn every_pool_shows_its_slots_breaker_and_refusals_under_its_own_name() {
-        let mut registry = Registry::with_prefix("voketag");
-        let metrics = PoolMetrics::register(&mut registry);
-        let make = |name| {
-            let config = PoolConfig {
-                name,
-                url: "redis://127.0.0.1:1".parse().unwrap(),
-                permits: NonZeroUsize::new(7).unwrap(),
-                connections: NonZeroUsize::MIN,
-                wait: Duration::from_millis(1),
-                command_timeout: Duration::from_millis(1),
-                open_for: crate::OPEN_FOR,
-            };
-            RedisPool::new(config, Arc::new(SystemClock::new()), &metrics)
-        };
-        let pools = (make("durable"), make("limiter"));
-        for _ in 0..5 {
-            assert!(pools.1.command(redis::cmd("PING")).await.is_err());
-        }
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
-        for line in [
-            "voketag_redis_pool_slots{pool=\"durable\",state=\"total\"} 7",
-            "voketag_redis_pool_slots{pool=\"limiter\",state=\"in_use\"} 0",
-            "voketag_redis_pool_exhausted_total{pool=\"durable\"} 0",
-            "voketag_circuit_breaker_state{pool=\"durable\"} 0",
-            "voketag_circuit_breaker_state{pool=\"limiter\"} 2",
-            "voketag_circuit_breaker_transitions_total{pool=\"limiter\",to=\"open\"} 1",
-            "voketag_redis_command_duration_seconds_count{pool=\"limiter\"} 5",
-            "voketag_redis_errors_total{pool=\"limiter\",code=\"not_connected\"} 5",
-        ] {
-            assert!(text.contains(line), "{line} is not in\n{text}");
-        }
+impl std::fmt::Debug for PoolMetrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PoolMetrics").finish_non_exhaustive()
     }
 }

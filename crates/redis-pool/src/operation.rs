@@ -1,4 +1,5 @@
-//! One operation: a permit, a connection, the deadline, and what its outcome says about Redis.
+//! One operation: its permit, its connection, its deadline, and what its outcome reports to the circuit
+//! breaker.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
@@ -15,16 +16,17 @@ use crate::config::{PoolConfig, PoolStats};
 use crate::connections::{Down, Handle, HandleManager, Objects, SharedConnections, retire};
 use crate::error::{PoolError, UnavailableReason};
 use crate::in_flight::InFlight;
-use crate::metrics::{ErrorCounts, PoolMetrics};
+use crate::metrics::{ErrorCounts, ObservedPool, PoolMetrics};
 use crate::server::CurrentServer;
 use crate::writes::{self, Writes};
 
-/// Callers that may queue for each permit; one more is refused at once.
+/// How many callers may wait per permit. Further callers are rejected at once.
 const WAITERS_PER_PERMIT: usize = 32;
-/// How long a connection may owe a reply after its caller gave up, in command timeouts (and no less than [`MIN_DRAIN_TIMEOUT`]).
+/// How long a connection may owe a reply after its caller gave up, in command timeouts. At least
+/// [`MIN_DRAIN_TIMEOUT`].
 const DRAIN_TIMEOUTS: u32 = 4;
 const MIN_DRAIN_TIMEOUT: Duration = Duration::from_millis(250);
-/// What `retry_after` says where nothing better is known.
+/// The `retry_after` of an error whose end is not known.
 const RETRY_SOON: Duration = Duration::from_secs(1);
 
 pub(crate) struct PoolInner {
@@ -43,7 +45,8 @@ pub(crate) struct PoolInner {
 /// A command that failed.
 pub(crate) struct Failed {
     error: PoolError,
-    /// Whether its connection led to a server that another had replaced: that says nothing about the other.
+    /// Whether its connection led to a replaced server. Then the failure says nothing about the current
+    /// server.
     by_former_server: bool,
 }
 
@@ -54,7 +57,7 @@ impl From<PoolError> for Failed {
 }
 
 impl PoolInner {
-    /// Starts to connect. Must be called inside a tokio runtime.
+    /// Creates the state of a pool and starts to connect. Must be called inside a tokio runtime.
     pub(crate) fn start(config: PoolConfig, clock: Arc<dyn Clock>, metrics: &PoolMetrics) -> Arc<Self> {
         let breaker = circuit_breaker::BreakerConfig {
             open_for: config.open_for,
@@ -90,19 +93,12 @@ impl PoolInner {
             config,
             clock,
         });
-        metrics.watch(&inner);
+        let observed: Weak<dyn ObservedPool> = Arc::<Self>::downgrade(&inner);
+        metrics.watch(observed);
         inner
     }
 
-    pub(crate) fn name(&self) -> &'static str {
-        self.config.name
-    }
-
-    pub(crate) fn breaker_transitions(&self) -> Transitions {
-        self.breaker.transitions()
-    }
-
-    /// Tells this pool from others of the process.
+    /// Identifies this pool within the process.
     pub(crate) fn identity(&self) -> usize {
         std::ptr::from_ref(self).addr()
     }
@@ -129,6 +125,7 @@ impl PoolInner {
         self.breaker.try_acquire(self.clock.monotonic()).map_err(rejected)
     }
 
+    /// Sends a command on behalf of the holder of `permit`, and reports the outcome to the breaker.
     pub(crate) async fn carry<S: Send + Unpin + 'static>(
         &self,
         breaker_permit: Permit<'_>,
@@ -136,22 +133,23 @@ impl PoolInner {
         handle: Handle,
         permit: S,
         within: Duration,
-        link: Option<usize>,
+        preferred: Option<usize>,
     ) -> Result<Value, PoolError> {
         let started = self.clock.monotonic();
         if breaker_permit.is_probe()
             && self.writes.refused_with().is_some()
             && let Err(failed) = self.try_write(handle.clone(), within).await
         {
-            // What was refused were writes, so the command alone, which may be a read, would show nothing.
+            // Redis rejected writes before. The command itself may be a read, whose success would prove
+            // nothing.
             return Err(self.failed(breaker_permit, failed));
         }
         let left = within.saturating_sub(self.clock.monotonic().saturating_sub(started));
-        let outcome = self.exchange(cmd, handle, permit, left, link).await;
+        let outcome = self.exchange(cmd, handle, permit, left, preferred).await;
         self.judge(breaker_permit, started, outcome)
     }
 
-    /// Tries a write, where the breaker lets it through.
+    /// Tries a write, if the breaker lets it pass.
     async fn probe_writes(&self) {
         let Ok(breaker_permit) = self.ask_breaker() else { return };
         let within = self.config.command_timeout;
@@ -164,11 +162,11 @@ impl PoolInner {
             Ok(()) => breaker_permit.success(self.clock.monotonic()),
             Err(failed) => drop(self.failed(breaker_permit, failed)),
         }
-        // Idle handles would keep connections open that are of no more use.
+        // Idle handles would keep retired connections open.
         self.objects.retain(|idle, _| idle.is_live());
     }
 
-    /// Sends the write that shows whether Redis takes writes.
+    /// Sends a write that shows whether Redis accepts writes.
     async fn try_write(&self, handle: Handle, within: Duration) -> Result<(), Failed> {
         let Some(probe) = self.writes.probe() else { return Ok(()) };
         self.exchange(probe.cmd, handle, (), within, None).await?;
@@ -177,7 +175,7 @@ impl PoolInner {
         Ok(())
     }
 
-    /// Counts an outcome, and tells the breaker.
+    /// Counts an outcome and reports it to the breaker.
     pub(crate) fn judge(
         &self,
         breaker_permit: Permit<'_>,
@@ -185,7 +183,7 @@ impl PoolInner {
         outcome: Result<Value, Failed>,
     ) -> Result<Value, PoolError> {
         if let Err(Failed { error: error @ PoolError::Overloaded { .. }, .. }) = outcome {
-            // Running out of permits tells nothing of Redis.
+            // A lack of permits says nothing about Redis.
             return Err(error);
         }
         let now = self.clock.monotonic();
@@ -199,10 +197,10 @@ impl PoolInner {
         }
     }
 
-    /// Counts a failure for whom it concerns.
+    /// Counts a failure and reports it to the breaker and the write state.
     #[cold]
     fn failed(&self, breaker_permit: Permit<'_>, Failed { error, by_former_server }: Failed) -> PoolError {
-        // What counts is what becomes of it with the source.
+        // The call is repeated with the source of the script, and that outcome counts.
         if error.is_unknown_script() {
             return error;
         }
@@ -224,7 +222,7 @@ impl PoolInner {
         error
     }
 
-    /// Tells the breaker of a connection that could not be had for a permit.
+    /// Reports to the breaker that no connection came up for a permit.
     pub(crate) fn note_failure(&self, error: &PoolError) {
         if error.is_redis_failing()
             && let Ok(breaker_permit) = self.ask_breaker()
@@ -233,7 +231,8 @@ impl PoolInner {
         }
     }
 
-    /// A permit with a handle on a connection: at most the configured wait for the permit, and `within` for a connection.
+    /// Returns a permit with a handle on a connection. Waits at most [`PoolConfig::wait`] for the permit and
+    /// `within` for a connection.
     pub(crate) async fn permit(&self, within: Duration) -> Result<Object<HandleManager>, PoolError> {
         let timeouts = |wait| Timeouts { wait: Some(wait), create: Some(within), recycle: None };
         match self.objects.timeout_get(&timeouts(Duration::ZERO)).await {
@@ -277,7 +276,7 @@ impl PoolInner {
 
     #[allow(
         clippy::disallowed_methods,
-        reason = "a deadline of tokio's own timers, which a test's paused time moves too"
+        reason = "a deadline for tokio's timers, so that a test can pause it"
     )]
     async fn exchange<S: Send + Unpin + 'static>(
         &self,
@@ -285,14 +284,14 @@ impl PoolInner {
         handle: Handle,
         permit: S,
         within: Duration,
-        link: Option<usize>,
+        preferred: Option<usize>,
     ) -> Result<Value, Failed> {
         let deadline = tokio::time::Instant::now() + within;
-        let preferred = link.and_then(|link| self.connections().live(link));
-        let handle = match preferred.unwrap_or(handle) {
+        let connected = preferred.and_then(|preferred| self.connections().live(preferred));
+        let handle = match connected.unwrap_or(handle) {
             live if live.is_live() => live,
             _ => {
-                let live = self.connections().wait_for_live(link.unwrap_or_default());
+                let live = self.connections().wait_for_live(preferred.unwrap_or_default());
                 let live = tokio::time::timeout_at(deadline, live).await;
                 live.map_err(|_| self.not_connected(within))?
             }
@@ -318,12 +317,26 @@ impl PoolInner {
     }
 }
 
-/// Tries a write again and again, as long as the pool is there.
+impl ObservedPool for PoolInner {
+    fn name(&self) -> &'static str {
+        self.config.name
+    }
+
+    fn stats(&self) -> PoolStats {
+        Self::stats(self)
+    }
+
+    fn breaker_transitions(&self) -> Transitions {
+        self.breaker.transitions()
+    }
+}
+
+/// Tries a write periodically, for as long as the pool exists.
 pub(crate) async fn keep_probing(pool: Weak<PoolInner>) {
     loop {
         let Some(inner) = pool.upgrade() else { return };
-        let calm =
-            inner.writes.refused_with().is_none() && inner.breaker.state() == crate::BreakerState::Closed;
+        let calm = inner.writes.refused_with().is_none()
+            && inner.breaker.state() == circuit_breaker::BreakerState::Closed;
         let writes = Arc::clone(&inner.writes);
         drop(inner);
         let pause = if calm { writes::PROBE_EVERY.0 } else { writes::PROBE_EVERY.1 };
@@ -341,12 +354,13 @@ pub(crate) async fn keep_probing(pool: Weak<PoolInner>) {
     }
 }
 
-/// Asking for settings is something that a user may be forbidden to do, and says nothing about the state of Redis then.
+/// Returns whether the command reads settings. The user may lack the right to, which says nothing about
+/// Redis.
 fn asks_for_settings(cmd: &Cmd) -> bool {
     matches!(cmd.args_iter().next(), Some(redis::Arg::Simple(b"CONFIG")))
 }
 
-/// A place in the queue for permits; leaving it is counted on every path.
+/// Counts a caller in the queue for permits until it is dropped.
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {

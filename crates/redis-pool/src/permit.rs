@@ -1,4 +1,4 @@
-//! The permits that a caller holds across several commands.
+//! Permits that a caller holds across several commands.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,16 +7,17 @@ use deadpool::managed::Object;
 
 use crate::connections::HandleManager;
 
-/// A permit that is taken, or several joined. It is given back when it was dropped and every command sent with it is over.
+/// One or more acquired permits of a pool. They are released when this value is dropped and every command
+/// sent with it has ended.
 #[derive(Debug)]
 #[must_use]
 pub struct PoolPermit(pub(crate) Arc<Held>);
 
-/// The permits of one permit.
+/// The permits behind one [`PoolPermit`].
 pub(crate) struct Held {
     pub(crate) first: Object<HandleManager>,
     pub(crate) joined: Vec<Object<HandleManager>>,
-    /// Which pool they are of.
+    /// Identifies their pool.
     pub(crate) pool: usize,
 }
 
@@ -27,10 +28,10 @@ impl fmt::Debug for Held {
 }
 
 impl PoolPermit {
-    /// Joins another permit of the same pool to this one.
+    /// Adds the permits of `other` to this value, so that one command holds them all.
     ///
     /// # Panics
-    /// When one of them was used already, or is of another pool.
+    /// If one of them has been used already, or belongs to another pool.
     pub fn join(&mut self, other: Self) {
         let used = "a permit is joined before it is used";
         assert_eq!(self.0.pool, other.0.pool, "permits of one pool are joined");

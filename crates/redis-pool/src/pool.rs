@@ -1,4 +1,4 @@
-//! The pool as its callers see it.
+//! The public interface of the pool.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,34 +14,65 @@ use crate::metrics::PoolMetrics;
 use crate::operation::{PoolInner, keep_probing, rejected};
 use crate::permit::{Held, PoolPermit};
 
-/// A bounded, breaker-guarded way to one Redis. Cheap to clone; all clones share the permits.
+/// Bounded access to one Redis behind a circuit breaker. Cheap to clone: all clones share the permits.
+///
+/// ```
+/// use std::num::NonZeroUsize;
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// use ambient::SystemClock;
+/// use redis_pool::{OPEN_FOR, PoolConfig, PoolMetrics, RedisPool, Script};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let server = test_support::RedisServer::start().await;
+/// # let url = server.url();
+/// let config = PoolConfig {
+///     name: "example",
+///     url: url.parse()?,
+///     permits: NonZeroUsize::new(100).ok_or("not zero")?,
+///     connections: NonZeroUsize::new(2).ok_or("not zero")?,
+///     wait: Duration::from_secs(20),
+///     command_timeout: Duration::from_secs(20),
+///     open_for: OPEN_FOR,
+/// };
+/// let pool = RedisPool::new(config, Arc::new(SystemClock::new()), &PoolMetrics::default());
+///
+/// let script = Script::new("add", "return redis.call('INCRBY', KEYS[1], ARGV[1])");
+/// let sum: i64 = script.invoke().key("sum").arg(2).run(&pool).await?;
+/// assert_eq!(sum, 2);
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct RedisPool {
     inner: Arc<PoolInner>,
-    /// The connection that this handle's commands prefer; none: each in turn.
-    link: Option<usize>,
+    /// The connection that the commands of this handle prefer. `None`: all connections in turn.
+    preferred: Option<usize>,
 }
 
 impl RedisPool {
-    /// Makes a pool and starts to connect. It does not fail when Redis is not there: operations then say so.
+    /// Creates a pool and starts to connect. If Redis is unreachable, operations fail, not this call.
     ///
     /// Must be called inside a tokio runtime.
     #[must_use]
     pub fn new(config: PoolConfig, clock: Arc<dyn Clock>, metrics: &PoolMetrics) -> Self {
         let inner = PoolInner::start(config, clock, metrics);
-        Self { inner, link: None }
+        Self { inner, preferred: None }
     }
 
-    /// A handle to the same pool whose commands share one connection while it is up, so that Redis reads them in the order in
-    /// which they were first polled. That is a preference and no promise: a permit or the connection may have to be waited for.
+    /// Returns a handle to the same pool whose commands prefer the same connection. While that connection is
+    /// up, Redis usually reads the commands in the order in which they were first polled. The order is not
+    /// guaranteed, because a command may wait for a permit or a connection.
     #[must_use]
     pub fn in_order(&self) -> Self {
-        Self { inner: Arc::clone(&self.inner), link: Some(0) }
+        Self { inner: Arc::clone(&self.inner), preferred: Some(0) }
     }
 
-    /// Watches from now on whether Redis takes writes: tries one again and again, counts refused ones for the breaker whatever reads
-    /// do meanwhile, and lets a half-open breaker probe with a write after some were refused. `keys` are written and deleted: a text,
-    /// and where the pool writes more than texts a list, a hash and a sorted set.
+    /// Starts to watch whether Redis accepts writes.
+    ///
+    /// The pool then tries a write periodically. It counts rejected writes for the breaker even if reads
+    /// succeed. After a rejected write, a half-open breaker probes with a write. The probe writes and deletes
+    /// `keys`: a string and, if the pool writes more than strings, a list, a hash and a sorted set.
     pub fn watch_writes(&self, keys: &'static [&'static str]) {
         if self.inner.writes.watch(keys) {
             tokio::spawn(keep_probing(Arc::downgrade(&self.inner)));
@@ -56,7 +87,7 @@ impl RedisPool {
         self.command_within(cmd, self.inner.config.command_timeout).await
     }
 
-    /// Sends one command and reads its reply within `within`, counted from when a permit is free.
+    /// Sends one command and reads its reply within `within`, which starts when the caller has a permit.
     ///
     /// # Errors
     /// See [`PoolError`].
@@ -67,26 +98,26 @@ impl RedisPool {
             Ok(permit) => permit,
             Err(error) => return self.inner.judge(breaker_permit, started, Err(error.into())),
         };
-        // What connecting took is part of the deadline.
+        // Connecting counts towards the deadline.
         let left = if Object::metrics(&permit).recycle_count == 0 {
             within.saturating_sub(self.inner.clock.monotonic().saturating_sub(started))
         } else {
             within
         };
         let handle = permit.clone();
-        self.inner.carry(breaker_permit, cmd, handle, permit, left, self.link).await
+        self.inner.carry(breaker_permit, cmd, handle, permit, left, self.preferred).await
     }
 
-    /// Whether Redis is asked at all at present: an open breaker says no. For whoever has something to do first.
+    /// Checks whether the breaker lets an operation pass, before other work is done for it.
     ///
     /// # Errors
-    /// [`PoolError::Unavailable`] with the time until the breaker lets something through again.
+    /// [`PoolError::Unavailable`] with the time until the breaker lets the next probe pass.
     pub fn check_breaker(&self) -> Result<(), PoolError> {
         self.inner.breaker.check(self.inner.clock.monotonic()).map_err(rejected)
     }
 
-    /// Takes a permit, to be used with [`Self::command_with_permit`]; waits for it as any command does, and not at all while the
-    /// breaker is open.
+    /// Acquires a permit for [`Self::command_with_permit`]. Waits at most [`PoolConfig::wait`], and not at
+    /// all while the breaker is open.
     ///
     /// # Errors
     /// [`PoolError::Overloaded`], or as [`Self::check_breaker`].
@@ -97,8 +128,8 @@ impl RedisPool {
         Ok(PoolPermit(Arc::new(Held { first, joined: Vec::new(), pool: self.inner.identity() })))
     }
 
-    /// Sends one command on behalf of all who took the joined `permit`, and reads its reply within `within`. The permits are
-    /// held as any other: until the reply has been read or the connection closed, and as long as `permit` lives.
+    /// Sends one command with a permit that the caller holds, and reads its reply within `within`. The permit
+    /// is held until the reply has been read or the connection is closed, and until `permit` is dropped.
     ///
     /// # Errors
     /// See [`PoolError`].
@@ -110,28 +141,28 @@ impl RedisPool {
     ) -> Result<Value, PoolError> {
         let breaker_permit = self.inner.ask_breaker()?;
         let handle = permit.0.first.clone();
-        self.inner.carry(breaker_permit, cmd, handle, Arc::clone(&permit.0), within, self.link).await
+        self.inner.carry(breaker_permit, cmd, handle, Arc::clone(&permit.0), within, self.preferred).await
     }
 
-    /// Whether `permit` is one of this pool's.
+    /// Returns whether `permit` belongs to this pool.
     #[must_use]
     pub fn owns(&self, permit: &PoolPermit) -> bool {
         permit.0.pool == self.inner.identity()
     }
 
-    /// The condition at this moment.
+    /// Returns the state of the pool at this moment.
     #[must_use]
     pub fn stats(&self) -> PoolStats {
         self.inner.stats()
     }
 
-    /// The name given in [`PoolConfig::name`].
+    /// Returns [`PoolConfig::name`].
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.inner.config.name
     }
 
-    /// The deadline of one operation.
+    /// Returns [`PoolConfig::command_timeout`].
     #[must_use]
     pub fn command_timeout(&self) -> Duration {
         self.inner.config.command_timeout

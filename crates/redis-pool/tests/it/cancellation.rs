@@ -1,4 +1,4 @@
-//! Callers that leave before their reply.
+//! Callers that are cancelled before their reply.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use test_support::{FaultProxy, RedisServer, eventually};
 use crate::{LONG_MS, PATIENCE, echo, patient, pool, text};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_cancelled_calls_leak_no_slot_and_mix_up_no_reply() {
+async fn ten_thousand_cancelled_calls_leak_no_permit_and_mix_up_no_reply() {
     let redis = RedisServer::start().await;
     let pool = patient(&redis.url(), 16, LONG_MS, PATIENCE, Arc::new(SystemClock::new()));
     pool.command(echo("warm")).await.unwrap();
@@ -47,7 +47,7 @@ async fn yields(times: u32) {
 }
 
 #[tokio::test]
-async fn a_slot_stays_taken_until_the_reply_is_read_though_the_caller_has_left() {
+async fn a_permit_stays_acquired_until_the_reply_is_read_even_if_the_caller_was_cancelled() {
     let redis = RedisServer::start().await;
     let proxy = FaultProxy::start(redis.addr()).await;
     let pool = pool(&proxy.url(), 2, LONG_MS);
@@ -62,7 +62,7 @@ async fn a_slot_stays_taken_until_the_reply_is_read_though_the_caller_has_left()
 }
 
 #[tokio::test]
-async fn a_connection_that_owes_a_reply_too_long_is_closed_and_its_slots_come_back() {
+async fn a_connection_that_owes_a_reply_too_long_is_closed_and_its_permits_are_released() {
     let redis = RedisServer::start().await;
     let proxy = FaultProxy::start(redis.addr()).await;
     let pool = pool(&proxy.url(), 4, 100);

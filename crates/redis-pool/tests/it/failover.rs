@@ -71,7 +71,8 @@ async fn a_successor_is_found_by_a_pool_that_writes_nothing_itself() {
     eventually("the successor answers", PATIENCE, async || port_behind(&pool).await == port).await;
 }
 
-/// Reads, on a pool that tries no writes, until the server behind the proxy answers `code`, and then another server takes over.
+/// Reads, on a pool that tries no writes, until the server behind the proxy answers `code`, and then another
+/// server takes over.
 async fn left_by_a_read(code: &'static str, make_it_answer_that: impl AsyncFnOnce(&RedisServer)) {
     let (successor, former) = (RedisServer::start().await, RedisServer::start().await);
     let proxy = FaultProxy::start(former.addr()).await;

@@ -1,7 +1,8 @@
-//! One file per hazard, each against a Redis of its own.
+//! One file per hazard. Every test starts its own Redis.
 
 mod cancellation;
 mod failover;
+mod metrics;
 mod outage;
 mod refused_writes;
 mod saturation;
@@ -16,9 +17,9 @@ use std::time::Duration;
 use ambient::{Clock, SystemClock};
 use redis_pool::{OPEN_FOR, PoolConfig, PoolMetrics, RedisPool, RedisUrl};
 
-/// Guards against hanging; no test depends on how soon something is so.
+/// Keeps a test from hanging. No test depends on a condition being met sooner.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// For a command that is to be answered, however slow the machine.
+/// The timeout of a command that must be answered on a slow machine too.
 const LONG_MS: u64 = 30_000;
 
 /// A pool on `url` with the given number of permits, 100 ms for a permit and `command_ms` for a command.

@@ -52,7 +52,7 @@ async fn a_stalled_redis_is_a_timeout_and_five_open_the_breaker() {
 }
 
 #[tokio::test]
-async fn a_cut_link_is_told_at_once_and_mended_by_itself() {
+async fn a_lost_connection_is_reported_at_once_and_replaced_automatically() {
     let redis = RedisServer::start().await;
     let proxy = FaultProxy::start(redis.addr()).await;
     let pool = pool(&proxy.url(), 10, LONG_MS);
@@ -82,7 +82,7 @@ async fn a_restarted_redis_is_found_again() {
 }
 
 #[tokio::test]
-async fn a_redis_that_comes_after_the_start_is_found_and_until_then_the_pool_says_why() {
+async fn a_redis_that_starts_later_is_found_and_until_then_stats_name_the_reason() {
     let mut redis = RedisServer::start().await;
     redis.kill();
     let pool = pool(&redis.url(), 10, 50);
@@ -113,7 +113,7 @@ async fn assert_opened_by(pool: &redis_pool::RedisPool, code: &str) {
 }
 
 #[tokio::test]
-async fn a_redis_out_of_memory_opens_the_breaker_and_a_fault_of_ours_does_not() {
+async fn a_redis_out_of_memory_opens_the_breaker_and_a_wrong_command_does_not() {
     let redis = RedisServer::start_with(&["--maxmemory", "1mb", "--maxmemory-policy", "noeviction"]).await;
     let pool = pool(&redis.url(), 10, LONG_MS);
     let _ = pool.command(write()).await;
@@ -181,7 +181,7 @@ async fn a_redis_that_asks_for_a_password_all_at_once_is_unavailable_until_it_no
 }
 
 #[tokio::test]
-async fn whoever_waits_for_a_connection_takes_the_first_that_comes_up() {
+async fn callers_that_wait_for_a_connection_take_the_first_that_comes_up() {
     let mut redis = RedisServer::start().await;
     redis.kill();
     let pool = pool(&redis.url(), 10, 10_000);

@@ -15,7 +15,7 @@ fn now() -> Instant {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_quick_redis_serves_150_callers_on_10_slots() {
+async fn a_fast_redis_serves_150_callers_with_10_permits() {
     let redis = RedisServer::start().await;
     let pool = patient(&redis.url(), 10, LONG_MS, PATIENCE, Arc::new(SystemClock::new()));
     let calls = (0..150).map(|n| {
@@ -31,7 +31,7 @@ async fn a_quick_redis_serves_150_callers_on_10_slots() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_slow_redis_overloads_and_nobody_waits_for_a_slot_until_the_deadline() {
+async fn with_a_slow_redis_callers_are_rejected_after_the_wait_for_a_permit() {
     let redis = RedisServer::start().await;
     let proxy = FaultProxy::start(redis.addr()).await;
     let pool = pool(&proxy.url(), 10, 4 * LONG_MS);
@@ -69,7 +69,7 @@ async fn a_slow_redis_overloads_and_nobody_waits_for_a_slot_until_the_deadline()
 }
 
 #[tokio::test]
-async fn running_out_of_slots_does_not_open_the_breaker() {
+async fn a_lack_of_permits_does_not_open_the_breaker() {
     let redis = RedisServer::start().await;
     let proxy = FaultProxy::start(redis.addr()).await;
     let pool = pool(&proxy.url(), 1, LONG_MS);
@@ -90,7 +90,7 @@ async fn running_out_of_slots_does_not_open_the_breaker() {
 }
 
 #[tokio::test]
-async fn joined_slots_are_held_together_until_the_one_reply_is_read() {
+async fn joined_permits_are_held_until_the_reply_is_read() {
     let redis = RedisServer::start().await;
     let proxy = FaultProxy::start(redis.addr()).await;
     let pool = pool(&proxy.url(), 5, LONG_MS);

@@ -10,7 +10,7 @@ use test_support::{RedisServer, eventually};
 use crate::{LONG_MS, PATIENCE, patient, pool};
 
 #[tokio::test]
-async fn a_script_survives_script_flush_in_mid_run() {
+async fn a_script_runs_once_although_redis_has_forgotten_it() {
     let redis = RedisServer::start().await;
     let pool = pool(&redis.url(), 10, LONG_MS);
     let script = Script::new("add", "return redis.call('INCRBY', KEYS[1], ARGV[1])");
@@ -35,7 +35,7 @@ async fn binary_keys_and_arguments_pass_unchanged() {
 }
 
 #[tokio::test]
-async fn a_fault_of_the_script_and_a_reply_of_another_shape_are_told_apart() {
+async fn a_script_error_and_a_reply_of_another_form_are_different_errors() {
     let redis = RedisServer::start().await;
     let pool = pool(&redis.url(), 10, LONG_MS);
     let broken: Result<i64, _> = Script::new("broken", "return nil + 1").invoke().run(&pool).await;
@@ -45,7 +45,7 @@ async fn a_fault_of_the_script_and_a_reply_of_another_shape_are_told_apart() {
 }
 
 #[tokio::test]
-async fn a_wait_for_a_slot_takes_nothing_from_the_deadline_of_a_forgotten_script() {
+async fn the_wait_for_a_permit_does_not_shorten_the_deadline_of_a_script() {
     let redis = RedisServer::start().await;
     let clock = Arc::new(ManualClock::new());
     let pool = patient(&redis.url(), 1, LONG_MS, PATIENCE, Arc::clone(&clock) as Arc<dyn Clock>);
@@ -63,7 +63,7 @@ async fn a_wait_for_a_slot_takes_nothing_from_the_deadline_of_a_forgotten_script
 }
 
 #[tokio::test]
-async fn a_forgotten_script_neither_counts_for_redis_nor_against_it() {
+async fn a_forgotten_script_counts_as_neither_success_nor_failure() {
     let redis = RedisServer::start().await;
     let pool = pool(&redis.url(), 10, LONG_MS);
     redis.tell("CONFIG SET maxmemory 1").await;

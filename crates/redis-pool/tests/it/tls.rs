@@ -41,7 +41,8 @@ impl Authority {
     }
 }
 
-/// Speaks TLS on a port of its own, asks for a certificate of `authority`, and passes on what is inside to `redis`.
+/// Speaks TLS on a port of its own, asks for a certificate of `authority`, and passes on what is inside to
+/// `redis`.
 async fn terminator(redis: &RedisServer, authority: &Authority) -> u16 {
     let (chain, key) = authority.issue();
     let mut roots = RootCertStore::empty();
