@@ -1,4 +1,5 @@
-//! What the circuit breaker costs a call, without reading the clock, beside one reading of the clock.
+//! The cost of the circuit breaker per call without reading the clock, and the cost of one reading of the
+//! clock.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -13,15 +14,15 @@ const CALLS: u32 = 100_000;
 /// Nanoseconds per call.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Costs {
-    /// Closed: asking, and reporting success.
+    /// Closed: acquire a permit and report success.
     pub(crate) closed: f64,
-    /// Open: being refused.
+    /// Open: a rejection.
     pub(crate) rejecting: f64,
     /// One reading of the monotonic clock.
     pub(crate) clock: f64,
 }
 
-/// Measures all three, some tens of milliseconds in all.
+/// Measures all three, in some tens of milliseconds.
 pub(crate) fn measure() -> Costs {
     let clock = SystemClock::new();
     let closed = Breaker::new(BreakerConfig::new(Duration::from_millis(200)), 1);
@@ -49,7 +50,7 @@ fn opened() -> Breaker {
     breaker
 }
 
-/// The median of the batches: a batch in which the thread lost its core does not count.
+/// Returns the median of the batches, which ignores batches with an interruption.
 fn per_call(clock: &SystemClock, mut call: impl FnMut()) -> f64 {
     let mut batches: Vec<Duration> = (0..BATCHES)
         .map(|_| {

@@ -1,22 +1,22 @@
-//! Why a measurement was not made. A bar that is missed is no failure; see `table`.
+//! Why a measurement failed. A missed bar is not a failure; see `table`.
 
 use std::io;
 
-/// Ends the program with one line.
+/// An error, printed as one line.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BenchError {
-    /// An argument or a file that cannot be used.
+    /// An argument or a file cannot be used.
     #[error("{0}")]
     Usage(String),
-    /// The operating system or the other side of a connection said no.
+    /// An operation of the operating system or on a connection failed.
     #[error("{what}: {source}")]
     Io {
-        /// What was being done.
+        /// The operation.
         what: String,
-        /// What it said.
+        /// The error.
         source: io::Error,
     },
-    /// What was measured answered otherwise than it must, so the figure would mean nothing.
+    /// The measured program did not respond as expected, so the figure would be wrong.
     #[error("{0}")]
     Unexpected(String),
     /// SIGINT or SIGTERM.
@@ -25,12 +25,12 @@ pub(crate) enum BenchError {
 }
 
 impl BenchError {
-    /// For `map_err`: `what` was being done.
+    /// For `map_err`: names the operation.
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         |source| Self::Io { what: what.into(), source }
     }
 
-    /// For `map_err`: `what` went wrong, and the error says how.
+    /// For `map_err`: names what failed, followed by the error.
     pub(crate) fn unexpected<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> Self {
         move |error| Self::Unexpected(format!("{what}: {error}"))
     }

@@ -1,5 +1,5 @@
-//! Single requests to the services that are measured: asking the factory to mint, and reading an export to its end.
-//! Every answer is bounded in time, and in bytes unless it is streamed away.
+//! Single requests to the measured services: to mint, and to read an export to its end.
+//! Every response has a time limit, and a length limit unless it is streamed.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -11,10 +11,10 @@ use crate::error::BenchError;
 use crate::wire::ClientConnection;
 
 const WITHIN: Duration = Duration::from_secs(120);
-/// More than any answer that is kept has.
+/// The length limit of a response that is kept.
 const MAX_BODY: usize = 64 * 1024 * 1024;
 
-/// A request for one connection of its own.
+/// A request on a separate connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct HttpRequest<'a> {
     method: &'a str,
@@ -32,7 +32,7 @@ impl<'a> HttpRequest<'a> {
         Self { method: "POST", path, key: None, json: Some(json) }
     }
 
-    /// With an API key.
+    /// Adds an API key.
     pub(crate) fn with_key(mut self, key: &'a str) -> Self {
         self.key = Some(key);
         self
@@ -52,7 +52,7 @@ impl<'a> HttpRequest<'a> {
     }
 }
 
-/// An answer with its body.
+/// A response with its body.
 #[derive(Debug, Clone)]
 pub(crate) struct HttpResponse {
     pub(crate) status: u16,
@@ -60,7 +60,7 @@ pub(crate) struct HttpResponse {
 }
 
 impl HttpResponse {
-    /// The body as JSON, of an answer that must have had `status`.
+    /// Returns the body as JSON. Fails if the status is not `status`.
     pub(crate) fn json(&self, status: u16) -> Result<Value, BenchError> {
         if self.status != status {
             let body = String::from_utf8_lossy(&self.body);
@@ -73,7 +73,7 @@ impl HttpResponse {
     }
 }
 
-/// Asks and keeps the answer.
+/// Sends the request and returns the response.
 pub(crate) async fn ask(target: SocketAddr, request: HttpRequest<'_>) -> Result<HttpResponse, BenchError> {
     let mut body = Vec::new();
     let status = stream(target, request, |bytes| {
@@ -85,7 +85,7 @@ pub(crate) async fn ask(target: SocketAddr, request: HttpRequest<'_>) -> Result<
     Ok(HttpResponse { status, body })
 }
 
-/// Asks and hands the body on piece by piece; gives the status.
+/// Sends the request, passes the body on in pieces, and returns the status.
 pub(crate) async fn stream(
     target: SocketAddr,
     request: HttpRequest<'_>,

@@ -1,10 +1,12 @@
-//! What things cost: a load generator, the yardsticks, and one table of figures beside their bars.
+//! Measures throughput, latency and memory: a load generator, baselines, and one table of figures with their
+//! bars.
 //!
-//! A development tool; nothing that is shipped knows it. `bench table` starts everything it measures itself and leaves
-//! nothing behind; the other commands are its parts, usable by themselves. Each either prints its figures or fails with
-//! one line: a figure whose run went wrong is never shown. It reads the clock through `ambient` like everybody else.
+//! This is a development tool that is not shipped. `bench table` starts and stops everything that it
+//! measures. The other commands are its parts. Each prints its figures or fails with one line: it never shows
+//! the figure of a run that failed.
 
 mod audit;
+mod baseline;
 mod breaker;
 mod error;
 mod http;
@@ -12,14 +14,13 @@ mod load;
 mod process;
 mod table;
 mod wire;
-mod yardstick;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use error::BenchError;
 
-/// A scan makes some fifty small allocations; the system's allocator spends a tenth of its time on them (docs/adr/0008).
+/// The allocator of the services (docs/adr/0008).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -32,17 +33,17 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Presses a server on this machine and prints what came back.
+    /// Puts load on a server on this machine and prints the results.
     Load(load::LoadArgs),
-    /// Serves /constant and /ping behind the services' middleware until SIGTERM or SIGINT.
-    Yardstick(yardstick::YardstickArgs),
-    /// Appends audit events from many writers at once to a Redis of its own.
+    /// Serves /constant and /ping behind the middleware of the services until SIGTERM or SIGINT.
+    Baseline(baseline::BaselineArgs),
+    /// Appends audit events from many concurrent writers to a private Redis.
     Audit(audit::AuditArgs),
-    /// Verifies an audit chain and watches the memory it takes.
+    /// Verifies an audit chain and measures its memory.
     Verify(audit::BenchVerifyArgs),
     /// Measures everything and prints one table.
     Table(table::TableArgs),
-    /// Measures another build beside this one, in alternation.
+    /// Measures this build and another one in alternation.
     Against(table::AgainstArgs),
 }
 
@@ -54,7 +55,7 @@ fn main() -> ExitCode {
         .map_err(BenchError::io("cannot start a runtime"))
         .and_then(|runtime| {
             let outcome = runtime.block_on(until_interrupted(cli.command));
-            // A load run that was interrupted may still be on its threads.
+            // The threads of an interrupted load run may still be running.
             runtime.shutdown_background();
             outcome
         });
@@ -67,10 +68,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// Ends what was started on every path: an interrupted measurement is dropped, and its programs with it.
+/// Runs a command. An interruption drops the measurement, which stops its programs.
 async fn until_interrupted(command: Command) -> Result<ExitCode, BenchError> {
-    if let Command::Yardstick(args) = command {
-        return yardstick::run(args).await.map(|()| ExitCode::SUCCESS);
+    if let Command::Baseline(args) = command {
+        return baseline::run(args).await.map(|()| ExitCode::SUCCESS);
     }
     let interrupted = http_edge::shutdown_signal().map_err(BenchError::io("cannot listen for signals"))?;
     tokio::select! {
@@ -83,7 +84,7 @@ async fn until_interrupted(command: Command) -> Result<ExitCode, BenchError> {
 async fn run(command: Command) -> Result<ExitCode, BenchError> {
     match command {
         Command::Load(args) => load::run(args).await.map(|()| ExitCode::SUCCESS),
-        Command::Yardstick(args) => yardstick::run(args).await.map(|()| ExitCode::SUCCESS),
+        Command::Baseline(args) => baseline::run(args).await.map(|()| ExitCode::SUCCESS),
         Command::Audit(args) => audit::run(args).await.map(|()| ExitCode::SUCCESS),
         Command::Verify(args) => audit::verify(args).await.map(|()| ExitCode::SUCCESS),
         Command::Table(args) => table::run(args).await,

@@ -1,7 +1,8 @@
-//! A program that belongs to a measurement: started with an environment of its own, killed and waited for when dropped.
+//! A program of a measurement: it starts with a separate environment. Dropping it kills it and waits for its
+//! end.
 //!
-//! Where `setpriv` is there to ask for it, the kernel kills it when the bench itself is killed. The kernel's promise
-//! hangs on the thread that starts the program, so it must be started from the main thread.
+//! If `setpriv` is installed, the kernel kills the program when the bench is killed. The kernel ties this to
+//! the thread that starts the program, so start it on the main thread.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -20,10 +21,11 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Starts `program` with nothing in its environment but `env` and the search path; its output goes to `name`.log in `dir`.
+    /// Starts `program` with only `env` and the search path as its environment. Its output goes to `name`.log
+    /// in `dir`.
     ///
     /// # Errors
-    /// When it cannot be started.
+    /// Fails if the program cannot be started.
     pub(crate) fn start(
         name: &'static str,
         program: &Path,
@@ -42,19 +44,19 @@ impl Running {
         } else {
             Command::new(program)
         };
-        // `setpriv` was found by the search path, which it needs in turn for a program given by name alone.
+        // `setpriv` needs the search path for a program without a path.
         command.args(args).env_clear().envs(std::env::vars_os().filter(|(name, _)| name == "PATH"));
         command.envs(env.iter().copied()).stdin(Stdio::null()).stdout(output).stderr(errors);
         let child = command.spawn().map_err(BenchError::io(starting()))?;
         Ok(Self { name, child, log })
     }
 
-    /// Its process id: `setpriv` replaces itself by the program.
+    /// Returns the process id. `setpriv` replaces itself with the program.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Fails when it has ended.
+    /// Fails if the program has ended.
     pub(crate) fn still_runs(&mut self) -> Result<(), BenchError> {
         match self.child.try_wait() {
             Ok(None) => Ok(()),
@@ -63,7 +65,7 @@ impl Running {
         }
     }
 
-    /// Waits until it has ended well, and gives what it printed.
+    /// Waits for a successful end, and returns the output.
     pub(crate) async fn output(mut self) -> Result<String, BenchError> {
         loop {
             match self.child.try_wait().map_err(BenchError::io(format!("waiting for {}", self.name)))? {
@@ -87,7 +89,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // An error here means that it is gone already.
+        // An error means that it has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -103,8 +105,8 @@ fn has_setpriv() -> bool {
     probe.status().is_ok_and(|status| status.success())
 }
 
-/// A number of kilobytes from `/proc/<pid>/status` in bytes, e.g. `VmRSS` or `VmHWM`, the most it has been; none where
-/// there is no such file. Without an id it is this process's.
+/// Returns a value of `/proc/<pid>/status` in bytes, e.g. `VmRSS`, or `VmHWM` for its maximum. `None` if
+/// there is no such file. Without an id, reads the value of this process.
 pub(crate) fn memory_of(pid: Option<u32>, field: &str) -> Option<u64> {
     let who = pid.map_or_else(|| "self".to_owned(), |pid| pid.to_string());
     let status = fs::read_to_string(format!("/proc/{who}/status")).ok()?;

@@ -1,18 +1,18 @@
-//! One HTTP/1.1 connection as a client, read no further than measuring needs: the status, how the body is framed,
-//! and whether `Retry-After` is there.
+//! One HTTP/1.1 connection of a client. It parses only what a measurement needs: the status, the framing of
+//! the body, and whether there is a `Retry-After`.
 //!
-//! A `ClientConnection` is between exchanges, or inside one; after an error it is of no use. It fails with the connection's
-//! error, with `UnexpectedEof` when the server closed it, and with `InvalidData` for what is no HTTP/1.1.
+//! A `ClientConnection` cannot be used after an error. It returns the connection's error, `UnexpectedEof` if
+//! the server closed it, and `InvalidData` for invalid HTTP/1.1.
 
 use std::io;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Enough for a whole answer of a service: heads above it are refused, bodies of any length pass through it.
+/// The size of the buffer. A longer head is rejected. A body may have any length.
 const BUFFER: usize = 64 * 1024;
 
-/// How the end of a body is found.
+/// The framing of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Framing {
     Length(u64),
@@ -20,12 +20,12 @@ enum Framing {
     UntilClose,
 }
 
-/// What is read of an answer's head.
+/// The parsed part of a response's head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ResponseHead {
     pub(crate) status: u16,
     pub(crate) has_retry_after: bool,
-    /// The server closes the connection after this answer.
+    /// The server closes the connection after this response.
     pub(crate) closes: bool,
     framing: Framing,
 }
@@ -38,7 +38,7 @@ impl ResponseHead {
     }
 }
 
-/// One connection, and what was read of it and not yet taken.
+/// One connection, and the bytes that were read but not yet used.
 pub(crate) struct ClientConnection {
     stream: TcpStream,
     buffer: Box<[u8]>,
@@ -53,7 +53,7 @@ impl ClientConnection {
         Ok(Self { stream, buffer: vec![0; BUFFER].into_boxed_slice(), start: 0, end: 0 })
     }
 
-    /// Sends a request and reads its whole answer; the body goes to `sink` piece by piece.
+    /// Sends a request and reads the whole response. The body goes to `sink` in pieces.
     pub(crate) async fn exchange(
         &mut self,
         request: &[u8],
@@ -123,7 +123,7 @@ impl ClientConnection {
         }
     }
 
-    /// The next line, without its end.
+    /// Returns the next line, without its end.
     async fn line(&mut self) -> io::Result<&[u8]> {
         loop {
             if let Some(length) = self.buffer[self.start..self.end].iter().position(|byte| *byte == b'\n') {
@@ -155,7 +155,7 @@ impl ClientConnection {
     }
 }
 
-/// The head and its length in bytes, once it is whole.
+/// Parses the head and returns its length in bytes, once it is complete.
 fn parse_head(bytes: &[u8]) -> io::Result<Option<(ResponseHead, usize)>> {
     let Some((status_line, mut at)) = line_at(bytes, 0) else { return Ok(None) };
     let status = status_of(status_line).ok_or_else(|| malformed("a status line"))?;
@@ -168,7 +168,7 @@ fn parse_head(bytes: &[u8]) -> io::Result<Option<(ResponseHead, usize)>> {
         if line.is_empty() {
             return Ok(Some((head, at)));
         }
-        // Only what begins like one of the four is looked at closer.
+        // Only names that start like one of the four are compared.
         match line[0] | 0x20 {
             b'c' | b't' | b'r' => take_header(&mut head, line, bodiless)?,
             _ => {}
@@ -201,7 +201,7 @@ fn status_of(line: &[u8]) -> Option<u16> {
     std::str::from_utf8(digits).ok()?.parse().ok().filter(|status| (100..600).contains(status))
 }
 
-/// The line that begins at `at`, without its end, and where the next begins.
+/// Returns the line at `at` without its end, and the start of the next.
 fn line_at(bytes: &[u8], at: usize) -> Option<(&[u8], usize)> {
     let length = bytes[at..].iter().position(|byte| *byte == b'\n')?;
     Some((trim_end(&bytes[at..at + length]), at + length + 1))
@@ -220,7 +220,7 @@ mod tests {
     use super::*;
     use tokio::net::TcpListener;
 
-    /// Answers one request on one connection with `answer`, written in pieces of `piece` bytes, and closes it.
+    /// Sends `answer` to one request in pieces of `piece` bytes, and closes the connection.
     async fn server(answer: &'static [u8], piece: usize) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

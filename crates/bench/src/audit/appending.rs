@@ -1,8 +1,9 @@
-//! Many writers, one appender, one chain; and the yardstick beside it.
+//! Many writers with one appender on one chain, and the baseline.
 //!
-//! A writer makes an event, hands it in, and makes the next once it was answered. Afterwards the chain must have grown by
-//! exactly what was acknowledged, and verify. The yardstick writes the same bytes with bare `RPUSH`es, as many entries at
-//! a time as there are writers, without hashing, deduplication or a check of the head.
+//! A writer appends an event, waits for its result, and appends the next. Afterwards the chain must have
+//! grown by exactly what was acknowledged, and must be valid. The baseline writes the same bytes with
+//! `RPUSH`, as many entries per call as there are writers, without hashing, deduplication or a check of the
+//! head.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,31 +13,31 @@ use ambient::{Clock, SystemClock, entropy};
 use audit_chain::{Appender, AppenderConfig, AuditMetrics, Details, Effect, Event, NewEvent};
 use redis_pool::{PoolMetrics, RedisPool, RedisUrl};
 
+use crate::baseline;
 use crate::error::BenchError;
-use crate::yardstick;
 
 pub(crate) const ORIGIN: &str = "voketag.local/audit";
-/// As many as the appender writes with one call, unless told otherwise.
+/// The appender's default number of entries per call.
 const MOST_PER_CALL: usize = 256;
 const BARE_KEY: &str = "bench:bare";
 
-/// When an appending run is over.
+/// The end of an append run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Until {
     /// After that many events.
     Events(u64),
-    /// After that long.
+    /// After that time.
     After(Duration),
 }
 
-/// What an appending run came to.
+/// The result of an append run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AppendRun {
-    /// Answered with their place in the chain.
+    /// Events that were acknowledged.
     pub(crate) acknowledged: u64,
-    /// Answered with an error.
+    /// Events that failed.
     pub(crate) refused: u64,
-    /// Acknowledged and not in the chain.
+    /// Events that were acknowledged but are not in the chain.
     pub(crate) lost: u64,
     took: Duration,
 }
@@ -48,7 +49,7 @@ impl AppendRun {
     }
 }
 
-/// A chain and its one appender, with a pool as the services set it up.
+/// A chain and its only appender, on a pool with the settings of the services.
 pub(crate) struct Chain {
     pool: RedisPool,
     appender: Appender,
@@ -59,16 +60,16 @@ impl Chain {
     /// Must be called inside a tokio runtime.
     pub(crate) fn open(url: &RedisUrl) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let pool = yardstick::pool("audit", url, &clock, &PoolMetrics::default());
+        let pool = baseline::pool("audit", url, &clock, &PoolMetrics::default());
         let config = AppenderConfig::new(ORIGIN, Vec::new());
         let appender = Appender::start(pool.clone(), config, Arc::clone(&clock), &AuditMetrics::default());
         Self { pool, appender, clock }
     }
 
-    /// Appends from that many writers at once, then verifies what was appended.
+    /// Appends from that many concurrent writers, then verifies the new entries.
     ///
     /// # Errors
-    /// When the chain cannot be read, or does not verify.
+    /// Fails if the chain cannot be read, or if it is not valid.
     pub(crate) async fn append(&self, writers: usize, until: Until) -> Result<AppendRun, BenchError> {
         let before = self.size().await?;
         let course = Arc::new(Course::new(&self.clock, until));
@@ -94,10 +95,11 @@ impl Chain {
         })
     }
 
-    /// Entries per second with bare `RPUSH`es of the same bytes, as many at a time as `writers` lets wait.
+    /// Returns the entries per second with `RPUSH` of the same bytes, with as many per call as there are
+    /// writers.
     ///
     /// # Errors
-    /// When Redis refuses one.
+    /// Fails if Redis rejects one.
     pub(crate) async fn push_bare(&self, writers: usize, time: Duration) -> Result<f64, BenchError> {
         let element = [&[0; 32][..], event(self.clock.unix_millis(), 0)?.payload()].concat();
         let elements = vec![&element[..]; writers.min(MOST_PER_CALL)];
@@ -119,14 +121,14 @@ impl Chain {
     /// Entries of the chain.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// Fails if it cannot be read.
     pub(crate) async fn size(&self) -> Result<u64, BenchError> {
         let head = self.appender.log().head().await;
         Ok(head.map_err(BenchError::unexpected("reading the audit head"))?.size)
     }
 }
 
-/// What all writers share.
+/// The state that all writers share.
 struct Course {
     left: AtomicU64,
     ends: Duration,
@@ -143,7 +145,7 @@ impl Course {
         Self { left: AtomicU64::new(left), ends, acknowledged: AtomicU64::new(0), refused: AtomicU64::new(0) }
     }
 
-    /// Counts down; none once the run is over.
+    /// Takes one event of the run. Returns `None` at its end.
     fn take(&self, now: Duration) -> Option<u64> {
         if now >= self.ends {
             return None;
@@ -163,7 +165,7 @@ async fn write(appender: Appender, course: Arc<Course>, clock: Arc<dyn Clock>) {
     }
 }
 
-/// An event such as a revocation leaves.
+/// Returns an event like that of a revocation.
 fn event(now: u64, number: u64) -> Result<Event, BenchError> {
     let what = NewEvent {
         tenant: "default".into(),

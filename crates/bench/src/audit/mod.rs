@@ -1,4 +1,4 @@
-//! `bench audit` and `bench verify`: the audit chain in one process, against a Redis of its own.
+//! `bench audit` and `bench verify`: the audit chain in one process with a private Redis.
 
 mod appending;
 mod verifying;
@@ -15,12 +15,12 @@ pub(crate) use appending::{Chain, Until};
 use crate::error::BenchError;
 use crate::process::Running;
 
-/// When Redis writes what it was given to the disk.
+/// When Redis writes to the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Fsync {
     /// `appendfsync no`: the operating system decides.
     No,
-    /// `appendfsync always`: before it answers.
+    /// `appendfsync always`: before it replies.
     Always,
 }
 
@@ -36,7 +36,7 @@ impl Fsync {
 /// Arguments of `bench audit`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct AuditArgs {
-    /// Writers, each with one event under way.
+    /// Writers, each with one event in flight.
     #[arg(long, default_value = "50")]
     writers: NonZeroUsize,
     /// Events in all.
@@ -50,18 +50,18 @@ pub(crate) struct AuditArgs {
 /// Arguments of `bench verify`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct BenchVerifyArgs {
-    /// Entries of the chain that is made and verified.
+    /// Entries of the chain to create and verify.
     #[arg(long, default_value = "1000000")]
     entries: NonZeroU64,
-    /// Verify the chain that lies there, and print one JSON object.
+    /// Verify the existing chain, and print one JSON object.
     #[arg(long, value_name = "URL", conflicts_with = "entries")]
     redis: Option<RedisUrl>,
 }
 
-/// Appends, verifies, prints.
+/// Appends, verifies and prints.
 ///
 /// # Errors
-/// When Redis cannot be used, an event was lost, or the chain does not verify.
+/// Fails if Redis cannot be used, if an event was lost, or if the chain is not valid.
 pub(crate) async fn run(args: AuditArgs) -> Result<(), BenchError> {
     let redis = durable_redis(args.fsync).await;
     let chain = Chain::open(&url_of(&redis)?);
@@ -79,10 +79,10 @@ pub(crate) async fn run(args: AuditArgs) -> Result<(), BenchError> {
     Ok(())
 }
 
-/// Verifies the chain at `--redis`, or one that it makes.
+/// Verifies the chain at `--redis`, or a new one.
 ///
 /// # Errors
-/// When Redis cannot be used, or the chain does not verify.
+/// Fails if Redis cannot be used, or if the chain is not valid.
 pub(crate) async fn verify(args: BenchVerifyArgs) -> Result<(), BenchError> {
     if let Some(url) = &args.redis {
         println!("{}", verifying::verify(url).await?);
@@ -102,23 +102,23 @@ pub(crate) async fn verify(args: BenchVerifyArgs) -> Result<(), BenchError> {
     Ok(())
 }
 
-/// What a process of its own saw when it verified a chain.
+/// The figures of a separate process that verified a chain.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct VerifyFigures {
     /// Entries of the chain.
     pub(crate) entries: u64,
     /// Entries verified per second.
     pub(crate) per_second: f64,
-    /// The yardstick: entries hashed per second by one thread, without reading or looking at them.
+    /// The baseline: entries that one thread hashes per second, without reading or checking them.
     pub(crate) hashing_per_second: f64,
-    /// How much more memory the process had at most when it had verified all, than after the first tenth.
+    /// The growth of the process's maximum memory between a tenth of the chain and all of it.
     pub(crate) grown_bytes: Option<f64>,
 }
 
-/// Verifies in a process of its own, so that its memory is nothing but verifying's.
+/// Verifies in a separate process, so that its memory is that of verification.
 ///
 /// # Errors
-/// When the process fails, which it does when the chain does not verify.
+/// Fails if the process fails, e.g. because the chain is not valid.
 pub(crate) async fn verify_apart(redis: &RedisServer, dir: &TempDir) -> Result<VerifyFigures, BenchError> {
     let program = std::env::current_exe().map_err(BenchError::io("cannot find this program"))?;
     let url = redis.url();
@@ -137,15 +137,15 @@ pub(crate) async fn verify_apart(redis: &RedisServer, dir: &TempDir) -> Result<V
     })
 }
 
-/// Appends that many events as fast as it goes.
+/// Appends that many events as fast as possible.
 ///
 /// # Errors
-/// As [`Chain::append`].
+/// Fails as [`Chain::append`] does.
 pub(crate) async fn fill(redis: &RedisServer, entries: u64) -> Result<(), BenchError> {
     Chain::open(&url_of(redis)?).append(1_000, Until::Events(entries)).await.map(drop)
 }
 
-/// A Redis that keeps a log on disk and never rewrites it while it is measured.
+/// Starts a Redis with an append-only file that it never rewrites during the measurement.
 pub(crate) async fn durable_redis(fsync: Fsync) -> RedisServer {
     let args = ["--appendonly", "yes", "--appendfsync", fsync.name(), "--auto-aof-rewrite-percentage", "0"];
     RedisServer::start_with(&args).await
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_bare_yardstick_writes_as_many_entries_as_it_says() {
+    async fn the_bare_baseline_writes_as_many_entries_as_it_says() {
         let redis = durable_redis(Fsync::No).await;
         let chain = Chain::open(&url_of(&redis).unwrap());
         let bare = chain.push_bare(50, std::time::Duration::from_millis(20)).await.unwrap();

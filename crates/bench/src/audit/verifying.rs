@@ -1,7 +1,7 @@
-//! Verifying a chain in this process: its speed, and whether the memory it takes depends on the chain's length.
+//! Verifies a chain in this process, to measure the speed and whether memory depends on the chain's length.
 //!
-//! The first tenth is verified, then all of it; the most memory the process ever had is read after each. What the second
-//! adds to the first is the growth: flat means next to none.
+//! It verifies the first tenth, then all, and reads the maximum memory of the process after each. The
+//! difference is the growth.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -12,22 +12,22 @@ use redis_pool::{PoolMetrics, RedisUrl};
 use serde_json::{Value, json};
 
 use super::appending::ORIGIN;
+use crate::baseline;
 use crate::error::BenchError;
 use crate::process::memory_of;
-use crate::yardstick;
 
-/// Bytes of a payload in the yardstick: about what an event has.
+/// The bytes of a payload in the baseline, about those of an event.
 const PAYLOAD: usize = 360;
 const HASHED: u32 = 200_000;
 
-/// Verifies the chain in that Redis; gives the figures as JSON.
+/// Verifies the chain in that Redis, and returns the figures as JSON.
 ///
 /// # Errors
-/// When the chain cannot be read, is empty, or does not verify.
+/// Fails if the chain cannot be read, is empty, or is not valid.
 pub(super) async fn verify(url: &RedisUrl) -> Result<Value, BenchError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let hashing_per_second = hashing_alone(&*clock);
-    let log = AuditLog::new(yardstick::pool("verify", url, &clock, &PoolMetrics::default()), ORIGIN);
+    let log = AuditLog::new(baseline::pool("verify", url, &clock, &PoolMetrics::default()), ORIGIN);
     let size = log.head().await.map_err(BenchError::unexpected("reading the audit head"))?.size;
     checked(log.verify(0..(size / 10).max(1)).await)?;
     let after_a_tenth = memory_of(None, "VmHWM");
@@ -55,7 +55,7 @@ fn checked(outcome: Result<VerifyReport, audit_chain::ReadError>) -> Result<u64,
     }
 }
 
-/// Entries per second that one thread hashes: the payload, then the entry on the one before.
+/// Returns the entries per second that one thread hashes: the payload, then the entry with the previous hash.
 fn hashing_alone(clock: &dyn Clock) -> f64 {
     let payload: Vec<u8> = entropy::random_bytes::<PAYLOAD>().to_vec();
     let began = clock.monotonic();

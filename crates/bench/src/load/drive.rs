@@ -1,7 +1,7 @@
-//! The run itself: connections that each send a request, read the whole answer, and send the next.
+//! The run: each connection sends a request, reads the whole response, and sends the next.
 //!
-//! All connections are opened before the first request. A connection that the server closes is opened anew; one that
-//! fails time after time gives up. At the end requests under way may still be answered, for at most [`GRACE`].
+//! All connections open before the first request. A connection that the server closes is opened again. One
+//! that fails repeatedly gives up. At the end, requests in flight may complete within [`GRACE`].
 
 use std::cell::{Cell, RefCell};
 use std::sync::Barrier;
@@ -16,16 +16,16 @@ use super::tally::{LoadReport, Tally};
 use crate::error::BenchError;
 use crate::wire::ClientConnection;
 
-/// How long answers may be waited for after the run's end.
+/// How long to wait for responses after the end of the run.
 const GRACE: Duration = Duration::from_secs(10);
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// Broken exchanges after which a connection gives up.
+/// The number of failed exchanges after which a connection gives up.
 const PATIENCE: u32 = 100;
 
-/// Runs `plan` on threads of its own and blocks until it is over.
+/// Runs `plan` on separate threads and blocks until it ends.
 ///
 /// # Errors
-/// When a connection cannot be opened at the start.
+/// Fails if a connection cannot be opened at the start.
 pub(crate) fn run(plan: &LoadPlan) -> Result<LoadReport, BenchError> {
     let threads = plan.threads.clamp(1, plan.connections);
     let together = Barrier::new(threads);
@@ -50,7 +50,7 @@ pub(crate) fn run(plan: &LoadPlan) -> Result<LoadReport, BenchError> {
     Ok(all.report(longest))
 }
 
-/// Which part of the run a thread does.
+/// The part of the run of one thread.
 #[derive(Clone, Copy)]
 struct Share {
     number: usize,
@@ -68,7 +68,7 @@ impl Share {
     }
 }
 
-/// What the connections of one thread share.
+/// The state that the connections of a thread share.
 struct Course<'a> {
     plan: &'a LoadPlan,
     clock: SystemClock,
@@ -82,7 +82,7 @@ struct Course<'a> {
 }
 
 impl Course<'_> {
-    /// The number of the next request, if there is to be one.
+    /// Returns the number of the next request, or `None` at the end of the run.
     fn next(&self, now: Duration) -> Option<u64> {
         let left = self.left.get().checked_sub(1).filter(|_| now < self.until)?;
         self.left.set(left);
@@ -104,7 +104,7 @@ fn one_thread(plan: &LoadPlan, share: Share, together: &Barrier) -> Result<(Tall
         .build()
         .map_err(BenchError::io("cannot start a runtime"))
         .and_then(|runtime| runtime.block_on(open(plan, share)).map(|links| (runtime, links)));
-    // Even when that failed: the other threads wait here too.
+    // Also after a failure, because the other threads wait here.
     together.wait();
     let (runtime, links) = opened?;
     let clock = SystemClock::new();
@@ -127,7 +127,7 @@ fn one_thread(plan: &LoadPlan, share: Share, together: &Barrier) -> Result<(Tall
         let mut connections: FuturesUnordered<_> =
             links.into_iter().map(|link| converse(&course, link)).collect();
         let all = async { while connections.next().await.is_some() {} };
-        // What is not over by then is counted below.
+        // What is unfinished then is counted below.
         let _ = tokio::time::timeout(plan.stop.bound() + GRACE, all).await;
     });
     let mut tally = course.tally.take();
@@ -150,7 +150,7 @@ async fn connect(plan: &LoadPlan) -> std::io::Result<ClientConnection> {
     tokio::time::timeout(CONNECT_WITHIN, ClientConnection::connect(plan.target)).await?
 }
 
-/// One connection's requests, one after another.
+/// Sends the requests of one connection, one after another.
 async fn converse(course: &Course<'_>, mut link: ClientConnection) {
     let mut request = Vec::with_capacity(1_024);
     let mut broken = 0;
@@ -196,7 +196,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
 
-    /// A server whose every connection is handled by `serve`, on a runtime and thread of its own.
+    /// Starts a server on a separate runtime and thread, whose connections are handled by `serve`.
     fn server<F, Fut>(serve: F) -> SocketAddr
     where
         F: Fn(TcpStream) -> Fut + Send + 'static,
@@ -216,7 +216,7 @@ mod tests {
         told.recv().unwrap()
     }
 
-    /// Answers up to `answers` requests, then closes the connection.
+    /// Responds to up to `answers` requests, then closes the connection.
     async fn polite(mut stream: TcpStream, answers: usize) {
         let mut request = [0; 1_024];
         for number in 1..=answers {

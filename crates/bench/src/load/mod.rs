@@ -1,7 +1,8 @@
-//! `bench load`: presses a server on this machine over HTTP/1.1 keep-alive connections and says what came back.
+//! `bench load`: puts load on a server on this machine over HTTP/1.1 keep-alive connections, and prints the
+//! results.
 //!
-//! It shares the machine's cores with what it presses, so it does little: the request's bytes are put together from
-//! prepared parts, and of an answer only what is counted is read. It refuses any address but loopback.
+//! It shares the processors with the server, so it does little: it builds requests from prepared parts, and
+//! parses of a response only what it counts. It accepts only loopback addresses.
 
 mod drive;
 mod plan;
@@ -23,13 +24,13 @@ const MAX_SEGMENTS: usize = 20_000_000;
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("stop").required(true).args(["requests", "seconds"])))]
 pub(crate) struct LoadArgs {
-    /// What to get: http://127.0.0.1:8080/v1/scan. Only loopback addresses are accepted.
+    /// The URL, e.g. http://127.0.0.1:8080/v1/scan. Only loopback addresses are accepted.
     #[arg(long)]
     url: String,
-    /// Connections, each with one request under way.
+    /// Connections, each with one request in flight.
     #[arg(long, default_value = "64")]
     connections: NonZeroUsize,
-    /// Stop after that many answers.
+    /// Stop after that many responses.
     #[arg(long)]
     requests: Option<NonZeroU64>,
     /// Stop after that many seconds.
@@ -38,7 +39,7 @@ pub(crate) struct LoadArgs {
     /// A file of path segments, one per line, appended to the URL in turn.
     #[arg(long, value_name = "FILE")]
     tags: Option<PathBuf>,
-    /// A header, as `Name: value`; may be given several times.
+    /// A header, as `Name: value`. May be repeated.
     #[arg(long = "header", value_name = "NAME: VALUE")]
     headers: Vec<String>,
     /// Send X-Forwarded-For, N addresses of 10.0.0.0/8 in turn.
@@ -52,10 +53,10 @@ pub(crate) struct LoadArgs {
     json: bool,
 }
 
-/// Presses and prints.
+/// Runs the load and prints the results.
 ///
 /// # Errors
-/// When the arguments cannot be used, no connection can be opened, or nothing was answered at all.
+/// Fails if the arguments cannot be used, if no connection can be opened, or if there was no response.
 pub(crate) async fn run(args: LoadArgs) -> Result<(), BenchError> {
     let stop = match (args.requests, args.seconds) {
         (Some(requests), _) => Stop::Requests(requests.get()),
@@ -68,7 +69,7 @@ pub(crate) async fn run(args: LoadArgs) -> Result<(), BenchError> {
         plan = plan.with_segments(read_segments(file)?)?;
     }
     plan.threads = args.threads.into();
-    let report = press(plan).await?;
+    let report = apply_load(plan).await?;
     if args.json {
         println!("{}", report.to_json());
     } else {
@@ -81,13 +82,13 @@ pub(crate) async fn run(args: LoadArgs) -> Result<(), BenchError> {
     Ok(())
 }
 
-/// Runs a plan on threads of its own.
+/// Runs a plan on separate threads.
 ///
 /// # Errors
-/// When a connection cannot be opened at the start.
-pub(crate) async fn press(plan: LoadPlan) -> Result<LoadReport, BenchError> {
+/// Fails if a connection cannot be opened at the start.
+pub(crate) async fn apply_load(plan: LoadPlan) -> Result<LoadReport, BenchError> {
     let run = tokio::task::spawn_blocking(move || drive::run(&plan));
-    run.await.map_err(BenchError::unexpected("the threads that press"))?
+    run.await.map_err(BenchError::unexpected("the load threads"))?
 }
 
 fn read_segments(file: &Path) -> Result<Vec<String>, BenchError> {

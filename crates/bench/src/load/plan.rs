@@ -1,4 +1,4 @@
-//! What a load run sends, to where, and for how long. Everything is checked before the first connection is opened.
+//! The plan of a load run: requests, address and duration. All is checked before the first connection opens.
 
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -8,27 +8,27 @@ use std::time::Duration;
 
 use crate::error::BenchError;
 
-/// The most of each, so that a slip of the finger is no outage.
+/// The limit of each, so that a typing error does not exhaust the machine.
 const MAX_CONNECTIONS: usize = 4_096;
 const MAX_REQUESTS: u64 = 100_000_000;
 const MAX_SECONDS: u64 = 600;
-/// As many as 10.0.0.0/8 has.
+/// The number of addresses in 10.0.0.0/8.
 const MAX_ADDRESSES: u32 = 1 << 24;
 const MAX_SEGMENT: usize = 256;
-/// A browser's, since a missing or a script's user agent would be scored.
+/// The `User-Agent` of a browser, because a missing one or a script's would raise the risk.
 const USER_AGENT: &str = "User-Agent: Mozilla/5.0 (Linux; Android 15) bench\r\n";
 
-/// When a run is over.
+/// The end of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stop {
-    /// After that many answers.
+    /// After that many responses.
     Requests(u64),
-    /// After that long.
+    /// After that time.
     After(Duration),
 }
 
 impl Stop {
-    /// The longest a run may take, late answers aside.
+    /// Returns the longest duration of a run, without late responses.
     pub(crate) fn bound(self) -> Duration {
         match self {
             Self::Requests(_) => Duration::from_secs(MAX_SECONDS),
@@ -44,7 +44,7 @@ pub(crate) struct LoadPlan {
     pub(crate) connections: usize,
     pub(crate) threads: usize,
     pub(crate) stop: Stop,
-    /// The number of the first request: a later run can go on where an earlier one stopped.
+    /// The number of the first request. So a run can continue where an earlier one stopped.
     pub(crate) first: u64,
     before_segment: Vec<u8>,
     after_segment: Vec<u8>,
@@ -53,10 +53,10 @@ pub(crate) struct LoadPlan {
 }
 
 impl LoadPlan {
-    /// `GET url` over that many connections.
+    /// Plans `GET url` over that many connections.
     ///
     /// # Errors
-    /// When the URL is not of the form `http://loopback[:port][/path]`, or a number is out of bounds.
+    /// Fails if the URL is not of the form `http://loopback[:port][/path]`, or if a number is out of bounds.
     pub(crate) fn new(url: &str, connections: NonZeroUsize, stop: Stop) -> Result<Self, BenchError> {
         let (target, host, path) = parse_url(url)?;
         let stops = match stop {
@@ -85,7 +85,7 @@ impl LoadPlan {
     /// Appends one of `segments` to the path of each request, in turn.
     ///
     /// # Errors
-    /// When there is none, or one is not 1 to 256 of the characters `A-Z a-z 0-9 . _ ~ -`.
+    /// Fails if there is none, or if one is not 1 to 256 of the characters `A-Z a-z 0-9 . _ ~ -`.
     pub(crate) fn with_segments(mut self, segments: impl Into<Arc<[String]>>) -> Result<Self, BenchError> {
         let segments = segments.into();
         let wrong = segments.iter().find(|segment| !is_segment(segment));
@@ -104,10 +104,10 @@ impl LoadPlan {
         Ok(self)
     }
 
-    /// Adds headers, each `Name: value`; a user agent of the bench's own unless one is among them.
+    /// Adds headers, each `Name: value`, and a default `User-Agent` if they have none.
     ///
     /// # Errors
-    /// When one is not of that form.
+    /// Fails if one is not of that form.
     pub(crate) fn with_headers(mut self, headers: &[String]) -> Result<Self, BenchError> {
         let mut own_agent = true;
         for header in headers {
@@ -124,10 +124,10 @@ impl LoadPlan {
         Ok(self)
     }
 
-    /// Gives each request an `X-Forwarded-For`, that many addresses of 10.0.0.0/8 in turn.
+    /// Adds an `X-Forwarded-For` to each request, from that many addresses of 10.0.0.0/8 in turn.
     ///
     /// # Errors
-    /// When there are not that many.
+    /// Fails if there are not that many.
     pub(crate) fn with_addresses(mut self, addresses: u32) -> Result<Self, BenchError> {
         if addresses > MAX_ADDRESSES {
             return Err(usage(format!("10.0.0.0/8 has {MAX_ADDRESSES} addresses, not {addresses}")));
@@ -136,7 +136,7 @@ impl LoadPlan {
         Ok(self)
     }
 
-    /// The bytes of request `number`, in place of what `into` held.
+    /// Replaces `into` with the bytes of request `number`.
     pub(crate) fn render(&self, number: u64, into: &mut Vec<u8>) {
         into.clear();
         into.extend_from_slice(&self.before_segment);
@@ -154,7 +154,7 @@ impl LoadPlan {
     }
 }
 
-/// Where to connect, what to call it, and the path.
+/// Parses the address, the host and the path of a URL.
 fn parse_url(url: &str) -> Result<(SocketAddr, &str, &str), BenchError> {
     let form = || usage(format!("{url:?} is not of the form http://address[:port][/path]"));
     let rest = url.strip_prefix("http://").ok_or_else(form)?;
@@ -174,7 +174,9 @@ fn parse_url(url: &str) -> Result<(SocketAddr, &str, &str), BenchError> {
     };
     if !target.ip().is_loopback() {
         let ip = target.ip();
-        return Err(usage(format!("{ip} is not a loopback address: only this machine may be pressed")));
+        return Err(usage(format!(
+            "{ip} is not a loopback address: the bench puts load only on this machine"
+        )));
     }
     Ok((target, host, path))
 }

@@ -1,7 +1,7 @@
-//! What a load run saw: answers by status, and how long they took.
+//! The results of a load run: responses by status, and latencies.
 //!
-//! Latencies go into buckets of under one per cent of their length, so that counting one costs a few nanoseconds and
-//! no allocation however long the run is.
+//! Latencies are counted in buckets whose width is below one per cent of the latency, so that counting takes
+//! a few nanoseconds and no allocation.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,7 +15,7 @@ const PRECISION: u32 = 7;
 const PER_DOUBLING: usize = 1 << PRECISION;
 const BUCKETS: usize = (64 - PRECISION as usize + 1) * PER_DOUBLING;
 
-/// Counts while a run goes on.
+/// The counts during a run.
 #[derive(Debug, Clone)]
 pub(crate) struct Tally {
     by_status: Vec<u64>,
@@ -40,7 +40,7 @@ impl Default for Tally {
 }
 
 impl Tally {
-    /// One answer.
+    /// Counts a response.
     pub(crate) fn answered(&mut self, head: &ResponseHead, took: Duration) {
         self.by_status[usize::from(head.status)] += 1;
         if matches!(head.status, 429 | 503) && !head.has_retry_after {
@@ -51,13 +51,13 @@ impl Tally {
         self.longest = self.longest.max(nanos);
     }
 
-    /// One request without an answer.
+    /// Counts a request without a response.
     pub(crate) fn failed(&mut self, why: &dyn std::fmt::Display) {
         self.errors += 1;
         self.first_error.get_or_insert_with(|| why.to_string());
     }
 
-    /// Adds what another thread saw.
+    /// Adds the counts of another thread.
     pub(crate) fn merge(&mut self, other: &Self) {
         for (mine, theirs) in self.by_status.iter_mut().zip(&other.by_status) {
             *mine += theirs;
@@ -71,7 +71,7 @@ impl Tally {
         self.first_error = self.first_error.take().or_else(|| other.first_error.clone());
     }
 
-    /// The run in figures; it took `elapsed`.
+    /// Returns the figures of a run that took `elapsed`.
     pub(crate) fn report(&self, elapsed: Duration) -> LoadReport {
         let statuses: BTreeMap<u16, u64> = (0..)
             .zip(&self.by_status)
@@ -93,7 +93,7 @@ impl Tally {
         }
     }
 
-    /// In milliseconds: the time within which `permille` thousandths of the answers came.
+    /// Returns the time in milliseconds within which `permille` thousandths of the responses arrived.
     fn percentile(&self, permille: u64) -> f64 {
         let total: u64 = self.buckets.iter().sum();
         let rank = (total * permille).div_ceil(1_000).max(1);
@@ -114,36 +114,36 @@ fn bucket_of(nanos: u64) -> usize {
     (doublings as usize * PER_DOUBLING + within).min(BUCKETS - 1)
 }
 
-/// The largest number of nanoseconds that falls into a bucket.
+/// Returns the largest number of nanoseconds in a bucket.
 fn top_of(bucket: usize) -> u64 {
     let doublings = (bucket / PER_DOUBLING).saturating_sub(1);
     let within = (bucket - doublings * PER_DOUBLING) as u64;
     ((within + 1) << doublings).wrapping_sub(1)
 }
 
-/// A run in figures.
+/// The figures of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct LoadReport {
-    /// Answers.
+    /// Responses.
     pub(crate) requests: u64,
-    /// Answers by status.
+    /// Responses by status.
     pub(crate) statuses: BTreeMap<u16, u64>,
-    /// Answers per second.
+    /// Responses per second.
     pub(crate) rps: f64,
     pub(crate) p50_ms: f64,
     pub(crate) p90_ms: f64,
     pub(crate) p99_ms: f64,
     pub(crate) max_ms: f64,
-    /// Answers 429 and 503 that did not say when to come back.
+    /// Responses with 429 or 503 without a `Retry-After`.
     pub(crate) missing_retry_after: u64,
-    /// Requests whose connection broke, or that were not answered in time.
+    /// Requests whose connection failed, or that got no response in time.
     pub(crate) errors: u64,
-    /// What the first of them died of.
+    /// The error of the first of them.
     pub(crate) first_error: Option<String>,
 }
 
 impl LoadReport {
-    /// How many answers had that status.
+    /// Returns the number of responses with that status.
     pub(crate) fn count(&self, status: u16) -> u64 {
         self.statuses.get(&status).copied().unwrap_or(0)
     }

@@ -1,8 +1,8 @@
-//! `bench against`: this build beside another one, e.g. of an earlier revision.
+//! `bench against`: compares this build with another one, e.g. of an earlier revision.
 //!
-//! Ratios to the floor differ between machines, so builds are compared with each other in one run. Each build gets its own
-//! Redis and services. A round measures each figure with both builds, one right after the other; which one goes first
-//! alternates. The ratio is the median of the rounds' own ratios.
+//! Ratios to a baseline differ between machines, so this compares builds in one run. Each build gets a
+//! private Redis and services. A round measures each figure with both builds in succession, and the order
+//! alternates. The ratio is the median of the ratios of the rounds.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,13 +12,13 @@ use tempfile::TempDir;
 
 use super::figures::{Bar, Figure, Unit};
 use super::fleet::{Fleet, FleetBatch, program_in};
-use super::scanning::{CONNECTIONS, DENIED_CALLERS, Press, TAGS, forgery};
+use super::scanning::{CONNECTIONS, DENIED_CLIENTS, FigureLoad, TAGS, forgery};
 use crate::error::BenchError;
 use crate::process::Running;
 
-/// A change may cost this share of the other build's rate.
+/// The share of the other build's rate that this build must reach.
 const BAR: f64 = 0.97;
-/// Tags of the batch that is scanned.
+/// The number of tags in the scanned batch.
 const MINTED: u32 = 1_000_000;
 const WRITERS: &str = "50";
 
@@ -27,24 +27,24 @@ const WRITERS: &str = "50";
 pub(crate) struct AgainstArgs {
     /// The directory with the other build's scan-service, factory-service and bench.
     directory: PathBuf,
-    /// Rounds; the medians are over them.
+    /// The number of rounds of the medians.
     #[arg(long, default_value = "9")]
     rounds: std::num::NonZeroU8,
-    /// Milliseconds for which each figure of a round is measured.
+    /// The duration of each figure of a round in milliseconds.
     #[arg(long, default_value = "1200")]
     millis: u64,
-    /// Events of each append run.
+    /// The number of events of each append run.
     #[arg(long, default_value = "150000")]
     events: u64,
-    /// Fail when a bar is missed.
+    /// Fail if a bar is missed.
     #[arg(long)]
     strict: bool,
 }
 
-/// One build: its services and what is measured with them.
+/// One build: its services and its measurements.
 struct Side {
     _fleet: Fleet,
-    presses: Vec<Press>,
+    loads: Vec<FigureLoad>,
     programs: PathBuf,
     appends: Vec<f64>,
 }
@@ -53,11 +53,11 @@ impl Side {
     async fn start(programs: &Path) -> Result<Self, BenchError> {
         let fleet = Fleet::start_from(programs).await?;
         let batch = fleet.mint(MINTED).await?;
-        let presses = presses(&fleet, &batch).await?;
-        Ok(Self { _fleet: fleet, presses, programs: programs.to_owned(), appends: Vec::new() })
+        let loads = loads(&fleet, &batch).await?;
+        Ok(Self { _fleet: fleet, loads, programs: programs.to_owned(), appends: Vec::new() })
     }
 
-    /// Appends with the build's own program: the chain's code is linked into it.
+    /// Appends with the bench of the build, because it contains the code of the chain.
     async fn append(&mut self, events: u64, dir: &TempDir) -> Result<(), BenchError> {
         let (program, events) = (program_in(&self.programs, "bench")?, events.to_string());
         let args = ["audit", "--writers", WRITERS, "--events", &events];
@@ -69,24 +69,26 @@ impl Side {
     }
 }
 
-async fn presses(fleet: &Fleet, batch: &FleetBatch) -> Result<Vec<Press>, BenchError> {
+async fn loads(fleet: &Fleet, batch: &FleetBatch) -> Result<Vec<FigureLoad>, BenchError> {
     let tags = fleet.export(&batch.id, 0, TAGS).await?;
     let forged: Vec<String> = tags.iter().map(|tag| forgery(tag)).collect();
     let (scan, limited) = (fleet.scan.address, fleet.limited_scan.address);
     let key = [format!("Authorization: Bearer {}", fleet.partner_key().await?.reveal())];
     let partner = "scan with a partner key";
     Ok(vec![
-        Press::new("scan", scan, "/v1/scan", CONNECTIONS, 200)?.of(&tags)?,
-        Press::with_headers(partner, scan, "/v1/scan", CONNECTIONS, 200, &key)?.of(&tags)?,
-        Press::new("denied scan", limited, "/v1/scan", CONNECTIONS, 429)?.of(&tags)?.from(DENIED_CALLERS)?,
-        Press::new("forged id", scan, "/v1/scan", CONNECTIONS, 404)?.of(&forged)?,
+        FigureLoad::new("scan", scan, "/v1/scan", CONNECTIONS, 200)?.of(&tags)?,
+        FigureLoad::with_headers(partner, scan, "/v1/scan", CONNECTIONS, 200, &key)?.of(&tags)?,
+        FigureLoad::new("denied scan", limited, "/v1/scan", CONNECTIONS, 429)?
+            .of(&tags)?
+            .from(DENIED_CLIENTS)?,
+        FigureLoad::new("forged id", scan, "/v1/scan", CONNECTIONS, 404)?.of(&forged)?,
     ])
 }
 
-/// Measures and prints.
+/// Measures and prints the results.
 ///
 /// # Errors
-/// When something could not be measured as it must.
+/// Fails if a measurement fails.
 pub(crate) async fn run(args: AgainstArgs) -> Result<ExitCode, BenchError> {
     let own = std::env::current_exe().map_err(BenchError::io("cannot find this program"))?;
     let own = own.parent().map_or_else(PathBuf::new, Path::to_owned);
@@ -98,7 +100,7 @@ pub(crate) async fn run(args: AgainstArgs) -> Result<ExitCode, BenchError> {
     for round in 1..=rounds {
         eprintln!("round {round} of {rounds}");
         let (first, second) = if round % 2 == 1 { (&mut other, &mut this) } else { (&mut this, &mut other) };
-        for (one, two) in first.presses.iter_mut().zip(&mut second.presses) {
+        for (one, two) in first.loads.iter_mut().zip(&mut second.loads) {
             one.round(time, &mut doubts).await?;
             two.round(time, &mut doubts).await?;
         }
@@ -118,7 +120,7 @@ fn figures(this: &Side, other: &Side) -> Vec<Figure> {
             .beside("other build", Unit::PerSecond, other)
             .bar(Bar::RatioAtLeast(BAR))
     };
-    let pairs = this.presses.iter().zip(&other.presses);
+    let pairs = this.loads.iter().zip(&other.loads);
     let mut rows: Vec<Figure> =
         pairs.map(|(this, other)| row(this.name().to_owned(), this.rates(), other.rates())).collect();
     rows.push(row(appends, this.appends.clone(), other.appends.clone()));

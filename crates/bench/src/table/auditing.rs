@@ -1,4 +1,4 @@
-//! The audit figures: appends by few and many writers, with and without waiting for the disk, and verification.
+//! The audit figures: appends by few and many writers, with and without fsync, and verification.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ const RUNS: [(usize, Fsync, Option<f64>); 4] = [
     (50, Fsync::Always, Some(30_000.0)),
     (1_000, Fsync::Always, None),
 ];
-/// More growth than this between a tenth of a chain and all of it is not flat.
+/// The limit of the memory's growth between a tenth of a chain and all of it.
 const FLAT_MB: f64 = 8.0;
 
-/// One kind of run, and what its rounds gave.
+/// One kind of run and the results of its rounds.
 struct Row {
     writers: usize,
     fsync: Fsync,
@@ -28,7 +28,7 @@ struct Row {
     bare: Vec<f64>,
 }
 
-/// The chains, and what the rounds gave. A chain goes before its Redis.
+/// The chains and the results of the rounds. A chain is dropped before its Redis.
 pub(super) struct Auditing {
     unsynced_chain: Chain,
     synced_chain: Chain,
@@ -42,10 +42,10 @@ pub(super) struct Auditing {
 }
 
 impl Auditing {
-    /// Starts a Redis for each way to write to the disk.
+    /// Starts a Redis for each fsync policy.
     ///
     /// # Errors
-    /// When there is no place for their files.
+    /// Fails if their directory cannot be created.
     pub(super) async fn start() -> Result<Self, BenchError> {
         let (unsynced, synced) =
             (audit::durable_redis(Fsync::No).await, audit::durable_redis(Fsync::Always).await);
@@ -63,10 +63,10 @@ impl Auditing {
         })
     }
 
-    /// Appends for `time` by each kind of run, the yardstick beside each.
+    /// Runs each kind of append and its baseline for `time`.
     ///
     /// # Errors
-    /// When a chain cannot be read, or does not verify.
+    /// Fails if a chain cannot be read, or if it is not valid.
     pub(super) async fn round(&mut self, time: Duration) -> Result<(), BenchError> {
         for row in &mut self.rows {
             let chain = match row.fsync {
@@ -82,10 +82,10 @@ impl Auditing {
         Ok(())
     }
 
-    /// Makes the chain at least that long, for verifying.
+    /// Extends the chain to at least that length, for verification.
     ///
     /// # Errors
-    /// As [`Self::round`].
+    /// Fails as [`Self::round`] does.
     pub(super) async fn lengthen(&self, entries: u64) -> Result<(), BenchError> {
         let size = self.unsynced_chain.size().await?;
         let missing = entries.saturating_sub(size);
@@ -95,10 +95,10 @@ impl Auditing {
         Ok(())
     }
 
-    /// Verifies the chain once, in a process of its own.
+    /// Verifies the chain once, in a separate process.
     ///
     /// # Errors
-    /// When it does not verify.
+    /// Fails if it is not valid.
     pub(super) async fn verify(&mut self) -> Result<(), BenchError> {
         self.verified.push(audit::verify_apart(&self.unsynced, &self.dir).await?);
         Ok(())

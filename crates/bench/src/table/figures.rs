@@ -1,19 +1,19 @@
-//! The figures of a table, what they are held against, and how they are shown.
+//! The figures of a table, their baselines and bars, and their format.
 //!
-//! A figure is a series, one number per round, and so is its yardstick; the ratio is the median of the rounds' own
-//! ratios, since what disturbed a round disturbed both sides of it. A bar is met, missed, or cannot be told where a
-//! figure could not be had on this system.
+//! A figure and its baseline are series with one number per round. The ratio is the median of the ratios of
+//! the rounds, because a disturbance of a round affects both. A bar is met, missed, or unknown if the system
+//! does not provide the figure.
 
 use std::fmt::Write as _;
 
-/// What the numbers of a series are.
+/// The unit of a series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unit {
     PerSecond,
     Seconds,
     Millis,
     Nanos,
-    /// Of a million bytes.
+    /// Millions of bytes.
     Megabytes,
     Bytes,
     Count,
@@ -33,7 +33,7 @@ impl Unit {
     }
 }
 
-/// What a figure must keep.
+/// The requirement of a figure.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Bar {
     AtLeast(f64),
@@ -73,18 +73,18 @@ impl Series {
 pub(super) struct Figure {
     name: String,
     value: Series,
-    yardstick: Option<(&'static str, Series)>,
+    baseline: Option<(&'static str, Series)>,
     bar: Option<Bar>,
 }
 
 impl Figure {
     pub(super) fn new(name: impl Into<String>, unit: Unit, rounds: Vec<f64>) -> Self {
-        Self { name: name.into(), value: Series::new(unit, rounds), yardstick: None, bar: None }
+        Self { name: name.into(), value: Series::new(unit, rounds), baseline: None, bar: None }
     }
 
-    /// Puts it beside what was measured in the same rounds.
+    /// Sets the baseline, measured in the same rounds.
     pub(super) fn beside(mut self, name: &'static str, unit: Unit, rounds: Vec<f64>) -> Self {
-        self.yardstick = Some((name, Series::new(unit, rounds)));
+        self.baseline = Some((name, Series::new(unit, rounds)));
         self
     }
 
@@ -93,14 +93,14 @@ impl Figure {
         self
     }
 
-    /// The median of the rounds' ratios to the yardstick.
+    /// Returns the median of the rounds' ratios to the baseline.
     fn ratio(&self) -> Option<f64> {
-        let (_, yardstick) = self.yardstick.as_ref()?;
-        let pairs = self.value.rounds.iter().zip(&yardstick.rounds);
+        let (_, baseline) = self.baseline.as_ref()?;
+        let pairs = self.value.rounds.iter().zip(&baseline.rounds);
         median(&pairs.filter(|(_, by)| **by > 0.0).map(|(value, by)| value / by).collect::<Vec<_>>())
     }
 
-    /// Whether the bar is met; none where there is no bar or no figure.
+    /// Returns whether the bar is met, or `None` without a bar or a figure.
     fn met(&self) -> Option<bool> {
         let value = median(&self.value.rounds);
         Some(match self.bar? {
@@ -124,7 +124,7 @@ impl Figure {
         }
     }
 
-    /// Why it fell short, if it did.
+    /// Returns why the bar was missed, if it was.
     pub(super) fn missed(&self) -> Option<String> {
         (self.met() == Some(false)).then(|| {
             let ratio = self.ratio().map(|ratio| format!(", ratio {ratio:.2}")).unwrap_or_default();
@@ -133,14 +133,14 @@ impl Figure {
     }
 }
 
-/// The rows as a Markdown table.
+/// Formats the rows as a Markdown table.
 pub(super) fn markdown(figures: &[Figure]) -> String {
     let mut text = String::from(
-        "| figure | value | yardstick | ratio | bar | met |\n| --- | --- | --- | --- | --- | --- |\n",
+        "| figure | value | baseline | ratio | bar | met |\n| --- | --- | --- | --- | --- | --- |\n",
     );
     for figure in figures {
-        let yardstick = figure
-            .yardstick
+        let baseline = figure
+            .baseline
             .as_ref()
             .map_or_else(|| "–".to_owned(), |(name, series)| format!("{name}: {}", series.show()));
         let ratio = figure.ratio().map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}"));
@@ -150,12 +150,12 @@ pub(super) fn markdown(figures: &[Figure]) -> String {
             None => "–",
         };
         let (name, value, bar) = (&figure.name, figure.value.show(), figure.show_bar());
-        let _ = writeln!(text, "| {name} | {value} | {yardstick} | {ratio} | {bar} | {met} |");
+        let _ = writeln!(text, "| {name} | {value} | {baseline} | {ratio} | {bar} | {met} |");
     }
     text
 }
 
-/// The middle one, or the mean of the two middle ones.
+/// Returns the median.
 fn median(numbers: &[f64]) -> Option<f64> {
     let mut sorted = numbers.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
@@ -164,7 +164,7 @@ fn median(numbers: &[f64]) -> Option<f64> {
     Some(f64::midpoint(lower, upper))
 }
 
-/// Rounded, in groups of three digits.
+/// Formats a rounded number in groups of three digits.
 fn grouped(number: f64) -> String {
     let digits = format!("{:.0}", number.abs());
     let mut text = String::from(if number <= -0.5 { "-" } else { "" });
@@ -181,15 +181,15 @@ fn grouped(number: f64) -> String {
 mod tests {
     use super::*;
 
-    fn figure(rounds: &[f64], yardstick: &[f64], bar: Bar) -> Figure {
+    fn figure(rounds: &[f64], baseline: &[f64], bar: Bar) -> Figure {
         Figure::new("scan", Unit::PerSecond, rounds.to_vec())
-            .beside("floor", Unit::PerSecond, yardstick.to_vec())
+            .beside("floor", Unit::PerSecond, baseline.to_vec())
             .bar(bar)
     }
 
     #[test]
     fn a_ratio_is_the_median_of_the_rounds_own() {
-        // The second round was disturbed as a whole: its ratio is as good as the others'.
+        // The second round was disturbed as a whole, so its ratio equals the others'.
         let figure =
             figure(&[24_000.0, 6_000.0, 25_000.0], &[48_000.0, 12_000.0, 50_000.0], Bar::RatioAtLeast(0.5));
         assert_eq!(figure.ratio(), Some(0.5));

@@ -1,8 +1,9 @@
-//! What the HTTP figures are measured on: a private Redis, the factory, two scan-services and the yardstick, each on a
-//! port of its own, all gone when the fleet is dropped.
+//! The programs of the HTTP figures: a private Redis, the factory, two scan services and the baseline, each
+//! on a free port. Dropping the fleet stops them all.
 //!
-//! Of the scan-services one has a limit that nobody reaches, the other the default one that a few addresses reach at once.
-//! Both believe `X-Forwarded-For` from this machine, so that one load generator can be many callers.
+//! One scan service has a limit that no client reaches, the other the default limit, which a few addresses
+//! reach at once. Both trust `X-Forwarded-For` from this machine, so that one load generator can be many
+//! clients.
 
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -21,20 +22,20 @@ use crate::error::BenchError;
 use crate::http::{self, HttpRequest, HttpResponse};
 use crate::process::Running;
 
-/// Under what the limiter takes at most, over what any run sends.
+/// A limit that no run reaches, below the maximum of the limiter.
 const NO_LIMIT: &str = "8000000";
-/// A tenant has five times as much.
+/// The limit of a tenant is five times as high.
 const NO_FACTORY_LIMIT: &str = "1600000";
 const READY_WITHIN: Duration = Duration::from_secs(30);
 const REFRESH_EVERY: Duration = Duration::from_millis(50);
 
-/// A program, and where it listens.
+/// A program and its address.
 pub(super) struct FleetServer {
     pub(super) address: SocketAddr,
     pub(super) process: Running,
 }
 
-/// Everything that runs. The Redis is declared last, so that it ends last.
+/// All programs. The Redis is declared last, so that it stops last.
 pub(super) struct Fleet {
     pub(super) factory: FleetServer,
     pub(super) scan: FleetServer,
@@ -52,18 +53,18 @@ pub(super) struct FleetBatch {
 }
 
 impl Fleet {
-    /// Starts all but the yardstick, which must know the length of a scan's answer.
+    /// Starts all programs but the baseline, which needs the length of a scan's response.
     ///
     /// # Errors
-    /// When a program is not built, or does not become ready.
+    /// Fails if a program is not built, or does not become ready.
     pub(super) async fn start() -> Result<Self, BenchError> {
         Self::start_from(&own_directory()?).await
     }
 
-    /// As [`Self::start`], with the services that lie in `programs`, e.g. those of another revision.
+    /// Starts the services in `programs` instead, e.g. those of another revision.
     ///
     /// # Errors
-    /// As [`Self::start`].
+    /// Fails as [`Self::start`] does.
     pub(super) async fn start_from(programs: &Path) -> Result<Self, BenchError> {
         let redis = RedisServer::start().await;
         let dir = tempfile::tempdir().map_err(BenchError::io("cannot make a directory"))?;
@@ -82,7 +83,7 @@ impl Fleet {
                 ("RATE_LIMIT_FACTORY_READS_PER_MINUTE", NO_FACTORY_LIMIT),
             ],
         )?;
-        // It makes the deployment that the others look for.
+        // The factory creates the deployment that the others need.
         factory.ready().await?;
         let believed = ("TRUSTED_PROXIES", "127.0.0.0/8");
         let unlimited = [("RATE_LIMIT_IP_PER_MINUTE", NO_LIMIT), ("RATE_LIMIT_KEY_PER_MINUTE", NO_LIMIT)];
@@ -94,25 +95,25 @@ impl Fleet {
         Ok(Self { factory, scan, limited_scan, redis, tag_keys, key, dir })
     }
 
-    /// Starts the yardstick on the same Redis, with answers of that many bytes.
+    /// Starts the baseline on the same Redis, with responses of that many bytes.
     ///
     /// # Errors
-    /// As [`Self::start`].
-    pub(super) async fn start_yardstick(&self, body_bytes: usize) -> Result<FleetServer, BenchError> {
+    /// Fails as [`Self::start`] does.
+    pub(super) async fn start_baseline(&self, body_bytes: usize) -> Result<FleetServer, BenchError> {
         let program = std::env::current_exe().map_err(BenchError::io("cannot find this program"))?;
         let address = free_address()?;
         let (bind, bytes, url) = (address.to_string(), body_bytes.to_string(), self.redis.url());
-        let args = ["yardstick", "--bind", &bind, "--redis", &url, "--body-bytes", &bytes];
-        let process = Running::start("yardstick", &program, &args, &[], self.dir.path())?;
+        let args = ["baseline", "--bind", &bind, "--redis", &url, "--body-bytes", &bytes];
+        let process = Running::start("baseline", &program, &args, &[], self.dir.path())?;
         let mut server = FleetServer { address, process };
         server.answers("/ping").await?;
         Ok(server)
     }
 
-    /// Mints a batch of a product of its own.
+    /// Mints a batch of a new product.
     ///
     /// # Errors
-    /// When the factory refuses.
+    /// Fails if the factory rejects a request.
     pub(super) async fn mint(&self, size: u32) -> Result<FleetBatch, BenchError> {
         let product = json!({ "name": "Bench", "brand": "VokeTag" }).to_string();
         let product = self.post("/v1/products", &product).await?.json(201)?;
@@ -127,10 +128,11 @@ impl Fleet {
         Ok(FleetBatch { id: id.to_owned(), number: opened.batch })
     }
 
-    /// A partner's key, stored as the factory would, of a tenant that is not the default one: its state is looked up too.
+    /// Stores a partner key as the factory does. Its tenant is not the default one, so scans also read its
+    /// state.
     ///
     /// # Errors
-    /// When Redis refuses.
+    /// Fails if Redis rejects a command.
     pub(super) async fn partner_key(&self) -> Result<ApiKey, BenchError> {
         let now = i64::try_from(SystemClock::new().unix_millis() / 1_000).unwrap_or_default();
         let created_at = OffsetDateTime::from_unix_timestamp(now).unwrap_or(OffsetDateTime::UNIX_EPOCH);
@@ -158,10 +160,10 @@ impl Fleet {
         Ok(key)
     }
 
-    /// Tags of a batch as the factory exports them.
+    /// Returns tags of a batch from the factory's export.
     ///
     /// # Errors
-    /// When the factory refuses, or exports another number of them.
+    /// Fails if the factory rejects the request, or exports another number of tags.
     pub(super) async fn export(&self, batch: &str, from: u32, limit: u32) -> Result<Vec<String>, BenchError> {
         let path = format!("/v1/batches/{batch}/tags?format=ndjson&from={from}&limit={limit}");
         let answer = http::ask(self.factory.address, HttpRequest::get(&path).with_key(&self.key)).await?;
@@ -180,10 +182,10 @@ impl Fleet {
         Ok(tags)
     }
 
-    /// Reads an export of `limit` tags to its end; gives the number of rows.
+    /// Reads an export of `limit` tags to its end, and returns the number of rows.
     ///
     /// # Errors
-    /// When the factory refuses, or the connection breaks.
+    /// Fails if the factory rejects the request, or if the connection fails.
     pub(super) async fn stream_export(&self, batch: &str, limit: u32) -> Result<u64, BenchError> {
         let path = format!("/v1/batches/{batch}/tags?format=ndjson&limit={limit}");
         let mut rows = 0;
@@ -196,7 +198,7 @@ impl Fleet {
         Ok(rows)
     }
 
-    /// A tag of a batch, minted here with the factory's secret.
+    /// Mints a tag of a batch in this process with the factory's secret.
     pub(super) fn tag(&self, batch: &FleetBatch, index: u32) -> String {
         let index = TagIndex::new(index).expect("an index below 2^24");
         let tag = self.tag_keys.mint(Epoch::MIN, batch.number, index).expect("the secret serves every epoch");
@@ -213,7 +215,7 @@ impl FleetServer {
         self.answers("/v1/ready").await
     }
 
-    /// Waits until `path` is answered with 200.
+    /// Waits until `path` returns 200.
     async fn answers(&mut self, path: &str) -> Result<(), BenchError> {
         let clock = SystemClock::new();
         let mut said = String::new();
@@ -244,13 +246,13 @@ fn start_service(
     Ok(FleetServer { address, process })
 }
 
-/// Where this program was built: the services of the same build are there too.
+/// Returns the directory of this program, which also has the services of the same build.
 fn own_directory() -> Result<PathBuf, BenchError> {
     let own = std::env::current_exe().map_err(BenchError::io("cannot find this program"))?;
     Ok(own.parent().map_or_else(PathBuf::new, Path::to_owned))
 }
 
-/// A program of `directory`.
+/// Returns the path of a program in `directory`.
 pub(super) fn program_in(directory: &Path, name: &str) -> Result<PathBuf, BenchError> {
     let program = directory.join(name);
     if program.is_file() {
@@ -261,7 +263,7 @@ pub(super) fn program_in(directory: &Path, name: &str) -> Result<PathBuf, BenchE
     Err(BenchError::Usage(format!("{path} is missing; build all three first: {how}")))
 }
 
-/// An address of this machine that nobody listens on.
+/// Returns a free address of this machine.
 fn free_address() -> Result<SocketAddr, BenchError> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(BenchError::io("no free port"))?;
     listener.local_addr().map_err(BenchError::io("no free port"))

@@ -1,4 +1,4 @@
-//! What a tag costs Redis: nothing when it is minted, and a bounded number of bytes once it was scanned.
+//! The Redis memory of a tag: none when it is minted, and a bounded number of bytes once it is scanned.
 
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
@@ -12,25 +12,25 @@ use super::fleet::{Fleet, FleetBatch};
 use crate::error::BenchError;
 use crate::load::{self, LoadPlan, Stop};
 
-/// As the bar says: so many random ones of so many.
+/// The numbers in the bar: scanned tags and minted tags.
 const SCANNED: u32 = 100_000;
 pub(super) const MINTED: u32 = 10_000_000;
-/// Few, so that the limiter's state is none of it; each was there before.
+/// The number of clients. It is small and each is known before, so that the limiter's state does not count.
 const CALLERS: u32 = 16;
 const WARM_UP_SCANS: u32 = 5_000;
 const CONNECTIONS: NonZeroUsize = NonZeroUsize::new(32).expect("not zero");
-/// Redis gives the old half of a table that it grows back by and by: its memory counts once it has not changed for so long.
+/// Redis frees the old half of a growing table in steps. Its memory counts once it is stable for this time.
 const STEADY_FOR: u32 = 10;
 const REFRESH_EVERY: Duration = Duration::from_millis(50);
 const MOST_LOOKS: u32 = 600;
 const PASSING: u64 = 16 * 1024;
 
-/// Mints the large batch and scans some of it. Gives the batch and the figures.
+/// Mints the large batch and scans some of its tags. Returns the batch and the figures.
 ///
 /// # Errors
-/// When the services refuse, or Redis does not tell its memory.
+/// Fails if the services reject a request, or if Redis does not report its memory.
 pub(super) async fn measure(fleet: &Fleet) -> Result<(FleetBatch, Vec<Figure>), BenchError> {
-    // What is there only once, such as scripts and the product of a batch, must not be counted for the tags.
+    // Memory that exists once, such as scripts and the product, must not count for the tags.
     let other = fleet.mint(WARM_UP_SCANS).await?;
     scan(fleet, &other, (0..WARM_UP_SCANS).collect()).await?;
     let before = steady(&fleet.redis).await?;
@@ -43,7 +43,7 @@ pub(super) async fn measure(fleet: &Fleet) -> Result<(FleetBatch, Vec<Figure>), 
     scan(fleet, &batch, indexes).await?;
     let scanned = steady(&fleet.redis).await?;
     let per = |after: u64, before: u64, tags: u32| (after as f64 - before as f64) / f64::from(tags);
-    // A record and two audit events of some hundred bytes are the batch's, whatever its size.
+    // A batch of any size has one record and two audit events of some hundred bytes.
     let unscanned = (per(minted, before, MINTED) * 100.0).round() / 100.0;
     let figures = vec![
         Figure::new("Redis bytes per unscanned tag, 10 million", Unit::Bytes, vec![unscanned])
@@ -67,7 +67,7 @@ async fn scan(fleet: &Fleet, batch: &FleetBatch, indexes: HashSet<u32>) -> Resul
         .with_headers(&[])?
         .with_addresses(CALLERS)?
         .with_segments(tags)?;
-    let report = load::press(plan).await?;
+    let report = load::apply_load(plan).await?;
     if report.count(200) != number {
         return Err(BenchError::Unexpected(format!(
             "{number} scans were to be counted, and this came:\n{report}"
@@ -76,7 +76,7 @@ async fn scan(fleet: &Fleet, batch: &FleetBatch, indexes: HashSet<u32>) -> Resul
     Ok(())
 }
 
-/// Bytes that Redis takes for a key of eight bytes that holds one: what any key costs at the least.
+/// Returns the bytes that Redis takes for a key of eight bytes with a value of one byte.
 async fn bare() -> Result<f64, BenchError> {
     const FILL: &str = "for i = 1, tonumber(ARGV[1]) do redis.call('SET', string.format('%08d', i), '1') end";
     let redis = RedisServer::start().await;
@@ -88,7 +88,7 @@ async fn bare() -> Result<f64, BenchError> {
     Ok((steady(&redis).await? as f64 - before as f64) / f64::from(SCANNED))
 }
 
-/// Bytes that Redis has allocated, once that no longer changes by more than passing buffers do.
+/// Returns the bytes that Redis has allocated, once they are stable apart from temporary buffers.
 async fn steady(redis: &RedisServer) -> Result<u64, BenchError> {
     let mut link = redis.connection().await;
     let (mut steady_at, mut steady_for) = (0_u64, 0);

@@ -1,4 +1,4 @@
-//! A million minted ids, streamed over HTTP as NDJSON, and the memory the factory takes for it.
+//! A million minted ids, streamed over HTTP as NDJSON, and the memory of the factory meanwhile.
 
 use std::hint::black_box;
 
@@ -10,10 +10,10 @@ use super::fleet::{Fleet, FleetBatch};
 use crate::error::BenchError;
 use crate::process::memory_of;
 
-/// As the bar says.
+/// The number in the bar.
 const IDS: u32 = 1_000_000;
 
-/// What the rounds gave, in seconds; and the most memory the factory ever had, in bytes.
+/// The results of the rounds in seconds, and the maximum memory of the factory in bytes.
 #[derive(Default)]
 pub(super) struct Minting {
     streamed: Vec<f64>,
@@ -25,7 +25,7 @@ impl Minting {
     /// Streams once, and mints the same ids in this process.
     ///
     /// # Errors
-    /// When the export is not whole.
+    /// Fails if the export is incomplete.
     pub(super) async fn round(&mut self, fleet: &Fleet, batch: &FleetBatch) -> Result<(), BenchError> {
         let clock = SystemClock::new();
         let rows = fleet.stream_export(&batch.id, IDS).await?;

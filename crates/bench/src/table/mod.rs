@@ -1,8 +1,8 @@
-//! `bench table`: everything that has a bar, measured in one run and printed as one Markdown table.
+//! `bench table`: measures everything that has a bar, and prints one Markdown table.
 //!
-//! Each round measures every figure and its yardstick once, one after the other, so that both see the same machine; the
-//! table shows medians. Everything is started here and gone at the end. A missed bar is said and is no failure unless
-//! asked for; a run whose answers are not what they must be is one, and prints no table.
+//! Each round measures every figure and its baseline once in succession, under the same conditions. The table
+//! shows medians. The bench starts and stops all programs. A missed bar is reported, and is a failure only
+//! with `--strict`. A run with unexpected responses fails and prints no table.
 
 mod against;
 mod auditing;
@@ -25,16 +25,16 @@ use crate::error::BenchError;
 /// Arguments of `bench table`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct TableArgs {
-    /// Rounds; the medians are over them. 5 unless given, 3 with --quick.
+    /// The number of rounds of the medians. Default: 5, with --quick 3.
     #[arg(long)]
     rounds: Option<NonZeroU8>,
     /// Fewer and shorter runs.
     #[arg(long)]
     quick: bool,
-    /// Fail when a bar is missed.
+    /// Fail if a bar is missed.
     #[arg(long)]
     strict: bool,
-    /// Only these parts; all of them unless given.
+    /// The parts to measure. Default: all.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Part>,
 }
@@ -50,31 +50,31 @@ enum Part {
     Http,
 }
 
-/// How long each figure of a round takes, and how long a chain is verified.
+/// The duration of each figure of a round, and the length of the verified chain.
 struct Pace {
     rounds: u8,
-    press: Duration,
+    apply_load: Duration,
     append: Duration,
     chain: u64,
 }
 
 impl Pace {
     fn of(args: &TableArgs) -> Self {
-        let (rounds, press, append, chain) =
+        let (rounds, apply_load, append, chain) =
             if args.quick { (3, 800, 500, 300_000) } else { (5, 1_200, 1_000, 1_000_000) };
         Self {
             rounds: args.rounds.map_or(rounds, NonZeroU8::get),
-            press: Duration::from_millis(press),
+            apply_load: Duration::from_millis(apply_load),
             append: Duration::from_millis(append),
             chain,
         }
     }
 }
 
-/// Measures and prints.
+/// Measures and prints the results.
 ///
 /// # Errors
-/// When something could not be measured as it must.
+/// Fails if a measurement fails.
 pub(crate) async fn run(args: TableArgs) -> Result<ExitCode, BenchError> {
     let pace = Pace::of(&args);
     let wanted = |part| args.only.is_empty() || args.only.contains(&part);
@@ -93,7 +93,7 @@ pub(crate) async fn run(args: TableArgs) -> Result<ExitCode, BenchError> {
     Ok(print(&figures, &doubts, args.strict))
 }
 
-/// Prints the table, what was odd, and the bars that were missed; a missed bar fails a strict run.
+/// Prints the table, the deviations and the missed bars. A missed bar fails a strict run.
 fn print(figures: &[Figure], doubts: &[String], strict: bool) -> ExitCode {
     print!("{}", figures::markdown(figures));
     println!();
@@ -119,7 +119,7 @@ async fn http(pace: &Pace, doubts: &mut Vec<String>) -> Result<Vec<Figure>, Benc
     let mut minting = minting::Minting::default();
     for round in 1..=pace.rounds {
         eprintln!("requests and minting, round {round} of {}", pace.rounds);
-        scanning.round(pace.press, doubts).await?;
+        scanning.round(pace.apply_load, doubts).await?;
         minting.round(&fleet, &batch).await?;
     }
     Ok([scanning.figures(), minting.figures(), memory].concat())

@@ -1,5 +1,5 @@
-//! The HTTP figures: constant JSON, the floor, a scan, one with a partner key, a denied scan, a forged id; each pressed for the same time, one
-//! after the other, round after round.
+//! The HTTP figures: constant JSON, a ping, a scan, a scan with a partner key, a denied scan and a forged id.
+//! Each gets load for the same time in each round.
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -13,31 +13,31 @@ use crate::error::BenchError;
 use crate::http::{self, HttpRequest};
 use crate::load::{self, LoadPlan, LoadReport, Stop};
 
-/// As the bars say.
+/// The numbers in the bars.
 pub(super) const CONNECTIONS: NonZeroUsize = NonZeroUsize::new(64).expect("not zero");
 const MANY_CONNECTIONS: NonZeroUsize = NonZeroUsize::new(150).expect("not zero");
-/// Tags that are scanned in turn.
+/// The number of tags that are scanned in turn.
 pub(super) const TAGS: u32 = 100_000;
-/// Callers: of admitted scans many, of denied ones few, so that nearly every request finds its quota spent.
+/// The numbers of clients: many for admitted scans, few for denied ones, whose quota is soon spent.
 const CALLERS: u32 = 10_000;
-pub(super) const DENIED_CALLERS: u32 = 4;
-/// Before each figure, not counted.
+pub(super) const DENIED_CLIENTS: u32 = 4;
+/// The uncounted time before each figure.
 const WARM_UP: Duration = Duration::from_millis(250);
-/// The share of answers with another status that does not spoil a figure; each is told.
+/// The tolerated share of responses with another status. The output lists each.
 const STRAY: f64 = 0.01;
 /// An open breaker waits at most 12 s.
 const RECOVERS_WITHIN: Duration = Duration::from_secs(30);
 const REFRESH_EVERY: Duration = Duration::from_millis(250);
 
-/// One thing that is pressed, and what it gave so far.
-pub(super) struct Press {
+/// One figure's load and its results so far.
+pub(super) struct FigureLoad {
     name: &'static str,
     plan: LoadPlan,
     status: u16,
     reports: Vec<LoadReport>,
 }
 
-impl Press {
+impl FigureLoad {
     pub(super) fn new(
         name: &'static str,
         address: SocketAddr,
@@ -66,16 +66,16 @@ impl Press {
         Ok(self)
     }
 
-    /// Sends as that many callers in turn.
+    /// Sends as that many clients in turn.
     pub(super) fn from(mut self, callers: u32) -> Result<Self, BenchError> {
         self.plan = self.plan.with_addresses(callers)?;
         Ok(self)
     }
 
-    /// Presses for that long. A run that was spoiled is told and made once more; twice is no accident.
+    /// Applies the load for that time. A failed run is reported and repeated once.
     pub(super) async fn round(&mut self, time: Duration, doubts: &mut Vec<String>) -> Result<(), BenchError> {
         if let Err(spoiled) = self.once(time, doubts).await {
-            doubts.push(format!("{spoiled}\n  pressed once more"));
+            doubts.push(format!("{spoiled}\n  repeated"));
             self.recovered().await?;
             self.once(time, doubts).await?;
         }
@@ -83,8 +83,8 @@ impl Press {
     }
 
     async fn once(&mut self, time: Duration, doubts: &mut Vec<String>) -> Result<(), BenchError> {
-        self.press(Stop::After(WARM_UP)).await?;
-        let report = self.press(Stop::After(time)).await?;
+        self.apply_load(Stop::After(WARM_UP)).await?;
+        let report = self.apply_load(Stop::After(time)).await?;
         let strays = report.requests - report.count(self.status) + report.errors;
         if report.requests == 0
             || strays as f64 > report.requests as f64 * STRAY
@@ -105,12 +105,12 @@ impl Press {
         Ok(())
     }
 
-    /// Waits until a breaker that has opened lets calls through again.
+    /// Waits until an open breaker admits calls again.
     async fn recovered(&mut self) -> Result<(), BenchError> {
         let clock = SystemClock::new();
         while clock.monotonic() < RECOVERS_WITHIN {
-            if self.press(Stop::Requests(CONNECTIONS.get() as u64)).await?.errors == 0
-                && self.press(Stop::Requests(1)).await?.count(self.status) == 1
+            if self.apply_load(Stop::Requests(CONNECTIONS.get() as u64)).await?.errors == 0
+                && self.apply_load(Stop::Requests(1)).await?.count(self.status) == 1
             {
                 return Ok(());
             }
@@ -119,10 +119,10 @@ impl Press {
         Err(BenchError::Unexpected(format!("{}: it does not recover", self.name)))
     }
 
-    async fn press(&mut self, stop: Stop) -> Result<LoadReport, BenchError> {
+    async fn apply_load(&mut self, stop: Stop) -> Result<LoadReport, BenchError> {
         self.plan.stop = stop;
-        let report = load::press(self.plan.clone()).await?;
-        // The next run goes on with the tags after these.
+        let report = load::apply_load(self.plan.clone()).await?;
+        // The next run continues with the following tags.
         self.plan.first += report.requests;
         Ok(report)
     }
@@ -140,24 +140,24 @@ impl Press {
     }
 }
 
-/// All presses of a round, in their order.
+/// The loads of a round, in their order.
 pub(super) struct Scanning {
-    _yardstick: FleetServer,
-    constant: Press,
-    forged: Press,
-    floor: Press,
-    scan: Press,
-    partner: Press,
-    denied: Press,
-    floor_of_many: Press,
-    scan_of_many: Press,
+    _baseline: FleetServer,
+    constant: FigureLoad,
+    forged: FigureLoad,
+    floor: FigureLoad,
+    scan: FigureLoad,
+    partner: FigureLoad,
+    denied: FigureLoad,
+    floor_of_many: FigureLoad,
+    scan_of_many: FigureLoad,
 }
 
 impl Scanning {
-    /// Scans tags of `batch`, and forgeries of them.
+    /// Prepares scans of the tags of `batch` and of forged ids.
     ///
     /// # Errors
-    /// When the services refuse to prepare it.
+    /// Fails if the services reject a request.
     pub(super) async fn prepare(fleet: &Fleet, batch: &FleetBatch) -> Result<Self, BenchError> {
         let tags = fleet.export(&batch.id, 0, TAGS).await?;
         let forged: Vec<String> = tags.iter().map(|tag| forgery(tag)).collect();
@@ -165,31 +165,32 @@ impl Scanning {
         let path = format!("/v1/scan/{}", tags[0]);
         let answer = http::ask(scan, HttpRequest::get(&path)).await?;
         answer.json(200)?;
-        let yardstick = fleet.start_yardstick(answer.body.len()).await?;
-        let floor = |name, connections| Press::new(name, yardstick.address, "/ping", connections, 200);
-        let scans =
-            |name, address, connections, status| Press::new(name, address, "/v1/scan", connections, status);
+        let baseline = fleet.start_baseline(answer.body.len()).await?;
+        let floor = |name, connections| FigureLoad::new(name, baseline.address, "/ping", connections, 200);
+        let scans = |name, address, connections, status| {
+            FigureLoad::new(name, address, "/v1/scan", connections, status)
+        };
         let denied = scans("denied scan", limited, CONNECTIONS, 429)?.of(&tags)?;
         let shown = [format!("Authorization: Bearer {}", fleet.partner_key().await?.reveal())];
         let partner =
-            Press::with_headers("scan with a partner key", scan, "/v1/scan", CONNECTIONS, 200, &shown)?;
+            FigureLoad::with_headers("scan with a partner key", scan, "/v1/scan", CONNECTIONS, 200, &shown)?;
         Ok(Self {
-            constant: Press::new("constant JSON", yardstick.address, "/constant", CONNECTIONS, 200)?,
+            constant: FigureLoad::new("constant JSON", baseline.address, "/constant", CONNECTIONS, 200)?,
             forged: scans("forged id", scan, CONNECTIONS, 404)?.of(&forged)?,
             floor: floor("floor", CONNECTIONS)?,
             scan: scans("scan", scan, CONNECTIONS, 200)?.of(&tags)?,
             partner: partner.of(&tags)?,
-            denied: denied.from(DENIED_CALLERS)?,
+            denied: denied.from(DENIED_CLIENTS)?,
             floor_of_many: floor("floor, 150 connections", MANY_CONNECTIONS)?,
             scan_of_many: scans("scan, 150 connections", scan, MANY_CONNECTIONS, 200)?.of(&tags)?,
-            _yardstick: yardstick,
+            _baseline: baseline,
         })
     }
 
-    /// Presses each for that long; what was odd and did not spoil a figure goes to `doubts`.
+    /// Applies each load for that time. Adds tolerated deviations to `doubts`.
     ///
     /// # Errors
-    /// When one answers otherwise than it must.
+    /// Fails if a service does not respond as expected.
     pub(super) async fn round(&mut self, time: Duration, doubts: &mut Vec<String>) -> Result<(), BenchError> {
         let all = [
             &mut self.constant,
@@ -201,15 +202,15 @@ impl Scanning {
             &mut self.floor_of_many,
             &mut self.scan_of_many,
         ];
-        for press in all {
-            press.round(time, doubts).await?;
+        for load in all {
+            load.round(time, doubts).await?;
         }
         Ok(())
     }
 
     pub(super) fn figures(&self) -> Vec<Figure> {
-        let rate = |press: &Press| {
-            Figure::new(format!("{}, 64 connections", press.name), Unit::PerSecond, press.rates())
+        let rate = |apply_load: &FigureLoad| {
+            Figure::new(format!("{}, 64 connections", apply_load.name), Unit::PerSecond, apply_load.rates())
         };
         let floor = || self.floor.rates();
         vec![
@@ -232,7 +233,7 @@ impl Scanning {
     }
 }
 
-/// The same id with another last digit: well-formed, and not authentic.
+/// Changes the last digit of an id: the result is well-formed but not authentic.
 pub(super) fn forgery(tag: &str) -> String {
     let (rest, last) = tag.split_at(tag.len() - 1);
     format!("{rest}{}", if last == "0" { "1" } else { "0" })

@@ -1,7 +1,8 @@
-//! `bench yardstick`: what a request costs at the least, on the same server and behind the same middleware as the services.
+//! `bench baseline`: the least that a request costs on the server and behind the middleware of the services.
 //!
-//! `/constant` asks nobody; `/ping` asks Redis for one `PING` through the pool that the services use, set up as they set it
-//! up. Both answer the same bytes. It fails as the services do: 429 when no permit comes free, 503 when Redis is away.
+//! `/constant` needs no Redis. `/ping` sends one `PING` through the pool of the services with their settings.
+//! Both return the same bytes. Errors are those of the services: 429 without a permit, 503 if Redis is
+//! unavailable.
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -22,26 +23,26 @@ use tokio::net::TcpListener;
 
 use crate::error::BenchError;
 
-/// As the services' defaults (docs/contract.md §9).
+/// The default of the services (docs/contract.md §9).
 const SLOTS: NonZeroUsize = NonZeroUsize::new(100).expect("not zero");
 const CONNECTIONS: NonZeroUsize = NonZeroUsize::new(2).expect("not zero");
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// Arguments of `bench yardstick`.
+/// Arguments of `bench baseline`.
 #[derive(Debug, clap::Args)]
-pub(crate) struct YardstickArgs {
-    /// Where to listen.
+pub(crate) struct BaselineArgs {
+    /// The address to listen on.
     #[arg(long, default_value = "127.0.0.1:8099")]
     bind: SocketAddr,
-    /// Which Redis to ping.
+    /// The Redis to ping.
     #[arg(long, default_value = "redis://127.0.0.1:6379")]
     redis: RedisUrl,
-    /// Length of an answer's body, as long as a scan's.
+    /// The length of a response's body, as long as a scan's.
     #[arg(long, default_value = "640", value_parser = clap::value_parser!(u16).range(20..))]
     body_bytes: u16,
 }
 
-/// A pool with the settings that the services have by default.
+/// Creates a pool with the default settings of the services.
 pub(crate) fn pool(
     name: &'static str,
     url: &RedisUrl,
@@ -63,8 +64,8 @@ pub(crate) fn pool(
 /// Serves until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// When the address cannot be listened on, or the log not be set up.
-pub(crate) async fn run(args: YardstickArgs) -> Result<(), BenchError> {
+/// Fails if the address is not available, or if the log cannot be set up.
+pub(crate) async fn run(args: BaselineArgs) -> Result<(), BenchError> {
     let log =
         LogSettings::from_env(&Env::of_process()).map_err(BenchError::unexpected("the log's settings"))?;
     log.set_up().map_err(BenchError::unexpected("the log"))?;
@@ -76,12 +77,12 @@ pub(crate) async fn run(args: YardstickArgs) -> Result<(), BenchError> {
     Ok(())
 }
 
-fn router(args: &YardstickArgs) -> Router {
+fn router(args: &BaselineArgs) -> Router {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let mut registry = http_edge::metrics_registry();
-    let pool = pool("yardstick", &args.redis, &clock, &PoolMetrics::register(&mut registry));
+    let pool = pool("baseline", &args.redis, &clock, &PoolMetrics::register(&mut registry));
     let body = body_of(usize::from(args.body_bytes));
-    // Two path_policies, of which one holds the path and sets a header: as scan-service has them.
+    // Two path policies, one of which covers the path and sets a header, as in scan-service.
     let path_policies = vec![
         PathPolicy::new("/constant").header(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
         PathPolicy::new("/ping").header(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
@@ -104,7 +105,8 @@ fn json(body: &'static str) -> Response {
     ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
 }
 
-/// A JSON object of that many bytes. It lives as long as the process, so that an answer copies nothing.
+/// Returns a JSON object of that many bytes. It lives as long as the process, so that a response copies
+/// nothing.
 fn body_of(bytes: usize) -> &'static str {
     const FRAME: usize = r#"{"pad":""}"#.len();
     Box::leak(format!(r#"{{"pad":"{}"}}"#, "x".repeat(bytes.saturating_sub(FRAME))).into_boxed_str())
@@ -127,7 +129,7 @@ mod tests {
     #[tokio::test]
     async fn both_answers_are_the_same_and_a_dead_redis_is_a_503() {
         let mut redis = test_support::RedisServer::start().await;
-        let args = YardstickArgs {
+        let args = BaselineArgs {
             bind: "127.0.0.1:0".parse().unwrap(),
             redis: redis.url().parse().unwrap(),
             body_bytes: 300,
