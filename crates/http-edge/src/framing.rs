@@ -154,8 +154,8 @@ impl Framing {
             return usize::try_from(here).unwrap_or(bytes.len());
         }
         self.state = match chunk.after(bytes[0]) {
-            Some(Some(next)) => State::Chunks(next),
-            Some(None) => State::Head,
+            Some(AfterByte::InBody(next)) => State::Chunks(next),
+            Some(AfterByte::BodyEnd) => State::Head,
             None => State::Over,
         };
         1
@@ -209,10 +209,16 @@ fn frames_a_body(line: &[u8]) -> bool {
     is_content_length(name) || is_transfer_encoding(name)
 }
 
+/// Where a byte of a chunked body leads.
+enum AfterByte {
+    InBody(Chunk),
+    /// The byte was the last one of the body.
+    BodyEnd,
+}
+
 impl Chunk {
-    /// Returns the position after `byte`: `Some(None)` at the end of the body, `None` if hyper rejects the
-    /// byte.
-    fn after(self, byte: u8) -> Option<Option<Self>> {
+    /// Returns the position after `byte`, `None` if hyper rejects the byte.
+    fn after(self, byte: u8) -> Option<AfterByte> {
         let next = match (self, byte) {
             (Self::Size(_, false), b'\r' | b';' | b' ' | b'\t') => return None,
             (Self::Size(size, true), b'\r') | (Self::Extension(size), b'\r') => Self::SizeLf(size),
@@ -231,10 +237,10 @@ impl Chunk {
             (Self::Trailer, b'\r') => Self::TrailerLf,
             (Self::TrailerStart | Self::Trailer, _) => Self::Trailer,
             (Self::TrailerLf, b'\n') => Self::TrailerStart,
-            (Self::EndLf, b'\n') => return Some(None),
+            (Self::EndLf, b'\n') => return Some(AfterByte::BodyEnd),
             _ => return None,
         };
-        Some(Some(next))
+        Some(AfterByte::InBody(next))
     }
 }
 

@@ -6,6 +6,7 @@ use catalog::{CatalogPage, Product, Record, StoredRecord, keys};
 use idempotency::StoredResponse;
 use uuid::Uuid;
 
+use crate::domain::field_patch::FieldPatch;
 use crate::domain::identity::Caller;
 use crate::domain::input::{FieldError, Gtin, Label, is};
 use crate::domain::refusal::Refusal;
@@ -23,18 +24,18 @@ pub(crate) struct NewProduct {
     pub(crate) gtin: Option<Gtin>,
 }
 
-/// What is to change; `Some(None)` removes.
+/// The fields to change.
 #[derive(Debug, Clone)]
 pub(crate) struct ProductPatch {
     pub(crate) name: Option<Label>,
     pub(crate) brand: Option<Label>,
-    pub(crate) gtin: Option<Option<Gtin>>,
+    pub(crate) gtin: FieldPatch<String>,
 }
 
 impl ProductPatch {
     /// Whether it asks for nothing at all.
     pub(crate) fn is_empty(&self) -> bool {
-        self.name.is_none() && self.brand.is_none() && self.gtin.is_none()
+        self.name.is_none() && self.brand.is_none() && self.gtin.is_keep()
     }
 
     /// `product` with this patch, and what became different.
@@ -49,10 +50,8 @@ impl ProductPatch {
             details.insert("brand", brand.as_str());
             changed.brand = brand;
         }
-        let gtin = self.gtin.map(|gtin| gtin.map(Gtin::into_string));
-        if let Some(gtin) = gtin.filter(|gtin| *gtin != product.gtin) {
-            details.insert("gtin", gtin.clone());
-            changed.gtin = gtin;
+        if self.gtin.apply_to(&mut changed.gtin) {
+            details.insert("gtin", changed.gtin.clone());
         }
         (changed, details)
     }

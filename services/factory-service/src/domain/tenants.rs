@@ -4,8 +4,7 @@
 //! was said of it.
 
 use access::{
-    Access, AccessPage, BrandKeys, BrandName, Claims, DEFAULT_MAX_BATCHES, GtinPrefix, GtinRange,
-    StoredAccess, Tenant, TenantId,
+    Access, AccessPage, BrandKeys, BrandName, Claims, GtinPrefix, GtinRange, StoredAccess, Tenant, TenantId,
 };
 use audit_chain::{AuditAction, Details, Effect};
 use idempotency::StoredResponse;
@@ -13,6 +12,7 @@ use time::OffsetDateTime;
 
 use input::quoted;
 
+use crate::domain::field_patch::FieldPatch;
 use crate::domain::identity::Caller;
 use crate::domain::input::{FieldError, Reason};
 use crate::domain::refusal::Refusal;
@@ -23,30 +23,29 @@ const EXISTS: &str = "there is a tenant of this id already";
 const IS_DEFAULT: &str = "tenant default holds the bootstrap key and can be neither made nor suspended";
 const OVERTAKEN: &str = "the tenant was changed by others at the same time, again and again; try again";
 
-/// What is to change; `Some(None)` removes.
+/// The fields to change.
 #[derive(Debug, Clone)]
 pub(crate) struct TenantPatch {
-    pub(crate) name: Option<Option<String>>,
+    pub(crate) name: FieldPatch<String>,
     pub(crate) brands: Option<Vec<BrandName>>,
     pub(crate) gtin_prefixes: Option<Vec<GtinPrefix>>,
-    pub(crate) max_batches: Option<Option<u32>>,
+    pub(crate) max_batches: FieldPatch<u32>,
 }
 
 impl TenantPatch {
     /// Whether it asks for nothing at all.
     pub(crate) fn is_empty(&self) -> bool {
-        self.name.is_none()
+        self.name.is_keep()
             && self.brands.is_none()
             && self.gtin_prefixes.is_none()
-            && self.max_batches.is_none()
+            && self.max_batches.is_keep()
     }
 
     /// `tenant` with this patch, and what became different.
     fn applied_to(self, tenant: &Tenant) -> (Tenant, Details) {
         let (mut changed, mut details) = (tenant.clone(), Details::new());
-        if let Some(name) = self.name.filter(|name| *name != tenant.name) {
-            details.insert("name", name.clone());
-            changed.name = name;
+        if self.name.apply_to(&mut changed.name) {
+            details.insert("name", changed.name.clone());
         }
         if let Some(brands) = self.brands.filter(|brands| *brands != tenant.brands) {
             let names: Vec<&str> = brands.iter().map(BrandName::as_str).collect();
@@ -58,10 +57,8 @@ impl TenantPatch {
             details.insert("gtin_prefixes", serde_json::Value::from(digits).to_string());
             changed.gtin_prefixes = prefixes;
         }
-        let most = self.max_batches.filter(|most| *most != tenant.max_batches);
-        if let Some(most) = most {
-            details.insert("max_batches", most.unwrap_or(DEFAULT_MAX_BATCHES));
-            changed.max_batches = most;
+        if self.max_batches.apply_to(&mut changed.max_batches) {
+            details.insert("max_batches", changed.max_batches());
         }
         (changed, details)
     }

@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::domain::field_patch::FieldPatch;
 use crate::domain::identity::Caller;
 use crate::domain::input::{FieldError, Gtin, Label};
 use crate::domain::products::ProductPatch;
@@ -64,12 +65,12 @@ pub(crate) struct ProductPatchRequest {
     #[schema(value_type = String, required = false, min_length = 1, max_length = 200, example = "Northern")]
     brand: Option<String>,
     /// The GTIN: 8, 12, 13 or 14 digits. Null removes it.
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default)]
     #[schema(value_type = Option<String>, required = false, example = "4006381333931")]
-    gtin: Option<Option<String>>,
+    gtin: FieldPatch<String>,
 }
 
-/// Tells a member that is null from one that is not there.
+/// Reads a member that may be absent but not null.
 pub(crate) fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
@@ -78,11 +79,10 @@ pub(crate) fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
 
 impl ProductPatchRequest {
     fn read(self) -> Result<ProductPatch, FieldError> {
-        let gtin = |text: Option<String>| text.map(|text| Gtin::parse("gtin", text)).transpose();
         Ok(ProductPatch {
             name: self.name.map(|name| Label::parse("name", name)).transpose()?,
             brand: self.brand.map(|brand| Label::parse("brand", brand)).transpose()?,
-            gtin: self.gtin.map(gtin).transpose()?,
+            gtin: self.gtin.try_map(|text| Gtin::parse("gtin", text).map(Gtin::into_string))?,
         })
     }
 }

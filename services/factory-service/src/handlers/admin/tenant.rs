@@ -12,6 +12,7 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use crate::domain::claims::{brands, gtin_prefixes, max_batches};
+use crate::domain::field_patch::FieldPatch;
 use crate::domain::identity::Caller;
 use crate::domain::input::{FieldError, Label};
 use crate::domain::tenants::TenantPatch;
@@ -58,9 +59,9 @@ pub(crate) struct TenantAnswer {
 #[serde(deny_unknown_fields)]
 pub(crate) struct TenantPatchRequest {
     /// The tenant's name, which a tag's page also shows: 1 to 200 characters. Null removes it.
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default)]
     #[schema(value_type = Option<String>, required = false, example = "Acme Ltd")]
-    name: Option<Option<String>>,
+    name: FieldPatch<String>,
     /// All verified brands of the tenant: at most 50, together at most 3,000 bytes.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Vec<String>, required = false, max_items = 50, example = json!(["Acme"]))]
@@ -70,20 +71,18 @@ pub(crate) struct TenantPatchRequest {
     #[schema(value_type = Vec<String>, required = false, max_items = 50, example = json!(["4006381"]))]
     gtin_prefixes: Option<Vec<String>>,
     /// The most batches that the tenant may have. Null means 100,000.
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default)]
     #[schema(value_type = Option<u64>, required = false, minimum = 0, maximum = 16_777_216, example = 100_000)]
-    max_batches: Option<Option<u64>>,
+    max_batches: FieldPatch<u64>,
 }
 
 impl TenantPatchRequest {
     fn read(self) -> Result<TenantPatch, FieldError> {
-        let name = |name: Option<String>| name.map(|name| Label::parse("name", name)).transpose();
-        let most = |most: Option<u64>| most.map(|most| max_batches("max_batches", most)).transpose();
         Ok(TenantPatch {
-            name: self.name.map(name).transpose()?.map(|name| name.map(Label::into_string)),
+            name: self.name.try_map(|name| Label::parse("name", name).map(Label::into_string))?,
             brands: self.brands.map(|names| brands("brands", names)).transpose()?,
             gtin_prefixes: self.gtin_prefixes.map(|all| gtin_prefixes("gtin_prefixes", &all)).transpose()?,
-            max_batches: self.max_batches.map(most).transpose()?,
+            max_batches: self.max_batches.try_map(|most| max_batches("max_batches", most))?,
         })
     }
 }
