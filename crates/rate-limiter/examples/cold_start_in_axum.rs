@@ -6,9 +6,9 @@
 //! for i in $(seq 7); do curl -i http://127.0.0.1:8099/; done
 //! ```
 //!
-//! The limit is 10 requests per minute and address. The region is new, so half of it is in force for five minutes:
-//! the sixth request is 429 with `Retry-After`. `redis-cli -p 6390 flushall` does not help a caller, because a region
-//! without a birth record is cold again.
+//! The limit is 10 requests per minute and address. The region is new, so half of it is in force for five
+//! minutes: the sixth request is 429 with `Retry-After`. `redis-cli -p 6390 flushall` does not help a caller,
+//! because a region without a birth record is cold again.
 
 use std::error::Error;
 use std::net::SocketAddr;

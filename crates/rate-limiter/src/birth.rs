@@ -1,7 +1,8 @@
-//! Tells from the births a process sees whether its region lost its state. Pure.
+//! Detects from the births that a process sees whether its region lost its state. Pure.
 //!
-//! A region has one birth for as long as its Redis keeps what it was given; another one means the state before it is gone.
-//! Replies may overtake each other, so one that still shows the birth before the current one is a straggler, not a loss.
+//! A region has one birth for as long as its Redis keeps what it was given; another one means the state
+//! before it is gone. Replies may overtake each other, so one that still shows the birth before the current
+//! one is a straggler, not a loss.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,20 +10,20 @@ use parking_lot::Mutex;
 
 use crate::decision::RegionStatus;
 
-/// What a birth seen in a reply means.
+/// The meaning of a birth in a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sight {
     /// Nothing new.
     Known,
-    /// This process found a region that was there before it.
+    /// The region existed before this process saw it.
     Joined,
-    /// This process gave the region its first birth record.
+    /// This process wrote the region's first birth record.
     Born,
-    /// The region had another birth before, or unusable state in it.
+    /// The region had another birth before, or unusable state.
     Lost,
 }
 
-/// The births seen so far; 0 stands for none.
+/// The births seen so far. 0 means none.
 #[derive(Debug, Default)]
 pub(crate) struct BirthWatch {
     current: AtomicU64,
@@ -30,7 +31,7 @@ pub(crate) struct BirthWatch {
 }
 
 impl BirthWatch {
-    /// The birth as last seen, ms since 1970; 0 before the first.
+    /// Returns the birth as last seen, ms since 1970, or 0.
     pub(crate) fn current(&self) -> u64 {
         self.current.load(Ordering::Acquire)
     }
@@ -42,7 +43,8 @@ impl BirthWatch {
         let mut previous = self.previous.lock();
         let current = self.current.load(Ordering::Acquire);
         if current == region.born_at_ms {
-            // A reply that came later has shown this birth already, as one found; only its maker knows it was the first.
+            // A reply that came later has shown this birth already, as one found; only its maker knows it was
+            // the first.
             return if region.made && *previous == 0 { Sight::Born } else { Sight::Known };
         }
         if region.born_at_ms == *previous && !region.made && !region.lost {

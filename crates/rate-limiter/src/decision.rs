@@ -1,4 +1,4 @@
-//! What the limiter says, read from the integers its script replies.
+//! The limiter's decision, read from the integers of the script's reply.
 
 use std::time::Duration;
 
@@ -13,28 +13,29 @@ const COLD: i64 = 1;
 const MADE: i64 = 2;
 const LOST: i64 = 4;
 
-/// Whether a request may pass.
+/// The decision on one request.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Decision {
-    /// It may; one unit of every dimension was used.
+    /// The request may pass. It used one unit of every dimension.
     Allowed {
-        /// What a refund needs.
+        /// Needed for a refund.
         reservation: Reservation,
-        /// Where the caller stands after this request.
+        /// The caller's state after this request.
         report: Report,
     },
-    /// It may not; nothing was used.
+    /// The request may not pass. It used nothing.
     Denied {
-        /// The exact wait, by Redis's clock in whole ms, after which the same request passes if nothing else comes.
+        /// The exact wait, by Redis's clock in whole ms, after which the same request passes if nothing else
+        /// comes.
         retry_after: Duration,
-        /// Where the caller stands.
+        /// The caller's state.
         report: Report,
     },
 }
 
 impl Decision {
-    /// Where the caller stands.
+    /// Returns the caller's state.
     #[must_use]
     pub fn report(&self) -> &Report {
         match self {
@@ -42,17 +43,17 @@ impl Decision {
         }
     }
 
-    /// Whether the request may pass.
+    /// Returns whether the request may pass.
     #[must_use]
     pub fn is_allowed(&self) -> bool {
         matches!(self, Self::Allowed { .. })
     }
 }
 
-/// Names the units one allowed request used, so that they can be given back, once: it cannot be copied.
+/// The units that an allowed request used, for one refund. It cannot be copied.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Reservation {
-    /// The stamp of the group each unit was counted in, in the order of the dimensions.
+    /// The first time of the group that counted each unit, in the order of the dimensions.
     pub(crate) stamps: Vec<u64>,
 }
 
@@ -91,7 +92,8 @@ pub struct RegionStatus {
     pub cold: bool,
     /// Whether this call made the birth record, there being none.
     pub made: bool,
-    /// Whether this call found state it had to give up (stamped far in the future, or unreadable) and so began the region anew.
+    /// Whether this call found state it had to give up (stamped far in the future, or unreadable) and so
+    /// began the region anew.
     pub lost: bool,
 }
 

@@ -1,17 +1,20 @@
-//! Denials that are still in force, remembered in the process: the limiter said exactly when the caller may come back, so until
-//! then nobody has to be asked again.
+//! Remembers in the process which callers are denied. The limiter says exactly when a denied caller may come
+//! back, so that nothing has to be asked before.
 //!
-//! **Never longer than the limiter would deny.** A denied request uses up nothing, so the promise stands whatever else the caller sends.
-//! It is counted from when the question was *sent*, which is before the limiter's clock was read, and is believed for a millisecond less:
-//! that clock leaves out the part of a millisecond that has passed, so the limiter may admit that much earlier. Forgotten at once is a denial
+//! **Never longer than the limiter denies.** A denied request uses no quota, so the promised wait holds
+//! whatever the caller sends meanwhile. The wait is counted from when the request to Redis was *sent*, which
+//! is before the limiter read its clock. One millisecond is subtracted, because that clock cuts off the
+//! fraction of a millisecond.
 //!
-//! - of a region that has been born again since: its state is lost, and so is what the denial went by;
-//! - any of whose numbers grows before the caller may come back: the headers would be wrong (only where several limits were asked).
+//! - A denial is dropped if its region was born again: the state that it rests on is lost.
+//! - With several limits, a denial is dropped when one of its numbers grows, because its headers would be
+//!   wrong then.
+//! - With a global limit, which may give quota back, a denial is kept for at most one second.
+//! - A denial by the in-process limiter is not kept. It costs no Redis call, and ends early when Redis is
+//!   available.
 //!
-//! Where a global limit may give quota back, or was the one that denied, a denial is remembered for at most one second. One of the
-//! in-process limiter is not remembered at all: it costs no Redis, and ends early when Redis is back.
-//!
-//! **Bounded.** At most [`DeniedCache::MAX_SUBJECTS`]; above that whichever is least used is forgotten, which costs a question and nothing else.
+//! **Bounded.** At most [`DeniedCache::MAX_SUBJECTS`] are kept. Beyond that the least used one is dropped,
+//! which costs one request to Redis.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +26,7 @@ use crate::quota::{Dimension, DimensionName};
 
 /// The limiter's clock counts whole milliseconds.
 const TICK: Duration = Duration::from_millis(1);
-/// The most that a denial is believed where quota may be given back.
+/// The longest that a denial is kept if quota may be given back.
 const REFUND: Duration = Duration::from_secs(1);
 
 /// A denial that is still in force.
@@ -31,24 +34,24 @@ const REFUND: Duration = Duration::from_secs(1);
 pub struct Denial {
     /// How long until the same request passes if nothing else comes.
     pub retry_after: Duration,
-    /// Where the caller stands in every dimension that was asked.
+    /// The caller's state in every dimension of the decision.
     pub statuses: Vec<Status>,
 }
 
 #[derive(Debug)]
 struct Remembered {
-    /// When the question was sent, monotonic.
+    /// When the request to Redis was sent, monotonic time.
     sent: Duration,
-    /// Until when the denial is believed, monotonic.
+    /// When the denial ends, monotonic time.
     until: Duration,
     born_at_ms: u64,
     retry_after: Duration,
-    /// What proves that the caller is who it says; empty where nothing has to.
+    /// Proof of the caller's identity, e.g. the digest of a verified key. Empty for an address.
     proof: Vec<u8>,
     statuses: Vec<Status>,
 }
 
-/// Callers that are denied, by what they are counted by.
+/// The denials in force, by dimension and subject.
 #[derive(Debug)]
 pub struct DeniedCache {
     subjects: Cache<String, Arc<Remembered>>,
@@ -61,12 +64,15 @@ impl Default for DeniedCache {
 }
 
 impl DeniedCache {
-    /// The most callers that are remembered.
+    /// The most callers that are kept.
     pub const MAX_SUBJECTS: usize = 100_000;
 
-    /// Remembers `decision` if it is a denial by a region's Redis. `sent`: when the limiter was asked, at the latest, by the same monotonic
-    /// clock as `now` of [`Self::get`]; `proof`: what a caller must show to be taken for this one, e.g. a verified key's digest; `refunds`:
-    /// whether quota may be given back.
+    /// Remembers `decision` if it is a denial by a region's Redis.
+    ///
+    /// - `sent` is a time not later than when the limiter was asked, by the same monotonic clock as `now` of
+    ///   [`Self::get`].
+    /// - `proof` is what a caller has to present to be this caller, e.g. the digest of a verified key.
+    /// - `refunds` says whether quota may be given back.
     pub fn put(
         &self,
         dimension: &Dimension<'_>,
@@ -97,7 +103,8 @@ impl DeniedCache {
         self.subjects.insert(key(dimension.name, dimension.subject), Arc::new(remembered));
     }
 
-    /// The denial of a caller that is still in force at `now`, with its waits counted down; `born_at_ms`: the region's birth as last seen.
+    /// Returns the caller's denial if it is in force at `now`, with its waits counted down. `born_at_ms` is
+    /// the region's birth as last seen.
     #[must_use]
     pub fn get(
         &self,

@@ -1,8 +1,8 @@
-//! The limit over all regions together, in a Redis of its own: twice the regional one, never reduced.
+//! The limit over all regions, in its own Redis. It is twice the regional limit and never reduced.
 //!
-//! It only ever tightens: when its Redis cannot be asked, whatever the reason, the region's answer stands, counted
-//! (`rate_limit_global_degraded_total`) and logged. There is no birth record: state lost here costs a caller's last
-//! minute, while the regional limit holds.
+//! It can only deny more. If its Redis cannot be asked, the region's decision stands, which is counted
+//! (`rate_limit_global_degraded_total`) and logged. There is no birth record: lost state forgets a caller's
+//! last minute, and the regional limit still holds.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::metrics::{GLOBAL, LimiterMetrics};
 use crate::quota::{Dimension, DimensionName, Quota};
 use crate::script;
 
-/// Counts one client address, or one partner key, over all regions.
+/// Limits a client address or a partner key over all regions.
 pub struct GlobalLimiter {
     pool: RedisPool,
     per_ip: u32,
@@ -27,7 +27,8 @@ pub struct GlobalLimiter {
 }
 
 impl GlobalLimiter {
-    /// `per_ip` and `per_key` are the configured regional quotas; twice that is the limit here. The clock only spaces log lines.
+    /// `per_ip` and `per_key` are the regional quotas; the limit here is twice that. `clock` only spaces log
+    /// lines.
     #[must_use]
     pub fn new(
         pool: RedisPool,
@@ -40,7 +41,8 @@ impl GlobalLimiter {
         Self { pool, per_ip, per_key, metrics, gate: LogGate::default(), clock }
     }
 
-    /// Decides on one request by what `dimension` counts it by, in one atomic call; the limit is this limiter's own.
+    /// Decides on one request in one atomic script call. The quota of `dimension` is ignored in favour of
+    /// this limiter's.
     ///
     /// # Errors
     /// See [`PoolError`].
@@ -56,14 +58,15 @@ impl GlobalLimiter {
         Ok(decision)
     }
 
-    /// Decides as [`Self::decide`]; nothing when the global Redis cannot be asked, and then the region's answer stands.
+    /// Decides like [`Self::decide`]. Returns `None` if the global Redis cannot be asked; the region's
+    /// decision stands then.
     pub async fn ask(&self, dimension: &Dimension<'_>) -> Option<Decision> {
         match self.decide(dimension).await {
             Ok(decision) => Some(decision),
             Err(error) => {
                 self.metrics.global_degraded.inc();
                 if let Some(withheld) = self.gate.pass(self.clock.monotonic()) {
-                    tracing::warn!(%error, withheld, "rate limiter: no global limit, the region decides alone");
+                    tracing::warn!(%error, withheld, "rate limiter: no global limit, deciding by region");
                 }
                 None
             }

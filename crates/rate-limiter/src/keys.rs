@@ -1,7 +1,9 @@
-//! The limiter's keys: `vtrl1` in a region's Redis, `vtgl1` in the global one; the digit is the version of what they hold.
+//! The limiter's keys: `vtrl1` in a region's Redis, `vtgl1` in the global one; the digit is the version of
+//! what they hold.
 //!
-//! All keys of a region share the hash tag `{region}`, since one script touches them together. A state has a TTL, a birth
-//! record has none. The global keys have a prefix of their own, so a region called "global" meets nothing.
+//! All keys of a region share the hash tag `{region}`, since one script touches them together. A state has a
+//! TTL, a birth record has none. The global keys have a prefix of their own, so a region called "global"
+//! meets nothing.
 
 use std::fmt;
 

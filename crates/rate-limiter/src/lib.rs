@@ -1,19 +1,68 @@
-//! How many requests a caller may make in a minute, counted exactly, in a Redis that several processes share.
+//! Limits how many requests a caller makes in a minute. The counts are exact and live in a Redis that several
+//! processes share.
 //!
-//! **The rule.** In no 60 s window are more admitted than the limit; a request that is denied uses up nothing; state per caller
-//! is bounded by a constant. [`SlidingWindow`] explains how, `lua/limiter.lua` does it inside Redis, by Redis's own clock.
+//! **The rule.** No 60 s window admits more requests than the limit. A denied request uses no quota. The
+//! state of one caller has a constant upper bound. [`SlidingWindow`] explains the algorithm;
+//! `lua/limiter.lua` runs it inside Redis with Redis's clock.
 //!
-//! **Cold start.** A region is *born* when its Redis first holds its birth record, which the same atomic call makes. Until
-//! [`ColdStart`]'s period is over, limits are a fraction of their size, so a new or emptied Redis is no way round them. A
-//! process that starts anew in a warm region is not cold; a Redis that lost its state is, at once, and [`Limiter`] says so.
+//! **Cold start.** A region is *born* when its Redis first holds its birth record, which the deciding script
+//! writes. Until the period of [`ColdStart`] has passed, limits are reduced to a fraction, so that nobody
+//! gains from a new or emptied Redis. A process that starts in a warm region is not cold. A region whose
+//! Redis lost its state is cold at once, and [`Limiter`] logs and counts the loss.
 //!
-//! **Parts.** [`Limiter`] decides in a region, by itself or as a part of a bigger script ([`LUA_LIB`],
-//! [`Limiter::push_keys`], [`Limiter::push_args`], [`Limiter::read`]). [`GlobalLimiter`] counts the same caller over all
-//! regions. [`SteadyLimiter`] counts callers who have proven who they are, without cold start. [`DeniedCache`] remembers denials that
-//! are still in force. [`LocalLimiter`] stands in, in this process, while Redis is away. [`RegionalGlobalLimiter`] asks them in order.
+//! **Parts.**
 //!
-//! **How it fails.** A denial is a value, [`Decision::Denied`]. An error is always [`redis_pool::PoolError`]; what becomes of a
-//! request then is for the caller, or for [`OnRedisDown`], to say, and it is never "unlimited".
+//! | type | task |
+//! | --- | --- |
+//! | [`Limiter`] | decides in one region, alone or as a part of a larger script ([`LUA_LIB`]) |
+//! | [`GlobalLimiter`] | counts the same caller over all regions |
+//! | [`LocalLimiter`] | decides in this process while Redis is unavailable |
+//! | [`RegionalGlobalLimiter`] | asks these three in order |
+//! | [`SteadyLimiter`] | counts authenticated callers, without cold start |
+//! | [`DeniedCache`] | remembers denials that are still in force |
+//!
+//! **Failure.** A denial is a value, [`Decision::Denied`]. An error is always a [`redis_pool::PoolError`].
+//! The caller, or [`OnRedisDown`], decides what happens to the request then. It is never unlimited.
+//!
+//! ```
+//! use std::num::NonZeroUsize;
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//!
+//! use ambient::SystemClock;
+//! use prometheus_client::registry::Registry;
+//! use rate_limiter::{
+//!     ColdStart, Decision, Dimension, DimensionName, Factor, Limiter, LimiterMetrics, Quota, Region,
+//! };
+//! use redis_pool::{OPEN_FOR, PoolConfig, PoolMetrics, RedisPool};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let redis = test_support::RedisServer::start().await;
+//! let config = PoolConfig {
+//!     name: "limiter",
+//!     url: redis.url().parse()?,
+//!     permits: NonZeroUsize::MIN,
+//!     connections: NonZeroUsize::MIN,
+//!     wait: Duration::from_secs(10),
+//!     command_timeout: Duration::from_secs(10),
+//!     open_for: OPEN_FOR,
+//! };
+//! let clock = Arc::new(SystemClock::new());
+//! let pool = RedisPool::new(config, clock.clone(), &PoolMetrics::default());
+//! let cold_start = ColdStart::new(Duration::from_secs(300), Factor::new(0.5)?)?;
+//! let metrics = LimiterMetrics::register(&mut Registry::default());
+//! let limiter = Limiter::new(pool, Region::new("eu")?, cold_start, metrics, clock);
+//!
+//! // The region is new, so half of four requests per minute pass.
+//! let caller = Dimension { name: DimensionName::Ip, subject: "192.0.2.1", quota: Quota::new(4)? };
+//! assert!(limiter.decide(&[caller]).await?.is_allowed());
+//! assert!(limiter.decide(&[caller]).await?.is_allowed());
+//! let Decision::Denied { retry_after, .. } = limiter.decide(&[caller]).await? else { panic!("denied") };
+//! assert!(retry_after <= Duration::from_secs(60));
+//! # Ok(())
+//! # }
+//! ```
 
 mod birth;
 mod decision;

@@ -1,8 +1,9 @@
 //! The limiter of one region, in that region's Redis.
 //!
-//! Two ways to ask it. By itself: [`Limiter::decide`]. As a part of a bigger script that begins with [`crate::LUA_LIB`]:
-//! [`Limiter::push_keys`] and [`Limiter::push_args`] put in what `limiter_decide` takes, and [`Limiter::read`] reads
-//! what it replied. Both ways every reply passes [`Limiter::read`], which counts it and watches the region's birth.
+//! [`Limiter::decide`] makes a decision in a script call of its own. A larger script can begin with
+//! [`crate::LUA_LIB`] instead: then [`Limiter::push_keys`] and [`Limiter::push_args`] add the parameters of
+//! `limiter_decide`, and [`Limiter::read`] reads its reply. [`Limiter::read`] sees every reply either way. It
+//! counts the decision and watches the region's birth.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,10 +20,10 @@ use crate::metrics::LimiterMetrics;
 use crate::quota::{ColdStart, Dimension, DimensionName, MAX_DIMENSIONS, Quota, assert_sound};
 use crate::script;
 
-/// Stored time further ahead of Redis's clock than this is lost state; the script holds the same number.
+/// A stored time further ahead of Redis's clock than this is lost state. The script holds the same number.
 const AHEAD_MS: u64 = 60_000;
 
-/// Decides in one region.
+/// Limits requests in one region. See the [crate's example](crate).
 pub struct Limiter {
     pool: RedisPool,
     region: Region,
@@ -36,25 +37,25 @@ pub struct Limiter {
     clock: Arc<dyn Clock>,
 }
 
-/// A region as its Redis tells it.
+/// The state of a region in its Redis.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RegionInfo {
-    /// Its birth, ms since 1970 by Redis's clock; nothing before the first decision.
+    /// The birth, ms since 1970 by Redis's clock. `None` before the first decision.
     pub born_at_ms: Option<u64>,
-    /// How long ago that was; zero where there is none.
+    /// The time since the birth, or zero.
     pub age: Duration,
-    /// Whether limits are reduced; a region that is not born yet is cold.
+    /// Whether limits are reduced. A region without a birth is cold.
     pub cold: bool,
-    /// Which share of the limits holds now: the cold start's factor, or 1.
+    /// The fraction of the limits in force: the cold start's factor, or 1.
     pub factor: f64,
-    /// The limits in force, in the order asked for.
+    /// The limits in force, in the order of the request.
     pub limits: Vec<LimitInForce>,
 }
 
-/// A limit as it holds now.
+/// A limit in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LimitInForce {
-    /// What it counts by.
+    /// The dimension that it limits.
     pub name: DimensionName,
     /// Requests per 60 s now.
     pub limit: u32,
@@ -63,7 +64,8 @@ pub struct LimitInForce {
 }
 
 impl Limiter {
-    /// The limiter of `region`, whose state is behind `pool`. The clock only spaces log lines; limits go by Redis's.
+    /// Creates the limiter of `region`, with its state behind `pool`. `clock` only spaces log lines.
+    /// Decisions use Redis's clock.
     #[must_use]
     pub fn new(
         pool: RedisPool,
@@ -77,16 +79,16 @@ impl Limiter {
         Self { born_key, pool, region, cold_start, births, created_ms, metrics, lost_gate, clock }
     }
 
-    /// Says when the deployment was created, ms since 1970, as soon as that is known. A region's birth more than 60 s before it was
-    /// stamped by a clock that had stepped back.
+    /// Sets when the deployment was created, ms since 1970. A region's birth more than 60 s before that is
+    /// wrong: Redis's clock had stepped back.
     pub fn deployment_created(&self, unix_millis: u64) {
         self.created_ms.store(unix_millis, Ordering::Relaxed);
     }
 
-    /// Decides on one request, in one atomic call.
+    /// Decides on one request in one atomic script call.
     ///
     /// # Errors
-    /// See [`PoolError`]; where [`PoolError::maybe_applied`], the request may have been counted.
+    /// See [`PoolError`]. If [`PoolError::maybe_applied`], the request may have been counted.
     ///
     /// # Panics
     /// Unless `dimensions` are 1 to 8 different ones.
@@ -94,7 +96,8 @@ impl Limiter {
         self.decide_with_permit(dimensions, None).await
     }
 
-    /// As [`Self::decide`], for a caller that has `held` a permit already, perhaps of this limiter's pool.
+    /// Decides like [`Self::decide`]. `held` is a permit that the caller already holds; it is used if it
+    /// belongs to this limiter's pool.
     ///
     /// # Errors
     /// As [`Self::decide`].
@@ -113,7 +116,7 @@ impl Limiter {
         self.read(&ints, dimensions)
     }
 
-    /// Adds the limiter's keys: the birth record, then one state for each dimension.
+    /// Adds the limiter's keys to a script call: the birth record, then one state for each dimension.
     ///
     /// # Panics
     /// Unless `dimensions` are 1 to 8 different ones.
@@ -122,12 +125,13 @@ impl Limiter {
         self.push_state_keys(invocation, dimensions);
     }
 
-    /// Adds the region's birth record alone: a script that decides for several callers reads it once.
+    /// Adds only the key of the region's birth record. A script that decides for several callers reads it
+    /// once.
     pub fn push_birth_key(&self, invocation: &mut Invocation<'_>) {
         invocation.push_key(&self.born_key);
     }
 
-    /// Adds the states alone, one for each dimension.
+    /// Adds only the keys of the states, one for each dimension.
     ///
     /// # Panics
     /// Unless `dimensions` are 1 to 8 different ones.
@@ -138,7 +142,8 @@ impl Limiter {
         }
     }
 
-    /// Adds the limiter's arguments for dimensions with these quotas, in their order: 3, and two for each. They say nothing of who asks.
+    /// Adds the limiter's arguments for dimensions with these quotas, in this order: three, and two for each
+    /// quota. They do not depend on the caller.
     pub fn push_args(&self, invocation: &mut Invocation<'_>, quotas: impl ExactSizeIterator<Item = Quota>) {
         invocation.push_arg(quotas.len());
         invocation.push_arg(self.cold_start.period_ms());
@@ -149,11 +154,11 @@ impl Limiter {
         }
     }
 
-    /// Reads what `limiter_decide` replied, counts it, and logs when the region was born, warmed up or lost its state.
-    /// Integers after the limiter's own ([`Decision::reply_len`]) are left alone.
+    /// Reads the reply of `limiter_decide` and counts the decision. Logs when the region is born, is warm or
+    /// has lost its state. Ignores integers after the limiter's own ([`Decision::reply_len`]).
     ///
     /// # Errors
-    /// [`PoolError::Reply`] when the integers have another shape.
+    /// [`PoolError::Reply`] if the reply has another shape.
     pub fn read(&self, ints: &[i64], dimensions: &[Dimension<'_>]) -> Result<Decision, PoolError> {
         let mut names = [""; MAX_DIMENSIONS];
         for (name, dimension) in names.iter_mut().zip(dimensions) {
@@ -167,14 +172,14 @@ impl Limiter {
         Ok(decision)
     }
 
-    /// Gives back what an allowed request used; `dimensions` are the ones it was decided on. What has left its window
-    /// meanwhile needs no refund. Says how many units were given back.
+    /// Gives back the quota that an allowed request used, and returns how many units that were. `dimensions`
+    /// are those of the decision. A unit that has left its window needs no refund.
     ///
     /// # Errors
-    /// See [`PoolError`]. The units then stay used until they leave by themselves.
+    /// See [`PoolError`]. The units then stay used until they leave their window.
     ///
     /// # Panics
-    /// When the reservation is of another number of dimensions.
+    /// If the reservation has another number of dimensions.
     pub async fn refund(
         &self,
         reservation: Reservation,
@@ -183,7 +188,7 @@ impl Limiter {
         self.refund_with_permit(reservation, dimensions, None).await
     }
 
-    /// As [`Self::refund`], for a caller that has `held` a permit already, perhaps of this limiter's pool.
+    /// Refunds like [`Self::refund`]. `held` is as in [`Self::decide_with_permit`].
     ///
     /// # Errors
     /// As [`Self::refund`].
@@ -211,8 +216,8 @@ impl Limiter {
         invocation.run_with_held_permit(&self.pool, held).await
     }
 
-    /// Reads the region without making it: one that was never asked stays unborn, and so does one whose birth the next decision
-    /// gives up.
+    /// Reads the state of the region and writes nothing: a region without a birth stays without one, and so
+    /// does a region whose birth the next decision will replace.
     ///
     /// # Errors
     /// See [`PoolError`].
@@ -238,19 +243,19 @@ impl Limiter {
         })
     }
 
-    /// The region.
+    /// Returns the region.
     #[must_use]
     pub fn region(&self) -> &Region {
         &self.region
     }
 
-    /// The region's birth as this process last saw it, ms since 1970; 0 before the first.
+    /// Returns the region's birth as this process last saw it, ms since 1970, or 0.
     #[must_use]
     pub(crate) fn births_seen(&self) -> u64 {
         self.births.current()
     }
 
-    /// The cold start as configured.
+    /// Returns the configured cold start.
     #[must_use]
     pub fn cold_start(&self) -> ColdStart {
         self.cold_start

@@ -1,8 +1,10 @@
-//! The limit in this process, for the time the limiter Redis is away: of the cold-start size, and never unlimited.
+//! The limit in this process while the limiter's Redis is unavailable. It has the cold-start size and is
+//! never unlimited.
 //!
-//! It holds at most [`LocalLimiter::MAX_SUBJECTS`] subjects, so a flood of addresses cannot eat the memory: when full it
-//! denies newcomers. Subjects whose minute is over are swept a few at a time by each call, in the order they expire, so
-//! every call's work is bounded. Time is given by the caller; the rule is [`SlidingWindow`]'s.
+//! It keeps at most [`LocalLimiter::MAX_SUBJECTS`] subjects, so that a flood of addresses cannot exhaust
+//! memory. When it is full, it denies new subjects. Each call removes a few expired subjects, in the order in
+//! which they expire, so that the work of a call is bounded. The caller passes the time in; the rule is
+//! [`SlidingWindow`]'s.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -14,29 +16,30 @@ use crate::decision::{Decision, Report, Reservation, Status};
 use crate::quota::{Dimension, Factor, assert_sound};
 use crate::sliding_window::{SlidingWindow, WINDOW_MS};
 
-/// Subjects looked at by the sweep in each call, beside two for each dimension: more than a call can add.
+/// Subjects that each call checks for expiry, in addition to two for each dimension. This is more than a call
+/// can add.
 const SWEPT_PER_CALL: usize = 4;
 
-/// Decides in this process alone.
+/// Limits requests in this process alone.
 pub struct LocalLimiter {
     factor: Factor,
     capacity: usize,
     subjects: Mutex<Subjects>,
 }
 
-/// Every subject is in both, once.
+/// Every subject is once in each collection.
 #[derive(Default)]
 struct Subjects {
-    sketches: HashMap<Arc<str>, SlidingWindow>,
-    /// When each is to be looked at by the sweep, ms, about in order.
+    windows: HashMap<Arc<str>, SlidingWindow>,
+    /// When to check each subject for expiry, ms, approximately in order.
     due: VecDeque<(u64, Arc<str>)>,
 }
 
 impl LocalLimiter {
-    /// The most subjects held.
+    /// The most subjects that are kept.
     pub const MAX_SUBJECTS: usize = 100_000;
 
-    /// An empty limiter with limits of `factor` of their size.
+    /// Creates an empty limiter that reduces limits by `factor`.
     #[must_use]
     pub fn new(factor: Factor) -> Self {
         Self::with_capacity(factor, Self::MAX_SUBJECTS)
@@ -46,8 +49,8 @@ impl LocalLimiter {
         Self { factor, capacity, subjects: Mutex::default() }
     }
 
-    /// Decides on one request at `now`, monotonic since any one origin. A newcomer denied because the limiter is full is
-    /// told when a place may come free; that instant is a guess.
+    /// Decides on one request at `now`, monotonic since any one origin. A newcomer denied because the limiter
+    /// is full is told when a place may come free; that instant is a guess.
     ///
     /// # Panics
     /// Unless `dimensions` are 1 to 8 different ones.
@@ -56,12 +59,12 @@ impl LocalLimiter {
         let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
         let mut subjects = self.subjects.lock();
         subjects.sweep(now, SWEPT_PER_CALL + 2 * dimensions.len());
-        let mut places = self.capacity - subjects.sketches.len();
+        let mut places = self.capacity - subjects.windows.len();
         let asked: Vec<(Arc<str>, u32, bool)> = dimensions
             .iter()
             .map(|dimension| {
                 let (key, limit) = (key(dimension), self.factor.of(dimension.quota));
-                let allows = match subjects.sketches.get_mut(&key) {
+                let allows = match subjects.windows.get_mut(&key) {
                     Some(sliding_window) => {
                         sliding_window.expire(now);
                         sliding_window.total() < limit
@@ -91,13 +94,13 @@ impl LocalLimiter {
         }
     }
 
-    /// Gives back what an allowed request used; `dimensions` are the ones it was decided on. Says how many units were
-    /// given back.
+    /// Gives back what an allowed request used; `dimensions` are the ones it was decided on. Says how many
+    /// units were given back.
     pub fn refund(&self, reservation: &Reservation, dimensions: &[Dimension<'_>]) -> u32 {
         let mut subjects = self.subjects.lock();
         let given_back = dimensions.iter().zip(&reservation.stamps).filter(|(dimension, stamp)| {
             subjects
-                .sketches
+                .windows
                 .get_mut(&key(dimension))
                 .is_some_and(|sliding_window| sliding_window.give_back(**stamp))
         });
@@ -109,25 +112,25 @@ impl Subjects {
     fn sweep(&mut self, now: u64, at_most: usize) {
         for _ in 0..at_most {
             let Some((_, key)) = self.due.pop_front_if(|(due, _)| *due <= now) else { return };
-            match self.sketches.get(&key).and_then(SlidingWindow::newest) {
+            match self.windows.get(&key).and_then(SlidingWindow::newest) {
                 Some(newest) if newest + WINDOW_MS > now => self.due.push_back((newest + WINDOW_MS, key)),
                 _ => {
-                    self.sketches.remove(&key);
+                    self.windows.remove(&key);
                 }
             }
         }
     }
 
     fn count(&mut self, key: &Arc<str>, now: u64) -> u64 {
-        if let Some(sliding_window) = self.sketches.get_mut(key) {
+        if let Some(sliding_window) = self.windows.get_mut(key) {
             return sliding_window.count(now);
         }
         self.due.push_back((now + WINDOW_MS, Arc::clone(key)));
-        self.sketches.entry(Arc::clone(key)).or_default().count(now)
+        self.windows.entry(Arc::clone(key)).or_default().count(now)
     }
 
     fn status(&self, dimension: &Dimension<'_>, key: &str, limit: u32, allows: bool, now: u64) -> Status {
-        let sliding_window = self.sketches.get(key);
+        let sliding_window = self.windows.get(key);
         let total = sliding_window.map_or(0, SlidingWindow::total);
         let full = sliding_window.is_none() && !allows;
         let remaining = if full { 0 } else { limit.saturating_sub(total) };
@@ -199,7 +202,7 @@ mod tests {
         assert!(limiter.decide(&[ip("a", 4)], at(3_000)).is_allowed(), "who is in stays in");
         assert!(!limiter.decide(&[ip("d", 4)], at(60_000)).is_allowed(), "a is still within its minute");
         assert!(limiter.decide(&[ip("d", 4)], at(61_000)).is_allowed(), "b has left");
-        assert_eq!(limiter.subjects.lock().sketches.len(), 3);
+        assert_eq!(limiter.subjects.lock().windows.len(), 3);
     }
 
     #[test]
@@ -207,7 +210,7 @@ mod tests {
         let limiter = LocalLimiter::with_capacity(half(), 1);
         let key = Dimension { name: DimensionName::Key, ..ip("a", 4) };
         assert!(!limiter.decide(&[ip("a", 4), key], at(0)).is_allowed());
-        assert_eq!(limiter.subjects.lock().sketches.len(), 0);
+        assert_eq!(limiter.subjects.lock().windows.len(), 0);
     }
 
     #[test]
@@ -220,7 +223,7 @@ mod tests {
             let _ = limiter.decide(&[ip("x", 4)], at(200_000));
         }
         let subjects = limiter.subjects.lock();
-        assert_eq!((subjects.sketches.len(), subjects.due.len()), (1, 1));
+        assert_eq!((subjects.windows.len(), subjects.due.len()), (1, 1));
     }
 
     #[test]

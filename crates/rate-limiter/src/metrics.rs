@@ -1,4 +1,5 @@
-//! What the limiter shows of itself. The handles of every label are taken once, so a decision costs an increment and no look-up.
+//! What the limiter shows of itself. The handles of every label are taken once, so a decision costs an
+//! increment and no look-up.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -30,7 +31,8 @@ struct PerDimension {
 }
 
 /// The limiter's metrics: `rate_limit_decisions_total{dimension,decision}`, `rate_limit_region_cold`,
-/// `rate_limit_state_lost_total`, `rate_limit_global_degraded_total`, `rate_limit_remembered_denials_total{dimension}`. Clones share the numbers.
+/// `rate_limit_state_lost_total`, `rate_limit_global_degraded_total`,
+/// `rate_limit_remembered_denials_total{dimension}`. Clones share the numbers.
 #[derive(Debug, Clone)]
 pub struct LimiterMetrics {
     decisions: Vec<PerDimension>,
@@ -51,7 +53,7 @@ impl LimiterMetrics {
             .map(|dimension| (dimension, remembered.get_or_create_owned(&DimensionLabel { dimension })));
         registry.register(
             "rate_limit_remembered_denials",
-            "Requests denied by what this process remembered of an earlier denial, without asking a limiter",
+            "Requests denied by a remembered denial, without a call to Redis",
             remembered,
         );
         registry.register(
@@ -61,25 +63,26 @@ impl LimiterMetrics {
         );
         registry.register(
             "rate_limit_state_lost",
-            "Times the region's limiter state was found lost (flushed, replaced, or stamped far in the future)",
+            "Times the limiter state was found lost: flushed, replaced, or far in the future",
             metrics.state_lost.clone(),
         );
         registry.register(
             "rate_limit_global_degraded",
-            "Requests decided by the region alone because the global limiter could not be asked",
+            "Requests decided by the region alone because the global limiter was unavailable",
             metrics.global_degraded.clone(),
         );
         metrics
     }
 
-    /// Registers the metrics of [`crate::SteadyLimiter`]s that count by `names`: `rate_limit_decisions_total{dimension,decision}` and
-    /// `rate_limit_in_process_total`. Register once in a process.
+    /// Registers the metrics of [`crate::SteadyLimiter`]s that count by `names`:
+    /// `rate_limit_decisions_total{dimension,decision}` and `rate_limit_in_process_total`. Register once in a
+    /// process.
     #[must_use]
     pub fn register_steady(registry: &mut Registry, names: &[&'static str]) -> Self {
         let metrics = Self::counting(registry, names);
         registry.register(
             "rate_limit_in_process",
-            "Requests that this process limited by itself because the limiter's Redis could not be asked",
+            "Requests limited in process because the limiter's Redis was unavailable",
             metrics.in_process.clone(),
         );
         metrics
@@ -101,13 +104,14 @@ impl LimiterMetrics {
         };
         registry.register(
             "rate_limit_decisions",
-            "Requests let pass, counted in every dimension, and requests denied, counted in the dimensions that denied them",
+            "Allowed requests by every dimension, and denied requests by the dimensions that denied",
             decisions,
         );
         metrics
     }
 
-    /// Counts one decision. A dimension that would have let a denied request pass is not counted: nothing of it was used.
+    /// Counts one decision. A dimension that would have let a denied request pass is not counted: nothing of
+    /// it was used.
     pub(crate) fn count(&self, decision: &Decision) {
         let allowed = decision.is_allowed();
         for status in &decision.report().statuses {
@@ -137,7 +141,8 @@ impl LimiterMetrics {
     /// Shows whether the region is cold; says whether that is a change.
     pub(crate) fn show_cold(&self, cold: bool) -> bool {
         let cold = i64::from(cold);
-        // Read first: the value hardly ever changes, and a shared line that is only read stays in every core's cache.
+        // Read first: the value hardly ever changes, and a shared line that is only read stays in every
+        // core's cache.
         self.region_cold.get() != cold && self.region_cold.set(cold) != cold
     }
 }

@@ -1,12 +1,12 @@
-//! The limiters in the order they are asked: the region; where its Redis is away, and only if so configured, this process;
-//! then, once that said yes, the global limit, whose denial gives the first one's units back.
+//! Asks the limiters in order: first the region's, then the global one. A global denial gives the region's
+//! units back.
 //!
-//! | what is away | the answer |
+//! | what fails | decision |
 //! | --- | --- |
 //! | the region's Redis | [`OnRedisDown::Closed`]: the error; [`OnRedisDown::Local`]: the in-process limit |
-//! | no permit for the region's Redis | the error, always: that is this process being busy, not Redis being away |
-//! | the global Redis | the region's, see [`GlobalLimiter::ask`] |
-//! | the region's Redis, at the refund | the denial stands; the units stay used until they leave by themselves |
+//! | a permit for the region's Redis | the error: this process is busy, and Redis is available |
+//! | the global Redis | the region's decision, see [`GlobalLimiter::ask`] |
+//! | the region's Redis at a refund | the denial; the units stay used until they leave their window |
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -24,13 +24,13 @@ use crate::log_gate::LogGate;
 use crate::metrics::LimiterMetrics;
 use crate::quota::{Dimension, DimensionName, Invalid};
 
-/// What to do while the limiter Redis is away.
+/// What happens while the limiter's Redis is unavailable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnRedisDown {
-    /// Answer with the error.
+    /// Requests fail with the error.
     #[default]
     Closed,
-    /// Limit in this process.
+    /// This process limits by itself.
     Local,
 }
 
@@ -46,7 +46,7 @@ impl FromStr for OnRedisDown {
     }
 }
 
-/// All limiters of a service.
+/// The limiters of a service, asked in order.
 pub struct RegionalGlobalLimiter {
     regional: Limiter,
     global: Option<GlobalLimiter>,
@@ -57,7 +57,7 @@ pub struct RegionalGlobalLimiter {
     gate: LogGate,
 }
 
-/// Who counted the units of an allowed request.
+/// Which limiter counted the units of an allowed request.
 #[derive(Clone, Copy)]
 enum Counted<'a> {
     InRegion,
@@ -65,7 +65,8 @@ enum Counted<'a> {
 }
 
 impl RegionalGlobalLimiter {
-    /// `regional` first, then `global` if there is one; `on_redis_down` for the time the region's Redis is away.
+    /// Asks `regional`, then `global` if there is one. `on_redis_down` applies while the region's Redis is
+    /// unavailable.
     #[must_use]
     pub fn new(
         regional: Limiter,
@@ -80,10 +81,10 @@ impl RegionalGlobalLimiter {
         Self { regional, global, local, denied, metrics, clock, gate: LogGate::default() }
     }
 
-    /// Decides on one request. The global limit counts it by the first of `dimensions`.
+    /// Decides on one request. The global limit counts it in the first of `dimensions`.
     ///
     /// # Errors
-    /// Those of [`Limiter::decide`], but for [`PoolError::Unavailable`] where the in-process limit stands in.
+    /// Those of [`Limiter::decide`], except [`PoolError::Unavailable`] with [`OnRedisDown::Local`].
     ///
     /// # Panics
     /// Unless `dimensions` are 1 to 8 different ones.
@@ -91,7 +92,8 @@ impl RegionalGlobalLimiter {
         self.decide_with_permit(dimensions, None).await
     }
 
-    /// As [`Self::decide`], for a caller that has `held` a permit already, perhaps of the regional limiter's pool.
+    /// Decides like [`Self::decide`]. `held` is a permit that the caller already holds; it is used if it
+    /// belongs to the regional limiter's pool.
     ///
     /// # Errors
     /// As [`Self::decide`].
@@ -113,8 +115,8 @@ impl RegionalGlobalLimiter {
         Ok(self.confirm(decision, counted, dimensions, held).await)
     }
 
-    /// The denial of a caller that is still in force, counted as one. `proof` is what the caller shows to be taken for who it says: a
-    /// partner key's digest, nothing for an address.
+    /// Returns the caller's remembered denial if it is in force, and counts it. `proof` is the digest of a
+    /// partner's key, and empty for an address.
     #[must_use]
     pub fn remembered(&self, name: DimensionName, subject: &str, proof: &[u8]) -> Option<Denial> {
         let (now, born) = (self.clock.monotonic(), self.regional.births_seen());
@@ -123,25 +125,25 @@ impl RegionalGlobalLimiter {
         Some(denial)
     }
 
-    /// Remembers `decision` on a caller, asked for at `sent` (monotonic) at the latest, if it is a denial.
+    /// Remembers `decision` if it is a denial. `sent` is as in [`DeniedCache::put`].
     pub fn remember(&self, dimension: &Dimension<'_>, proof: &[u8], decision: &Decision, sent: Duration) {
         self.denied.put(dimension, proof, decision, sent, self.has_global());
     }
 
-    /// The clock that [`Self::remember`] goes by.
+    /// Returns the monotonic time for [`Self::remember`].
     #[must_use]
     pub fn now(&self) -> Duration {
         self.clock.monotonic()
     }
 
-    /// The region's limiter, for a script that limits among other things; only where [`Self::has_global`] is false can
-    /// such a script both limit and do what must not be done before the global limit was asked.
+    /// Returns the region's limiter, for a script that limits among other things. Such a script may act on
+    /// the decision only if [`Self::has_global`] is false: otherwise the global limit has to be asked first.
     #[must_use]
     pub fn regional(&self) -> &Limiter {
         &self.regional
     }
 
-    /// Whether there is a global limit.
+    /// Returns whether there is a global limit.
     #[must_use]
     pub fn has_global(&self) -> bool {
         self.global.is_some()
@@ -150,14 +152,15 @@ impl RegionalGlobalLimiter {
     fn decide_here(&self, local: &LocalLimiter, error: &PoolError, dimensions: &[Dimension<'_>]) -> Decision {
         let now = self.clock.monotonic();
         if let Some(withheld) = self.gate.pass(now) {
-            tracing::warn!(%error, withheld, "rate limiter: its redis is away, this process limits by itself");
+            tracing::warn!(%error, withheld, "rate limiter: redis unavailable, limiting in process");
         }
         let decision = local.decide(dimensions, now);
         self.metrics.count(&decision);
         decision
     }
 
-    /// Asks the global limit about a request that was let pass so far, and takes it back if that says no.
+    /// Asks the global limit about a request that is allowed so far, and refunds it if the global limit
+    /// denies it.
     async fn confirm(
         &self,
         decision: Decision,
@@ -189,8 +192,8 @@ impl RegionalGlobalLimiter {
         }
     }
 
-    /// One more is left in every dimension. When its next comes changes only where nothing is held any more: a refund
-    /// never moves the last stamp of a group that stays.
+    /// One more is left in every dimension. When its next comes changes only where nothing is held any more:
+    /// a refund never moves the last stamp of a group that stays.
     fn show_refund(&self, report: &mut Report) {
         let cold = report.region.filter(|region| region.cold);
         let rises_in = cold.map(|region| self.regional.cold_start().period().saturating_sub(region.age));

@@ -1,11 +1,13 @@
-//! The scripts. Each is [`LUA_LIB`] followed by a main of its own, so all of them share one way to read and write a state.
+//! The scripts. Each is [`LUA_LIB`] followed by a main of its own, so all of them share one way to read and
+//! write a state.
 
 use std::sync::LazyLock;
 
 use redis_pool::Script;
 
-/// The limiter as Lua functions, for a script that limits and does something else in one round trip: put it in front of
-/// that script's main. `lua/limiter.lua` documents `limiter_now`, `limiter_decide` and `limiter_commit`.
+/// The limiter as Lua functions, for a script that limits and does something else in one round trip: put it
+/// in front of that script's main. `lua/limiter.lua` documents `limiter_now`, `limiter_decide` and
+/// `limiter_commit`.
 pub const LUA_LIB: &str = include_str!("lua/limiter.lua");
 
 pub(crate) static LIMIT: LazyLock<Script> =

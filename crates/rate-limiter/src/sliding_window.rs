@@ -1,16 +1,17 @@
-//! One caller's last minute at constant size: the rule of `lua/limiter.lua` in Rust, for [`crate::LocalLimiter`] and as a
-//! second opinion on the script.
+//! One caller's last minute in constant space: the rule of `lua/limiter.lua` in Rust. [`crate::LocalLimiter`]
+//! uses it, and the tests compare it with the script.
 //!
-//! Units are held in at most 32 groups `(first, last, units)`. A unit joins the newest group while `now − first` is under
-//! 60 s / 32, or when 32 groups are held; else it begins a group. A group leaves 60 s after its *last* unit. So no unit is
-//! forgotten early: whatever arrives, no 60 s window admits more than the limit. A group's first units are held for at
-//! most 60 s / 32 too long, so a caller evenly spaced at the limit gets 32 parts of 33 or more, which is 97 %.
+//! Units are kept in at most 32 groups `(first, last, units)`. A unit joins the newest group while `now −
+//! first` is below 60 s / 32, or if there are 32 groups. Otherwise it begins a group. A group leaves 60 s
+//! after its *last* unit. So no unit is forgotten early, and no 60 s window admits more than the limit. The
+//! first units of a group stay up to 60 s / 32 too long, so a caller that is evenly spaced at the limit gets
+//! at least 32/33 of it, which is 97 %.
 //!
 //! Time may step back by any amount: a caller's now is never before its newest unit.
 
 use std::collections::VecDeque;
 
-/// A window's length in ms.
+/// The length of a window, ms.
 pub(crate) const WINDOW_MS: u64 = 60_000;
 const JOIN_MS: u64 = WINDOW_MS / MAX_GROUPS as u64;
 const MAX_GROUPS: usize = 32;
@@ -22,7 +23,7 @@ struct Group {
     units: u32,
 }
 
-/// The units one caller has used, oldest group first. All times are milliseconds since any one origin.
+/// The units that one caller has used, oldest group first. Times are milliseconds since a common origin.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SlidingWindow {
     total: u32,
@@ -30,7 +31,7 @@ pub struct SlidingWindow {
 }
 
 impl SlidingWindow {
-    /// Takes off the groups that have left by `now`.
+    /// Removes the groups that have left by `now`.
     pub fn expire(&mut self, now: u64) {
         let now = self.callers_now(now);
         while let Some(oldest) = self.groups.front().filter(|group| group.last + WINDOW_MS <= now) {
@@ -39,19 +40,19 @@ impl SlidingWindow {
         }
     }
 
-    /// Units held, as of the last [`Self::expire`].
+    /// Returns the number of units, as of the last [`Self::expire`].
     #[must_use]
     pub fn total(&self) -> u32 {
         self.total
     }
 
-    /// The newest unit's stamp.
+    /// Returns the time of the newest unit.
     #[must_use]
     pub fn newest(&self) -> Option<u64> {
         self.groups.back().map(|group| group.last)
     }
 
-    /// Counts one unit and gives the stamp of the group it went to.
+    /// Adds one unit and returns the first time of its group.
     pub fn count(&mut self, now: u64) -> u64 {
         self.expire(now);
         let now = self.callers_now(now);
@@ -70,7 +71,8 @@ impl SlidingWindow {
         }
     }
 
-    /// The first instant at which `units` of those held have left: 0 when that is none, nothing when fewer are held.
+    /// The first instant at which `units` of those held have left: 0 when that is none, nothing when fewer
+    /// are held.
     #[must_use]
     pub fn left_at(&self, units: i64) -> Option<u64> {
         if units <= 0 {

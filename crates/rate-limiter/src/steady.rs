@@ -1,7 +1,9 @@
-//! A limit that knows no cold start and always answers: in a Redis that several processes share, else in this process.
+//! A limit without cold start that always decides: in a Redis that several processes share, or in this
+//! process.
 //!
-//! It is for callers who have proven who they are. The state of a new or emptied Redis costs them their last minute and nothing more, and
-//! a Redis that cannot be asked, whatever the reason, never keeps them from what they may do: then each process counts by itself.
+//! It is for authenticated callers. A new or emptied Redis forgets their last minute and changes nothing
+//! else. If Redis cannot be asked, each process counts by itself, so that a Redis failure does not block a
+//! caller.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +22,7 @@ use crate::script;
 /// The longest that a request waits for the limiter's Redis, whatever the pool's own deadlines.
 const ASKED_WITHIN: Duration = Duration::from_secs(1);
 
-/// Counts callers by dimensions of the caller's own ([`crate::DimensionName::Named`]).
+/// Limits authenticated callers, by dimensions that the service names ([`crate::DimensionName::Named`]).
 pub struct SteadyLimiter {
     pool: RedisPool,
     region: Region,
@@ -31,14 +33,14 @@ pub struct SteadyLimiter {
 }
 
 impl SteadyLimiter {
-    /// The state is kept behind `pool` as that of `region`, of which there is no birth record.
+    /// Creates a limiter whose state is behind `pool`, under the name of `region`. There is no birth record.
     #[must_use]
     pub fn new(pool: RedisPool, region: Region, metrics: LimiterMetrics, clock: Arc<dyn Clock>) -> Self {
         let local = LocalLimiter::new(Factor::WHOLE);
         Self { pool, region, local, metrics, clock, gate: LogGate::default() }
     }
 
-    /// Decides on one request, in one atomic call.
+    /// Decides on one request in one atomic script call.
     ///
     /// # Panics
     /// Unless `dimensions` are 1 to 8 different ones.
@@ -73,7 +75,7 @@ impl SteadyLimiter {
         let now = self.clock.monotonic();
         self.metrics.in_process.inc();
         if let Some(withheld) = self.gate.pass(now) {
-            tracing::warn!(%error, withheld, "rate limiter: its redis cannot be asked, this process limits by itself");
+            tracing::warn!(%error, withheld, "rate limiter: redis unavailable, limiting in process");
         }
         self.local.decide(dimensions, now)
     }

@@ -1,4 +1,5 @@
--- global_main.lua: one decision over several dimensions with neither birth record nor cold phase. Runs behind limiter.lua.
+-- global_main.lua: one decision over several dimensions with neither birth record nor cold phase. Runs behind
+-- limiter.lua.
 --
 -- KEYS   1 .. n the caller's state in each dimension, n in 1..8
 -- ARGV   1 .. n the limit of each dimension (units per 60 s)

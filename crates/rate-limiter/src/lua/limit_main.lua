@@ -1,7 +1,8 @@
 -- limit_main.lua: one decision over several dimensions, by itself. Runs behind limiter.lua.
 --
 -- KEYS   1 the region's birth record · 2 .. n+1 the caller's state in each dimension
--- ARGV   1 n, dimensions, 1..8 · 2 cold_ms, length of the cold phase · 3 created_ms, when the deployment was created (ms since 1970, 0: not
+-- ARGV   1 n, dimensions, 1..8 · 2 cold_ms, length of the cold phase, ms
+--        3 created_ms, when the deployment was created (ms since 1970, 0: not
 --        known) · then n times: limit, cold_limit (units per 60 s)
 -- Reply  6 + 5n integers: see limiter_decide
 --

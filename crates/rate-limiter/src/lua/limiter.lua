@@ -1,38 +1,44 @@
--- limiter.lua: the rate limiter as a library of Lua functions; it touches neither KEYS nor ARGV by itself, so that a
--- script which does more than limit can put it in front of its own main and still be one round trip.
+-- limiter.lua: the rate limiter as a library of Lua functions. The functions do not touch KEYS and ARGV, so
+-- that a script that does more than limit can put this file in front of its own main part and stay one round
+-- trip.
 --
--- What a key holds
---   birth record   decimal text: the ms since 1970 at which the region was born. No TTL.
+-- Stored values
+--   birth record   decimal text: when the region was born, ms since 1970. No TTL.
 --   state          packed, big-endian, at most 355 bytes:
---                    total I3                     units held by all groups together
---                    first I6, span I2, count I3  the newest group: its first stamp (ms since 1970), last - first (ms), units
+--                    total I3                     units in all groups
+--                    first I6, span I2, count I3  the newest group: first time (ms since 1970), last - first
+--                                                 (ms), units
 --                    first I6, span I2, count I3  each older group, oldest first, at most 31
---                  Header first, oldest next: counting one more unit reads the header and the oldest group and nothing else.
+--                  The newest group comes first and the oldest next, so that counting reads only these two.
 --
--- The rule. A unit joins the newest group while now - first < 60 s / 32, or when 32 groups are held; else it begins a group. A
--- group leaves 60 s after its LAST unit, so no unit is ever forgotten early and no 60 s window admits more than the limit. Holding
--- the rest of a group for at most 60 s / 32 longer costs an evenly spaced caller at most 3 %.
+-- The rule. A unit joins the newest group while now - first < 60 s / 32, or if there are 32 groups. Otherwise
+-- it begins a group. A group leaves 60 s after its LAST unit, so that no unit is forgotten early and no 60 s
+-- window admits more than the limit. The other units of a group stay up to 60 s / 32 too long, which costs an
+-- evenly spaced caller 3 %.
 --
--- Time is Redis's. A stamp up to 60 s ahead of it (the clock stepped back) stands: the caller's now is then that stamp. One further
--- ahead, or a value that cannot be read, is lost state: the caller's state is dropped and the region is born again, hence cold.
--- So is a birth more than 60 s before the deployment was created: the clock had stepped back when the region was born. It is born
--- again once the clock says a time that can be, and then only once.
+-- Time is Redis's. A time up to 60 s ahead of Redis's clock is valid: the clock stepped back, and the
+-- caller's now is that time. A time further ahead, or an unreadable value, is lost state: the caller's state
+-- is dropped, and the region is born again and therefore cold. The same holds for a birth more than 60 s
+-- before the deployment was created: the clock had stepped back when the region was born. Such a region is
+-- born again once, when the clock is right.
 --
--- How a main uses it (a worked call is in limit_main.lua)
+-- How a script uses it (worked call: limit_main.lua)
 --   local now    = limiter_now()                                      TIME
 --   local values = redis.call('MGET', unpack(KEYS))                   one read for everything
---   local d      = limiter_decide(now, values, key_at, ARGV, arg_at)  reads and writes nothing in Redis
---   limiter_commit(d, KEYS)                                           the writes: call it whether allowed or denied, once
+--   local d      = limiter_decide(now, values, key_at, ARGV, arg_at)  calls no Redis command
+--   limiter_commit(d, KEYS)                                           writes; call it once for every decision
 --   return d.reply                                                    or these integers among others
 --
--- Redis calls: TIME 1, MGET 1, one SET per dimension when allowed, none when denied (but for a birth record that is to be made, and
--- state that is to be dropped). Complexity: O(dimensions) when allowed, O(dimensions * 32) when denied.
+-- Redis calls: TIME, MGET, one SET for each dimension if allowed. None if denied, except for a birth record
+-- that is missing and state that is dropped. Complexity: O(dimensions) if allowed, O(dimensions * 32) if
+-- denied.
 
 local LIMITER_WINDOW_MS = 60000
 local LIMITER_JOIN_MS = 1875 -- 60 s / 32
 local LIMITER_MAX_GROUPS = 32
 local LIMITER_AHEAD_MS = 60000
--- A state outlives its last group by this: as long as a clock that jumps ahead and comes back is still believed, so that it meets its state again.
+-- How long a state is kept after its last group has left. A clock that jumps ahead and back within the valid
+-- range still finds the state.
 local LIMITER_SLACK_MS = 61000
 local LIMITER_HEAD_BYTES = 14
 local LIMITER_GROUP_BYTES = 11
@@ -43,23 +49,27 @@ local function limiter_now()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- What limiter_decide returns, and in it the state of each dimension. A script that makes many decisions reuses these tables,
--- because a new table costs more than all other Lua of a decision. So a decision is good until the next limiter_decide.
+-- The result of limiter_decide, with the state of each dimension. Decisions of one call reuse these tables,
+-- because new tables cost a tenth of a scan's time in Redis. A decision is therefore valid until the next
+-- limiter_decide.
 local LIMITER_DECISION = {
-  allowed = false, reply = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }, now = 0, birth = false, states = {}, key_at = 0, next_key = 0, next_arg = 0,
+  allowed = false, reply = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }, now = 0, birth = false, states = {},
+  key_at = 0, next_key = 0, next_arg = 0,
 }
 
--- The state that `raw` (the stored string, or false) is at `now` (ms), without the groups that have left. `s` is a table to
--- reuse, or nil. Fields: total; first, last, count (the newest group; count 0: nothing is held); older (packed, oldest first);
--- now (the caller's own, ms); dropped (whether `raw` was lost state); and those that limiter_decide and limiter_commit set.
+-- Reads the stored state `raw` (string or false) at `now` (ms since 1970) into the table `s`, or into a new
+-- one if `s` is nil, and removes the groups that have left. Fields: total; first, last and count of the
+-- newest group (count 0: no group); older (packed, oldest first); now (the caller's, ms); dropped (whether
+-- `raw` was lost state). limiter_decide and limiter_commit set the others.
 local function limiter_open(raw, now, s)
   local size = raw and #raw or 0
   if s then
     s.total, s.first, s.last, s.count, s.older, s.now, s.dropped = 0, 0, 0, 0, '', now, false
   else
-    -- Every field from the beginning: a table that grows later is slow.
+    -- All fields at once, because a table that grows is slow.
     s = {
-      total = 0, first = 0, last = 0, count = 0, older = '', now = now, dropped = false, full = 0, limit = 0, allows = false, stored = '',
+      total = 0, first = 0, last = 0, count = 0, older = '', now = now, dropped = false, full = 0, limit = 0,
+      allows = false, stored = '',
     }
   end
   if size < LIMITER_HEAD_BYTES or (size - LIMITER_HEAD_BYTES) % LIMITER_GROUP_BYTES ~= 0 then
@@ -88,7 +98,7 @@ local function limiter_open(raw, now, s)
   return s
 end
 
--- Counts one unit in a state.
+-- Adds one unit to a state.
 local function limiter_count(s)
   if s.count > 0 and (s.now - s.first < LIMITER_JOIN_MS
       or #s.older >= (LIMITER_MAX_GROUPS - 1) * LIMITER_GROUP_BYTES) then
@@ -103,7 +113,8 @@ local function limiter_count(s)
   s.total = s.total + 1
 end
 
--- The instant (ms) at which at least `units` of those held have left: 0 when units <= 0, false when more than are held.
+-- Returns when at least `units` of the units in the state will have left (ms since 1970). Returns 0 if units
+-- <= 0, and false if the state has fewer units.
 local function limiter_left_at(s, units)
   if units <= 0 then
     return 0
@@ -122,9 +133,9 @@ local function limiter_left_at(s, units)
   return s.last + LIMITER_WINDOW_MS
 end
 
--- The wait (ms, by Redis's clock) until a state that has `remaining` units to give under `limit` has more, if nothing else comes; 0
--- when it never will. With `rise` (ms) the limit becomes `full` at that instant. For a caller that is denied (remaining 0) this is
--- exactly the wait after which it is admitted.
+-- Returns the wait (ms, by Redis's clock) until more than `remaining` units are left under `limit` if no
+-- other request comes, or 0 if that never happens. With `rise` (ms since 1970), the limit becomes `full`
+-- then. For a denied caller (remaining 0), this is exactly the wait until it is admitted.
 local function limiter_grows_in(s, now, limit, remaining, rise, full)
   local at = limiter_left_at(s, s.total + remaining + 1 - limit)
   if rise and full > limit then
@@ -139,17 +150,21 @@ end
 
 -- limiter_decide(now, values, key_at, args, arg_at) -> d, good until the next limiter_decide
 --   now             ms by Redis's clock: limiter_now()
---   values          the MGET reply over KEYS: values[key_at] the birth record, values[key_at + i] the state of dimension i
---   args            ARGV (or numbers), from arg_at on: n (dimensions, 1..8), cold_ms (length of the cold phase, ms; -1: no birth record and no cold
---                   phase, values[key_at] is not looked at), created_ms (when the deployment was created, ms since 1970; 0: not known), then n
---                   times: limit, cold_limit (units per 60 s)
+--   values          MGET over KEYS: values[key_at] is the birth record, values[key_at + i] the state of
+--                   dimension i
+--   args            ARGV, or numbers. From arg_at on: n (dimensions, 1..8) · cold_ms (length of the cold
+--                   phase, ms; -1: no cold phase, and values[key_at] is ignored) · created_ms (when the
+--                   deployment was created, ms since 1970; 0: unknown) · then n times: limit, cold_limit
+--                   (units per 60 s)
 -- d
 --   d.allowed       true or false
 --   d.reply         array of 6 + 5n integers
---                     1 allowed 0|1 · 2 retry_after ms (0 when allowed) · 3 born_at ms since 1970 (0 without a birth record) ·
---                     4 now ms since 1970 · 5 flags: 1 cold, 2 birth record made, 4 lost state found · 6 n
---                     then for each dimension: would it allow 0|1 · limit in force · remaining · ms until remaining grows (0: never) ·
---                     stamp of the group the unit was counted in (what a refund names; 0 when denied)
+--                     1 allowed, 0|1 · 2 retry_after, ms (0 if allowed)
+--                     3 born_at, ms since 1970 (0 without a birth record) · 4 now, ms since 1970
+--                     5 flags: 1 cold, 2 birth record written, 4 lost state found · 6 n
+--                     then for each dimension: allows by itself, 0|1 · limit in force · remaining ·
+--                     ms until remaining grows (0: never) · first time of the group that counted the unit,
+--                     which a refund names (0 if denied)
 --   d.next_key, d.next_arg   the first index after the limiter's own in KEYS and in ARGV
 local function limiter_decide(now, values, key_at, args, arg_at)
   local n, cold_ms = tonumber(args[arg_at]), tonumber(args[arg_at + 1])
@@ -211,7 +226,7 @@ local function limiter_decide(now, values, key_at, args, arg_at)
   return d
 end
 
--- How long a state is to be kept, ms. As text where it is the usual span, because Redis writes a number out slowly.
+-- Returns the TTL of a state, ms. The usual value is text, because Redis formats numbers slowly.
 local LIMITER_LIFE = '121000' -- LIMITER_WINDOW_MS + LIMITER_SLACK_MS
 local function limiter_life(s, now)
   if s.last == now then
@@ -236,8 +251,8 @@ local function limiter_commit(d, keys)
   end
 end
 
--- After limiter_commit, for a script that makes several decisions on one read: puts what was written into `values`, a table from key to
--- stored value, where the next decision finds it.
+-- Puts what limiter_commit wrote into `values`, a table from key to stored value. A script that makes several
+-- decisions on one read calls it after limiter_commit, so that the next decision sees the write.
 local function limiter_remember(d, keys, values)
   if d.birth then
     values[keys[d.key_at]] = d.now
@@ -252,8 +267,8 @@ local function limiter_remember(d, keys, values)
   end
 end
 
--- A stored state less one unit of the group that began at `stamp`: the new string, '' when nothing is held any more, or false when
--- that group has gone.
+-- Returns the stored state without one unit of the group that began at `stamp` (ms since 1970): the new
+-- string, '' if no unit is left, or false if that group has left.
 local function limiter_less_one(raw, stamp)
   local size = raw and #raw or 0
   if size < LIMITER_HEAD_BYTES or (size - LIMITER_HEAD_BYTES) % LIMITER_GROUP_BYTES ~= 0 then

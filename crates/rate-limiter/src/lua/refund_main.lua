@@ -2,7 +2,7 @@
 --
 -- KEYS   1 .. n the caller's state in each dimension, n in 1..8
 -- ARGV   1 .. n the stamp (ms since 1970) of the group each unit was counted in, as the decision replied it
--- Reply  1 integer: units given back; less than n where a group has gone meanwhile, which needs no refund any more
+-- Reply  1 integer: units given back. Less than n if a group has left its window, which needs no refund.
 --
 -- Worked call:
 --   EVALSHA <sha> 1 vtrl1:{eu}:ip:192.0.2.1  1771243200000

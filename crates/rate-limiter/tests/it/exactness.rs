@@ -41,7 +41,8 @@ fn no_window_admits_more_than_the_limit_even_when_the_clock_steps_back_a_minute(
             })
             .collect();
         let mut caller = stepped.newcomer(&[(limit, limit)]);
-        // The oracle keeps every timestamp. A clock that has stepped back stands still for the caller until it catches up.
+        // The oracle keeps every timestamp. A clock that has stepped back stands still for the caller until
+        // it catches up.
         let mut kept: Vec<u64> = Vec::new();
         for (at, reply) in instants.iter().zip(caller.ask(&instants)) {
             if reply[4] & LOST != 0 {

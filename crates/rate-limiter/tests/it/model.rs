@@ -80,7 +80,8 @@ impl Caller<'_> {
         self.ask(&[now]).remove(0)
     }
 
-    /// Gives back one unit of each dimension, named by its group's stamp; says how many groups were still there.
+    /// Gives back one unit of each dimension, named by its group's stamp; says how many groups were still
+    /// there.
     fn give_back(&mut self, stamps: &[u64]) -> usize {
         let script = redis::Script::new(&[LUA_LIB, include_str!("../../src/lua/refund_main.lua")].concat());
         let mut call = script.prepare_invoke();

@@ -1,4 +1,5 @@
--- counting_main.lua: limits and counts in one round trip, as an example of a script that begins with limiter.lua. For tests.
+-- counting_main.lua: limits and counts in one round trip, as an example of a script that begins with
+-- limiter.lua. For tests.
 --
 -- KEYS   1 a counter · then the limiter's keys
 -- ARGV   1 by how much to raise the counter · then the limiter's arguments
