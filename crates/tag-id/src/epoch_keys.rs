@@ -1,7 +1,7 @@
-//! One epoch's keys and what they can do: hide a serial, and vouch for an id.
+//! The keys of one epoch: they permute serials and compute MACs.
 //!
-//! Both keys are kept as HMAC states that have already taken in the padded key, so that one MAC over these
-//! short messages costs two SHA-256 compressions instead of four.
+//! Each key is kept as an HMAC state that has already absorbed the padded key. So one MAC over a short
+//! message costs two SHA-256 compressions instead of four.
 
 use hkdf::Hkdf;
 use hmac::{Hmac, KeyInit, Mac};
@@ -34,7 +34,7 @@ pub(crate) struct EpochKeys {
     perm: Hmac<Sha256>,
     caller: Hmac<Sha256>,
     check: [u8; 16],
-    /// The same for every epoch of one master secret. Never leaves the process.
+    /// Equal for all epochs of one master secret. Never leaves the process.
     secret: [u8; 16],
 }
 
@@ -58,7 +58,7 @@ impl EpochKeys {
         self.check
     }
 
-    /// The mark of a caller on one tag and one day: 39 bits of HMAC, behind a bit that is 0.
+    /// Returns the mark of a caller for one tag and one day: a zero bit and 39 bits of HMAC.
     pub(crate) fn caller_mark(&self, serial: Serial, day: u64, caller: &str) -> [u8; 5] {
         let mut mac = self.caller.clone();
         mac.update(&day.to_be_bytes());
@@ -68,8 +68,9 @@ impl EpochKeys {
         [a & 0x7f, b, c, d, e]
     }
 
-    /// The whole id of a hidden serial, fixed bits and MAC included. One HMAC; hiding the serial is four more.
-    pub(crate) fn vouch(&self, custom_a: Serial) -> [u8; 16] {
+    /// Returns the id of a permuted serial, with fixed bits and MAC. Costs one HMAC; the permutation costs
+    /// four more.
+    pub(crate) fn authenticate(&self, custom_a: Serial) -> [u8; 16] {
         let epoch = self.epoch.get().to_be_bytes();
         let mut mac = self.mac.clone();
         mac.update(MAC_DOMAIN);
@@ -86,7 +87,8 @@ impl EpochKeys {
         id
     }
 
-    /// A balanced Feistel network; it hides how many batches and tags there are, and proves nothing.
+    /// Permutes a serial by a balanced Feistel network. It hides the number of batches and tags. It
+    /// authenticates nothing.
     pub(crate) fn permute(&self, batch: BatchNo, index: TagIndex) -> Serial {
         let (mut left, mut right) = (batch.get(), index.get());
         for round in 0..ROUNDS {
@@ -116,7 +118,7 @@ impl EpochKeys {
     }
 }
 
-/// Two 24-bit halves, one after the other.
+/// Concatenates two 24-bit halves.
 pub(crate) fn join(left: u32, right: u32) -> Serial {
     let ([_, a, b, c], [_, d, e, f]) = (left.to_be_bytes(), right.to_be_bytes());
     [a, b, c, d, e, f]
@@ -153,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn derived_keys_are_those_of_the_vectors() {
+    fn derived_keys_match_the_vectors() {
         let vectors = vectors();
         let secret = secret(&vectors);
         for (member, info) in [("mac_key_epoch_1", MAC_KEY_INFO), ("perm_key_epoch_1", PERM_KEY_INFO)] {
@@ -163,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn hidden_serials_are_those_of_the_vectors() {
+    fn permuted_serials_match_the_vectors() {
         let vectors = vectors();
         let secret = secret(&vectors);
         for tag in vectors["tags"].as_array().unwrap() {

@@ -1,11 +1,12 @@
-//! Tag ids that prove themselves (the public contract, docs/contract.md §2).
+//! Tag ids that carry a proof of authenticity (the public contract, docs/contract.md §2).
 //!
-//! A tag id is a UUIDv8 made of a key epoch, a hidden serial (batch number and index) and a MAC over both. Who
-//! holds the epoch's master secret can mint ids and open them again; a forged id is refused by arithmetic
-//! alone, without asking any store. This crate reads no clock, no randomness, no environment.
+//! A tag id is a UUIDv8 made of a key epoch, a hidden serial (batch number and index) and a MAC over both.
+//! The holder of the master secret of an epoch can mint ids and open them. A forged id is rejected by
+//! computation alone, without access to any store. This crate reads no clock, no randomness and no
+//! environment.
 //!
-//! From text to meaning in two steps, so that the two refusals stay apart: [`TagId::parse`] fails when the text
-//! is not an id in an accepted form; [`TagKeys::open`] is `None` when a well-formed id does not prove itself.
+//! An id is read in two steps, so that two kinds of rejection stay apart. [`TagId::parse`] fails if the text
+//! does not have the form of an id. [`TagKeys::open`] returns `None` if a well-formed id is not authentic.
 
 mod epoch_keys;
 mod numbers;

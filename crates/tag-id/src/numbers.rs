@@ -1,11 +1,12 @@
-//! The three numbers in a tag id, each a type of its own, so that none can be out of range or in another's place.
+//! The three numbers in a tag id. Each has its own type, so it is always in range and cannot be confused with
+//! another.
 
 use std::fmt;
 use std::num::NonZeroU16;
 
 const BITS_24: u32 = (1 << 24) - 1;
 
-/// Which master secret an id was minted under: 1..=4095.
+/// The key epoch: the number of the master secret under which an id was minted, 1..=4095.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(NonZeroU16);
 
@@ -40,7 +41,7 @@ impl fmt::Display for Epoch {
     }
 }
 
-/// A batch's number within a deployment: 24 bits, one following the other modulo 2^24.
+/// The number of a batch within a deployment: 24 bits, consecutive modulo 2^24.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BatchNo(u32);
 
@@ -54,7 +55,7 @@ impl BatchNo {
         if number <= BITS_24 { Some(Self(number)) } else { None }
     }
 
-    /// The number modulo 2^24, for a first number drawn from random bits.
+    /// Returns `number` modulo 2^24, for a first number from random bits.
     #[must_use]
     pub const fn wrapping(number: u32) -> Self {
         Self(number & BITS_24)
@@ -79,12 +80,12 @@ impl fmt::Display for BatchNo {
     }
 }
 
-/// A tag's place in its batch: 24 bits, from zero.
+/// The index of a tag in its batch: 24 bits, from zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TagIndex(u32);
 
 impl TagIndex {
-    /// The last place, 16,777,215.
+    /// The last index, 16,777,215.
     pub const MAX: Self = Self(BITS_24);
 
     /// `None` unless it fits 24 bits.
@@ -121,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn batch_numbers_follow_each_other_around_24_bits() {
+    fn batch_numbers_wrap_at_24_bits() {
         assert_eq!(BatchNo::new(41).map(BatchNo::next), BatchNo::new(42));
         assert_eq!(BatchNo::new(16_777_215), Some(BatchNo::MAX));
         assert_eq!(Some(BatchNo::MAX.next()), BatchNo::new(0));

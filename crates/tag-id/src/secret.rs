@@ -1,4 +1,4 @@
-//! The master secret: read from hex once, wiped when dropped, never shown, not even in an error.
+//! The master secret. It is read from hex, wiped when dropped, and never shown, not even in an error.
 
 use std::fmt;
 
@@ -10,11 +10,11 @@ pub struct MasterSecret([u8; Self::LEN]);
 impl MasterSecret {
     const LEN: usize = 32;
 
-    /// From exactly 64 hexadecimal digits of either case, with nothing around them.
+    /// Reads exactly 64 hexadecimal digits of either case, without surrounding characters.
     ///
     /// # Errors
     ///
-    /// [`SecretError`], which tells where the text is wrong and nothing of what it holds.
+    /// [`SecretError`], which names the position of the error and shows nothing of the text.
     pub fn from_hex(text: &str) -> Result<Self, SecretError> {
         let digits = text.as_bytes();
         if digits.len() != 2 * Self::LEN {
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused_where_it_is_wrong() {
+    fn any_other_text_is_rejected_with_the_position_of_the_error() {
         assert_eq!(MasterSecret::from_hex("").unwrap_err(), SecretError::Length { found: 0 });
         assert_eq!(MasterSecret::from_hex(&HEX[1..]).unwrap_err(), SecretError::Length { found: 63 });
         assert_eq!(

@@ -1,5 +1,5 @@
-//! A tag id as text: the hyphenated UUID, and 26 characters of Crockford base32. No other form is read: one id
-//! with many spellings invites mistakes, and the QR code carries only what we wrote.
+//! A tag id as text: the hyphenated UUID, and 26 characters of Crockford base32. No other form is
+//! accepted, because an id with many spellings invites mistakes.
 
 use std::fmt;
 use std::ops::Deref;
@@ -10,7 +10,7 @@ const CROCKFORD_LEN: usize = 26;
 const CROCKFORD_ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const HEX_ALPHABET: &[u8; 16] = b"0123456789abcdef";
 
-/// A well-formed UUID of any version, forged or genuine: [`TagKeys::open`](crate::TagKeys::open) tells.
+/// A well-formed UUID of any version. [`TagKeys::open`](crate::TagKeys::open) checks whether it is authentic.
 ///
 /// `Display` is the lower-case hyphenated UUID. `Debug` shows a stub, so that no log line holds a whole tag.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,7 +33,7 @@ impl TagId {
         &self.0
     }
 
-    /// Reads either text form, in either case, with nothing around it.
+    /// Reads either text form, in either case, without surrounding characters.
     ///
     /// # Errors
     ///

@@ -59,7 +59,7 @@ fn contents() -> impl Strategy<Value = Opened> {
 }
 
 #[test]
-fn the_vectors_tags_are_minted_and_opened() {
+fn the_tags_of_the_vectors_are_minted_and_opened() {
     let vectors = vectors();
     let tag_keys = TagKeys::new(Some(MasterSecret::from_hex(&vectors.master_secret).unwrap()), []);
     assert!(vectors.tags.len() >= 7);
@@ -74,7 +74,7 @@ fn the_vectors_tags_are_minted_and_opened() {
 }
 
 #[test]
-fn the_vectors_forgeries_are_refused() {
+fn the_forgeries_of_the_vectors_are_rejected() {
     let vectors = vectors();
     let tag_keys = TagKeys::new(Some(MasterSecret::from_hex(&vectors.master_secret).unwrap()), []);
     assert!(vectors.not_tags.len() >= 6);
@@ -85,7 +85,7 @@ fn the_vectors_forgeries_are_refused() {
 
 proptest! {
     #[test]
-    fn what_is_minted_opens_to_what_it_was_minted_of(master: [u8; 32], contents in contents()) {
+    fn a_minted_id_opens_to_its_contents(master: [u8; 32], contents in contents()) {
         let tag_keys = TagKeys::new(Some(master.into()), []);
         let id = mint(&tag_keys, contents);
         prop_assert_eq!(tag_keys.open(&id), Some(contents));
@@ -95,7 +95,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bit_can_be_flipped(master: [u8; 32], contents in contents()) {
+    fn an_id_with_one_flipped_bit_is_rejected(master: [u8; 32], contents in contents()) {
         let tag_keys = TagKeys::new(Some(master.into()), []);
         let genuine = u128::from_be_bytes(*mint(&tag_keys, contents).as_bytes());
         for bit in 0..128 {
@@ -105,7 +105,7 @@ proptest! {
     }
 
     #[test]
-    fn any_uuid_is_refused(bytes: [u8; 16], with_the_fixed_bits_right: bool) {
+    fn a_random_uuid_is_rejected(bytes: [u8; 16], with_the_fixed_bits_right: bool) {
         let mut bytes = bytes;
         if with_the_fixed_bits_right {
             bytes[6] = 0x80 | (bytes[6] & 0x0f);
@@ -151,7 +151,7 @@ fn an_epoch_without_a_secret_neither_mints_nor_opens() {
 }
 
 #[test]
-fn an_empty_keyring_opens_nothing() {
+fn empty_tag_keys_open_nothing() {
     let tag_keys = TagKeys::new(None, []);
     assert!(!tag_keys.has(Epoch::MIN));
     assert_eq!(tag_keys.open(&mint(&TagKeys::new(Some(secret(1)), []), opened(1, 0, 0))), None);
@@ -166,7 +166,7 @@ fn the_first_and_the_last_epoch_are_served() {
 }
 
 #[test]
-fn check_values_agree_exactly_when_secrets_do() {
+fn check_values_are_equal_exactly_if_the_secrets_are() {
     let tag_keys = TagKeys::new(Some(secret(1)), [(epoch(2), secret(2))]);
     let same = TagKeys::new(Some(secret(3)), [(epoch(1), secret(1)), (epoch(2), secret(2))]);
     assert_eq!(tag_keys.check_value(epoch(1)), same.check_value(epoch(1)));
@@ -192,7 +192,7 @@ fn debug_shows_no_key() {
 }
 
 #[test]
-fn one_keyring_serves_many_threads() {
+fn tag_keys_serve_many_threads() {
     let tag_keys = TagKeys::new(Some(secret(1)), []);
     std::thread::scope(|scope| {
         for thread in 0..4 {

@@ -12,7 +12,7 @@ const UUID: &str = "85e49ec3-de12-8001-bccf-0ce2e6986017";
 const CROCKFORD: &str = "45WJFC7QGJG00VSKRCWBK9GR0Q";
 
 /// Two zero bits and the 128, cut into fives.
-fn crockford_the_long_way(bytes: [u8; 16]) -> String {
+fn naive_crockford(bytes: [u8; 16]) -> String {
     let bits: String =
         std::iter::once("00".to_owned()).chain(bytes.iter().map(|byte| format!("{byte:08b}"))).collect();
     let alphabet: Vec<char> = "0123456789ABCDEFGHJKMNPQRSTVWXYZ".chars().collect();
@@ -32,10 +32,10 @@ fn mixed_case(text: &str, choice: u64) -> String {
 
 proptest! {
     #[test]
-    fn both_forms_are_those_of_the_oracles(bytes: [u8; 16]) {
+    fn both_forms_match_the_oracles(bytes: [u8; 16]) {
         let id = TagId::from_bytes(bytes);
         prop_assert_eq!(id.to_string(), Uuid::from_bytes(bytes).hyphenated().to_string());
-        prop_assert_eq!(id.crockford().to_string(), crockford_the_long_way(bytes));
+        prop_assert_eq!(id.crockford().to_string(), naive_crockford(bytes));
     }
 
     #[test]
@@ -46,7 +46,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_read_is_what_the_oracle_reads(text in "[0-9a-gA-G-]{36}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-fA-F]{12}") {
+    fn the_parser_accepts_what_the_oracle_accepts(text in "[0-9a-gA-G-]{36}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-fA-F]{12}") {
         let oracle = Uuid::try_parse(&text).ok().map(|uuid| TagId::from_bytes(uuid.into_bytes()));
         prop_assert_eq!(TagId::parse(&text).ok(), oracle);
     }
@@ -62,7 +62,7 @@ proptest! {
     }
 
     #[test]
-    fn one_wrong_character_is_refused_where_it_stands(at in 0..26_usize, wrong in "[^0-9A-TV-Za-tv-z]") {
+    fn a_wrong_character_is_rejected_with_its_position(at in 0..26_usize, wrong in "[^0-9A-TV-Za-tv-z]") {
         prop_assume!(wrong.len() == 1);
         let text = format!("{}{wrong}{}", &CROCKFORD[..at], &CROCKFORD[at + 1..]);
         prop_assert_eq!(TagId::parse(&text), Err(ParseError::Character { position: at }));
@@ -89,7 +89,7 @@ fn crockford_ends_at_128_bits() {
 }
 
 #[test]
-fn every_other_form_is_refused() {
+fn every_other_form_is_rejected() {
     let simple = UUID.replace('-', "");
     let wrong = [
         String::new(),
