@@ -4,10 +4,11 @@
 //! expected one. A refresh or any script can find that. Only a refresh that finds all three clears it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use catalog::{Deployment, DeploymentError, DeploymentGate};
 use keyring::KeyringWatch;
+use parking_lot::Mutex;
 use prometheus_client::metrics::gauge::Gauge;
 use redis_pool::RedisPool;
 
@@ -51,6 +52,10 @@ impl From<RefreshError> for DeploymentError {
     }
 }
 
+/// The place of a refresh among those of this process, by when they began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct RefreshTurn(u64);
+
 /// The deployment, and whether its state is lost.
 #[derive(Debug)]
 pub struct DeploymentState {
@@ -61,6 +66,9 @@ pub struct DeploymentState {
     lost: AtomicBool,
     rolled_back: AtomicBool,
     metric: Gauge,
+    refreshes_begun: AtomicU64,
+    /// The refresh whose outcome was noted last.
+    noted: Mutex<RefreshTurn>,
 }
 
 impl DeploymentState {
@@ -71,7 +79,8 @@ impl DeploymentState {
         metric: Gauge,
     ) -> Self {
         let (lost, rolled_back) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { pool, gate, keyring, lost, rolled_back, metric }
+        let (refreshes_begun, noted) = (AtomicU64::new(0), Mutex::new(RefreshTurn(0)));
+        Self { pool, gate, keyring, lost, rolled_back, metric, refreshes_begun, noted }
     }
 
     /// The deployment that this process works on. It asks nobody: requests are rejected exactly while
@@ -133,8 +142,19 @@ impl DeploymentState {
         GateError::StateLost
     }
 
-    /// Notes the outcome of a refresh. A Redis that did not answer changes nothing.
-    pub(crate) fn note_refresh<T>(&self, outcome: &Result<T, RefreshError>) {
+    /// Begins a refresh. Its outcome is passed to [`Self::note_refresh`].
+    pub(crate) fn begin_refresh(&self) -> RefreshTurn {
+        RefreshTurn(self.refreshes_begun.fetch_add(1, Ordering::AcqRel) + 1)
+    }
+
+    /// Notes the outcome of a refresh. A Redis that did not answer changes nothing. Neither does a refresh that
+    /// began before one whose outcome was noted: it may have read an older state.
+    pub(crate) fn note_refresh<T>(&self, turn: RefreshTurn, outcome: &Result<T, RefreshError>) {
+        let mut noted = self.noted.lock();
+        if matches!(outcome, Err(RefreshError::Redis(_))) || turn < *noted {
+            return;
+        }
+        *noted = turn;
         match outcome {
             Ok(_) => {
                 self.rolled_back.store(false, Ordering::Release);
@@ -156,5 +176,56 @@ impl DeploymentState {
 
     fn loss(&self) -> GateError {
         if self.rolled_back.load(Ordering::Acquire) { GateError::RolledBack } else { GateError::StateLost }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+    use std::time::Duration;
+
+    use ambient::{Clock, SystemClock};
+    use catalog::{Expectation, Init};
+    use keyring::{KeyringMetrics, Role, Secrets, SigningKeys};
+    use redis_pool::{PoolConfig, PoolMetrics};
+    use tag_id::TagKeys;
+
+    use super::*;
+
+    async fn state(redis: &test_support::RedisServer) -> DeploymentState {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let config = PoolConfig {
+            name: "durable",
+            url: redis.url().parse().unwrap(),
+            permits: NonZeroUsize::MIN,
+            connections: NonZeroUsize::MIN,
+            wait: Duration::from_secs(30),
+            command_timeout: Duration::from_secs(30),
+            open_for: redis_pool::OPEN_FOR,
+        };
+        let pool = RedisPool::new(config, Arc::clone(&clock), &PoolMetrics::default());
+        let tag_keys = Arc::new(TagKeys::new(None, []));
+        let origin = "voketag.local/audit";
+        let secrets = Secrets { tags: Arc::clone(&tag_keys), signing: Arc::new(SigningKeys::none(origin)) };
+        let role = Role { announces: None, seeds: None };
+        let watch = KeyringWatch::new(pool.clone(), clock, secrets, role, KeyringMetrics::default());
+        let expectation = Expectation { tag_keys, adds_epoch: None, audit_origin: origin.to_owned() };
+        let gate = DeploymentGate::new(pool.clone(), expectation, Init::Never);
+        DeploymentState::new(pool, gate, Arc::new(watch), Gauge::default())
+    }
+
+    #[tokio::test]
+    async fn a_refresh_that_began_earlier_does_not_overrule_a_later_one() {
+        let redis = test_support::RedisServer::start().await;
+        let state = state(&redis).await;
+        let lost = || Err::<(), _>(RefreshError::Lost { why: "gone".to_owned(), rolled_back: true });
+        let (first, second, third) = (state.begin_refresh(), state.begin_refresh(), state.begin_refresh());
+        state.note_refresh(second, &Ok(()));
+        state.note_refresh(first, &lost());
+        assert_eq!(state.can_tell_forged(), Ok(()), "the earlier refresh read an older state");
+        state.note_refresh(third, &lost());
+        assert_eq!(state.can_tell_forged(), Err(GateError::RolledBack));
+        state.note_refresh(second, &Ok(()));
+        assert_eq!(state.can_tell_forged(), Err(GateError::RolledBack));
     }
 }

@@ -72,8 +72,9 @@ impl StorageRefresher {
     /// # Errors
     /// See [`DeploymentError`].
     pub async fn refresh(&self) -> Result<&Deployment, DeploymentError> {
+        let turn = self.state.begin_refresh();
         let found = self.refresh_record_and_head().await;
-        self.state.note_refresh(&found);
+        self.state.note_refresh(turn, &found);
         if found.is_ok() {
             self.settings.read_when_due().await;
         }
