@@ -39,7 +39,7 @@ allowed_for() { # crate
     test-support) echo "ambient" ;;
     problems) echo "ambient redis-pool audit-chain catalog access idempotency keyring storage input http-edge" ;;
     storage) echo "ambient circuit-breaker tag-id redis-pool audit-chain catalog access keyring" ;;
-    settings) echo "circuit-breaker tag-id redis-pool rate-limiter catalog keyring storage" ;;
+    settings) echo "circuit-breaker tag-id redis-pool rate-limiter catalog keyring storage http-edge" ;;
     scan-service | factory-service) echo "$DOMAIN http-edge storage settings input problems" ;;
     bench) echo "$DOMAIN http-edge storage settings input problems test-support" ;;
     *) return 1 ;;
@@ -47,7 +47,7 @@ allowed_for() { # crate
 }
 
 may_name_axum() { [[ " http-edge scan-service factory-service bench " == *" $1 "* ]]; }
-above_http() { [[ " http-edge problems scan-service factory-service bench " == *" $1 "* ]]; }
+above_http() { [[ " http-edge problems settings scan-service factory-service bench " == *" $1 "* ]]; }
 
 FAILURES=0
 fail() {

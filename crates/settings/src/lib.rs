@@ -6,7 +6,8 @@
 //! [`DeploymentSettings`] and [`LogSettings`]. Each service adds its own. docs/contract.md, section 9,
 //! documents the variables.
 //!
-//! The crate does not depend on HTTP: `startup` of a service converts a section for the HTTP server.
+//! [`WebSettings::listening`] converts its section for the HTTP server of the crate `http-edge`. No other
+//! section depends on HTTP.
 //!
 //! ```
 //! use std::time::Duration;

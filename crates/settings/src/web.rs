@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use http_edge::{Listening, ServeConfig, TrustedProxies};
+
 use crate::{Env, EnvError, Kind, ProxyNetworks, base_url, bind_address, non_zero_usize, seconds, switch};
 
 /// The highest number of connections that an operator can set.
@@ -46,7 +48,7 @@ impl WebSettings {
             bind: env.get("BIND_ADDR", default_bind, &bind_address())?,
             metrics_bind: env.optional("METRICS_BIND_ADDR", &bind_address())?,
             public_base_url: env.optional("PUBLIC_BASE_URL", &base_url())?,
-            proxies: env.optional("TRUSTED_PROXIES", &trusted_proxies())?.unwrap_or_default(),
+            proxies: env.optional("TRUSTED_PROXIES", &proxy_networks())?.unwrap_or_default(),
             metrics_public: env.get("METRICS_PUBLIC", false, &switch())?,
             max_connections: connections("MAX_CONNECTIONS", MAX_CONNECTIONS)?,
             max_connections_per_client: connections(
@@ -66,9 +68,30 @@ impl WebSettings {
         }
         Ok(settings)
     }
+
+    /// Returns the addresses on which the service listens, and the bounds of its connections. A bound that
+    /// no variable sets has the default of [`ServeConfig`].
+    #[must_use]
+    pub fn listening(&self) -> Listening {
+        let server = ServeConfig {
+            max_connections: self.max_connections,
+            max_connections_per_client: self.max_connections_per_client,
+            proxies: self.trusted_proxies(),
+            idle_timeout: self.keep_alive,
+            ..ServeConfig::default()
+        };
+        let Self { bind, metrics_bind, metrics_public, .. } = *self;
+        Listening { bind, metrics_bind, metrics_public, server }
+    }
+
+    /// Returns the proxies whose forwarded client addresses are trusted.
+    #[must_use]
+    pub fn trusted_proxies(&self) -> TrustedProxies {
+        TrustedProxies::new(self.proxies.networks().iter().copied())
+    }
 }
 
-fn trusted_proxies() -> Kind<ProxyNetworks> {
+fn proxy_networks() -> Kind<ProxyNetworks> {
     Kind::parsed("IP addresses and CIDRs separated by commas, none of them /0").shown_as(ToString::to_string)
 }
 
@@ -101,6 +124,27 @@ mod tests {
             let error = read(&[(name, wrong)]).unwrap_err().to_string();
             assert!(error.contains(name) && error.contains(wrong) && error.contains("takes"), "{error}");
         }
+    }
+
+    #[test]
+    fn the_server_listens_where_the_settings_say_and_with_their_bounds() {
+        let set = [
+            ("BIND_ADDR", "127.0.0.1:9000"),
+            ("METRICS_BIND_ADDR", "127.0.0.1:9001"),
+            ("METRICS_PUBLIC", "true"),
+            ("MAX_CONNECTIONS", "7"),
+            ("MAX_CONNECTIONS_PER_CLIENT", "3"),
+            ("KEEP_ALIVE_SECS", "600"),
+            ("TRUSTED_PROXIES", "10.0.0.0/8"),
+        ];
+        let settings = read(&set).unwrap();
+        let Listening { bind, metrics_bind, metrics_public, server } = settings.listening();
+        assert_eq!((bind, metrics_bind), ("127.0.0.1:9000".parse().unwrap(), "127.0.0.1:9001".parse().ok()));
+        assert!(metrics_public);
+        assert_eq!((server.max_connections.get(), server.max_connections_per_client.get()), (7, 3));
+        assert_eq!(server.idle_timeout, Duration::from_secs(600));
+        let proxies = TrustedProxies::new(["10.0.0.0/8".parse().unwrap()]);
+        assert_eq!((&server.proxies, &settings.trusted_proxies()), (&proxies, &proxies));
     }
 
     #[test]

@@ -10,12 +10,11 @@ use access::{Access, LastUse};
 use ambient::{Clock, SystemClock};
 use audit_chain::AuditMetrics;
 use catalog::{Expectation, Init};
-use http_edge::{App, Edge, EdgeConfig, Listening, PathPolicy, ServeConfig, TrustedProxies, docs_policy};
+use http_edge::{App, Edge, EdgeConfig, PathPolicy, docs_policy};
 use idempotency::Idempotency;
 use keyring::{KeyringAdmin, SIGNING_SERVICE, Secrets};
 use prometheus_client::registry::Registry;
 use redis_pool::{PoolMetrics, RedisPool};
-use settings::WebSettings;
 use storage::{DurableMetrics, DurablePools, DurableSetup, DurableStorage, KeyringSetup};
 use tag_id::Epoch;
 use tokio::sync::Semaphore;
@@ -44,7 +43,7 @@ use crate::state::{AppState, Inner};
 /// # Errors
 /// When an address cannot be listened on, or the process has no means to be told to stop.
 pub fn run(settings: FactorySettings) -> io::Result<()> {
-    let listening = listening(&settings.web);
+    let listening = settings.web.listening();
     let assemble = || assemble(&settings, Arc::new(SystemClock::new()));
     http_edge::run("factory-service", env!("CARGO_PKG_VERSION"), &listening, assemble)
 }
@@ -97,7 +96,7 @@ fn put_together(settings: &FactorySettings, clock: Arc<dyn Clock>, setup: &Setup
         }
     });
     let edge = Edge::new(EdgeConfig::default(), path_policies(), clock, &mut registry);
-    let metrics_place = listening(&settings.web).metrics_place();
+    let metrics_place = settings.web.listening().metrics_place();
     let app = App::new(&edge, router::router(state), registry, metrics_place, background.abort_handle());
     (app.with_shutdown_hook(|| goodbye.0.shut_down(goodbye.1)), own)
 }
@@ -185,7 +184,7 @@ fn state(
         ),
         limits,
         limiter_redis,
-        proxies: trusted_proxies(&settings.web),
+        proxies: settings.web.trusted_proxies(),
         deployment: Arc::clone(&storage.deployment),
         readiness: Arc::clone(&storage.readiness),
         products: Products::new(store.clone(), access.clone()),
@@ -203,22 +202,4 @@ fn path_policies() -> Vec<PathPolicy> {
     let verify = PathPolicy::new("/v1/audit/verify").timeout(2 * VERIFY_WITHIN);
     // A revocation counts the batches that it makes invalid, and says itself when that takes too long.
     vec![docs_policy(), verify, PathPolicy::new("/v1/admin/keyring").timeout(2 * COUNT_WITHIN)]
-}
-
-/// Where the service listens, and the bounds of its connections.
-fn listening(web: &WebSettings) -> Listening {
-    let server = ServeConfig {
-        max_connections: web.max_connections,
-        max_connections_per_client: web.max_connections_per_client,
-        proxies: trusted_proxies(web),
-        idle_timeout: web.keep_alive,
-        ..ServeConfig::default()
-    };
-    let WebSettings { bind, metrics_bind, metrics_public, .. } = *web;
-    Listening { bind, metrics_bind, metrics_public, server }
-}
-
-/// The proxies whose forwarded client addresses are used.
-fn trusted_proxies(web: &WebSettings) -> TrustedProxies {
-    TrustedProxies::new(web.proxies.networks().iter().copied())
 }

@@ -9,12 +9,11 @@ use audit_chain::AuditMetrics;
 use axum::http::HeaderValue;
 use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS};
 use catalog::{Expectation, Init};
-use http_edge::{App, Edge, EdgeConfig, Listening, PathPolicy, ServeConfig, TrustedProxies, docs_policy};
+use http_edge::{App, Edge, EdgeConfig, PathPolicy, docs_policy};
 use keyring::SigningKeys;
 use prometheus_client::registry::Registry;
 use rate_limiter::{GlobalLimiter, Limiter, LimiterMetrics, RegionalGlobalLimiter};
 use redis_pool::{PoolMetrics, RedisPool};
-use settings::WebSettings;
 use storage::{DurableMetrics, DurablePools, DurableSetup, DurableStorage, KeyringSetup, RedisSettingsWatch};
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -37,7 +36,7 @@ const EXPOSED: &str = "RateLimit, RateLimit-Policy, Retry-After, X-Request-Id";
 /// # Errors
 /// When an address cannot be listened on, or the process has no means to be told to stop.
 pub fn run(settings: ScanSettings) -> io::Result<()> {
-    let listening = listening(&settings.web);
+    let listening = settings.web.listening();
     let assemble = || assemble(&settings, Arc::new(SystemClock::new()));
     http_edge::run("scan-service", env!("CARGO_PKG_VERSION"), &listening, assemble)
 }
@@ -101,13 +100,13 @@ pub fn assemble(settings: &ScanSettings, clock: Arc<dyn Clock>) -> App {
         deployment: storage.deployment,
         readiness: storage.readiness,
         key_leak_alarm: storage.key_leak_alarm,
-        proxies: trusted_proxies(&settings.web),
+        proxies: settings.web.trusted_proxies(),
         origins: Origins { own: settings.origins.own.clone(), reporting: settings.origins.reporting.clone() },
         metrics: ScanMetrics::register(&mut registry),
         other_pools,
     });
     let edge = Edge::new(EdgeConfig::default(), path_policies(settings), Arc::clone(&clock), &mut registry);
-    let metrics_place = listening(&settings.web).metrics_place();
+    let metrics_place = settings.web.listening().metrics_place();
     let app = App::new(&edge, router::router(state), registry, metrics_place, background);
     app.with_shutdown_hook(|| goodbye.0.shut_down(goodbye.1))
 }
@@ -183,22 +182,4 @@ fn path_policies(settings: &ScanSettings) -> Vec<PathPolicy> {
         docs_policy(),
         PathPolicy::new("/t").render_problems_with(problem_page::render_problem),
     ]
-}
-
-/// Where the service listens, and the bounds of its connections.
-fn listening(web: &WebSettings) -> Listening {
-    let server = ServeConfig {
-        max_connections: web.max_connections,
-        max_connections_per_client: web.max_connections_per_client,
-        proxies: trusted_proxies(web),
-        idle_timeout: web.keep_alive,
-        ..ServeConfig::default()
-    };
-    let WebSettings { bind, metrics_bind, metrics_public, .. } = *web;
-    Listening { bind, metrics_bind, metrics_public, server }
-}
-
-/// The proxies whose forwarded client addresses are used.
-fn trusted_proxies(web: &WebSettings) -> TrustedProxies {
-    TrustedProxies::new(web.proxies.networks().iter().copied())
 }
