@@ -1,5 +1,5 @@
-//! Authenticates an API key in one round trip. Nothing is cached, so the next request of a revoked or expired key is rejected
-//! on every instance.
+//! Authenticates an API key in one round trip. Nothing is cached, so the next request of a revoked or expired
+//! key is rejected on every instance.
 
 use std::sync::LazyLock;
 
@@ -10,7 +10,8 @@ use crate::keys;
 use crate::scope::Scopes;
 use crate::tenant_id::TenantId;
 
-/// The Lua function `access_verify`, for scripts that authenticate as one of several steps. Its header documents its use.
+/// The Lua function `access_verify`, for scripts that authenticate as one of several steps. Its header
+/// documents its use.
 pub const ACCESS_LUA: &str = include_str!("lua/access.lua");
 
 static AUTHENTICATE: LazyLock<Script> = LazyLock::new(|| {

@@ -1,9 +1,10 @@
-//! Brand names, and when one could be taken for another.
+//! Brand names, and the comparison of brands that look alike.
 //!
-//! Two texts name the same brand when they are equal after NFKC and full case folding. One could be taken for the other when they
-//! look alike: [`BrandKeys::lookalikes`] are the skeletons of UTS #39 (confusables) of the text as it is, in lower case and in upper
-//! case, because letters that differ in one case may look the same in the other (`М` and `M`, but `м` and `m`). Whoever has a brand
-//! holds all of its skeletons, and a text that shares one with it is refused.
+//! Two texts name the same brand if they are equal after NFKC and full case folding. Two texts look alike if
+//! they share a skeleton of UTS #39 (confusables). [`BrandKeys::lookalikes`] returns the skeletons of the
+//! text as written, in lower case and in upper case, because letters that differ in one case may look the
+//! same in the other (`М` and `M`, but `м` and `m`). The tenant that owns a brand owns all its skeletons; a
+//! text that shares one of them is rejected for other tenants.
 
 use std::collections::BTreeSet;
 
@@ -14,17 +15,17 @@ use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
 use unicode_security::confusable_detection::skeleton;
 
-/// A brand as an operator has written it.
+/// A brand name as an operator entered it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct BrandName(String);
 
-/// A text that shows nothing.
+/// The text has no visible character.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a brand takes at least one visible character")]
 pub struct NotABrand;
 
-/// What a brand is compared by.
+/// The normalized forms by which brands are compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BrandKeys {
     folded: String,
@@ -32,22 +33,22 @@ pub struct BrandKeys {
 }
 
 impl BrandName {
-    /// A brand called `text`.
+    /// Takes `text` as a brand name.
     ///
     /// # Errors
-    /// When nothing of the text is visible.
+    /// [`NotABrand`] if the text has no visible character.
     pub fn new(text: impl Into<String>) -> Result<Self, NotABrand> {
         let text = text.into();
         if BrandKeys::of(&text).folded.is_empty() { Err(NotABrand) } else { Ok(Self(text)) }
     }
 
-    /// The text.
+    /// Returns the name as it was entered.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// What it is compared by.
+    /// Returns the forms by which this brand is compared.
     #[must_use]
     pub fn keys(&self) -> BrandKeys {
         BrandKeys::of(&self.0)
@@ -55,35 +56,36 @@ impl BrandName {
 }
 
 impl BrandKeys {
-    /// What `text` is compared by.
+    /// Returns the forms by which `text` is compared, whether or not it is a valid brand name.
     #[must_use]
     pub fn of(text: &str) -> Self {
-        let plain = plain(text);
-        let folded = plain_again(&fold(&plain));
-        let lookalikes = [&plain, &folded, &plain.to_uppercase()].map(|form| look_of(form));
+        let plain = normalize(text);
+        let folded = normalize_spaces(&fold(&plain));
+        let lookalikes = [&plain, &folded, &plain.to_uppercase()].map(|form| folded_skeleton(form));
         Self { folded, lookalikes: lookalikes.into() }
     }
 
-    /// Equal for two texts that name the same brand.
+    /// Returns the case-folded form, which is equal for two texts that name the same brand.
     #[must_use]
     pub fn folded(&self) -> &str {
         &self.folded
     }
 
-    /// One to three texts; two brands that look alike share one.
+    /// Returns one to three skeletons. Two brands that look alike share at least one.
     pub fn lookalikes(&self) -> impl Iterator<Item = &str> {
         self.lookalikes.iter().map(String::as_str)
     }
 }
 
-/// NFKC without characters that are not shown; a run of white space is one space, none at the ends.
-fn plain(text: &str) -> String {
+/// Applies NFKC, removes invisible characters, and reduces white space like [`normalize_spaces`].
+fn normalize(text: &str) -> String {
     let hidden = CodePointSetData::new::<DefaultIgnorableCodePoint>();
     let shown: String = text.nfkc().filter(|character| !hidden.contains(*character)).collect();
-    plain_again(&shown)
+    normalize_spaces(&shown)
 }
 
-fn plain_again(text: &str) -> String {
+/// Replaces each run of white space by one space, trims both ends, and applies NFKC.
+fn normalize_spaces(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
     words.join(" ").nfkc().collect()
 }
@@ -92,10 +94,11 @@ fn fold(text: &str) -> String {
     CaseMapper::new().fold_string(text).into_owned()
 }
 
-/// Folding a skeleton may bring back a letter that has another skeleton.
-fn look_of(text: &str) -> String {
-    let seen: String = skeleton(text).collect();
-    skeleton(&fold(&seen)).collect()
+/// Returns the skeleton of the folded skeleton, because folding a skeleton may yield a letter with another
+/// skeleton.
+fn folded_skeleton(text: &str) -> String {
+    let first: String = skeleton(text).collect();
+    skeleton(&fold(&first)).collect()
 }
 
 #[cfg(test)]
@@ -112,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn case_width_and_spacing_make_no_other_brand() {
+    fn brands_that_differ_in_case_width_or_spacing_are_the_same() {
         for other in
             ["acme", "ACME", " Acme ", "Ａｃｍｅ", "Ac\u{200b}me", "A\u{ad}cme", "Acme\u{2060}", "Ⓐcme"]
         {
@@ -126,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_looks_like_a_brand_is_told_though_it_is_another_text() {
+    fn brands_that_look_alike_share_a_skeleton() {
         let pairs = [
             ("Acme", "Αcme"),
             ("Acme", "АСМЕ"),
@@ -149,12 +152,12 @@ mod tests {
     }
 
     #[test]
-    fn a_verified_brand_is_not_verified_for_what_merely_looks_like_it() {
+    fn brands_that_only_look_alike_are_not_the_same() {
         assert!(!same("Nike", "N1KE") && !same("Acme", "АСМЕ"));
     }
 
     #[test]
-    fn what_shows_nothing_is_no_brand() {
+    fn a_brand_name_needs_a_visible_character() {
         for nothing in ["", " ", "\u{200b}", "\u{3164}", "\u{ad}\u{2060} "] {
             assert_eq!(BrandName::new(nothing), Err(NotABrand), "{nothing:?}");
         }
@@ -162,8 +165,8 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_text_has_keys_of_bounded_size() {
-        // Each of these is eighteen characters after NFKC, the most there is.
+    fn the_keys_of_the_longest_text_are_bounded() {
+        // NFKC turns this character into eighteen characters, the most for any character.
         let keys = BrandKeys::of(&"\u{fdfa}".repeat(200));
         assert!(keys.lookalikes().all(|look| look.len() < 16_384));
     }

@@ -1,5 +1,8 @@
-//! Changes of tenants and keys as data: what must hold and what is written, to travel with their audit event. Pure; a change
-//! of something that stands compares the exact bytes it was read as.
+//! Changes of tenants and keys as effects: preconditions and writes that are stored together with an audit
+//! event.
+//!
+//! The functions are pure. A change of an existing record requires that its bytes are still those that were
+//! read.
 
 use audit_chain::{Effect, Precondition, RedisWrite};
 use time::OffsetDateTime;
@@ -11,8 +14,10 @@ use crate::keys;
 use crate::records::{ACTIVE, Cause, KeyRecord, Rotation, StoredAccess, Tenant, unix_millis};
 use crate::tenant_id::TenantId;
 
-/// A new tenant. Precondition 0: there is none of this id. Tenant `default` is there without a record; [`update_tenant`] gives it one, which says
-/// nothing of its keys.
+/// Creates a tenant.
+///
+/// Precondition 0: no tenant with this id exists. Tenant `default` exists without a record; [`update_tenant`]
+/// creates one for it.
 #[must_use]
 pub fn create_tenant(tenant: &Tenant) -> Effect {
     let (key, id) = (keys::tenant(&tenant.id), tenant.id.as_str());
@@ -22,9 +27,13 @@ pub fn create_tenant(tenant: &Tenant) -> Effect {
         .write(RedisWrite::SortedAdd { key: keys::TENANTS.into(), score: 0, member: id.into() })
 }
 
-/// A tenant with another name, other brands, prefixes or bounds. `before` is the record as it was read; tenant `default` may have none
-/// and then gets one. `claims` are those that the new brands and prefixes were found free under. Precondition 0: the record is as it was read;
-/// check 1, where brands or prefixes change: nothing was claimed since.
+/// Changes a tenant's name, brands, GTIN prefixes or limits.
+///
+/// `before` is the record as it was read. It is `None` for tenant `default` without a record; the effect then
+/// creates the record. `claims` is the state of the claims in which the new brands and prefixes were free.
+///
+/// Precondition 0: the record is unchanged. Precondition 1, if brands or prefixes change: the claims are
+/// unchanged.
 #[must_use]
 pub fn update_tenant(before: Option<&StoredAccess<Tenant>>, changed: &Tenant, claims: &Claims) -> Effect {
     let key: Vec<u8> = keys::tenant(&changed.id).into();
@@ -46,27 +55,34 @@ pub fn update_tenant(before: Option<&StoredAccess<Tenant>>, changed: &Tenant, cl
     }
 }
 
-/// The tenant suspended: from the next request on none of its keys is accepted. Precondition 0: it is as it was read.
+/// Suspends the tenant: from the next request on, all its keys are rejected.
+///
+/// Precondition 0: the record is unchanged.
 #[must_use]
 pub fn suspend(stored: &StoredAccess<Tenant>, at: OffsetDateTime, reason: &str) -> Effect {
     put_tenant(stored, stored.value.suspended(at, reason))
 }
 
-/// The tenant active again. Precondition 0: it is as it was read.
+/// Makes a suspended tenant active. Precondition 0: the record is unchanged.
 #[must_use]
 pub fn resume(stored: &StoredAccess<Tenant>) -> Effect {
     put_tenant(stored, stored.value.resumed())
 }
 
-/// A new key. Precondition 0: there is none of this id; check 1, but for tenant `default`: its tenant is there and active.
+/// Creates a key.
+///
+/// Precondition 0: no key with this id exists. Precondition 1, except for tenant `default`: the key's tenant
+/// exists and is active.
 #[must_use]
 pub fn create_key(record: &KeyRecord) -> Effect {
     let absent = Precondition::Absent { key: keys::key(&record.id).into() };
     add_key(if_active(Effect::none().check(absent), &record.tenant), record)
 }
 
-/// A successor, and the old key's end at `until` (or earlier, where it ends earlier). Precondition 0: the old key is as it was read; check 1:
-/// there is none of the successor's id; check 2, but for tenant `default`: the tenant is active.
+/// Creates a successor and ends the old key at `until`, or earlier if it already ends earlier.
+///
+/// Precondition 0: the old key's record is unchanged. Precondition 1: no key with the successor's id exists.
+/// Precondition 2, except for tenant `default`: the tenant is active.
 #[must_use]
 pub fn rotate(
     stored: &StoredAccess<KeyRecord>,
@@ -79,26 +95,26 @@ pub fn rotate(
     add_key(if_active(old.check(absent), &successor.tenant), successor)
 }
 
-/// The key revoked, for good, from the next request on. Precondition 0: it is as it was read.
+/// Revokes the key permanently, from the next request on. Precondition 0: the record is unchanged.
 #[must_use]
 pub fn revoke(stored: &StoredAccess<KeyRecord>, at: OffsetDateTime, reason: &str) -> Effect {
     put_key(stored, &stored.value.revoked(at, reason))
 }
 
 impl Tenant {
-    /// This tenant with these brands instead of its own.
+    /// Returns this tenant with these brands in place of its previous ones.
     #[must_use]
     pub fn with_brands(&self, brands: Vec<BrandName>) -> Self {
         Self { brand_keys: keys_of(&brands), brands, ..self.clone() }
     }
 
-    /// This tenant as [`suspend`] leaves it.
+    /// Returns this tenant as [`suspend`] stores it.
     #[must_use]
     pub fn suspended(&self, at: OffsetDateTime, reason: &str) -> Self {
         Self { suspended: Some(Cause { at, reason: reason.to_owned() }), ..self.clone() }
     }
 
-    /// This tenant as [`resume`] leaves it.
+    /// Returns this tenant as [`resume`] stores it.
     #[must_use]
     pub fn resumed(&self) -> Self {
         Self { suspended: None, ..self.clone() }
@@ -106,17 +122,17 @@ impl Tenant {
 }
 
 impl KeyRecord {
-    /// This key as [`revoke`] leaves it. One that is revoked already stays as it is.
+    /// Returns this key as [`revoke`] stores it. A key that is already revoked keeps its first revocation.
     #[must_use]
     pub fn revoked(&self, at: OffsetDateTime, reason: &str) -> Self {
         let cause = || Cause { at, reason: reason.to_owned() };
         Self { revoked: Some(self.revoked.clone().unwrap_or_else(cause)), ..self.clone() }
     }
 
-    /// This key as [`rotate`] leaves it: a key's end is never moved later.
+    /// Returns this key as [`rotate`] stores it. A second rotation never moves the end of the key later.
     #[must_use]
     pub fn rotated_to(&self, successor: &Self, at: OffsetDateTime, until: OffsetDateTime) -> Self {
-        let until = self.rotated.as_ref().map_or(until, |former| former.until.min(until));
+        let until = self.rotated.as_ref().map_or(until, |earlier| earlier.until.min(until));
         Self { rotated: Some(Rotation { at, to: successor.id, until }), ..self.clone() }
     }
 }

@@ -1,8 +1,9 @@
-//! Which tenant has which brand and which GTIN prefix, so that no two have one that could be taken for the other's.
+//! Claims: which tenant owns which brand and which GTIN prefix.
 //!
-//! Claims are kept beside the tenants' records and change together with them. Every change of any claim raises one revision;
-//! [`Claims::guard`] is the check that nothing was claimed since they were read, so that a product and a claim of its brand, or two
-//! claims, never pass each other.
+//! No two tenants own brands that look alike or prefixes that overlap. Claims are stored next to the tenants'
+//! records and change together with them. Every change of a claim raises one common revision.
+//! [`Claims::guard`] checks that the revision is unchanged since the read, so two concurrent claims, or a
+//! claim and a new product with the claimed brand, cannot both succeed.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -16,12 +17,12 @@ use crate::keys;
 use crate::records::Tenant;
 use crate::tenant_id::TenantId;
 
-/// Most brands, and most GTIN prefixes, of one tenant. The script counts on it.
+/// Maximum number of brands of one tenant, and of its GTIN prefixes. `claims.lua` relies on it.
 pub const MAX_CLAIMS: usize = 50;
 
 static CLAIMS: LazyLock<Script> = LazyLock::new(|| Script::new("claims", include_str!("lua/claims.lua")));
 
-/// What is claimed of that which was asked about, in one revision.
+/// The owners of the requested brands and GTIN ranges, in one revision of the claims.
 #[derive(Debug, Clone)]
 pub struct Claims {
     revision: Vec<u8>,
@@ -30,7 +31,8 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// Asks who has brands that look like these, and prefixes that overlap these ranges. One round trip.
+    /// Reads the owners of brands that look like `brands`, and of prefixes that overlap `ranges`, in one
+    /// round trip.
     pub(crate) async fn read(
         pool: &RedisPool,
         brands: &[BrandKeys],
@@ -54,7 +56,7 @@ impl Claims {
         })
     }
 
-    /// That nothing was claimed or given up since.
+    /// Returns the precondition that no claim has changed since the read.
     #[must_use]
     pub fn guard(&self) -> Precondition {
         let key = keys::CLAIMS.into();
@@ -65,13 +67,13 @@ impl Claims {
         }
     }
 
-    /// Another tenant than `own` that has a brand which looks like this one.
+    /// Returns a tenant other than `own` that owns a brand which looks like this one.
     #[must_use]
     pub fn brand_of_another(&self, brand: &BrandKeys, own: &TenantId) -> Option<&TenantId> {
         brand.lookalikes().filter_map(|look| self.brands.get(look)).find(|owner| *owner != own)
     }
 
-    /// Another tenant than `own` that has a prefix which overlaps this range.
+    /// Returns a tenant other than `own` that owns a prefix which overlaps this range.
     #[must_use]
     pub fn gtin_of_another(&self, range: &GtinRange, own: &TenantId) -> Option<&TenantId> {
         let overlaps = |prefix: &GtinPrefix| {
@@ -82,7 +84,7 @@ impl Claims {
         found.map(|(_, owner)| owner)
     }
 
-    /// `effect` with what `before` claimed given up and what `after` has claimed in its place.
+    /// Adds the writes to `effect` that release the claims of `before` and store those of `after`.
     pub(crate) fn moved(&self, effect: Effect, before: Option<&Tenant>, after: &Tenant) -> Effect {
         let owner = after.id.as_str();
         let (brands, prefixes): (&[String], &[GtinPrefix]) =
@@ -110,7 +112,10 @@ impl Claims {
     }
 }
 
-/// What a tenant with these brands holds, so that it is given up even where a later Unicode would make other keys of them.
+/// Returns the skeletons that a tenant with these brands claims, sorted and without duplicates.
+///
+/// They are stored with the tenant, so a later change releases exactly these, even if a newer Unicode version
+/// computes other skeletons for the same brands.
 pub(crate) fn keys_of(brands: &[BrandName]) -> Vec<String> {
     let mut looks: Vec<String> = Vec::new();
     for brand in brands {
@@ -128,11 +133,13 @@ fn member(prefix: &GtinPrefix, owner: &str) -> Vec<u8> {
 fn prefix_of(member: &str) -> Result<(GtinPrefix, TenantId), PoolError> {
     let parts =
         member.split_once(':').and_then(|(prefix, owner)| Some((prefix.parse().ok()?, tenant(owner).ok()?)));
-    parts.ok_or_else(|| PoolError::Reply { what: format!("claims: {member:?} is no prefix and tenant") })
+    parts.ok_or_else(|| PoolError::Reply {
+        what: format!("claims: {member:?} is not a GTIN prefix and a tenant"),
+    })
 }
 
 fn tenant(text: &str) -> Result<TenantId, PoolError> {
-    text.parse().map_err(|_| PoolError::Reply { what: format!("claims: {text:?} is no tenant") })
+    text.parse().map_err(|_| PoolError::Reply { what: format!("claims: {text:?} is not a tenant id") })
 }
 
 fn next(revision: &[u8]) -> String {

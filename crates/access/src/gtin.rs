@@ -1,7 +1,8 @@
-//! GTIN company prefixes (GS1 General Specifications, section 1.4), and which GTINs fall under one.
+//! GTIN company prefixes (GS1 General Specifications, section 1.4), and the GTINs that each prefix covers.
 //!
-//! GTINs of all lengths are compared as GTIN-14: zeros in front. The first of its 14 digits says how goods are packed and the last is
-//! the check digit; the twelve between begin with the company prefix. A prefix therefore is a range of twelve-digit numbers.
+//! A GTIN of any length is padded with leading zeros to 14 digits (GTIN-14). The first digit is the packaging
+//! level and the last is the check digit. The twelve digits between them begin with the company prefix, so a
+//! prefix corresponds to a range of twelve-digit numbers.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -9,12 +10,12 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// Digits of a GTIN-14 between the first and the last.
+/// Number of digits of a GTIN-14 between the first and the last.
 const PLACES: usize = 12;
-/// How long GS1's company prefixes are.
+/// Lengths of GS1 company prefixes, in digits.
 const LENGTHS: RangeInclusive<usize> = 4..=PLACES;
 
-/// A text that is no company prefix.
+/// The text is not a company prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "it takes 4 to 12 digits as GS1 assigned them, e.g. 4006381; a U.P.C. company prefix takes a 0 in front"
@@ -26,20 +27,20 @@ pub struct NotAGtinPrefix;
 #[serde(transparent)]
 pub struct GtinPrefix(String);
 
-/// Twelve-digit numbers that GTINs are compared by.
+/// A range of the twelve-digit numbers by which GTINs are compared.
 pub type GtinRange = RangeInclusive<u64>;
 
 impl GtinPrefix {
-    /// What a prefix matches, as a regular expression.
+    /// Regular expression that exactly the valid prefixes match.
     pub const PATTERN: &str = "^[0-9]{4,12}$";
 
-    /// The digits.
+    /// Returns the digits.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The numbers that begin with it.
+    /// Returns the twelve-digit numbers that begin with this prefix.
     #[must_use]
     pub fn range(&self) -> GtinRange {
         let first = number(&self.0) * 10_u64.pow(u32::try_from(PLACES - self.0.len()).unwrap_or_default());
@@ -47,20 +48,21 @@ impl GtinPrefix {
         first..=last
     }
 
-    /// Whether a GTIN falls under it.
+    /// Returns whether this prefix covers the GTIN. A text that is not a GTIN is not covered.
     #[must_use]
     pub fn covers(&self, gtin: &str) -> bool {
         gtin_number(gtin).is_some_and(|number| self.range().contains(&number))
     }
 
-    /// Whether some GTIN falls under both.
+    /// Returns whether some GTIN is covered by both prefixes.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
         self.0.starts_with(&other.0) || other.0.starts_with(&self.0)
     }
 }
 
-/// The number that a GTIN of 8, 12, 13 or 14 digits is compared by.
+/// Returns the twelve-digit number by which a GTIN of 8, 12, 13 or 14 digits is compared; `None` for other
+/// texts.
 #[must_use]
 pub fn gtin_number(gtin: &str) -> Option<u64> {
     let sound = matches!(gtin.len(), 8 | 12..=14) && gtin.bytes().all(|byte| byte.is_ascii_digit());
@@ -68,7 +70,7 @@ pub fn gtin_number(gtin: &str) -> Option<u64> {
     padded.get(1..=PLACES).filter(|_| sound).map(number)
 }
 
-/// At most twelve digits, so it fits.
+/// Parses at most twelve digits, which always fit.
 fn number(digits: &str) -> u64 {
     digits.bytes().fold(0, |number, digit| number * 10 + u64::from(digit.wrapping_sub(b'0')))
 }
@@ -105,14 +107,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_pattern_says_what_the_code_takes(text in "[0-9]{0,14}[x\n٣]?") {
+        fn the_pattern_matches_exactly_the_accepted_texts(text in "[0-9]{0,14}[x\n٣]?") {
             let pattern = regex::Regex::new(GtinPrefix::PATTERN).unwrap();
             prop_assert_eq!(text.parse::<GtinPrefix>().is_ok(), pattern.is_match(&text));
         }
     }
 
     #[test]
-    fn a_gtin_of_any_length_falls_under_its_companys_prefix() {
+    fn a_prefix_covers_the_gtins_of_its_company_in_all_lengths() {
         let table = [
             ("4006381", "4006381333931", true),
             ("4006381", "04006381333931", true),
@@ -140,14 +142,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn prefixes_overlap_exactly_where_their_ranges_do(one in "[01]{4,12}", other in "[01]{4,12}") {
+        fn prefixes_overlap_exactly_if_their_ranges_do(one in "[01]{4,12}", other in "[01]{4,12}") {
             let (one, other) = (prefix(&one), prefix(&other));
             let (a, b) = (one.range(), other.range());
             prop_assert_eq!(one.overlaps(&other), a.start() <= b.end() && b.start() <= a.end());
         }
 
         #[test]
-        fn a_range_holds_what_begins_with_its_prefix(one in "[0-2]{4,12}", gtin in "[0-2]{14}") {
+        fn a_prefix_covers_the_gtins_that_begin_with_it(one in "[0-2]{4,12}", gtin in "[0-2]{14}") {
             prop_assert_eq!(prefix(&one).covers(&gtin), gtin[1..13].starts_with(&one));
         }
     }

@@ -1,63 +1,66 @@
-//! Who has made a tag, and whether that may be believed: what a scan tells of the tenant behind it.
+//! The issuer of a tag as a scan reports it: the tenant's name, and whether an operator verified its brand.
 
 use crate::brand::BrandKeys;
 use crate::gtin::GtinPrefix;
 use crate::records::Tenant;
 use crate::tenant_id::TenantId;
 
-/// A tenant as it is told of in scans.
+/// A tenant as scans report it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Issuer {
     name: String,
-    vouching: Vouching,
+    verified: Verified,
 }
 
-/// For what an operator vouches.
+/// The brands and GTINs that an operator has verified for a tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Vouching {
-    /// Tenant `default` is the operator's own: while no brand and no prefix of it were written down, the operator vouches for all of it.
-    ForAll,
-    /// For these brands (folded) under these prefixes.
-    For { brands: Vec<String>, prefixes: Vec<GtinPrefix> },
+enum Verified {
+    /// Everything. Tenant `default` belongs to the operator; all its brands and GTINs count as verified until
+    /// an operator stores a brand or a prefix for it.
+    All,
+    /// These brands (case-folded), with GTINs under these prefixes.
+    Only { brands: Vec<String>, prefixes: Vec<GtinPrefix> },
 }
 
 impl Issuer {
-    /// The issuer that tenant `id` is, with its record if there is one that can be read.
+    /// Describes tenant `id`. `record` is its record, `None` if it has none.
     #[must_use]
     pub fn of(id: &TenantId, record: Option<&Tenant>) -> Self {
         let name = record.and_then(|tenant| tenant.name.clone()).unwrap_or_else(|| id.to_string());
         let claims_nothing =
             record.is_none_or(|tenant| tenant.brands.is_empty() && tenant.gtin_prefixes.is_empty());
-        let vouching = match record {
-            _ if id.is_default() && claims_nothing => Vouching::ForAll,
-            None => Vouching::For { brands: Vec::new(), prefixes: Vec::new() },
-            Some(tenant) => Vouching::For {
+        let verified = match record {
+            _ if id.is_default() && claims_nothing => Verified::All,
+            None => Verified::Only { brands: Vec::new(), prefixes: Vec::new() },
+            Some(tenant) => Verified::Only {
                 brands: tenant.brands.iter().map(|brand| brand.keys().folded().to_owned()).collect(),
                 prefixes: tenant.gtin_prefixes.clone(),
             },
         };
-        Self { name, vouching }
+        Self { name, verified }
     }
 
-    /// An issuer whose record cannot be read: nothing of it is verified.
+    /// Describes a tenant whose record cannot be read: nothing is verified.
     #[must_use]
     pub fn unreadable(id: &str) -> Self {
-        Self { name: id.to_owned(), vouching: Vouching::For { brands: Vec::new(), prefixes: Vec::new() } }
+        Self { name: id.to_owned(), verified: Verified::Only { brands: Vec::new(), prefixes: Vec::new() } }
     }
 
-    /// The tenant's name, or its id where it has none.
+    /// Returns the tenant's name, or its id if it has none.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Whether the brand is one of the tenant's verified brands, and the GTIN, if there is one, falls under its prefixes. Without any
-    /// prefix no GTIN does.
+    /// Returns whether the brand is verified for the tenant and one of its prefixes covers the GTIN, if there
+    /// is one.
+    ///
+    /// A tenant without a prefix has no verified GTIN.
     #[must_use]
     pub fn is_verified_for(&self, brand: &BrandKeys, gtin: Option<&str>) -> bool {
-        match &self.vouching {
-            Vouching::ForAll => true,
-            Vouching::For { brands, prefixes } => {
+        match &self.verified {
+            Verified::All => true,
+            Verified::Only { brands, prefixes } => {
                 brands.iter().any(|verified| verified == brand.folded())
                     && gtin.is_none_or(|gtin| prefixes.iter().any(|prefix| prefix.covers(gtin)))
             }
@@ -79,13 +82,13 @@ mod tests {
     }
 
     #[test]
-    fn brand_and_gtin_must_both_be_the_tenants() {
+    fn both_the_brand_and_the_gtin_must_be_verified() {
         let acme = tenant("acme", &["Acme", "Ácme Home"], &["4006381"]);
         let issuer = Issuer::of(&acme.id, Some(&acme));
         let verified = |brand: &str, gtin| issuer.is_verified_for(&BrandKeys::of(brand), gtin);
         assert!(verified("ACME", None) && verified("acme", Some("4006381333931")));
         assert!(!verified("Acme", Some("4006382333930")) && !verified("Other", Some("4006381333931")));
-        assert!(!verified("Αcme", None), "what looks like a verified brand is not one");
+        assert!(!verified("Αcme", None), "a brand that only looks like a verified one is not verified");
         let bare = tenant("acme", &["Acme"], &[]);
         let issuer = Issuer::of(&bare.id, Some(&bare));
         assert!(issuer.is_verified_for(&BrandKeys::of("Acme"), None));
@@ -93,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn the_operator_vouches_for_its_own_tenant_until_it_names_brands() {
+    fn everything_of_the_default_tenant_is_verified_until_it_claims_a_brand() {
         let (default, other) = (TenantId::default_tenant(), "other".parse().unwrap());
         let brand = BrandKeys::of("Anything");
         assert!(Issuer::of(&default, None).is_verified_for(&brand, Some("4006381333931")));

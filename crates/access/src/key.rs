@@ -1,8 +1,8 @@
 //! The text of an API key, and the digest that is stored.
 //!
-//! `vk_` ‖ id (8 characters) ‖ `_` ‖ tail (58 characters). The id is public; the tail is 32 random bytes and a checksum of 4,
-//! both in lower-case Crockford base32. The checksum rejects mistyped and truncated keys without a lookup, and gives scanners
-//! for leaked secrets few false alarms. It is no proof of authenticity.
+//! `vk_` ‖ id (8 characters) ‖ `_` ‖ tail (58 characters). The id is public; the tail is 32 random bytes and
+//! a checksum of 4, both in lower-case Crockford base32. The checksum rejects mistyped and truncated keys
+//! without a lookup, and gives scanners for leaked secrets few false alarms. It is no proof of authenticity.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -100,8 +100,8 @@ impl<'de> Deserialize<'de> for KeyId {
     }
 }
 
-/// SHA-256 of a key's whole text, the only part that is stored. A key has 256 random bits, so the digest reveals nothing and
-/// needs no salt. Digests are compared in constant time.
+/// SHA-256 of a key's whole text, the only part that is stored. A key has 256 random bits, so the digest
+/// reveals nothing and needs no salt. Digests are compared in constant time.
 ///
 /// ```
 /// use access::KeyId;
@@ -250,7 +250,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_pattern_says_what_the_code_takes_as_an_id(text in "[0-9a-zA-Zé\n]{7,9}|[0-9a-hjkmnp-tv-z]{8}") {
+        fn the_pattern_matches_exactly_the_accepted_ids(text in "[0-9a-zA-Zé\n]{7,9}|[0-9a-hjkmnp-tv-z]{8}") {
             let pattern = regex::Regex::new(KeyId::PATTERN).unwrap();
             prop_assert_eq!(text.parse::<KeyId>().is_ok(), pattern.is_match(&text));
         }

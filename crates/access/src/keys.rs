@@ -1,50 +1,50 @@
-//! Every key of tenants and API keys, in the durable Redis. None has a time to live.
+//! The Redis keys of tenants and API keys, in the durable Redis. None has a TTL.
 //!
 //! | key | type | holds |
 //! | --- | --- | --- |
 //! | `vt1:k:<id>` | string | an API key's record: see [`crate::KeyRecord`] |
-//! | `vt1:kx:<tenant>` | sorted set | the ids of a tenant's keys, the score is when each was made, Unix ms |
-//! | `vt1:ku` | hash | key id → when it was last used, Unix minutes |
+//! | `vt1:kx:<tenant>` | sorted set | ids of a tenant's keys, score: creation time, Unix ms |
+//! | `vt1:ku` | hash | key id → time of its last use, Unix minutes |
 //! | `vt1:tn:<tenant>` | string | a tenant's record: see [`crate::Tenant`] |
-//! | `vt1:cl` | string | the revision of all claims below, decimal |
-//! | `vt1:clb` | hash | what a verified brand is compared by ([`crate::BrandKeys`]) → the tenant that has it |
-//! | `vt1:clp` | sorted set | `<GTIN prefix>:<tenant>`, the score is the first twelve-digit number under the prefix |
-//! | `vt1:tnx` | sorted set | the tenants' ids, all of score 0 |
+//! | `vt1:cl` | string | the revision of the claims in the next two keys, decimal |
+//! | `vt1:clb` | hash | skeleton of a verified brand ([`crate::BrandKeys`]) → the tenant that owns it |
+//! | `vt1:clp` | sorted set | `<GTIN prefix>:<tenant>`, score: first twelve-digit number under the prefix |
+//! | `vt1:tnx` | sorted set | tenant ids, score 0 |
 
 use crate::key::KeyId;
 use crate::tenant_id::TenantId;
 
-/// The deployment record; what it holds is the catalogue's.
+/// Key of the deployment record, which the crate `catalog` owns.
 pub(crate) const DEPLOYMENT: &str = "vt1:deployment";
 
-/// When each key was last used.
+/// Key of the last uses.
 pub const LAST_USE: &str = "vt1:ku";
 
-/// The tenants that have a record.
+/// Key of the list of tenants that have a record.
 pub const TENANTS: &str = "vt1:tnx";
 
-/// The revision of the claims.
+/// Key of the claims' revision.
 pub(crate) const CLAIMS: &str = "vt1:cl";
 
-/// Which tenant has which brand.
+/// Key of the claimed brands.
 pub(crate) const BRANDS: &str = "vt1:clb";
 
-/// Which tenant has which GTIN prefix.
+/// Key of the claimed GTIN prefixes.
 pub(crate) const GTIN_PREFIXES: &str = "vt1:clp";
 
-/// An API key's record.
+/// Returns the key of an API key's record.
 #[must_use]
 pub fn key(id: &KeyId) -> String {
     ["vt1:k:", id.as_str()].concat()
 }
 
-/// A tenant's keys.
+/// Returns the key of the list of a tenant's API keys.
 #[must_use]
 pub fn keys_of(tenant: &TenantId) -> String {
     ["vt1:kx:", tenant.as_str()].concat()
 }
 
-/// A tenant's record.
+/// Returns the key of a tenant's record.
 #[must_use]
 pub fn tenant(id: &TenantId) -> String {
     ["vt1:tn:", id.as_str()].concat()
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_what_is_already_stored() {
+    fn key_names_never_change() {
         let acme: TenantId = "acme".parse().unwrap();
         assert_eq!(DEPLOYMENT, "vt1:deployment");
         assert_eq!((LAST_USE, TENANTS), ("vt1:ku", "vt1:tnx"));

@@ -1,7 +1,8 @@
-//! Records when keys were last used, to the minute. An authentication updates memory only; a task writes about once a minute.
+//! Records when keys were last used, to the minute. An authentication updates memory only; a task writes
+//! about once a minute.
 //!
-//! Failures: a failed write is retried with the next one. A killed process loses up to a minute of updates. If more than
-//! [`MOST_KEYS`] keys are used between two writes, the others are dropped with a warning.
+//! Failures: a failed write is retried with the next one. A killed process loses up to a minute of updates.
+//! If more than [`MOST_KEYS`] keys are used between two writes, the others are dropped with a warning.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,18 +16,18 @@ use redis_pool::{PoolError, RedisPool, Script};
 use crate::key::KeyId;
 use crate::keys;
 
-/// Keys noted between two writes at most.
+/// Maximum number of keys remembered between two writes.
 pub const MOST_KEYS: usize = 10_000;
-/// Between two writes, ± 20 %.
+/// Pause between two writes, ± 20 %.
 const EVERY: Duration = Duration::from_secs(60);
-/// Keys in one script call at most.
+/// Maximum number of keys in one script call.
 const KEYS_PER_CALL: usize = 1_000;
 const MINUTE_MS: u64 = 60_000;
 
 static NOTE: LazyLock<Script> =
     LazyLock::new(|| Script::new("note_last_use", include_str!("lua/note_last_use.lua")));
 
-/// The last uses that were not written yet. Cheap to clone; all clones share them.
+/// The last uses that are not written yet. Cheap to clone; all clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct LastUse {
     notes: Arc<Mutex<Notes>>,
@@ -36,7 +37,7 @@ pub struct LastUse {
 struct Notes {
     /// Unix minutes by key.
     minutes: HashMap<KeyId, u64>,
-    left_out: u64,
+    dropped: u64,
 }
 
 impl Notes {
@@ -46,38 +47,40 @@ impl Notes {
         } else if self.minutes.len() < MOST_KEYS {
             self.minutes.insert(id, minute);
         } else {
-            self.left_out += 1;
+            self.dropped += 1;
         }
     }
 }
 
 impl LastUse {
-    /// Nothing noted yet.
+    /// Starts without pending uses.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Notes that a verified key was used at `unix_millis`.
+    /// Records in memory that a verified key was used at `unix_millis`.
     pub fn note(&self, id: &KeyId, unix_millis: u64) {
         self.notes.lock().note(*id, unix_millis / MINUTE_MS);
     }
 
-    /// Writes what was noted, and says how many keys that were. Nothing is written to a Redis whose deployment record does
-    /// not begin with `deployment_prefix`; it is kept then, as on an error.
+    /// Writes the pending uses and returns the number of keys written.
+    ///
+    /// Writes nothing if the deployment record in Redis does not begin with `deployment_prefix`. The uses
+    /// then stay pending, as they do on an error.
     ///
     /// # Errors
     /// See [`PoolError`].
     pub async fn flush(&self, pool: &RedisPool, deployment_prefix: &str) -> Result<usize, PoolError> {
-        let Notes { minutes, left_out } = std::mem::take(&mut *self.notes.lock());
-        if left_out > 0 {
-            tracing::warn!(left_out, "last uses dropped, too many keys");
+        let Notes { minutes, dropped } = std::mem::take(&mut *self.notes.lock());
+        if dropped > 0 {
+            tracing::warn!(dropped, "last uses dropped, too many keys");
         }
         let taken: Vec<(KeyId, u64)> = minutes.into_iter().collect();
         let mut written = 0;
-        for some in taken.chunks(KEYS_PER_CALL) {
+        for chunk in taken.chunks(KEYS_PER_CALL) {
             let mut call = NOTE.invoke().key(keys::LAST_USE).key(keys::DEPLOYMENT).arg(deployment_prefix);
-            for (id, minute) in some {
+            for (id, minute) in chunk {
                 call.push_arg(id.as_str());
                 call.push_arg(*minute);
             }
@@ -86,13 +89,13 @@ impl LastUse {
                 self.keep(&taken[written..]);
                 return reply.map(|_| written);
             }
-            written += some.len();
+            written += chunk.len();
         }
         Ok(written)
     }
 
-    /// Writes about once a minute, for ever. `deployment_prefix` gives what the deployment record must begin with, once
-    /// that is known.
+    /// Writes about once a minute; never returns. `deployment_prefix` returns the required prefix of the
+    /// deployment record, `None` while it is unknown.
     pub async fn keep_flushing(&self, pool: &RedisPool, deployment_prefix: impl Fn() -> Option<String>) {
         loop {
             tokio::time::sleep(jittered(EVERY, 200)).await;

@@ -2,13 +2,13 @@
 //!
 //! - [`ApiKey`] is the text that a client presents; only its [`KeyDigest`] is stored.
 //! - [`authenticate`] looks a key up in one round trip; [`ACCESS_LUA`] does the same inside another script.
-//! - [`Access`] reads tenants and keys. Changes ([`create_tenant`], [`create_key`], [`rotate`], [`revoke`] …) are effects that
-//!   are written together with their audit event.
+//! - [`Access`] reads tenants and keys. Changes ([`create_tenant`], [`create_key`], [`rotate`], [`revoke`] …)
+//!   are effects that are written together with their audit event.
 //! - [`LastUse`] records when keys were last used, to the minute.
 //!
-//! Nothing is cached: the next request of a revoked key or a suspended tenant is rejected, on every instance. A denied key is
-//! a value ([`Authenticated`]); an unavailable Redis or a damaged record is an error ([`AccessError`]). Stored bytes are in
-//! `records.rs`, Redis keys in [`keys`].
+//! Nothing is cached: the next request of a revoked key or a suspended tenant is rejected, on every instance.
+//! A denied key is a value ([`Authenticated`]); an unavailable Redis or a damaged record is an error
+//! ([`AccessError`]). Stored bytes are in `records.rs`, Redis keys in [`keys`].
 
 mod authenticate;
 mod brand;

@@ -1,9 +1,11 @@
-//! Tenants and API keys as they are stored: a small binary header that scripts can read without parsing JSON, then JSON.
+//! Tenants and API keys as they are stored: a small binary header that scripts can read without parsing JSON,
+//! then JSON.
 //!
-//! A tenant: `B state (1 active, 0 suspended) ‖ u32be revision ‖ JSON`. A key: `u32be revision ‖ digest (32 bytes) ‖ B scopes ‖
-//! u48be valid_until ‖ B length of the tenant's id ‖ the tenant's id ‖ JSON`. `valid_until` is Unix ms: one comparison tells a
-//! script whether a key is revoked (0), has expired, or was rotated and its overlap is over; [`FOR_EVER`] is later than any time.
-//! The revision grows with every change.
+//! A tenant: `B state (1 active, 0 suspended) ‖ u32be revision ‖ JSON`. A key: `u32be revision ‖ digest (32
+//! bytes) ‖ B scopes ‖ u48be valid_until ‖ B length of the tenant's id ‖ the tenant's id ‖ JSON`.
+//! `valid_until` is Unix ms: one comparison tells a script whether a key is revoked (0), has expired, or was
+//! rotated and its overlap is over; [`FOR_EVER`] is later than any time. The revision grows with every
+//! change.
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -70,13 +72,15 @@ pub struct Tenant {
     /// Set while none of its keys is accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspended: Option<Cause>,
-    /// The brands that an operator has verified to be its own. No other tenant has one that could be taken for one of them.
+    /// The brands that an operator has verified to be its own. No other tenant has one that could be taken
+    /// for one of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub brands: Vec<BrandName>,
     /// What the brands are compared by, as it was claimed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub brand_keys: Vec<String>,
-    /// The GTIN company prefixes that an operator has verified to be its own. They overlap with no other tenant's.
+    /// The GTIN company prefixes that an operator has verified to be its own. They overlap with no other
+    /// tenant's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gtin_prefixes: Vec<GtinPrefix>,
     /// How many batches it may have, [`DEFAULT_MAX_BATCHES`] unless set.
@@ -157,7 +161,8 @@ impl KeyStatus {
 }
 
 impl KeyRecord {
-    /// When the key stops being accepted, Unix ms: 0 when it is revoked, [`FOR_EVER`] when it does not end by itself.
+    /// When the key stops being accepted, Unix ms: 0 when it is revoked, [`FOR_EVER`] when it does not end by
+    /// itself.
     #[must_use]
     pub fn valid_until(&self) -> u64 {
         if self.revoked.is_some() {
@@ -310,7 +315,10 @@ mod tests {
         assert_eq!(bytes[..4], [0, 0, 0, 9]);
         assert_eq!(bytes[4..36], [7; 32]);
         assert_eq!(bytes[36..44], [8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 4]);
-        let json = r#"{"id":"0123abcd","tenant":"acme","scopes":["scan:partner"],"label":"till","created_at":"2026-02-16T12:00:00Z","created_by":"key/bootstrap"}"#;
+        let json = concat!(
+            r#"{"id":"0123abcd","tenant":"acme","scopes":["scan:partner"],"label":"till","#,
+            r#""created_at":"2026-02-16T12:00:00Z","created_by":"key/bootstrap"}"#
+        );
         assert_eq!(String::from_utf8_lossy(&bytes[44..]), format!("acme{json}"));
         let stored = KeyRecord::decode(bytes.clone()).unwrap();
         assert_eq!((stored.value, stored.revision, stored.bytes), (key(), 9, bytes));

@@ -1,14 +1,14 @@
-//! What a key may do. Exactly what is given is had: no scope implies another.
+//! Scopes: the operations that an API key permits. No scope implies another.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// One permission.
+/// One permission of an API key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {
-    /// `factory:write`: make and change products and batches, revoke and recall.
+    /// `factory:write`: create and change products and batches, revoke and recall.
     FactoryWrite,
     /// `factory:read`: read products, batches and tags.
     FactoryRead,
@@ -16,16 +16,16 @@ pub enum Scope {
     AuditRead,
     /// `scan:partner`: scan under the key's own quota.
     ScanPartner,
-    /// `admin`: tenants, keys, the keyring, everybody's events.
+    /// `admin`: manage tenants, keys and the keyring, and read the events of all tenants.
     Admin,
 }
 
 impl Scope {
-    /// All of them, in the order of their bits in a stored record, lowest first.
+    /// All scopes, in the order of their bits in a stored record, lowest bit first.
     pub const ALL: [Self; 5] =
         [Self::FactoryWrite, Self::FactoryRead, Self::AuditRead, Self::ScanPartner, Self::Admin];
 
-    /// Its name.
+    /// Returns the name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -54,7 +54,7 @@ impl fmt::Display for Scope {
     }
 }
 
-/// A text that names no scope.
+/// The text is not the name of a scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a scope: it takes factory:write, factory:read, audit:read, scan:partner or admin")]
 pub struct NotAScope;
@@ -67,47 +67,47 @@ impl FromStr for Scope {
     }
 }
 
-/// A set of scopes. In JSON a list of their names.
+/// A set of scopes. In JSON, it is a list of their names.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Scopes(u8);
 
 impl Scopes {
-    /// None of them.
+    /// Returns the empty set.
     #[must_use]
     pub const fn none() -> Self {
         Self(0)
     }
 
-    /// Every one.
+    /// Returns the set of all scopes.
     #[must_use]
     pub fn all() -> Self {
         Scope::ALL.into_iter().collect()
     }
 
-    /// Whether the scope is among them.
+    /// Returns whether the scope is in the set.
     #[must_use]
     pub const fn contains(self, scope: Scope) -> bool {
         self.0 & scope.bit() != 0
     }
 
-    /// Whether there is none.
+    /// Returns whether the set is empty.
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// Those that are there, in the order of [`Scope::ALL`].
+    /// Returns the scopes in the set, in the order of [`Scope::ALL`].
     pub fn iter(self) -> impl Iterator<Item = Scope> {
         Scope::ALL.into_iter().filter(move |scope| self.contains(*scope))
     }
 
-    /// As stored: bit 0 for the first of [`Scope::ALL`].
+    /// Returns the stored form: bit 0 stands for the first scope of [`Scope::ALL`].
     #[must_use]
     pub const fn bits(self) -> u8 {
         self.0
     }
 
-    /// From stored bits; a bit that this version does not know gives nothing.
+    /// Reads the stored form. Bits that this version does not know are ignored.
     #[must_use]
     pub fn from_bits(bits: u8) -> Self {
         Self(bits & Self::all().0)
@@ -171,16 +171,16 @@ mod tests {
     }
 
     #[test]
-    fn no_scope_gives_another() {
-        for given in Scope::ALL {
-            for asked in Scope::ALL {
-                assert_eq!(Scopes::from([given]).contains(asked), given == asked);
+    fn no_scope_implies_another() {
+        for granted in Scope::ALL {
+            for required in Scope::ALL {
+                assert_eq!(Scopes::from([granted]).contains(required), granted == required);
             }
         }
     }
 
     #[test]
-    fn a_bit_of_a_later_version_gives_nothing() {
+    fn bits_of_a_later_version_are_ignored() {
         assert_eq!(Scopes::from_bits(0b1110_1000), Scopes::from([Scope::ScanPartner]));
     }
 

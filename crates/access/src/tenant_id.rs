@@ -1,39 +1,41 @@
-//! The name of a tenant.
+//! Ids of tenants.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// The longest name, bytes: it stands in keys, and its length in one byte of a key's record.
-const LONGEST: usize = 32;
+/// Maximum length in bytes. Ids are part of Redis keys, and a key's record stores the length in one byte.
+const MAX_BYTES: usize = 32;
 
-/// A text that is no tenant id.
+/// The text is not a tenant id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a tenant id: it takes 1 to 32 of the characters a-z 0-9 -, the first and the last no -")]
 pub struct NotATenantId;
 
-/// 1 to 32 of `a-z 0-9 -`, neither beginning nor ending with `-`.
+/// The id of a tenant: 1 to 32 of the characters `a-z 0-9 -`, neither beginning nor ending with `-`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct TenantId(String);
 
 impl TenantId {
-    /// What an id matches, as a regular expression.
+    /// Regular expression that exactly the valid ids match.
     pub const PATTERN: &str = "^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$";
 
-    /// The tenant that every deployment has from the start: it needs no record, is always active and cannot be suspended.
+    /// Returns the id of the tenant that every deployment has from the start.
+    ///
+    /// This tenant needs no record, is always active and cannot be suspended.
     #[must_use]
     pub fn default_tenant() -> Self {
         Self("default".to_owned())
     }
 
-    /// Whether it is that one.
+    /// Returns whether this is the id of [`Self::default_tenant`].
     #[must_use]
     pub fn is_default(&self) -> bool {
         self.0 == "default"
     }
 
-    /// The id as text.
+    /// Returns the id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -44,12 +46,12 @@ impl FromStr for TenantId {
     type Err = NotATenantId;
 
     fn from_str(text: &str) -> Result<Self, NotATenantId> {
-        let sound = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        let good = (1..=LONGEST).contains(&text.len())
-            && text.bytes().all(sound)
+        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        let is_id = (1..=MAX_BYTES).contains(&text.len())
+            && text.bytes().all(allowed)
             && !text.starts_with('-')
             && !text.ends_with('-');
-        if good { Ok(Self(text.to_owned())) } else { Err(NotATenantId) }
+        if is_id { Ok(Self(text.to_owned())) } else { Err(NotATenantId) }
     }
 }
 
@@ -78,14 +80,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_pattern_says_what_the_code_takes(text in "[a-z09Aé\\-\n]{0,34}") {
+        fn the_pattern_matches_exactly_the_accepted_texts(text in "[a-z09Aé\\-\n]{0,34}") {
             let pattern = regex::Regex::new(TenantId::PATTERN).unwrap();
             prop_assert_eq!(text.parse::<TenantId>().is_ok(), pattern.is_match(&text));
         }
     }
 
     #[test]
-    fn ids_are_short_plain_names() {
+    fn ids_are_1_to_32_plain_characters() {
         let longest = "a".repeat(32);
         for good in ["a", "0", "acme", "acme-eu-2", "a--b", &longest] {
             assert_eq!(good.parse::<TenantId>().unwrap().as_str(), good);

@@ -193,9 +193,9 @@ impl AuditWriter {
         self.damaged.set(i64::from(fault.is_some()));
         match fault {
             Some(why) if before != Some(why) => {
-                tracing::error!(%why, "audit chain damaged; nothing is appended until an operator repairs it");
+                tracing::error!(%why, "audit chain damaged; appends fail until an operator repairs it");
             }
-            None if before.is_some() => tracing::info!("the audit chain can be appended to again"),
+            None if before.is_some() => tracing::info!("audit chain sound again; appends succeed"),
             _ => {}
         }
     }

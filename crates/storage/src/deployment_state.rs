@@ -147,8 +147,8 @@ impl DeploymentState {
         RefreshTurn(self.refreshes_begun.fetch_add(1, Ordering::AcqRel) + 1)
     }
 
-    /// Notes the outcome of a refresh. A Redis that did not answer changes nothing. Neither does a refresh that
-    /// began before one whose outcome was noted: it may have read an older state.
+    /// Notes the outcome of a refresh. A Redis that did not answer changes nothing. Neither does a refresh
+    /// that began before one whose outcome was noted: it may have read an older state.
     pub(crate) fn note_refresh<T>(&self, turn: RefreshTurn, outcome: &Result<T, RefreshError>) {
         let mut noted = self.noted.lock();
         if matches!(outcome, Err(RefreshError::Redis(_))) || turn < *noted {

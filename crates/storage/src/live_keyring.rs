@@ -71,7 +71,7 @@ impl LiveKeyring {
     /// Leaves the keyring's live instances, so that no key waits for this one. For a process that stops.
     pub async fn leave(&self) {
         if let Err(error) = self.watch.leave().await {
-            tracing::debug!(%error, "could not leave the keyring; this instance counts as live for some seconds");
+            tracing::debug!(%error, "keyring not left; this instance counts as live for some seconds");
         }
     }
 

@@ -29,7 +29,7 @@ impl DurableMetrics {
         };
         registry.register(
             "durable_state_lost",
-            "1 while the deployment record, the audit head or the keyring is missing, or not the one seen before",
+            "1 while the deployment record, the audit head or the keyring is missing or differs from the last seen",
             metrics.state_lost.clone(),
         );
         registry.register(

@@ -8,20 +8,20 @@
 //! atomic rename. It calls `fsync` on the file and on the directory. All functions block; call them outside
 //! the async runtime.
 
+mod error;
 mod files;
+mod known;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use audit_chain::{Hash, Head};
-use serde::{Deserialize, Serialize};
-
-use files::failed;
+pub use error::StateDirError;
+use error::failed;
+pub use known::{EarlierGeneration, Known};
 
 /// A directory that can be read and written.
 ///
@@ -47,112 +47,6 @@ use files::failed;
 #[derive(Debug, Clone)]
 pub struct StateDir {
     path: Arc<Path>,
-}
-
-/// What is known of one deployment: the highest audit head of the latest restore generation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Known {
-    /// The deployment's id.
-    pub deployment: String,
-    /// The restore generation of the deployment record: see `catalog::Deployment`.
-    #[serde(default)]
-    pub generation: u64,
-    /// The number of entries in the audit chain.
-    #[serde(default)]
-    pub size: u64,
-    /// The hash of the last entry; `None` while there is no entry.
-    #[serde(default)]
-    pub head: Option<Hash>,
-    /// The highest number of a tag epoch that was ever in the keyring; 0 if no epoch was seen.
-    #[serde(default)]
-    pub highest_epoch: u16,
-}
-
-/// The deployment record in Redis is older than the one that was seen: a backup was restored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the deployment record is of restore generation {found}, and {seen} was seen")]
-pub struct EarlierGeneration {
-    /// The restore generation of the record in Redis.
-    pub found: u64,
-    /// The highest restore generation that was seen.
-    pub seen: u64,
-}
-
-/// An error of reading or writing `STATE_DIR`.
-#[derive(Debug, thiserror::Error)]
-pub enum StateDirError {
-    /// A file operation failed.
-    #[error("{what} in STATE_DIR {}: {source}", path.display())]
-    Io {
-        /// The operation that failed.
-        what: &'static str,
-        /// The file or the directory.
-        path: PathBuf,
-        /// The error of the file system.
-        source: io::Error,
-    },
-    /// A file is damaged, or another program wrote it.
-    #[error(
-        "{} in STATE_DIR cannot be read: {why}; if the file is damaged, move it away: its knowledge is then lost",
-        path.display()
-    )]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// The parser's message.
-        why: String,
-    },
-    /// The deployment record holds a text that is not a deployment id.
-    #[error("{0:?} is not a deployment id: it takes 1 to 64 hex digits, 0-9 a-f")]
-    NotAnId(String),
-}
-
-impl Known {
-    /// Returns the starting point for a deployment of which nothing is known.
-    #[must_use]
-    pub fn nothing_of(deployment: &str) -> Self {
-        Self { deployment: deployment.to_owned(), generation: 0, size: 0, head: None, highest_epoch: 0 }
-    }
-
-    /// Returns the head, `None` if none is known.
-    #[must_use]
-    pub fn audit_head(&self) -> Option<Head> {
-        self.head.filter(|_| self.size > 0).map(|hash| Head { size: self.size, hash })
-    }
-
-    /// Returns the head that the chain of a restore generation must contain, `None` if none is known.
-    ///
-    /// A head of an earlier generation does not count: with the later generation, an operator accepted a
-    /// chain that may be shorter.
-    ///
-    /// # Errors
-    /// [`EarlierGeneration`] if a later generation than `generation` was seen.
-    pub fn head_in(&self, generation: u64) -> Result<Option<Head>, EarlierGeneration> {
-        if self.generation > generation {
-            return Err(EarlierGeneration { found: generation, seen: self.generation });
-        }
-        Ok(self.audit_head().filter(|_| self.generation == generation))
-    }
-
-    /// Replaces the head by `head` if that is higher.
-    #[must_use]
-    pub fn with_head(mut self, head: Option<Head>) -> Self {
-        if let Some(head) = head.filter(|head| head.size > self.size) {
-            (self.size, self.head) = (head.size, Some(head.hash));
-        }
-        self
-    }
-
-    /// Returns the maximum of both.
-    ///
-    /// The head of the later generation wins; within one generation the higher head wins; of two equally high
-    /// heads the one in `self` stays.
-    #[must_use]
-    pub fn merged(self, other: Self) -> Self {
-        let highest_epoch = self.highest_epoch.max(other.highest_epoch);
-        let is_later = (other.generation, other.size) > (self.generation, self.size);
-        Self { highest_epoch, ..if is_later { other } else { self } }
-    }
 }
 
 impl StateDir {

@@ -64,7 +64,7 @@ impl StateMemory {
             }
             Err(error) => {
                 if last_error.replace(error.to_string()).is_none() {
-                    tracing::error!(%error, "STATE_DIR cannot be written; a restored backup may go unnoticed");
+                    tracing::error!(%error, "cannot write STATE_DIR; a restored backup may stay unnoticed");
                 }
             }
         }

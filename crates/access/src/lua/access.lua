@@ -1,33 +1,41 @@
--- access.lua: API keys as Lua functions, to be put in front of a main that authenticates, by itself or among other things.
+-- access.lua: functions that verify API keys. Rust puts them in front of a script that authenticates, alone
+-- or as one of several steps.
 --
--- What a key holds
---   vt1:k:<id>      an API key: >I4 revision · 32 bytes digest · B scopes · I6 valid_until (ms since 1970, 0 revoked) · B length of the
---                   tenant's id · the tenant's id · JSON
---   vt1:tn:<tenant> a tenant: B state (1 active, 0 suspended) · more. Tenant "default" has none and is always active.
+-- Stored records
+--   vt1:k:<id>      API key: >I4 revision · 32 bytes digest · B scopes · I6 valid_until (Unix ms, 0 if
+--                   revoked) · B length of the tenant's id · tenant's id · JSON
+--   vt1:tn:<tenant> tenant: B state (1 active, 0 suspended) · more. Tenant "default" needs no record and is
+--                   always active.
 --
--- Comparing digests with == tells an attacker nothing: they are SHA-256 of a whole key, which nobody can steer towards another's,
--- and Lua compares interned strings by their address.
+-- Comparing digests with == leaks nothing useful: a digest is SHA-256 of the whole key, so an attacker cannot
+-- choose its bytes, and Lua compares interned strings by address.
 
 local ACCESS_OK, ACCESS_INVALID, ACCESS_SUSPENDED, ACCESS_DAMAGED, ACCESS_TENANT_GONE = 0, 1, 2, 4, 5
 -- The bit of the scope scan:partner.
 local ACCESS_SCAN_PARTNER = 8
 
--- access_has(scopes, scope): whether `scopes` (bits) hold the one bit `scope`.
--- Worked: access_has(24, ACCESS_SCAN_PARTNER) -> true; access_has(16, ACCESS_SCAN_PARTNER) -> false
+-- access_has(scopes, scope) -> boolean: whether `scopes` (bits) contain the single bit `scope`.
+-- Example: access_has(24, ACCESS_SCAN_PARTNER) -> true; access_has(16, ACCESS_SCAN_PARTNER) -> false
 local function access_has(scopes, scope)
   return math.floor(scopes / scope) % 2 == 1
 end
 
 -- access_verify(now, record, digest) -> status, tenant, scopes
---   now      ms by Redis's clock
---   record   the key's stored string, or false
---   digest   SHA-256 of the key that was shown, 32 bytes
--- status 0: verified; 1: unknown, another secret, expired or revoked; 2: its tenant is suspended; 4: the tenant's record is of another
--- type; 5: the tenant's record, which was written before the key's, is gone or says neither. Neither of these must fail what else the
--- script was asked. The tenant's id and the scopes (bits) are ''
--- and 0 but for status 0.
--- Worked: access_verify(1771243200000, <record of tenant acme, scope scan:partner>, <its digest>) -> 0, 'acme', 8
--- Redis calls: GETRANGE, none for tenant "default". The tenant's key follows from the record, so it is not among KEYS. Complexity: O(1).
+--   now      Unix ms by the clock of Redis
+--   record   stored record of the key (string), or false if there is none
+--   digest   SHA-256 of the presented key (32 bytes)
+--   status   0 verified
+--            1 unknown, wrong secret, expired or revoked
+--            2 tenant suspended
+--            4 tenant record has another type
+--            5 tenant record missing, although it was written before the key's, or its state is neither 0
+--              nor 1
+--   tenant   tenant id, '' unless status is 0
+--   scopes   scopes (bits, integer), 0 unless status is 0
+-- Statuses 4 and 5 are not errors, so the other steps of the script still run. Example:
+-- access_verify(1771243200000, <record of tenant acme, scope scan:partner>, <its digest>) -> 0, 'acme', 8
+-- Redis calls: GETRANGE, none for tenant "default". The name of the tenant's key comes from the record, so it
+-- is not in KEYS. Complexity: O(1).
 local function access_verify(now, record, digest)
   if not record or #record < 45 or string.sub(record, 5, 36) ~= digest then
     return ACCESS_INVALID, '', 0

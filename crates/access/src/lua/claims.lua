@@ -1,13 +1,19 @@
--- claims.lua: which tenants have the brands and GTIN prefixes that are asked about. Writes nothing.
+-- claims.lua: reads which tenants own the given brands and GTIN ranges. Writes nothing.
 --
 -- KEYS   1 revision of the claims · 2 brands · 3 GTIN prefixes
--- ARGV   1 n, brands asked about · then n brand keys · then for each range of GTINs: first, last (twelve-digit numbers)
--- Reply  { revision ('' while nothing was ever claimed), { for each brand key the tenant that has it, or '' },
---          { members '<prefix>:<tenant>' that may overlap a range, some perhaps twice } }
---        Claimed ranges never overlap each other, so what overlaps a range begins in it or is the last that begins before it. A tenant has
---        at most 50 prefixes, so 51 that begin in a range are not all of one tenant.
--- Worked: EVALSHA <sha> 3 vt1:cl vt1:clb vt1:clp  1 acrne 400638133393 400638133393  -> { '7', { 'acme' }, { '4006381:acme' } }
--- Redis calls: GET, one HMGET, two range queries for each range. Complexity: O(brands + ranges * log(prefixes)).
+-- ARGV   1 n, number of brand skeletons (integer) · then n skeletons (strings)
+--        then per GTIN range: first, last (twelve-digit integers)
+-- Reply  {revision, owners, members}
+--        revision: string, '' if nothing was ever claimed
+--        owners: per skeleton the tenant that owns it, or ''
+--        members: '<prefix>:<tenant>' of all prefixes that may overlap a range, possibly repeated
+--        Claimed ranges never overlap each other. So a claim that overlaps a range begins in it, or is the
+--        last claim that begins before it. A tenant has at most 50 prefixes, so 51 that begin in a range
+--        belong to several tenants.
+-- Example: EVALSHA <sha> 3 vt1:cl vt1:clb vt1:clp  1 acrne 400638133393 400638133393
+--          -> {'7', {'acme'}, {'4006381:acme'}}
+-- Redis calls: GET, one HMGET, two range queries per range.
+-- Complexity: O(skeletons + ranges * log(prefixes)).
 local n = tonumber(ARGV[1])
 assert(#KEYS == 3 and n and n >= 0 and (#ARGV - 1 - n) % 2 == 0, 'claims takes 3 keys, brands and pairs')
 local owners, members = {}, {}

@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Known, StateDirError};
+use super::error::{StateDirError, failed};
+use super::known::Known;
 
 /// How long a writer waits for the lock. Its holder writes one small file.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -13,12 +14,6 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 const LOCK_RETRY_PAUSE: Duration = Duration::from_millis(10);
 /// Bytes that are read of a file at most; a file holds about 200.
 const MAX_FILE_BYTES: u64 = 4 * 1024;
-
-/// Returns a conversion that adds the operation and the path to an I/O error.
-pub(super) fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StateDirError {
-    let path = path.to_owned();
-    move |source| StateDirError::Io { what, path, source }
-}
 
 /// Takes the lock. It is held until the returned file is dropped.
 pub(super) fn lock(path: &Path) -> Result<File, StateDirError> {

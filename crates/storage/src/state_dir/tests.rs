@@ -1,3 +1,5 @@
+use audit_chain::{Hash, Head};
+
 use super::*;
 
 const ID: &str = "00112233445566778899aabbccddeeff";
