@@ -21,7 +21,7 @@ static AUTHENTICATE: LazyLock<Script> = LazyLock::new(|| {
 const VERIFIED: i64 = 0;
 const INVALID: i64 = 1;
 const SUSPENDED: i64 = 2;
-const LOST: i64 = 3;
+const STATE_LOST: i64 = 3;
 const DAMAGED: i64 = 4;
 const TENANT_GONE: i64 = 5;
 
@@ -56,7 +56,7 @@ pub enum Authenticated {
 /// Authenticates `key`. `deployment_prefix` is the required prefix of the deployment record.
 ///
 /// # Errors
-/// See [`PoolError`]; [`PoolError::Reply`] when what is stored names no tenant.
+/// See [`PoolError`]; [`PoolError::Reply`] if the stored record holds an invalid tenant id.
 pub async fn authenticate(
     pool: &RedisPool,
     deployment_prefix: &str,
@@ -82,10 +82,10 @@ pub async fn authenticate_with_permit(
         .arg(deployment_prefix)
         .run_with_permit(pool, permit, pool.command_timeout())
         .await?;
-    let misshapen = |what: String| PoolError::Reply { what: format!("authenticate: {what}") };
+    let invalid_reply = |what: String| PoolError::Reply { what: format!("authenticate: {what}") };
     match status {
         VERIFIED => {
-            let tenant = tenant.parse().map_err(|error| misshapen(format!("{error}")))?;
+            let tenant = tenant.parse().map_err(|error| invalid_reply(format!("{error}")))?;
             Ok(Authenticated::Principal(KeyPrincipal {
                 id: *key.id(),
                 tenant,
@@ -94,9 +94,9 @@ pub async fn authenticate_with_permit(
         }
         INVALID => Ok(Authenticated::Invalid),
         SUSPENDED => Ok(Authenticated::Suspended),
-        LOST => Ok(Authenticated::StateLost),
+        STATE_LOST => Ok(Authenticated::StateLost),
         DAMAGED => Ok(Authenticated::Damaged),
         TENANT_GONE => Ok(Authenticated::TenantGone),
-        other => Err(misshapen(format!("status {other}"))),
+        other => Err(invalid_reply(format!("status {other}"))),
     }
 }

@@ -51,7 +51,7 @@ pub fn update_tenant(before: Option<&StoredAccess<Tenant>>, changed: &Tenant, cl
     if brands == changed.brands && prefixes == changed.gtin_prefixes {
         effect
     } else {
-        claims.moved(effect, before, changed)
+        claims.replace(effect, before, changed)
     }
 }
 

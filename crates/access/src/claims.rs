@@ -38,21 +38,21 @@ impl Claims {
         brands: &[BrandKeys],
         ranges: &[GtinRange],
     ) -> Result<Self, PoolError> {
-        let looks: Vec<&str> = brands.iter().flat_map(BrandKeys::lookalikes).collect();
+        let skeletons: Vec<&str> = brands.iter().flat_map(BrandKeys::lookalikes).collect();
         let mut call = CLAIMS.invoke().key(keys::CLAIMS).key(keys::BRANDS).key(keys::GTIN_PREFIXES);
-        call.push_arg(looks.len());
-        looks.iter().for_each(|look| call.push_arg(look));
+        call.push_arg(skeletons.len());
+        skeletons.iter().for_each(|skeleton| call.push_arg(skeleton));
         for range in ranges {
             call.push_arg(range.start());
             call.push_arg(range.end());
         }
         let (revision, owners, members): (Vec<u8>, Vec<String>, Vec<String>) = call.run(pool).await?;
-        let held = looks.into_iter().zip(owners).filter(|(_, owner)| !owner.is_empty());
-        let held = held.map(|(look, owner)| Ok((look.to_owned(), tenant(&owner)?)));
+        let owned = skeletons.into_iter().zip(owners).filter(|(_, owner)| !owner.is_empty());
+        let owned = owned.map(|(skeleton, owner)| Ok((skeleton.to_owned(), tenant(&owner)?)));
         Ok(Self {
             revision,
-            brands: held.collect::<Result<_, PoolError>>()?,
-            prefixes: members.iter().map(|member| prefix_of(member)).collect::<Result<_, _>>()?,
+            brands: owned.collect::<Result<_, PoolError>>()?,
+            prefixes: members.iter().map(|member| parse_member(member)).collect::<Result<_, _>>()?,
         })
     }
 
@@ -67,13 +67,13 @@ impl Claims {
         }
     }
 
-    /// Returns a tenant other than `own` that owns a brand which looks like this one.
+    /// Returns a tenant other than `own` that owns a brand that looks like this one.
     #[must_use]
     pub fn brand_of_another(&self, brand: &BrandKeys, own: &TenantId) -> Option<&TenantId> {
-        brand.lookalikes().filter_map(|look| self.brands.get(look)).find(|owner| *owner != own)
+        brand.lookalikes().filter_map(|skeleton| self.brands.get(skeleton)).find(|owner| *owner != own)
     }
 
-    /// Returns a tenant other than `own` that owns a prefix which overlaps this range.
+    /// Returns a tenant other than `own` that owns a prefix that overlaps this range.
     #[must_use]
     pub fn gtin_of_another(&self, range: &GtinRange, own: &TenantId) -> Option<&TenantId> {
         let overlaps = |prefix: &GtinPrefix| {
@@ -85,19 +85,20 @@ impl Claims {
     }
 
     /// Adds the writes to `effect` that release the claims of `before` and store those of `after`.
-    pub(crate) fn moved(&self, effect: Effect, before: Option<&Tenant>, after: &Tenant) -> Effect {
+    pub(crate) fn replace(&self, effect: Effect, before: Option<&Tenant>, after: &Tenant) -> Effect {
         let owner = after.id.as_str();
         let (brands, prefixes): (&[String], &[GtinPrefix]) =
             before.map_or((&[], &[]), |before| (&before.brand_keys, &before.gtin_prefixes));
-        let mut effect = effect
-            .check(self.guard())
-            .write(RedisWrite::Set { key: keys::CLAIMS.into(), value: next(&self.revision).into_bytes() });
+        let mut effect = effect.check(self.guard()).write(RedisWrite::Set {
+            key: keys::CLAIMS.into(),
+            value: next_revision(&self.revision).into_bytes(),
+        });
         let key = || keys::BRANDS.into();
-        for look in brands.iter().filter(|look| !after.brand_keys.contains(look)) {
-            effect.writes.push(RedisWrite::FieldDelete { key: key(), field: look.as_str().into() });
+        for skeleton in brands.iter().filter(|skeleton| !after.brand_keys.contains(skeleton)) {
+            effect.writes.push(RedisWrite::FieldDelete { key: key(), field: skeleton.as_str().into() });
         }
-        for look in after.brand_keys.iter().filter(|look| !brands.contains(look)) {
-            let (field, value) = (look.as_str().into(), owner.into());
+        for skeleton in after.brand_keys.iter().filter(|skeleton| !brands.contains(skeleton)) {
+            let (field, value) = (skeleton.as_str().into(), owner.into());
             effect.writes.push(RedisWrite::FieldSet { key: key(), field, value });
         }
         let key = || keys::GTIN_PREFIXES.into();
@@ -117,20 +118,20 @@ impl Claims {
 /// They are stored with the tenant, so a later change releases exactly these, even if a newer Unicode version
 /// computes other skeletons for the same brands.
 pub(crate) fn keys_of(brands: &[BrandName]) -> Vec<String> {
-    let mut looks: Vec<String> = Vec::new();
+    let mut skeletons: Vec<String> = Vec::new();
     for brand in brands {
-        looks.extend(brand.keys().lookalikes().map(str::to_owned));
+        skeletons.extend(brand.keys().lookalikes().map(str::to_owned));
     }
-    looks.sort_unstable();
-    looks.dedup();
-    looks
+    skeletons.sort_unstable();
+    skeletons.dedup();
+    skeletons
 }
 
 fn member(prefix: &GtinPrefix, owner: &str) -> Vec<u8> {
     format!("{prefix}:{owner}").into_bytes()
 }
 
-fn prefix_of(member: &str) -> Result<(GtinPrefix, TenantId), PoolError> {
+fn parse_member(member: &str) -> Result<(GtinPrefix, TenantId), PoolError> {
     let parts =
         member.split_once(':').and_then(|(prefix, owner)| Some((prefix.parse().ok()?, tenant(owner).ok()?)));
     parts.ok_or_else(|| PoolError::Reply {
@@ -142,7 +143,7 @@ fn tenant(text: &str) -> Result<TenantId, PoolError> {
     text.parse().map_err(|_| PoolError::Reply { what: format!("claims: {text:?} is not a tenant id") })
 }
 
-fn next(revision: &[u8]) -> String {
+fn next_revision(revision: &[u8]) -> String {
     let number = std::str::from_utf8(revision).ok().and_then(|text| text.parse::<u64>().ok());
     number.unwrap_or(0).wrapping_add(1).to_string()
 }

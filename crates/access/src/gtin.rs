@@ -15,10 +15,10 @@ const PLACES: usize = 12;
 /// Lengths of GS1 company prefixes, in digits.
 const LENGTHS: RangeInclusive<usize> = 4..=PLACES;
 
-/// The text is not a company prefix.
+/// The text is not a GTIN company prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "it takes 4 to 12 digits as GS1 assigned them, e.g. 4006381; a U.P.C. company prefix takes a 0 in front"
+    "it takes 4 to 12 digits as GS1 assigned them, e.g. 4006381; a U.P.C. company prefix takes a leading 0"
 )]
 pub struct NotAGtinPrefix;
 
@@ -65,9 +65,9 @@ impl GtinPrefix {
 /// texts.
 #[must_use]
 pub fn gtin_number(gtin: &str) -> Option<u64> {
-    let sound = matches!(gtin.len(), 8 | 12..=14) && gtin.bytes().all(|byte| byte.is_ascii_digit());
+    let is_gtin = matches!(gtin.len(), 8 | 12..=14) && gtin.bytes().all(|byte| byte.is_ascii_digit());
     let padded = format!("{gtin:0>width$}", width = PLACES + 2);
-    padded.get(1..=PLACES).filter(|_| sound).map(number)
+    padded.get(1..=PLACES).filter(|_| is_gtin).map(number)
 }
 
 /// Parses at most twelve digits, which always fit.
@@ -79,8 +79,8 @@ impl FromStr for GtinPrefix {
     type Err = NotAGtinPrefix;
 
     fn from_str(text: &str) -> Result<Self, NotAGtinPrefix> {
-        let sound = LENGTHS.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
-        if sound { Ok(Self(text.to_owned())) } else { Err(NotAGtinPrefix) }
+        let is_prefix = LENGTHS.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+        if is_prefix { Ok(Self(text.to_owned())) } else { Err(NotAGtinPrefix) }
     }
 }
 
@@ -127,8 +127,8 @@ mod tests {
             ("9638", "96385074", false),
             ("4006381", "400638133393", false),
         ];
-        for (company, gtin, under) in table {
-            assert_eq!(prefix(company).covers(gtin), under, "{company} {gtin}");
+        for (company, gtin, covered) in table {
+            assert_eq!(prefix(company).covers(gtin), covered, "{company} {gtin}");
         }
         assert!(!prefix("4006381").covers("4006381") && !prefix("4006381").covers("400638133393x"));
     }

@@ -34,12 +34,12 @@ static BASE32: LazyLock<Encoding> = LazyLock::new(|| {
     alphabet.encoding().expect("32 different ASCII characters")
 });
 
-/// A text that is no API key. The error does not quote it, because it may be a mistyped key.
+/// The text is not an API key. The error does not quote the text, because it may be a mistyped key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not an API key: it takes vk_, 8 characters, _ and 58 characters, exactly as it was shown")]
+#[error("not an API key: it takes vk_, 8 characters, _ and 58 characters, exactly as issued")]
 pub struct NotAKey;
 
-/// A text that is no key id.
+/// The text is not the id of an API key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a key id: it takes 8 of the characters 0-9 a-h j k m n p-t v-z")]
 pub struct NotAKeyId;
@@ -49,7 +49,7 @@ pub struct NotAKeyId;
 pub struct KeyId([u8; ID_CHARS]);
 
 impl KeyId {
-    /// What an id matches, as a regular expression.
+    /// Regular expression that exactly the valid ids match.
     pub const PATTERN: &str = "^[0-9a-hjkmnp-tv-z]{8}$";
 
     fn from_bytes(bytes: [u8; ID_BYTES]) -> Self {
@@ -58,7 +58,7 @@ impl KeyId {
         Self(text)
     }
 
-    /// The id as text.
+    /// Returns the id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).expect("an id holds ASCII only")
@@ -102,26 +102,17 @@ impl<'de> Deserialize<'de> for KeyId {
 
 /// SHA-256 of a key's whole text, the only part that is stored. A key has 256 random bits, so the digest
 /// reveals nothing and needs no salt. Digests are compared in constant time.
-///
-/// ```
-/// use access::KeyId;
-///
-/// let id: KeyId = "0123abcd".parse()?;
-/// assert_eq!(id.as_str(), "0123abcd");
-/// assert!("vk_".parse::<access::ApiKey>().is_err(), "rejected by its form, without a lookup");
-/// # Ok::<(), access::NotAKeyId>(())
-/// ```
 #[derive(Clone, Copy)]
 pub struct KeyDigest([u8; 32]);
 
 impl KeyDigest {
-    /// From stored bytes.
+    /// Takes the stored form.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The 32 bytes.
+    /// Returns the 32 bytes, which are the stored form.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -148,7 +139,19 @@ impl fmt::Debug for KeyDigest {
     }
 }
 
-/// A key as its holder has it. Wiped from memory when dropped; `Debug` shows the id only.
+/// The text that a client presents. It is wiped from memory when dropped; `Debug` shows the id only.
+///
+/// ```
+/// use access::ApiKey;
+///
+/// let key = ApiKey::generate();
+/// let presented: ApiKey = key.reveal().parse()?;
+/// assert_eq!((presented.id(), presented.digest()), (key.id(), key.digest()));
+///
+/// let truncated = &key.reveal()[..69];
+/// assert!(truncated.parse::<ApiKey>().is_err());
+/// # Ok::<(), access::NotAKey>(())
+/// ```
 #[derive(Clone)]
 pub struct ApiKey {
     id: KeyId,
@@ -157,14 +160,13 @@ pub struct ApiKey {
 }
 
 impl ApiKey {
-    /// A new key from 40 random bits for the id and 256 for the secret.
+    /// Creates a key from 40 random bits for the id and 256 for the secret.
     #[must_use]
     pub fn generate() -> Self {
         let secret = Zeroizing::new(ambient::entropy::random_bytes::<SECRET_BYTES>());
         Self::from_parts(ambient::entropy::random_bytes(), &secret)
     }
 
-    /// The key of this id and secret.
     fn from_parts(id: [u8; ID_BYTES], secret: &[u8; SECRET_BYTES]) -> Self {
         let id = KeyId::from_bytes(id);
         let mut tail = Zeroizing::new([0; TAIL_BYTES]);
@@ -178,10 +180,10 @@ impl ApiKey {
         Self { id, digest: KeyDigest(Sha256::digest(text.as_bytes()).into()), text }
     }
 
-    /// Reads a key; nothing is asked of anybody.
+    /// Parses a key and verifies its checksum, without a lookup.
     ///
     /// # Errors
-    /// When the form or the checksum is wrong.
+    /// [`NotAKey`] if the form or the checksum is wrong.
     pub fn parse(text: &str) -> Result<Self, NotAKey> {
         if text.len() != KEY_CHARS || !text.is_ascii() || text.as_bytes()[TAIL_AT - 1] != b'_' {
             return Err(NotAKey);
@@ -193,27 +195,27 @@ impl ApiKey {
             .ok_or(NotAKey)?;
         let mut tail = Zeroizing::new([0; TAIL_BYTES]);
         BASE32.decode_mut(&text.as_bytes()[TAIL_AT..], &mut *tail).map_err(|_| NotAKey)?;
-        let (secret, sum) = tail.split_first_chunk::<SECRET_BYTES>().ok_or(NotAKey)?;
-        if !bool::from(sum.ct_eq(&checksum(&id, secret))) {
+        let (secret, stated) = tail.split_first_chunk::<SECRET_BYTES>().ok_or(NotAKey)?;
+        if !bool::from(stated.ct_eq(&checksum(&id, secret))) {
             return Err(NotAKey);
         }
         let digest = KeyDigest(Sha256::digest(text.as_bytes()).into());
         Ok(Self { id, digest, text: Zeroizing::new(text.to_owned()) })
     }
 
-    /// Its public id.
+    /// Returns the public id.
     #[must_use]
     pub fn id(&self) -> &KeyId {
         &self.id
     }
 
-    /// What may be kept of it.
+    /// Returns the digest, which is the only part that may be stored.
     #[must_use]
     pub fn digest(&self) -> &KeyDigest {
         &self.digest
     }
 
-    /// The whole text, to be shown once to its holder and never logged.
+    /// Returns the whole text. Show it to the holder once, and never log it.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.text
@@ -235,12 +237,12 @@ impl fmt::Debug for ApiKey {
 }
 
 fn checksum(id: &KeyId, secret: &[u8; SECRET_BYTES]) -> [u8; CHECKSUM_BYTES] {
-    let whole = Sha256::new()
+    let digest = Sha256::new()
         .chain_update(CHECKSUM_CONTEXT)
         .chain_update(id.as_str())
         .chain_update(secret)
         .finalize();
-    *whole.first_chunk().expect("a digest has 32 bytes")
+    *digest.first_chunk().expect("a digest has 32 bytes")
 }
 
 #[cfg(test)]
@@ -256,7 +258,7 @@ mod tests {
         }
     }
 
-    /// Made by another program: id 01 02 03 04 05, secret 00 01 … 1f.
+    /// Computed by an independent program: id 01 02 03 04 05, secret 00 01 … 1f.
     const GOLDEN: &str = "vk_04106105_000g40r40m30e209185gr38e1w8124gk2gahc5rr34d1p70x3rfxvz04g0";
     const GOLDEN_DIGEST: &str = "5c83dd8a18b59964d8f406e4df17d5c97b3a9ddae5d138f8a0ac0871b220fc08";
 
@@ -274,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_shown_is_read_back() {
+    fn a_revealed_key_is_parsed_to_the_same_key() {
         let key = ApiKey::generate();
         let read = ApiKey::parse(key.reveal()).unwrap();
         assert_eq!((read.id(), read.digest(), read.reveal()), (key.id(), key.digest(), key.reveal()));
@@ -282,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistyped_key_is_told_without_asking_anybody() {
+    fn a_mistyped_or_truncated_key_is_rejected_without_a_lookup() {
         let alphabet = "0123456789abcdefghjkmnpqrstvwxyz";
         for at in 0..GOLDEN.len() {
             for other in alphabet.chars().chain("ilouA_-é\0".chars()) {
@@ -297,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_output_holds_the_id_only() {
+    fn debug_output_shows_the_id_only() {
         let key = ApiKey::generate();
         let shown = format!("{key:?} {:?}", key.digest());
         assert!(shown.contains(key.id().as_str()), "{shown}");
@@ -306,12 +308,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_a_key_or_is_refused(text in ".{0,80}|vk_[0-9a-z]{8}_[0-9a-z]{58}") {
+        fn other_texts_are_rejected(text in ".{0,80}|vk_[0-9a-z]{8}_[0-9a-z]{58}") {
             prop_assert!(ApiKey::parse(&text).is_err());
         }
 
         #[test]
-        fn ids_are_read_as_they_are_written(bytes: [u8; ID_BYTES]) {
+        fn ids_survive_a_round_trip(bytes: [u8; ID_BYTES]) {
             let id = KeyId::from_bytes(bytes);
             prop_assert_eq!(id.as_str().parse(), Ok(id));
             prop_assert_eq!(id.as_str().len(), 8);

@@ -2,7 +2,7 @@
 //! about once a minute.
 //!
 //! Failures: a failed write is retried with the next one. A killed process loses up to a minute of updates.
-//! If more than [`MOST_KEYS`] keys are used between two writes, the others are dropped with a warning.
+//! If more than [`MAX_PENDING_KEYS`] keys are used between two writes, the others are dropped with a warning.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use redis_pool::{PoolError, RedisPool, Script};
 use crate::key::KeyId;
 use crate::keys;
 
-/// Maximum number of keys remembered between two writes.
-pub const MOST_KEYS: usize = 10_000;
+/// Maximum number of keys whose use is pending between two writes.
+pub const MAX_PENDING_KEYS: usize = 10_000;
 /// Pause between two writes, ± 20 %.
-const EVERY: Duration = Duration::from_secs(60);
+const FLUSH_INTERVAL: Duration = Duration::from_secs(60);
 /// Maximum number of keys in one script call.
 const KEYS_PER_CALL: usize = 1_000;
 const MINUTE_MS: u64 = 60_000;
@@ -30,21 +30,21 @@ static NOTE: LazyLock<Script> =
 /// The last uses that are not written yet. Cheap to clone; all clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct LastUse {
-    notes: Arc<Mutex<Notes>>,
+    pending: Arc<Mutex<PendingUses>>,
 }
 
 #[derive(Debug, Default)]
-struct Notes {
+struct PendingUses {
     /// Unix minutes by key.
     minutes: HashMap<KeyId, u64>,
     dropped: u64,
 }
 
-impl Notes {
+impl PendingUses {
     fn note(&mut self, id: KeyId, minute: u64) {
-        if let Some(noted) = self.minutes.get_mut(&id) {
-            *noted = minute.max(*noted);
-        } else if self.minutes.len() < MOST_KEYS {
+        if let Some(latest) = self.minutes.get_mut(&id) {
+            *latest = minute.max(*latest);
+        } else if self.minutes.len() < MAX_PENDING_KEYS {
             self.minutes.insert(id, minute);
         } else {
             self.dropped += 1;
@@ -61,7 +61,7 @@ impl LastUse {
 
     /// Records in memory that a verified key was used at `unix_millis`.
     pub fn note(&self, id: &KeyId, unix_millis: u64) {
-        self.notes.lock().note(*id, unix_millis / MINUTE_MS);
+        self.pending.lock().note(*id, unix_millis / MINUTE_MS);
     }
 
     /// Writes the pending uses and returns the number of keys written.
@@ -72,7 +72,7 @@ impl LastUse {
     /// # Errors
     /// See [`PoolError`].
     pub async fn flush(&self, pool: &RedisPool, deployment_prefix: &str) -> Result<usize, PoolError> {
-        let Notes { minutes, dropped } = std::mem::take(&mut *self.notes.lock());
+        let PendingUses { minutes, dropped } = std::mem::take(&mut *self.pending.lock());
         if dropped > 0 {
             tracing::warn!(dropped, "last uses dropped, too many keys");
         }
@@ -86,7 +86,7 @@ impl LastUse {
             }
             let reply: Result<i64, PoolError> = call.run(pool).await;
             if !matches!(reply, Ok(1)) {
-                self.keep(&taken[written..]);
+                self.put_back(&taken[written..]);
                 return reply.map(|_| written);
             }
             written += chunk.len();
@@ -98,7 +98,7 @@ impl LastUse {
     /// deployment record, `None` while it is unknown.
     pub async fn keep_flushing(&self, pool: &RedisPool, deployment_prefix: impl Fn() -> Option<String>) {
         loop {
-            tokio::time::sleep(jittered(EVERY, 200)).await;
+            tokio::time::sleep(jittered(FLUSH_INTERVAL, 200)).await;
             let Some(prefix) = deployment_prefix() else { continue };
             match self.flush(pool, &prefix).await {
                 Ok(0) => {}
@@ -110,10 +110,10 @@ impl LastUse {
         }
     }
 
-    fn keep(&self, unwritten: &[(KeyId, u64)]) {
-        let mut notes = self.notes.lock();
+    fn put_back(&self, unwritten: &[(KeyId, u64)]) {
+        let mut pending = self.pending.lock();
         for (id, minute) in unwritten {
-            notes.note(*id, *minute);
+            pending.note(*id, *minute);
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Tenants and API keys as they are stored: a small binary header that scripts can read without parsing JSON,
 //! then JSON.
 //!
-//! A tenant: `B state (1 active, 0 suspended) ‖ u32be revision ‖ JSON`. A key: `u32be revision ‖ digest (32
-//! bytes) ‖ B scopes ‖ u48be valid_until ‖ B length of the tenant's id ‖ the tenant's id ‖ JSON`.
-//! `valid_until` is Unix ms: one comparison tells a script whether a key is revoked (0), has expired, or was
-//! rotated and its overlap is over; [`FOR_EVER`] is later than any time. The revision grows with every
-//! change.
+//! - Tenant: `u8 state (1 active, 0 suspended) ‖ u32be revision ‖ JSON`
+//! - API key: `u32be revision ‖ digest (32 bytes) ‖ u8 scopes ‖ u48be valid_until ‖ u8 length of the tenant
+//!   id ‖ tenant id ‖ JSON`
+//!
+//! `valid_until` is in Unix ms. Scripts compare it with the time, and so reject revoked keys (0), expired
+//! keys and rotated keys whose overlap has ended; [`FOR_EVER`] never ends. Each change increments the
+//! revision.
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -17,16 +19,16 @@ use crate::key::{KeyDigest, KeyId};
 use crate::scope::Scopes;
 use crate::tenant_id::TenantId;
 
-/// `valid_until` of a key that does not end by itself: 2^48 − 1.
+/// `valid_until` of a key without an end: 2^48 − 1.
 pub const FOR_EVER: u64 = (1 << 48) - 1;
 
-/// The byte with which an active tenant's record begins.
+/// First byte of an active tenant's record.
 pub(crate) const ACTIVE: u8 = 1;
 const SUSPENDED: u8 = 0;
-/// Bytes of a key's header before the tenant's id.
-const KEY_HEADER: usize = 44;
+/// Length of a key's header before the tenant's id, in bytes.
+const KEY_HEADER_BYTES: usize = 44;
 
-/// A stored record that cannot be read: written by something else, or damaged.
+/// A stored record cannot be decoded: it is damaged, or another program wrote it.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the stored {kind} record cannot be read: {why}")]
 pub struct AccessRecordError {
@@ -34,103 +36,103 @@ pub struct AccessRecordError {
     why: String,
 }
 
-/// How many batches a tenant may have unless an operator has said otherwise.
+/// Maximum number of batches of a tenant for which an operator set no other limit.
 pub const DEFAULT_MAX_BATCHES: u32 = 100_000;
 
 /// A record as read, with the exact bytes that a change must find unchanged.
 #[derive(Debug, Clone)]
 pub struct StoredAccess<T> {
-    /// What it says.
+    /// The decoded record.
     pub value: T,
-    /// Grows by one with each change.
+    /// The version of the record: 1 at first, incremented by each change.
     pub revision: u32,
     /// The stored bytes.
     pub bytes: Vec<u8>,
 }
 
-/// When and why something was ended or stopped.
+/// When and why a tenant was suspended or a key was revoked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cause {
-    /// When.
+    /// The time of the suspension or revocation.
     #[serde(with = "rfc3339")]
     pub at: OffsetDateTime,
-    /// The operator's words.
+    /// The reason that the operator gave.
     pub reason: String,
 }
 
-/// A tenant: a brand whose products, batches, keys and events are its own.
+/// A tenant: an organisation with its own products, batches, API keys and audit events.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tenant {
-    /// Its id.
+    /// The tenant's id.
     pub id: TenantId,
-    /// What people call it.
+    /// A name for people to read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// When it was created.
+    /// The time of creation.
     #[serde(with = "rfc3339")]
     pub created_at: OffsetDateTime,
-    /// Set while none of its keys is accepted.
+    /// Set while the tenant is suspended: all its keys are rejected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspended: Option<Cause>,
-    /// The brands that an operator has verified to be its own. No other tenant has one that could be taken
-    /// for one of them.
+    /// The brands that an operator verified as the tenant's own. No brand of another tenant looks like one of
+    /// them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub brands: Vec<BrandName>,
-    /// What the brands are compared by, as it was claimed.
+    /// The skeletons of the brands, as they were claimed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub brand_keys: Vec<String>,
-    /// The GTIN company prefixes that an operator has verified to be its own. They overlap with no other
-    /// tenant's.
+    /// The GTIN company prefixes that an operator verified as the tenant's own. No prefix of another tenant
+    /// overlaps them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gtin_prefixes: Vec<GtinPrefix>,
-    /// How many batches it may have, [`DEFAULT_MAX_BATCHES`] unless set.
+    /// Maximum number of batches; [`DEFAULT_MAX_BATCHES`] applies if it is `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_batches: Option<u32>,
 }
 
-/// That a key has a successor.
+/// The rotation of a key to its successor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rotation {
-    /// When it was rotated.
+    /// The time of the rotation.
     #[serde(with = "rfc3339")]
     pub at: OffsetDateTime,
-    /// The successor.
+    /// The id of the successor.
     pub to: KeyId,
-    /// When the old key stops.
+    /// The end of the overlap: the old key is rejected from then on.
     #[serde(with = "rfc3339")]
     pub until: OffsetDateTime,
 }
 
-/// What is known of an API key.
+/// The stored record of an API key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyRecord {
-    /// Its public id.
+    /// The key's public id.
     pub id: KeyId,
-    /// In whose name it acts.
+    /// The tenant for which the key acts.
     pub tenant: TenantId,
-    /// All that is kept of its text. It stands in the header, not in the JSON.
+    /// The digest of the key's text. It is stored in the header, not in the JSON.
     #[serde(skip, default = "no_digest")]
     pub digest: KeyDigest,
-    /// What it may do.
+    /// The operations that the key permits.
     pub scopes: Scopes,
-    /// What people call it.
+    /// A name for people to read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
-    /// When it was made.
+    /// The time of creation.
     #[serde(with = "rfc3339")]
     pub created_at: OffsetDateTime,
-    /// Who made it, as audit events name actors.
+    /// The creator, in the form of an audit event's actor.
     pub created_by: String,
-    /// From when on it is not accepted.
+    /// The time from which on the key is rejected.
     #[serde(default, with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<OffsetDateTime>,
-    /// Set once it is revoked.
+    /// Set once the key is revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked: Option<Cause>,
-    /// Set once it has a successor.
+    /// Set once the key was rotated to a successor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotated: Option<Rotation>,
-    /// The key whose successor it is.
+    /// The id of the key that this key succeeds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<KeyId>,
 }
@@ -139,30 +141,30 @@ const fn no_digest() -> KeyDigest {
     KeyDigest::from_bytes([0; 32])
 }
 
-/// Where a key stands.
+/// The status of a key, regardless of its tenant's status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyStatus {
-    /// Accepted, while its tenant is active.
+    /// The key is accepted.
     Active,
-    /// Accepted until its overlap is over; its successor is there.
+    /// The key was rotated and is accepted until the overlap ends.
     Rotating,
-    /// Its successor has taken over.
+    /// The key was rotated and the overlap has ended.
     Rotated,
-    /// Its time is over.
+    /// The key's expiry has passed.
     Expired,
-    /// Taken back.
+    /// The key was revoked.
     Revoked,
 }
 
 impl KeyStatus {
-    /// All of them.
+    /// All statuses.
     pub const ALL: [Self; 5] = [Self::Active, Self::Rotating, Self::Rotated, Self::Expired, Self::Revoked];
 }
 
 impl KeyRecord {
-    /// When the key stops being accepted, Unix ms: 0 when it is revoked, [`FOR_EVER`] when it does not end by
-    /// itself.
+    /// Returns the time from which on the key is rejected, in Unix ms: 0 if it is revoked, [`FOR_EVER`] if it
+    /// has no end.
     #[must_use]
     pub fn valid_until(&self) -> u64 {
         if self.revoked.is_some() {
@@ -172,7 +174,7 @@ impl KeyRecord {
         ends.into_iter().flatten().map(unix_millis).min().unwrap_or(FOR_EVER)
     }
 
-    /// Where the key stands at `now`; its tenant is not looked at.
+    /// Returns the status at `now`.
     #[must_use]
     pub fn status(&self, now: OffsetDateTime) -> KeyStatus {
         let over = |end: OffsetDateTime| unix_millis(end) <= unix_millis(now);
@@ -185,39 +187,41 @@ impl KeyRecord {
         }
     }
 
-    /// The bytes to store.
+    /// Returns the bytes to store.
     ///
     /// # Panics
     /// Never: a tenant's id has at most 32 bytes.
     #[must_use]
     pub fn encode(&self, revision: u32) -> Vec<u8> {
         let mut bytes = revision.to_be_bytes().to_vec();
-        bytes.extend(self.facts());
+        bytes.extend(self.header());
         serde_json::to_writer(&mut bytes, self).expect("plain data is always serialisable into memory");
         bytes
     }
 
-    /// The header between the revision and the JSON.
-    fn facts(&self) -> Vec<u8> {
+    /// Returns the header between the revision and the JSON.
+    fn header(&self) -> Vec<u8> {
         let tenant = self.tenant.as_str().as_bytes();
         let length = u8::try_from(tenant.len()).expect("a tenant's id has at most 32 bytes");
         let until = self.valid_until().to_be_bytes();
         [self.digest.as_bytes(), &[self.scopes.bits()][..], &until[2..], &[length], tenant].concat()
     }
 
-    /// Reads what was stored.
+    /// Decodes a stored record.
     ///
     /// # Errors
-    /// When the bytes are no such record, or its header and its JSON contradict each other.
+    /// [`AccessRecordError`] if the bytes are not the record of an API key, or if header and JSON contradict
+    /// each other.
     pub fn decode(bytes: Vec<u8>) -> Result<StoredAccess<Self>, AccessRecordError> {
         let fail = |why: &str| AccessRecordError { kind: "API key", why: why.to_owned() };
         let (revision, rest) = bytes.split_first_chunk::<4>().ok_or_else(|| fail("it is too short"))?;
         let (digest, _) = rest.split_first_chunk::<32>().ok_or_else(|| fail("it is too short"))?;
-        let length = *bytes.get(KEY_HEADER - 1).ok_or_else(|| fail("it is too short"))?;
-        let json = bytes.get(KEY_HEADER + usize::from(length)..).ok_or_else(|| fail("it is too short"))?;
+        let length = *bytes.get(KEY_HEADER_BYTES - 1).ok_or_else(|| fail("it is too short"))?;
+        let json =
+            bytes.get(KEY_HEADER_BYTES + usize::from(length)..).ok_or_else(|| fail("it is too short"))?;
         let mut value: Self = serde_json::from_slice(json).map_err(|error| fail(&error.to_string()))?;
         value.digest = KeyDigest::from_bytes(*digest);
-        if !rest.starts_with(&value.facts()) {
+        if !rest.starts_with(&value.header()) {
             return Err(fail("its header and its JSON contradict each other"));
         }
         Ok(StoredAccess { value, revision: u32::from_be_bytes(*revision), bytes })
@@ -225,7 +229,7 @@ impl KeyRecord {
 }
 
 impl Tenant {
-    /// The bytes to store.
+    /// Returns the bytes to store.
     #[must_use]
     pub fn encode(&self, revision: u32) -> Vec<u8> {
         let mut bytes = vec![self.state()];
@@ -234,7 +238,7 @@ impl Tenant {
         bytes
     }
 
-    /// A tenant of which nothing more is known.
+    /// Creates an active tenant without brands, GTIN prefixes or a limit of its own.
     #[must_use]
     pub fn new(id: TenantId, name: Option<String>, created_at: OffsetDateTime) -> Self {
         Self {
@@ -249,7 +253,7 @@ impl Tenant {
         }
     }
 
-    /// How many batches it may have.
+    /// Returns the maximum number of batches.
     #[must_use]
     pub fn max_batches(&self) -> u32 {
         self.max_batches.unwrap_or(DEFAULT_MAX_BATCHES)
@@ -259,10 +263,11 @@ impl Tenant {
         if self.suspended.is_some() { SUSPENDED } else { ACTIVE }
     }
 
-    /// Reads what was stored.
+    /// Decodes a stored record.
     ///
     /// # Errors
-    /// When the bytes are no such record, or its header and its JSON contradict each other.
+    /// [`AccessRecordError`] if the bytes are not the record of a tenant, or if header and JSON contradict
+    /// each other.
     pub fn decode(bytes: Vec<u8>) -> Result<StoredAccess<Self>, AccessRecordError> {
         let fail = |why: &str| AccessRecordError { kind: "tenant", why: why.to_owned() };
         let (state, rest) = bytes.split_first().ok_or_else(|| fail("it is too short"))?;
@@ -275,7 +280,7 @@ impl Tenant {
     }
 }
 
-/// Unix ms, within 0 and [`FOR_EVER`].
+/// Returns the time in Unix ms, clamped to 0 ..= [`FOR_EVER`].
 pub(crate) fn unix_millis(time: OffsetDateTime) -> u64 {
     let millis = (time.unix_timestamp_nanos() / 1_000_000).clamp(0, i128::from(FOR_EVER));
     u64::try_from(millis).expect("clamped to 48 bits")
@@ -310,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_keys_bytes_are_these() {
+    fn the_stored_bytes_of_a_key_never_change() {
         let bytes = key().encode(9);
         assert_eq!(bytes[..4], [0, 0, 0, 9]);
         assert_eq!(bytes[4..36], [7; 32]);
@@ -325,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tenants_bytes_are_these() {
+    fn the_stored_bytes_of_a_tenant_never_change() {
         let bytes = tenant().encode(3);
         assert_eq!(bytes[..5], [1, 0, 0, 0, 3]);
         assert_eq!(
@@ -356,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_ends_with_whatever_comes_first() {
+    fn a_key_ends_at_its_revocation_expiry_or_rotation_whichever_is_first() {
         let (early, late) = (datetime!(2026-03-01 0:00 UTC), datetime!(2026-04-01 0:00 UTC));
         let rotated = |until| Some(Rotation { at: NOW, to: "9999zzzz".parse().unwrap(), until });
         let expiring = KeyRecord { expires_at: Some(late), ..key() };
@@ -370,11 +375,11 @@ mod tests {
         );
         assert_eq!(ends(&expiring.revoked(NOW, "leaked")), 0);
         let again = expiring.revoked(NOW, "leaked").revoked(late, "again");
-        assert_eq!(again, expiring.revoked(NOW, "leaked"), "the first revocation stands");
+        assert_eq!(again, expiring.revoked(NOW, "leaked"), "a key keeps its first revocation");
     }
 
     #[test]
-    fn the_status_changes_in_the_very_millisecond_in_which_the_key_ends() {
+    fn the_status_changes_in_the_millisecond_in_which_the_key_ends() {
         let end = datetime!(2026-03-01 0:00 UTC);
         let before = end - time::Duration::MILLISECOND;
         let successor = KeyRecord { id: "9999zzzz".parse().unwrap(), ..key() };

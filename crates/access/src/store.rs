@@ -22,7 +22,7 @@ pub enum AccessError {
     #[error(transparent)]
     Record(#[from] AccessRecordError),
     /// A record that other keys refer to is missing or has the wrong type.
-    #[error("the stored {what} was written and is not there any more, or cannot be read")]
+    #[error("the stored {what} is missing although it was written, or has the wrong type")]
     Lost {
         /// Its type and id, for the error message.
         what: String,
@@ -57,20 +57,20 @@ pub struct Access {
 }
 
 impl Access {
-    /// Reads through `pool`.
+    /// Creates a reader that sends its commands through `pool`.
     #[must_use]
     pub fn new(pool: RedisPool) -> Self {
         Self { pool }
     }
 
-    /// A tenant's record. Tenant `default` has one only once something was said of it.
+    /// Reads a tenant's record; `None` if there is none. Tenant `default` has none until it is first changed.
     ///
     /// # Errors
     /// See [`AccessError`].
     pub async fn tenant(&self, id: &TenantId) -> Result<Option<StoredAccess<Tenant>>, AccessError> {
-        let bytes: Option<Vec<u8>> = self.ask("GET", keys::tenant(id)).await?;
+        let bytes: Option<Vec<u8>> = self.query("GET", keys::tenant(id)).await?;
         if bytes.is_none() {
-            let listed: Option<f64> = self.ask("ZSCORE", (keys::TENANTS, id.as_str())).await?;
+            let listed: Option<f64> = self.query("ZSCORE", (keys::TENANTS, id.as_str())).await?;
             if listed.is_some() {
                 return Err(AccessError::Lost { what: format!("record of tenant {id}") });
             }
@@ -78,7 +78,7 @@ impl Access {
         Ok(bytes.map(Tenant::decode).transpose()?)
     }
 
-    /// Who has brands that look like these, and GTIN prefixes that overlap these ranges.
+    /// Reads which tenants own brands that look like `brands`, and GTIN prefixes that overlap `ranges`.
     ///
     /// # Errors
     /// See [`AccessError`].
@@ -86,7 +86,9 @@ impl Access {
         Ok(Claims::read(&self.pool, brands, ranges).await?)
     }
 
-    /// Up to `limit` ids of tenants after `after`, without their records. Tenant `default` is not among them.
+    /// Reads up to `limit` ids of tenants that have a record, in ascending order, beginning after `after`.
+    ///
+    /// Returns the ids, and the cursor of the next page if there is one.
     ///
     /// # Errors
     /// [`AccessError::Redis`].
@@ -98,10 +100,11 @@ impl Access {
         let from = after.map_or_else(|| "-".to_owned(), |id| format!("({id}"));
         let mut range = Cmd::new();
         range.arg("ZRANGEBYLEX").arg(keys::TENANTS).arg(from).arg("+").arg("LIMIT").arg(0).arg(limit + 1);
-        Ok(page::<TenantId>(self.read(range).await?, limit))
+        Ok(page::<TenantId>(self.run(range).await?, limit))
     }
 
-    /// Up to `limit` of the tenants that have a record, in the order of their ids, after `after`.
+    /// Reads up to `limit` tenants that have a record, in ascending order of their ids, beginning after
+    /// `after`.
     ///
     /// # Errors
     /// See [`AccessError`].
@@ -116,16 +119,16 @@ impl Access {
         Ok(AccessPage { items: items.collect::<Result<_, _>>()?, next })
     }
 
-    /// A key's record, whoever it belongs to.
+    /// Reads the record of a key of any tenant; `None` if there is none.
     ///
     /// # Errors
     /// See [`AccessError`].
     pub async fn key(&self, id: &KeyId) -> Result<Option<StoredAccess<KeyRecord>>, AccessError> {
-        let bytes: Option<Vec<u8>> = self.ask("GET", keys::key(id)).await?;
+        let bytes: Option<Vec<u8>> = self.query("GET", keys::key(id)).await?;
         Ok(bytes.map(KeyRecord::decode).transpose()?)
     }
 
-    /// When a key was last used, to the minute; nothing when it never was.
+    /// Reads when a key was last used, to the minute; `None` if it was never used.
     ///
     /// # Errors
     /// See [`AccessError`].
@@ -133,7 +136,7 @@ impl Access {
         Ok(self.last_uses(&[*id]).await?.pop().flatten())
     }
 
-    /// Up to `limit` of a tenant's keys, oldest first, after the one with id `after`.
+    /// Reads up to `limit` of a tenant's keys, oldest first, beginning after the key with id `after`.
     ///
     /// # Errors
     /// See [`AccessError`].
@@ -147,11 +150,11 @@ impl Access {
         let from = match after {
             None => 0,
             Some(id) => {
-                let rank: Option<usize> = self.ask("ZRANK", (&list, id.as_str())).await?;
+                let rank: Option<usize> = self.query("ZRANK", (&list, id.as_str())).await?;
                 rank.ok_or(AccessError::UnknownCursor)? + 1
             }
         };
-        let found: Vec<String> = self.ask("ZRANGE", (&list, from, from + limit)).await?;
+        let found: Vec<String> = self.query("ZRANGE", (&list, from, from + limit)).await?;
         let (ids, next) = page::<KeyId>(found, limit);
         let stored = self.all(ids.iter().map(keys::key).collect(), "API key").await?;
         let records = stored.map(|bytes| KeyRecord::decode(bytes).map(|stored| stored.value));
@@ -167,33 +170,33 @@ impl Access {
             return Ok(Vec::new());
         }
         let fields: Vec<&str> = ids.iter().map(KeyId::as_str).collect();
-        let minutes: Vec<Option<i64>> = self.ask("HMGET", (keys::LAST_USE, fields)).await?;
+        let minutes: Vec<Option<i64>> = self.query("HMGET", (keys::LAST_USE, fields)).await?;
         let time = |minutes: i64| OffsetDateTime::from_unix_timestamp(minutes.saturating_mul(60)).ok();
         Ok(minutes.into_iter().map(|minutes| minutes.and_then(time)).collect())
     }
 
-    /// The records of a list, of which each must be there.
+    /// Reads the records of listed ids, all of which must exist.
     async fn all(
         &self,
         wanted: Vec<String>,
         kind: &str,
     ) -> Result<impl Iterator<Item = Vec<u8>> + use<>, AccessError> {
         let found: Vec<Option<Vec<u8>>> =
-            if wanted.is_empty() { Vec::new() } else { self.ask("MGET", &wanted).await? };
-        if let Some(place) = found.iter().position(Option::is_none) {
-            return Err(AccessError::Lost { what: format!("record of {kind} {}", wanted[place]) });
+            if wanted.is_empty() { Vec::new() } else { self.query("MGET", &wanted).await? };
+        if let Some(missing) = found.iter().position(Option::is_none) {
+            return Err(AccessError::Lost { what: format!("record of {kind} {}", wanted[missing]) });
         }
         Ok(found.into_iter().flatten())
     }
 
-    async fn ask<T: FromRedisValue>(&self, verb: &str, words: impl ToRedisArgs) -> Result<T, AccessError> {
+    async fn query<T: FromRedisValue>(&self, verb: &str, args: impl ToRedisArgs) -> Result<T, AccessError> {
         let mut cmd = Cmd::new();
-        cmd.arg(verb).arg(words);
-        self.read(cmd).await
+        cmd.arg(verb).arg(args);
+        self.run(cmd).await
     }
 
-    /// The reply to one command. A key of another type is one that was written over.
-    async fn read<T: FromRedisValue>(&self, cmd: Cmd) -> Result<T, AccessError> {
+    /// Runs one command. A Redis key of another type means that a record was overwritten, so it is lost.
+    async fn run<T: FromRedisValue>(&self, cmd: Cmd) -> Result<T, AccessError> {
         let reply = self.pool.command(cmd).await.map_err(|error| match error {
             redis_pool::PoolError::Server { code, .. } if code == "WRONGTYPE" => {
                 AccessError::Lost { what: "record of a tenant or an API key".to_owned() }
@@ -205,10 +208,10 @@ impl Access {
     }
 }
 
-/// The first `limit` of `found`, and where the next page begins if there is more.
+/// Returns the first `limit` ids of `found`, and the cursor of the next page if `found` holds more.
 fn page<C: Clone + std::str::FromStr>(found: Vec<String>, limit: usize) -> (Vec<C>, Option<C>) {
-    let more = found.len() > limit;
+    let has_more = found.len() > limit;
     let ids: Vec<C> = found.iter().take(limit).filter_map(|id| id.parse().ok()).collect();
-    let next = ids.last().cloned().filter(|_| more);
+    let next = ids.last().cloned().filter(|_| has_more);
     (ids, next)
 }

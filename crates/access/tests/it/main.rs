@@ -1,4 +1,4 @@
-//! Tenants and keys against a real Redis of each test's own.
+//! Tests of tenants and API keys. Each test has a private redis-server.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is how a broken assumption shows")]
 

@@ -1,4 +1,4 @@
-//! What the tests share: a Redis with a deployment record, its pool, an appender, and records.
+//! Fixture of the tests: a Redis with a deployment record, its pool, an appender, and records.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -16,14 +16,14 @@ use time::macros::datetime;
 pub(crate) const NOW: OffsetDateTime = datetime!(2026-02-16 12:00 UTC);
 pub(crate) const DEPLOYMENT: &str = r#"{"id":"ab""#;
 
-/// A Redis of the test's own, in which the deployment is there.
-pub(crate) struct Place {
+/// A private Redis that holds a deployment record.
+pub(crate) struct Fixture {
     pub(crate) redis: RedisServer,
     pub(crate) pool: RedisPool,
     appender: Appender,
 }
 
-impl Place {
+impl Fixture {
     pub(crate) async fn start() -> Self {
         let redis = RedisServer::start().await;
         let record = format!("{DEPLOYMENT},\"more\":1}}");
@@ -35,7 +35,7 @@ impl Place {
         Self { redis, pool, appender }
     }
 
-    /// Carries out an effect as the factory does: with an event.
+    /// Writes an effect with an audit event, as the factory-service does.
     pub(crate) async fn apply(&self, effect: Effect) -> Result<(), AppendError> {
         let what = NewEvent {
             tenant: "default".into(),
@@ -51,22 +51,22 @@ impl Place {
         self.appender.append(&event, effect).await.map(drop)
     }
 
-    /// The failing check of an effect that is refused.
-    pub(crate) async fn refused(&self, effect: Effect) -> usize {
+    /// Returns the index of the precondition that fails when `effect` is applied.
+    pub(crate) async fn failed_precondition(&self, effect: Effect) -> usize {
         match self.apply(effect).await {
             Err(AppendError::Precondition { check }) => check,
             other => panic!("{other:?}"),
         }
     }
 
-    /// A tenant that is there.
+    /// Creates a tenant.
     pub(crate) async fn tenant(&self, id: &str) -> Tenant {
         let tenant = tenant(id);
         self.apply(access::create_tenant(&tenant)).await.unwrap();
         tenant
     }
 
-    /// A key that is there, with the scope of partners.
+    /// Creates a key with the scope `scan:partner`.
     pub(crate) async fn key(&self, tenant: &str) -> (ApiKey, KeyRecord) {
         let (key, record) = key_of(tenant);
         self.apply(access::create_key(&record)).await.unwrap();
