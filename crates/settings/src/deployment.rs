@@ -86,7 +86,7 @@ mod tests {
         assert!(settings(&folder.path().join("state")).unwrap().state_dir.is_some());
         assert!(DeploymentSettings::from_env(&env([])).unwrap().state_dir.is_none());
         let error = settings(&file).unwrap_err().to_string();
-        assert!(error.contains("STATE_DIR") && error.contains("cannot make the directory"), "{error}");
+        assert!(error.contains("STATE_DIR") && error.contains("cannot create the directory"), "{error}");
         assert!(error.contains("/var/lib/voketag"), "{error}");
     }
 }

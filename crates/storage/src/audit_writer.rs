@@ -16,13 +16,13 @@ use uuid::Uuid;
 use crate::deployment_state::DeploymentState;
 use crate::error::{AppendFailure, GateError};
 
-/// Whether Redis lets this process append.
+/// Whether Redis permits this process to append.
 #[derive(Debug)]
 enum Permission {
     NotTried,
     Granted,
-    /// Holds the command that this process may not run.
-    Refused(String),
+    /// Holds the command that Redis rejects.
+    Rejected(String),
 }
 
 /// The identity of an event.
@@ -45,14 +45,14 @@ pub struct AuditWriter {
     clock: Arc<dyn Clock>,
     metrics: AuditMetrics,
     damaged: Gauge,
-    /// By restore generation, the latest last. Earlier ones are kept, because callers may hold them; a
-    /// restore is rare.
+    /// The appenders by restore generation, the latest last. Earlier ones are kept, because callers may hold
+    /// references to them; restores are rare.
     appenders: boxcar::Vec<(u64, Appender)>,
     /// Held while an appender is started.
     starting: Mutex<()>,
     permission: Mutex<Permission>,
-    /// Why nothing can be appended, by the last refresh or append. No state is lost then, and everything else
-    /// works.
+    /// The fault that the last refresh or append found at the end of the chain. It prevents appends only,
+    /// because no state is lost.
     chain_fault: Mutex<Option<EndFault>>,
 }
 
@@ -89,7 +89,8 @@ impl AuditWriter {
         self.append_as(Stamp { unix_millis, id, nonce: entropy::random_bytes() }, what, effect).await
     }
 
-    /// Appends an event with a given identity, so that a repeat is the same event; with its effect.
+    /// Appends an event with a given identity, and its effect. A retry with the same identity is the same
+    /// event.
     ///
     /// # Errors
     /// See [`AppendFailure`].
@@ -110,7 +111,7 @@ impl AuditWriter {
         Ok(appended?)
     }
 
-    /// The log of the chain, for reading it.
+    /// Returns the log of the chain, for reading.
     ///
     /// # Errors
     /// As [`DeploymentState::deployment`], and [`GateError::AppendNotPermitted`].
@@ -118,7 +119,7 @@ impl AuditWriter {
         Ok(self.appender()?.log())
     }
 
-    /// The log of the chain that was seen last, also while the state is lost. Scripts compare the head with
+    /// Returns the log of the last seen chain, even while the state is lost. Scripts compare the head with
     /// it.
     #[must_use]
     pub fn seen_log(&self) -> Option<&AuditLog> {
@@ -137,7 +138,8 @@ impl AuditWriter {
         self.appenders.iter().last().map(|(_, latest)| latest)
     }
 
-    /// The appender of a deployment's restore generation, which must not find the chain below `known`.
+    /// Returns the appender of the deployment's restore generation, and starts it if it does not exist yet.
+    /// It reports lost state if the chain is shorter than `known`.
     pub(crate) fn appender_of(&self, deployment: &Deployment, known: Option<Head>) -> &Appender {
         let generation = deployment.generation();
         let _starting = self.starting.lock();
@@ -148,8 +150,8 @@ impl AuditWriter {
         if let Some(head) = known {
             appender.log().remember(head);
         }
-        let place = self.appenders.push((generation, appender));
-        &self.appenders[place].1
+        let index = self.appenders.push((generation, appender));
+        &self.appenders[index].1
     }
 
     fn start(&self, deployment: &Deployment) -> Appender {
@@ -161,24 +163,24 @@ impl AuditWriter {
         appender
     }
 
-    /// Tries the commands that appending needs, until Redis permits them.
+    /// Checks whether Redis permits all commands that appending needs, unless an earlier check succeeded.
     pub(crate) async fn request_permission(&self, appender: &Appender) -> Result<(), redis_pool::PoolError> {
         if matches!(*self.permission.lock(), Permission::Granted) {
             return Ok(());
         }
-        let refused = appender.log().probe().await?;
+        let rejected = appender.log().probe().await?;
         let mut permission = self.permission.lock();
-        if let (Some(why), Permission::NotTried) = (&refused, &*permission) {
-            tracing::error!(%why, "redis does not let this process append audit events");
+        if let (Some(why), Permission::NotTried) = (&rejected, &*permission) {
+            tracing::error!(%why, "redis rejects a command that appending audit events needs");
         }
-        *permission = refused.map_or(Permission::Granted, Permission::Refused);
+        *permission = rejected.map_or(Permission::Granted, Permission::Rejected);
         Ok(())
     }
 
-    /// The command that this process may not run, if that keeps it from appending.
-    pub(crate) fn refused_command(&self) -> Option<String> {
+    /// Returns the command that Redis rejects, if that prevents appends.
+    pub(crate) fn rejected_command(&self) -> Option<String> {
         match &*self.permission.lock() {
-            Permission::Refused(why) => Some(why.clone()),
+            Permission::Rejected(why) => Some(why.clone()),
             Permission::NotTried | Permission::Granted => None,
         }
     }
@@ -187,7 +189,7 @@ impl AuditWriter {
         *self.chain_fault.lock()
     }
 
-    /// Logs once that nothing can be appended to the chain, and once that it is possible again.
+    /// Stores the fault at the end of the chain, or that there is none. Logs each change once.
     pub(crate) fn note_chain_fault(&self, fault: Option<EndFault>) {
         let before = std::mem::replace(&mut *self.chain_fault.lock(), fault);
         self.damaged.set(i64::from(fault.is_some()));
@@ -195,7 +197,7 @@ impl AuditWriter {
             Some(why) if before != Some(why) => {
                 tracing::error!(%why, "audit chain damaged; appends fail until an operator repairs it");
             }
-            None if before.is_some() => tracing::info!("audit chain sound again; appends succeed"),
+            None if before.is_some() => tracing::info!("audit chain intact again; appends succeed"),
             _ => {}
         }
     }

@@ -1,7 +1,8 @@
 //! Whether this process may work on the deployment that it finds in Redis.
 //!
-//! The state is lost when the deployment record, the audit head or the keyring is missing or is not the
-//! expected one. A refresh or any script can find that. Only a refresh that finds all three clears it.
+//! The state is lost if the deployment record, the audit head or the keyring is missing or is not the
+//! expected one. A refresh or any script can detect this. Only a refresh that finds all three as expected
+//! clears it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -20,7 +21,7 @@ pub(crate) enum RefreshError {
     /// The state is lost.
     Lost {
         why: String,
-        /// It is older than a state that was seen before, or another one.
+        /// Whether the state is older than, or differs from, a state that was seen before.
         rolled_back: bool,
     },
     /// Redis did not answer.
@@ -52,7 +53,7 @@ impl From<RefreshError> for DeploymentError {
     }
 }
 
-/// The place of a refresh among those of this process, by when they began.
+/// The position of a refresh in the order in which this process began its refreshes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct RefreshTurn(u64);
 
@@ -62,7 +63,7 @@ pub struct DeploymentState {
     pool: RedisPool,
     gate: DeploymentGate,
     keyring: Arc<KeyringWatch>,
-    /// Found by the last refresh, or by a script since.
+    /// Set by the last refresh, or by a script since then.
     lost: AtomicBool,
     rolled_back: AtomicBool,
     metric: Gauge,
@@ -83,8 +84,8 @@ impl DeploymentState {
         Self { pool, gate, keyring, lost, rolled_back, metric, refreshes_begun, noted }
     }
 
-    /// The deployment that this process works on. It asks nobody: requests are rejected exactly while
-    /// readiness fails for lost state.
+    /// Returns the deployment that this process works on, without a call to Redis. Requests are rejected
+    /// exactly while readiness fails for lost state.
     ///
     /// # Errors
     /// [`GateError::StateLost`] or [`GateError::RolledBack`]; [`GateError::NotRead`] while Redis has not
@@ -97,34 +98,35 @@ impl DeploymentState {
         }
     }
 
-    /// Whether an id that does not prove itself under this process's secrets is a forged one. It asks nobody.
+    /// Checks whether an id that fails verification under this process's secrets may be called forged. It
+    /// makes no call to Redis.
     ///
     /// # Errors
     /// [`GateError::StateLost`] or [`GateError::RolledBack`] while the secrets, or other parts of the state,
-    /// are known not to be those of the deployment: genuine ids would be called forged.
+    /// are known to differ from those of the deployment. Genuine ids would then be called forged.
     pub fn can_tell_forged(&self) -> Result<(), GateError> {
         if self.is_lost() { Err(self.loss()) } else { Ok(()) }
     }
 
-    /// The deployment record as it was seen last, also while the state is lost.
+    /// Returns the last seen deployment record, even while the state is lost.
     #[must_use]
     pub fn seen(&self) -> Option<&Deployment> {
         self.gate.seen()
     }
 
-    /// The restore generation that this process works in; 0 before it has seen a deployment.
+    /// Returns the restore generation in which this process works; 0 before it has seen a deployment.
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.seen().map_or(0, Deployment::generation)
     }
 
-    /// The gate, for batch numbers.
+    /// Returns the gate, which also allocates batch numbers.
     #[must_use]
     pub fn gate(&self) -> &DeploymentGate {
         &self.gate
     }
 
-    /// Notes a loss that a script found. From then on requests are rejected and readiness fails.
+    /// Notes a state loss that a script found. From then on, requests are rejected and readiness fails.
     pub fn report_lost(&self, why: &str) {
         self.set_lost(true);
         self.gate.report_lost(why);
@@ -134,7 +136,7 @@ impl DeploymentState {
         self.lost.load(Ordering::Acquire) || self.gate.is_lost() || self.keyring.is_lost()
     }
 
-    /// Why there is no deployment to work on, before one was seen.
+    /// Returns the reason why there is no deployment to work on, before one was seen.
     pub(crate) fn unseen(&self) -> GateError {
         if self.pool.stats().connected == 0 || !self.gate.is_lost() {
             return GateError::NotRead;
@@ -142,7 +144,7 @@ impl DeploymentState {
         GateError::StateLost
     }
 
-    /// Begins a refresh. Its outcome is passed to [`Self::note_refresh`].
+    /// Begins a refresh. Pass its outcome to [`Self::note_refresh`].
     pub(crate) fn begin_refresh(&self) -> RefreshTurn {
         RefreshTurn(self.refreshes_begun.fetch_add(1, Ordering::AcqRel) + 1)
     }

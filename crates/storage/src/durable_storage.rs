@@ -21,8 +21,8 @@ use crate::refresher::StorageRefresher;
 use crate::state_dir::StateDir;
 use crate::state_memory::StateMemory;
 
-/// Keys that the write probe writes and deletes to see whether the durable Redis takes writes: one of each
-/// type that is written there.
+/// Keys that the write probe writes and deletes to find out whether the durable Redis accepts writes: one of
+/// each type that is stored there.
 const WRITE_PROBE: &[&str] =
     &["vt1:write-probe", "vt1:write-probe:list", "vt1:write-probe:hash", "vt1:write-probe:zset"];
 
@@ -35,15 +35,16 @@ pub struct DurablePools {
     pub heartbeats: RedisPool,
 }
 
-/// The role of a process towards the keyring.
+/// The role of a process in the keyring.
 #[derive(Debug, Clone)]
 pub struct KeyringSetup {
-    /// The service whose live instance it is; `None` only polls, as an operator's command does.
+    /// The service as whose live instance the process registers. `None`: it only polls, as an operator's
+    /// command does.
     pub announce: Option<&'static str>,
-    /// The epoch that is active in a keyring that this process creates where there never was one; `None`
-    /// creates none.
+    /// The active epoch of the keyring that this process creates if there never was one. `None`: it creates
+    /// none.
     pub seeds: Option<Epoch>,
-    /// The audit signing keys that it holds.
+    /// The audit signing keys that the process holds.
     pub signing: Arc<SigningKeys>,
 }
 
@@ -54,9 +55,9 @@ pub struct DurableSetup {
     pub expectation: Expectation,
     /// Whether the process may create the deployment.
     pub init: Init,
-    /// Its role towards the keyring.
+    /// The role of the process in the keyring.
     pub keyring: KeyringSetup,
-    /// Where it remembers the highest audit head that it has seen.
+    /// The directory in which the process stores the highest audit head that it has seen.
     pub state_dir: Option<StateDir>,
 }
 
@@ -73,16 +74,16 @@ pub struct DurableStorage {
     pub keyring: Arc<LiveKeyring>,
     /// Appends audit events.
     pub audit: Arc<AuditWriter>,
-    /// Refreshes all of this.
+    /// Refreshes the deployment, the keyring and the audit writer.
     pub refresher: Arc<StorageRefresher>,
     /// Checks for the readiness probe.
     pub readiness: Arc<StorageReadiness>,
-    /// For authentic tag ids that were never minted.
+    /// The alarm for authentic tag ids that were never minted.
     pub key_leak_alarm: KeyLeakAlarm,
 }
 
 impl DurableStorage {
-    /// Assembles the parts. Redis is asked nothing before [`StorageRefresher::keep_refreshing`].
+    /// Assembles the parts. No command is sent before [`StorageRefresher::keep_refreshing`].
     #[must_use]
     pub fn new(
         pools: DurablePools,
@@ -137,7 +138,7 @@ impl DurableStorage {
         self.keyring.leave().await;
         let Ok(deployment) = self.deployment.deployment() else { return };
         if let Err(error) = last_use.flush(&self.pool, deployment.prefix()).await {
-            tracing::warn!(%error, "could not write when keys were last used");
+            tracing::warn!(%error, "last uses of keys not written");
         }
     }
 }

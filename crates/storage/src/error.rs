@@ -1,12 +1,11 @@
-//! Why durable storage does not do what it is asked.
+//! Errors of durable storage.
 
 use access::AccessError;
 use audit_chain::{AppendError, EventError, ReadError};
 use catalog::{CatalogError, DeploymentError};
 use keyring::KeyringError;
 
-/// Why a process must not work on durable storage at the moment. It asks nobody: it knows this from its last
-/// refresh.
+/// Why a process must not work on durable storage at the moment, as found by its last refresh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum GateError {
     /// Redis has not answered since the start, so the state of the deployment is unknown.
@@ -16,10 +15,10 @@ pub enum GateError {
     #[error("the durable state is missing or not the expected one")]
     StateLost,
     /// The durable state is older than a state that was seen before, or a different one.
-    #[error("the durable state is older than what was seen of it, or another")]
+    #[error("the durable state is older than, or differs from, the state that was seen before")]
     RolledBack,
-    /// Redis does not let this process run the commands that appending needs, or was not asked yet.
-    #[error("redis does not let this process append audit events")]
+    /// Redis rejects a command that appending needs, or this was not checked yet.
+    #[error("redis does not permit this process to append audit events")]
     AppendNotPermitted,
     /// The keyring was not read yet.
     #[error("the keyring was not read yet")]
@@ -27,7 +26,7 @@ pub enum GateError {
 }
 
 impl GateError {
-    /// Whether an operator has to restore the state. Otherwise it suffices to wait.
+    /// Returns whether an operator has to restore the state. Otherwise it suffices to wait.
     #[must_use]
     pub fn is_state_lost(self) -> bool {
         matches!(self, Self::StateLost | Self::RolledBack)
@@ -48,7 +47,7 @@ pub enum AppendFailure {
     Append(#[from] AppendError),
 }
 
-/// Why something was not read from durable storage, or not written to it.
+/// Why a read or write of durable storage failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
     /// The process must not work on durable storage at the moment.
@@ -75,8 +74,8 @@ pub enum StorageError {
     /// An event was not appended.
     #[error(transparent)]
     Append(#[from] AppendFailure),
-    /// A stored record was written and cannot be read.
-    #[error("{what} was written and cannot be read")]
+    /// A stored record is missing or unreadable although it was written.
+    #[error("{what} is missing or unreadable although it was written")]
     RecordLost {
         /// The record, for the error message.
         what: String,
@@ -84,7 +83,7 @@ pub enum StorageError {
 }
 
 impl StorageError {
-    /// Whether something that was stored is gone or unreadable, so that an operator has to act.
+    /// Returns whether stored data is missing or unreadable, so that an operator has to act.
     #[must_use]
     pub fn is_state_lost(&self) -> bool {
         match self {

@@ -1,31 +1,31 @@
 //! Whether the tags of a key can be trusted.
 //!
-//! An id that proves itself under an untrusted key (pending, destroyed, never added) gets the answer of a
-//! forged id. Under a key that was never in use it is also a sign that its secret has leaked. The tags of a
-//! revoked key are still opened: whether one is trusted depends on when its batch was minted.
+//! An id that verifies under an untrusted key (pending, destroyed, never added) is answered like a forged id.
+//! If the key was never in use, such an id is also a sign that the secret has leaked. Tags of a revoked key
+//! are still decoded, because trust in them depends on when their batch was minted.
 
 use catalog::Batch;
 use keyring::{Snapshot, TagKeyState};
 use tag_id::Epoch;
 use time::OffsetDateTime;
 
-/// What the keyring says of one key's tags.
+/// Whether the tags of one key can be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyTrust {
-    /// Its tags can be trusted, all or some of them.
+    /// All or some of its tags can be trusted.
     Trusted(TrustedKey),
-    /// None of its tags can be trusted.
+    /// No tag of the key can be trusted.
     Untrusted(UntrustedKey),
 }
 
 /// A key whose tags can be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TrustedKey {
-    /// All of its tags are valid.
+    /// All its tags are valid.
     Sound,
-    /// Others have, or may have, its secret since then.
+    /// Others know, or may know, its secret since a known time.
     Revoked {
-        /// Batches minted from then on are not trusted.
+        /// Batches minted at this time or later are not trusted.
         compromised_since: OffsetDateTime,
     },
 }
@@ -33,21 +33,21 @@ pub enum TrustedKey {
 /// A key whose tags cannot be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UntrustedKey {
-    /// Nothing can have been minted under it: the maker of an id has its secret, and should not.
+    /// No tag was minted under it. An id that verifies was made by someone who must not have the secret.
     NeverInUse,
-    /// It was destroyed. Labels printed under it may still circulate.
+    /// The key was destroyed. Labels printed under it may still circulate.
     Destroyed,
 }
 
 impl KeyTrust {
-    /// The trust in the key of `epoch` by this snapshot.
+    /// Returns the trust in the key of `epoch` as of this snapshot.
     #[must_use]
     pub fn of(keys: &Snapshot, epoch: Epoch) -> Self {
         Self::decided(keys, epoch).unwrap_or(Self::Untrusted(UntrustedKey::NeverInUse))
     }
 
-    /// The same, or `None` if the key is pending or unknown: it may have become active since, and an instance
-    /// that was disconnected for a while may not know a key at all.
+    /// Like [`Self::of`], but returns `None` if the key is pending or unknown: it may have become active
+    /// since, and an instance that was disconnected for a while may not know a key at all.
     pub(crate) fn decided(keys: &Snapshot, epoch: Epoch) -> Option<Self> {
         Some(match keys.tag_state(epoch)? {
             TagKeyState::Active | TagKeyState::VerifyOnly => Self::Trusted(TrustedKey::Sound),
@@ -60,10 +60,10 @@ impl KeyTrust {
         })
     }
 
-    /// The trusted key.
+    /// Returns the trusted key.
     ///
     /// # Errors
-    /// [`UntrustedKey`].
+    /// [`UntrustedKey`] if no tag of the key can be trusted.
     pub fn trusted(self) -> Result<TrustedKey, UntrustedKey> {
         match self {
             Self::Trusted(key) => Ok(key),
@@ -73,7 +73,7 @@ impl KeyTrust {
 }
 
 impl TrustedKey {
-    /// Whether the batch was minted when others may have had the secret.
+    /// Returns whether the batch was minted at a time when others may have known the secret.
     #[must_use]
     pub fn disowns(self, batch: &Batch) -> bool {
         match self {
@@ -82,7 +82,7 @@ impl TrustedKey {
         }
     }
 
-    /// Whether the batch is trusted although others may be able to copy its ids.
+    /// Returns whether the batch is trusted although others may now be able to compute its ids.
     #[must_use]
     pub fn supersedes(self, batch: &Batch) -> bool {
         self != Self::Sound && !self.disowns(batch)

@@ -10,11 +10,11 @@ use crate::deployment_state::DeploymentState;
 use crate::error::{GateError, StorageError};
 use crate::key_trust::KeyTrust;
 
-/// Pause between two looks for the deployment record, until it was seen: the first heartbeat must follow
-/// soon.
-const BEFORE_SEEN: Duration = Duration::from_millis(50);
+/// Pause between two checks for the deployment record until it is seen. The first heartbeat must follow soon
+/// after.
+const RECHECK_PAUSE: Duration = Duration::from_millis(50);
 
-/// The keyring, refused while the state of the deployment is lost.
+/// The keyring. It is unavailable while the state of the deployment is lost.
 #[derive(Debug)]
 pub struct LiveKeyring {
     state: Arc<DeploymentState>,
@@ -26,13 +26,13 @@ impl LiveKeyring {
         Self { state, watch }
     }
 
-    /// The watch: how fresh the keyring is, and which secrets this process holds.
+    /// Returns the watch, which knows how fresh the keyring is and which secrets this process holds.
     #[must_use]
     pub fn watch(&self) -> &KeyringWatch {
         &self.watch
     }
 
-    /// The keyring as this process knows it. It asks nobody.
+    /// Returns the keyring as of the last poll, without a call to Redis.
     ///
     /// # Errors
     /// As [`DeploymentState::deployment`]; [`GateError::StateLost`] while there is no keyring that this
@@ -54,10 +54,11 @@ impl LiveKeyring {
         Ok(self.watch.poll(deployment).await?)
     }
 
-    /// Whether tags of `epoch` can be trusted. Redis is asked only about a key that is pending or unknown
-    /// here: it may have become active a moment ago, and a tag of its first batch must not be called forged.
-    /// Only a holder of that key's secret can cause this read, concurrent callers share it, and it writes
-    /// nothing.
+    /// Returns whether tags of `epoch` can be trusted.
+    ///
+    /// It polls Redis only if the key is pending or unknown here: the key may have become active a moment
+    /// ago, and a tag of its first batch must not be called forged. Only a holder of that key's secret can
+    /// cause this poll, concurrent callers share it, and it writes nothing.
     ///
     /// # Errors
     /// As [`Self::snapshot`] and [`Self::poll`].
@@ -68,7 +69,8 @@ impl LiveKeyring {
         Ok(KeyTrust::of(&*self.poll().await?, epoch))
     }
 
-    /// Leaves the keyring's live instances, so that no key waits for this one. For a process that stops.
+    /// Removes this process from the keyring's live instances, so that no key waits for it. Call it at
+    /// shutdown.
     pub async fn leave(&self) {
         if let Err(error) = self.watch.leave().await {
             tracing::debug!(%error, "keyring not left; this instance counts as live for some seconds");
@@ -80,11 +82,11 @@ impl LiveKeyring {
         loop {
             match self.state.seen() {
                 Some(deployment) => {
-                    // The watch, its metrics and the log tell the outcome.
+                    // The watch, its metrics and the log report the outcome.
                     drop(self.watch.heartbeat(deployment).await);
                     self.watch.pause().await;
                 }
-                None => tokio::time::sleep(BEFORE_SEEN).await,
+                None => tokio::time::sleep(RECHECK_PAUSE).await,
             }
         }
     }

@@ -19,7 +19,7 @@ pub struct DurableMetrics {
 }
 
 impl DurableMetrics {
-    /// Registers them.
+    /// Registers the metrics.
     #[must_use]
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self {
@@ -29,23 +29,23 @@ impl DurableMetrics {
         };
         registry.register(
             "durable_state_lost",
-            "1 while the deployment record, the audit head or the keyring is missing or differs from the last seen",
+            "1 while the deployment record, the audit head or the keyring is missing or not the expected one",
             metrics.state_lost.clone(),
         );
         registry.register(
             "audit_chain_damaged",
-            "1 while nothing can be appended to the audit chain, because it does not end as its head says",
+            "1 while the end of the audit chain contradicts its head, which prevents appends",
             metrics.chain_damaged.clone(),
         );
         registry.register(
             "key_leak_alarms",
-            "Authentic tag ids that were presented, by any route, and were never minted",
+            "Tag ids presented on any route that are authentic but were never minted",
             metrics.key_leaks.clone(),
         );
         metrics
     }
 
-    /// The metrics of Redis settings, for the watches of a process's other pools.
+    /// Returns the metrics of Redis settings, for the watches of the process's other pools.
     #[must_use]
     pub fn redis_settings(&self) -> &RedisSettingsMetrics {
         &self.redis_settings

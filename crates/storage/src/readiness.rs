@@ -1,4 +1,4 @@
-//! Whether each part of durable storage can be used, for the readiness probe.
+//! Checks of the parts of durable storage, for the readiness probe.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,11 +10,11 @@ use redis_pool::RedisPool;
 
 use crate::refresher::StorageRefresher;
 
-/// How long a result is reused, so that frequent probes cost Redis nothing.
+/// How long a result is reused, so that frequent probes add no load to Redis.
 const REUSED_FOR: Duration = Duration::from_millis(200);
-/// The name of the check whether the chain can be appended to.
+/// The name of the check that the audit chain accepts appends.
 pub const AUDIT_CHAIN: &str = "audit_chain";
-/// The detail of a part that could not be read.
+/// The detail of a part that was not read.
 const UNREAD: &str = "not read this time";
 
 /// The state of one part of durable storage.
@@ -26,19 +26,19 @@ pub struct StorageCheck {
     pub health: PartHealth,
 }
 
-/// Whether a part can be used. Details are sentences without secrets.
+/// Whether a part can be used. Details hold no secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PartHealth {
-    /// It works.
+    /// The part works.
     Ok,
-    /// It works, and an operator should look at it.
+    /// The part works, but needs an operator's attention.
     Warning(String),
-    /// It does not work.
+    /// The part does not work.
     Failed(String),
 }
 
 impl StorageCheck {
-    /// A part that works.
+    /// Creates the check of a part that works.
     #[must_use]
     pub fn ok(name: &'static str) -> Self {
         Self { name, health: PartHealth::Ok }
@@ -52,7 +52,7 @@ impl StorageCheck {
         Self { name, health: PartHealth::Failed(detail.into()) }
     }
 
-    /// The detail, where there is one.
+    /// Returns the detail, `None` if the part works.
     #[must_use]
     pub fn detail(&self) -> Option<&str> {
         match &self.health {
@@ -61,7 +61,7 @@ impl StorageCheck {
         }
     }
 
-    /// Whether the part does not work.
+    /// Returns whether the part does not work.
     #[must_use]
     pub fn is_failed(&self) -> bool {
         matches!(self.health, PartHealth::Failed(_))
@@ -82,9 +82,11 @@ impl StorageReadiness {
         Self { refresher, pool, clock, latest: tokio::sync::Mutex::new(None) }
     }
 
-    /// The checks `redis`, `deployment`, `audit`, `audit_chain`, `keyring` and `storage`; `state_dir` only as
-    /// a warning. `audit_chain` fails while nothing can be appended to the chain although no state is lost;
-    /// the service decides whether that makes the instance unready.
+    /// Returns the checks `redis`, `deployment`, `audit`, `audit_chain`, `keyring` and `storage`, and
+    /// `state_dir` if it has a warning.
+    ///
+    /// `audit_chain` fails while the chain accepts no appends although no state is lost. The service decides
+    /// whether that makes the instance unready.
     pub async fn checks(&self) -> Vec<StorageCheck> {
         let mut latest = self.latest.lock().await;
         let now = self.clock.monotonic();
@@ -99,7 +101,7 @@ impl StorageReadiness {
         checks
     }
 
-    /// Whether an earlier result names what a request has found lost or damaged since.
+    /// Returns whether an earlier result reports the loss or damage that requests have found since.
     fn agrees_with(&self, checks: &[StorageCheck]) -> bool {
         let failed = |wanted: &dyn Fn(&str) -> bool| {
             checks.iter().any(|check| check.is_failed() && wanted(check.name))
@@ -127,10 +129,10 @@ impl StorageReadiness {
             }
         };
         let redis = match self.pool.stats().refuses_writes {
-            Some(code) => StorageCheck::failed("redis", refuses(code)),
+            Some(code) => StorageCheck::failed("redis", rejects_writes(code)),
             None => StorageCheck::ok("redis"),
         };
-        // Behind a foreign deployment nothing is read.
+        // Nothing is read from a deployment other than the expected one.
         let chain = if is_read { self.chain_check() } else { StorageCheck::failed(AUDIT_CHAIN, UNREAD) };
         let mut checks = vec![
             redis,
@@ -153,7 +155,7 @@ impl StorageReadiness {
         let mut detail = error.to_string();
         let redis_pool::PoolStats { last_error, refuses_writes, .. } = self.pool.stats();
         if let Some(code) = refuses_writes {
-            detail = format!("{}; {detail}", refuses(code));
+            detail = format!("{}; {detail}", rejects_writes(code));
         }
         if let Some(last_error) = last_error.filter(|last_error| !detail.contains(last_error.as_str())) {
             detail = format!("{detail} ({last_error})");
@@ -161,8 +163,8 @@ impl StorageReadiness {
         StorageCheck::failed("redis", detail)
     }
 
-    /// Names every part although Redis told nothing of the others this time. A stale keyring and a damaged
-    /// chain are known without Redis.
+    /// Returns one check per part although Redis did not answer. A stale keyring and a damaged chain are
+    /// known without Redis.
     fn unread(
         &self,
         redis: StorageCheck,
@@ -198,11 +200,13 @@ impl StorageReadiness {
         if self.refresher.is_head_lost() {
             return StorageCheck::failed(
                 "audit",
-                "the audit head is not one that this process can go on from",
+                "the audit head is missing, or older than or different from one that was seen before",
             );
         }
-        match self.refresher.audit.refused_command() {
-            Some(why) => StorageCheck::failed("audit", format!("Redis does not let us append: {why}")),
+        match self.refresher.audit.rejected_command() {
+            Some(why) => {
+                StorageCheck::failed("audit", format!("Redis rejects a command that appending needs: {why}"))
+            }
             None if !is_read => StorageCheck::failed("audit", UNREAD),
             None => StorageCheck::ok("audit"),
         }
@@ -214,20 +218,18 @@ impl StorageReadiness {
             (KeyringStatus::Lost(why), _) => StorageCheck::failed("keyring", format!("state lost: {why}")),
             (KeyringStatus::NotMade, _) => StorageCheck::failed(
                 "keyring",
-                "it was not made yet; start the factory-service, which makes it",
+                "it was not created yet; start the factory-service, which creates it",
             ),
-            (KeyringStatus::NotRead, _) | (_, None) => {
-                StorageCheck::failed("keyring", "it was not heard yet")
-            }
+            (KeyringStatus::NotRead, _) | (_, None) => StorageCheck::failed("keyring", "it was not read yet"),
             (KeyringStatus::Usable, Some(ago)) if watch.is_stale() => {
-                StorageCheck::failed("keyring", format!("it was not heard for {} s", ago.as_secs()))
+                StorageCheck::failed("keyring", format!("it was not read for {} s", ago.as_secs()))
             }
             (KeyringStatus::Usable, Some(_)) => StorageCheck::ok("keyring"),
         }
     }
 }
 
-/// The detail for a Redis that answers reads and rejects writes.
-fn refuses(code: &str) -> String {
+/// Returns the detail for a Redis that answers reads and rejects writes.
+fn rejects_writes(code: &str) -> String {
     format!("it refuses writes: {code}")
 }

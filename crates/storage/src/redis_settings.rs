@@ -1,7 +1,7 @@
-//! Whether a Redis is configured to keep what it is given.
+//! Checks that the settings of a Redis do not lose stored data.
 //!
-//! The settings that it reports are read now and then. They become a log line, a metric and a warning in
-//! readiness. Requests are served all the same, and a Redis that does not answer changes nothing.
+//! The settings are read every 30 seconds. A log line, a metric and a readiness warning report unsafe
+//! settings. They do not affect requests. While Redis does not answer, the last report stays.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +17,8 @@ use redis_pool::RedisPool;
 
 /// How often the settings of a Redis are read.
 const READ_EVERY: Duration = Duration::from_secs(30);
-/// Pause before another try when it did not answer.
-const TRY_EVERY: Duration = Duration::from_secs(1);
+/// Pause before the next attempt if Redis did not answer.
+const RETRY_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ConcernLabel {
@@ -35,7 +35,7 @@ impl RedisSettingsMetrics {
         let metrics = Self::default();
         registry.register(
             "redis_storage_warnings",
-            "1 where the settings of a Redis may lose what it is given, by pool and concern",
+            "1 while the settings of a Redis may lose stored data, by pool and concern",
             metrics.0.clone(),
         );
         metrics
@@ -64,8 +64,10 @@ struct Seen {
 }
 
 impl RedisSettingsWatch {
-    /// A watch that has read nothing yet. `name` is the label `pool` of the metric. A limiter's Redis may
-    /// lose its data in a crash (its region is cold then), but must not drop keys while it runs.
+    /// Creates a watch that has read nothing yet. `name` is the label `pool` of the metric.
+    ///
+    /// `must_survive_a_crash` is false for the Redis of a limiter: it may lose its data in a crash (its
+    /// region then starts cold), but must not evict keys while it runs.
     #[must_use]
     pub fn new(
         pool: RedisPool,
@@ -81,43 +83,43 @@ impl RedisSettingsWatch {
     pub async fn keep_reading(&self) {
         loop {
             self.read_when_due().await;
-            let pause = if self.seen.lock().read_at.is_some() { READ_EVERY } else { TRY_EVERY };
+            let pause = if self.seen.lock().read_at.is_some() { READ_EVERY } else { RETRY_EVERY };
             tokio::time::sleep(entropy::jittered(pause, 200)).await;
         }
     }
 
-    /// Reads the settings if that is due.
+    /// Reads the settings if the last read is old enough.
     pub async fn read_when_due(&self) {
         let now = self.clock.monotonic();
         if self.seen.lock().read_at.is_some_and(|read_at| now.saturating_sub(read_at) < READ_EVERY) {
             return;
         }
         let Ok(policy) = StoragePolicy::read(&self.pool).await else { return };
-        self.show(&policy);
+        self.update_metrics(&policy);
         let warnings = policy.warnings(self.must_survive_a_crash);
         let mut seen = self.seen.lock();
         if seen.warnings != warnings {
             for warning in &warnings {
-                tracing::warn!(redis = self.name, warning, "redis is not configured to keep everything");
+                tracing::warn!(redis = self.name, warning, "redis settings may lose stored data");
             }
         }
         *seen = Seen { read_at: Some(now), warnings };
     }
 
-    /// Whether the settings were read at all.
+    /// Returns whether the settings were ever read.
     #[must_use]
     pub fn is_read(&self) -> bool {
         self.seen.lock().read_at.is_some()
     }
 
-    /// What an operator should change; `None` if nothing, or while nothing was read.
+    /// Returns what an operator should change; `None` if nothing, or if the settings were never read.
     #[must_use]
     pub fn warning(&self) -> Option<String> {
         let warnings = self.seen.lock().warnings.join(". ");
         (!warnings.is_empty()).then_some(warnings)
     }
 
-    fn show(&self, policy: &StoragePolicy) {
+    fn update_metrics(&self, policy: &StoragePolicy) {
         let fsync_matters = self.must_survive_a_crash;
         self.metrics.set(self.name, "eviction", policy.may_evict());
         self.metrics.set(self.name, "fsync", fsync_matters && policy.is_weak());

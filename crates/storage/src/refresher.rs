@@ -1,8 +1,8 @@
 //! Refreshes what a process knows of durable storage.
 //!
-//! A process starts without Redis. A background task refreshes until it has read a deployment record that
-//! matches. Only then there is an appender, and heartbeats are sent. From then on every script compares the
-//! record itself, so the next call notices a wiped Redis.
+//! A process can start without Redis. A background task refreshes until it has read a deployment record that
+//! matches. Only then the process starts an appender and sends heartbeats. From then on, every script
+//! compares the record itself, so the next call detects a wiped Redis.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,8 +24,8 @@ use crate::state_memory::StateMemory;
 const REFRESH_SOON: Duration = Duration::from_millis(250);
 /// Pause between two refreshes otherwise.
 const REFRESH_EVERY: Duration = Duration::from_secs(2);
-/// Pause between two looks at whether `STATE_DIR` has to be written: at most one write a second.
-const KEEP_EVERY: Duration = Duration::from_millis(1_050);
+/// Pause between two checks whether `STATE_DIR` has to be written: at most one write a second.
+const WRITE_STATE_EVERY: Duration = Duration::from_millis(1_050);
 
 /// Refreshes the deployment record, the audit head, the keyring and the settings of Redis.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub struct StorageRefresher {
     pub(crate) memory: StateMemory,
     pub(crate) settings: RedisSettingsWatch,
     clock: Arc<dyn Clock>,
-    /// Whether the audit head is lower than, or different from, one that was seen before.
+    /// Whether the audit head is missing, or older than or different from one that was seen before.
     head_lost: AtomicBool,
 }
 
@@ -54,20 +54,24 @@ impl StorageRefresher {
 
     /// Refreshes, sends heartbeats and keeps `STATE_DIR` up to date as long as the process lives.
     pub async fn keep_refreshing(&self) {
-        tokio::join!(self.keyring.keep_heartbeat(), self.keep_refreshing_records(), self.keep_remembering());
+        tokio::join!(
+            self.keyring.keep_heartbeat(),
+            self.keep_refreshing_records(),
+            self.keep_writing_state()
+        );
     }
 
     async fn keep_refreshing_records(&self) {
         loop {
             let found = self.refresh().await;
-            let calm = found.is_ok() || (self.state.seen().is_some() && !self.state.is_lost());
-            let pause = if calm { REFRESH_EVERY } else { REFRESH_SOON };
+            let is_settled = found.is_ok() || (self.state.seen().is_some() && !self.state.is_lost());
+            let pause = if is_settled { REFRESH_EVERY } else { REFRESH_SOON };
             tokio::time::sleep(entropy::jittered(pause, 200)).await;
         }
     }
 
-    /// Refreshes once: creates or compares the deployment record, and reads the settings of Redis when that
-    /// is due.
+    /// Refreshes once: creates or compares the deployment record, compares the audit head, polls the keyring,
+    /// and reads the settings of Redis if that is due.
     ///
     /// # Errors
     /// See [`DeploymentError`].
@@ -81,8 +85,8 @@ impl StorageRefresher {
         Ok(found?)
     }
 
-    /// The record, and then the audit head: an older copy of the same deployment lacks acknowledged
-    /// revocations.
+    /// Compares the record, and then the audit head: a restored older copy of the same deployment has the
+    /// right record, but lacks acknowledged revocations.
     async fn refresh_record_and_head(&self) -> Result<&Deployment, RefreshError> {
         let deployment = self.state.gate().refresh(self.clock.utc()).await?;
         let appender = self.appender_of(deployment).await?;
@@ -94,30 +98,29 @@ impl StorageRefresher {
                     self.state.gate().note_audit_begun().await?;
                 }
                 if self.head_lost.swap(false, Ordering::AcqRel) {
-                    tracing::info!("the audit head is the expected one again");
+                    tracing::info!("audit head is the expected one again");
                 }
-                // A part of the refresh, so that readiness is not older than the question: a poll that was
-                // under way before could otherwise end after it. The watch, its metrics and the log tell the
-                // outcome.
+                // The poll is part of the refresh, so that a readiness probe reports a keyring that was read
+                // after the probe arrived. The watch, its metrics and the log report the outcome.
                 drop(self.keyring.poll().await);
                 Ok(deployment)
             }
             Err(ReadError::StateLost(why)) => {
                 if !self.head_lost.swap(true, Ordering::AcqRel) {
-                    tracing::error!(%why, "the durable state is lost");
+                    tracing::error!(%why, "durable state lost");
                 }
                 Err(RefreshError::Lost { why: why.to_string(), rolled_back: is_rollback(&why) })
             }
             Err(ReadError::Redis(error)) => Err(error.into()),
-            // The head is read without its entries.
+            // Not expected, because reading the head reads no entries.
             Err(damaged @ ReadError::Damaged { .. }) => {
                 Err(RefreshError::Lost { why: damaged.to_string(), rolled_back: false })
             }
         }
     }
 
-    /// The appender of the deployment's restore generation, which must not find less than what `STATE_DIR`
-    /// knows.
+    /// Returns the appender of the deployment's restore generation. It reports lost state if the chain is
+    /// shorter than the one that `STATE_DIR` remembers.
     async fn appender_of(&self, deployment: &Deployment) -> Result<&Appender, RefreshError> {
         let known = self.memory.recall(deployment).await;
         let known =
@@ -131,17 +134,17 @@ impl StorageRefresher {
         self.head_lost.load(Ordering::Acquire)
     }
 
-    async fn keep_remembering(&self) {
+    async fn keep_writing_state(&self) {
         if !self.memory.is_kept() {
             return std::future::pending().await;
         }
         loop {
-            tokio::time::sleep(entropy::jittered(KEEP_EVERY, 45)).await;
+            tokio::time::sleep(entropy::jittered(WRITE_STATE_EVERY, 45)).await;
             self.keep_state().await;
         }
     }
 
-    /// Writes to `STATE_DIR` what this process has seen, where that is more than is kept there.
+    /// Writes the state that this process has seen to `STATE_DIR`, if it is later than the stored one.
     pub async fn keep_state(&self) {
         let Some(deployment) = self.state.seen() else { return };
         let Some((generation, appender)) = self.audit.latest() else { return };
@@ -156,7 +159,7 @@ fn highest_epoch(keys: &Snapshot) -> Option<u16> {
     keys.record().tag.iter().map(|entry| entry.number.get()).max()
 }
 
-/// Whether the state is older than, or different from, a state that was seen before.
+/// Returns whether the state is older than, or differs from, a state that was seen before.
 fn is_rollback(why: &StateLoss) -> bool {
     matches!(why, StateLoss::HeadAbsent { .. } | StateLoss::HeadLower { .. } | StateLoss::Forked { .. })
 }

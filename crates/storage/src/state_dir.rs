@@ -56,7 +56,7 @@ impl StateDir {
     /// See [`StateDirError`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StateDirError> {
         let path = path.as_ref();
-        fs::create_dir_all(path).map_err(failed("cannot make the directory", path))?;
+        fs::create_dir_all(path).map_err(failed("cannot create the directory", path))?;
         let dir = Self { path: path.into() };
         // Processes in containers share the directory and often have the same process id.
         let probe = dir.path.join(format!(".probe-{:016x}", ambient::entropy::random_u64()));

@@ -1,21 +1,22 @@
-//! What `STATE_DIR` holds of the deployment, as this process reads and writes it.
+//! Reads and writes what `STATE_DIR` holds of this process's deployment.
 //!
-//! A restored backup has a shorter chain, or another one. A process that has seen more, itself or by
-//! `STATE_DIR`, rejects it as rolled back until an operator accepts it, which raises the restore generation
-//! in the deployment record. In a new generation the chain is taken as it is, by a new appender.
+//! A restored backup has a shorter or a different chain. A process that has seen a longer one, itself or
+//! through `STATE_DIR`, rejects the backup as rolled back. An operator can accept the backup, which raises
+//! the restore generation in the deployment record. In a new generation, a new appender accepts the chain as
+//! it is.
 
 use catalog::Deployment;
 use parking_lot::Mutex;
 
 use crate::state_dir::{Known, StateDir, StateDirError};
 
-/// `STATE_DIR`, if there is one, and what it is known to hold.
+/// `STATE_DIR`, if it is configured, and its last known contents.
 #[derive(Debug)]
 pub(crate) struct StateMemory {
     dir: Option<StateDir>,
-    /// As this process read or wrote it last.
+    /// The contents that this process last read or wrote.
     kept: Mutex<Option<Known>>,
-    /// Why it could not be written the last time.
+    /// Why the last write failed; `None` if it succeeded.
     last_error: Mutex<Option<String>>,
 }
 
@@ -32,7 +33,7 @@ impl StateMemory {
         self.last_error.lock().clone()
     }
 
-    /// What is known of a deployment, read once. An unreadable file is an error, not an empty memory.
+    /// Returns what `STATE_DIR` holds of a deployment. It is read once. An unreadable file is an error.
     pub(crate) async fn recall(&self, deployment: &Deployment) -> Result<Option<Known>, StateDirError> {
         let Some(dir) = self.dir.clone() else { return Ok(None) };
         if let Some(kept) = self.kept_of(deployment) {
@@ -40,12 +41,12 @@ impl StateMemory {
         }
         let id = deployment.id().to_owned();
         let known = tokio::task::spawn_blocking(move || dir.known(&id)).await;
-        let known = known.unwrap_or_else(|gone| std::panic::resume_unwind(gone.into_panic()))?;
+        let known = known.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
         self.kept.lock().clone_from(&known);
         Ok(known)
     }
 
-    /// Writes `seen` where it is more than what is kept.
+    /// Writes `seen` if it is later than the stored state.
     pub(crate) async fn keep(&self, deployment: &Deployment, seen: Known) {
         let Some(dir) = self.dir.clone() else { return };
         if self.kept_of(deployment).is_some_and(|kept| kept.clone().merged(seen.clone()) == kept) {
@@ -53,13 +54,13 @@ impl StateMemory {
         }
         let kept = tokio::task::spawn_blocking(move || dir.merge(seen)).await;
         let kept: Result<Known, StateDirError> =
-            kept.unwrap_or_else(|gone| std::panic::resume_unwind(gone.into_panic()));
+            kept.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
         let mut last_error = self.last_error.lock();
         match kept {
             Ok(kept) => {
                 *self.kept.lock() = Some(kept);
                 if last_error.take().is_some() {
-                    tracing::info!("STATE_DIR is written again");
+                    tracing::info!("STATE_DIR written again");
                 }
             }
             Err(error) => {

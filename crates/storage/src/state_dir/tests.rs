@@ -31,7 +31,7 @@ fn a_merge_keeps_the_highest_head_of_the_latest_generation() {
     let epochs = dir.merge(Known { highest_epoch: 7, ..Known::nothing_of(ID) }).unwrap();
     assert_eq!((epochs.size, epochs.highest_epoch), (3, 7));
     let files: Vec<_> = fs::read_dir(folder.path().join("state")).unwrap().collect();
-    assert_eq!(files.len(), 2, "the file and its lock: {files:?}");
+    assert_eq!(files.len(), 2, "the file and its lock file: {files:?}");
 }
 
 #[test]
@@ -71,11 +71,11 @@ fn concurrent_starts_do_not_remove_each_others_probe_files() {
 }
 
 #[test]
-fn an_unusable_directory_is_named_with_the_reason() {
+fn the_error_of_an_unusable_directory_names_it_and_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     fs::write(&file, "x").unwrap();
-    for (path, says) in [(file.join("below"), "cannot make"), (file.clone(), "cannot make")] {
+    for (path, says) in [(file.join("below"), "cannot create"), (file.clone(), "cannot create")] {
         let error = StateDir::open(&path).unwrap_err().to_string();
         assert!(error.contains(says) && error.contains("file"), "{error}");
     }

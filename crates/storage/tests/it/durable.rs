@@ -1,4 +1,4 @@
-//! The durable Redis as a service sees it: closed until a deployment was seen, and again when it is lost.
+//! Durable storage of a service: unavailable until a deployment was seen, and again when its state is lost.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use storage::{PartHealth, StorageCheck};
 use test_support::{FaultProxy, RedisServer, eventually};
 use time::OffsetDateTime;
 
-use crate::support::{PATIENCE, STRONG, is_ok, kind, service};
+use crate::support::{DEADLINE, STRONG, is_ok, kind, service};
 
 #[tokio::test]
-async fn before_redis_has_answered_it_is_away_and_not_lost() {
+async fn before_redis_answers_it_is_unavailable_and_no_state_is_lost() {
     let mut redis = RedisServer::start().await;
     redis.kill();
     let service = service(&redis.url(), Init::Auto, Duration::from_millis(200));
@@ -31,23 +31,23 @@ async fn before_redis_has_answered_it_is_away_and_not_lost() {
 }
 
 #[tokio::test]
-async fn a_connected_redis_that_was_not_read_yet_has_lost_nothing() {
+async fn before_the_first_read_of_a_connected_redis_no_state_is_lost() {
     let redis = RedisServer::start().await;
-    let service = service(&redis.url(), Init::Never, PATIENCE);
-    eventually("the pool is connected", PATIENCE, || async { service.storage.pool.stats().connected > 0 })
+    let service = service(&redis.url(), Init::Never, DEADLINE);
+    eventually("the pool is connected", DEADLINE, || async { service.storage.pool.stats().connected > 0 })
         .await;
     assert_eq!(kind(service.storage.deployment.deployment()), "unavailable");
     assert!(matches!(service.storage.refresher.refresh().await, Err(DeploymentError::Lost(_))));
     assert_eq!(kind(service.storage.deployment.deployment()), "state-lost");
     assert_eq!(kind(service.append().await), "state-lost");
-    assert!(service.shows("voketag_durable_state_lost 1"));
+    assert!(service.has_metric("voketag_durable_state_lost 1"));
     assert!(service.check("deployment").await.unwrap().is_failed());
 }
 
 #[tokio::test]
-async fn with_a_deployment_it_appends_and_all_checks_hold() {
+async fn with_a_deployment_appends_succeed_and_all_checks_pass() {
     let redis = RedisServer::start_with(&STRONG).await;
-    let service = service(&redis.url(), Init::Auto, PATIENCE);
+    let service = service(&redis.url(), Init::Auto, DEADLINE);
     let id = service.storage.refresher.refresh().await.unwrap().id().to_owned();
     assert_eq!(service.storage.deployment.deployment().unwrap().id(), id);
     assert_eq!(service.storage.deployment.gate().seen().unwrap().id(), id);
@@ -55,31 +55,29 @@ async fn with_a_deployment_it_appends_and_all_checks_hold() {
     assert_eq!(service.append().await.unwrap(), 1);
     let names = ["redis", "deployment", "audit", "audit_chain", "keyring", "storage"];
     assert_eq!(service.storage.readiness.checks().await, names.map(StorageCheck::ok));
-    assert!(service.shows("voketag_durable_state_lost 0"));
+    assert!(service.has_metric("voketag_durable_state_lost 0"));
     for concern in ["eviction", "fsync", "unknown"] {
-        assert!(
-            service.shows(&format!(
-                "voketag_redis_storage_warnings{{pool=\"durable\",concern=\"{concern}\"}} 0"
-            ))
-        );
+        assert!(service.has_metric(&format!(
+            "voketag_redis_storage_warnings{{pool=\"durable\",concern=\"{concern}\"}} 0"
+        )));
     }
     assert!(service.storage.catalog.product(&ambient::uuid_v7(0)).await.unwrap().is_none());
 }
 
 #[tokio::test]
-async fn weak_storage_is_a_warning() {
+async fn settings_that_may_lose_data_are_a_warning() {
     for (args, concern) in [
         (&[][..], "fsync"),
         (&[STRONG.as_slice(), &["--maxmemory-policy", "allkeys-lru"]].concat(), "eviction"),
         (&["--rename-command", "CONFIG", ""], "unknown"),
     ] {
         let redis = RedisServer::start_with(args).await;
-        let service = service(&redis.url(), Init::Auto, PATIENCE);
+        let service = service(&redis.url(), Init::Auto, DEADLINE);
         service.storage.refresher.refresh().await.unwrap();
         let storage = service.check("storage").await.unwrap();
         assert!(matches!(storage.health, PartHealth::Warning(_)), "{storage:?}");
         assert!(
-            service.shows(&format!(
+            service.has_metric(&format!(
                 "voketag_redis_storage_warnings{{pool=\"durable\",concern=\"{concern}\"}} 1"
             )),
             "{args:?}"
@@ -88,83 +86,83 @@ async fn weak_storage_is_a_warning() {
 }
 
 #[tokio::test]
-async fn it_opens_by_itself_once_the_record_is_there() {
+async fn it_becomes_available_once_the_deployment_record_exists() {
     let redis = RedisServer::start().await;
-    let waiting = service(&redis.url(), Init::Never, PATIENCE);
-    let looking = tokio::spawn({
+    let waiting = service(&redis.url(), Init::Never, DEADLINE);
+    let refreshing = tokio::spawn({
         let storage = waiting.storage.clone();
         async move { storage.refresher.keep_refreshing().await }
     });
-    eventually("it has looked", PATIENCE, || async {
+    eventually("a refresh has failed", DEADLINE, || async {
         kind(waiting.storage.deployment.deployment()) == "state-lost"
     })
     .await;
-    service(&redis.url(), Init::Auto, PATIENCE).storage.refresher.refresh().await.unwrap();
-    eventually("it has seen the deployment", PATIENCE, || async {
+    service(&redis.url(), Init::Auto, DEADLINE).storage.refresher.refresh().await.unwrap();
+    eventually("it has seen the deployment", DEADLINE, || async {
         waiting.storage.deployment.deployment().is_ok()
     })
     .await;
     assert_eq!(waiting.append().await.unwrap(), 0);
-    looking.abort();
+    refreshing.abort();
 }
 
 #[tokio::test]
-async fn a_wiped_redis_refuses_the_next_append_and_shows_it() {
+async fn the_next_append_to_a_wiped_redis_fails_and_reports_lost_state() {
     let redis = RedisServer::start().await;
-    let service = service(&redis.url(), Init::Auto, PATIENCE);
+    let service = service(&redis.url(), Init::Auto, DEADLINE);
     service.storage.refresher.refresh().await.unwrap();
     service.append().await.unwrap();
-    let mut link = redis.connection().await;
-    let () = redis::cmd("FLUSHALL").query_async(&mut link).await.unwrap();
+    let mut connection = redis.connection().await;
+    let () = redis::cmd("FLUSHALL").query_async(&mut connection).await.unwrap();
     assert_eq!(kind(service.append().await), "state-lost");
-    assert!(service.shows("voketag_durable_state_lost 1"));
+    assert!(service.has_metric("voketag_durable_state_lost 1"));
     assert!(service.storage.deployment.gate().last_error().is_some());
     assert!(service.check("deployment").await.unwrap().is_failed());
-    assert!(!link.exists::<_, bool>(HEAD).await.unwrap(), "no second chain is begun");
-    assert!(!link.exists::<_, bool>(DEPLOYMENT).await.unwrap(), "no second deployment is made");
+    assert!(!connection.exists::<_, bool>(HEAD).await.unwrap(), "no second chain is started");
+    assert!(!connection.exists::<_, bool>(DEPLOYMENT).await.unwrap(), "no second deployment is created");
 }
 
 #[tokio::test]
-async fn an_older_copy_of_the_same_deployment_is_lost_state_until_the_true_one_is_back() {
+async fn an_older_copy_of_the_same_deployment_is_lost_state_until_the_latest_is_back() {
     let redis = RedisServer::start().await;
-    let service = service(&redis.url(), Init::Auto, PATIENCE);
+    let service = service(&redis.url(), Init::Auto, DEADLINE);
     service.storage.refresher.refresh().await.unwrap();
     service.append().await.unwrap();
-    let mut link = redis.connection().await;
-    let older: Vec<u8> = link.get(HEAD).await.unwrap();
+    let mut connection = redis.connection().await;
+    let older: Vec<u8> = connection.get(HEAD).await.unwrap();
     service.append().await.unwrap();
-    let newest: Vec<u8> = link.get(HEAD).await.unwrap();
-    let () = link.set(HEAD, older).await.unwrap();
+    let newest: Vec<u8> = connection.get(HEAD).await.unwrap();
+    let () = connection.set(HEAD, older).await.unwrap();
     assert!(matches!(service.storage.refresher.refresh().await, Err(DeploymentError::Lost(_))));
     assert_eq!(kind(service.storage.deployment.deployment()), "state-lost");
     assert!(service.check("audit").await.unwrap().is_failed());
-    let () = link.set(HEAD, newest).await.unwrap();
+    let () = connection.set(HEAD, newest).await.unwrap();
     service.storage.refresher.refresh().await.unwrap();
     assert!(service.storage.deployment.deployment().is_ok());
     assert_eq!(service.append().await.unwrap(), 2);
 }
 
 #[tokio::test]
-async fn what_makes_readiness_fail_for_lost_state_is_refused_and_what_mends_it_is_served() {
+async fn requests_are_rejected_exactly_while_readiness_fails_for_lost_state() {
     let redis = RedisServer::start().await;
-    let service = service(&redis.url(), Init::Auto, PATIENCE);
+    let service = service(&redis.url(), Init::Auto, DEADLINE);
     service.storage.refresher.refresh().await.unwrap();
-    let mut link = redis.connection().await;
-    let record: String = link.get(DEPLOYMENT).await.unwrap();
-    // As a deployment of which another epoch came into use, whose secret this process has not got.
+    let mut connection = redis.connection().await;
+    let record: String = connection.get(DEPLOYMENT).await.unwrap();
+    // The record of a deployment in which an epoch is in use whose secret this process does not hold.
     let other = record.replacen(
         "\"tag_checks\":{",
         "\"tag_checks\":{\"4000\":\"00000000000000000000000000000000\",",
         1,
     );
     assert_ne!(record, other);
-    let () = link.set(DEPLOYMENT, other).await.unwrap();
+    let () = connection.set(DEPLOYMENT, other).await.unwrap();
     assert!(service.check("deployment").await.unwrap().is_failed());
     assert_eq!(kind(service.storage.deployment.deployment()), "state-lost");
     assert_eq!(kind(service.append().await), "state-lost");
-    assert!(service.shows("voketag_durable_state_lost 1"));
-    let () = link.set(DEPLOYMENT, record).await.unwrap();
-    eventually("it is ready", PATIENCE, || async { !service.check("deployment").await.unwrap().is_failed() })
+    assert!(service.has_metric("voketag_durable_state_lost 1"));
+    let () = connection.set(DEPLOYMENT, record).await.unwrap();
+    eventually("it is ready", DEADLINE, || async { !service.check("deployment").await.unwrap().is_failed() })
         .await;
     assert_eq!(kind(service.storage.deployment.deployment()), "ok");
     assert_eq!(service.append().await.unwrap(), 0);
@@ -172,93 +170,96 @@ async fn what_makes_readiness_fail_for_lost_state_is_refused_and_what_mends_it_i
     assert_eq!(kind(service.storage.deployment.deployment()), "state-lost");
     service.storage.refresher.refresh().await.unwrap();
     assert_eq!(kind(service.storage.deployment.deployment()), "ok");
-    assert!(service.shows("voketag_durable_state_lost 0"));
+    assert!(service.has_metric("voketag_durable_state_lost 0"));
 }
 
 #[tokio::test]
-async fn a_redis_that_stopped_answering_keeps_its_deployment() {
+async fn a_redis_that_stops_answering_does_not_lose_its_deployment() {
     let redis = RedisServer::start().await;
     let proxy = FaultProxy::start(redis.addr()).await;
     let service = service(&proxy.url(), Init::Auto, Duration::from_millis(500));
-    eventually("the deployment is made", PATIENCE, || async {
+    eventually("the deployment was created", DEADLINE, || async {
         service.storage.refresher.refresh().await.is_ok()
     })
     .await;
     proxy.stall();
     assert!(matches!(service.storage.refresher.refresh().await, Err(DeploymentError::Redis(_))));
-    assert!(service.storage.deployment.deployment().is_ok(), "whether it still stands only Redis can tell");
+    assert!(
+        service.storage.deployment.deployment().is_ok(),
+        "only Redis can report that the deployment is lost"
+    );
     assert_eq!(kind(service.append().await), "unavailable");
     proxy.heal();
-    eventually("it appends again", PATIENCE, || async { service.append().await.is_ok() }).await;
+    eventually("it appends again", DEADLINE, || async { service.append().await.is_ok() }).await;
 }
 
 #[tokio::test]
-async fn a_chain_that_was_begun_is_begun_a_second_time_by_nobody() {
+async fn a_chain_whose_head_is_missing_is_not_started_again() {
     let redis = RedisServer::start().await;
-    let first = service(&redis.url(), Init::Auto, PATIENCE);
+    let first = service(&redis.url(), Init::Auto, DEADLINE);
     first.storage.refresher.refresh().await.unwrap();
     first.append().await.unwrap();
     first.storage.refresher.refresh().await.unwrap();
     drop(first);
-    let mut link = redis.connection().await;
-    let chain: Vec<String> = link.keys("vt1:{audit}*").await.unwrap();
-    let head: Vec<u8> = link.get(HEAD).await.unwrap();
-    let () = link.del(HEAD).await.unwrap();
-    // A process that starts anew has seen no head itself.
-    let second = service(&redis.url(), Init::Never, PATIENCE);
+    let mut connection = redis.connection().await;
+    let chain: Vec<String> = connection.keys("vt1:{audit}*").await.unwrap();
+    let head: Vec<u8> = connection.get(HEAD).await.unwrap();
+    let () = connection.del(HEAD).await.unwrap();
+    // A restarted process has not seen a head itself.
+    let second = service(&redis.url(), Init::Never, DEADLINE);
     assert!(matches!(second.storage.refresher.refresh().await, Err(DeploymentError::Lost(_))));
     assert_eq!(kind(second.append().await), "state-lost");
     assert!(second.check("audit").await.unwrap().is_failed());
-    assert_eq!(second.storage.audit.seen_log().unwrap().least_size(), 1, "scans are refused too");
-    assert_eq!(link.keys::<_, Vec<String>>("vt1:{audit}*").await.unwrap().len(), chain.len() - 1);
-    let () = link.set(HEAD, head).await.unwrap();
+    assert_eq!(second.storage.audit.seen_log().unwrap().least_size(), 1, "scans are rejected too");
+    assert_eq!(connection.keys::<_, Vec<String>>("vt1:{audit}*").await.unwrap().len(), chain.len() - 1);
+    let () = connection.set(HEAD, head).await.unwrap();
     second.storage.refresher.refresh().await.unwrap();
     assert_eq!(second.append().await.unwrap(), 1);
 }
 
 #[tokio::test]
-async fn a_redis_that_refuses_a_command_of_an_append_is_written_nothing_and_says_which() {
+async fn if_redis_rejects_a_command_of_an_append_nothing_is_written_and_readiness_names_it() {
     let redis = RedisServer::start().await;
-    let mut link = redis.connection().await;
-    let allow = async |link: &mut redis::aio::MultiplexedConnection, rule: &str| {
+    let mut connection = redis.connection().await;
+    let allow = async |connection: &mut redis::aio::MultiplexedConnection, rule: &str| {
         let mut acl = redis::cmd("ACL");
-        let () = acl.arg("SETUSER").arg("default").arg(rule).query_async(link).await.unwrap();
+        let () = acl.arg("SETUSER").arg("default").arg(rule).query_async(connection).await.unwrap();
     };
     for command in ["unlink", "rpush", "zrem", "pexpire"] {
-        allow(&mut link, &format!("-{command}")).await;
-        let service = service(&redis.url(), Init::Auto, PATIENCE);
+        allow(&mut connection, &format!("-{command}")).await;
+        let service = service(&redis.url(), Init::Auto, DEADLINE);
         service.storage.refresher.refresh().await.unwrap();
         let audit = service.check("audit").await.unwrap();
         let why = audit.detail().unwrap_or_default();
         assert!(audit.is_failed() && why.contains(&command.to_uppercase()), "{why}");
         assert_eq!(kind(service.append().await), "unavailable");
-        assert!(!link.exists::<_, bool>("vt1:{audit}:seg:0").await.unwrap());
-        allow(&mut link, &format!("+{command}")).await;
-        eventually("it may append", PATIENCE, || async {
+        assert!(!connection.exists::<_, bool>("vt1:{audit}:seg:0").await.unwrap());
+        allow(&mut connection, &format!("+{command}")).await;
+        eventually("appends are permitted", DEADLINE, || async {
             !service.check("audit").await.unwrap().is_failed()
         })
         .await;
     }
-    let mended = service(&redis.url(), Init::Never, PATIENCE);
-    mended.storage.refresher.refresh().await.unwrap();
-    assert_eq!(mended.append().await.unwrap(), 0);
-    assert!(link.keys::<_, Vec<String>>("vt1:{audit}:probe*").await.unwrap().is_empty());
+    let permitted = service(&redis.url(), Init::Never, DEADLINE);
+    permitted.storage.refresher.refresh().await.unwrap();
+    assert_eq!(permitted.append().await.unwrap(), 0);
+    assert!(connection.keys::<_, Vec<String>>("vt1:{audit}:probe*").await.unwrap().is_empty());
 }
 
 #[tokio::test]
-async fn behind_a_deployment_that_is_not_ours_nothing_is_called_right() {
+async fn without_the_expected_deployment_only_the_redis_check_passes() {
     let redis = RedisServer::start().await;
-    let service = service(&redis.url(), Init::Never, PATIENCE);
+    let service = service(&redis.url(), Init::Never, DEADLINE);
     let checks = service.storage.readiness.checks().await;
-    let right = |name: &str| checks.iter().any(|check| check.name == name && is_ok(check));
+    let passes = |name: &str| checks.iter().any(|check| check.name == name && is_ok(check));
     assert_eq!(
-        ["redis", "deployment", "audit", "audit_chain", "keyring", "storage"].map(right),
+        ["redis", "deployment", "audit", "audit_chain", "keyring", "storage"].map(passes),
         [true, false, false, false, false, false]
     );
 }
 
 #[test]
-fn a_time_that_no_calendar_holds_is_1970() {
+fn a_time_beyond_the_calendar_is_read_as_1970() {
     assert_eq!(from_unix_millis(1_771_243_200_123).unix_timestamp_nanos(), 1_771_243_200_123_000_000);
     assert_eq!(from_unix_millis(u64::MAX), OffsetDateTime::UNIX_EPOCH);
 }

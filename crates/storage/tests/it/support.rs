@@ -1,4 +1,4 @@
-//! What the tests share: a durable Redis as one process of either service has it.
+//! Fixture of the tests: durable storage as one process of either service uses it.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use storage::{
 };
 use tag_id::{Epoch, MasterSecret, TagKeys};
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 pub(crate) const STRONG: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
 
 pub(crate) struct Service {
@@ -24,7 +24,7 @@ pub(crate) struct Service {
     registry: Registry,
 }
 
-/// A factory as `init` lets it be, with the tag secret and the signing key that all of these tests share.
+/// Creates the storage of a factory-service, with the tag secret and the signing key of all these tests.
 pub(crate) fn service(url: &str, init: Init, command_timeout: Duration) -> Service {
     let seeds = [(KeyNumber::FIRST, SigningSeed::from([7; 32]))];
     let signing = Arc::new(SigningKeys::new("voketag.local/audit", seeds).unwrap());
@@ -32,7 +32,7 @@ pub(crate) fn service(url: &str, init: Init, command_timeout: Duration) -> Servi
     service_as(url, init, command_timeout, setup)
 }
 
-/// A scan-service: it makes nothing.
+/// Creates the storage of a scan-service, which creates neither a deployment nor a keyring.
 pub(crate) fn scanner(url: &str, command_timeout: Duration) -> Service {
     let signing = Arc::new(SigningKeys::none("voketag.local/audit"));
     let setup = KeyringSetup { announce: Some("scan-service"), seeds: None, signing };
@@ -46,7 +46,7 @@ fn service_as(url: &str, init: Init, command_timeout: Duration, keyring: Keyring
         url: url.parse().unwrap(),
         permits: NonZeroUsize::new(8).unwrap(),
         connections: NonZeroUsize::MIN,
-        wait: PATIENCE,
+        wait: DEADLINE,
         command_timeout,
         open_for: redis_pool::OPEN_FOR,
     };
@@ -69,7 +69,7 @@ fn service_as(url: &str, init: Init, command_timeout: Duration, keyring: Keyring
 }
 
 impl Service {
-    pub(crate) fn shows(&self, line: &str) -> bool {
+    pub(crate) fn has_metric(&self, line: &str) -> bool {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
         text.lines().any(|shown| shown == line)
@@ -94,7 +94,7 @@ impl Service {
     }
 }
 
-/// `ok`, `state-lost`, or `unavailable` while it suffices to wait.
+/// Returns `ok`, `state-lost`, `unavailable` (it suffices to wait) or `failed`.
 pub(crate) fn kind<T, E: Into<StorageError>>(outcome: Result<T, E>) -> &'static str {
     match outcome.map_err(Into::into) {
         Ok(_) => "ok",
