@@ -1,5 +1,7 @@
-//! Draws batch numbers at random among the unused ones, so that a deployment that was restored from a backup or created again
-//! by mistake does not assign printed tags to a second product.
+//! Random draws of unused batch numbers.
+//!
+//! The numbers are random so that a deployment that was restored from a backup, or created twice by mistake,
+//! does not assign printed tags to a second product.
 
 use std::sync::LazyLock;
 
@@ -10,13 +12,13 @@ use crate::deployment_record::Deployment;
 use crate::error::DeploymentError;
 use crate::keys;
 
-/// Size of the number space.
+/// Number of batch numbers.
 pub(crate) const NUMBERS: u64 = BatchNo::MAX.get() as u64 + 1;
-/// Candidates per script call, and calls per draw: together enough to find a number unless 99 in 100 are used.
+/// Candidates per script call, and calls per draw. Together they find a number unless 99 in 100 are used.
 const DRAWN_AT_ONCE: usize = 250;
 const DRAWS: usize = 4;
 
-/// Replies of the script that are no number.
+/// Replies of the script that are not a batch number.
 const OTHER_DEPLOYMENT: i64 = -1;
 const NO_HASH: i64 = -3;
 
@@ -48,8 +50,10 @@ pub(crate) async fn draw(
         }
         match call.run::<i64>(pool).await? {
             OTHER_DEPLOYMENT => return Ok(Drawn::OtherDeployment),
-            // Not a loss of the whole deployment: what is there can still be scanned.
-            NO_HASH => return Err(DeploymentError::Lost("the hash of what was minted is none".to_owned())),
+            // The gate stays open: existing tags can still be scanned.
+            NO_HASH => {
+                return Err(DeploymentError::Lost("the minted-batch index is not a hash".to_owned()));
+            }
             number => {
                 if let Some(number) = u32::try_from(number).ok().and_then(BatchNo::new) {
                     return Ok(Drawn::Number(number));
@@ -75,7 +79,7 @@ mod tests {
         r#"{"id":"ab","audit_origin":"o","created_at":"2026-02-16T12:00:00Z","tag_checks":{}}"#;
 
     #[tokio::test]
-    async fn a_nearly_full_number_space_gives_each_unused_number_and_a_full_one_none() {
+    async fn each_unused_number_of_a_nearly_full_space_is_drawn_and_none_of_a_full_one() {
         let redis = RedisServer::start().await;
         let wait = Duration::from_secs(10);
         let config = PoolConfig {
@@ -92,7 +96,7 @@ mod tests {
         let () = connection.set(keys::DEPLOYMENT, RECORD).await.unwrap();
         let stored = crate::StoredDeployment::parse(RECORD.into()).unwrap();
         let deployment = Deployment::of(&stored.into_record());
-        // All but the last two of 256: of 1,000 that are drawn, neither is among them once in 2,500 runs.
+        // 254 of 256 numbers are used: a draw of 1,000 candidates misses both others once in 2,500 draws.
         for number in 0..254 {
             let () = connection.hset(keys::MINTED, number, "012345").await.unwrap();
         }
@@ -104,7 +108,7 @@ mod tests {
         }
         assert_eq!(drawn.into_iter().collect::<Vec<_>>(), [254, 255]);
         let () = connection.hset(keys::MINTED, 254, "012345").await.unwrap();
-        let () = connection.set("vt1:b:255", "a record without a note").await.unwrap();
+        let () = connection.set("vt1:b:255", "a record without an index entry").await.unwrap();
         assert_eq!(draw(&pool, &deployment, 256).await.unwrap(), Drawn::NearlyAllUsed);
     }
 }

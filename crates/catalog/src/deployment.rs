@@ -1,8 +1,9 @@
-//! The deployment gate tells a wiped, foreign or older Redis from a new, empty one.
+//! The deployment gate tells a wiped, foreign or rolled-back Redis from a new, empty one.
 //!
-//! A process starts without a deployment. The first record that matches its secrets and audit origin becomes its deployment
-//! until it ends. From then on a missing or different record is "state lost", never a new beginning. Only a factory with
-//! [`Init::Auto`] may create a record, and only in a Redis that holds no VokeTag data.
+//! A process starts without a deployment. The first record that matches its secrets and its audit origin
+//! stays its deployment until the process ends. From then on, a missing or different record means lost state
+//! and never a new deployment. Only a process with [`Init::Auto`] may create a record, and only in a Redis
+//! without VokeTag data.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -20,34 +21,74 @@ use crate::keys;
 /// Whether this process may create the deployment record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Init {
-    /// It may, if Redis holds no VokeTag data.
+    /// It may create one if Redis holds no VokeTag data.
     Auto,
-    /// It may not.
+    /// It never creates one.
     Never,
 }
 
-/// The values of this process that a deployment record must match.
+/// The settings of this process that a deployment record must match.
 #[derive(Debug)]
 pub struct Expectation {
-    /// Its tag secrets.
+    /// Tag secrets.
     pub tag_keys: Arc<TagKeys>,
-    /// The epoch whose check value stands in a record that this process makes. Records that stand already change only with
-    /// the keyring.
+    /// Epoch whose check value this process stores in a record that it creates. In an existing record, only a
+    /// change of the keyring changes the check values.
     pub adds_epoch: Option<Epoch>,
-    /// Its audit origin.
+    /// Audit origin.
     pub audit_origin: String,
 }
 
-/// Holds the deployment of this process from the first matching record on.
+/// Keeps the deployment of this process, from the first matching record on.
+///
+/// ```
+/// # use std::num::NonZeroUsize;
+/// # use std::sync::Arc;
+/// # use std::time::Duration;
+/// use catalog::{DeploymentGate, Expectation, Init};
+/// use tag_id::{Epoch, MasterSecret, TagKeys};
+/// # use redis_pool::{PoolConfig, PoolMetrics, RedisPool};
+/// # use test_support::RedisServer;
+/// use time::macros::datetime;
+///
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// # let redis = RedisServer::start().await;
+/// # let config = PoolConfig {
+/// #     name: "durable",
+/// #     url: redis.url().parse().unwrap(),
+/// #     permits: NonZeroUsize::MIN,
+/// #     connections: NonZeroUsize::MIN,
+/// #     wait: Duration::from_secs(10),
+/// #     command_timeout: Duration::from_secs(10),
+/// #     open_for: redis_pool::OPEN_FOR,
+/// # };
+/// # let pool = RedisPool::new(config, Arc::new(ambient::SystemClock::new()), &PoolMetrics::default());
+/// let expectation = Expectation {
+///     tag_keys: Arc::new(TagKeys::new(None, [(Epoch::MIN, MasterSecret::from([7; 32]))])),
+///     adds_epoch: Some(Epoch::MIN),
+///     audit_origin: "voketag.local/audit".to_owned(),
+/// };
+/// let gate = DeploymentGate::new(pool, expectation, Init::Auto);
+/// let now = datetime!(2026-02-16 12:00 UTC);
+/// let id = gate.refresh(now).await?.id().to_owned();
+/// assert_eq!(gate.refresh(now).await?.id(), id, "the record is created once");
+///
+/// let () = redis::cmd("FLUSHALL").query_async(&mut redis.connection().await).await.unwrap();
+/// assert!(gate.refresh(now).await.is_err(), "a wiped Redis is lost state, not a new deployment");
+/// assert!(gate.is_lost());
+/// # Ok::<(), catalog::DeploymentError>(())
+/// # }).unwrap();
+/// ```
 #[derive(Debug)]
 pub struct DeploymentGate {
     pool: RedisPool,
     expectation: Expectation,
     init: Mutex<Init>,
-    /// One for each restore generation that was seen, the latest last. Those before it are kept, since callers may hold them.
+    /// One deployment per restore generation that was seen, the latest last. Earlier ones stay, because
+    /// callers may hold references to them.
     seen: boxcar::Vec<Deployment>,
-    /// Held while one is added.
-    following: Mutex<()>,
+    /// Serialises additions to `seen`.
+    follow_lock: Mutex<()>,
     last_error: Mutex<Option<String>>,
     lost: AtomicBool,
     audit_begun: AtomicBool,
@@ -57,52 +98,55 @@ static CREATE: LazyLock<Script> =
     LazyLock::new(|| Script::new("create_deployment", include_str!("lua/create_deployment.lua")));
 static AMEND: LazyLock<Script> =
     LazyLock::new(|| Script::new("amend_deployment", include_str!("lua/amend_deployment.lua")));
+
 impl DeploymentGate {
-    /// A gate that has seen nothing yet.
+    /// Creates a gate without contacting Redis. Call [`Self::refresh`] to open it.
     #[must_use]
     pub fn new(pool: RedisPool, expectation: Expectation, init: Init) -> Self {
         let last_error = Mutex::new(Some("the durable Redis has not been read yet".to_owned()));
         let (init, seen, lost) = (Mutex::new(init), boxcar::Vec::new(), AtomicBool::new(false));
-        let (following, audit_begun) = (Mutex::default(), AtomicBool::new(false));
-        Self { pool, expectation, init, seen, following, last_error, lost, audit_begun }
+        let (follow_lock, audit_begun) = (Mutex::default(), AtomicBool::new(false));
+        Self { pool, expectation, init, seen, follow_lock, last_error, lost, audit_begun }
     }
 
-    /// The deployment, if one was ever seen; whether it still stands only a call to Redis can tell.
+    /// Returns the deployment that was seen last, if any. It may be gone since: only [`Self::refresh`] asks
+    /// Redis.
     #[must_use]
     pub fn seen(&self) -> Option<&Deployment> {
         self.seen.iter().last().map(|(_, seen)| seen)
     }
 
-    /// Why the gate was closed when it was last looked at.
+    /// Returns why the gate is closed, `None` if it is open.
     #[must_use]
     pub fn last_error(&self) -> Option<String> {
         self.last_error.lock().clone()
     }
 
-    /// Whether Redis, when it last answered, held no deployment that this process can work on. False until it has answered:
-    /// a Redis that was not read yet, or that serves nobody, has lost nothing.
+    /// Whether the last reply of Redis contained no deployment that this process can use. False until the
+    /// first reply: an unreachable Redis is not a lost state.
     #[must_use]
     pub fn is_lost(&self) -> bool {
         self.lost.load(Ordering::Relaxed)
     }
 
-    /// Notes that a script found the deployment gone.
+    /// Closes the gate because a script found the deployment record missing or different.
     pub fn report_lost(&self, why: &str) {
         let mut last_error = self.last_error.lock();
         self.lost.store(true, Ordering::Relaxed);
         if last_error.is_none() {
-            tracing::error!(why, "the durable Redis has lost VokeTag's state");
+            tracing::error!(why, "durable state lost");
         }
         *last_error = Some(why.to_owned());
     }
 
-    /// Reads the record, compares it, and makes it where that is allowed.
+    /// Reads the record and compares it with the expectation. Creates the record if [`Init`] allows it.
     ///
     /// # Errors
-    /// [`DeploymentError::Lost`] when it is missing or does not match; the gate's last_error says the same.
+    /// [`DeploymentError::Lost`] if the record is missing or does not match; [`Self::last_error`] then
+    /// returns the same reason. [`DeploymentError::Redis`] leaves the gate as it was.
     pub async fn refresh(&self, now: OffsetDateTime) -> Result<&Deployment, DeploymentError> {
         let outcome = self.refresh_inner(now).await;
-        // Whatever the first contact brought, nobody makes a record after it: what is empty later was wiped.
+        // Only the first reply may lead to a new record: a Redis that is empty later was wiped.
         if !matches!(outcome, Err(DeploymentError::Redis(_))) {
             *self.init.lock() = Init::Never;
         }
@@ -110,7 +154,7 @@ impl DeploymentGate {
             Ok(_) => {
                 self.lost.store(false, Ordering::Relaxed);
                 if self.last_error.lock().take().is_some() {
-                    tracing::info!("the deployment record is there and matches");
+                    tracing::info!("deployment record matches");
                 }
             }
             Err(DeploymentError::Lost(why)) => self.report_lost(why),
@@ -120,11 +164,12 @@ impl DeploymentGate {
     }
 
     async fn refresh_inner(&self, now: OffsetDateTime) -> Result<&Deployment, DeploymentError> {
-        // Taken before the read is sent: another look may follow a restore before the reply is read.
+        // Read before the request is sent: a concurrent refresh may follow a restore before this reply
+        // arrives.
         let seen_before = self.seen();
         let stored = match StoredDeployment::read(&self.pool).await? {
             Some(stored) => stored,
-            None => self.make(now).await?,
+            None => self.create(now).await?,
         };
         let record = self.matching(stored)?;
         if record.audit_begun {
@@ -133,14 +178,14 @@ impl DeploymentGate {
         self.follow(Deployment::of(&record), seen_before)
     }
 
-    /// Takes `found` for the deployment, if it is the one that was seen, in the same restore generation or a later one.
-    /// `seen_before` is what was seen before `found` was read.
+    /// Accepts `found` if it is the deployment that was seen, in the same restore generation or a later one.
+    /// `seen_before` is the deployment that was seen before `found` was read.
     fn follow(
         &self,
         found: Deployment,
         seen_before: Option<&Deployment>,
     ) -> Result<&Deployment, DeploymentError> {
-        let _turn = self.following.lock();
+        let _guard = self.follow_lock.lock();
         let known = seen_before.map_or(0, Deployment::generation);
         match self.seen() {
             Some(seen) if seen.id() != found.id() => {
@@ -158,23 +203,23 @@ impl DeploymentGate {
             Some(_) => {
                 tracing::warn!(
                     generation = found.generation(),
-                    "an operator accepted a restored state; following it"
+                    "operator accepted a restored state, following it"
                 );
             }
             None => {}
         }
-        let place = self.seen.push(found);
-        Ok(&self.seen[place])
+        let index = self.seen.push(found);
+        Ok(&self.seen[index])
     }
 
-    /// Whether the record said, when it was last read, that the audit chain has an entry.
+    /// Whether the record that was read last is marked to have an entry in its audit chain.
     #[must_use]
     pub fn audit_begun(&self) -> bool {
         self.audit_begun.load(Ordering::Acquire)
     }
 
-    /// Writes down in the record that the audit chain has an entry. Where others change it at the same time, nothing is done: the
-    /// next look finds the same.
+    /// Marks in the record that the audit chain has an entry. If another process changes the record at the
+    /// same time, it does nothing; the caller tries again at its next refresh.
     ///
     /// # Errors
     /// See [`DeploymentError`].
@@ -185,8 +230,8 @@ impl DeploymentGate {
         Ok(())
     }
 
-    /// Puts a changed record in the place of the one that stands; says whether that was done. Not where others change it at the same
-    /// time, or where it is not this process's deployment.
+    /// Replaces the stored record by a changed one; returns whether it did. It does not if another process
+    /// changes the record at the same time, or if the record is not of this process's deployment.
     pub(crate) async fn note_in_record(
         &self,
         change: impl FnOnce(StoredDeployment) -> StoredDeployment,
@@ -200,22 +245,22 @@ impl DeploymentGate {
         Ok(amended == 1)
     }
 
-    async fn make(&self, now: OffsetDateTime) -> Result<StoredDeployment, DeploymentError> {
+    async fn create(&self, now: OffsetDateTime) -> Result<StoredDeployment, DeploymentError> {
         let lost = |why: &str| Err(DeploymentError::Lost(why.to_owned()));
-        let may_not = if self.seen().is_some() {
+        let forbidden = if self.seen().is_some() {
             Some("the deployment record is gone from the durable Redis")
         } else if *self.init.lock() == Init::Never {
-            Some("the durable Redis holds no deployment record, and this process does not make one")
+            Some("the durable Redis holds no deployment record, and this process does not create one")
         } else {
             None
         };
-        if let Some(why) = may_not {
-            // Another look of this process may have made it after ours had found none.
-            let made_since = StoredDeployment::read(&self.pool).await?;
-            return made_since.map_or_else(|| lost(why), Ok);
+        if let Some(why) = forbidden {
+            // A concurrent refresh of this process may have created it after this one found none.
+            let created_since = StoredDeployment::read(&self.pool).await?;
+            return created_since.map_or_else(|| lost(why), Ok);
         }
-        if self.holds_anything_of_ours().await? {
-            // What was found may be the record itself, made by another process since it was asked for.
+        if self.holds_voketag_data().await? {
+            // The data may be the record itself, which another process created since it was read.
             if let Some(stored) = StoredDeployment::read(&self.pool).await? {
                 return Ok(stored);
             }
@@ -236,19 +281,19 @@ impl DeploymentGate {
             audit_begun: false,
             minted_noted: true,
         };
-        let made =
+        let call =
             CREATE.invoke().key(keys::DEPLOYMENT).key(keys::NEXT_BATCH_NO).key(audit_chain::keys::HEAD);
-        let (outcome, standing): (i64, Vec<u8>) = made.arg(record.encode()).run(&self.pool).await?;
+        let (outcome, stored): (i64, Vec<u8>) = call.arg(record.encode()).run(&self.pool).await?;
         match outcome {
-            1 => tracing::info!(deployment = %record.id, "made the deployment record in an empty Redis"),
-            0 => tracing::info!("another process made the deployment record first"),
+            1 => tracing::info!(deployment = %record.id, "created the deployment record in an empty redis"),
+            0 => tracing::info!("another process created the deployment record first"),
             _ => return lost("the durable Redis holds VokeTag data but no deployment record"),
         }
-        StoredDeployment::parse(standing)
+        StoredDeployment::parse(stored)
     }
 
-    /// Walks the whole key space once; only ever asked of a Redis without a deployment record.
-    async fn holds_anything_of_ours(&self) -> Result<bool, DeploymentError> {
+    /// Iterates over the whole key space. Called only if Redis has no deployment record.
+    async fn holds_voketag_data(&self) -> Result<bool, DeploymentError> {
         let mut cursor = 0_u64;
         loop {
             let mut scan = redis::Cmd::new();
@@ -300,11 +345,13 @@ impl DeploymentGate {
         Ok(record)
     }
 
-    /// Draws a batch number at random among the unused ones; `None` when nearly all are used. Nothing is written: whoever writes the batch
-    /// checks that the number is still unused, and draws again if not.
+    /// Draws an unused batch number at random; returns `None` if nearly all are used.
+    ///
+    /// Writes nothing. The append that writes the batch checks that the number is still unused; if it is not,
+    /// the caller draws again.
     ///
     /// # Errors
-    /// [`DeploymentError::Lost`] when the deployment is not there, or what was minted cannot be read.
+    /// [`DeploymentError::Lost`] if the deployment is gone, or if the minted-batch index cannot be read.
     pub async fn draw_batch_no(&self) -> Result<Option<BatchNo>, DeploymentError> {
         let lost = |why: &str| {
             self.report_lost(why);
@@ -314,7 +361,7 @@ impl DeploymentGate {
         match batch_no::draw(&self.pool, deployment, batch_no::NUMBERS).await? {
             Drawn::Number(number) => Ok(Some(number)),
             Drawn::NearlyAllUsed => Ok(None),
-            Drawn::OtherDeployment => Err(lost("the deployment record is gone or another")),
+            Drawn::OtherDeployment => Err(lost("the deployment record is missing or of another deployment")),
         }
     }
 }

@@ -1,5 +1,4 @@
-//! The stored deployment record. A change carries the exact bytes that were read and the new ones, so that the write can
-//! compare.
+//! The stored deployment record. A change compares the stored bytes with the bytes that were read.
 
 use std::collections::BTreeMap;
 
@@ -13,31 +12,31 @@ use time::serde::rfc3339;
 use crate::error::DeploymentError;
 use crate::keys;
 
-/// The record. `id` comes first in its JSON: scripts compare the record's beginning.
+/// The record. `id` and the restore generation come first in its JSON, because scripts compare its prefix.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DeploymentRecord {
     pub(crate) id: String,
-    /// Grows each time an operator accepts a restored state. It follows the id, so that scripts, which compare the record's
-    /// prefix, compare it too.
+    /// Increases each time an operator accepts a restored state.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) restore_generation: u64,
     pub(crate) audit_origin: String,
     #[serde(with = "rfc3339")]
     pub(crate) created_at: OffsetDateTime,
-    /// By epoch in decimal: 16 bytes of HKDF in hex, which show that two processes hold the same secret without telling it.
+    /// Check values by epoch: 16 bytes of HKDF output in hex. Equal values show that two processes hold the
+    /// same secret, without revealing it.
     pub(crate) tag_checks: BTreeMap<u16, String>,
-    /// Whether a keyring record was made for this deployment: then its absence is a loss, and nobody makes another.
+    /// Whether a keyring record was created. If so, a missing keyring is lost state and is not created again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) keyring_made: bool,
-    /// Whether the audit chain has an entry: then a head that is not there is a loss, and nobody begins another chain.
+    /// Whether the audit chain has an entry. If so, a missing head is lost state and no new chain is started.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) audit_begun: bool,
-    /// Whether what was minted is noted beside every batch record: see [`crate::minted`].
+    /// Whether the minted-batch index covers every batch record: see [`crate::minted`].
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) minted_noted: bool,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(number: &u64) -> bool {
     *number == 0
 }
@@ -60,7 +59,7 @@ pub struct Deployment {
 impl Deployment {
     pub(crate) fn of(record: &DeploymentRecord) -> Self {
         let created_ms = u64::try_from(record.created_at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
-        // As the record is written: what follows the id tells generation 0 from all others.
+        // Generation 0 is not stored, so the member after the id shows whether the generation is 0.
         let generation = match record.restore_generation {
             0 => String::new(),
             later => format!("\"restore_generation\":{later},"),
@@ -79,26 +78,26 @@ impl Deployment {
         &self.id
     }
 
-    /// When it was made, Unix milliseconds by the clock of the factory that made it.
+    /// Creation time, Unix milliseconds, by the clock of the factory-service that created the record.
     #[must_use]
     pub fn created_ms(&self) -> u64 {
         self.created_ms
     }
 
-    /// The restore generation, 0 unless an operator accepted a restored state: see `factory-service restore accept`. A process takes a lower
-    /// audit head than it has seen only in a higher generation.
+    /// The restore generation, 0 unless an operator accepted a restored state (`factory-service restore
+    /// accept`). A process accepts a lower audit head than it has seen only in a higher generation.
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// The bytes with which the stored record begins as long as it is this deployment's, in this generation.
+    /// The prefix of the stored record of this deployment in this restore generation. Scripts compare it.
     #[must_use]
     pub fn prefix(&self) -> &str {
         &self.prefix
     }
 
-    /// The condition under which an audit append may go on.
+    /// The precondition of every audit append: the stored record has [`Self::prefix`].
     #[must_use]
     pub fn guard(&self) -> Precondition {
         Precondition::Prefix { key: keys::DEPLOYMENT.into(), prefix: self.prefix().into() }
@@ -113,10 +112,10 @@ pub struct StoredDeployment {
 }
 
 impl StoredDeployment {
-    /// Reads it; `None` where there is none.
+    /// Reads the record; returns `None` if there is none.
     ///
     /// # Errors
-    /// [`DeploymentError::Lost`] when what is stored is no deployment record.
+    /// [`DeploymentError::Lost`] if the stored value is not a deployment record.
     pub async fn read(pool: &RedisPool) -> Result<Option<Self>, DeploymentError> {
         let mut get = redis::Cmd::new();
         get.arg("GET").arg(keys::DEPLOYMENT);
@@ -126,10 +125,10 @@ impl StoredDeployment {
         }
     }
 
-    /// From stored bytes.
+    /// Parses stored bytes.
     ///
     /// # Errors
-    /// [`DeploymentError::Lost`] when they are no deployment record.
+    /// [`DeploymentError::Lost`] if they are not a deployment record.
     pub fn parse(bytes: Vec<u8>) -> Result<Self, DeploymentError> {
         match serde_json::from_slice(&bytes) {
             Ok(record) => Ok(Self { record, bytes }),
@@ -160,34 +159,34 @@ impl StoredDeployment {
         self.record.tag_checks.iter().map(|(epoch, check)| (*epoch, check.as_str()))
     }
 
-    /// Whether a keyring record was made for this deployment.
+    /// Whether a keyring record was created for this deployment.
     #[must_use]
     pub fn keyring_made(&self) -> bool {
         self.record.keyring_made
     }
 
-    /// The same record, in which every instance must hold that epoch's secret.
+    /// Returns the record with `check` as the check value of `epoch`: every instance must hold that secret.
     #[must_use]
     pub fn with_check(mut self, epoch: Epoch, check: &str) -> Self {
         self.record.tag_checks.insert(epoch.get(), check.to_owned());
         self.written()
     }
 
-    /// The same record, in which nobody needs that epoch's secret any more.
+    /// Returns the record without a check value of `epoch`: no instance needs that secret any more.
     #[must_use]
     pub fn without_check(mut self, epoch: Epoch) -> Self {
         self.record.tag_checks.remove(&epoch.get());
         self.written()
     }
 
-    /// The same record, which says that a keyring record was made.
+    /// Returns the record, marked to have a keyring record.
     #[must_use]
     pub fn with_keyring(mut self) -> Self {
         self.record.keyring_made = true;
         self.written()
     }
 
-    /// The same record, which says that the audit chain has an entry.
+    /// Returns the record, marked to have an entry in its audit chain.
     #[must_use]
     pub(crate) fn with_audit(mut self) -> Self {
         self.record.audit_begun = true;
@@ -200,20 +199,20 @@ impl StoredDeployment {
         self.record.restore_generation
     }
 
-    /// The same record in a later restore generation.
+    /// Returns the record in restore generation `generation`, or in its own if that is later.
     #[must_use]
     pub fn with_generation(mut self, generation: u64) -> Self {
         self.record.restore_generation = self.record.restore_generation.max(generation);
         self.written()
     }
 
-    /// Whether what was minted is noted beside every batch record.
+    /// Whether the minted-batch index covers every batch record.
     #[must_use]
     pub fn minted_noted(&self) -> bool {
         self.record.minted_noted
     }
 
-    /// The same record, which says that what was minted is noted.
+    /// Returns the record, marked to have a complete minted-batch index.
     #[must_use]
     pub(crate) fn with_minted_noted(mut self) -> Self {
         self.record.minted_noted = true;
@@ -234,7 +233,7 @@ mod tests {
         r#"{"id":"ab","audit_origin":"o","created_at":"2026-02-16T12:00:00Z","tag_checks":{"1":"00"}}"#;
 
     #[test]
-    fn a_record_from_before_there_were_keyrings_is_read_and_its_beginning_stays() {
+    fn a_record_older_than_the_keyring_is_read_and_keeps_its_prefix() {
         let stored = StoredDeployment::parse(STORED.into()).unwrap();
         assert!(!stored.keyring_made());
         assert_eq!(stored.tag_checks().collect::<Vec<_>>(), [(1, "00")]);

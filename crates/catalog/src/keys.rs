@@ -1,8 +1,8 @@
-//! Every key of the catalogue. All of this must last, and so has no time to live, but for the reports of a day and those of codes that
-//! are not ours.
+//! Redis keys of this crate. Only the reports of one day ([`tag_reports`]) and the reports of unproven codes
+//! ([`UNPROVEN_REPORTS`]) have a TTL; everything else must last.
 //!
-//! Per-tag state is the one place where the bytes of a key count: `vt1:t:` and eight characters are 14 bytes, the most
-//! that Redis keeps in its smallest allocation for such a key.
+//! The key of a tag's state is short, because there is one per scanned tag. `vt1:t:` and eight characters are
+//! 14 bytes, the longest key that fits Redis's smallest allocation for a key.
 
 use std::time::Duration;
 
@@ -11,56 +11,56 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tag_id::BatchNo;
 use uuid::Uuid;
 
-/// Everything of VokeTag's in the durable Redis begins with this; limiter keys do not.
+/// Prefix of every key that VokeTag writes to the durable Redis. Limiter keys have another prefix.
 pub const DURABLE_PREFIX: &str = "vt1:";
 
-/// The deployment record.
+/// Deployment record: JSON.
 pub const DEPLOYMENT: &str = "vt1:deployment";
 
-/// The number the next batch got while numbers followed each other. Nobody reads or writes it any more; where it stands, it shows that
-/// a Redis is not empty.
+/// Next batch number, which earlier versions counted up. If it exists, this Redis is not new. Nothing writes
+/// it.
 pub const NEXT_BATCH_NO: &str = "vt1:next-batch";
 
-/// What was minted: a hash with one field per batch, its number in decimal, whose value is `u32be size ‖ u16be epoch`.
+/// Minted-batch index: a hash of batch number in decimal to `u32be size ‖ u16be epoch`.
 pub const MINTED: &str = "vt1:bn";
 
-/// What a batch record's key begins with.
+/// Key prefix of batch records.
 pub(crate) const BATCH_PREFIX: &str = "vt1:b:";
 
-/// Reports of codes that are not ours: a sorted set with a bound, which expires.
+/// Reports of unproven codes: a sorted set, bounded in number and with a TTL; see [`crate::unproven`].
 pub const UNPROVEN_REPORTS: &str = "vt1:ur";
 
-/// A product's record.
+/// Key of a product record.
 #[must_use]
 pub fn product(id: &Uuid) -> String {
     format!("vt1:p:{id}")
 }
 
-/// A tenant's products, ordered by id: a sorted set of ids, all of score 0.
+/// Key of a tenant's product ids: a sorted set, all scores 0, so the order is that of the ids.
 #[must_use]
 pub fn products_of(tenant: &str) -> String {
     format!("vt1:px:{tenant}")
 }
 
-/// A batch's record.
+/// Key of a batch record.
 #[must_use]
 pub fn batch(no: BatchNo) -> String {
     format!("{BATCH_PREFIX}{}", no.get())
 }
 
-/// From a batch's public id to its number.
+/// Key that maps the public id of a batch to its number.
 #[must_use]
 pub fn batch_no(id: &Uuid) -> String {
     format!("vt1:bi:{id}")
 }
 
-/// A tenant's batches, ordered by id: a sorted set of ids, all of score 0.
+/// Key of a tenant's batch ids: a sorted set, all scores 0, so the order is that of the ids.
 #[must_use]
 pub fn batches_of(tenant: &str) -> String {
     format!("vt1:bx:{tenant}")
 }
 
-/// What happened to one tag: its scans and whether it is revoked.
+/// Key of a tag's state: its scans, and whether it is revoked. See [`crate::TagState`].
 #[must_use]
 pub fn tag(serial: [u8; 6]) -> String {
     let mut key = String::with_capacity(14);
@@ -69,19 +69,20 @@ pub fn tag(serial: [u8; 6]) -> String {
     key
 }
 
-/// Why and when one tag was revoked.
+/// Key of a tag's revocation record: when and why.
 #[must_use]
 pub fn tag_revocation(serial: [u8; 6]) -> String {
     format!("vt1:tr:{}", URL_SAFE_NO_PAD.encode(serial))
 }
 
-/// The reports of one tag that were taken on one day, UTC, counted from 1970: a sorted set of their names, for [`TAG_REPORTS_KEPT`].
+/// Key of the reports of one tag on one UTC day, counted in days since 1970-01-01: a sorted set of report
+/// ids. Its TTL is [`TAG_REPORTS_KEPT`].
 #[must_use]
 pub fn tag_reports(serial: [u8; 6], day: u64) -> String {
     format!("vt1:trr:{}:{day}", URL_SAFE_NO_PAD.encode(serial))
 }
 
-/// How long a day's reports are counted: until every clock agrees that the day is over.
+/// TTL of a day's reports: long enough that the day is over by every process's clock.
 pub const TAG_REPORTS_KEPT: Duration = Duration::from_secs(2 * 86_400);
 
 #[cfg(test)]

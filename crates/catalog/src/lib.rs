@@ -1,12 +1,14 @@
-//! The durable Redis of both services: the deployment record, products, batches and the state of each tag.
+//! What the durable Redis of both services stores: the deployment record, products, batches, tag states.
 //!
 //! - [`DeploymentGate`] tells a lost or foreign Redis from a new, empty one.
-//! - [`Catalog`] reads products, batches and tags. Changes are effects that the `audit-chain` crate appends with their event.
+//! - [`Catalog`] reads products, batches and tags. The `audit-chain` crate writes changes, each with its
+//!   event.
 //! - [`TagState`] parses the stored state of a tag, which the scan-service's script writes.
 //! - [`Minted`] tells a batch whose record was lost from one that was never minted.
 //!
-//! Reads fail with [`CatalogError`], the gate with [`DeploymentError`]. A damaged record is an error, never an empty result.
-//! Redis keys are in [`keys`], stored bytes in [`records`], what a Redis must be configured to keep in [`policy`].
+//! Reads fail with [`CatalogError`], the gate with [`DeploymentError`]. A damaged record is an error, never
+//! an empty result. Redis keys are in [`keys`], stored bytes in [`records`], the required Redis settings in
+//! [`policy`].
 
 mod batch_no;
 pub mod deployment;

@@ -1,7 +1,8 @@
 //! The minted-batch index: `vt1:bn` holds the size and epoch of each batch by its number.
 //!
-//! The append that writes a batch record writes its entry too. The index tells a batch whose record was lost from one that was
-//! never minted. [`note_all`] adds the batches that are older than the index, once.
+//! The append that writes a batch record also writes its index entry. The index tells a batch whose record
+//! was lost from one that was never minted. [`note_all`] adds the batches that are older than the index,
+//! once.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -19,27 +20,27 @@ use crate::records::Batch;
 /// Keys per `SCAN` step.
 const KEYS_PER_STEP: u32 = 1_000;
 /// Pause between two steps, so that other commands run in between.
-const BETWEEN_STEPS: Duration = Duration::from_millis(2);
-/// Bytes of a field's value: `u32be size ‖ u16be epoch`.
-const FACT_BYTES: usize = 6;
+const STEP_PAUSE: Duration = Duration::from_millis(2);
+/// Length of an index entry in bytes: `u32be size ‖ u16be epoch`.
+const ENTRY_BYTES: usize = 6;
 
 static NOTE_MINTED: LazyLock<Script> =
     LazyLock::new(|| Script::new("note_minted", include_str!("lua/note_minted.lua")));
 
-/// Size and epoch of the batch with one number.
+/// One index entry: size and epoch of the batch with that number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Minted {
-    /// How many tags: indexes 0 to `size − 1`.
+    /// Number of tags; their indexes are 0 to `size − 1`.
     pub size: u32,
-    /// Under which epoch.
+    /// Epoch of the tags.
     pub epoch: Epoch,
 }
 
 impl Minted {
-    /// Parses a field's value; returns `None` if it has another length or no valid epoch.
+    /// Parses an index entry; returns `None` if it has another length or no valid epoch.
     #[must_use]
     pub fn parse(bytes: &[u8]) -> Option<Self> {
-        let bytes: &[u8; FACT_BYTES] = bytes.try_into().ok()?;
+        let bytes: &[u8; ENTRY_BYTES] = bytes.try_into().ok()?;
         let [a, b, c, d, epoch @ ..] = *bytes;
         Some(Self { size: u32::from_be_bytes([a, b, c, d]), epoch: Epoch::new(u16::from_be_bytes(epoch))? })
     }
@@ -52,7 +53,7 @@ impl Minted {
 }
 
 impl Batch {
-    /// The preconditions of writing this batch as a new one: its number is unused.
+    /// Returns the preconditions of creating this batch: its number is unused.
     #[must_use]
     pub fn number_is_unused(&self) -> [Precondition; 2] {
         [
@@ -61,28 +62,31 @@ impl Batch {
         ]
     }
 
-    /// The write that adds this batch to the index.
+    /// Returns the write that adds this batch to the index.
     #[must_use]
     pub fn note_of_minting(&self) -> RedisWrite {
-        let facts = [&self.size.to_be_bytes()[..], &self.epoch.get().to_be_bytes()].concat();
+        let entry = [&self.size.to_be_bytes()[..], &self.epoch.get().to_be_bytes()].concat();
         RedisWrite::FieldSet {
             key: keys::MINTED.into(),
             field: self.batch_no.to_string().into(),
-            value: facts,
+            value: entry,
         }
     }
 }
 
-/// Adds all batches that are older than the index, marks the deployment record and returns how many were added; `None` if the
-/// record was marked before. Memory is bounded, and other commands run in between. An interrupted pass starts again; entries
-/// that exist stay as they are.
+/// Adds all batches that are older than the index, then marks the deployment record.
+///
+/// Returns how many entries were added, or `None` if the record is marked and the index exists. Memory is
+/// bounded, and other commands run in between. After an interruption the next call starts again; existing
+/// entries stay.
 ///
 /// # Errors
 /// See [`DeploymentError`].
 pub async fn note_all(pool: &RedisPool, gate: &DeploymentGate) -> Result<Option<u64>, DeploymentError> {
     let lost = |why: &str| DeploymentError::Lost(why.to_owned());
     let deployment = gate.seen().ok_or_else(|| lost("no deployment record has been seen yet"))?;
-    let stored = StoredDeployment::read(pool).await?.ok_or_else(|| lost("the deployment record is gone"))?;
+    let stored =
+        StoredDeployment::read(pool).await?.ok_or_else(|| lost("the deployment record is missing"))?;
     if stored.minted_noted() && exists(pool).await? {
         return Ok(None);
     }
@@ -94,7 +98,7 @@ pub async fn note_all(pool: &RedisPool, gate: &DeploymentGate) -> Result<Option<
             break;
         }
         cursor = next;
-        tokio::time::sleep(BETWEEN_STEPS).await;
+        tokio::time::sleep(STEP_PAUSE).await;
     }
     gate.note_in_record(StoredDeployment::with_minted_noted).await?;
     Ok(Some(noted))
@@ -123,14 +127,14 @@ async fn note(
     numbers: &[BatchNo],
 ) -> Result<u64, DeploymentError> {
     let mut noted = 0;
-    for some in numbers.chunks(KEYS_PER_STEP as usize) {
+    for chunk in numbers.chunks(KEYS_PER_STEP as usize) {
         let mut call = NOTE_MINTED.invoke().key(keys::DEPLOYMENT).key(keys::MINTED);
-        some.iter().for_each(|number| call.push_key(keys::batch(*number)));
+        chunk.iter().for_each(|number| call.push_key(keys::batch(*number)));
         call.push_arg(deployment.prefix());
-        some.iter().for_each(|number| call.push_arg(number.get()));
-        let now: i64 = call.run(pool).await?;
-        let unreadable = || "the deployment record is another, or the hash of what was minted is none";
-        noted += u64::try_from(now).map_err(|_| DeploymentError::Lost(unreadable().to_owned()))?;
+        chunk.iter().for_each(|number| call.push_arg(number.get()));
+        let reply: i64 = call.run(pool).await?;
+        let why = "the deployment record is of another deployment, or the minted-batch index is not a hash";
+        noted += u64::try_from(reply).map_err(|_| DeploymentError::Lost(why.to_owned()))?;
     }
     Ok(noted)
 }

@@ -1,4 +1,4 @@
-//! Whether a Redis is set up to keep what it is given: no eviction, and a strong `appendfsync`.
+//! Whether a Redis is configured to keep every acknowledged write: no eviction, and `appendfsync always`.
 
 use std::collections::HashMap;
 
@@ -6,10 +6,10 @@ use redis_pool::{PoolError, RedisPool};
 
 const PAUSES_FSYNC: &str = "no-appendfsync-on-rewrite";
 
-/// What a Redis says of its settings; a setting that it does not tell is `None`.
+/// The settings that a Redis reports. A setting that it does not report is `None`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StoragePolicy {
-    /// `maxmemory`, bytes; 0 is no limit.
+    /// `maxmemory` in bytes; 0 means no limit.
     pub maxmemory: Option<u64>,
     /// `maxmemory-policy`.
     pub eviction: Option<String>,
@@ -17,15 +17,16 @@ pub struct StoragePolicy {
     pub append_only: Option<bool>,
     /// `appendfsync`.
     pub fsync: Option<String>,
-    /// `no-appendfsync-on-rewrite`: whether nothing is synced while the file is rewritten or a snapshot is written.
+    /// `no-appendfsync-on-rewrite`: whether Redis stops to sync while it rewrites the file or writes a
+    /// snapshot.
     pub pauses_fsync: Option<bool>,
 }
 
 impl StoragePolicy {
-    /// Asks Redis.
+    /// Reads the settings from Redis.
     ///
     /// # Errors
-    /// When Redis is away; a Redis that forbids `CONFIG` gives a policy of `None`s.
+    /// Fails if Redis is unavailable. If Redis forbids `CONFIG`, all settings are `None`.
     pub async fn read(pool: &RedisPool) -> Result<Self, PoolError> {
         let mut policy = Self::default();
         for name in ["maxmemory", "maxmemory-policy", "appendonly", "appendfsync", PAUSES_FSYNC] {
@@ -50,13 +51,14 @@ impl StoragePolicy {
         Ok(policy)
     }
 
-    /// Whether keys could be evicted. Without a limit a policy does nothing today, but one setting away it does.
+    /// Whether Redis may evict keys. True even without a `maxmemory`, because setting one would start
+    /// eviction.
     #[must_use]
     pub fn may_evict(&self) -> bool {
         self.eviction.as_deref().is_some_and(|policy| policy != "noeviction")
     }
 
-    /// Whether an acknowledged write may be lost in a crash.
+    /// Whether a crash of Redis may lose acknowledged writes.
     #[must_use]
     pub fn is_weak(&self) -> bool {
         self.append_only == Some(false) || self.syncs_late() || self.pauses_fsync == Some(true)
@@ -66,7 +68,7 @@ impl StoragePolicy {
         self.fsync.as_deref().is_some_and(|fsync| fsync != "always")
     }
 
-    /// What an operator should know, one sentence each; empty when all is well.
+    /// Returns what an operator should change, one sentence each; empty if nothing.
     #[must_use]
     pub fn warnings(&self, must_survive_a_crash: bool) -> Vec<String> {
         let mut warnings = Vec::new();
@@ -89,7 +91,8 @@ impl StoragePolicy {
             ));
         }
         if self.eviction.is_none() || (must_survive_a_crash && self.fsync.is_none()) {
-            warnings.push("this Redis does not tell its settings (CONFIG GET is refused): eviction and fsync are unknown".to_owned());
+            let unknown = "this Redis rejects CONFIG GET: its eviction and fsync settings are unknown";
+            warnings.push(unknown.to_owned());
         }
         warnings
     }
@@ -110,12 +113,12 @@ mod tests {
     }
 
     #[test]
-    fn a_redis_that_keeps_everything_is_no_cause_for_warning() {
+    fn a_redis_that_keeps_everything_gives_no_warning() {
         assert!(policy("noeviction", true, "always").warnings(true).is_empty());
     }
 
     #[test]
-    fn each_weakness_is_named() {
+    fn a_warning_names_the_weak_setting() {
         assert!(policy("allkeys-lru", true, "always").warnings(false)[0].contains("allkeys-lru"));
         assert!(policy("noeviction", true, "everysec").warnings(true)[0].contains("everysec"));
         assert!(policy("noeviction", false, "always").warnings(true)[0].contains("appendonly"));

@@ -1,7 +1,10 @@
-//! Products and batches as they are stored: a small binary header that scripts can read without parsing JSON, then JSON.
+//! Stored bytes of products and batches: a binary header that scripts read without parsing JSON, then JSON.
 //!
-//! A product: `u32be revision ‖ JSON`. A batch: `u32be revision ‖ u32be size ‖ u16be epoch ‖ JSON`. The revision grows with
-//! every change, so that a scan learns in the same round trip that its cached batch is stale.
+//! - Product: `u32be revision ‖ JSON`.
+//! - Batch: `u32be revision ‖ u32be size ‖ u16be epoch ‖ JSON`.
+//!
+//! The revision increases with each change, so a scan learns in one round trip that its cached batch is
+//! stale.
 
 use serde::{Deserialize, Serialize};
 use tag_id::{BatchNo, Epoch, TagIndex};
@@ -9,7 +12,7 @@ use time::OffsetDateTime;
 use time::serde::rfc3339;
 use uuid::Uuid;
 
-/// A stored record that cannot be decoded: foreign or damaged.
+/// A stored record that cannot be decoded: damaged, or written by another program.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the stored {kind} record cannot be read: {why}")]
 pub struct CatalogRecordError {
@@ -68,9 +71,9 @@ pub struct Batch {
     /// The key epoch its tags were minted under.
     #[serde(with = "epoch")]
     pub epoch: Epoch,
-    /// How many tags it has: indexes 0 to `size − 1`.
+    /// Number of tags; their indexes are 0 to `size − 1`.
     pub size: u32,
-    /// The product that carries the tags.
+    /// The product that the tags are attached to.
     pub product_id: Uuid,
     /// 1 to 200 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -128,14 +131,15 @@ impl Batch {
         self.epoch == epoch && index.get() < self.size
     }
 
-    /// What a scan of one of its tags says at `now` under a sound key: of several, revoked before recalled before expired.
+    /// Returns the lifecycle of one of its tags at `now`, if the tag key is not revoked. If several states
+    /// apply, revoked ranks before recalled, and recalled before expired.
     #[must_use]
     pub fn lifecycle(&self, tag_revoked: bool, now: OffsetDateTime) -> Lifecycle {
         self.lifecycle_under(false, tag_revoked, now)
     }
 
-    /// The same, where `key_revoked` says whether the key is no longer believed for this batch: ranked after revoked and
-    /// recalled, before expired.
+    /// As [`Self::lifecycle`]. If `key_revoked`, the tag key is untrusted for this batch: this state ranks
+    /// after recalled and before expired.
     #[must_use]
     pub fn lifecycle_under(&self, key_revoked: bool, tag_revoked: bool, now: OffsetDateTime) -> Lifecycle {
         if tag_revoked || self.revoked.is_some() {
@@ -152,24 +156,24 @@ impl Batch {
     }
 }
 
-/// Where a tag stands. Only an active one is valid.
+/// The lifecycle of a tag. Only an active tag is valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Lifecycle {
-    /// Genuine and in order.
+    /// Genuine; none of the other states applies.
     Active,
-    /// Taken back for good, alone or with its batch.
+    /// The tag or its batch was revoked, for good.
     Revoked,
-    /// Its batch is called back.
+    /// Its batch was recalled.
     Recalled,
-    /// It was minted after others may have had the secret of its key: whether the brand made it, nothing can tell.
+    /// Its batch was minted after others may have had the tag key, so it may be a forgery.
     KeyRevoked,
-    /// Its batch's time is over.
+    /// The expiry time of its batch has passed.
     Expired,
 }
 
 impl Lifecycle {
-    /// All of them.
+    /// All states.
     pub const ALL: [Self; 5] = [Self::Active, Self::Revoked, Self::Recalled, Self::KeyRevoked, Self::Expired];
 }
 
@@ -189,14 +193,14 @@ pub trait Record: Serialize + for<'de> Deserialize<'de> {
     /// Name of the record type in error messages.
     const KIND: &'static str;
     /// Number of header bytes between the revision and the JSON.
-    const FACTS_LEN: usize;
+    const HEADER_LEN: usize;
     /// The header bytes between the revision and the JSON.
-    fn facts(&self) -> Vec<u8>;
+    fn header(&self) -> Vec<u8>;
 
     /// Encodes the record for storage.
     fn encode(&self, revision: u32) -> Vec<u8> {
         let mut bytes = revision.to_be_bytes().to_vec();
-        bytes.extend(self.facts());
+        bytes.extend(self.header());
         serde_json::to_writer(&mut bytes, self).expect("plain data is always serialisable into memory");
         bytes
     }
@@ -209,7 +213,7 @@ pub trait Record: Serialize + for<'de> Deserialize<'de> {
         let fail = |why: String| CatalogRecordError::new(Self::KIND, why);
         let (revision, rest) =
             bytes.split_first_chunk::<4>().ok_or_else(|| fail("it is too short".to_owned()))?;
-        let json = rest.get(Self::FACTS_LEN..).ok_or_else(|| fail("it is too short".to_owned()))?;
+        let json = rest.get(Self::HEADER_LEN..).ok_or_else(|| fail("it is too short".to_owned()))?;
         let value = serde_json::from_slice(json).map_err(|error| fail(error.to_string()))?;
         Ok(StoredRecord { value, revision: u32::from_be_bytes(*revision), bytes })
     }
@@ -217,18 +221,18 @@ pub trait Record: Serialize + for<'de> Deserialize<'de> {
 
 impl Record for Product {
     const KIND: &'static str = "product";
-    const FACTS_LEN: usize = 0;
+    const HEADER_LEN: usize = 0;
 
-    fn facts(&self) -> Vec<u8> {
+    fn header(&self) -> Vec<u8> {
         Vec::new()
     }
 }
 
 impl Record for Batch {
     const KIND: &'static str = "batch";
-    const FACTS_LEN: usize = 6;
+    const HEADER_LEN: usize = 6;
 
-    fn facts(&self) -> Vec<u8> {
+    fn header(&self) -> Vec<u8> {
         [&self.size.to_be_bytes()[..], &self.epoch.get().to_be_bytes()].concat()
     }
 }
@@ -256,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_comes_back_as_it_was_stored() {
+    fn a_record_decodes_to_what_was_encoded() {
         let bytes = batch().encode(9);
         assert_eq!(bytes[..10], [0, 0, 0, 9, 1, 0, 0, 0, 0, 3]);
         let stored = Batch::decode(bytes.clone()).unwrap();
@@ -264,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_record_is_an_error_not_a_batch() {
+    fn a_damaged_record_is_an_error() {
         assert!(Batch::decode(vec![]).is_err());
         assert!(Batch::decode(batch().encode(1)[..12].to_vec()).is_err());
         assert!(Product::decode(batch().encode(1)).is_err());
@@ -288,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_holds_its_indexes_in_its_own_epoch_only() {
+    fn a_batch_holds_only_tags_of_its_epoch_below_its_size() {
         let batch = Batch { size: 10, ..batch() };
         let index = |n| TagIndex::new(n).unwrap();
         assert!(batch.holds(batch.epoch, index(9)));

@@ -1,4 +1,4 @@
-//! Reading the catalogue: one product, one batch, pages of a tenant's, a tag's state.
+//! Reads of the catalogue: one product, one batch, a page of a tenant's products or batches, a tag's state.
 
 use redis::{Cmd, FromRedisValue, ToRedisArgs};
 use redis_pool::RedisPool;
@@ -11,22 +11,22 @@ use crate::minted::Minted;
 use crate::records::{Batch, CatalogRecordError, Product, Record, StoredRecord, Withdrawal};
 use crate::tag_state::{NoTagState, TagState};
 
-/// A read that brought nothing usable.
+/// How a read of the catalogue fails.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CatalogError {
-    /// Redis did not answer.
+    /// Redis did not answer in time or rejected the command.
     #[error(transparent)]
     Redis(#[from] redis_pool::PoolError),
-    /// What is stored cannot be read.
+    /// A stored record cannot be decoded.
     #[error(transparent)]
     Record(#[from] CatalogRecordError),
-    /// A tag's stored state cannot be read.
+    /// The stored state of a tag cannot be decoded.
     #[error(transparent)]
     TagState(#[from] NoTagState),
-    /// Something was written, as other keys show, and is gone or of another type.
-    #[error("the stored {what} was written and is not there any more, or cannot be read")]
+    /// A value that was written, as other keys show, is missing or has another type.
+    #[error("the {what} was written before, and now it is missing or cannot be read")]
     Lost {
-        /// What it was, for people: its kind and its id.
+        /// The kind and id of the value, for people.
         what: String,
     },
 }
@@ -35,16 +35,16 @@ fn lost(what: impl std::fmt::Display) -> CatalogError {
     CatalogError::Lost { what: what.to_string() }
 }
 
-/// One page of a list, in the order of creation.
+/// One page of a list, in order of creation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CatalogPage<T> {
     /// The items.
     pub items: Vec<T>,
-    /// Where the next page begins, if there is one: the last id of this page.
+    /// The last id of this page if another page follows; pass it as `after`.
     pub next: Option<Uuid>,
 }
 
-/// Why and when one tag was revoked, as stored.
+/// The stored record of a tag's revocation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TagRevocation {
     /// When and why.
@@ -53,7 +53,7 @@ pub struct TagRevocation {
 }
 
 impl TagRevocation {
-    /// The bytes to store.
+    /// Encodes the record for storage.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("plain data is always serialisable into memory")
@@ -72,13 +72,13 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// Reads through `pool`.
+    /// Creates a reader that uses `pool`.
     #[must_use]
     pub fn new(pool: RedisPool) -> Self {
         Self { pool }
     }
 
-    /// A product, whoever it belongs to.
+    /// Reads a product of any tenant.
     ///
     /// # Errors
     /// See [`CatalogError`].
@@ -86,10 +86,12 @@ impl Catalog {
         self.record(keys::product(id), || format!("record of product {id}")).await
     }
 
-    /// A product, whoever it belongs to. `tenant` is whose list is looked at where nothing else is left of it.
+    /// Reads a product of any tenant. If there is no record, looks for the id in the product list of
+    /// `tenant`.
     ///
     /// # Errors
-    /// [`CatalogError::Lost`] when the product was made and cannot be read; else see [`CatalogError`].
+    /// [`CatalogError::Lost`] if the list has the product and its record is missing; else see
+    /// [`CatalogError`].
     pub async fn product_of(
         &self,
         id: &Uuid,
@@ -102,7 +104,7 @@ impl Catalog {
         Ok(found)
     }
 
-    /// A batch by its number.
+    /// Reads a batch by its number.
     ///
     /// # Errors
     /// See [`CatalogError`].
@@ -110,23 +112,26 @@ impl Catalog {
         self.record(keys::batch(no), || format!("record of batch number {no}")).await
     }
 
-    /// What was minted under a batch number, whether or not the batch's record can be read; `None` where nothing was, or where the
-    /// batch is older than these notes and [`crate::minted::note_all`] has not come to it.
+    /// Reads the minted-batch index entry of a batch number, even if the batch record cannot be read.
+    ///
+    /// Returns `None` if the number is unused, or if [`crate::minted::note_all`] has not added an older batch
+    /// yet.
     ///
     /// # Errors
     /// See [`CatalogError`].
     pub async fn minted(&self, no: BatchNo) -> Result<Option<Minted>, CatalogError> {
         let mut get = Cmd::new();
         get.arg("HGET").arg(keys::MINTED).arg(no.get());
-        let noted: Option<Vec<u8>> = self.read(get, || "hash of what was minted".to_owned()).await?;
-        let damaged = || lost(format!("note of what was minted as batch number {no}"));
-        noted.map(|bytes| Minted::parse(&bytes).ok_or_else(damaged)).transpose()
+        let entry: Option<Vec<u8>> = self.read(get, || "minted-batch index".to_owned()).await?;
+        let damaged = || lost(format!("minted-batch index entry of batch number {no}"));
+        entry.map(|bytes| Minted::parse(&bytes).ok_or_else(damaged)).transpose()
     }
 
-    /// The batch that a tag of this number, epoch and index was minted in; `None` where there was never such a tag.
+    /// Reads the batch that `tag` was minted in; returns `None` if no such tag was ever minted.
     ///
     /// # Errors
-    /// [`CatalogError::Lost`] when the tag was minted and its batch cannot be read; else see [`CatalogError`].
+    /// [`CatalogError::Lost`] if the tag was minted and its batch record is missing; else see
+    /// [`CatalogError`].
     pub async fn batch_of_tag(&self, tag: &Opened) -> Result<Option<StoredRecord<Batch>>, CatalogError> {
         if let Some(batch) = self.batch_by_no(tag.batch).await? {
             return Ok(Some(batch).filter(|batch| batch.value.holds(tag.epoch, tag.index)));
@@ -139,10 +144,11 @@ impl Catalog {
         }
     }
 
-    /// A batch by its public id, whoever it belongs to. `tenant` is whose list is looked at where nothing else is left of it.
+    /// Reads a batch of any tenant by its public id. If the id has no number, looks for it in the batch list
+    /// of `tenant`.
     ///
     /// # Errors
-    /// [`CatalogError::Lost`] when the batch was minted and cannot be read; else see [`CatalogError`].
+    /// [`CatalogError::Lost`] if the batch was minted and its record is missing; else see [`CatalogError`].
     pub async fn batch(&self, id: &Uuid, tenant: &str) -> Result<Option<StoredRecord<Batch>>, CatalogError> {
         let what = || format!("record of batch {id}");
         let number: Option<Vec<u8>> = self.ask("GET", &[keys::batch_no(id)], what).await?;
@@ -161,7 +167,7 @@ impl Catalog {
         }
     }
 
-    /// Up to `limit` of a tenant's products after the one with id `after`.
+    /// Reads up to `limit` products of a tenant that follow the id `after`.
     ///
     /// # Errors
     /// See [`CatalogError`].
@@ -176,7 +182,7 @@ impl Catalog {
         Ok(CatalogPage { items, next })
     }
 
-    /// Up to `limit` of a tenant's batches after the one with id `after`.
+    /// Reads up to `limit` batches of a tenant that follow the id `after`.
     ///
     /// # Errors
     /// See [`CatalogError`].
@@ -192,7 +198,7 @@ impl Catalog {
         }
         let wanted: Vec<_> = ids.iter().map(keys::batch_no).collect();
         let numbers: Vec<Option<Vec<u8>>> =
-            self.ask("MGET", &wanted, || "numbers of batches".to_owned()).await?;
+            self.ask("MGET", &wanted, || "number of a batch".to_owned()).await?;
         let number = |(bytes, id): (Option<Vec<u8>>, &Uuid)| {
             let number = bytes.and_then(|bytes| String::from_utf8(bytes).ok()?.parse().ok());
             number.and_then(BatchNo::new).ok_or_else(|| lost(format!("record of batch {id}")))
@@ -202,11 +208,10 @@ impl Catalog {
         Ok(CatalogPage { items, next })
     }
 
-    /// The same page of batches, with `None` for each whose record is lost or cannot be read: for going through all of them where
-    /// one that is damaged must not be in the way.
+    /// As [`Self::batches`], with `None` for each batch whose record is missing or damaged.
     ///
     /// # Errors
-    /// [`CatalogError::Redis`].
+    /// [`CatalogError::Redis`]; [`CatalogError::Lost`] if the list itself cannot be read.
     pub async fn batches_or_gaps(
         &self,
         tenant: &str,
@@ -217,7 +222,7 @@ impl Catalog {
         if ids.is_empty() {
             return Ok(CatalogPage { items: Vec::new(), next });
         }
-        let what = || "records of a list".to_owned();
+        let what = || "record in a list".to_owned();
         let numbers: Vec<Option<Vec<u8>>> =
             self.ask("MGET", &ids.iter().map(keys::batch_no).collect::<Vec<_>>(), what).await?;
         let number = |text: Vec<u8>| BatchNo::new(std::str::from_utf8(&text).ok()?.parse().ok()?);
@@ -231,13 +236,14 @@ impl Catalog {
         Ok(CatalogPage { items, next })
     }
 
-    /// A tag's state, and why it is revoked if it is. The record decides whether it is, even where the state was lost.
+    /// Reads a tag's state and its revocation. A tag with a revocation record is revoked, even if its state
+    /// was lost.
     ///
     /// # Errors
     /// See [`CatalogError`].
     pub async fn tag(&self, serial: [u8; 6]) -> Result<(TagState, Option<TagRevocation>), CatalogError> {
         let what = || "state of a tag".to_owned();
-        // One by one: GET tells a value of another type from none.
+        // Two GETs, not one MGET: only GET reports a value of another type.
         let state: Option<Vec<u8>> = self.ask("GET", &[keys::tag(serial)], what).await?;
         let revocation: Option<Vec<u8>> = self.ask("GET", &[keys::tag_revocation(serial)], what).await?;
         let revocation = revocation.map(|bytes| TagRevocation::decode(&bytes)).transpose()?;
@@ -267,7 +273,7 @@ impl Catalog {
         Ok((ids, next))
     }
 
-    /// Whether a tenant's list has that id.
+    /// Whether a tenant's list contains an id.
     async fn is_listed(&self, list: String, id: &Uuid) -> Result<bool, CatalogError> {
         let mut score = Cmd::new();
         score.arg("ZSCORE").arg(list).arg(id.to_string());
@@ -283,13 +289,12 @@ impl Catalog {
         Ok(bytes.map(R::decode).transpose()?)
     }
 
-    /// The records of a list, of which each must be there; `ids` are their names.
+    /// Reads the records under `wanted`, each of which must exist. `ids` are their public ids, for errors.
     async fn records<R: Record>(&self, wanted: Vec<String>, ids: &[Uuid]) -> Result<Vec<R>, CatalogError> {
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
-        let found: Vec<Option<Vec<u8>>> =
-            self.ask("MGET", &wanted, || "records of a list".to_owned()).await?;
+        let found: Vec<Option<Vec<u8>>> = self.ask("MGET", &wanted, || "record in a list".to_owned()).await?;
         let record = |(bytes, id): (Option<Vec<u8>>, &Uuid)| {
             let bytes = bytes.ok_or_else(|| lost(format!("record of {} {id}", R::KIND)))?;
             Ok(R::decode(bytes)?.value)
@@ -308,7 +313,7 @@ impl Catalog {
         self.read(cmd, what).await
     }
 
-    /// The reply to one command. A key of another type is one that was written over; `what` says of what.
+    /// Sends a command and parses its reply. A key of another type is a lost value; `what` describes it.
     async fn read<T: FromRedisValue>(&self, cmd: Cmd, what: impl Fn() -> String) -> Result<T, CatalogError> {
         let reply = self.pool.command(cmd).await.map_err(|error| match error {
             redis_pool::PoolError::Server { code, .. } if code == "WRONGTYPE" => lost(what()),

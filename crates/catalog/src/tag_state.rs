@@ -1,15 +1,17 @@
-//! The stored state of one tag. The scan-service's script writes it; `lua/tag_scan.lua` there describes its layout.
+//! The stored state of one tag. The scan-service's script `lua/tag_scan.lua` writes it and describes its
+//! layout.
 
-/// The first byte of a state whose tag is revoked. Written alone, it revokes a tag that nobody has scanned.
+/// The bit in a state's first byte that says the tag is revoked. A state of only this byte revokes a tag that
+/// was never scanned.
 pub const REVOKED_FLAG: u8 = 1;
 
-/// Lengths of the state of a scanned tag: without the caller's mark, as earlier versions wrote it, and with it.
+/// Lengths of the state of a scanned tag, without and with the caller's mark. Earlier versions wrote no mark.
 const SCANNED: [usize; 2] = [23, 28];
 
 /// A tag's state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TagState {
-    /// Whether this tag is revoked. If the revocation record differs, the record decides.
+    /// Whether this tag is revoked. If a revocation record exists, the tag is revoked whatever this says.
     pub revoked: bool,
     /// Number of scans; saturates at 2³²−1.
     pub scan_count: u32,

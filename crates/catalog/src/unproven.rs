@@ -1,7 +1,8 @@
-//! Reports of codes that are not ours: forged, never minted, or no tag ids at all.
+//! Reports of unproven codes: forged tag ids, ids that were never minted, and text that is not a tag id.
 //!
-//! Anybody can send them, so they are hints and no evidence. They belong to no tenant and go into a list with a bound, never into the
-//! audit chain: at most [`MOST_REPORTS`], the oldest dropped first, each for at most [`KEPT_FOR`].
+//! Anyone can send such a report, so it is a hint and not evidence. It belongs to no tenant and is never
+//! written to the audit chain. The list keeps at most [`MOST_REPORTS`] reports, each for at most
+//! [`KEPT_FOR`], and drops the oldest first.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -18,36 +19,37 @@ use crate::keys;
 use crate::records::CatalogRecordError;
 use crate::store::{Catalog, CatalogError, CatalogPage};
 
-/// The most reports that are kept, about 7 MB of the longest.
+/// Number of reports kept. The longest possible ones take about 7 MB together.
 pub const MOST_REPORTS: usize = 1_000;
-/// How long a report is kept.
+/// Time for which a report is kept.
 pub const KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// The most characters of a code that are kept.
+/// Number of characters kept of a code.
 pub const MAX_CODE: usize = 64;
 
 static ADD: LazyLock<Script> =
     LazyLock::new(|| Script::new("add_unproven_report", include_str!("lua/add_unproven_report.lua")));
 
-/// A report of a code that is not ours.
+/// A report of an unproven code.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnprovenReport {
-    /// A version 7 UUID: the list is in its order.
+    /// A version 7 UUID; the list is ordered by it.
     pub id: Uuid,
-    /// When it came.
+    /// When it was received.
     #[serde(with = "rfc3339")]
     pub reported_at: OffsetDateTime,
-    /// What stood where a tag id belongs, at most [`MAX_CODE`] characters.
+    /// The text in place of a tag id, at most [`MAX_CODE`] characters.
     pub code: String,
-    /// One of the reasons of a report.
+    /// The reason, one of those that a report may have.
     pub reason: String,
-    /// The reporter's words.
+    /// Free text of the reporter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<String>,
-    /// The request that brought it.
+    /// The id of the request that sent it.
     pub request_id: String,
 }
 
-/// What of a code is shown and kept: its first [`MAX_CODE`] characters, the last of them `…` where there were more.
+/// Returns `code`, or its first `MAX_CODE - 1` characters and `…` if it is longer than [`MAX_CODE`]
+/// characters.
 #[must_use]
 pub fn shortened_code(code: &str) -> Cow<'_, str> {
     match code.char_indices().nth(MAX_CODE) {
@@ -56,10 +58,12 @@ pub fn shortened_code(code: &str) -> Cow<'_, str> {
     }
 }
 
-/// Adds a report; `deployment` is the beginning of the deployment record that this process has seen. False when it is gone or another.
+/// Adds a report. `deployment` is the prefix of the deployment record that this process has seen.
+///
+/// Returns false, and adds nothing, if the stored record is missing or has another prefix.
 ///
 /// # Errors
-/// When Redis does not answer.
+/// Fails if Redis does not answer in time or rejects the command.
 pub async fn add_unproven_report(
     pool: &RedisPool,
     permit: &PoolPermit,
@@ -79,8 +83,8 @@ pub async fn add_unproven_report(
 }
 
 impl Catalog {
-    /// Up to `limit` of the reports of codes that are not ours after the one with id `after`, the oldest first, and none that came
-    /// more than [`KEPT_FOR`] before `now`.
+    /// Reads up to `limit` reports of unproven codes that follow the id `after`, the oldest first. Skips
+    /// reports that are older than [`KEPT_FOR`] at `now`.
     ///
     /// # Errors
     /// See [`CatalogError`].
@@ -90,7 +94,7 @@ impl Catalog {
         limit: usize,
         now: OffsetDateTime,
     ) -> Result<CatalogPage<UnprovenReport>, CatalogError> {
-        // A member goes on with `{` after its id, and `|` is the next character.
+        // The id in a member is followed by `{`. `|` is the next character, so `(<id>|` is after the member.
         let oldest = oldest_id(now);
         let from = match after.filter(|id| *id > oldest) {
             Some(id) => format!("({id}|"),
@@ -108,7 +112,7 @@ impl Catalog {
     }
 }
 
-/// The first id that a report which is still kept can have.
+/// Returns the smallest id of a report that is not older than [`KEPT_FOR`] at `now`.
 fn oldest_id(now: OffsetDateTime) -> Uuid {
     let millis = (now - KEPT_FOR).unix_timestamp_nanos() / 1_000_000;
     Uuid::from_u128(u128::try_from(millis).unwrap_or_default() << 80)
@@ -130,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_code_is_cut_at_a_character() {
+    fn a_long_code_is_cut_between_characters() {
         assert_eq!(shortened_code("abc"), "abc");
         let exact = "é".repeat(MAX_CODE);
         assert_eq!(shortened_code(&exact), exact);

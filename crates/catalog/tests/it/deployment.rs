@@ -1,4 +1,4 @@
-//! The deployment record: made once, by whom it may be, and compared ever after.
+//! The deployment record: only an allowed process creates it, once, and every process compares it afterwards.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,13 +19,13 @@ async fn json(redis: &RedisServer) -> Value {
 }
 
 #[tokio::test]
-async fn a_factory_makes_the_record_once_and_others_find_it() {
+async fn a_factory_creates_the_record_once_and_others_find_it() {
     let redis = RedisServer::start().await;
     let first = factory(&redis);
     assert!(first.seen().is_none() && first.last_error().is_some() && !first.is_lost());
     let deployment = first.refresh(NOW).await.unwrap().clone();
     let stored = record(&redis).await.unwrap();
-    assert!(stored.starts_with(deployment.prefix().as_bytes()), "scripts compare the beginning");
+    assert!(stored.starts_with(deployment.prefix().as_bytes()), "scripts compare the prefix");
     let json = json(&redis).await;
     assert_eq!((json["id"].as_str(), json["audit_origin"].as_str()), (Some(deployment.id()), Some(ORIGIN)));
     assert_eq!((deployment.id().len(), json["created_at"].as_str()), (32, Some("2026-02-16T12:00:00Z")));
@@ -40,30 +40,30 @@ async fn a_factory_makes_the_record_once_and_others_find_it() {
 }
 
 #[tokio::test]
-async fn many_factories_at_once_make_one() {
+async fn concurrent_factories_create_one_record() {
     let redis = RedisServer::start().await;
-    let mut looking = tokio::task::JoinSet::new();
+    let mut refreshes = tokio::task::JoinSet::new();
     for gate in (0..8).map(|_| factory(&redis)) {
-        looking.spawn(async move { gate.refresh(NOW).await.unwrap().id().to_owned() });
+        refreshes.spawn(async move { gate.refresh(NOW).await.unwrap().id().to_owned() });
     }
-    let mut ids = looking.join_all().await;
+    let mut ids = refreshes.join_all().await;
     ids.dedup();
     assert_eq!(ids.len(), 1, "{ids:?}");
 }
 
-/// A look whose reading was sent before another one made the record must not call the record gone.
+/// A refresh that read before a concurrent one created the record must not report the record as gone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn looks_of_one_process_at_the_same_time_agree() {
+async fn concurrent_refreshes_of_one_process_agree() {
     let redis = RedisServer::start().await;
     for round in 0..50 {
         let () = redis::cmd("FLUSHALL").query_async(&mut redis.connection().await).await.unwrap();
         let gate = Arc::new(factory(&redis));
-        let mut looking = tokio::task::JoinSet::new();
+        let mut refreshes = tokio::task::JoinSet::new();
         for _ in 0..8 {
             let gate = Arc::clone(&gate);
-            looking.spawn(async move { gate.refresh(NOW).await.map(|found| found.id().to_owned()) });
+            refreshes.spawn(async move { gate.refresh(NOW).await.map(|found| found.id().to_owned()) });
         }
-        for found in looking.join_all().await {
+        for found in refreshes.join_all().await {
             assert_eq!(found.as_deref().ok(), Some(gate.seen().unwrap().id()), "round {round}: {found:?}");
         }
         assert!(!gate.is_lost());
@@ -71,7 +71,7 @@ async fn looks_of_one_process_at_the_same_time_agree() {
 }
 
 #[tokio::test]
-async fn nobody_makes_one_who_may_not() {
+async fn a_process_that_may_not_create_the_record_does_not() {
     let redis = RedisServer::start().await;
     let never = DeploymentGate::new(pool(&redis), expecting(&[(1, 1)], Some(1)), Init::Never);
     assert!(lost(&never).await.contains("no deployment record"));
@@ -79,64 +79,64 @@ async fn nobody_makes_one_who_may_not() {
     assert_eq!(record(&redis).await, None);
     factory(&redis).refresh(NOW).await.unwrap();
     never.refresh(NOW).await.unwrap();
-    assert!(!never.is_lost(), "it was only early");
+    assert!(!never.is_lost(), "the record exists now");
 }
 
 #[tokio::test]
-async fn a_redis_with_anything_of_ours_is_not_taken_for_new() {
+async fn a_redis_with_voketag_data_is_not_new() {
     for key in ["vt1:p:1", keys::NEXT_BATCH_NO, audit_chain::keys::HEAD, "vt1:t:AAAAAAAA"] {
         let redis = RedisServer::start().await;
-        let mut link = redis.connection().await;
-        // So many others that one call of SCAN does not see them all.
+        let mut connection = redis.connection().await;
+        // More keys than one SCAN call returns.
         let mut fill = redis::pipe();
         for number in 0..3_000 {
             fill.set(format!("other:{number}"), 1).ignore();
         }
-        let () = fill.query_async(&mut link).await.unwrap();
-        let () = link.set(key, "x").await.unwrap();
+        let () = fill.query_async(&mut connection).await.unwrap();
+        let () = connection.set(key, "x").await.unwrap();
         assert!(lost(&factory(&redis)).await.contains("but no deployment record"), "{key}");
         assert_eq!(record(&redis).await, None, "{key}");
     }
 }
 
 #[tokio::test]
-async fn limiter_keys_and_other_peoples_keys_do_not_count() {
+async fn limiter_keys_and_foreign_keys_do_not_count_as_voketag_data() {
     let redis = RedisServer::start().await;
-    let mut link = redis.connection().await;
+    let mut connection = redis.connection().await;
     for key in ["vtrl1:{default}:born", "vtgl1:ip:192.0.2.1", "somebody:else"] {
-        let () = link.set(key, "1").await.unwrap();
+        let () = connection.set(key, "1").await.unwrap();
     }
     factory(&redis).refresh(NOW).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_record_made_between_look_and_write_is_taken_over() {
+async fn a_record_created_between_read_and_write_is_returned() {
     let redis = RedisServer::start().await;
     let script = include_str!("../../src/lua/create_deployment.lua");
-    let mut link = redis.connection().await;
+    let mut connection = redis.connection().await;
     let create = redis::Script::new(script);
     let mut call = create.prepare_invoke();
     call.key(keys::DEPLOYMENT).key(keys::NEXT_BATCH_NO).key(audit_chain::keys::HEAD);
-    let made: (i64, String) = call.arg("{first}").invoke_async(&mut link).await.unwrap();
-    assert_eq!(made, (1, "{first}".to_owned()));
-    let made: (i64, String) = call.invoke_async(&mut link).await.unwrap();
-    assert_eq!(made, (0, "{first}".to_owned()));
-    let () = link.del(keys::DEPLOYMENT).await.unwrap();
-    let () = link.set(keys::NEXT_BATCH_NO, 7).await.unwrap();
-    let made: (i64, String) = call.invoke_async(&mut link).await.unwrap();
-    assert_eq!(made, (-1, String::new()), "a batch counter stands without a record");
+    let reply: (i64, String) = call.arg("{first}").invoke_async(&mut connection).await.unwrap();
+    assert_eq!(reply, (1, "{first}".to_owned()));
+    let reply: (i64, String) = call.invoke_async(&mut connection).await.unwrap();
+    assert_eq!(reply, (0, "{first}".to_owned()));
+    let () = connection.del(keys::DEPLOYMENT).await.unwrap();
+    let () = connection.set(keys::NEXT_BATCH_NO, 7).await.unwrap();
+    let reply: (i64, String) = call.invoke_async(&mut connection).await.unwrap();
+    assert_eq!(reply, (-1, String::new()), "a batch counter exists without a record");
 }
 
 #[tokio::test]
-async fn a_process_that_has_seen_a_deployment_accepts_no_absence_and_no_other() {
+async fn a_process_that_has_seen_a_deployment_accepts_neither_its_loss_nor_another() {
     let redis = RedisServer::start().await;
     let gates = [factory(&redis), scanner(&redis)];
     for gate in &gates {
         gate.refresh(NOW).await.unwrap();
     }
     let kept = record(&redis).await.unwrap();
-    let mut link = redis.connection().await;
-    let () = redis::cmd("FLUSHALL").query_async(&mut link).await.unwrap();
+    let mut connection = redis.connection().await;
+    let () = redis::cmd("FLUSHALL").query_async(&mut connection).await.unwrap();
     for gate in &gates {
         assert!(lost(gate).await.contains("gone"));
         assert!(gate.is_lost() && gate.seen().is_some());
@@ -146,7 +146,7 @@ async fn a_process_that_has_seen_a_deployment_accepts_no_absence_and_no_other() 
     for gate in &gates {
         assert!(lost(gate).await.contains("another deployment"));
     }
-    let () = link.set(keys::DEPLOYMENT, kept).await.unwrap();
+    let () = connection.set(keys::DEPLOYMENT, kept).await.unwrap();
     for gate in &gates {
         gate.refresh(NOW).await.unwrap();
         assert!(!gate.is_lost());
@@ -154,29 +154,29 @@ async fn a_process_that_has_seen_a_deployment_accepts_no_absence_and_no_other() 
 }
 
 #[tokio::test]
-async fn a_factory_that_found_foreign_state_makes_nothing_once_it_is_gone() {
+async fn a_factory_that_found_a_foreign_deployment_creates_none_after_it_is_gone() {
     let redis = RedisServer::start().await;
-    let mut link = redis.connection().await;
+    let mut connection = redis.connection().await;
     let foreign = DeploymentGate::new(pool(&redis), expecting(&[(1, 9)], Some(1)), Init::Auto);
     foreign.refresh(NOW).await.unwrap();
     let gate = factory(&redis);
     assert!(lost(&gate).await.contains("tag secret of epoch 1"));
-    let () = redis::cmd("FLUSHALL").query_async(&mut link).await.unwrap();
+    let () = redis::cmd("FLUSHALL").query_async(&mut connection).await.unwrap();
     lost(&gate).await;
-    assert_eq!(record(&redis).await, None, "what was wiped under a running process is no empty shop");
+    assert_eq!(record(&redis).await, None, "a Redis that was wiped under a running process is not new");
 }
 
 #[tokio::test]
-async fn a_factory_that_found_remains_or_an_unreadable_record_makes_nothing_once_they_are_gone() {
+async fn a_factory_that_found_leftover_data_or_a_damaged_record_creates_none_after_it_is_gone() {
     for (key, why) in [("vt1:p:1", "but no deployment record"), (keys::DEPLOYMENT, "cannot be read")] {
         let redis = RedisServer::start().await;
-        let mut link = redis.connection().await;
-        let () = link.set(key, "x").await.unwrap();
+        let mut connection = redis.connection().await;
+        let () = connection.set(key, "x").await.unwrap();
         let gate = factory(&redis);
         assert!(lost(&gate).await.contains(why), "{key}");
-        let () = redis::cmd("FLUSHALL").query_async(&mut link).await.unwrap();
+        let () = redis::cmd("FLUSHALL").query_async(&mut connection).await.unwrap();
         lost(&gate).await;
-        assert_eq!(record(&redis).await, None, "{key}: made long after the start");
+        assert_eq!(record(&redis).await, None, "{key}: created after the first reply");
     }
 }
 
@@ -204,17 +204,17 @@ async fn another_secret_or_origin_or_a_missing_secret_does_not_match() {
     three.refresh(NOW).await.unwrap();
 }
 
-/// As activating a key of the keyring does it.
+/// Adds an epoch's check value to the record, as the activation of a tag key does.
 async fn use_epoch(redis: &RedisServer, number: u16, byte: u8) {
-    let standing = StoredDeployment::read(&pool(redis)).await.unwrap().unwrap();
+    let stored = StoredDeployment::read(&pool(redis)).await.unwrap().unwrap();
     let check = tag_keys(&[(number, byte)]).check_value(epoch(number)).unwrap();
     let check: String = check.iter().map(|byte| format!("{byte:02x}")).collect();
-    let amended = standing.with_check(epoch(number), &check);
+    let amended = stored.with_check(epoch(number), &check);
     let () = redis.connection().await.set(keys::DEPLOYMENT, amended.bytes()).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_standing_record_is_not_changed_by_a_factory_that_mints_under_another_epoch() {
+async fn a_factory_that_mints_under_another_epoch_does_not_change_an_existing_record() {
     let redis = RedisServer::start().await;
     let deployment = factory(&redis).refresh(NOW).await.unwrap().clone();
     let before = record(&redis).await;
@@ -224,19 +224,19 @@ async fn a_standing_record_is_not_changed_by_a_factory_that_mints_under_another_
 }
 
 #[tokio::test]
-async fn a_process_without_the_secret_of_an_epoch_that_came_into_use_stops_until_it_is_out_of_use() {
+async fn a_process_without_the_secret_of_an_epoch_in_use_is_closed_until_the_epoch_is_out_of_use() {
     let redis = RedisServer::start().await;
     let first = factory(&redis);
     let deployment = first.refresh(NOW).await.unwrap().clone();
     use_epoch(&redis, 2, 2).await;
-    assert!(lost(&first).await.contains("epoch 2"), "who has no secret of an epoch in use cannot work");
-    let standing = StoredDeployment::read(&pool(&redis)).await.unwrap().unwrap().without_check(epoch(2));
-    let () = redis.connection().await.set(keys::DEPLOYMENT, standing.bytes()).await.unwrap();
+    assert!(lost(&first).await.contains("epoch 2"));
+    let amended = StoredDeployment::read(&pool(&redis)).await.unwrap().unwrap().without_check(epoch(2));
+    let () = redis.connection().await.set(keys::DEPLOYMENT, amended.bytes()).await.unwrap();
     assert_eq!(first.refresh(NOW).await.unwrap(), &deployment);
 }
 
 #[tokio::test]
-async fn a_record_that_cannot_be_read_is_lost_state() {
+async fn a_damaged_record_is_lost_state() {
     let redis = RedisServer::start().await;
     for bytes in ["", "{}", "null", "\u{0}"] {
         let () = redis.connection().await.set(keys::DEPLOYMENT, bytes).await.unwrap();
@@ -247,7 +247,7 @@ async fn a_record_that_cannot_be_read_is_lost_state() {
 }
 
 #[tokio::test]
-async fn a_redis_that_does_not_answer_has_not_lost_anything() {
+async fn a_redis_that_does_not_answer_is_not_lost_state() {
     let redis = RedisServer::start().await;
     let proxy = FaultProxy::start(redis.addr()).await;
     let gate = DeploymentGate::new(
@@ -260,14 +260,14 @@ async fn a_redis_that_does_not_answer_has_not_lost_anything() {
     assert!(!gate.is_lost());
     proxy.heal();
     let found = async { gate.refresh(NOW).await.is_ok() };
-    assert!(found.await || gate.refresh(NOW).await.is_ok(), "it may make the record later");
+    assert!(found.await || gate.refresh(NOW).await.is_ok(), "it may create the record after an outage");
     proxy.stall();
     assert!(matches!(gate.refresh(NOW).await, Err(DeploymentError::Redis(_))));
     assert!(!gate.is_lost() && gate.seen().is_some());
 }
 
 #[tokio::test]
-async fn a_loss_that_a_script_found_shows_until_a_look_finds_it_mended() {
+async fn a_loss_that_a_script_reported_lasts_until_a_refresh_succeeds() {
     let redis = RedisServer::start().await;
     let gate = factory(&redis);
     gate.refresh(NOW).await.unwrap();

@@ -1,4 +1,4 @@
-//! The catalogue against a real Redis of each test's own.
+//! Tests of the catalogue; each starts its own Redis.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is how a broken assumption shows")]
 

@@ -1,4 +1,4 @@
-//! What real servers say of how they keep what they are given.
+//! The storage policy that real servers report.
 
 use catalog::StoragePolicy;
 use test_support::RedisServer;
@@ -25,7 +25,7 @@ async fn a_server_that_keeps_everything_gives_no_warning() {
 }
 
 #[tokio::test]
-async fn a_server_that_may_forget_is_told_on() {
+async fn a_server_that_may_lose_writes_gives_a_warning() {
     for (args, word) in [
         (&["--appendonly", "yes", "--appendfsync", "everysec"][..], "everysec"),
         (&["--appendonly", "yes", "--appendfsync", "no"], "appendfsync is no"),
@@ -49,7 +49,7 @@ async fn a_server_that_may_forget_is_told_on() {
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_tell_is_unknown_and_no_error() {
+async fn a_server_that_forbids_config_gives_a_warning_and_no_error() {
     let policy = read(&["--rename-command", "CONFIG", ""]).await;
     assert_eq!(policy, StoragePolicy::default());
     let warnings = policy.warnings(true);
@@ -57,7 +57,7 @@ async fn a_server_that_does_not_tell_is_unknown_and_no_error() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_away_is_an_error() {
+async fn an_unavailable_server_is_an_error() {
     let mut redis = RedisServer::start().await;
     redis.kill();
     let pool = pool_within(&redis.url(), std::time::Duration::from_millis(200));

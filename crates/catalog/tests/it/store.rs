@@ -1,4 +1,4 @@
-//! Reading the catalogue as the factory stores it.
+//! Reads of records as the factory-service stores them.
 
 use catalog::store::TagRevocation;
 use catalog::{Catalog, CatalogError, REVOKED_FLAG, Record, TagState, Withdrawal, keys};
@@ -9,22 +9,22 @@ use test_support::RedisServer;
 use crate::support::{NOW, batch, id, pool, product};
 
 async fn put_product(redis: &RedisServer, number: u64) {
-    let mut link = redis.connection().await;
+    let mut connection = redis.connection().await;
     let product = product(number);
-    let () = link.set(keys::product(&product.id), product.encode(1)).await.unwrap();
-    let () = link.zadd(keys::products_of("acme"), product.id.to_string(), 0).await.unwrap();
+    let () = connection.set(keys::product(&product.id), product.encode(1)).await.unwrap();
+    let () = connection.zadd(keys::products_of("acme"), product.id.to_string(), 0).await.unwrap();
 }
 
 async fn put_batch(redis: &RedisServer, number: u32) {
-    let mut link = redis.connection().await;
+    let mut connection = redis.connection().await;
     let batch = batch(number);
-    let () = link.set(keys::batch(batch.batch_no), batch.encode(4)).await.unwrap();
-    let () = link.set(keys::batch_no(&batch.id), number).await.unwrap();
-    let () = link.zadd(keys::batches_of("acme"), batch.id.to_string(), 0).await.unwrap();
+    let () = connection.set(keys::batch(batch.batch_no), batch.encode(4)).await.unwrap();
+    let () = connection.set(keys::batch_no(&batch.id), number).await.unwrap();
+    let () = connection.zadd(keys::batches_of("acme"), batch.id.to_string(), 0).await.unwrap();
 }
 
 #[tokio::test]
-async fn one_record_is_found_by_its_id_and_by_its_number() {
+async fn a_batch_is_found_by_its_id_and_by_its_number() {
     let redis = RedisServer::start().await;
     let catalog = Catalog::new(pool(&redis));
     assert!(catalog.product(&id(1)).await.unwrap().is_none());
@@ -42,7 +42,7 @@ async fn one_record_is_found_by_its_id_and_by_its_number() {
 }
 
 #[tokio::test]
-async fn pages_walk_every_item_once_in_order() {
+async fn pages_return_every_item_once_in_order() {
     let redis = RedisServer::start().await;
     let catalog = Catalog::new(pool(&redis));
     let empty = catalog.products("acme", None, 3).await.unwrap();
@@ -77,28 +77,28 @@ async fn pages_walk_every_item_once_in_order() {
 }
 
 #[tokio::test]
-async fn a_tag_is_untouched_revoked_or_scanned() {
+async fn a_tag_without_a_state_is_untouched_and_a_revoked_one_has_its_reason() {
     let redis = RedisServer::start().await;
-    let mut link = redis.connection().await;
+    let mut connection = redis.connection().await;
     let catalog = Catalog::new(pool(&redis));
     let serial = [0, 0, 17, 0, 0, 3];
     assert_eq!(catalog.tag(serial).await.unwrap(), (TagState::default(), None));
     let why = TagRevocation { withdrawal: Withdrawal { at: NOW, reason: "lost".to_owned() } };
-    let () = link.set(keys::tag(serial), &[REVOKED_FLAG][..]).await.unwrap();
-    let () = link.set(keys::tag_revocation(serial), why.encode()).await.unwrap();
+    let () = connection.set(keys::tag(serial), &[REVOKED_FLAG][..]).await.unwrap();
+    let () = connection.set(keys::tag_revocation(serial), why.encode()).await.unwrap();
     let (state, found) = catalog.tag(serial).await.unwrap();
     assert_eq!((state, found), (TagState { revoked: true, ..TagState::default() }, Some(why)));
 }
 
 #[tokio::test]
-async fn what_is_damaged_is_an_error_and_never_nothing() {
+async fn a_damaged_value_is_an_error_and_never_missing() {
     let redis = RedisServer::start().await;
-    let mut link = redis.connection().await;
+    let mut connection = redis.connection().await;
     let catalog = Catalog::new(pool(&redis));
-    let () = link.set(keys::product(&id(1)), "xx").await.unwrap();
-    let () = link.set(keys::batch(BatchNo::new(7).unwrap()), "0123456789{}").await.unwrap();
-    let () = link.set(keys::tag([0; 6]), "ab").await.unwrap();
-    let () = link.set(keys::batch_no(&id(9)), "no number").await.unwrap();
+    let () = connection.set(keys::product(&id(1)), "xx").await.unwrap();
+    let () = connection.set(keys::batch(BatchNo::new(7).unwrap()), "0123456789{}").await.unwrap();
+    let () = connection.set(keys::tag([0; 6]), "ab").await.unwrap();
+    let () = connection.set(keys::batch_no(&id(9)), "no number").await.unwrap();
     assert!(matches!(catalog.product(&id(1)).await, Err(CatalogError::Record(_))));
     let damaged = catalog.batch_by_no(BatchNo::new(7).unwrap()).await.unwrap_err();
     assert!(damaged.to_string().contains("batch"), "{damaged}");
@@ -108,6 +108,6 @@ async fn what_is_damaged_is_an_error_and_never_nothing() {
         "{damaged}"
     );
     assert!(matches!(catalog.batch(&id(9), "acme").await, Err(CatalogError::Lost { .. })));
-    let () = link.hset(keys::product(&id(2)), "a", "b").await.unwrap();
+    let () = connection.hset(keys::product(&id(2)), "a", "b").await.unwrap();
     assert!(matches!(catalog.product(&id(2)).await, Err(CatalogError::Lost { .. })), "of another type");
 }

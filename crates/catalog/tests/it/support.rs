@@ -1,4 +1,4 @@
-//! What the tests share: pools, gates and records with nothing in them that a test does not look at.
+//! Helpers of the tests: pools, gates and minimal records.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ pub(crate) fn pool_within(url: &str, command_timeout: Duration) -> RedisPool {
     RedisPool::new(config, Arc::new(SystemClock::new()), &PoolMetrics::default())
 }
 
-/// A pool that is never in a hurry.
+/// Returns a pool with long timeouts.
 pub(crate) fn pool(redis: &RedisServer) -> RedisPool {
     pool_within(&redis.url(), Duration::from_secs(10))
 }
@@ -38,13 +38,13 @@ pub(crate) fn epoch(number: u16) -> Epoch {
     Epoch::new(number).unwrap()
 }
 
-/// A keyring with a secret of its own for each of these epochs, made of that byte.
+/// Returns tag keys from pairs of epoch and byte; each secret consists of its byte.
 pub(crate) fn tag_keys(secrets: &[(u16, u8)]) -> Arc<TagKeys> {
     let secrets = secrets.iter().map(|&(number, byte)| (epoch(number), MasterSecret::from([byte; 32])));
     Arc::new(TagKeys::new(None, secrets))
 }
 
-/// What a process holds: the secrets of these epochs.
+/// Returns the expectation of a process that holds these secrets.
 pub(crate) fn expecting(secrets: &[(u16, u8)], adds: Option<u16>) -> Expectation {
     Expectation { tag_keys: tag_keys(secrets), adds_epoch: adds.map(epoch), audit_origin: ORIGIN.to_owned() }
 }
@@ -57,7 +57,7 @@ pub(crate) fn scanner(redis: &RedisServer) -> DeploymentGate {
     DeploymentGate::new(pool(redis), expecting(&[(1, 1)], None), Init::Never)
 }
 
-/// Why a look found the state lost.
+/// Refreshes the gate, which must fail because the state is lost, and returns the reason.
 pub(crate) async fn lost(gate: &DeploymentGate) -> String {
     match gate.refresh(NOW).await {
         Err(DeploymentError::Lost(why)) => why,
