@@ -139,7 +139,7 @@ impl AuditWriter {
     }
 
     /// Returns the appender of the deployment's restore generation, and starts it if it does not exist yet.
-    /// It reports lost state if the chain is shorter than `known`.
+    /// It reports lost state if the chain does not hold the entry of the head `known`.
     pub(crate) fn appender_of(&self, deployment: &Deployment, known: Option<Head>) -> &Appender {
         let generation = deployment.generation();
         let _starting = self.starting.lock();

@@ -112,15 +112,15 @@ impl StorageRefresher {
                 Err(RefreshError::Lost { why: why.to_string(), rolled_back: is_rollback(&why) })
             }
             Err(ReadError::Redis(error)) => Err(error.into()),
-            // Not expected, because reading the head reads no entries.
+            // Not expected: `end` reports a damaged end as `fault`, not as this error.
             Err(damaged @ ReadError::Damaged { .. }) => {
                 Err(RefreshError::Lost { why: damaged.to_string(), rolled_back: false })
             }
         }
     }
 
-    /// Returns the appender of the deployment's restore generation. It reports lost state if the chain is
-    /// shorter than the one that `STATE_DIR` remembers.
+    /// Returns the appender of the deployment's restore generation. It reports lost state if the chain does
+    /// not hold the entry of the head in `STATE_DIR`.
     async fn appender_of(&self, deployment: &Deployment) -> Result<&Appender, RefreshError> {
         let known = self.memory.recall(deployment).await;
         let known =
