@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use scan_service::settings::ScanSettings;
 use settings::{Env, Serve};
 
-/// Under a load of scans the system's allocator took 16 % of the CPU time (docs/adr/0008-allocator.md).
+/// The system's allocator takes 16 % of the CPU time under a load of scans (docs/adr/0008-allocator.md).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -23,7 +23,7 @@ struct Cli {
 enum Command {
     /// Serves until SIGTERM or SIGINT. This is the default.
     Serve(Serve),
-    /// Asks the service on BIND_ADDR whether it is ready. Exits 0 if it is, else 1.
+    /// Checks whether the service on BIND_ADDR is ready. Exits with 0 if it is, else with 1.
     Healthcheck,
 }
 

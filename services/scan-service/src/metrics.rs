@@ -1,4 +1,4 @@
-//! `scans_total{outcome,counted}`: how scans end, and whether they were counted as scans of their tag.
+//! `scans_total{outcome,counted}`: the outcomes of scans, and whether they counted as scans of their tag.
 
 use catalog::Lifecycle;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -6,8 +6,8 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
-use crate::domain::admission::KeyRefusal;
-use crate::domain::scan::{Refusal, Scanned};
+use crate::domain::admission::KeyRejection;
+use crate::domain::scan::{Rejection, Scanned};
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct OutcomeLabel {
@@ -15,7 +15,7 @@ struct OutcomeLabel {
     counted: &'static str,
 }
 
-/// The values of `outcome`, in the order of [`place_of`].
+/// The values of `outcome`, at the indices that [`index_of`] returns.
 const OUTCOMES: [&str; 15] = [
     "active",
     "revoked",
@@ -35,10 +35,10 @@ const OUTCOMES: [&str; 15] = [
 ];
 const INVALID_ID: usize = 4;
 
-/// Counters of scans, each looked up once.
+/// The counters of scans. Each is looked up only once, at the start.
 #[derive(Debug, Clone)]
 pub(crate) struct ScanMetrics {
-    /// Of looks that were not counted: those of machines, and all that have no verdict.
+    /// Requests that did not count as scans: those of machines, and those without a verdict.
     uncounted: [Counter; OUTCOMES.len()],
     counted: [Counter; OUTCOMES.len()],
 }
@@ -51,7 +51,7 @@ impl ScanMetrics {
         let (uncounted, counted) = (of("false"), of("true"));
         registry.register(
             "scans",
-            "Scans by how they ended, and whether their tag's count grew; not_minted is a key-leak alarm",
+            "Scans by outcome, and whether they increased their tag's count; not_minted is a key-leak alarm",
             family,
         );
         Self { uncounted, counted }
@@ -60,7 +60,7 @@ impl ScanMetrics {
     pub(crate) fn count(&self, scanned: &Scanned) {
         let counted = scanned.outcome.as_ref().is_ok_and(|verdict| verdict.counted);
         let counters = if counted { &self.counted } else { &self.uncounted };
-        counters[place_of(scanned)].inc();
+        counters[index_of(scanned)].inc();
     }
 
     pub(crate) fn count_invalid_id(&self) {
@@ -68,7 +68,7 @@ impl ScanMetrics {
     }
 }
 
-fn place_of(scanned: &Scanned) -> usize {
+fn index_of(scanned: &Scanned) -> usize {
     match &scanned.outcome {
         Ok(verdict) => match verdict.lifecycle {
             Lifecycle::Active => 0,
@@ -77,16 +77,16 @@ fn place_of(scanned: &Scanned) -> usize {
             Lifecycle::Expired => 3,
             Lifecycle::KeyRevoked => 14,
         },
-        Err(Refusal::Forged) => 5,
-        Err(Refusal::NotMinted) => 6,
-        Err(Refusal::Denied { .. }) => 7,
-        Err(Refusal::Redis(redis_pool::PoolError::Overloaded { .. })) => 8,
-        Err(Refusal::Redis(redis_pool::PoolError::Unavailable { .. })) => 9,
-        Err(Refusal::StateLost | Refusal::RecordLost) => 10,
-        Err(Refusal::Store(error)) if error.is_state_lost() => 10,
-        Err(Refusal::Store(_)) => 9,
-        Err(Refusal::Redis(_)) => 11,
-        Err(Refusal::Key(KeyRefusal::Invalid)) => 12,
-        Err(Refusal::Key(KeyRefusal::Forbidden)) => 13,
+        Err(Rejection::Forged) => 5,
+        Err(Rejection::NotMinted) => 6,
+        Err(Rejection::Denied { .. }) => 7,
+        Err(Rejection::Redis(redis_pool::PoolError::Overloaded { .. })) => 8,
+        Err(Rejection::Redis(redis_pool::PoolError::Unavailable { .. })) => 9,
+        Err(Rejection::StateLost | Rejection::RecordLost) => 10,
+        Err(Rejection::Store(error)) if error.is_state_lost() => 10,
+        Err(Rejection::Store(_)) => 9,
+        Err(Rejection::Redis(_)) => 11,
+        Err(Rejection::Key(KeyRejection::Invalid)) => 12,
+        Err(Rejection::Key(KeyRejection::Forbidden)) => 13,
     }
 }

@@ -7,7 +7,8 @@ use axum::http::Uri;
 use axum::http::uri::{Authority, Scheme};
 use settings::Kind;
 
-/// A web page's origin. Its text is as a browser sends it: lower case, without the scheme's default port.
+/// The origin of a web page. Its text is that which a browser sends: lower case, without the scheme's default
+/// port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebOrigin {
     tls: bool,
@@ -15,12 +16,12 @@ pub struct WebOrigin {
     port: u16,
 }
 
-/// A text that is no origin of a web page.
+/// The error for a text that is not the origin of a web page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoOrigin;
 
 impl WebOrigin {
-    /// The origin of `url`, whose path does not matter; `None` unless it is a web page's.
+    /// Returns the origin of `url`, whatever its path, or `None` if it is not the URL of a web page.
     #[must_use]
     pub fn of_url(url: &str) -> Option<Self> {
         let uri: Uri = url.parse().ok()?;
@@ -33,7 +34,8 @@ impl WebOrigin {
         Some(Self { tls, host, port: port.unwrap_or(default_port(tls)) })
     }
 
-    /// Whether a request with this `Host` was sent to this origin. Whether it came by TLS is not known behind a proxy.
+    /// Whether a request with this `Host` was sent to this origin. The scheme is not compared, because a
+    /// proxy may have ended TLS.
     pub(crate) fn is_of_host(&self, host: &[u8]) -> bool {
         let read = Authority::try_from(host).ok().and_then(|authority| split(&authority));
         read.is_some_and(|(host, port)| {
@@ -42,7 +44,7 @@ impl WebOrigin {
     }
 }
 
-/// Host and port; `None` for an authority with a user or a port that is no number.
+/// Splits an authority into host and port. Returns `None` if it has a user, or a port that is not a number.
 fn split(authority: &Authority) -> Option<(String, Option<u16>)> {
     let host = authority.host();
     if host.is_empty() {
@@ -69,7 +71,7 @@ impl fmt::Display for WebOrigin {
 impl FromStr for WebOrigin {
     type Err = NoOrigin;
 
-    /// Reads an origin, with nothing after it.
+    /// Parses an origin. A path, query or fragment after it is an error.
     fn from_str(text: &str) -> Result<Self, NoOrigin> {
         let authority = text.split_once("://").map(|(_, rest)| rest).ok_or(NoOrigin)?;
         let alone = !authority.contains(['/', '?', '#', '@']);
@@ -77,16 +79,16 @@ impl FromStr for WebOrigin {
     }
 }
 
-/// Origins as a setting, separated by commas.
+/// Returns the kind of a setting that is a list of origins.
 pub(crate) fn web_origins() -> Kind<Vec<WebOrigin>> {
-    let takes = "origins of web pages separated by commas, each http:// or https:// with a host, perhaps a port and no path, \
-                 e.g. https://www.example.com,https://shop.example.com:8443";
+    let takes = "origins of web pages separated by commas, each http:// or https:// with a host, an optional \
+                 port and no path, e.g. https://www.example.com,https://shop.example.com:8443";
     Kind::new(takes, |text| {
         let read = |one: &str| {
             let one = one.trim();
-            one.parse().map_err(|NoOrigin| format!("\"{}\" is no origin", one.escape_debug()))
+            one.parse().map_err(|NoOrigin| format!("\"{}\" is not an origin", one.escape_debug()))
         };
-        // Set to nothing, as for other lists: nobody.
+        // As for other lists, an empty text means no items.
         if text.trim().is_empty() { Ok(Vec::new()) } else { text.split(',').map(read).collect() }
     })
 }
@@ -96,15 +98,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_origin_is_scheme_host_and_port() {
-        for (text, shown) in [
+    fn an_origin_has_a_scheme_a_host_and_an_optional_port_and_nothing_else() {
+        for (text, normalised) in [
             ("https://a.example", "https://a.example"),
             ("HTTPS://A.Example:443", "https://a.example"),
             ("http://a.example:443", "http://a.example:443"),
             ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
             ("http://[::1]:80", "http://[::1]"),
         ] {
-            assert_eq!(text.parse::<WebOrigin>().unwrap().to_string(), shown, "{text}");
+            assert_eq!(text.parse::<WebOrigin>().unwrap().to_string(), normalised, "{text}");
         }
         for bad in [
             "",
@@ -130,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_compared_with_the_port_that_the_scheme_stands_for() {
+    fn a_host_without_a_port_has_the_default_port_of_the_scheme() {
         let origin: WebOrigin = "https://a.example".parse().unwrap();
         for host in ["a.example", "A.EXAMPLE", "a.example:443"] {
             assert!(origin.is_of_host(host.as_bytes()), "{host}");

@@ -1,4 +1,5 @@
-//! The settings of scan-service, read once from the environment: see docs/contract.md §9.
+//! The settings of scan-service, which it reads from the environment once, at its start. docs/contract.md §9
+//! documents the variables.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -11,10 +12,10 @@ use settings::{Env, EnvError, Kind, choice, factor, per_minute, quota, seconds};
 
 use crate::origin::{WebOrigin, web_origins};
 
-/// Where the service listens unless told otherwise.
+/// The default of `BIND_ADDR`.
 const DEFAULT_BIND: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
-/// Everything that can be set.
+/// All settings of the service.
 #[derive(Debug, Clone)]
 pub struct ScanSettings {
     /// `BIND_ADDR`, `METRICS_BIND_ADDR`, `PUBLIC_BASE_URL`, `TRUSTED_PROXIES`.
@@ -23,28 +24,28 @@ pub struct ScanSettings {
     pub redis: RedisSettings,
     /// `PUBLIC_BASE_URL`, `REPORT_CORS_ORIGINS`.
     pub origins: OriginSettings,
-    /// The limiter's own.
+    /// The settings of the rate limits.
     pub limits: ScanLimitSettings,
     /// `TAG_MASTER_SECRET…`, `TAG_KEY_EPOCH`.
     pub tags: TagSettings,
-    /// `AUDIT_ORIGIN`; `DEPLOYMENT_INIT` is the factory's, this service never makes a deployment.
+    /// `AUDIT_ORIGIN`. This service does not use `DEPLOYMENT_INIT`, because it never creates a deployment.
     pub deployment: DeploymentSettings,
     /// `LOG_FORMAT`, `RUST_LOG`.
     pub log: LogSettings,
 }
 
-/// How callers are limited.
+/// The rate limits of callers.
 #[derive(Debug, Clone)]
 pub struct ScanLimitSettings {
-    /// `RATE_LIMIT_REDIS_URL[_FILE]`; the durable Redis unless set.
+    /// `RATE_LIMIT_REDIS_URL[_FILE]`: the limiter's Redis, by default the durable one.
     pub redis_url: RedisUrl,
-    /// `GLOBAL_REDIS_URL[_FILE]`; no global limit unless set.
+    /// `GLOBAL_REDIS_URL[_FILE]`: the Redis of the global limit. If it is unset, there is no global limit.
     pub global_redis_url: Option<RedisUrl>,
     /// `REGION`.
     pub region: Region,
     /// `RATE_LIMIT_IP_PER_MINUTE`.
     pub per_ip: Quota,
-    /// `RATE_LIMIT_KEY_PER_MINUTE`: what a verified partner key has instead of its address's quota.
+    /// `RATE_LIMIT_KEY_PER_MINUTE`: the quota of a verified partner key, which replaces that of its address.
     pub per_key: Quota,
     /// `COLD_START_SECS`, `COLD_START_FACTOR`.
     pub cold_start: ColdStart,
@@ -56,7 +57,7 @@ impl ScanSettings {
     /// Reads all sections.
     ///
     /// # Errors
-    /// The first variable that cannot be parsed, or that contradicts another, in one line.
+    /// Returns the first variable that cannot be parsed or that contradicts another, in one line.
     pub fn from_env(env: &Env) -> Result<Self, EnvError> {
         let web = WebSettings::from_env(env, DEFAULT_BIND)?;
         let redis = RedisSettings::from_env(env)?;
@@ -72,10 +73,11 @@ impl ScanSettings {
     }
 }
 
-/// Whose web pages may act here.
+/// The origins of web pages that may send reports.
 #[derive(Debug, Clone)]
 pub struct OriginSettings {
-    /// That of `PUBLIC_BASE_URL`, where it is set: what our own pages are served from, whatever `Host` a proxy sends on.
+    /// The origin of `PUBLIC_BASE_URL`, if it is set: that of our own pages, whatever `Host` a proxy
+    /// forwards.
     pub own: Option<WebOrigin>,
     /// `REPORT_CORS_ORIGINS`: pages of other origins that may send `POST /v1/report`.
     pub reporting: Vec<WebOrigin>,
@@ -114,18 +116,19 @@ impl ScanLimitSettings {
                 &choice(&[("closed", OnRedisDown::Closed), ("local", OnRedisDown::Local)]),
             )?,
         };
-        settings.check_the_third_redis(redis)?;
+        settings.check_global_redis(redis)?;
         Ok(settings)
     }
 
-    /// The global limit is one for all regions and must outlive each, so its Redis is neither of the others.
-    fn check_the_third_redis(&self, redis: &RedisSettings) -> Result<(), EnvError> {
+    /// Checks that the global limit has its own Redis. All regions share that limit, and it must survive the
+    /// loss of a region.
+    fn check_global_redis(&self, redis: &RedisSettings) -> Result<(), EnvError> {
         let Some(global) = &self.global_redis_url else { return Ok(()) };
         for (name, other) in [("REDIS_URL", &redis.url), ("RATE_LIMIT_REDIS_URL", &self.redis_url)] {
             if global.same_database(other) {
                 return Err(EnvError::Contradiction {
                     names: format!("GLOBAL_REDIS_URL and {name}"),
-                    why: "both name the same database; the global limit takes a third Redis".to_owned(),
+                    why: "both name the same database; the global limit needs a separate Redis".to_owned(),
                 });
             }
         }
@@ -175,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn the_global_limit_takes_a_third_redis() {
+    fn the_global_limit_needs_a_separate_database() {
         let third = ("GLOBAL_REDIS_URL", "redis://127.0.0.1:6381");
         let apart = ("RATE_LIMIT_REDIS_URL", "redis://127.0.0.1:6380");
         assert!(settings(&[third, apart]).is_ok() && settings(&[third]).is_ok());
@@ -192,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_value_is_named_with_what_it_held_and_what_it_takes() {
+    fn the_error_of_a_wrong_value_names_the_variable_its_value_and_what_it_takes() {
         for (name, wrong) in [
             ("RATE_LIMIT_IP_PER_MINUTE", "0"),
             ("RATE_LIMIT_KEY_PER_MINUTE", "-1"),

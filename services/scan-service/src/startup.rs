@@ -1,4 +1,4 @@
-//! Puts the service together and runs it until it is told to stop.
+//! Assembles the service and runs it until the shutdown signal.
 
 use std::io;
 use std::sync::Arc;
@@ -28,20 +28,20 @@ use crate::router;
 use crate::settings::ScanSettings;
 use crate::state::{AppState, Inner, OtherPool};
 
-/// Headers that a page of another origin may read.
+/// The response headers that a page of another origin may read.
 const EXPOSED: &str = "RateLimit, RateLimit-Policy, Retry-After, X-Request-Id";
 
 /// Serves until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// When an address cannot be listened on, or the process has no means to be told to stop.
+/// Fails if the service cannot listen on an address, or if the process cannot receive signals.
 pub fn run(settings: ScanSettings) -> io::Result<()> {
     let listening = settings.web.listening();
     let assemble = || assemble(&settings, Arc::new(SystemClock::new()));
     http_edge::run("scan-service", env!("CARGO_PKG_VERSION"), &listening, assemble)
 }
 
-/// Assembles the service. Must be called inside a tokio runtime: the pools begin to connect at once.
+/// Assembles the service. Must be called inside a tokio runtime, because the pools start to connect at once.
 #[must_use]
 pub fn assemble(settings: &ScanSettings, clock: Arc<dyn Clock>) -> App {
     let mut registry = http_edge::metrics_registry();
@@ -79,8 +79,8 @@ pub fn assemble(settings: &ScanSettings, clock: Arc<dyn Clock>) -> App {
         pool.watch_writes(&["vtgl1:write-probe"]);
         other_pools.push(other_pool("global_redis", pool, true));
     }
-    let background = in_background(&storage, &last_use, &other_pools);
-    let goodbye = (storage.clone(), last_use.clone());
+    let background = spawn_background_tasks(&storage, &last_use, &other_pools);
+    let for_shutdown = (storage.clone(), last_use.clone());
     let regional_global = regional_global(settings, limiter_pool, global_pool, &clock, &mut registry);
     let (per_ip, per_key) = (settings.limits.per_ip, settings.limits.per_key);
     let limits = Arc::new(Limits::new(regional_global, per_ip, per_key, same_redis));
@@ -108,25 +108,25 @@ pub fn assemble(settings: &ScanSettings, clock: Arc<dyn Clock>) -> App {
     let edge = Edge::new(EdgeConfig::default(), path_policies(settings), Arc::clone(&clock), &mut registry);
     let metrics_place = settings.web.listening().metrics_place();
     let app = App::new(&edge, router::router(state), registry, metrics_place, background);
-    app.with_shutdown_hook(|| goodbye.0.shut_down(goodbye.1))
+    app.with_shutdown_hook(|| for_shutdown.0.shut_down(for_shutdown.1))
 }
 
-/// What goes on by itself: looking at the durable Redis, writing down when keys were used, watching the
-/// settings of the others.
-fn in_background(storage: &DurableStorage, last_use: &LastUse, others: &[OtherPool]) -> AbortHandle {
+/// Spawns the background tasks: they refresh the view of the durable Redis, record when keys were used, and
+/// watch the settings of the other Redis servers.
+fn spawn_background_tasks(storage: &DurableStorage, last_use: &LastUse, others: &[OtherPool]) -> AbortHandle {
     let DurableStorage { pool, deployment, refresher, .. } = storage.clone();
     let last_use = last_use.clone();
     let settings: Vec<_> = others.iter().map(|other| Arc::clone(&other.settings)).collect();
-    let working = tokio::spawn(async move {
-        // Ended with this task, which drops it.
-        let mut watching = JoinSet::new();
+    let task = tokio::spawn(async move {
+        // If this task is aborted, it drops the set, which aborts the tasks in it.
+        let mut watches = JoinSet::new();
         for settings in settings {
-            watching.spawn(async move { settings.keep_reading().await });
+            watches.spawn(async move { settings.keep_reading().await });
         }
         let prefix = || deployment.seen().map(|deployment| deployment.prefix().to_owned());
         tokio::join!(refresher.keep_refreshing(), last_use.keep_flushing(&pool, prefix));
     });
-    working.abort_handle()
+    task.abort_handle()
 }
 
 fn durable_storage(
@@ -166,8 +166,8 @@ fn regional_global(
     RegionalGlobalLimiter::new(regional, global, limits.on_redis_down, metrics, Arc::clone(clock))
 }
 
-/// What differs by path: scans may be read by any web page, answers to reports by those that may report, and
-/// pages refuse in HTML.
+/// Returns the policies of paths. Any web page may read a scan, only allowed origins may read the response to
+/// a report, and below `/t` errors are HTML pages.
 fn path_policies(settings: &ScanSettings) -> Vec<PathPolicy> {
     let reporting = settings.origins.reporting.iter();
     let reporting =

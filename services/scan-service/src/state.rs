@@ -1,4 +1,4 @@
-//! What every handler can reach.
+//! The state that all handlers share.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::domain::scan::Scanner;
 use crate::handlers::sender::Origins;
 use crate::metrics::ScanMetrics;
 
-/// Cheap to clone.
+/// The state of the service. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct AppState(Arc<Inner>);
 
@@ -25,26 +25,28 @@ pub(crate) struct Inner {
     pub(crate) proxies: TrustedProxies,
     pub(crate) origins: Origins,
     pub(crate) metrics: ScanMetrics,
-    /// Pools besides the durable one, for readiness: the limiter's and the global one.
+    /// The pools of the limiter and of the global limit, if they are not the durable pool. Readiness checks
+    /// them.
     pub(crate) other_pools: Vec<OtherPool>,
 }
 
-/// A pool that is asked for readiness.
+/// A pool other than the durable one, which readiness checks.
 pub(crate) struct OtherPool {
     pub(crate) name: &'static str,
     pub(crate) pool: redis_pool::RedisPool,
-    /// Whether its Redis may drop keys: a caller whose count is evicted begins anew.
+    /// Watches whether its Redis may evict keys. A caller whose count is evicted gets its full quota again.
     pub(crate) settings: Arc<RedisSettingsWatch>,
     /// Whether requests can be served without it.
     pub(crate) optional: bool,
 }
 
 impl OtherPool {
-    /// Asks for a sign of life: a Redis that is connected may still answer nothing, or refuse writes. No free permit is this process being busy.
+    /// Sends a `PING`, because a connected Redis may still not reply, and checks whether it refuses writes.
+    /// If no permit comes free, only this process is busy, so the check is a warning.
     pub(crate) async fn check(&self) -> Check {
-        let asked = self.pool.command(redis::cmd("PING")).await;
+        let pong = self.pool.command(redis::cmd("PING")).await;
         let redis_pool::PoolStats { last_error, refuses_writes, .. } = self.pool.stats();
-        let (detail, busy) = match (asked, refuses_writes) {
+        let (detail, busy) = match (pong, refuses_writes) {
             (Ok(_), None) => return self.settings_check().await,
             (Err(busy @ redis_pool::PoolError::Overloaded { .. }), None) => (busy.to_string(), true),
             (_, Some(code)) => (format!("it refuses writes: {code}"), false),

@@ -1,17 +1,19 @@
-//! Who a request is counted by: a verified partner key, else the client's address.
+//! Selects the quota that a request is charged to: that of a verified partner key, else that of the address.
 //!
-//! | shown | counted by | answered |
+//! | presented | charged to | error |
 //! | --- | --- | --- |
 //! | nothing | the address | |
-//! | a key in force with the scope `scan:partner` | the key; the address is not touched | |
-//! | a key in force without that scope | the address | 403 |
-//! | a key that is unknown, revoked, expired, of a suspended tenant, or no key at all | the address | 401 |
+//! | a valid key with the scope `scan:partner` | the key; the address's quota is not touched | |
+//! | a valid key without that scope | the address | 403 |
+//! | an invalid key: malformed, unknown, revoked, expired or of a suspended tenant | the address | 401 |
 //!
-//! An id that proves itself and was never minted is the 404 of a forged one whatever is shown, with the alarm of a leaked tag secret.
+//! An authentic id that was never minted gets the 404 of a forged id, whatever key is presented, and raises
+//! the alarm of a leaked tag secret.
 //!
-//! Whoever guesses keys spends its address's quota with each guess, and is told 429 once that is used up. Where limit and scan
-//! are one call, that call does all of this too (`lua/limited_scan.lua`); elsewhere the key is looked up first, then the
-//! limiters are asked, and only then is anything done.
+//! Each wrong key is charged to the quota of its address, so a client that guesses keys gets 429 once that is
+//! used up. If limit and scan are one call, that call does all of this too (`lua/limited_scan.lua`).
+//! Otherwise the key is verified first, then the limiters decide, and only then is anything counted or
+//! written.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,18 +25,19 @@ use storage::{DeploymentState, DurableStorage, GateError};
 
 use crate::domain::limits::{Limits, Quotas, Spent, Subject};
 
-/// What a request shows besides its address.
+/// The key that a request presents.
 #[derive(Debug, Clone)]
 pub(crate) enum Credential {
     None,
-    /// A text of the right form; whether it is a key in force only Redis knows.
+    /// A well-formed key. Only Redis can tell whether it is valid.
     Key(ApiKey),
-    /// Something that can be no key. It is not looked up.
+    /// A text that cannot be a key. It is not looked up.
     Unusable,
 }
 
 impl Credential {
-    /// What tells a key from another text with the same id.
+    /// Returns the digest of a well-formed key, else nothing. It distinguishes a key from another text with
+    /// the same id.
     pub(crate) fn proof(&self) -> &[u8] {
         match self {
             Self::Key(key) => key.digest().as_bytes(),
@@ -43,12 +46,38 @@ impl Credential {
     }
 }
 
-/// Why a key that was shown does not admit.
+/// Why a presented key is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum KeyRefusal {
+pub(crate) enum KeyRejection {
     Invalid,
-    /// It lacks the scope.
+    /// The key lacks the scope.
     Forbidden,
+}
+
+/// The result of verifying the presented key. It selects the quota that the request is charged to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeyCheck<'a> {
+    /// The request presents no key. The address is charged.
+    NotPresented,
+    /// The key is valid and has the scope. The key is charged.
+    Verified(&'a KeyId),
+    /// The key is rejected. The address is charged.
+    Rejected(KeyRejection),
+}
+
+impl KeyCheck<'_> {
+    /// Whether the request is that of a verified partner.
+    pub(crate) fn is_verified(self) -> bool {
+        matches!(self, Self::Verified(_))
+    }
+
+    /// Returns why the key is rejected, if it is.
+    pub(crate) fn rejection(self) -> Option<KeyRejection> {
+        match self {
+            Self::Rejected(rejection) => Some(rejection),
+            Self::NotPresented | Self::Verified(_) => None,
+        }
+    }
 }
 
 /// Why a request is not admitted.
@@ -57,15 +86,15 @@ pub(crate) enum NotAdmitted {
     Denied {
         retry_after: Duration,
     },
-    /// The durable Redis has not been seen, or its state is lost.
+    /// The process has not seen the durable Redis yet, or its state is lost.
     NotOpen(GateError),
     StateLost,
-    /// What is stored of the key's tenant cannot be read.
+    /// The record of the key's tenant cannot be read.
     RecordLost,
     Redis(PoolError),
 }
 
-/// Admits requests.
+/// Verifies presented keys and charges quotas.
 pub(crate) struct Admission {
     pool: RedisPool,
     deployment: Arc<DeploymentState>,
@@ -85,11 +114,14 @@ impl Admission {
         Self { pool, deployment, clock, limits, last_use }
     }
 
-    /// Refuses a caller whose denial is still in force, without asking anybody. Of one that shows a key only a denial of that very key,
-    /// which was verified then, is looked for: whether its address's counts, nobody knows before the key was verified.
+    /// Denies a caller whose last denial still holds, from memory and without a round trip.
     ///
-    /// What is remembered says nothing of the tag or of the key, and neither does a denial by the limiter: an id that was never minted
-    /// raises its alarm, and a key that was revoked meanwhile is told so, once the caller may come back.
+    /// If the caller presents a key, only a denial of that key counts, and that key was verified when it was
+    /// denied. A denial of the address does not count, because a valid key would not be charged to it.
+    ///
+    /// A remembered denial says nothing about the tag or the key, as a denial by the limiter does not. The
+    /// alarm of an id that was never minted, and the error of a key that was revoked meanwhile, come once the
+    /// caller may scan again.
     pub(crate) fn still_denied(
         &self,
         address: &str,
@@ -101,47 +133,45 @@ impl Admission {
             Credential::None | Credential::Unusable => Subject::Address(address),
         };
         match self.limits.remembered(subject, credential.proof()) {
-            Some((retry_after, said)) => {
-                *quotas = said;
+            Some((retry_after, statuses)) => {
+                *quotas = statuses;
                 Err(NotAdmitted::Denied { retry_after })
             }
             None => Ok(()),
         }
     }
 
-    /// Verifies what is shown, then spends one request's worth of the quota that it is counted by. `permit` is one of the durable Redis: who
-    /// has none yet is told "busy" or "away" before anything is spent. The inner result is of the key: whoever shows a wrong one has spent its
-    /// address's quota, and what it is told the caller decides.
-    pub(crate) async fn admit(
+    /// Verifies the presented key, then charges one request to the quota that the result selects. A rejected
+    /// key is not an error here: the caller of this function decides what the client gets.
+    ///
+    /// `permit` is a permit of the durable Redis. It is acquired first, so overload and outages are reported
+    /// before any quota is charged.
+    pub(crate) async fn admit<'a>(
         &self,
         permit: &PoolPermit,
         address: &str,
-        credential: &Credential,
+        credential: &'a Credential,
         quotas: &mut Quotas,
-    ) -> Result<Result<(), KeyRefusal>, NotAdmitted> {
+    ) -> Result<KeyCheck<'a>, NotAdmitted> {
         if let Some(deployment) = self.deployment.seen() {
-            self.limits.see(deployment);
+            self.limits.note_deployment(deployment);
         }
-        let partner = match credential {
-            Credential::None => Ok(None),
-            Credential::Unusable => Err(KeyRefusal::Invalid),
-            Credential::Key(key) => self.verify(permit, key).await?.map(Some),
-        };
-        let (subject, proof) = match partner {
-            Ok(Some(id)) => (Subject::Key(id), credential.proof()),
-            Ok(None) | Err(_) => (Subject::Address(address), &[][..]),
+        let check = self.verify(permit, credential).await?;
+        let (subject, proof) = match check {
+            KeyCheck::Verified(id) => (Subject::Key(id), credential.proof()),
+            KeyCheck::NotPresented | KeyCheck::Rejected(_) => (Subject::Address(address), &[][..]),
         };
         match self.limits.spend(subject, proof, permit).await.map_err(NotAdmitted::Redis)? {
-            Spent::Yes(said) => *quotas = said,
-            Spent::No { retry_after, quotas: said } => {
-                *quotas = said;
+            Spent::Yes(statuses) => *quotas = statuses,
+            Spent::No { retry_after, quotas: statuses } => {
+                *quotas = statuses;
                 return Err(NotAdmitted::Denied { retry_after });
             }
         }
-        Ok(partner.map(|_| ()))
+        Ok(check)
     }
 
-    /// Notes that a partner's key was verified.
+    /// Records that a partner's key was used.
     pub(crate) fn note_use(&self, key: &KeyId) {
         self.last_use.note(key, self.clock.unix_millis());
     }
@@ -149,22 +179,28 @@ impl Admission {
     async fn verify<'a>(
         &self,
         permit: &PoolPermit,
-        key: &'a ApiKey,
-    ) -> Result<Result<&'a KeyId, KeyRefusal>, NotAdmitted> {
+        credential: &'a Credential,
+    ) -> Result<KeyCheck<'a>, NotAdmitted> {
+        let key = match credential {
+            Credential::None => return Ok(KeyCheck::NotPresented),
+            Credential::Unusable => return Ok(KeyCheck::Rejected(KeyRejection::Invalid)),
+            Credential::Key(key) => key,
+        };
         let deployment = self.deployment.deployment().map_err(NotAdmitted::NotOpen)?;
-        let asked = authenticate_with_permit(&self.pool, permit, deployment.prefix(), key).await;
-        match asked.map_err(NotAdmitted::Redis)? {
-            Authenticated::Principal(known) if known.scopes.contains(Scope::ScanPartner) => {
+        let found = authenticate_with_permit(&self.pool, permit, deployment.prefix(), key).await;
+        match found.map_err(NotAdmitted::Redis)? {
+            Authenticated::Principal(principal) if principal.scopes.contains(Scope::ScanPartner) => {
                 self.note_use(key.id());
-                Ok(Ok(key.id()))
+                Ok(KeyCheck::Verified(key.id()))
             }
-            Authenticated::Principal(_) => Ok(Err(KeyRefusal::Forbidden)),
+            Authenticated::Principal(_) => Ok(KeyCheck::Rejected(KeyRejection::Forbidden)),
             Authenticated::Invalid | Authenticated::Suspended | Authenticated::TenantGone => {
-                Ok(Err(KeyRefusal::Invalid))
+                Ok(KeyCheck::Rejected(KeyRejection::Invalid))
             }
             Authenticated::StateLost => {
-                self.deployment
-                    .report_lost("a partner key was looked up and the deployment record was gone or another");
+                self.deployment.report_lost(
+                    "the lookup of a partner key found no deployment record, or that of another deployment",
+                );
                 Err(NotAdmitted::StateLost)
             }
             Authenticated::Damaged => Err(NotAdmitted::RecordLost),

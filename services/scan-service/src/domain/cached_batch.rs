@@ -1,7 +1,7 @@
-//! What is printed on the batch's label, kept in process between scans.
+//! The process's cache of batches and their products.
 //!
-//! A cached record is used only after Redis has said, in the round trip of the very scan, that its revision still stands:
-//! a revocation, a recall or a renamed product is seen by the next scan on every instance.
+//! A scan uses a cached record only if Redis confirms its revision in the round trip of that scan. So the
+//! next scan on every instance sees a revocation, a recall or a renamed product.
 
 use std::sync::Arc;
 
@@ -14,17 +14,18 @@ use tag_id::BatchNo;
 
 use crate::domain::verdict::{BatchAnswer, ProductAnswer};
 
-/// Batches whose facts are kept; about 1 KiB each.
+/// The most batches in the cache. Each takes about 1 KiB.
 const CAPACITY: usize = 10_000;
 
-/// A batch with its product, each in the revision it was read in.
+/// A batch with its product, each with its revision.
 #[derive(Debug)]
 pub(crate) struct CachedBatch {
     pub(crate) batch: Arc<StoredRecord<Batch>>,
     pub(crate) product: Arc<StoredRecord<Product>>,
-    /// What the product's brand is compared by.
+    /// The product's brand, in the form that is compared.
     pub(crate) brand: BrandKeys,
-    /// The members `product` and `batch` of a scan's answer. Rendered once, because every scan of the batch has them.
+    /// The members `product` and `batch` of a scan's response. They are rendered once, because every scan of
+    /// the batch returns them.
     pub(crate) product_json: Box<RawValue>,
     pub(crate) batch_json: Box<RawValue>,
 }
@@ -44,8 +45,8 @@ impl CachedBatch {
     }
 }
 
-/// A bounded cache of batches by number. An entry of an earlier restore generation is not used, because its number may
-/// belong to another batch now.
+/// A bounded cache of batches by number. An entry of an earlier restore generation is not used, because its
+/// number may belong to another batch now.
 #[derive(Debug)]
 pub(crate) struct BatchCache {
     deployment: Arc<DeploymentState>,
@@ -58,23 +59,24 @@ impl BatchCache {
     }
 
     pub(crate) fn get(&self, batch: BatchNo) -> Option<Arc<CachedBatch>> {
-        let (generation, facts) = self.by_batch.get(&batch.get())?;
-        Some(facts).filter(|_| generation == self.deployment.generation())
+        let (generation, cached) = self.by_batch.get(&batch.get())?;
+        Some(cached).filter(|_| generation == self.deployment.generation())
     }
 
-    pub(crate) fn put(&self, facts: &Arc<CachedBatch>) {
-        let known = (self.deployment.generation(), Arc::clone(facts));
-        self.by_batch.insert(facts.batch.value.batch_no.get(), known);
+    pub(crate) fn put(&self, batch: &Arc<CachedBatch>) {
+        let entry = (self.deployment.generation(), Arc::clone(batch));
+        self.by_batch.insert(batch.batch.value.batch_no.get(), entry);
     }
 }
 
-/// The newer of what was kept and what Redis sent: nothing sent means that the kept one stands.
+/// Returns the record that Redis sent, or the cached one if it sent nothing, which means that the revision is
+/// unchanged.
 pub(crate) fn fresher<R: Record>(
-    kept: Option<&Arc<StoredRecord<R>>>,
+    cached: Option<&Arc<StoredRecord<R>>>,
     sent: Vec<u8>,
 ) -> Result<Option<Arc<StoredRecord<R>>>, CatalogRecordError> {
     if sent.is_empty() {
-        return Ok(kept.map(Arc::clone));
+        return Ok(cached.map(Arc::clone));
     }
     Ok(Some(Arc::new(R::decode(sent)?)))
 }

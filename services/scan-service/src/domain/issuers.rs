@@ -1,11 +1,13 @@
-//! Who has made a tag: the tenant behind it, as its record says, and whether its brand is a verified one.
+//! The issuer of a tag: the tenant that minted it, and whether the product's brand is verified to be its own.
 //!
-//! A tenant's record is read apart from the scan and kept for at most [`KEPT_FOR`], counted from when it was asked for: a name or a brand
-//! that an operator changes shows on every instance by then. While a tenant is scanned its record is read again before that, in the
-//! background, so that no scan waits for it. A tenant that is suspended is told of as before.
+//! A tenant's record is read separately from the scan, and cached for at most [`MAX_AGE`] from the start of
+//! the read. So every instance shows a changed name or brand within that time. While a tenant's tags are
+//! scanned, its record is refreshed earlier in the background, so that no scan waits for it. A suspended
+//! tenant is shown like any other.
 //!
-//! How it fails: a record that is there and cannot be read, and one that is gone, make an issuer of which nothing is verified; the scan
-//! stands. Where Redis cannot be asked the scan fails as with any other read, because a verified brand must not be shown as unverified.
+//! Failures: if the record is missing or cannot be read, the issuer has no verified brand, and the scan
+//! succeeds. If Redis is unavailable, the scan fails like any other read, because a verified brand must not
+//! be shown as unverified.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,12 +22,12 @@ use utoipa::ToSchema;
 
 use crate::domain::cached_batch::CachedBatch;
 
-/// Tenants that are kept; some 10 KiB each at most.
+/// The most tenants in the cache. Each takes at most about 10 KiB.
 const CAPACITY: usize = 1_000;
-/// The longest that a record is used after it was asked for.
-const KEPT_FOR: Duration = Duration::from_secs(5);
-/// When a record in use is asked for again.
-const RENEWED_AFTER: Duration = Duration::from_secs(2);
+/// How long a record is used, from the start of its read.
+const MAX_AGE: Duration = Duration::from_secs(5);
+/// The age at which a record in use is refreshed.
+const REFRESH_AFTER: Duration = Duration::from_secs(2);
 
 /// The issuer of a tag.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -33,31 +35,34 @@ pub(crate) struct IssuerAnswer {
     /// The tenant's name, or its id if it has no name.
     #[schema(example = "Acme Ltd")]
     pub(crate) name: String,
-    /// Whether an operator has verified that the product's brand, and its GTIN if it has one, are the tenant's own.
+    /// Whether an operator has verified that the product's brand, and its GTIN if it has one, belong to the
+    /// tenant.
     pub(crate) verified: bool,
 }
 
-/// A tenant as its record said.
+/// A cached issuer.
 #[derive(Debug)]
-struct Kept {
+struct CachedIssuer {
     issuer: Issuer,
-    asked_at: Duration,
-    being_renewed: AtomicBool,
+    /// When the read started, in monotonic time.
+    read_at: Duration,
+    refreshing: AtomicBool,
 }
 
-/// What may be done with a kept record of this age.
+/// Whether a cached record may be used.
 #[derive(Debug, PartialEq, Eq)]
 enum Age {
     Fresh,
-    ToRenew,
-    Over,
+    /// The record may be used, and must be refreshed.
+    Stale,
+    Expired,
 }
 
-fn age(asked_at: Duration, now: Duration) -> Age {
-    match now.saturating_sub(asked_at) {
-        age if age < RENEWED_AFTER => Age::Fresh,
-        age if age < KEPT_FOR => Age::ToRenew,
-        _ => Age::Over,
+fn age(read_at: Duration, now: Duration) -> Age {
+    match now.saturating_sub(read_at) {
+        age if age < REFRESH_AFTER => Age::Fresh,
+        age if age < MAX_AGE => Age::Stale,
+        _ => Age::Expired,
     }
 }
 
@@ -68,60 +73,61 @@ pub(crate) struct Issuers(Arc<Inner>);
 struct Inner {
     clock: Arc<dyn Clock>,
     access: Access,
-    kept: Cache<String, Arc<Kept>>,
+    by_tenant: Cache<String, Arc<CachedIssuer>>,
 }
 
 impl Issuers {
     pub(crate) fn new(pool: RedisPool, clock: Arc<dyn Clock>) -> Self {
         let access = Access::new(pool);
-        Self(Arc::new(Inner { clock, access, kept: Cache::new(CAPACITY) }))
+        Self(Arc::new(Inner { clock, access, by_tenant: Cache::new(CAPACITY) }))
     }
 
-    /// Who has made the tags of a batch. At most one round trip, and none while the tenant is kept.
-    pub(crate) async fn of(&self, facts: &CachedBatch) -> Result<IssuerAnswer, PoolError> {
-        let tenant = facts.batch.value.tenant.as_str();
-        let kept = match self.0.kept.get(tenant) {
-            Some(kept) => match age(kept.asked_at, self.0.clock.monotonic()) {
-                Age::Fresh => kept,
-                Age::ToRenew => {
-                    self.renew(tenant, &kept);
-                    kept
+    /// Returns the issuer of a batch's tags. Costs at most one round trip, and none while the tenant is
+    /// cached.
+    pub(crate) async fn of(&self, batch: &CachedBatch) -> Result<IssuerAnswer, PoolError> {
+        let tenant = batch.batch.value.tenant.as_str();
+        let cached = match self.0.by_tenant.get(tenant) {
+            Some(cached) => match age(cached.read_at, self.0.clock.monotonic()) {
+                Age::Fresh => cached,
+                Age::Stale => {
+                    self.refresh(tenant, &cached);
+                    cached
                 }
-                Age::Over => self.0.read(tenant).await?,
+                Age::Expired => self.0.read(tenant).await?,
             },
             None => self.0.read(tenant).await?,
         };
-        let gtin = facts.product.value.gtin.as_deref();
-        let verified = kept.issuer.is_verified_for(&facts.brand, gtin);
-        Ok(IssuerAnswer { name: kept.issuer.name().to_owned(), verified })
+        let gtin = batch.product.value.gtin.as_deref();
+        let verified = cached.issuer.is_verified_for(&batch.brand, gtin);
+        Ok(IssuerAnswer { name: cached.issuer.name().to_owned(), verified })
     }
 
-    fn renew(&self, tenant: &str, kept: &Arc<Kept>) {
-        if kept.being_renewed.swap(true, Ordering::AcqRel) {
+    fn refresh(&self, tenant: &str, cached: &Arc<CachedIssuer>) {
+        if cached.refreshing.swap(true, Ordering::AcqRel) {
             return;
         }
-        let (inner, tenant, kept) = (Arc::clone(&self.0), tenant.to_owned(), Arc::clone(kept));
+        let (inner, tenant, cached) = (Arc::clone(&self.0), tenant.to_owned(), Arc::clone(cached));
         tokio::spawn(async move {
             if inner.read(&tenant).await.is_err() {
-                // The next scan tries again; once the time is over it says what is wrong.
-                kept.being_renewed.store(false, Ordering::Release);
+                // The next scan tries again. Once the record has expired, a scan reports the error.
+                cached.refreshing.store(false, Ordering::Release);
             }
         });
     }
 }
 
 impl Inner {
-    async fn read(&self, tenant: &str) -> Result<Arc<Kept>, PoolError> {
-        let asked_at = self.clock.monotonic();
+    async fn read(&self, tenant: &str) -> Result<Arc<CachedIssuer>, PoolError> {
+        let read_at = self.clock.monotonic();
         let issuer = self.issuer(tenant).await?;
-        let kept = Arc::new(Kept { issuer, asked_at, being_renewed: AtomicBool::new(false) });
-        self.kept.insert(tenant.to_owned(), Arc::clone(&kept));
-        Ok(kept)
+        let cached = Arc::new(CachedIssuer { issuer, read_at, refreshing: AtomicBool::new(false) });
+        self.by_tenant.insert(tenant.to_owned(), Arc::clone(&cached));
+        Ok(cached)
     }
 
     async fn issuer(&self, tenant: &str) -> Result<Issuer, PoolError> {
         let Ok(id) = tenant.parse::<TenantId>() else {
-            tracing::warn!(tenant, "a batch names a tenant that can be none; its brand counts as unverified");
+            tracing::warn!(tenant, "batch names an invalid tenant id; its brand counts as unverified");
             return Ok(Issuer::unreadable(tenant));
         };
         let why = match self.access.tenant(&id).await {
@@ -133,7 +139,7 @@ impl Inner {
             }
             Err(why) => why,
         };
-        tracing::warn!(tenant, error = %why, "a tenant's record cannot be read; its brands count as unverified");
+        tracing::warn!(tenant, error = %why, "tenant record unreadable; its brands count as unverified");
         Ok(Issuer::unreadable(tenant))
     }
 }
@@ -143,14 +149,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_is_used_for_less_than_five_seconds_from_when_it_was_asked_for() {
+    fn a_record_is_refreshed_after_two_seconds_and_expires_five_seconds_after_its_read_started() {
         let at = Duration::from_millis;
         for (millis, expected) in [
             (0, Age::Fresh),
             (1_999, Age::Fresh),
-            (2_000, Age::ToRenew),
-            (4_999, Age::ToRenew),
-            (5_000, Age::Over),
+            (2_000, Age::Stale),
+            (4_999, Age::Stale),
+            (5_000, Age::Expired),
         ] {
             assert_eq!(age(at(7), at(7 + millis)), expected, "{millis}");
         }

@@ -1,9 +1,9 @@
-//! Who may ask how often, and in how many round trips that is found out.
+//! The quotas of callers, and the number of round trips that a limited scan needs.
 //!
-//! | set-up | a scan costs |
+//! | configuration | round trips of a scan |
 //! | --- | --- |
-//! | limiter in the durable Redis, no global limit | one script: limit and scan together |
-//! | limiter in a Redis of its own, or a global limit | the limiters first ([`RegionalGlobalLimiter::decide`]), then the scan |
+//! | limiter in the durable Redis, no global limit | one script that limits and counts |
+//! | a separate limiter Redis, or a global limit | [`RegionalGlobalLimiter::decide`], then the scan |
 
 use std::time::Duration;
 
@@ -22,16 +22,16 @@ pub(crate) struct Limits {
     one_round_trip: bool,
 }
 
-/// What a request is counted by.
+/// The owner of the quota that a request is charged to.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Subject<'a> {
-    /// The client's address, as the limiter takes it.
+    /// The client's IPv4 address or IPv6 /64.
     Address(&'a str),
     /// A verified partner key.
     Key(&'a KeyId),
 }
 
-/// What the limiter said, where it was asked.
+/// The quotas of a request's subject; empty if no limiter was asked.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Quotas(Vec<Status>);
 
@@ -40,20 +40,20 @@ impl Quotas {
         Self(report.statuses.clone())
     }
 
-    /// Each quota as it stands after this request.
+    /// Returns each quota, with what remains after this request.
     pub(crate) fn statuses(&self) -> &[Status] {
         &self.0
     }
 }
 
-/// What a request that only spends quota is told.
+/// Whether a request may proceed, with the quotas after it.
 pub(crate) enum Spent {
     Yes(Quotas),
     No { retry_after: Duration, quotas: Quotas },
 }
 
 impl Limits {
-    /// `same_redis`: whether the limiter's Redis is the durable one.
+    /// `same_redis`: whether the limiter uses the durable Redis.
     pub(crate) fn new(
         regional_global: RegionalGlobalLimiter,
         per_ip: Quota,
@@ -73,17 +73,17 @@ impl Limits {
         self.regional_global.regional()
     }
 
-    /// Tells the regional limiter when the deployment was created: a region's birth before that is none.
-    pub(crate) fn see(&self, deployment: &Deployment) {
+    /// Tells the regional limiter when the deployment was created. It ignores an earlier birth of the region.
+    pub(crate) fn note_deployment(&self, deployment: &Deployment) {
         self.regional().deployment_created(deployment.created_ms());
     }
 
-    /// Every limit as configured.
+    /// Returns the full quota of every dimension.
     pub(crate) fn quotas(&self) -> [(DimensionName, Quota); 2] {
         [(DimensionName::Ip, self.per_ip), (DimensionName::Key, self.per_key)]
     }
 
-    /// The dimensions a request is held to: one.
+    /// Returns the one dimension in which a request of `subject` is limited.
     pub(crate) fn dimensions<'a>(&self, subject: Subject<'a>) -> [Dimension<'a>; 1] {
         [match subject {
             Subject::Address(subject) => Dimension { name: DimensionName::Ip, subject, quota: self.per_ip },
@@ -93,7 +93,7 @@ impl Limits {
         }]
     }
 
-    /// The denial of a caller that is still in force, answered from memory: the limiter said when it may come back. `proof` as in
+    /// Returns the remembered denial of a caller, if the time to retry has not come yet. `proof` is that of
     /// [`Self::remember`].
     pub(crate) fn remembered(&self, subject: Subject<'_>, proof: &[u8]) -> Option<(Duration, Quotas)> {
         let [Dimension { name, subject, .. }] = self.dimensions(subject);
@@ -101,20 +101,21 @@ impl Limits {
         Some((retry_after, Quotas(statuses)))
     }
 
-    /// Remembers `decision` if it is a denial. `proof` is the digest of a verified key, so that nobody who only knows its id is taken
-    /// for it, and empty for an address; `sent` is [`Self::now`] before the limiter was asked.
+    /// Remembers `decision` if it is a denial. `proof` is the digest of a verified key, so that a caller who
+    /// knows only the key's id does not share its denial. It is empty for an address. `sent` is [`Self::now`]
+    /// before the limiter was asked.
     pub(crate) fn remember(&self, subject: Subject<'_>, proof: &[u8], decision: &Decision, sent: Duration) {
         let [dimension] = self.dimensions(subject);
         self.regional_global.remember(&dimension, proof, decision, sent);
     }
 
-    /// The monotonic time of [`Self::remember`].
+    /// Returns the monotonic time for [`Self::remember`].
     pub(crate) fn now(&self) -> Duration {
         self.regional_global.now()
     }
 
-    /// Asks for one request's worth of the subject's quota. `held` is a permit of the durable Redis, which may be the limiter's too;
-    /// `proof` as in [`Self::remember`].
+    /// Charges one request to the subject's quota. `held` is a permit of the durable Redis, which may also be
+    /// the limiter's. `proof` is that of [`Self::remember`].
     pub(crate) async fn spend(
         &self,
         subject: Subject<'_>,

@@ -1,4 +1,4 @@
-//! Whether an id that proves itself was ever minted, where the scan itself does not tell.
+//! Looks up whether an authentic id was minted, for requests whose scan script does not tell.
 
 use std::sync::Arc;
 
@@ -6,18 +6,18 @@ use catalog::{Batch, Catalog, CatalogError, StoredRecord};
 use storage::{DurableStorage, StorageError, StorageRefresher};
 use tag_id::Opened;
 
-/// Why it is unknown whether an id was minted.
+/// Why the batch of an id could not be looked up.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MintedError {
-    /// The tag was minted, and one of its records cannot be read. The log names the record.
+    /// The tag was minted, but one of its records cannot be read. The log names the record.
     #[error("a record of the tag cannot be read")]
     RecordLost,
-    /// Durable storage could not be asked, or lost its state.
+    /// Durable storage is unavailable, or its state is lost.
     #[error(transparent)]
     Store(#[from] StorageError),
 }
 
-/// Finds the batch that an id was minted in.
+/// Looks up the batch in which an id was minted.
 #[derive(Debug)]
 pub(crate) struct MintedBatches {
     catalog: Catalog,
@@ -29,15 +29,16 @@ impl MintedBatches {
         Self { catalog: storage.catalog.clone(), refresher: Arc::clone(&storage.refresher) }
     }
 
-    /// The batch of an authentic id. `None` is a key-leak alarm, and is returned only while the state is that
-    /// of the deployment: a wiped Redis has no batches either.
+    /// Returns the batch of an authentic id, or `None` if it was never minted, which is a key-leak alarm.
+    /// Before it returns `None`, it checks that the state is that of the deployment, because a wiped Redis
+    /// has no batches either.
     pub(crate) async fn batch_of(&self, opened: &Opened) -> Result<Option<StoredRecord<Batch>>, MintedError> {
         let found = match self.catalog.batch_of_tag(opened).await {
             Ok(found) => found,
             Err(
                 fault @ (CatalogError::Record(_) | CatalogError::TagState(_) | CatalogError::Lost { .. }),
             ) => {
-                tracing::error!(%fault, "stored record lost");
+                tracing::error!(%fault, "stored record missing or unreadable");
                 return Err(MintedError::RecordLost);
             }
             Err(error) => return Err(StorageError::from(error).into()),

@@ -1,4 +1,4 @@
-//! What the service does, told without HTTP.
+//! The domain of the service. It knows no HTTP.
 
 pub(crate) mod admission;
 pub(crate) mod cached_batch;

@@ -1,5 +1,5 @@
-//! A report by whoever scanned a code. Of a tag that was minted it is an audit event in the name of the tag's
-//! owner; of any other code, where it is taken at all, it goes into a bounded list for the operator (see
+//! Reports of people who scanned a code. A report of a minted tag becomes an audit event of the tag's owner.
+//! A report of any other code, which only the page accepts, goes into a bounded list for the operator (see
 //! [`catalog::unproven`]).
 
 use std::sync::Arc;
@@ -18,16 +18,15 @@ use storage::{
 use tag_id::{Opened, TagId, TagKeys};
 use utoipa::ToSchema;
 
-use crate::domain::admission::{Admission, KeyRefusal, NotAdmitted};
+use crate::domain::admission::{Admission, KeyRejection, NotAdmitted};
 use crate::domain::limits::Quotas;
 use crate::domain::minted::{MintedBatches, MintedError};
 use crate::domain::scan::Caller;
 
-/// The reporter's own words.
+/// The optional text of a report.
 pub(crate) type ReportDetails = Lines<1_000>;
 
-/// How many reports of one tag are taken in a day, UTC: whoever owns it knows by then, and its audit trail
-/// cannot be flooded.
+/// The most reports of one tag per day (UTC), so that nobody can flood the audit trail of its owner.
 const REPORTS_PER_DAY: u32 = 20;
 const MS_PER_DAY: u64 = 86_400_000;
 
@@ -59,7 +58,7 @@ impl Reason {
     }
 }
 
-/// A report.
+/// A report of a tag.
 #[derive(Debug)]
 pub(crate) struct TagReport {
     pub(crate) tag: TagId,
@@ -67,60 +66,60 @@ pub(crate) struct TagReport {
     pub(crate) details: Option<ReportDetails>,
 }
 
-/// A report of whatever stands where a tag id belongs.
+/// A report of any code that was scanned.
 #[derive(Debug)]
 pub(crate) struct CodeReport<'a> {
     pub(crate) code: &'a str,
-    /// The code as a tag id, where it is one.
+    /// The code as a tag id, if it is one.
     pub(crate) tag: Option<TagId>,
     pub(crate) reason: Reason,
     pub(crate) details: Option<ReportDetails>,
 }
 
-/// Where a report went.
+/// Where an accepted report was stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Taken {
-    /// To the brand, as an audit event.
+    /// In the audit trail of the tag's owner.
     ByBrand,
-    /// Into the list of reports of codes that are not ours.
+    /// In the list of reports of unproven codes.
     Unproven {
-        /// The id proves itself and was never minted.
+        /// Whether the id is authentic but was never minted.
         key_leak: bool,
     },
 }
 
-/// Why a report was not taken.
+/// Why a report is rejected.
 #[derive(Debug)]
-pub(crate) enum ReportRefusal {
+pub(crate) enum ReportRejection {
     Forged,
     NotMinted,
     Denied {
         retry_after: Duration,
     },
-    /// The tag was reported as often as is taken in a day.
-    UsedUp {
+    /// The tag has [`REPORTS_PER_DAY`] reports today.
+    DailyLimit {
         retry_after: Duration,
     },
-    Key(KeyRefusal),
-    /// What is stored of the partner's tenant cannot be read.
+    Key(KeyRejection),
+    /// A record of the tag or of the partner's tenant cannot be read.
     RecordLost,
     Redis(PoolError),
     Store(StorageError),
 }
 
-impl From<StorageError> for ReportRefusal {
+impl From<StorageError> for ReportRejection {
     fn from(error: StorageError) -> Self {
         Self::Store(error)
     }
 }
 
-impl From<GateError> for ReportRefusal {
+impl From<GateError> for ReportRejection {
     fn from(error: GateError) -> Self {
         Self::Store(error.into())
     }
 }
 
-impl From<MintedError> for ReportRefusal {
+impl From<MintedError> for ReportRejection {
     fn from(error: MintedError) -> Self {
         match error {
             MintedError::RecordLost => Self::RecordLost,
@@ -129,7 +128,7 @@ impl From<MintedError> for ReportRefusal {
     }
 }
 
-impl From<NotAdmitted> for ReportRefusal {
+impl From<NotAdmitted> for ReportRejection {
     fn from(why: NotAdmitted) -> Self {
         match why {
             NotAdmitted::Denied { retry_after } => Self::Denied { retry_after },
@@ -141,7 +140,7 @@ impl From<NotAdmitted> for ReportRefusal {
     }
 }
 
-/// Takes reports.
+/// Accepts reports.
 pub(crate) struct Reporter {
     tag_keys: Arc<TagKeys>,
     pool: RedisPool,
@@ -172,32 +171,33 @@ impl Reporter {
         }
     }
 
-    /// Takes one report. Neither the reporter's address nor its key is kept.
+    /// Accepts a report of a tag. Stores neither the reporter's address nor its key.
     pub(crate) async fn take(
         &self,
         report: TagReport,
         caller: Caller<'_>,
         request_id: &str,
         quotas: &mut Quotas,
-    ) -> Result<(), ReportRefusal> {
+    ) -> Result<(), ReportRejection> {
         let opened = self.prove(&report.tag).await?;
-        let batch = self.admitted(&opened, caller, quotas).await?.ok_or(ReportRefusal::NotMinted)?;
+        let batch = self.admitted(&opened, caller, quotas).await?.ok_or(ReportRejection::NotMinted)?;
         self.append(report, &opened, batch, request_id).await
     }
 
-    /// Takes one report of any code, for the same quota. Neither the reporter's address nor its key is kept.
+    /// Accepts a report of any code, and charges the same quota. Stores neither the reporter's address nor
+    /// its key.
     pub(crate) async fn take_any(
         &self,
         report: CodeReport<'_>,
         caller: Caller<'_>,
         request_id: &str,
         quotas: &mut Quotas,
-    ) -> Result<Taken, ReportRefusal> {
+    ) -> Result<Taken, ReportRejection> {
         let proven = match &report.tag {
             Some(tag) => self.prove(tag).await.map(|opened| (*tag, opened)),
             None => {
                 self.deployment.deployment()?;
-                Err(ReportRefusal::Forged)
+                Err(ReportRejection::Forged)
             }
         };
         let key_leak = match proven {
@@ -209,53 +209,55 @@ impl Reporter {
                 }
                 true
             }
-            Err(refusal @ (ReportRefusal::Forged | ReportRefusal::NotMinted)) => {
+            Err(rejection @ (ReportRejection::Forged | ReportRejection::NotMinted)) => {
                 self.admission.still_denied(caller.address, caller.credential, quotas)?;
-                let permit = self.pool.permit().await.map_err(ReportRefusal::Redis)?;
-                let key = self.admission.admit(&permit, caller.address, caller.credential, quotas).await?;
-                key.map_err(ReportRefusal::Key)?;
-                matches!(refusal, ReportRefusal::NotMinted)
+                let permit = self.pool.permit().await.map_err(ReportRejection::Redis)?;
+                let check = self.admission.admit(&permit, caller.address, caller.credential, quotas).await?;
+                if let Some(rejection) = check.rejection() {
+                    return Err(ReportRejection::Key(rejection));
+                }
+                matches!(rejection, ReportRejection::NotMinted)
             }
-            Err(refusal) => return Err(refusal),
+            Err(rejection) => return Err(rejection),
         };
         self.list(report, request_id).await?;
         Ok(Taken::Unproven { key_leak })
     }
 
-    /// Opens an id whose key is believed.
-    async fn prove(&self, tag: &TagId) -> Result<Opened, ReportRefusal> {
+    /// Opens an authentic id of a trusted key.
+    async fn prove(&self, tag: &TagId) -> Result<Opened, ReportRejection> {
         let Some(opened) = self.tag_keys.open(tag) else {
             self.deployment.can_tell_forged()?;
-            return Err(ReportRefusal::Forged);
+            return Err(ReportRejection::Forged);
         };
         match self.keyring.trust_of(opened.epoch).await?.trusted() {
             Ok(_) => Ok(opened),
-            Err(UntrustedKey::NeverInUse) => Err(ReportRefusal::NotMinted),
-            Err(UntrustedKey::Destroyed) => Err(ReportRefusal::Forged),
+            Err(UntrustedKey::NeverInUse) => Err(ReportRejection::NotMinted),
+            Err(UntrustedKey::Destroyed) => Err(ReportRejection::Forged),
         }
     }
 
-    /// Spends the caller's quota, and finds the batch; `None` where the id was never minted.
+    /// Charges the caller's quota and looks up the batch. Returns `None` if the id was never minted.
     async fn admitted(
         &self,
         opened: &Opened,
         caller: Caller<'_>,
         quotas: &mut Quotas,
-    ) -> Result<Option<StoredRecord<Batch>>, ReportRefusal> {
+    ) -> Result<Option<StoredRecord<Batch>>, ReportRejection> {
         self.admission.still_denied(caller.address, caller.credential, quotas)?;
-        let permit = self.pool.permit().await.map_err(ReportRefusal::Redis)?;
-        let key = self.admission.admit(&permit, caller.address, caller.credential, quotas).await?;
+        let permit = self.pool.permit().await.map_err(ReportRejection::Redis)?;
+        let check = self.admission.admit(&permit, caller.address, caller.credential, quotas).await?;
         drop(permit);
         let batch = self.minted.batch_of(opened).await?;
-        // Whoever shows a wrong key is told so, unless the id gives away that a tag secret is in wrong hands.
-        if batch.is_some() {
-            key.map_err(ReportRefusal::Key)?;
+        match check.rejection() {
+            // The alarm of an id that was never minted takes precedence over a wrong key.
+            Some(rejection) if batch.is_some() => Err(ReportRejection::Key(rejection)),
+            _ => Ok(batch),
         }
-        Ok(batch)
     }
 
-    /// Adds a report to the list of those of codes that are not ours.
-    async fn list(&self, report: CodeReport<'_>, request_id: &str) -> Result<(), ReportRefusal> {
+    /// Adds a report to the list of reports of unproven codes.
+    async fn list(&self, report: CodeReport<'_>, request_id: &str) -> Result<(), ReportRejection> {
         let deployment = self.deployment.deployment()?;
         let now = self.clock.unix_millis();
         let listed = UnprovenReport {
@@ -267,24 +269,23 @@ impl Reporter {
             request_id: request_id.to_owned(),
         };
         let pool = &self.pool;
-        let permit = pool.permit().await.map_err(ReportRefusal::Redis)?;
+        let permit = pool.permit().await.map_err(ReportRejection::Redis)?;
         let added = add_unproven_report(pool, &permit, deployment.prefix(), &listed).await;
-        if added.map_err(ReportRefusal::Redis)? {
+        if added.map_err(ReportRejection::Redis)? {
             return Ok(());
         }
-        self.deployment
-            .report_lost("a report was to be listed and the deployment record was gone or another");
+        self.deployment.report_lost("a report found no deployment record, or that of another deployment");
         Err(GateError::StateLost.into())
     }
 
-    /// Writes a report's event in the name of the batch's owner.
+    /// Appends the event of a report to the audit trail of the batch's owner.
     async fn append(
         &self,
         report: TagReport,
         opened: &Opened,
         batch: StoredRecord<Batch>,
         request_id: &str,
-    ) -> Result<(), ReportRefusal> {
+    ) -> Result<(), ReportRejection> {
         let mut details = audit_chain::Details::default().with("reason", report.reason.as_str());
         if let Some(text) = report.details {
             details.insert("details", text.into_string());
@@ -303,14 +304,15 @@ impl Reporter {
             Ok(_) => Ok(()),
             Err(AppendFailure::Append(AppendError::Precondition { .. })) => {
                 let until_tomorrow = Duration::from_millis(MS_PER_DAY - now % MS_PER_DAY);
-                Err(ReportRefusal::UsedUp { retry_after: until_tomorrow })
+                Err(ReportRejection::DailyLimit { retry_after: until_tomorrow })
             }
             Err(failure) => Err(StorageError::from(failure).into()),
         }
     }
 }
 
-/// Counts one report of a tag on the day of `now` (Unix ms), unless there are enough.
+/// Returns the effect that counts a report of a tag on the day of `now` (Unix milliseconds). It fails if the
+/// tag has [`REPORTS_PER_DAY`] reports on that day.
 fn counted(serial: [u8; 6], now: u64) -> Effect {
     let key: Vec<u8> = keys::tag_reports(serial, now / MS_PER_DAY).into();
     let member = ambient::uuid_v7(now).into_bytes().to_vec();

@@ -1,16 +1,16 @@
-//! How risky one scan looks, from what its tag has seen lately, who asks, and what became of its key. Pure.
+//! Assesses the risk of a scan from the tag's recent scans, the caller's program and the tag's key. Pure.
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// Recent scans of one tag, the one in hand included.
+/// The number of scans of one tag, this one included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Frequency {
     /// Scans in the last 30 s; exact up to 5.
     pub(crate) in_30_s: u8,
     /// Scans in the last 60 s; exact up to 5.
     pub(crate) in_60_s: u8,
-    /// Scans in all.
+    /// All scans.
     pub(crate) in_all: u32,
 }
 
@@ -49,7 +49,7 @@ pub(crate) struct RiskFactor {
     pub(crate) weight: u8,
 }
 
-/// Beginnings of the `User-Agent` of HTTP libraries and command-line clients, in lower case.
+/// Prefixes of the `User-Agent` of HTTP libraries and command-line clients, in lower case.
 const SCRIPT_CLIENTS: [&str; 28] = [
     "curl/",
     "wget/",
@@ -81,16 +81,16 @@ const SCRIPT_CLIENTS: [&str; 28] = [
     "hyper/",
 ];
 
-/// What the `User-Agent` tells.
+/// The caller's program.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Agent<'a> {
-    /// Nothing: the caller is a verified partner.
+    /// That of a verified partner. It is no sign of risk.
     Known,
-    /// As sent, by somebody who is not known.
+    /// The `User-Agent` of any other caller, as sent.
     Unknown(Option<&'a [u8]>),
 }
 
-/// What may add to a score, in the order in which it is told.
+/// All factors, in the order of the response.
 const FACTORS: [RiskFactor; 5] = [
     RiskFactor { name: "superseded_key", weight: 45 },
     RiskFactor { name: "rapid_scans", weight: 35 },
@@ -99,13 +99,13 @@ const FACTORS: [RiskFactor; 5] = [
     RiskFactor { name: "suspicious_user_agent", weight: 25 },
 ];
 
-/// Their names.
+/// Returns the names of all factors.
 pub(crate) fn factor_names() -> impl Iterator<Item = &'static str> {
     FACTORS.into_iter().map(|factor| factor.name)
 }
 
-/// Weighs one scan. `superseded` says that the tag's key was revoked after its batch was minted: whoever has
-/// the secret can compute every id that was ever printed under it, so the risk is medium at least.
+/// Assesses one scan. `superseded` means that the tag's key was revoked after its batch was minted. A holder
+/// of that secret can compute every id that was printed under it, so the risk is at least medium.
 pub(crate) fn assess(frequency: Frequency, agent: Agent<'_>, superseded: bool) -> Risk {
     let suspicious = matches!(agent, Agent::Unknown(sent) if is_script(sent));
     let hold =
@@ -121,7 +121,7 @@ pub(crate) fn assess(frequency: Frequency, agent: Agent<'_>, superseded: bool) -
     Risk { score, level, factors }
 }
 
-/// No `User-Agent`, an empty one, or that of a known script client.
+/// Whether the `User-Agent` is missing, empty, or that of a known script client.
 fn is_script(user_agent: Option<&[u8]>) -> bool {
     let agent = user_agent.unwrap_or_default().trim_ascii();
     agent.is_empty()
@@ -136,7 +136,7 @@ mod tests {
 
     const PHONE: &[u8] = b"Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15";
 
-    /// Under a sound key.
+    /// Assesses a scan of a tag whose key is valid.
     fn assess(frequency: Frequency, user_agent: Option<&[u8]>) -> Risk {
         super::assess(frequency, Agent::Unknown(user_agent), false)
     }
@@ -150,13 +150,13 @@ mod tests {
     }
 
     #[test]
-    fn a_first_scan_by_a_phone_is_no_risk() {
+    fn the_first_scan_by_a_phone_has_no_risk() {
         let risk = assess(seen(1, 1, 1), Some(PHONE));
         assert_eq!((risk.score, risk.level, risk.factors.len()), (0, RiskLevel::Low, 0));
     }
 
     #[test]
-    fn each_factor_begins_at_its_threshold() {
+    fn each_factor_applies_from_its_threshold() {
         assert_eq!(names(&assess(seen(2, 4, 9), Some(PHONE))), Vec::<&str>::new());
         assert_eq!(names(&assess(seen(3, 4, 9), Some(PHONE))), ["rapid_scans"]);
         assert_eq!(names(&assess(seen(2, 5, 9), Some(PHONE))), ["high_frequency"]);
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn the_score_is_capped_and_the_levels_meet_without_a_gap() {
+    fn the_score_is_at_most_100_and_the_levels_cover_every_score() {
         let all = assess(seen(5, 5, 50), None);
         assert_eq!((all.score, all.level), (100, RiskLevel::High));
         assert_eq!(assess(seen(1, 1, 10), None).level, RiskLevel::Low, "15 + 25 = 40 is still low");
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn script_clients_are_known_in_any_case_and_browsers_are_not() {
+    fn script_clients_are_recognised_in_any_case_and_browsers_are_not() {
         for agent in
             ["curl/8.5.0", "CURL/8", "python-requests/2.31", "Go-http-client/1.1", "Wget/1.21", " ", ""]
         {

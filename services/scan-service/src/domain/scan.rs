@@ -1,8 +1,8 @@
-//! One scan: open the id, ask the limiter, count, and judge.
+//! One scan: authenticates the id, asks the limiter, counts the scan, and judges the tag.
 //!
-//! A forged id is refused before anything is asked of Redis. An authentic id that was never minted can only come from
-//! somebody who holds the tag secret, so it is counted and logged as an alarm. One that was minted and whose records are lost is
-//! neither: it is 503 `state-lost`.
+//! A forged id is rejected before any call to Redis. An authentic id that was never minted can only come from
+//! someone who holds the tag secret, so it raises an alarm. An id that was minted but whose records are lost
+//! is 503 `state-lost`.
 
 use std::mem::take;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use storage::{
 };
 use tag_id::{Opened, TagId, TagKeys};
 
-use crate::domain::admission::{Admission, Credential, KeyRefusal, NotAdmitted};
+use crate::domain::admission::{Admission, Credential, KeyRejection, NotAdmitted};
 use crate::domain::cached_batch::{BatchCache, CachedBatch, fresher};
 use crate::domain::issuers::{IssuerAnswer, Issuers};
 use crate::domain::limits::{Limits, Quotas, Subject};
@@ -33,19 +33,21 @@ use crate::domain::verdict::Verdict;
 
 const MS_PER_DAY: u64 = 86_400_000;
 
-/// Who asks.
+/// The client of a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Caller<'a> {
-    /// What the limiter counts the caller by, unless it shows a partner key.
+    /// The subject of the limiter, unless the caller presents a verified partner key.
     pub(crate) address: &'a str,
     pub(crate) credential: &'a Credential,
     pub(crate) user_agent: Option<&'a [u8]>,
-    /// Whether it is a machine that only looks ahead: a prefetch, a link preview, a search engine. Its look is no scan.
+    /// Whether the request is a prefetch, a link preview or that of a search engine. It does not count as a
+    /// scan.
     pub(crate) machine: bool,
 }
 
 impl Caller<'_> {
-    /// What the caller is recognised by when it comes again. A key that turns out wrong recognises nobody: nothing is counted then.
+    /// Returns the name by which the caller is recognised in a later scan. If the key turns out to be wrong,
+    /// the name is not used, because nothing is counted.
     fn name(&self) -> String {
         match self.credential {
             Credential::Key(key) => format!("key:{}", key.id()),
@@ -56,28 +58,29 @@ impl Caller<'_> {
 
 /// Why a scan has no verdict.
 #[derive(Debug)]
-pub(crate) enum Refusal {
+pub(crate) enum Rejection {
     Forged,
     NotMinted,
     Denied {
         retry_after: Duration,
     },
-    Key(KeyRefusal),
-    /// The durable Redis has not been seen, its state is lost, or it could not be asked.
+    Key(KeyRejection),
+    /// The process has not seen the durable Redis yet, its state is lost, or it is unavailable.
     Store(StorageError),
     StateLost,
-    /// The tag was minted, and what is stored of it, its batch or its product, or of the partner's tenant, is gone or cannot be read.
+    /// The tag was minted, but the record of the tag, its batch, its product or the partner's tenant is lost
+    /// or cannot be read.
     RecordLost,
     Redis(PoolError),
 }
 
-impl From<PoolError> for Refusal {
+impl From<PoolError> for Rejection {
     fn from(error: PoolError) -> Self {
         Self::Redis(error)
     }
 }
 
-impl From<UntrustedKey> for Refusal {
+impl From<UntrustedKey> for Rejection {
     fn from(why: UntrustedKey) -> Self {
         match why {
             UntrustedKey::NeverInUse => Self::NotMinted,
@@ -86,19 +89,19 @@ impl From<UntrustedKey> for Refusal {
     }
 }
 
-impl From<StorageError> for Refusal {
+impl From<StorageError> for Rejection {
     fn from(error: StorageError) -> Self {
         Self::Store(error)
     }
 }
 
-impl From<GateError> for Refusal {
+impl From<GateError> for Rejection {
     fn from(error: GateError) -> Self {
         Self::Store(error.into())
     }
 }
 
-impl From<MintedError> for Refusal {
+impl From<MintedError> for Rejection {
     fn from(error: MintedError) -> Self {
         match error {
             MintedError::RecordLost => Self::RecordLost,
@@ -107,7 +110,7 @@ impl From<MintedError> for Refusal {
     }
 }
 
-impl From<NotAdmitted> for Refusal {
+impl From<NotAdmitted> for Rejection {
     fn from(why: NotAdmitted) -> Self {
         match why {
             NotAdmitted::Denied { retry_after } => Self::Denied { retry_after },
@@ -119,10 +122,10 @@ impl From<NotAdmitted> for Refusal {
     }
 }
 
-/// A verdict or a refusal, and what the limiter said on the way.
+/// A verdict or a rejection, and the quotas after the request.
 #[derive(Debug)]
 pub(crate) struct Scanned {
-    pub(crate) outcome: Result<Verdict, Refusal>,
+    pub(crate) outcome: Result<Verdict, Rejection>,
     pub(crate) quotas: Quotas,
 }
 
@@ -138,9 +141,9 @@ pub(crate) struct Scanner {
     clock: Arc<dyn Clock>,
     limits: Arc<Limits>,
     admission: Arc<Admission>,
-    facts: BatchCache,
+    batches: BatchCache,
     issuers: Issuers,
-    /// Where limit and scan can be one call.
+    /// Present if limit and scan can be one call.
     coalescer: Option<Coalescer>,
 }
 
@@ -161,7 +164,7 @@ impl Scanner {
             keyring: Arc::clone(&storage.keyring),
             audit: Arc::clone(&storage.audit),
             minted: MintedBatches::new(storage),
-            facts: BatchCache::new(Arc::clone(&storage.deployment)),
+            batches: BatchCache::new(Arc::clone(&storage.deployment)),
             issuers: Issuers::new(storage.pool.clone(), Arc::clone(&clock)),
             coalescer: limits.one_round_trip().then(|| Coalescer::start(storage, &limits)),
             clock,
@@ -174,14 +177,15 @@ impl Scanner {
     pub(crate) async fn scan(&self, tag: TagId, caller: Caller<'_>) -> Scanned {
         let mut quotas = Quotas::default();
         let outcome = self.scan_into(tag, caller, &mut quotas).await;
-        if matches!(outcome, Err(Refusal::StateLost)) {
-            self.deployment
-                .report_lost("a scan found the deployment record gone or another, or the audit head lower");
+        if matches!(outcome, Err(Rejection::StateLost)) {
+            self.deployment.report_lost(
+                "a scan found no deployment record, another deployment's, or a shorter audit chain",
+            );
         }
         Scanned { outcome, quotas }
     }
 
-    /// When and why one tag was revoked, where that can be read.
+    /// Returns when and why a single tag was revoked, if that can be read.
     pub(crate) async fn revocation_of(&self, tag: &TagId) -> Option<Withdrawal> {
         let opened = self.tag_keys.open(tag)?;
         let (_, revocation) = self.catalog.tag(opened.serial()).await.ok()?;
@@ -193,16 +197,16 @@ impl Scanner {
         tag: TagId,
         caller: Caller<'_>,
         quotas: &mut Quotas,
-    ) -> Result<Verdict, Refusal> {
+    ) -> Result<Verdict, Rejection> {
         let Some(authentic) = self.tag_keys.authenticate(&tag) else {
             self.deployment.can_tell_forged()?;
-            return Err(Refusal::Forged);
+            return Err(Rejection::Forged);
         };
         let deployment = self.deployment.deployment()?;
-        self.limits.see(deployment);
+        self.limits.note_deployment(deployment);
         let key = self.keyring.trust_of(authentic.epoch()).await?.trusted()?;
         self.admission.still_denied(caller.address, caller.credential, quotas)?;
-        // Only now, because it costs four times as much as to see that the id is authentic.
+        // Opening an id costs four times as much as authenticating it, so it comes last.
         let opened = authentic.open();
         let input = self.input_of(opened, caller);
         let cached = input.cached.clone();
@@ -210,23 +214,22 @@ impl Scanner {
             Some(coalescer) => self.limited_scan(coalescer, input, caller, quotas).await?,
             None => {
                 let permit = self.pool.permit().await?;
-                let key = self.admission.admit(&permit, caller.address, caller.credential, quotas).await?;
-                if let Err(refusal) = key {
+                let check = self.admission.admit(&permit, caller.address, caller.credential, quotas).await?;
+                if let Some(rejection) = check.rejection() {
                     drop(permit);
-                    return Err(self.refused_key(&opened, refusal).await);
+                    return Err(self.key_rejection(&opened, rejection).await);
                 }
-                let partner = matches!(caller.credential, Credential::Key(_));
                 let outcome =
                     count_scan(&self.pool, &self.audit, &permit, &input, deployment.prefix()).await?;
-                (counts_of(outcome)?, partner)
+                (counts_of(outcome)?, check.is_verified())
             }
         };
-        let facts = self.facts_of(cached, take(&mut counted.batch), take(&mut counted.product))?;
-        debug_assert!(facts.batch.value.holds(opened.epoch, opened.index));
-        // Whoever shows a partner's key is known; which program it scans with tells nothing.
+        let cached = self.newest_records(cached, take(&mut counted.batch), take(&mut counted.product))?;
+        debug_assert!(cached.batch.value.holds(opened.epoch, opened.index));
+        // The program of a verified partner is no sign of risk.
         let agent = if partner { Agent::Known } else { Agent::Unknown(caller.user_agent) };
-        let issuer = self.issuers.of(&facts).await?;
-        Ok(judged(tag, key, agent, facts, issuer, &counted))
+        let issuer = self.issuers.of(&cached).await?;
+        Ok(judged(tag, key, agent, cached, issuer, &counted))
     }
 
     fn input_of(&self, opened: Opened, caller: Caller<'_>) -> ScanInput {
@@ -235,14 +238,15 @@ impl Scanner {
         // The id was opened with this epoch's secret, so the keyring holds it.
         let mark = |day| self.tag_keys.caller_mark(&opened, day, &name).unwrap_or_default();
         let marks = [mark(today), mark(today.saturating_sub(1))];
-        ScanInput { opened, counts: !caller.machine, marks, cached: self.facts.get(opened.batch) }
+        ScanInput { opened, counts: !caller.machine, marks, cached: self.batches.get(opened.batch) }
     }
 
-    /// Whoever shows a wrong key is told so, unless the id gives away that a tag secret is in wrong hands.
-    async fn refused_key(&self, opened: &Opened, refusal: KeyRefusal) -> Refusal {
+    /// Returns the rejection of a wrong key, or [`Rejection::NotMinted`] if the id shows that a tag secret
+    /// has leaked.
+    async fn key_rejection(&self, opened: &Opened, rejection: KeyRejection) -> Rejection {
         match self.minted.batch_of(opened).await {
-            Ok(Some(_)) => Refusal::Key(refusal),
-            Ok(None) => Refusal::NotMinted,
+            Ok(Some(_)) => Rejection::Key(rejection),
+            Ok(None) => Rejection::NotMinted,
             Err(error) => error.into(),
         }
     }
@@ -254,11 +258,11 @@ impl Scanner {
         scan: ScanInput,
         caller: Caller<'_>,
         quotas: &mut Quotas,
-    ) -> Result<(CountedScan, bool), Refusal> {
+    ) -> Result<(CountedScan, bool), Rejection> {
         let (address, key) = (caller.address.to_owned(), PresentedKey::from(caller.credential));
         let sent = self.limits.now();
         let Some(reply) = coalescer.ask(LimitedScanInput { scan, address, key }).await? else {
-            return Err(Refusal::StateLost);
+            return Err(Rejection::StateLost);
         };
         let subject = self.subject_of(reply.counted_by, caller)?;
         let decision = self.limits.regional().read(&reply.decision, &self.limits.dimensions(subject))?;
@@ -268,7 +272,7 @@ impl Scanner {
         self.limits.remember(subject, proof, &decision, sent);
         match (reply.outcome, decision) {
             (ScanOutcome::Rejected(ScanStatus::Denied), Decision::Denied { retry_after, .. }) => {
-                Err(Refusal::Denied { retry_after })
+                Err(Rejection::Denied { retry_after })
             }
             (outcome, Decision::Allowed { .. }) => Ok((counts_of(outcome)?, by_key)),
             (_, Decision::Denied { .. }) => {
@@ -277,66 +281,66 @@ impl Scanner {
         }
     }
 
-    /// Returns the subject whose quota the script spent. If it is a key, the script has verified that key, so its use
-    /// is noted.
-    fn subject_of<'a>(&self, counted_by: CountedBy, caller: Caller<'a>) -> Result<Subject<'a>, Refusal> {
+    /// Returns the subject whose quota the script spent. If it is a key, the script has verified that key, so
+    /// its use is noted.
+    fn subject_of<'a>(&self, counted_by: CountedBy, caller: Caller<'a>) -> Result<Subject<'a>, Rejection> {
         match (counted_by, caller.credential) {
             (CountedBy::Address, _) => Ok(Subject::Address(caller.address)),
             (CountedBy::Key, Credential::Key(key)) => {
                 self.admission.note_use(key.id());
                 Ok(Subject::Key(key.id()))
             }
-            (CountedBy::Key, _) => Err(malformed("it was counted by a key that was not presented").into()),
+            (CountedBy::Key, _) => Err(malformed("it charged a key that was not presented").into()),
         }
     }
 
-    /// Returns batch and product in the newest revision: the cached one, or the one that the script sent. The script
-    /// sends readable records only, so a record that cannot be decoded here is lost.
-    fn facts_of(
+    /// Returns batch and product in the newest revision: the cached one, or the one that the script sent. The
+    /// script sends readable records only, so a record that cannot be decoded here is lost.
+    fn newest_records(
         &self,
         cached: Option<Arc<CachedBatch>>,
         batch: Vec<u8>,
         product: Vec<u8>,
-    ) -> Result<Arc<CachedBatch>, Refusal> {
+    ) -> Result<Arc<CachedBatch>, Rejection> {
         let cached = match cached {
             Some(cached) if batch.is_empty() && product.is_empty() => return Ok(cached),
             cached => cached,
         };
-        let lost = |_: CatalogRecordError| Refusal::RecordLost;
+        let lost = |_: CatalogRecordError| Rejection::RecordLost;
         let batch = fresher(cached.as_ref().map(|cached| &cached.batch), batch).map_err(lost)?;
         let product = fresher(cached.as_ref().map(|cached| &cached.product), product).map_err(lost)?;
         let (batch, product) = batch.zip(product).ok_or_else(|| malformed("a record is missing"))?;
-        let facts = Arc::new(CachedBatch::new(batch, product));
-        self.facts.put(&facts);
-        Ok(facts)
+        let newest = Arc::new(CachedBatch::new(batch, product));
+        self.batches.put(&newest);
+        Ok(newest)
     }
 }
 
 /// Returns the counts of an answered scan, or why it has none.
-fn counts_of(outcome: ScanOutcome) -> Result<CountedScan, Refusal> {
+fn counts_of(outcome: ScanOutcome) -> Result<CountedScan, Rejection> {
     match outcome {
         ScanOutcome::Answered(counted) => Ok(counted),
         ScanOutcome::Rejected(status) => Err(match status {
-            ScanStatus::StateLost => Refusal::StateLost,
-            ScanStatus::NotMinted => Refusal::NotMinted,
-            ScanStatus::KeyInvalid => Refusal::Key(KeyRefusal::Invalid),
-            ScanStatus::KeyForbidden => Refusal::Key(KeyRefusal::Forbidden),
-            ScanStatus::RecordLost => Refusal::RecordLost,
+            ScanStatus::StateLost => Rejection::StateLost,
+            ScanStatus::NotMinted => Rejection::NotMinted,
+            ScanStatus::KeyInvalid => Rejection::Key(KeyRejection::Invalid),
+            ScanStatus::KeyForbidden => Rejection::Key(KeyRejection::Forbidden),
+            ScanStatus::RecordLost => Rejection::RecordLost,
             ScanStatus::Denied | ScanStatus::Answered => malformed("the status contradicts the call").into(),
         }),
     }
 }
 
-/// What a scan comes to.
+/// Returns the verdict of a counted scan.
 fn judged(
     tag: TagId,
     key: TrustedKey,
     agent: Agent<'_>,
-    facts: Arc<CachedBatch>,
+    cached: Arc<CachedBatch>,
     issuer: IssuerAnswer,
     counted: &CountedScan,
 ) -> Verdict {
-    let batch = &facts.batch.value;
+    let batch = &cached.batch.value;
     let now = from_unix_millis(counted.now_ms);
     let frequency = Frequency { in_30_s: counted.in_30_s, in_60_s: counted.in_60_s, in_all: counted.count };
     Verdict {
@@ -348,7 +352,7 @@ fn judged(
         seen_by_others: counted.seen_by_others,
         risk: assess(frequency, agent, key.supersedes(batch)),
         verification_id: ambient::uuid_v7(counted.now_ms),
-        facts,
+        cached,
         issuer,
     }
 }

@@ -1,4 +1,4 @@
-//! What a scan answers.
+//! The result of a scan, and its JSON form.
 
 use std::sync::Arc;
 
@@ -19,15 +19,15 @@ use crate::domain::risk::Risk;
 #[derive(Debug)]
 pub(crate) struct Verdict {
     pub(crate) tag: TagId,
-    pub(crate) facts: Arc<CachedBatch>,
+    pub(crate) cached: Arc<CachedBatch>,
     pub(crate) issuer: IssuerAnswer,
     pub(crate) lifecycle: Lifecycle,
-    /// None while nobody has scanned the tag.
+    /// `None` if the tag was never scanned.
     pub(crate) first_scan_at: Option<OffsetDateTime>,
     pub(crate) scan_count: u32,
-    /// Whether this look is one of the scans.
+    /// Whether this request counts as a scan.
     pub(crate) counted: bool,
-    /// Whether somebody else than this caller has scanned the tag: only then may it be a copy.
+    /// Whether another caller has scanned the tag. Only then can it be a copy.
     pub(crate) seen_by_others: bool,
     pub(crate) risk: Risk,
     pub(crate) verification_id: Uuid,
@@ -119,16 +119,16 @@ impl Verdict {
     }
 
     pub(crate) fn answer(&self) -> ScanAnswer<'_> {
-        let (batch, product) = (&self.facts.batch.value, &self.facts.product.value);
+        let (batch, product) = (&self.cached.batch.value, &self.cached.product.value);
         ScanAnswer {
             tag_id: self.tag.to_string(),
             valid: self.is_valid(),
             lifecycle: self.lifecycle,
             product_id: product.id,
-            product: &self.facts.product_json,
+            product: &self.cached.product_json,
             issuer: &self.issuer,
             batch_id: batch.id,
-            batch: &self.facts.batch_json,
+            batch: &self.cached.batch_json,
             first_scan_at: self.first_scan_at,
             scan_count: self.scan_count,
             counted: self.counted,

@@ -9,7 +9,7 @@ use http_edge::{PeerAddr, RequestId, limit_subject, shown_key};
 use problems::ApiError;
 
 use crate::domain::admission::Credential;
-use crate::domain::machines::{AHEAD, looks_ahead, says_ahead};
+use crate::domain::machines::{PREFETCH_HEADERS, is_machine_agent, means_prefetch};
 use crate::domain::scan::Caller;
 use crate::handlers::sender::NotEmbedded;
 use crate::state::AppState;
@@ -67,7 +67,7 @@ fn credential_of(headers: &HeaderMap) -> Credential {
 
 /// Whether the headers say that a program prefetches or previews the address.
 fn is_machine(headers: &HeaderMap) -> bool {
-    let prefetches = |name| headers.get_all(name).iter().any(|value| says_ahead(value.as_bytes()));
-    let agent = headers.get(USER_AGENT).is_some_and(|agent| looks_ahead(agent.as_bytes()));
-    agent || AHEAD.into_iter().any(prefetches)
+    let prefetches = |name| headers.get_all(name).iter().any(|value| means_prefetch(value.as_bytes()));
+    let agent = headers.get(USER_AGENT).is_some_and(|agent| is_machine_agent(agent.as_bytes()));
+    agent || PREFETCH_HEADERS.into_iter().any(prefetches)
 }

@@ -1,4 +1,4 @@
-//! `GET /v1/health` (alive, asks nobody) and `GET /v1/ready` (each dependency named).
+//! `GET /v1/health`, which checks no dependency, and `GET /v1/ready`, which lists each.
 
 use axum::Json;
 use axum::extract::State;
@@ -10,7 +10,7 @@ use storage::AUDIT_CHAIN;
 
 use crate::state::AppState;
 
-/// Returns 200 while the process is alive. It asks no dependency.
+/// Returns 200 while the process is alive. It checks no dependency.
 #[utoipa::path(
     get, path = "/v1/health", tag = "operation", operation_id = "health",
     security(()),
@@ -33,10 +33,11 @@ pub(crate) async fn health() -> Json<HealthBody> {
     ),
 )]
 pub(crate) async fn ready(State(state): State<AppState>) -> Response {
-    // Scans do not append: reports are refused, and that is no reason to send scans elsewhere.
-    let goes_on = |check: Check| if check.name == AUDIT_CHAIN { check.not_required() } else { check };
+    // A damaged audit chain only rejects reports, so the instance can still serve scans.
+    let optional_for_scans =
+        |check: Check| if check.name == AUDIT_CHAIN { check.not_required() } else { check };
     let checks = state.readiness.checks().await.into_iter();
-    let mut checks: Vec<Check> = checks.map(readiness_check).map(goes_on).collect();
+    let mut checks: Vec<Check> = checks.map(readiness_check).map(optional_for_scans).collect();
     for other in &state.other_pools {
         checks.push(other.check().await);
     }

@@ -42,7 +42,7 @@ fn in_words(problem: &Problem) -> (Tone, &'static str, &'static str) {
         ("rate-limited", _) if problem.title() == "Too many reports" => (
             Tone::Calm,
             "Reported often today",
-            "This tag was reported as often as is taken in a day. The brand has those reports.",
+            "This tag has the most reports that are accepted in a day. The brand has them.",
         ),
         ("rate-limited", _) => (
             Tone::Calm,

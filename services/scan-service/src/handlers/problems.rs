@@ -9,18 +9,18 @@ use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::openapi::{Content, RefOr};
 
 /// Errors of every route that takes a tag.
-pub(crate) struct Refused;
+pub(crate) struct TagErrors;
 /// Further errors of every route that reads a body.
-pub(crate) struct Body;
+pub(crate) struct BodyErrors;
 /// Errors of routes that append an audit event.
-pub(crate) struct Appends;
-/// Errors of routes that ask the limiter's Redis and take no tag.
-pub(crate) struct Asks;
+pub(crate) struct AppendErrors;
+/// Errors of routes that read the limiter's Redis and take no tag.
+pub(crate) struct LimiterErrors;
 
 /// Errors of every page that takes a tag: those of the routes below `/v1`, as pages.
-pub(crate) struct Pages;
+pub(crate) struct PageErrors;
 
-impl IntoResponses for Refused {
+impl IntoResponses for TagErrors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         problems(&[
             ("400", "`invalid-tag-id`; `invalid-request` for anything else that cannot be read"),
@@ -34,7 +34,7 @@ impl IntoResponses for Refused {
     }
 }
 
-impl IntoResponses for Body {
+impl IntoResponses for BodyErrors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         problems(&[
             ("408", "`request-timeout`: the body arrived too slowly"),
@@ -44,7 +44,7 @@ impl IntoResponses for Body {
     }
 }
 
-impl IntoResponses for Asks {
+impl IntoResponses for LimiterErrors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         problems(&[
             ("429", "`service-overloaded`: no Redis permit came free in time; `Retry-After`"),
@@ -54,7 +54,7 @@ impl IntoResponses for Asks {
     }
 }
 
-impl IntoResponses for Pages {
+impl IntoResponses for PageErrors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         let page = || {
             let text = ObjectBuilder::new().schema_type(Type::String).build();
@@ -69,7 +69,7 @@ impl IntoResponses for Pages {
     }
 }
 
-impl IntoResponses for Appends {
+impl IntoResponses for AppendErrors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         problems(&[(
             "503",

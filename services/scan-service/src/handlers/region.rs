@@ -1,4 +1,4 @@
-//! `GET /v1/region`: how the region's limits stand.
+//! `GET /v1/region`: the state and the limits of the region.
 
 use ambient::from_unix_millis;
 use ambient::rfc3339;
@@ -9,7 +9,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-use crate::handlers::problems::Asks;
+use crate::handlers::problems::LimiterErrors;
 use crate::state::AppState;
 
 /// A region of the rate limit.
@@ -56,12 +56,12 @@ pub(crate) struct LimitAnswer {
     get, path = "/v1/region", tag = "operation", operation_id = "show_region", security(()),
     responses(
         (status = 200, description = "The region", body = RegionAnswer),
-        Asks,
+        LimiterErrors,
     )
 )]
 pub(crate) async fn region(State(state): State<AppState>) -> Result<Json<RegionAnswer>, ApiError> {
     if let Some(deployment) = state.deployment.seen() {
-        state.limits.see(deployment);
+        state.limits.note_deployment(deployment);
     }
     let limiter = state.limits.regional();
     let info = limiter.region_info(&state.limits.quotas()).await.map_err(ApiError::from)?;

@@ -1,4 +1,4 @@
-//! `POST /v1/report`: something is wrong with an item.
+//! `POST /v1/report`: a report about an item.
 
 use axum::Json;
 use axum::extract::State;
@@ -14,8 +14,8 @@ use utoipa::ToSchema;
 use crate::domain::limits::Quotas;
 use crate::domain::report::{Reason, ReportDetails, TagReport};
 use crate::handlers::caller::Client;
-use crate::handlers::problems::{Appends, Body, Refused};
-use crate::handlers::refusal::{of_report, with_quotas};
+use crate::handlers::problems::{AppendErrors, BodyErrors, TagErrors};
+use crate::handlers::rejection::{of_report, with_quotas};
 use crate::handlers::sender::MayReport;
 use crate::state::AppState;
 
@@ -23,7 +23,9 @@ use crate::state::AppState;
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({
-    "tag_id": "85e49ec3-de12-8001-bccf-0ce2e6986017", "reason": "counterfeit", "details": "The seal is broken."
+    "tag_id": "85e49ec3-de12-8001-bccf-0ce2e6986017",
+    "reason": "counterfeit",
+    "details": "The seal is broken.",
 }))]
 pub(crate) struct ReportRequest {
     /// The tag, in any accepted form.
@@ -50,9 +52,9 @@ pub(crate) struct ReportAnswer {
     post, path = "/v1/report", tag = "scan", operation_id = "report", request_body = ReportRequest,
     responses(
         (status = 202, description = "Received, as an audit event of the tag's owner", body = ReportAnswer),
-        Refused,
-        Body,
-        Appends,
+        TagErrors,
+        BodyErrors,
+        AppendErrors,
     )
 )]
 pub(crate) async fn report(
@@ -68,7 +70,7 @@ pub(crate) async fn report(
     }
 }
 
-/// The reporter's own words, where there are any.
+/// Parses the optional text of a report.
 pub(crate) fn read_details(details: Option<String>) -> Result<Option<ReportDetails>, ApiError> {
     let Some(text) = details else { return Ok(None) };
     Ok(ReportDetails::parse("details", &text)?)
@@ -83,5 +85,5 @@ async fn take(
     let tag = TagId::parse(&request.tag_id).map_err(|_| ApiError::invalid_tag_id(&request.tag_id))?;
     let report = TagReport { tag, reason: request.reason, details: read_details(request.details)? };
     let taken = state.reporter.take(report, client.caller(), client.request_id.as_str(), quotas).await;
-    taken.map_err(|refusal| of_report(refusal, &state.key_leak_alarm, &client.request_id))
+    taken.map_err(|rejection| of_report(rejection, &state.key_leak_alarm, &client.request_id))
 }

@@ -1,5 +1,5 @@
-//! `POST /t/{tag_id}/report`: the form on the page of a tag, or of a code that is not ours. Whoever comes
-//! back to that address later gets the page.
+//! `POST /t/{tag_id}/report`: the form on the page of a tag, or of a code that is not ours. A `GET` of the
+//! address leads to the page.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -15,8 +15,8 @@ use crate::domain::limits::Quotas;
 use crate::domain::report::{CodeReport, Reason, Taken};
 use crate::handlers::caller::Client;
 use crate::handlers::page::{Link, NoticePage, Tone, html};
-use crate::handlers::problems::Pages;
-use crate::handlers::refusal::{of_report, with_quotas};
+use crate::handlers::problems::PageErrors;
+use crate::handlers::rejection::{of_report, with_quotas};
 use crate::handlers::report::read_details;
 use crate::handlers::sender::{NotEmbedded, OwnForm};
 use crate::handlers::unproven_page::no_tag_id;
@@ -48,7 +48,7 @@ pub(crate) struct ReportForm {
     request_body(content = ReportForm, content_type = "application/x-www-form-urlencoded"),
     responses(
         (status = 202, description = "Received, as an HTML page", content_type = "text/html", body = String),
-        Pages,
+        PageErrors,
     ),
 )]
 pub(crate) async fn report(
@@ -75,16 +75,15 @@ async fn take(
 ) -> Result<Taken, ApiError> {
     let tag = match TagId::parse(code) {
         Ok(tag) => Some(tag),
-        // A path that is not UTF-8 names no code.
+        // A path that is not UTF-8 has no code.
         Err(_) if code.is_empty() => return Err(ApiError::invalid_tag_id(code)),
         Err(_) => None,
     };
-    // Who writes on a phone does not see the controls of direction that it puts into the text, and could not
-    // take them away.
+    // A phone may add invisible direction controls to the text, which its user cannot remove.
     let details = read_details(form.details.map(|text| without_direction(&text)))?;
     let report = CodeReport { code, tag, reason: form.reason, details };
     let taken = state.reporter.take_any(report, client.caller(), client.request_id.as_str(), quotas).await;
-    let taken = taken.map_err(|refusal| of_report(refusal, &state.key_leak_alarm, &client.request_id))?;
+    let taken = taken.map_err(|rejection| of_report(rejection, &state.key_leak_alarm, &client.request_id))?;
     if taken == (Taken::Unproven { key_leak: true }) {
         state.key_leak_alarm.raise(client.request_id.as_str());
     }
@@ -94,11 +93,12 @@ async fn take(
 fn received(code: &str, taken: Taken, request_id: &RequestId) -> Response {
     let (advice, next) = match taken {
         Taken::ByBrand => (
-            "Thank you. The brand finds it in its records. Your address is not kept with it.",
+            "Thank you. The brand sees the report in its records. Your address is not kept with it.",
             Some(Link { href: format!("/t/{code}"), text: "Check this tag again" }),
         ),
         Taken::Unproven { .. } => (
-            "Thank you. The code is not one of ours, so no brand gets it by itself; whoever runs this service finds it in a list. Your address is not kept with it.",
+            "Thank you. The code is not one of ours, so no brand gets this report. The operator of this \
+             service sees it in a list. Your address is not kept with it.",
             None,
         ),
     };

@@ -1,4 +1,4 @@
-//! `GET /v1/scan/{tag_id}`, `GET /v1/scan?tag_id=`, `POST /v1/scan`: one scan, counted.
+//! `GET /v1/scan/{tag_id}`, `GET /v1/scan?tag_id=` and `POST /v1/scan`: one counted scan.
 
 use axum::Json;
 use axum::extract::State;
@@ -12,8 +12,8 @@ use utoipa::{IntoParams, ToSchema};
 use crate::domain::scan::Scanned;
 use crate::domain::verdict::ScanAnswer;
 use crate::handlers::caller::Client;
-use crate::handlers::problems::{Body, Refused};
-use crate::handlers::refusal::{of_scan, with_quotas};
+use crate::handlers::problems::{BodyErrors, TagErrors};
+use crate::handlers::rejection::{of_scan, with_quotas};
 use crate::state::AppState;
 
 /// The tag to scan.
@@ -44,7 +44,7 @@ pub(crate) struct ScanRequest {
                 expired",
             body = ScanAnswer,
         ),
-        Refused,
+        TagErrors,
     ),
 )]
 pub(crate) async fn by_path(
@@ -52,7 +52,7 @@ pub(crate) async fn by_path(
     client: Client,
     tag: Result<ApiPath<String>, HttpError>,
 ) -> Response {
-    // A path that is no text is no id either.
+    // A path that is not UTF-8 is not an id.
     let text = tag.map_or_else(|_| String::new(), |ApiPath(text)| text);
     scan(&state, &client, &text).await
 }
@@ -62,7 +62,7 @@ pub(crate) async fn by_path(
     get, path = "/v1/scan", tag = "scan", operation_id = "scan_by_query", params(ScanRequest),
     responses(
         (status = 200, description = "As for the tag in the path", body = ScanAnswer),
-        Refused,
+        TagErrors,
     )
 )]
 pub(crate) async fn by_query(
@@ -78,8 +78,8 @@ pub(crate) async fn by_query(
     post, path = "/v1/scan", tag = "scan", operation_id = "scan_by_body", request_body = ScanRequest,
     responses(
         (status = 200, description = "As for the tag in the path", body = ScanAnswer),
-        Refused,
-        Body,
+        TagErrors,
+        BodyErrors,
     )
 )]
 pub(crate) async fn by_body(
@@ -98,11 +98,11 @@ async fn scan(state: &AppState, client: &Client, text: &str) -> Response {
     let Scanned { outcome, quotas } = scanned(state, client, tag).await;
     match outcome {
         Ok(verdict) => with_quotas(&quotas, Json(verdict.answer())),
-        Err(refusal) => with_quotas(&quotas, of_scan(refusal, &state.key_leak_alarm, &client.request_id)),
+        Err(rejection) => with_quotas(&quotas, of_scan(rejection, &state.key_leak_alarm, &client.request_id)),
     }
 }
 
-/// Reads an id, and counts one that is none.
+/// Parses an id, and counts an invalid one.
 pub(crate) fn read_tag(state: &AppState, text: &str) -> Result<TagId, Problem> {
     TagId::parse(text).map_err(|_| {
         state.metrics.count_invalid_id();
@@ -110,7 +110,7 @@ pub(crate) fn read_tag(state: &AppState, text: &str) -> Result<TagId, Problem> {
     })
 }
 
-/// Scans and counts how it ended.
+/// Scans, and counts the outcome.
 pub(crate) async fn scanned(state: &AppState, client: &Client, tag: TagId) -> Scanned {
     let scanned = state.scanner.scan(tag, client.caller()).await;
     state.metrics.count(&scanned);

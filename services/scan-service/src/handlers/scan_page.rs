@@ -1,4 +1,4 @@
-//! `GET /t/{tag_id}`: what a phone's camera opens, the same scan as a page.
+//! `GET /t/{tag_id}`: the page that a phone's camera opens. It is the same scan.
 
 use askama::Template;
 use axum::extract::State;
@@ -14,8 +14,8 @@ use crate::domain::scan::Scanned;
 use crate::domain::verdict::Verdict;
 use crate::handlers::caller::Client;
 use crate::handlers::page::{FormPart, Tone, html, isolated};
-use crate::handlers::problems::Pages;
-use crate::handlers::refusal::{of_scan, with_quotas};
+use crate::handlers::problems::PageErrors;
+use crate::handlers::rejection::{of_scan, with_quotas};
 use crate::handlers::scan::{read_tag, scanned};
 use crate::handlers::unproven_page::{no_such_tag, no_tag_id};
 use crate::handlers::verdict_words::{factor_in_words, issued, judged, level_name, minute, scans_in_words};
@@ -31,7 +31,7 @@ struct VerdictPage<'a> {
     word: Option<BrandWord>,
     brand: &'a str,
     issuer: &'a IssuerAnswer,
-    /// In whose name the page speaks: the brand's, where the issuer has it.
+    /// The name in which the page speaks: the brand if it is verified, else the issuer.
     speaker: &'a str,
     name: &'a str,
     gtin: Option<&'a str>,
@@ -47,20 +47,19 @@ struct VerdictPage<'a> {
     form: FormPart<'a>,
 }
 
-/// Why the brand took the tag or its batch back, in its own words.
+/// The reason of the brand for a revocation or recall.
 struct BrandWord {
     reason: String,
     since: String,
 }
 
-/// Until when the batch is valid.
+/// The expiry date of the batch.
 struct Expiry {
     label: &'static str,
     date: String,
 }
 
-/// Shown where the verdict leaves it open whether to trust the item: beside "not valid" a low risk would be a
-/// contradiction.
+/// The risk, which only a valid tag shows: a low risk would contradict "not valid".
 struct RiskPart {
     level: &'static str,
     score: u8,
@@ -74,7 +73,7 @@ struct RiskPart {
     params(("tag_id" = String, Path, description = "The tag, in any accepted form")),
     responses(
         (status = 200, description = "The result as an HTML page", content_type = "text/html", body = String),
-        Pages,
+        PageErrors,
     )
 )]
 pub(crate) async fn show(
@@ -91,8 +90,8 @@ pub(crate) async fn show(
     let Scanned { outcome, quotas } = scanned(&state, &client, tag).await;
     let verdict = match outcome {
         Ok(verdict) => verdict,
-        Err(refusal) => {
-            return match of_scan(refusal, &state.key_leak_alarm, &client.request_id) {
+        Err(rejection) => {
+            return match of_scan(rejection, &state.key_leak_alarm, &client.request_id) {
                 ApiError::TagNotFound => {
                     with_quotas(&quotas, no_such_tag(&tag.to_string(), &client.request_id))
                 }
@@ -105,10 +104,10 @@ pub(crate) async fn show(
     with_quotas(&quotas, html(StatusCode::OK, &verdict_page(&verdict, &tag, withdrawal)))
 }
 
-/// Why and when what is revoked or recalled was taken back. The reason of one tag's revocation is kept apart
-/// from the batch, and asked for here; where it cannot be read the verdict stands without it.
+/// Returns the reason and time of a revocation or recall. The reason of a single tag's revocation is read
+/// here, because the batch does not have it. If it cannot be read, the page shows none.
 async fn withdrawal(state: &AppState, verdict: &Verdict) -> Option<Withdrawal> {
-    let batch = &verdict.facts.batch.value;
+    let batch = &verdict.cached.batch.value;
     match verdict.lifecycle {
         Lifecycle::Recalled => batch.recalled.clone(),
         Lifecycle::Revoked if batch.revoked.is_some() => batch.revoked.clone(),
@@ -118,7 +117,7 @@ async fn withdrawal(state: &AppState, verdict: &Verdict) -> Option<Withdrawal> {
 }
 
 fn verdict_page<'a>(verdict: &'a Verdict, tag: &'a str, withdrawal: Option<Withdrawal>) -> VerdictPage<'a> {
-    let (batch, product) = (&verdict.facts.batch.value, &verdict.facts.product.value);
+    let (batch, product) = (&verdict.cached.batch.value, &verdict.cached.product.value);
     let superseded = verdict.risk.factors.iter().any(|factor| factor.name == "superseded_key");
     let speaker = if verdict.issuer.verified { &product.brand } else { &verdict.issuer.name };
     let (tone, headline, advice) = issued(&verdict.issuer, judged(verdict, superseded));

@@ -20,9 +20,9 @@ use crate::domain::scan_protocol::input::LimitedScanInput;
 use crate::domain::scan_protocol::reply::{LimitedReply, malformed};
 use crate::domain::scan_protocol::scripts::{LIMITED_SCAN, observe_head, push_state_args, push_state_keys};
 
-/// Most scans in one call. Redis spends about 0.5 ms on that many.
+/// The most scans in one call. Redis spends about 0.5 ms on them.
 const MAX_SCANS_PER_CALL: usize = 32;
-/// Calls in flight at once: one that Redis processes, one on its way.
+/// The most calls in flight: one that Redis processes, and one on its way.
 const WORKERS: usize = 2;
 
 /// The script's reply to one scan; `None` if the state is lost.
@@ -92,7 +92,7 @@ async fn work(queue: Arc<Mutex<mpsc::UnboundedReceiver<Waiting>>>, sender: Sende
             let mut queue = queue.lock().await;
             let Some(first) = queue.recv().await else { return };
             scans.push(first);
-            // Scans whose tasks are ready to run join this call; where there are none, this costs nothing.
+            // Scans whose tasks are ready to run join this call. If there are none, this costs nothing.
             tokio::task::yield_now().await;
             while scans.len() < MAX_SCANS_PER_CALL {
                 let Ok(next) = queue.try_recv() else { break };
@@ -151,7 +151,7 @@ async fn send(scans: Vec<Waiting>, sender: &Sender) {
         Err(error) => callers.iter().map(|_| Err(error.clone())).collect(),
     };
     for (caller, answer) in callers.into_iter().zip(answers) {
-        // A caller that has left takes no answer. Its scan is counted nevertheless.
+        // If the caller has left, nobody reads the answer, although the scan was counted.
         drop(caller.send(answer));
     }
 }

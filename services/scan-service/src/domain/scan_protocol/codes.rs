@@ -90,7 +90,7 @@ pub(crate) const MALFORMED_KEY: &str = "-";
 /// it. Epoch, index, batch revision, product revision, whether the scan counts, the caller's marks of today
 /// and yesterday.
 const REQUEST_LAYOUT: &str = ">I2I4i8i8Bc5c5";
-/// A limited scan without counts as Lua packs it: the status, by what the scan was counted, and the limiter's
+/// A limited scan without counts as Lua packs it: the status, the subject that was charged, and the limiter's
 /// decision as integers in the order of `limiter_decide`.
 const DECISION_LAYOUT: &str = ">c1c1i8i8i8i8i8i8i8i8i8i8i8";
 /// The counts of an answered scan as Lua packs them; [`CountedScan`](super::reply::CountedScan) unpacks them.
@@ -118,7 +118,8 @@ pub(crate) fn lua_constants() -> String {
     local("SCAN_MALFORMED_KEY", &format_args!("'{MALFORMED_KEY}'"));
     local("SCAN_REQUEST_LAYOUT", &format_args!("'{REQUEST_LAYOUT}'"));
     local("SCAN_DECISION_LAYOUT", &format_args!("'{DECISION_LAYOUT}'"));
-    // One call of `struct.pack` instead of two and a concatenation: the strings between cost as much as the packing.
+    // One call of `struct.pack` replaces two calls and a concatenation, whose strings cost as much as the
+    // packing.
     let with_counts = format_args!("'{DECISION_LAYOUT}{}'", COUNTS_LAYOUT.trim_start_matches('>'));
     local("SCAN_DECISION_AND_COUNTS_LAYOUT", &with_counts);
     local("SCAN_COUNTS_LAYOUT", &format_args!("'{COUNTS_LAYOUT}'"));

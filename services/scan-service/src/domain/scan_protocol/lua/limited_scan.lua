@@ -18,9 +18,9 @@
 --        or {packed, batch record, product record} if this process lacks one of them ('' for the one it
 --        holds). The audit head follows if the chain has more entries than ARGV[2].
 --        packed: status (1 byte, any but SCAN_STATE_LOST) · SCAN_BY_ADDRESS or SCAN_BY_KEY (1 byte) · the
---        limiter's 6 + 5 integers, all by SCAN_DECISION_LAYOUT · if the status is SCAN_ANSWERED: the counts, as
---        in scan.lua. It is packed because Redis spends as much time on a reply of twenty integers as on the
---        limiter's arithmetic.
+--        limiter's 6 + 5 integers, all by SCAN_DECISION_LAYOUT · if the status is SCAN_ANSWERED: the counts,
+--        as in scan.lua. It is packed because Redis spends as much time on a reply of twenty integers as on
+--        the limiter's arithmetic.
 -- Worked: one scan without a key, tag 3 of batch 17, never scanned:
 --   EVALSHA <sha> 9 vt1:deployment vt1:{audit}:head vt1:bn vtrl1:{eu}:born vt1:b:17 vt1:t:AAARAAAD
 --     vt1:tr:AAARAAAD vt1:b:17 vtrl1:{eu}:ip:192.0.2.1
@@ -34,8 +34,8 @@ local found = redis.call('MGET', unpack(KEYS))
 if not is_deployment(found[1], ARGV[1]) then return {} end
 local size, least = audit_size(found[2]), tonumber(ARGV[2])
 if size < least then return {} end
--- What this call wrote, by key, because scans of one batch may share a caller or a tag: each must see what the
--- one before wrote.
+-- What this call wrote, by key. Scans of one call may share a caller or a tag, and each must see what the
+-- scans before it wrote.
 local written = {}
 local limiter_keys, limiter_values = { KEYS[4], false }, { found[4], false }
 -- The limiter's arguments as numbers, converted once for all scans.
@@ -50,7 +50,8 @@ local key_statuses = {}
 local key_at, arg_at = 5, 13
 while key_at <= #KEYS do
   local batch_key, tag_key, revocation_key = KEYS[key_at], KEYS[key_at + 1], KEYS[key_at + 2]
-  local batch, state, revocation, product = found[key_at], written[tag_key], found[key_at + 2], found[key_at + 3]
+  local batch, state = found[key_at], written[tag_key]
+  local revocation, product = found[key_at + 2], found[key_at + 3]
   if state == nil then state = found[key_at + 1] end
   local epoch, index, batch_revision, product_revision, counts, today, yesterday =
     struct.unpack(SCAN_REQUEST_LAYOUT, ARGV[arg_at])
@@ -108,8 +109,8 @@ while key_at <= #KEYS do
         bits = bits + SCAN_COUNTED_BIT
       end
       reply = struct.pack(
-        SCAN_DECISION_AND_COUNTS_LAYOUT, status, counted_by, d[1], d[2], d[3], d[4], d[5], d[6], d[7], d[8], d[9], d[10],
-        d[11], now, count, first_at, in_30, in_60, bits
+        SCAN_DECISION_AND_COUNTS_LAYOUT, status, counted_by, d[1], d[2], d[3], d[4], d[5], d[6], d[7], d[8],
+        d[9], d[10], d[11], now, count, first_at, in_30, in_60, bits
       )
       if newer_batch ~= '' or newer_product ~= '' then reply = { reply, newer_batch, newer_product } end
     end
