@@ -31,8 +31,7 @@ pub(crate) fn judged(verdict: &Verdict, superseded: bool) -> (Tone, &'static str
         (Lifecycle::Active, _) if superseded => (
             Tone::Warn,
             "Genuine code, look closely",
-            "The brand made this code, but codes of its kind can by now be copied by others. Compare the \
-             item itself.",
+            "The brand made this code, but others can copy such codes now. Compare the item itself.",
         ),
         // Many scans by one client are reloads, not a copy.
         (Lifecycle::Active, risk) if risk == RiskLevel::Low || !verdict.seen_by_others => {
@@ -50,7 +49,7 @@ pub(crate) fn judged(verdict: &Verdict, superseded: bool) -> (Tone, &'static str
         (Lifecycle::Recalled, _) => (
             Tone::Warn,
             "Recalled",
-            "The brand calls this batch back. Do not use the item; ask the brand or the shop.",
+            "The brand has recalled this batch. Do not use the item; ask the brand or the shop.",
         ),
         (Lifecycle::KeyRevoked, _) => (
             Tone::Bad,
@@ -59,7 +58,7 @@ pub(crate) fn judged(verdict: &Verdict, superseded: bool) -> (Tone, &'static str
              the brand.",
         ),
         (Lifecycle::Expired, _) => {
-            (Tone::Warn, "Expired", "The tag was made by the brand, but its time is over.")
+            (Tone::Warn, "Expired", "The tag was made by the brand, but its expiry date has passed.")
         }
     }
 }
@@ -79,7 +78,7 @@ pub(crate) fn factor_in_words(factor: &RiskFactor) -> &'static str {
         "rapid_scans" => "scanned several times within half a minute",
         "high_frequency" => "scanned many times within a minute",
         "unusual_repetition" => "scanned ten times or more in all",
-        _ => "asked for by a program rather than a browser",
+        _ => "requested by a program rather than a browser",
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use crate::shop::{SECRET, Shop};
 
 /// The time limit of every wait in a test.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const WAIT_LIMIT: Duration = Duration::from_secs(30);
 
 /// The `User-Agent` of a phone, so that tests about other things see no risk.
 pub(crate) const PHONE: &str = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15";
@@ -67,7 +67,7 @@ pub(crate) async fn spawn_with_clock(settings: &[(&str, &str)], clock: Arc<dyn C
         Some(router) => Some(serve(router).await),
         None => None,
     };
-    let client = Client::builder().user_agent(PHONE).timeout(PATIENCE).build().unwrap();
+    let client = Client::builder().user_agent(PHONE).timeout(WAIT_LIMIT).build().unwrap();
     App { addr, metrics_addr, client, _assembled: assembled }
 }
 
@@ -120,13 +120,13 @@ impl App {
     }
 
     pub(crate) async fn until_ready(&self) {
-        eventually("the service is ready", PATIENCE, || self.is_ready()).await;
+        eventually("the service is ready", WAIT_LIMIT, || self.is_ready()).await;
     }
 
     /// Waits until the service uses that revision of the keyring.
-    pub(crate) async fn until_heard(&self, revision: u32) {
-        let heard = async || self.metric("voketag_keyring_revision").await >= u64::from(revision);
-        eventually("the keyring was heard", PATIENCE, heard).await;
+    pub(crate) async fn until_keyring_revision(&self, revision: u32) {
+        let in_use = async || self.metric("voketag_keyring_revision").await >= u64::from(revision);
+        eventually("the keyring revision is in use", WAIT_LIMIT, in_use).await;
     }
 
     pub(crate) async fn metrics(&self) -> String {
@@ -168,15 +168,15 @@ impl Answer {
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        assert!(self.headers.get_all(name).iter().count() < 2, "{name} is there twice");
+        assert!(self.headers.get_all(name).iter().count() < 2, "{name} occurs twice");
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
     pub(crate) fn retry_after(&self) -> u64 {
-        self.header("retry-after").expect("Retry-After is there").parse().unwrap()
+        self.header("retry-after").expect("there is a Retry-After").parse().unwrap()
     }
 
-    /// Checks that the response is a 200 that counted.
+    /// Checks that the response is 200, and returns its JSON.
     #[track_caller]
     pub(crate) fn verdict(&self) -> Value {
         assert_eq!(self.status, 200, "{}", self.text);
@@ -196,8 +196,8 @@ impl Answer {
         assert!(body["detail"].as_str().is_some_and(|text| !text.is_empty()), "{}", self.text);
         assert_eq!(body["request_id"].as_str(), self.header("x-request-id"));
         assert_eq!(self.header("cache-control"), Some("no-store"));
-        let promises = matches!(status, 429 | 503);
-        assert_eq!(self.headers.contains_key("retry-after"), promises, "{slug}");
+        let retryable = matches!(status, 429 | 503);
+        assert_eq!(self.headers.contains_key("retry-after"), retryable, "{slug}");
     }
 
     /// Checks that the response is an error page with this status.
@@ -220,8 +220,8 @@ impl Answer {
     /// Parses the rows of both headers as strictly as the draft specifies.
     #[track_caller]
     pub(crate) fn rates(&self) -> Vec<Rate> {
-        let policy = self.header("ratelimit-policy").expect("RateLimit-Policy is there").split(", ");
-        let state = self.header("ratelimit").expect("RateLimit is there").split(", ");
+        let policy = self.header("ratelimit-policy").expect("there is a RateLimit-Policy").split(", ");
+        let state = self.header("ratelimit").expect("there is a RateLimit").split(", ");
         let rows: Vec<Rate> = policy
             .zip(state)
             .map(|(policy, state)| {

@@ -5,7 +5,7 @@ use redis::AsyncCommands;
 use serde_json::json;
 use test_support::eventually;
 
-use crate::app::{PATIENCE, open};
+use crate::app::{WAIT_LIMIT, open};
 use crate::shop::Shop;
 
 #[tokio::test]
@@ -27,7 +27,7 @@ async fn scans_succeed_while_reports_cannot_be_recorded() {
         let chain = checks.as_array().unwrap().iter().find(|check| check["name"] == "audit_chain").unwrap();
         assert_eq!(chain["detail"].is_string(), chain["ok"] == false);
     }
-    eventually("readiness names it and stays 200", PATIENCE, async || {
+    eventually("readiness names the damage and stays 200", WAIT_LIMIT, async || {
         let ready = app.get("/v1/ready").await;
         let chain = json!({"name": "audit_chain", "ok": false, "required": false, "detail":
             "1 entries follow the audit head; factory-service audit repair removes them"});
@@ -38,7 +38,7 @@ async fn scans_succeed_while_reports_cannot_be_recorded() {
     assert_eq!(app.metric("voketag_durable_state_lost").await, 0);
     direct.rpop::<_, Vec<u8>>(keys::segment(0), None).await.unwrap();
     assert_eq!(app.post_json("/v1/report", &report).await.status, 202);
-    eventually("and that it is over", PATIENCE, async || {
+    eventually("the chain is repaired", WAIT_LIMIT, async || {
         app.metric("voketag_audit_chain_damaged").await == 0
     })
     .await;

@@ -13,9 +13,9 @@ const LOST: &str = "voketag_rate_limit_state_lost_total";
 
 /// Moves the region's birth into the past, as if `ms` had passed.
 async fn age(redis: &RedisServer, ms: u64) {
-    let mut link = redis.connection().await;
-    let born: u64 = link.get(BORN).await.unwrap();
-    let () = link.set(BORN, born - ms).await.unwrap();
+    let mut connection = redis.connection().await;
+    let born: u64 = connection.get(BORN).await.unwrap();
+    let () = connection.set(BORN, born - ms).await.unwrap();
 }
 
 async fn cold_gauge(app: &App) -> u64 {
@@ -58,7 +58,7 @@ async fn the_retry_after_of_a_cold_region_is_the_end_of_the_cold_phase() {
     let app = open(&shop, &settings).await;
     let passed = app.scan(shop.tag(0)).await;
     assert_eq!(passed.status, 200);
-    assert_eq!((passed.rate().quota, passed.rate().remaining), (2, 0), "what was denied has used up nothing");
+    assert_eq!((passed.rate().quota, passed.rate().remaining), (2, 0), "denied requests are not charged");
     app.scan(shop.tag(0)).await.assert_problem(429, "rate-limited");
 }
 
@@ -99,8 +99,11 @@ async fn the_region_route_shows_the_state_of_the_region() {
     let app = open(&shop, &settings).await;
     let unborn = app.get("/v1/region").await.verdict();
     assert_eq!((&unborn["born_at"], &unborn["state"]), (&json!(null), &json!("cold")));
-    let mut link = shop.redis.connection().await;
-    assert!(!link.exists::<_, bool>(BORN).await.unwrap(), "asking does not give birth");
+    let mut connection = shop.redis.connection().await;
+    assert!(
+        !connection.exists::<_, bool>(BORN).await.unwrap(),
+        "reading the region does not create its birth record"
+    );
 
     assert_eq!(app.scan(shop.tag(0)).await.status, 200);
     let cold = app.get("/v1/region").await.verdict();
@@ -144,7 +147,7 @@ async fn a_region_born_while_the_clock_was_behind_is_cold_once_more() {
         assert_eq!(app.scan(shop.tag(0)).await.rate().quota, 50, "not warm at once");
         assert_eq!(app.metric(LOST).await, 1);
         assert_eq!(app.scan(shop.tag(0)).await.rate().quota, 50);
-        assert_eq!(app.metric(LOST).await, 1, "once");
+        assert_eq!(app.metric(LOST).await, 1, "counted once");
         let region = app.get("/v1/region").await.verdict();
         assert!(region["state"] == "cold" && region["born_at"].is_string(), "{region}");
     }

@@ -13,8 +13,8 @@ use crate::shop::{SIZE, Shop};
 async fn assert_opaque(app: &App, shop: &Shop) {
     let failed = app.scan(shop.tag(0)).await;
     failed.assert_problem(503, "state-lost");
-    for told in ["record", "batch", "product", "redis", "vt1:", "JSON"] {
-        assert!(!failed.json()["detail"].as_str().unwrap().contains(told), "{}", failed.text);
+    for word in ["record", "batch", "product", "redis", "vt1:", "JSON"] {
+        assert!(!failed.json()["detail"].as_str().unwrap().contains(word), "{}", failed.text);
     }
     app.get(&format!("/t/{}", shop.tag(0))).await.assert_page(503);
 }
@@ -29,8 +29,8 @@ async fn a_damaged_batch_or_product_is_lost_until_it_is_repaired() {
         (&product, &b"\0\0\0\x63\xff"[..]),
     ] {
         let app = open(&shop, &[]).await;
-        let mut link = shop.redis.connection().await;
-        let () = link.set(key, bytes).await.unwrap();
+        let mut connection = shop.redis.connection().await;
+        let () = connection.set(key, bytes).await.unwrap();
         assert_opaque(&app, &shop).await;
         assert_eq!(app.scans("state_lost").await, 2);
         shop.save().await;
@@ -61,7 +61,7 @@ async fn a_damaged_batch_fails_no_scan_of_another() {
     let damaged = shop.tag_of(shop.batch.epoch, tag_id::BatchNo::new(99).unwrap(), 0).to_string();
     let () =
         shop.redis.connection().await.set(keys::batch(tag_id::BatchNo::new(99).unwrap()), "x").await.unwrap();
-    // Many at once, so that one call to Redis has both kinds.
+    // Sends many at once, so that one call to Redis has both kinds.
     for _ in 0..10 {
         let scans = (0..60).map(|number| {
             app.scan(if number % 3 == 0 { damaged.clone() } else { shop.tag(number % SIZE).to_string() })
@@ -78,14 +78,14 @@ async fn a_damaged_batch_fails_no_scan_of_another() {
 async fn a_damaged_tenant_record_fails_no_scan_of_another_tenant() {
     let shop = Shop::open().await;
     let settings = [("RATE_LIMIT_IP_PER_MINUTE", "1000000"), ("RATE_LIMIT_KEY_PER_MINUTE", "1000000")];
-    let (together, apart, _limiter) = both(&shop, &settings).await;
+    let (combined, separate, _limiter) = both(&shop, &settings).await;
     let partner = Partner::of(&shop).await;
     let tenant = access::keys::tenant(&partner.record.tenant);
-    let mut link = shop.redis.connection().await;
-    let () = link.del(&tenant).await.unwrap();
-    let () = link.lpush(&tenant, "of another type").await.unwrap();
-    for app in [&together, &apart] {
-        // Many at once, so that one call to Redis has both kinds.
+    let mut connection = shop.redis.connection().await;
+    let () = connection.del(&tenant).await.unwrap();
+    let () = connection.lpush(&tenant, "of another type").await.unwrap();
+    for app in [&combined, &separate] {
+        // Sends many at once, so that one call to Redis has both kinds.
         for _ in 0..10 {
             let scans = (0..60).map(async |number| {
                 let tag = shop.tag(number % SIZE);
@@ -101,30 +101,30 @@ async fn a_damaged_tenant_record_fails_no_scan_of_another_tenant() {
 #[tokio::test]
 async fn a_damaged_tag_state_is_reported_and_not_changed() {
     let (shop, limiter) = (Shop::open().await, RedisServer::start().await);
-    let mut link = shop.redis.connection().await;
+    let mut connection = shop.redis.connection().await;
     let own = limiter.url();
     for settings in [&[][..], &[("RATE_LIMIT_REDIS_URL", own.as_str())]] {
         let app = open(&shop, settings).await;
         assert_eq!(app.scan(shop.tag(0)).await.status, 200);
         let state = keys::tag(shop.tag_keys.open(&shop.tag(0)).unwrap().serial());
-        let () = link.append(&state, "x").await.unwrap();
-        let before: Vec<u8> = link.get(&state).await.unwrap();
+        let () = connection.append(&state, "x").await.unwrap();
+        let before: Vec<u8> = connection.get(&state).await.unwrap();
         assert_opaque(&app, &shop).await;
-        assert_eq!(link.get::<_, Vec<u8>>(&state).await.unwrap(), before);
-        let () = link.del(&state).await.unwrap();
+        assert_eq!(connection.get::<_, Vec<u8>>(&state).await.unwrap(), before);
+        let () = connection.del(&state).await.unwrap();
     }
 }
 
 #[tokio::test]
 async fn a_scan_that_failed_for_a_damaged_product_was_not_counted() {
     let (mut shop, limiter) = (Shop::open().await, RedisServer::start().await);
-    let mut link = shop.redis.connection().await;
+    let mut connection = shop.redis.connection().await;
     let own = limiter.url();
     let product = keys::product(&shop.product.id);
     for settings in [&[][..], &[("RATE_LIMIT_REDIS_URL", own.as_str())]] {
         let app = open(&shop, settings).await;
         let before = app.scan(shop.tag(1)).await.verdict()["scan_count"].as_u64().unwrap();
-        let () = link.set(&product, "xx").await.unwrap();
+        let () = connection.set(&product, "xx").await.unwrap();
         app.scan(shop.tag(1)).await.assert_problem(503, "state-lost");
         shop.save().await;
         assert_eq!(app.scan(shop.tag(1)).await.verdict()["scan_count"], before + 1);

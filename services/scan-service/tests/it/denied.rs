@@ -17,8 +17,9 @@ const FORGED: &str = "85e49ec3-de12-8001-bccf-0ce2e6986016";
 async fn script_calls(redis: &[&RedisServer]) -> u64 {
     let mut calls = 0;
     for redis in redis {
-        let mut link = redis.connection().await;
-        let stats: String = redis::cmd("INFO").arg("commandstats").query_async(&mut link).await.unwrap();
+        let mut connection = redis.connection().await;
+        let stats: String =
+            redis::cmd("INFO").arg("commandstats").query_async(&mut connection).await.unwrap();
         let of =
             |line: &str| line.strip_prefix("cmdstat_mget:calls=")?.split(',').next()?.parse::<u64>().ok();
         calls += stats.lines().find_map(of).unwrap_or(0);
@@ -40,8 +41,8 @@ async fn use_up(app: &App, shop: &Shop) {
 #[tokio::test]
 async fn a_denied_client_is_denied_again_without_redis_and_with_the_same_headers() {
     let shop = Shop::open().await;
-    let (together, apart, limiter) = both(&shop, &SMALL).await;
-    for app in [&together, &apart] {
+    let (combined, separate, limiter) = both(&shop, &SMALL).await;
+    for app in [&combined, &separate] {
         use_up(app, &shop).await;
         let first = app.scan(shop.tag(0)).await;
         let before = (script_calls(&[&limiter]).await, hits(app, "ip").await);
@@ -55,7 +56,7 @@ async fn a_denied_client_is_denied_again_without_redis_and_with_the_same_headers
                 now.reset_after <= then.reset_after && now.reset_after + 50 >= then.reset_after,
                 "{now:?} {then:?}"
             );
-            assert_eq!(denied.retry_after(), now.reset_after, "the wait is counted down alike");
+            assert_eq!(denied.retry_after(), now.reset_after, "both headers count down alike");
         }
         app.get(&format!("/t/{}", shop.tag(0))).await.assert_page(429);
         let report = json!({"tag_id": shop.tag(0).to_string(), "reason": "other"});
@@ -65,7 +66,7 @@ async fn a_denied_client_is_denied_again_without_redis_and_with_the_same_headers
         app.scan(FORGED).await.assert_problem(404, "tag-not-found");
     }
     let denied = "voketag_rate_limit_decisions_total{dimension=\"ip\",decision=\"denied\"}";
-    assert_eq!(together.metric(denied).await, 9, "each is a denial all the same");
+    assert_eq!(combined.metric(denied).await, 9, "each counts as a denial");
 }
 
 #[tokio::test]
@@ -81,8 +82,8 @@ async fn a_denied_client_gets_429_while_redis_is_unavailable() {
 async fn the_denial_of_a_partner_affects_only_its_key() {
     let shop = Shop::open().await;
     let (one, two) = (Partner::of(&shop).await, Partner::of(&shop).await);
-    let (together, apart, _limiter) = both(&shop, &SMALL).await;
-    for app in [&together, &apart] {
+    let (combined, separate, _limiter) = both(&shop, &SMALL).await;
+    for app in [&combined, &separate] {
         for status in [200, 200, 429, 429] {
             assert_eq!(one.scan(app, shop.tag(0)).await.status, status);
         }
@@ -96,11 +97,7 @@ async fn the_denial_of_a_partner_affects_only_its_key() {
         assert_eq!(guess.first_rate().0, "ip", "{}", guess.text);
         assert_eq!(guess.status, 401, "{}", guess.text);
         assert_eq!(two.scan(app, shop.tag(0)).await.status, 200, "another key");
-        assert_eq!(
-            app.scan(shop.tag(0)).await.status,
-            200,
-            "no key: one of the address was spent by the guess"
-        );
+        assert_eq!(app.scan(shop.tag(0)).await.status, 200, "no key: the guess was charged to the address");
         // The quota of the address is spent. A valid key passes, and a wrong one does not.
         app.scan(shop.tag(0)).await.assert_problem(429, "rate-limited");
         app.scan(shop.tag(0)).await.assert_problem(429, "rate-limited");
@@ -116,14 +113,14 @@ async fn an_id_never_minted_raises_its_alarm_once_its_client_is_admitted_again()
     let app = open(&shop, &SMALL).await;
     use_up(&app, &shop).await;
     app.scan(shop.tag(SIZE)).await.assert_problem(429, "rate-limited");
-    assert_eq!(app.scans("not_minted").await, 0, "as where the limiter itself denies");
+    assert_eq!(app.scans("not_minted").await, 0, "as with a denial by the limiter");
     let fresh = open(&shop, &[]).await;
     fresh.scan(shop.tag(SIZE)).await.assert_problem(404, "tag-not-found");
     assert_eq!(fresh.scans("not_minted").await, 1);
 }
 
 #[tokio::test]
-async fn a_region_born_again_forgets_its_denials() {
+async fn a_flushed_limiter_redis_makes_the_process_forget_its_denials() {
     let (shop, limiter) = (Shop::open().await, RedisServer::start().await);
     let partner = Partner::of(&shop).await;
     let url = limiter.url();
@@ -142,10 +139,10 @@ async fn with_a_global_limit_a_denial_is_cached_for_at_most_a_second() {
     let app = open(&shop, &[&[("GLOBAL_REDIS_URL", url.as_str())], &SMALL[..]].concat()).await;
     use_up(&app, &shop).await;
     let state = "vtrl1:{default}:ip:127.0.0.1";
-    let mut link = shop.redis.connection().await;
-    assert!(link.exists::<_, bool>(state).await.unwrap());
-    // The whole quota is returned.
-    let () = link.del(state).await.unwrap();
+    let mut connection = shop.redis.connection().await;
+    assert!(connection.exists::<_, bool>(state).await.unwrap());
+    // Restores the whole quota.
+    let () = connection.del(state).await.unwrap();
     let () = global.connection().await.del("vtgl1:ip:127.0.0.1").await.unwrap();
     let passes = || async { app.scan(shop.tag(0)).await.status == 200 };
     test_support::eventually("it is admitted again", std::time::Duration::from_secs(5), passes).await;

@@ -3,7 +3,7 @@
 use ambient::{Clock, SystemClock};
 use test_support::{Failover, eventually};
 
-use crate::app::{PATIENCE, open_at};
+use crate::app::{WAIT_LIMIT, open_at};
 use crate::shop::Shop;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -18,7 +18,7 @@ async fn after_a_failover_scans_continue_and_keep_counting() {
         scans += 1;
         assert_eq!((scan.status, &scan.json()["scan_count"]), (200, &serde_json::json!(scans)));
         redis.demote().await;
-        eventually("readiness names the code", PATIENCE, async || {
+        eventually("readiness names the code", WAIT_LIMIT, async || {
             let ready = app.get("/v1/ready").await;
             ready.status == 503 && ready.text.contains("READONLY")
         })
@@ -26,6 +26,6 @@ async fn after_a_failover_scans_continue_and_keep_counting() {
         redis.promote().await;
         let clock = SystemClock::new();
         app.until_ready().await;
-        println!("ready {} ms after the successor took over", clock.monotonic().as_millis());
+        println!("ready {} ms after the promotion", clock.monotonic().as_millis());
     }
 }

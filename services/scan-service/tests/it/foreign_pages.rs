@@ -45,9 +45,9 @@ async fn only_our_own_page_may_send_the_form() {
     ] {
         let answer = form(&app, &path, headers).await;
         answer.assert_page(status);
-        let told = answer.text.contains("Another website sent this in your name");
-        assert_eq!(told, status == 403, "{headers:?}: {}", answer.text);
-        assert_eq!(answer.has_rate(), status == 202, "{headers:?}: what is refused spends nothing");
+        let explained = answer.text.contains("Another website sent this in your name");
+        assert_eq!(explained, status == 403, "{headers:?}: {}", answer.text);
+        assert_eq!(answer.has_rate(), status == 202, "{headers:?}: a rejected form spends no quota");
     }
     assert_eq!(app.metric("voketag_audit_appends_total{result=\"ok\"}").await, 7);
     let unproven = form(&app, "/t/nonsense/report", &[("sec-fetch-site", "cross-site")]).await;
@@ -147,10 +147,10 @@ async fn only_allowed_origins_may_report() {
         &[("origin", SHOP), ("sec-fetch-site", "cross-site")],
         &[("sec-fetch-site", "same-site")],
     ] {
-        let refused = report(&app, &shop, headers).await;
-        refused.assert_problem(403, "forbidden");
-        assert!(!refused.has_rate());
-        assert_eq!(refused.header("access-control-allow-origin"), None);
+        let rejected = report(&app, &shop, headers).await;
+        rejected.assert_problem(403, "forbidden");
+        assert!(!rejected.has_rate());
+        assert_eq!(rejected.header("access-control-allow-origin"), None);
     }
     preflight(&app, SHOP).await.assert_problem(403, "forbidden");
     assert_eq!(app.metric("voketag_audit_appends_total{result=\"ok\"}").await, 0);
@@ -173,10 +173,10 @@ async fn an_allowed_origin_may_report_and_read_every_response() {
     assert_eq!(allowed.header("vary"), Some("Origin"));
     assert_eq!(preflight(&app, "http://127.0.0.1:9").await.status, 204);
     for foreign in ["http://shop.example", "https://shop.example:8443", "https://evil.example", "null"] {
-        let refused = preflight(&app, foreign).await;
-        refused.assert_problem(403, "forbidden");
-        assert_eq!(refused.header("access-control-allow-origin"), None, "{foreign}");
-        assert_eq!(refused.header("vary"), Some("Origin"));
+        let rejected = preflight(&app, foreign).await;
+        rejected.assert_problem(403, "forbidden");
+        assert_eq!(rejected.header("access-control-allow-origin"), None, "{foreign}");
+        assert_eq!(rejected.header("vary"), Some("Origin"));
     }
     for status in [202, 429] {
         let answer = report(&app, &shop, &[("origin", SHOP), ("sec-fetch-site", "cross-site")]).await;

@@ -27,31 +27,32 @@ fn anonymous(answer: &Answer) -> Value {
 }
 
 /// Makes Redis record every command from now on.
-async fn note_commands(redis: &RedisServer) {
-    let mut link = redis.connection().await;
+async fn record_commands(redis: &RedisServer) {
+    let mut connection = redis.connection().await;
     for (setting, value) in [("slowlog-max-len", 100_000), ("slowlog-log-slower-than", 0)] {
         let mut set = redis::cmd("CONFIG");
-        let () = set.arg("SET").arg(setting).arg(value).query_async(&mut link).await.unwrap();
+        let () = set.arg("SET").arg(setting).arg(value).query_async(&mut connection).await.unwrap();
     }
 }
 
 /// Returns the recorded script calls without the heartbeats of the instance.
 async fn script_calls(redis: &RedisServer) -> usize {
-    let mut link = redis.connection().await;
-    let noted: Vec<Vec<redis::Value>> =
-        redis::cmd("SLOWLOG").arg("GET").arg(100_000).query_async(&mut link).await.unwrap();
+    let mut connection = redis.connection().await;
+    let recorded: Vec<Vec<redis::Value>> =
+        redis::cmd("SLOWLOG").arg("GET").arg(100_000).query_async(&mut connection).await.unwrap();
     let words =
         |row: &Vec<redis::Value>| -> Vec<Vec<u8>> { redis::from_redis_value(row[3].clone()).unwrap() };
     let is_script = |words: &Vec<Vec<u8>>| words[0].to_ascii_uppercase().starts_with(b"EVAL");
-    let is_beat = |words: &Vec<Vec<u8>>| words.iter().any(|word| word == keyring::keys::LIVE_SEQ.as_bytes());
-    noted.iter().map(words).filter(|words| is_script(words) && !is_beat(words)).count()
+    let is_heartbeat =
+        |words: &Vec<Vec<u8>>| words.iter().any(|word| word == keyring::keys::LIVE_SEQ.as_bytes());
+    recorded.iter().map(words).filter(|words| is_script(words) && !is_heartbeat(words)).count()
 }
 
 #[tokio::test]
 async fn a_forged_id_needs_no_redis_call_and_no_quota() {
     let shop = Shop::open().await;
     let app = open(&shop, &[("RATE_LIMIT_IP_PER_MINUTE", "2")]).await;
-    note_commands(&shop.redis).await;
+    record_commands(&shop.redis).await;
     assert_eq!(app.scan(shop.tag(0)).await.rate().remaining, 1);
     let (calls, stored) = (script_calls(&shop.redis).await, keys(&shop.redis, "*").await);
     for id in FORGED {
@@ -67,10 +68,10 @@ async fn a_forged_id_needs_no_redis_call_and_no_quota() {
         let report = json!({"tag_id": id, "reason": "other"});
         app.post_json("/v1/report", &report).await.assert_problem(404, "tag-not-found");
     }
-    assert!(calls > 0, "the scan was noted");
+    assert!(calls > 0, "the scan was recorded");
     assert_eq!(script_calls(&shop.redis).await, calls);
     assert_eq!(keys(&shop.redis, "*").await, stored);
-    assert_eq!(app.scan(shop.tag(0)).await.rate().remaining, 0, "the second of two is still there");
+    assert_eq!(app.scan(shop.tag(0)).await.rate().remaining, 0, "forged ids spent no quota");
     assert_eq!(app.scans("forged").await, 4 * FORGED.len() as u64);
 }
 
@@ -90,7 +91,7 @@ async fn an_id_never_minted_gets_the_response_of_a_forged_one_and_counts_as_a_le
         let shop = Shop::open().await;
         let settings = [&[("RATE_LIMIT_IP_PER_MINUTE", "4")][..], settings].concat();
         let app = open(&shop, &settings).await;
-        app.until_heard(shop.rotate_to(2).await).await;
+        app.until_keyring_revision(shop.rotate_to(2).await).await;
         let forged = anonymous(&app.scan(FORGED[0]).await);
         assert!(app.scan(shop.tag(0)).await.verdict().is_object());
         let stored = keys(&shop.redis, "*").await;

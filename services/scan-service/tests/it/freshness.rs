@@ -12,9 +12,9 @@ fn withdrawal() -> Option<Withdrawal> {
 }
 
 /// Two instances that have cached the batch. One checks limits in the scan's Redis call, the other before it.
-async fn two_that_know(shop: &Shop) -> [App; 2] {
-    let apart = format!("{}/1", shop.redis.url());
-    let apps = [open(shop, &[]).await, open(shop, &[("RATE_LIMIT_REDIS_URL", apart.as_str())]).await];
+async fn two_with_cached_batch(shop: &Shop) -> [App; 2] {
+    let separate = format!("{}/1", shop.redis.url());
+    let apps = [open(shop, &[]).await, open(shop, &[("RATE_LIMIT_REDIS_URL", separate.as_str())]).await];
     for app in &apps {
         for _ in 0..2 {
             assert_eq!(app.scan(shop.tag(9)).await.verdict()["lifecycle"], "active");
@@ -32,7 +32,7 @@ fn assert_lifecycle(verdict: &Value, lifecycle: &str) {
 #[tokio::test]
 async fn revoked_takes_precedence_over_recalled_over_expired() {
     let mut shop = Shop::open().await;
-    let apps = two_that_know(&shop).await;
+    let apps = two_with_cached_batch(&shop).await;
     shop.batch.expires_at = Some(now() - Duration::seconds(1));
     shop.save().await;
     for app in &apps {
@@ -84,7 +84,7 @@ async fn an_expiry_in_the_future_leaves_the_tag_active() {
 #[tokio::test]
 async fn a_renamed_product_is_seen_by_the_next_scan_of_every_instance() {
     let mut shop = Shop::open().await;
-    let apps = two_that_know(&shop).await;
+    let apps = two_with_cached_batch(&shop).await;
     for name in ["Serum 50 ml", "Serum 100 ml"] {
         shop.product.name = name.to_owned();
         shop.save().await;

@@ -76,11 +76,11 @@ async fn a_browser_may_post_json_after_a_preflight() {
         }
         assert!(!answer.has_rate());
     }
-    assert_eq!(app.scan(shop.tag(0)).await.verdict()["scan_count"], 1, "asking counts nothing");
+    assert_eq!(app.scan(shop.tag(0)).await.verdict()["scan_count"], 1, "a preflight is not counted");
 }
 
 #[tokio::test]
-async fn other_routes_are_not_opened_to_other_origins() {
+async fn other_routes_do_not_allow_other_origins() {
     let shop = Shop::open().await;
     let app = open(&shop, &[]).await;
     let tag = shop.tag(0);
@@ -98,9 +98,9 @@ async fn a_valid_request_id_is_returned_and_any_other_is_replaced() {
     let with = |id: &str, path: &str| app.request(Method::GET, path).header("x-request-id", id);
     let scan = format!("/v1/scan/{}", shop.tag(0));
     assert_eq!(send(with("shop-7.a_b", &scan)).await.header("x-request-id"), Some("shop-7.a_b"));
-    let refused = send(with("shop-8", "/v1/scan/nonsense")).await;
-    refused.assert_problem(400, "invalid-tag-id");
-    assert_eq!(refused.json()["request_id"], "shop-8");
+    let rejected = send(with("shop-8", "/v1/scan/nonsense")).await;
+    rejected.assert_problem(400, "invalid-tag-id");
+    assert_eq!(rejected.json()["request_id"], "shop-8");
     for odd in ["a b", "<b>", &"x".repeat(129)] {
         let made = send(with(odd, &scan)).await;
         let id: uuid::Uuid = made.header("x-request-id").unwrap().parse().unwrap();

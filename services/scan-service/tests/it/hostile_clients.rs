@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::app::PATIENCE;
+use crate::app::WAIT_LIMIT;
 use crate::process::Program;
 use crate::shop::{SECRET, Shop};
 
@@ -23,7 +23,7 @@ async fn from(server: &str, a: u8, b: u8) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(SocketAddr::from(([127, a, b, 1], 0))).unwrap();
     let stream =
-        tokio::time::timeout(PATIENCE, socket.connect(server.parse().unwrap())).await.unwrap().unwrap();
+        tokio::time::timeout(WAIT_LIMIT, socket.connect(server.parse().unwrap())).await.unwrap().unwrap();
     stream.set_nodelay(true).unwrap();
     stream
 }
@@ -32,18 +32,20 @@ async fn answer(mut stream: TcpStream, request: &str) -> String {
     // A rejected client may find the connection closed already.
     let _ = stream.write_all(request.as_bytes()).await;
     let mut text = Vec::new();
-    let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut text)).await.unwrap();
+    let _ = tokio::time::timeout(WAIT_LIMIT, stream.read_to_end(&mut text)).await.unwrap();
     String::from_utf8(text).unwrap()
 }
 
 /// The head of a request and a repeated part of its body, for each framing.
 const FRAMINGS: [(&str, &str); 4] = [
     (
-        "POST /v1/scan HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 60000\r\n\r\n",
+        "POST /v1/scan HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n\
+         content-length: 60000\r\n\r\n",
         " ",
     ),
     (
-        "POST /v1/scan HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n",
+        "POST /v1/scan HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n\
+         transfer-encoding: chunked\r\n\r\n",
         "1\r\n \r\n",
     ),
     (
@@ -92,7 +94,7 @@ async fn bodies_and_heads_sent_byte_by_byte_take_little_memory() {
 }
 
 #[tokio::test]
-async fn idle_connections_keep_no_client_out_and_are_counted_and_logged_once() {
+async fn idle_connections_do_not_exclude_other_clients_and_their_limit_is_logged_once() {
     let settings = [
         ("TAG_MASTER_SECRET", SECRET),
         NO_REDIS,
@@ -104,9 +106,9 @@ async fn idle_connections_keep_no_client_out_and_are_counted_and_logged_once() {
     let mut idle = Vec::new();
     for n in 0..60 {
         idle.push(from(&program.bind, 0, n / 4).await);
-        let greedy = from(&program.bind, 9, 9).await;
+        let one_client = from(&program.bind, 9, 9).await;
         if n > 20 {
-            idle.push(greedy);
+            idle.push(one_client);
         }
         let health = answer(from(&program.bind, 1, n).await, HEALTH).await;
         assert!(health.starts_with("HTTP/1.1 200"), "{n}: {health}");
@@ -146,7 +148,7 @@ async fn with_few_descriptors_and_many_idle_clients_the_service_reconnects_to_re
     let mut program = Program::start_with_descriptors(300, &settings).await;
     let scan = format!("GET /v1/scan/{} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n", shop.tag(0));
     let scanned = async || answer(from(&program.bind, 9, 9).await, &scan).await.starts_with("HTTP/1.1 200");
-    eventually("a scan passes", PATIENCE, scanned).await;
+    eventually("a scan passes", WAIT_LIMIT, scanned).await;
     proxy.cut();
     let mut idle = Vec::new();
     for n in 0..250_u8 {
@@ -155,7 +157,7 @@ async fn with_few_descriptors_and_many_idle_clients_the_service_reconnects_to_re
         }
     }
     proxy.heal();
-    eventually("a scan passes again", PATIENCE, scanned).await;
+    eventually("a scan passes again", WAIT_LIMIT, scanned).await;
     let log = program.stop().await;
     assert!(log.contains("MAX_CONNECTIONS lowered") && log.contains("\"max_connections\":236"), "{log}");
     assert!(!log.contains("accept failed"), "{log}");

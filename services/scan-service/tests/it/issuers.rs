@@ -5,7 +5,7 @@ use redis::AsyncCommands;
 use serde_json::{Value, json};
 use test_support::eventually;
 
-use crate::app::{App, PATIENCE, open};
+use crate::app::{App, WAIT_LIMIT, open};
 use crate::shop::{Shop, TENANT, now};
 
 const MANY: (&str, &str) = ("RATE_LIMIT_IP_PER_MINUTE", "1000000");
@@ -28,8 +28,8 @@ async fn a_scan_names_the_tenant_and_says_whether_brand_and_gtin_are_its_own() {
     ] {
         (shop.product.brand, shop.product.gtin) = (brand.to_owned(), gtin.map(str::to_owned));
         shop.save().await;
-        let told = issuer(&app, &shop).await;
-        assert_eq!(told, json!({"name": "Acme Ltd", "verified": verified}), "{brand} {gtin:?}");
+        let shown = issuer(&app, &shop).await;
+        assert_eq!(shown, json!({"name": "Acme Ltd", "verified": verified}), "{brand} {gtin:?}");
     }
 }
 
@@ -60,11 +60,11 @@ async fn a_change_by_an_operator_shows_within_seconds_and_delays_no_scan() {
     let renamed = Tenant { name: Some("Acme Holding".to_owned()), ..shop.tenant().with_brands(Vec::new()) };
     shop.save_tenant(&renamed).await;
     let wanted = json!({"name": "Acme Holding", "verified": false});
-    eventually("the change shows", PATIENCE, async || issuer(&app, &shop).await == wanted).await;
+    eventually("the change shows", WAIT_LIMIT, async || issuer(&app, &shop).await == wanted).await;
     let suspended = shop.tenant().suspended(now(), "unpaid");
     shop.save_tenant(&suspended).await;
     let wanted = json!({"name": "Acme Ltd", "verified": true});
-    eventually("a suspended tenant is told of as before", PATIENCE, async || {
+    eventually("a suspended tenant is shown like any other", WAIT_LIMIT, async || {
         issuer(&app, &shop).await == wanted
     })
     .await;
@@ -74,13 +74,13 @@ async fn a_change_by_an_operator_shows_within_seconds_and_delays_no_scan() {
 async fn a_missing_or_damaged_tenant_record_fails_no_scan() {
     for damage in ["gone", "nonsense", "another type"] {
         let shop = Shop::open().await;
-        let mut link = shop.redis.connection().await;
+        let mut connection = shop.redis.connection().await;
         let key = access::keys::tenant(&TENANT.parse().unwrap());
-        let _: u32 = link.del(&key).await.unwrap();
+        let _: u32 = connection.del(&key).await.unwrap();
         if damage == "nonsense" {
-            let () = link.set(&key, "\u{1}nonsense").await.unwrap();
+            let () = connection.set(&key, "\u{1}nonsense").await.unwrap();
         } else if damage == "another type" {
-            let _: u32 = link.lpush(&key, "x").await.unwrap();
+            let _: u32 = connection.lpush(&key, "x").await.unwrap();
         }
         let app = open(&shop, &[]).await;
         assert_eq!(issuer(&app, &shop).await, json!({"name": "acme", "verified": false}), "{damage}");
@@ -88,7 +88,7 @@ async fn a_missing_or_damaged_tenant_record_fails_no_scan() {
 }
 
 #[tokio::test]
-async fn the_operator_vouches_for_its_own_tenant() {
+async fn the_brands_of_the_operators_own_tenant_are_verified() {
     let mut shop = Shop::open().await;
     shop.product.tenant = "default".to_owned();
     shop.batch.tenant = "default".to_owned();
@@ -116,7 +116,7 @@ async fn a_scan_with_an_issuer_needs_no_further_redis_call() {
     for _ in 0..scans {
         issuer(&app, &shop).await;
     }
-    let asked = calls().await - before;
-    println!("{asked} GET for {scans} scans");
-    assert!(asked < scans / 4, "{asked} GET for {scans} scans");
+    let reads = calls().await - before;
+    println!("{reads} GET for {scans} scans");
+    assert!(reads < scans / 4, "{reads} GET for {scans} scans");
 }

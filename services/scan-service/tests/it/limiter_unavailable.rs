@@ -4,11 +4,11 @@ use reqwest::Method;
 use serde_json::json;
 use test_support::{FaultProxy, RedisServer, eventually};
 
-use crate::app::{App, PATIENCE, open, open_at, send};
+use crate::app::{App, WAIT_LIMIT, open, open_at, send};
 use crate::shop::{Shop, keys};
 
 /// Short timeouts, so that an outage shows soon.
-const HASTY: [(&str, &str); 1] = [("REDIS_COMMAND_TIMEOUT_MS", "500")];
+const SHORT_TIMEOUT: [(&str, &str); 1] = [("REDIS_COMMAND_TIMEOUT_MS", "500")];
 
 async fn check(app: &App, name: &str) -> (u16, serde_json::Value) {
     let answer = app.get("/v1/ready").await;
@@ -38,13 +38,13 @@ async fn limiter_state_is_in_the_limiter_redis() {
 async fn without_the_limiter_a_scan_is_rejected_and_counts_nothing() {
     let (shop, mut limiter) = (Shop::open().await, RedisServer::start().await);
     let url = limiter.url();
-    let app = open(&shop, &[("RATE_LIMIT_REDIS_URL", url.as_str()), HASTY[0]]).await;
+    let app = open(&shop, &[("RATE_LIMIT_REDIS_URL", url.as_str()), SHORT_TIMEOUT[0]]).await;
     assert_eq!(app.scan(shop.tag(0)).await.status, 200);
     limiter.kill();
     for _ in 0..3 {
-        let refused = app.scan(shop.tag(0)).await;
-        refused.assert_problem(503, "redis-unavailable");
-        assert!(!refused.has_rate());
+        let rejected = app.scan(shop.tag(0)).await;
+        rejected.assert_problem(503, "redis-unavailable");
+        assert!(!rejected.has_rate());
     }
     app.post_json("/v1/report", &json!({"tag_id": shop.tag(0).to_string(), "reason": "other"}))
         .await
@@ -52,15 +52,15 @@ async fn without_the_limiter_a_scan_is_rejected_and_counts_nothing() {
     let (status, row) = check(&app, "limiter_redis").await;
     assert_eq!((status, &row["ok"]), (503, &json!(false)), "{row}");
     limiter.restart().await;
-    eventually("scans pass again", PATIENCE, || async { app.scan(shop.tag(0)).await.status == 200 }).await;
-    assert_eq!(app.scan(shop.tag(0)).await.verdict()["scan_count"], 3, "refused scans were not counted");
+    eventually("scans pass again", WAIT_LIMIT, || async { app.scan(shop.tag(0)).await.status == 200 }).await;
+    assert_eq!(app.scan(shop.tag(0)).await.verdict()["scan_count"], 3, "rejected scans were not counted");
 }
 
 #[tokio::test]
 async fn a_limiter_that_does_not_respond_is_not_ready() {
     let (shop, limiter) = (Shop::open().await, RedisServer::start().await);
     let proxy = FaultProxy::start(limiter.addr()).await;
-    let app = open(&shop, &[("RATE_LIMIT_REDIS_URL", proxy.url().as_str()), HASTY[0]]).await;
+    let app = open(&shop, &[("RATE_LIMIT_REDIS_URL", proxy.url().as_str()), SHORT_TIMEOUT[0]]).await;
     assert_eq!(app.scan(shop.tag(0)).await.status, 200);
     proxy.stall();
     app.scan(shop.tag(0)).await.assert_problem(503, "redis-unavailable");
@@ -78,7 +78,7 @@ async fn the_fallback_limits_in_the_process() {
         ("RATE_LIMIT_REDIS_URL", url.as_str()),
         ("RATE_LIMIT_ON_REDIS_DOWN", "local"),
         ("RATE_LIMIT_IP_PER_MINUTE", "6"),
-        HASTY[0],
+        SHORT_TIMEOUT[0],
     ];
     let app = open(&shop, &settings).await;
     assert_eq!(app.scan(shop.tag(0)).await.rate().quota, 6);
@@ -86,7 +86,7 @@ async fn the_fallback_limits_in_the_process() {
     for remaining in [2, 1, 0] {
         let answer = app.scan(shop.tag(0)).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
-        assert_eq!((answer.rate().quota, answer.rate().remaining), (3, remaining), "of the cold-start size");
+        assert_eq!((answer.rate().quota, answer.rate().remaining), (3, remaining), "the cold-start size");
     }
     let denied = app.scan(shop.tag(0)).await;
     denied.assert_problem(429, "rate-limited");
@@ -115,14 +115,14 @@ async fn the_global_limit_denies_across_regions_and_returns_the_regional_quota()
         let denied = c.scan(shop.tag(0)).await;
         denied.assert_problem(429, "rate-limited");
         let rates = denied.rates();
-        assert_eq!((rates[0].remaining, rates[1].remaining), (2, 0), "the region's quota is whole again");
+        assert_eq!((rates[0].remaining, rates[1].remaining), (2, 0), "the region's quota was returned");
         assert!((1..=60).contains(&denied.retry_after()));
     }
     let denied = a.scan(shop.tag(0)).await;
     assert_eq!(
         (denied.status, denied.rates().len()),
         (429, 1),
-        "the region denies first, nobody else is asked"
+        "the region denies first, without a call to the global limiter"
     );
     let other = open(&shop, &[]).await;
     assert_eq!(other.scan(shop.tag(0)).await.verdict()["scan_count"], 5, "denied scans were not counted");
@@ -141,7 +141,7 @@ async fn the_global_limit_is_never_halved() {
 async fn without_the_global_redis_only_the_region_limits() {
     let (shop, mut global) = (Shop::open().await, RedisServer::start().await);
     let url = global.url();
-    let settings = [("GLOBAL_REDIS_URL", url.as_str()), ("RATE_LIMIT_IP_PER_MINUTE", "3"), HASTY[0]];
+    let settings = [("GLOBAL_REDIS_URL", url.as_str()), ("RATE_LIMIT_IP_PER_MINUTE", "3"), SHORT_TIMEOUT[0]];
     let app = open(&shop, &settings).await;
     assert_eq!(app.scan(shop.tag(0)).await.rates().len(), 2);
     global.kill();
@@ -172,22 +172,22 @@ async fn while_the_durable_redis_is_unavailable_or_busy_no_quota_is_spent() {
     // The first request takes the only permit, and all others are overloaded.
     let held = tokio::spawn(send(app.request(Method::GET, &format!("/v1/scan/{}", shop.tag(0)))));
     let busy = async || app.scan(shop.tag(0)).await.status == 429;
-    eventually("the permit is taken", PATIENCE, busy).await;
-    let refused = app.scan(shop.tag(0)).await;
-    refused.assert_problem(429, "service-overloaded");
-    assert!(!refused.has_rate(), "the limiter was not asked");
+    eventually("the permit is taken", WAIT_LIMIT, busy).await;
+    let rejected = app.scan(shop.tag(0)).await;
+    rejected.assert_problem(429, "service-overloaded");
+    assert!(!rejected.has_rate(), "the limiter was not asked");
     drop(held.await);
     proxy.cut();
     let opened = async || {
         app.scan(shop.tag(0)).await;
         app.metric("voketag_circuit_breaker_state{pool=\"durable\"}").await == 2
     };
-    eventually("the breaker opens", PATIENCE, opened).await;
-    let refused = app.scan(shop.tag(0)).await;
-    refused.assert_problem(503, "redis-unavailable");
-    assert!(!refused.has_rate(), "the limiter was not asked");
+    eventually("the breaker opens", WAIT_LIMIT, opened).await;
+    let rejected = app.scan(shop.tag(0)).await;
+    rejected.assert_problem(503, "redis-unavailable");
+    assert!(!rejected.has_rate(), "the limiter was not asked");
     let report = json!({"tag_id": shop.tag(0).to_string(), "reason": "other"});
-    let refused = app.post_json("/v1/report", &report).await;
-    refused.assert_problem(503, "redis-unavailable");
-    assert!(!refused.has_rate());
+    let rejected = app.post_json("/v1/report", &report).await;
+    rejected.assert_problem(503, "redis-unavailable");
+    assert!(!rejected.has_rate());
 }

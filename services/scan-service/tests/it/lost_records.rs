@@ -14,15 +14,15 @@ use crate::shop::{SIZE, Shop};
 const CLASSES: [&str; 5] = ["deleted", "of another type", "empty", "one byte", "large"];
 
 async fn damage(shop: &Shop, key: &str, class: &str) {
-    let mut link = shop.redis.connection().await;
-    let () = link.del(key).await.unwrap();
+    let mut connection = shop.redis.connection().await;
+    let () = connection.del(key).await.unwrap();
     match class {
         "of another type" => {
-            let _: i64 = link.rpush(key, "x").await.unwrap();
+            let _: i64 = connection.rpush(key, "x").await.unwrap();
         }
-        "empty" => link.set(key, "").await.unwrap(),
-        "one byte" => link.set(key, "x").await.unwrap(),
-        "large" => link.set(key, vec![b'x'; 8 << 20]).await.unwrap(),
+        "empty" => connection.set(key, "").await.unwrap(),
+        "one byte" => connection.set(key, "x").await.unwrap(),
+        "large" => connection.set(key, vec![b'x'; 8 << 20]).await.unwrap(),
         _ => {}
     }
 }
@@ -59,7 +59,7 @@ fn assert_lost(answers: &[Answer], case: &str) {
             _ => answer.assert_page(503),
         }
         assert!(answer.retry_after() >= 1, "{case}");
-        assert!(answer.has_rate(), "{case}: the caller's limit was asked");
+        assert!(answer.has_rate(), "{case}: the caller's quota was charged");
     }
 }
 
@@ -67,7 +67,8 @@ async fn alarms(app: &App) -> u64 {
     app.scans("not_minted").await
 }
 
-/// `fresh` selects processes that have not cached the batch, or processes that have.
+/// Checks that every route reports the damage of `key` as lost state, by processes that have not cached the
+/// batch and by processes that have. `lost` selects the kinds of damage.
 async fn assert_all_lost(
     what: &str,
     key: impl Fn(&Shop) -> String,
@@ -76,24 +77,27 @@ async fn assert_all_lost(
 ) {
     for seen_before in [false, true] {
         let shop = Shop::open().await;
-        let (together, apart, _limiter) = both(&shop, &[("RATE_LIMIT_IP_PER_MINUTE", "10000")]).await;
+        let (combined, separate, _limiter) = both(&shop, &[("RATE_LIMIT_IP_PER_MINUTE", "10000")]).await;
         let partner = Partner::of(&shop).await;
         if seen_before {
-            assert_eq!(together.scan(shop.tag(1)).await.status, 200);
-            assert_eq!(apart.scan(shop.tag(1)).await.status, 200);
+            assert_eq!(combined.scan(shop.tag(1)).await.status, 200);
+            assert_eq!(separate.scan(shop.tag(1)).await.status, 200);
         }
         let key = key(&shop);
         for class in CLASSES.into_iter().filter(|class| lost(class)) {
             damage(&shop, &key, class).await;
-            let mut link = shop.redis.connection().await;
+            let mut connection = shop.redis.connection().await;
             // The daily limit of reports per tag is below what all classes send.
             for counter in crate::shop::keys(&shop.redis, "vt1:trr:*").await {
-                let () = link.del(counter).await.unwrap();
+                let () = connection.del(counter).await.unwrap();
             }
-            let counted: Option<Vec<u8>> = link.get(shop.state_key(1)).await.unwrap_or_default();
-            for (app, partner) in
-                [(&together, None), (&apart, None), (&together, Some(&partner)), (&apart, Some(&partner))]
-            {
+            let counted: Option<Vec<u8>> = connection.get(shop.state_key(1)).await.unwrap_or_default();
+            for (app, partner) in [
+                (&combined, None),
+                (&separate, None),
+                (&combined, Some(&partner)),
+                (&separate, Some(&partner)),
+            ] {
                 let case = format!("{what}, {class}, seen before: {seen_before}");
                 let [scans, reports] = on_every_route(app, &shop, 1, partner).await;
                 assert_lost(&scans, &case);
@@ -104,9 +108,9 @@ async fn assert_all_lost(
                     assert!(reports.iter().all(|report| matches!(report.status, 202 | 429)), "{case}");
                 }
                 assert_eq!(alarms(app).await, 0, "{case}");
-                assert!(app.is_ready().await, "{case}: one record is not all of the state");
+                assert!(app.is_ready().await, "{case}: one lost record does not make the service unready");
             }
-            let after: Option<Vec<u8>> = link.get(shop.state_key(1)).await.unwrap_or_default();
+            let after: Option<Vec<u8>> = connection.get(shop.state_key(1)).await.unwrap_or_default();
             assert_eq!(after, counted, "{what}, {class}: nothing is counted");
         }
     }
@@ -132,10 +136,10 @@ async fn an_unreadable_tag_state_fails_the_scan_and_is_not_changed() {
 #[tokio::test]
 async fn an_id_never_minted_raises_an_alarm_whatever_is_damaged() {
     let shop = Shop::open().await;
-    let (together, apart, _limiter) = both(&shop, &[]).await;
+    let (combined, separate, _limiter) = both(&shop, &[]).await;
     for class in CLASSES {
         damage(&shop, &keys::batch(shop.batch.batch_no), class).await;
-        for app in [&together, &apart] {
+        for app in [&combined, &separate] {
             let before = alarms(app).await;
             app.scan(shop.tag(SIZE)).await.assert_problem(404, "tag-not-found");
             assert_eq!(alarms(app).await, before + 1, "{class}");
@@ -146,21 +150,21 @@ async fn an_id_never_minted_raises_an_alarm_whatever_is_damaged() {
 #[tokio::test]
 async fn a_record_with_a_valid_head_and_a_damaged_rest_is_not_counted() {
     let shop = Shop::open().await;
-    let mut link = shop.redis.connection().await;
+    let mut connection = shop.redis.connection().await;
     let (batch, product) = (keys::batch(shop.batch.batch_no), keys::product(&shop.product.id));
     for key in [&batch, &product] {
-        let whole: Vec<u8> = link.get(key).await.unwrap();
+        let whole: Vec<u8> = connection.get(key).await.unwrap();
         for rest in [&whole[..12], &whole[..whole.len() - 1]] {
             // Processes without cached batches.
-            let (together, apart, _limiter) = both(&shop, &[]).await;
-            let () = link.set(key, rest).await.unwrap();
-            for app in [&together, &apart] {
+            let (combined, separate, _limiter) = both(&shop, &[]).await;
+            let () = connection.set(key, rest).await.unwrap();
+            for app in [&combined, &separate] {
                 app.scan(shop.tag(2)).await.assert_problem(503, "state-lost");
             }
-            let () = link.set(key, &whole).await.unwrap();
+            let () = connection.set(key, &whole).await.unwrap();
         }
     }
-    assert!(!link.exists::<_, bool>(shop.state_key(2)).await.unwrap());
+    assert!(!connection.exists::<_, bool>(shop.state_key(2)).await.unwrap());
     let app = open(&shop, &[]).await;
     assert_eq!(app.scan(shop.tag(2)).await.verdict()["scan_count"], 1);
 }
@@ -168,11 +172,11 @@ async fn a_record_with_a_valid_head_and_a_damaged_rest_is_not_counted() {
 #[tokio::test]
 async fn the_revocation_record_revokes_a_tag_whatever_its_state() {
     let shop = Shop::open().await;
-    let (together, apart, _limiter) = both(&shop, &[]).await;
+    let (combined, separate, _limiter) = both(&shop, &[]).await;
     for class in CLASSES {
         shop.revoke_tag(3).await;
         damage(&shop, &shop.state_key(3), class).await;
-        for app in [&together, &apart] {
+        for app in [&combined, &separate] {
             let verdict = app.scan(shop.tag(3)).await.verdict();
             assert_eq!(
                 (&verdict["valid"], &verdict["lifecycle"]),
@@ -189,23 +193,23 @@ async fn the_revocation_record_revokes_a_tag_whatever_its_state() {
 #[tokio::test]
 async fn a_damaged_revocation_record_still_revokes() {
     let shop = Shop::open().await;
-    let (together, apart, _limiter) = both(&shop, &[]).await;
+    let (combined, separate, _limiter) = both(&shop, &[]).await;
     for class in ["empty", "one byte", "large"] {
         damage(&shop, &shop.revocation_key(4), class).await;
-        for app in [&together, &apart] {
+        for app in [&combined, &separate] {
             assert_eq!(app.scan(shop.tag(4)).await.verdict()["lifecycle"], "revoked", "{class}");
         }
         let () = shop.redis.connection().await.del(shop.state_key(4)).await.unwrap();
     }
     // A record of another type, with no other sign of damage: the tag is not valid.
     damage(&shop, &shop.revocation_key(4), "of another type").await;
-    for app in [&together, &apart] {
+    for app in [&combined, &separate] {
         app.scan(shop.tag(4)).await.assert_problem(503, "state-lost");
     }
 }
 
 #[tokio::test]
-async fn an_unreadable_report_count_does_not_reject_a_report() {
+async fn an_unreadable_report_count_rejects_reports_but_no_scan() {
     let shop = Shop::open().await;
     let app = open(&shop, &[]).await;
     let report = json!({"tag_id": shop.tag(5).to_string(), "reason": "other"});

@@ -86,7 +86,7 @@ async fn a_stopped_redis_makes_the_service_unready_and_is_named() {
     let mut shop = Shop::open().await;
     let app = open(&shop, &[("REDIS_COMMAND_TIMEOUT_MS", "500")]).await;
     shop.redis.kill();
-    test_support::eventually("the service is not ready", crate::app::PATIENCE, || async {
+    test_support::eventually("the service is not ready", crate::app::WAIT_LIMIT, || async {
         !app.is_ready().await
     })
     .await;
@@ -139,7 +139,7 @@ async fn a_limiter_redis_that_may_evict_keys_is_a_warning_and_rejects_nothing() 
         let gauge = |concern: &str| {
             format!("voketag_redis_storage_warnings{{pool=\"{pool}\",concern=\"{concern}\"}}")
         };
-        test_support::eventually("the settings are read unasked", crate::app::PATIENCE, || async {
+        test_support::eventually("the settings are read without a probe", crate::app::WAIT_LIMIT, || async {
             app.metrics().await.contains(&format!("{} 1", gauge("eviction")))
         })
         .await;
@@ -148,7 +148,7 @@ async fn a_limiter_redis_that_may_evict_keys_is_a_warning_and_rejects_nothing() 
         let row = rows.iter().find(|row| row["name"] == name).unwrap();
         assert_eq!((status, &row["ok"], &row["warn"]), (200, &json!(true), &json!(true)), "{row}");
         assert!(row["detail"].as_str().unwrap().contains("volatile-lru"), "{row}");
-        assert_eq!(app.metric(&gauge("fsync")).await, 0, "what a limiter loses in a crash is no concern");
+        assert_eq!(app.metric(&gauge("fsync")).await, 0, "a limiter may lose its data in a crash");
         assert_eq!(app.scan(shop.tag(0)).await.status, 200);
     }
 }
@@ -253,11 +253,7 @@ async fn the_api_describes_exactly_its_routes() {
     let answer = &document["components"]["schemas"]["ScanAnswer"]["properties"];
     let shown: BTreeSet<&String> = answer.as_object().unwrap().keys().collect();
     let verdict = app.scan(shop.tag(0)).await.verdict();
-    assert_eq!(
-        shown,
-        verdict.as_object().unwrap().keys().collect(),
-        "the description is of what is answered"
-    );
+    assert_eq!(shown, verdict.as_object().unwrap().keys().collect(), "the document describes the response");
     test_support::assert_sound_document(&document);
     for page in [&document["paths"]["/t/{tag_id}"]["get"], &document["paths"]["/t/{tag_id}/report"]["post"]] {
         for header in ["RateLimit", "RateLimit-Policy", "Retry-After"] {
@@ -265,7 +261,10 @@ async fn the_api_describes_exactly_its_routes() {
         }
     }
     let form = &document["paths"]["/t/{tag_id}/report"]["get"]["responses"];
-    assert!(form["4XX"].is_object() && form["4XX"]["headers"].is_null(), "asking for the form costs nothing");
+    assert!(
+        form["4XX"].is_object() && form["4XX"]["headers"].is_null(),
+        "a request for the form spends no quota"
+    );
     for (path, method) in [("/v1/scan/{tag_id}", "get"), ("/v1/scan", "post"), ("/v1/report", "post")] {
         let responses = &document["paths"][path][method]["responses"];
         let good = if path == "/v1/report" { "202" } else { "200" };
@@ -293,9 +292,9 @@ async fn the_policy_of_docs_allows_their_own_scripts() {
     let mut scripts = 0;
     for tag in page.text.split("<script").skip(1) {
         let (attributes, rest) = tag.split_once('>').unwrap();
-        let (_, source) = attributes.split_once("src=\"").expect("no script stands in the page itself");
+        let (_, source) = attributes.split_once("src=\"").expect("the page has no inline script");
         let source = source.split_once('"').unwrap().0;
-        assert!(rest.trim_start().starts_with("</script>"), "no script stands in the page itself");
+        assert!(rest.trim_start().starts_with("</script>"), "the page has no inline script");
         assert!(source.starts_with("./") || source.starts_with("/docs/"), "{source} is another origin's");
         let script =
             app.get(&format!("/docs/{}", source.trim_start_matches("./").trim_start_matches("/docs/"))).await;
@@ -319,9 +318,11 @@ async fn the_documented_redis_permissions_are_sufficient() {
         (Shop::open().await, RedisServer::start().await, RedisServer::start().await);
     let partner = Partner::of(&shop).await;
     let url = shop.redis.with_documented_rights().await;
-    let (apart, above) = (limiter.with_documented_rights().await, global.with_documented_rights().await);
-    let of_their_own = [("RATE_LIMIT_REDIS_URL", apart.as_str()), ("GLOBAL_REDIS_URL", above.as_str())];
-    for settings in [&[][..], &of_their_own] {
+    let (limiter_url, global_url) =
+        (limiter.with_documented_rights().await, global.with_documented_rights().await);
+    let separate_redis =
+        [("RATE_LIMIT_REDIS_URL", limiter_url.as_str()), ("GLOBAL_REDIS_URL", global_url.as_str())];
+    for settings in [&[][..], &separate_redis] {
         let app = open_at(&url, settings).await;
         for _ in 0..2 {
             assert_eq!(app.scan(shop.tag(0)).await.status, 200);

@@ -26,7 +26,8 @@ fn assert_locked_down(page: &Answer) {
     assert!(policy.contains("form-action 'self'") && policy.contains("frame-ancestors 'none'"), "{policy}");
     assert!(!policy.contains("script-src") && !policy.contains("unsafe"), "{policy}");
     assert_eq!(page.header("referrer-policy"), Some("same-origin"));
-    for forbidden in ["<script", " style=", " onclick", "javascript:", "http://", "https://", "<link", "<img"]
+    for forbidden in
+        ["<script", " style=", " onclick", "javascript:", "http://", "https://", "<connection", "<img"]
     {
         assert!(!page.text.contains(forbidden), "{forbidden} in {}", page.text);
     }
@@ -73,7 +74,7 @@ async fn names_are_escaped() {
     assert!(page.text.contains("&#60;script&#62;") || page.text.contains("&lt;script&gt;"), "{}", page.text);
     assert!(page.text.contains("Söhne") && !page.text.contains("<b>"), "{}", page.text);
     let verdict = app.scan(shop.tag(0)).await.verdict();
-    assert_eq!(verdict["product"]["name"], shop.product.name, "JSON holds the name as it is");
+    assert_eq!(verdict["product"]["name"], shop.product.name, "JSON has the name unchanged");
 }
 
 #[tokio::test]
@@ -188,7 +189,7 @@ async fn the_page_of_a_tag_never_minted_equals_that_of_a_forged_one() {
     assert!(forged.text.contains("What to look at") && forged.text.contains("<form"), "{}", forged.text);
 }
 
-/// Returns the page after its heading: the text about the item.
+/// Checks that the page shows no risk.
 fn assert_no_risk(page: &str) {
     assert!(!page.contains("Risk") && !page.contains("of 100"), "{page}");
 }
@@ -213,10 +214,10 @@ async fn a_withdrawn_tag_shows_the_reason_and_no_risk() {
     assert_no_risk(&recalled);
 
     shop.revoke_tag(1).await;
-    let mut link = shop.redis.connection().await;
+    let mut connection = shop.redis.connection().await;
     let serial = shop.tag_keys.open(&shop.tag(1)).unwrap().serial();
     let word = TagRevocation { withdrawal: Withdrawal { at: now(), reason: "stolen in Lyon".to_owned() } };
-    let () = link.set(catalog::keys::tag_revocation(serial), word.encode()).await.unwrap();
+    let () = connection.set(catalog::keys::tag_revocation(serial), word.encode()).await.unwrap();
     let revoked = app.get(&format!("/t/{}", shop.tag(1))).await.text;
     assert!(
         revoked.contains(">Not valid any more<") && revoked.contains(">stolen in Lyon</blockquote>"),
@@ -265,7 +266,7 @@ async fn every_stored_or_received_text_is_isolated_for_its_direction() {
     ] {
         assert!(page.contains(isolated), "{isolated} is not in {page}");
     }
-    // No other page has it.
+    // Nothing outside these elements has the texts.
     let body = between(&page, "<body>", "</body>");
     assert_eq!((body.matches("مثال").count(), body.matches("Acme").count()), (1, 3), "{body}");
     assert_eq!((body.matches("קרם").count(), body.matches("דגם").count()), (1, 1), "{body}");
@@ -295,6 +296,6 @@ async fn the_home_page_says_what_the_service_is() {
     assert!(app.get("/robots.txt").await.text.contains("\nUser-agent: *\n"));
     assert!(
         home.header("content-security-policy").unwrap().contains("img-src 'self'"),
-        "else no icon is loaded"
+        "the policy allows the icon"
     );
 }

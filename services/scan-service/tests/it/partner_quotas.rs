@@ -20,8 +20,8 @@ async fn use_up_the_address(app: &App, shop: &Shop) {
 async fn a_partner_has_a_separate_quota_and_spends_none_of_its_address() {
     let shop = Shop::open().await;
     let partner = Partner::of(&shop).await;
-    let (together, apart, limiter) = both(&shop, &SMALL).await;
-    for (app, redis) in [(&together, &shop.redis), (&apart, &limiter)] {
+    let (combined, separate, limiter) = both(&shop, &SMALL).await;
+    for (app, redis) in [(&combined, &shop.redis), (&separate, &limiter)] {
         for remaining in (0..5).rev() {
             let answer = partner.scan(app, shop.tag(0)).await;
             assert_eq!((answer.status, answer.rates().len()), (200, 1));
@@ -37,11 +37,11 @@ async fn a_partner_has_a_separate_quota_and_spends_none_of_its_address() {
         let expected = [state, "vtrl1:{default}:born".to_owned()];
         let mut found = keys(redis, "vtrl1:*").await;
         found.sort_by_key(|key| key.ends_with("born"));
-        assert_eq!(found, expected, "nothing is held of the address");
+        assert_eq!(found, expected, "the address has no state");
         assert_eq!(app.scan(shop.tag(0)).await.first_rate(), ("ip".to_owned(), 2, 1));
     }
     assert_eq!(
-        together.metric("voketag_rate_limit_decisions_total{dimension=\"key\",decision=\"denied\"}").await,
+        combined.metric("voketag_rate_limit_decisions_total{dimension=\"key\",decision=\"denied\"}").await,
         2
     );
 }
@@ -50,8 +50,8 @@ async fn a_partner_has_a_separate_quota_and_spends_none_of_its_address() {
 async fn at_an_exhausted_address_a_partner_passes_and_a_wrong_key_does_not() {
     let shop = Shop::open().await;
     let partner = Partner::of(&shop).await;
-    let (together, apart, _limiter) = both(&shop, &SMALL).await;
-    for app in [&together, &apart] {
+    let (combined, separate, _limiter) = both(&shop, &SMALL).await;
+    for app in [&combined, &separate] {
         use_up_the_address(app, &shop).await;
         let passed = partner.scan(app, shop.tag(0)).await;
         assert_eq!((passed.status, passed.first_rate()), (200, ("key".to_owned(), 5, 4)));
@@ -69,13 +69,13 @@ async fn guessing_keys_spends_the_quota_of_the_address_and_of_no_key() {
     let shop = Shop::open().await;
     let (partner, unscoped) =
         (Partner::of(&shop).await, Partner::changed(&shop, |key| key.scopes = access::Scopes::none()).await);
-    let (together, apart, _limiter) = both(&shop, &SMALL).await;
-    for app in [&together, &apart] {
+    let (combined, separate, _limiter) = both(&shop, &SMALL).await;
+    for app in [&combined, &separate] {
         let guess = scan_with(app, ApiKey::generate().reveal(), shop.tag(0)).await;
-        guess.assert_key_refused(401, "unauthenticated");
+        guess.assert_key_rejected(401, "unauthenticated");
         assert_eq!(guess.first_rate(), ("ip".to_owned(), 2, 1));
         let forbidden = unscoped.scan(app, shop.tag(0)).await;
-        forbidden.assert_key_refused(403, "forbidden");
+        forbidden.assert_key_rejected(403, "forbidden");
         assert_eq!(forbidden.first_rate(), ("ip".to_owned(), 2, 0));
         for key in [ApiKey::generate().reveal(), unscoped.key.reveal(), "nonsense"] {
             scan_with(app, key, shop.tag(0)).await.assert_problem(429, "rate-limited");
@@ -88,8 +88,8 @@ async fn guessing_keys_spends_the_quota_of_the_address_and_of_no_key() {
 async fn two_keys_of_one_tenant_have_separate_quotas() {
     let shop = Shop::open().await;
     let (one, two) = (Partner::of(&shop).await, Partner::of(&shop).await);
-    let (together, apart, _limiter) = both(&shop, &SMALL).await;
-    for app in [&together, &apart] {
+    let (combined, separate, _limiter) = both(&shop, &SMALL).await;
+    for app in [&combined, &separate] {
         assert_eq!(one.scan(app, shop.tag(0)).await.first_rate().2, 4);
         assert_eq!(two.scan(app, shop.tag(0)).await.first_rate().2, 4);
         assert_eq!(one.scan(app, shop.tag(0)).await.first_rate().2, 3);
@@ -165,8 +165,8 @@ async fn the_global_limit_of_a_key_is_twice_its_limit() {
     }
     let denied = partner.scan(&c, shop.tag(0)).await;
     denied.assert_problem(429, "rate-limited");
-    assert_eq!(denied.first_rate(), ("key".to_owned(), 5, 5), "the region's quota is whole again");
-    scan_with(&c, "nonsense", shop.tag(0)).await.assert_key_refused(401, "unauthenticated");
+    assert_eq!(denied.first_rate(), ("key".to_owned(), 5, 5), "the region's quota was returned");
+    scan_with(&c, "nonsense", shop.tag(0)).await.assert_key_rejected(401, "unauthenticated");
     assert_eq!(keys(&global, "vtgl1:key:*").await, [format!("vtgl1:key:{}", partner.key.id())]);
 }
 
@@ -187,11 +187,11 @@ async fn while_the_limiter_is_unavailable_the_process_limits_each_key() {
     for remaining in [2, 1, 0] {
         let answer = partner.scan(&app, shop.tag(0)).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
-        assert_eq!(answer.first_rate(), ("key".to_owned(), 3, remaining), "of the cold-start size");
+        assert_eq!(answer.first_rate(), ("key".to_owned(), 3, remaining), "the cold-start size");
     }
     partner.scan(&app, shop.tag(0)).await.assert_problem(429, "rate-limited");
     let wrong = scan_with(&app, "nonsense", shop.tag(0)).await;
-    wrong.assert_key_refused(401, "unauthenticated");
+    wrong.assert_key_rejected(401, "unauthenticated");
     assert_eq!(wrong.first_rate(), ("ip".to_owned(), 1, 0));
     app.scan(shop.tag(0)).await.assert_problem(429, "rate-limited");
 }

@@ -55,8 +55,8 @@ impl Partner {
 
     /// Stores the current record.
     pub(crate) async fn store(&self, shop: &Shop) {
-        let mut link = shop.redis.connection().await;
-        let () = link.set(keys::key(self.key.id()), self.record.encode(1)).await.unwrap();
+        let mut connection = shop.redis.connection().await;
+        let () = connection.set(keys::key(self.key.id()), self.record.encode(1)).await.unwrap();
     }
 
     pub(crate) async fn revoke(&mut self, shop: &Shop) {
@@ -74,8 +74,8 @@ pub(crate) async fn put_tenant(shop: &Shop, suspended: bool) {
     let id: TenantId = BRAND.parse().unwrap();
     let suspended = suspended.then(|| Cause { at: now(), reason: "unpaid".to_owned() });
     let tenant = Tenant { suspended, ..Tenant::new(id.clone(), None, now()) };
-    let mut link = shop.redis.connection().await;
-    let () = link.set(keys::tenant(&id), tenant.encode(1)).await.unwrap();
+    let mut connection = shop.redis.connection().await;
+    let () = connection.set(keys::tenant(&id), tenant.encode(1)).await.unwrap();
 }
 
 pub(crate) async fn scan_with(app: &App, key: &str, tag: impl std::fmt::Display) -> Answer {
@@ -92,10 +92,10 @@ pub(crate) async fn report_with(app: &App, key: &str, tag: impl std::fmt::Displa
 pub(crate) async fn both(shop: &Shop, settings: &[(&str, &str)]) -> (App, App, RedisServer) {
     let limiter = RedisServer::start().await;
     let url = limiter.url();
-    let apart: Vec<_> =
+    let separate: Vec<_> =
         [("RATE_LIMIT_REDIS_URL", url.as_str())].into_iter().chain(settings.iter().copied()).collect();
-    let (together, apart) = (open(shop, settings).await, open(shop, &apart).await);
-    (together, apart, limiter)
+    let (combined, separate) = (open(shop, settings).await, open(shop, &separate).await);
+    (combined, separate, limiter)
 }
 
 /// Returns the time after that duration from now.
@@ -113,7 +113,7 @@ impl Answer {
 
     /// Checks that the key was rejected and the quota of the address was charged.
     #[track_caller]
-    pub(crate) fn assert_key_refused(&self, status: u16, slug: &str) {
+    pub(crate) fn assert_key_rejected(&self, status: u16, slug: &str) {
         self.assert_problem(status, slug);
         assert_eq!(self.first_rate().0, "ip", "{}", self.text);
         assert_eq!(self.header("www-authenticate"), (status == 401).then_some("Bearer"));

@@ -6,7 +6,7 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, ChildStdout};
 
-use crate::app::PATIENCE;
+use crate::app::WAIT_LIMIT;
 use crate::shop::{SECRET, Shop};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_scan-service");
@@ -47,7 +47,7 @@ impl Program {
         let out = BufReader::new(child.stdout.take().unwrap()).lines();
         let err = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut program = Self { bind: String::new(), child, out, err, seen: Vec::new() };
-        program.bind = tokio::time::timeout(PATIENCE, program.until_it_listens()).await.unwrap();
+        program.bind = tokio::time::timeout(WAIT_LIMIT, program.until_it_listens()).await.unwrap();
         program
     }
 
@@ -56,7 +56,7 @@ impl Program {
             let line = tokio::select! {
                 Ok(Some(line)) = self.out.next_line() => line,
                 Ok(Some(line)) = self.err.next_line() => line,
-                else => panic!("it ended: {:?}", self.seen),
+                else => panic!("the program ended: {:?}", self.seen),
             };
             let entry: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("no JSON: {line}"));
             self.seen.push(line);
@@ -77,7 +77,7 @@ impl Program {
     pub(crate) async fn stop(&mut self) -> String {
         let pid = self.child.id().unwrap().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-        let status = tokio::time::timeout(PATIENCE, self.child.wait()).await.unwrap().unwrap();
+        let status = tokio::time::timeout(WAIT_LIMIT, self.child.wait()).await.unwrap().unwrap();
         assert!(status.success(), "{status}");
         while let Ok(Some(line)) = self.out.next_line().await {
             self.seen.push(line);
@@ -136,10 +136,10 @@ fn check_config_prints_the_effective_settings_without_secrets_and_exits() {
     assert!(!shown.contains(SECRET) && !shown.contains("hunter2"), "{shown}");
     for name in ["REDIS_URL", "RATE_LIMIT_REDIS_URL", "GLOBAL_REDIS_URL"] {
         let output = run(&["serve", "--check-config"], &[secret, (name, "redis://:hunter2@h/0?db=3")]);
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{said}");
-        assert!(said.contains(&format!("{name} is")) && said.contains("query parameter db"), "{said}");
-        assert!(!said.contains("hunter2"), "{said}");
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{error}");
+        assert!(error.contains(&format!("{name} is")) && error.contains("query parameter db"), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "redis://:hunter2@from.file/3\n").unwrap();
         let (variable, path) = (format!("{name}_FILE"), file.path().to_str().unwrap());
@@ -165,10 +165,10 @@ async fn a_misspelt_setting_is_a_warning_at_the_start_that_suggests_the_right_na
         ("RATE_LIMIT_IP_PERMINUTE", "RATE_LIMIT_IP_PER_MINUTE"),
         ("TAG_MASTER_SECERT_2", "TAG_MASTER_SECRET_2"),
     ] {
-        let told = log.lines().filter(|line| line.contains(wrong));
-        let told: Vec<&str> = told.collect();
-        assert_eq!(told.len(), 1, "{log}");
-        assert!(told[0].contains("WARN") && told[0].contains(&format!("\"{right}\"")), "{told:?}");
+        let warnings: Vec<&str> = log.lines().filter(|line| line.contains(wrong)).collect();
+        assert_eq!(warnings.len(), 1, "{log}");
+        let suggested = warnings[0].contains(&format!("\"{right}\""));
+        assert!(warnings[0].contains("WARN") && suggested, "{warnings:?}");
     }
     assert!(
         !log.contains("hunter2") && !log.contains("RUST_BACKTRACE") && !log.contains("REDIS_PORT"),
@@ -205,8 +205,8 @@ async fn the_program_serves_reports_health_and_stops_on_sigterm() {
     let mut program = Program::start(&settings).await;
     let bind = program.bind.clone();
     let answer = reqwest::get(format!("http://{bind}/v1/scan/{}", shop.tag(0))).await;
-    assert!(matches!(answer.unwrap().status().as_u16(), 200 | 503), "503 only before it has looked");
-    test_support::eventually("the health check is content", PATIENCE, || async {
+    assert!(matches!(answer.unwrap().status().as_u16(), 200 | 503), "503 only until it has checked Redis");
+    test_support::eventually("the health check succeeds", WAIT_LIMIT, || async {
         let settings = [("TAG_MASTER_SECRET", SECRET), ("BIND_ADDR", bind.as_str())];
         let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let mut check = tokio::process::Command::new(PROGRAM);
@@ -217,6 +217,6 @@ async fn the_program_serves_reports_health_and_stops_on_sigterm() {
     let log = program.stop().await;
     assert!(log.contains("has stopped"), "{log}");
     assert!(!log.contains(SECRET) && !log.contains(&shop.tag(0).to_string()), "{log}");
-    let refused = run(&["healthcheck"], &[("TAG_MASTER_SECRET", SECRET), ("BIND_ADDR", &bind)]);
-    assert!(!refused.status.success() && !refused.stderr.is_empty());
+    let rejected = run(&["healthcheck"], &[("TAG_MASTER_SECRET", SECRET), ("BIND_ADDR", &bind)]);
+    assert!(!rejected.status.success() && !rejected.stderr.is_empty());
 }

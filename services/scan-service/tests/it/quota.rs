@@ -28,7 +28,7 @@ async fn headers_count_down_and_a_denial_has_the_time_of_the_next_admission() {
     denied.assert_problem(429, "rate-limited");
     let elapsed = began.monotonic().as_secs() + 1;
     assert!((60 - elapsed..=60).contains(&denied.retry_after()), "{}", denied.retry_after());
-    assert_eq!(denied.rate(), rate(3, 0, denied.retry_after()), "t and Retry-After name the same moment");
+    assert_eq!(denied.rate(), rate(3, 0, denied.retry_after()), "t and Retry-After are equal");
     assert_eq!(app.scans("rate_limited").await, 1);
     let denials = "voketag_rate_limit_decisions_total{dimension=\"ip\",decision=\"denied\"}";
     assert_eq!(app.metric(denials).await, 1);
@@ -37,10 +37,10 @@ async fn headers_count_down_and_a_denial_has_the_time_of_the_next_admission() {
 #[tokio::test]
 async fn a_denied_scan_counts_nothing_on_the_tag() {
     let shop = Shop::open().await;
-    let poor = open(&shop, &[("RATE_LIMIT_IP_PER_MINUTE", "1"), ("REGION", "poor")]).await;
-    assert_eq!(poor.scan(shop.tag(0)).await.status, 200);
+    let small = open(&shop, &[("RATE_LIMIT_IP_PER_MINUTE", "1"), ("REGION", "small")]).await;
+    assert_eq!(small.scan(shop.tag(0)).await.status, 200);
     for _ in 0..3 {
-        poor.scan(shop.tag(0)).await.assert_problem(429, "rate-limited");
+        small.scan(shop.tag(0)).await.assert_problem(429, "rate-limited");
     }
     let other = open(&shop, &[("REGION", "other")]).await;
     let verdict = other.scan(shop.tag(0)).await;
@@ -81,14 +81,14 @@ async fn many_clients_at_one_address_get_exactly_its_limit_when_scans_are_batche
     let shop = Shop::open().await;
     let app = Arc::new(open(&shop, &[("RATE_LIMIT_IP_PER_MINUTE", "50")]).await);
     app.scan(shop.tag(0)).await.verdict();
-    let crowd: Vec<_> = (0..200)
+    let scans: Vec<_> = (0..200)
         .map(|n| {
             let (app, tag) = (Arc::clone(&app), shop.tag(1 + n % 3).to_string());
             tokio::spawn(async move { app.scan(tag).await.status })
         })
         .collect();
     let mut admitted = 0;
-    for scan in crowd {
+    for scan in scans {
         match scan.await.unwrap() {
             200 => admitted += 1,
             status => assert_eq!(status, 429),

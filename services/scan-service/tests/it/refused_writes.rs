@@ -6,11 +6,11 @@ use redis_pool::RedisUrl;
 use serde_json::{Value, json};
 use test_support::{RedisServer, WriteRefusal, eventually};
 
-use crate::app::{App, PATIENCE, open_at};
+use crate::app::{App, WAIT_LIMIT, open_at};
 use crate::process::Program;
 use crate::shop::{SECRET, Shop};
 
-const HASTY: (&str, &str) = ("REDIS_COMMAND_TIMEOUT_MS", "1000");
+const SHORT_TIMEOUT: (&str, &str) = ("REDIS_COMMAND_TIMEOUT_MS", "1000");
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
@@ -49,7 +49,7 @@ async fn in_state(place: Place, refusal: WriteRefusal) {
     let (durable, other_url) =
         (shop.redis.with_documented_rights().await, other.with_documented_rights().await);
     let _: RedisUrl = other_url.parse().unwrap();
-    let mut settings = vec![HASTY, ("RATE_LIMIT_IP_PER_MINUTE", "100000")];
+    let mut settings = vec![SHORT_TIMEOUT, ("RATE_LIMIT_IP_PER_MINUTE", "100000")];
     match place {
         Place::Durable => {}
         Place::Limiter => settings.push(("RATE_LIMIT_REDIS_URL", &other_url)),
@@ -67,7 +67,7 @@ async fn in_state(place: Place, refusal: WriteRefusal) {
     refusal.begin(broken).await;
     let clock = SystemClock::new();
     // A test of redis-pool checks that the recovery is noticed within the documented five seconds.
-    eventually("readiness names the code", PATIENCE, async || {
+    eventually("readiness names the code", WAIT_LIMIT, async || {
         let (status, row) = row(&app, place.check()).await;
         let named = row["detail"].as_str().is_some_and(|detail| detail.contains(refusal.code()));
         named
@@ -75,8 +75,8 @@ async fn in_state(place: Place, refusal: WriteRefusal) {
                 == if place.is_needed() { (503, &json!(false)) } else { (200, &json!(true)) }
     })
     .await;
-    let told_after = clock.monotonic();
-    println!("{place:?} {}: named in readiness after {} ms", refusal.code(), told_after.as_millis());
+    let named_after = clock.monotonic();
+    println!("{place:?} {}: named in readiness after {} ms", refusal.code(), named_after.as_millis());
     for _ in 0..20 {
         let scan = app.scan(shop.tag(0)).await;
         if place.is_needed() {
@@ -87,10 +87,10 @@ async fn in_state(place: Place, refusal: WriteRefusal) {
         }
         let (status, row) = row(&app, place.check()).await;
         assert_eq!(status == 503, place.is_needed(), "{place:?}: {row}");
-        assert!(row["detail"].as_str().unwrap().contains(refusal.code()), "steadily: {row}");
+        assert!(row["detail"].as_str().unwrap().contains(refusal.code()), "at every probe: {row}");
     }
     refusal.end(broken).await;
-    eventually("it has recovered", PATIENCE, async || {
+    eventually("the service has recovered", WAIT_LIMIT, async || {
         let (status, row) = row(&app, place.check()).await;
         let named = row["detail"].as_str().is_some_and(|detail| detail.contains(refusal.code()));
         status == 200 && !named && app.scan(shop.tag(0)).await.status == 200
@@ -132,27 +132,28 @@ async fn a_global_redis_that_rejects_writes_is_reported_while_only_the_region_li
 async fn each_episode_is_logged_as_one_warning_with_the_code_and_one_end() {
     let shop = Shop::open().await;
     let url = shop.redis.with_documented_rights().await;
-    let settings = [("TAG_MASTER_SECRET", SECRET), ("REDIS_URL", url.as_str()), HASTY];
+    let settings = [("TAG_MASTER_SECRET", SECRET), ("REDIS_URL", url.as_str()), SHORT_TIMEOUT];
     let mut program = Program::start(&settings).await;
     let ready = format!("http://{}/v1/ready", program.bind);
     let ask = async || {
         let answer = reqwest::get(&ready).await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
     };
-    eventually("it is ready", PATIENCE, async || ask().await.0 == 200).await;
+    eventually("the service is ready", WAIT_LIMIT, async || ask().await.0 == 200).await;
     for refusal in WriteRefusal::ALL {
         refusal.begin(&shop.redis).await;
-        eventually("it tells", PATIENCE, async || ask().await.1.contains(refusal.code())).await;
+        eventually("readiness names the code", WAIT_LIMIT, async || ask().await.1.contains(refusal.code()))
+            .await;
         for _ in 0..20 {
             let scan = format!("http://{}/v1/scan/{}", program.bind, shop.tag(0));
             assert_eq!(reqwest::get(scan).await.unwrap().status().as_u16(), 503);
         }
         refusal.end(&shop.redis).await;
-        eventually("it has recovered", PATIENCE, async || ask().await.0 == 200).await;
+        eventually("the service has recovered", WAIT_LIMIT, async || ask().await.0 == 200).await;
     }
     let log = program.stop().await;
     for refusal in WriteRefusal::ALL {
-        let told = |level: &str, pool: &str| {
+        let logged = |level: &str, pool: &str| {
             let of_pool = |line: &&str| {
                 line.contains(refusal.code())
                     && line.contains(level)
@@ -160,11 +161,12 @@ async fn each_episode_is_logged_as_one_warning_with_the_code_and_one_end() {
             };
             log.lines().filter(of_pool).map(str::to_owned).collect::<Vec<_>>()
         };
-        let (begun, over) = (told("WARN", "durable"), told("INFO", "durable"));
-        assert!(begun.len() == 1 && begun[0].contains("redis refuses writes"), "{refusal:?}: {begun:?}");
-        let over: Vec<_> = over.iter().filter(|line| line.contains("redis takes writes again")).collect();
-        assert_eq!(over.len(), 1, "{refusal:?}: {over:?}");
+        let (warnings, ends) = (logged("WARN", "durable"), logged("INFO", "durable"));
+        assert!(warnings.len() == 1, "{refusal:?}: {warnings:?}");
+        assert!(warnings[0].contains("redis refuses writes"), "{refusal:?}: {warnings:?}");
+        let ends: Vec<_> = ends.iter().filter(|line| line.contains("redis takes writes again")).collect();
+        assert_eq!(ends.len(), 1, "{refusal:?}: {ends:?}");
         // The second pool on the same Redis may not have tried a write meanwhile.
-        assert!(told("WARN", "keyring").len() <= 1, "{refusal:?}: {log}");
+        assert!(logged("WARN", "keyring").len() <= 1, "{refusal:?}: {log}");
     }
 }

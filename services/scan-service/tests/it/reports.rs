@@ -43,7 +43,7 @@ async fn a_report_is_one_event_of_the_tags_owner() {
     assert_eq!(event["id"].as_str().unwrap().parse::<uuid::Uuid>().unwrap().get_version_num(), 7);
     assert_eq!(event.get("ip"), None, "the reporter's address is not kept");
     assert_eq!(app.metric("voketag_audit_appends_total{result=\"ok\"}").await, 1);
-    assert_eq!(app.scan(shop.tag(4)).await.verdict()["scan_count"], 1, "a report is no scan");
+    assert_eq!(app.scan(shop.tag(4)).await.verdict()["scan_count"], 1, "a report does not count as a scan");
 }
 
 #[tokio::test]
@@ -68,34 +68,37 @@ async fn every_reason_is_accepted_and_details_have_a_limit() {
     let taken: Vec<&str> = events.iter().map(|event| event["details"]["reason"].as_str().unwrap()).collect();
     assert_eq!(taken[..5], reasons);
     assert_eq!(events.len(), 8);
-    assert_eq!(events[6]["details"], json!({"reason": "other"}), "blank details are none");
+    assert_eq!(events[6]["details"], json!({"reason": "other"}), "blank details are omitted");
 }
 
 #[tokio::test]
 async fn a_rejected_report_leaves_no_event() {
     let shop = Shop::open().await;
     let app = open(&shop, &[("RATE_LIMIT_IP_PER_MINUTE", "2")]).await;
-    let refuse = async |sent: Value, status: u16, slug: &str| {
+    let assert_rejected = async |sent: Value, status: u16, slug: &str| {
         let answer = app.post_json("/v1/report", &sent).await;
         answer.assert_problem(status, slug);
         answer
     };
     let forged = "85e49ec3-de12-8001-bccf-0ce2e6986016";
-    assert!(!refuse(body(forged, "other"), 404, "tag-not-found").await.has_rate());
-    refuse(body("nonsense", "other"), 400, "invalid-tag-id").await;
-    refuse(body(shop.tag(0), "theft"), 400, "invalid-request").await;
-    refuse(body(shop.tag(0), "Other"), 400, "invalid-request").await;
-    refuse(json!({"tag_id": shop.tag(0).to_string()}), 400, "invalid-request").await;
-    refuse(json!({"reason": "other"}), 400, "invalid-request").await;
+    assert!(!assert_rejected(body(forged, "other"), 404, "tag-not-found").await.has_rate());
+    assert_rejected(body("nonsense", "other"), 400, "invalid-tag-id").await;
+    assert_rejected(body(shop.tag(0), "theft"), 400, "invalid-request").await;
+    assert_rejected(body(shop.tag(0), "Other"), 400, "invalid-request").await;
+    assert_rejected(json!({"tag_id": shop.tag(0).to_string()}), 400, "invalid-request").await;
+    assert_rejected(json!({"reason": "other"}), 400, "invalid-request").await;
     let unknown = json!({"tag_id": shop.tag(0).to_string(), "reason": "other", "tenant": "x"});
-    refuse(unknown, 400, "invalid-request").await;
-    assert_eq!(refuse(body(shop.tag(SIZE), "other"), 404, "tag-not-found").await.rate().remaining, 1);
+    assert_rejected(unknown, 400, "invalid-request").await;
+    assert_eq!(
+        assert_rejected(body(shop.tag(SIZE), "other"), 404, "tag-not-found").await.rate().remaining,
+        1
+    );
     let of_no_key = shop.tag_of(tag_id::Epoch::new(9).unwrap(), shop.batch.batch_no, 0);
-    assert!(!refuse(body(of_no_key, "other"), 404, "tag-not-found").await.has_rate());
+    assert!(!assert_rejected(body(of_no_key, "other"), 404, "tag-not-found").await.has_rate());
     assert_eq!(events(&shop).await, Vec::<Value>::new());
 
     assert_eq!(app.post_json("/v1/report", &body(shop.tag(0), "other")).await.status, 202);
-    refuse(body(shop.tag(0), "other"), 429, "rate-limited").await;
+    assert_rejected(body(shop.tag(0), "other"), 429, "rate-limited").await;
     assert_eq!(events(&shop).await.len(), 1);
 }
 
@@ -162,7 +165,11 @@ async fn a_get_of_the_form_address_redirects_to_the_tag() {
     for odd in ["nonsense", "%FF", "%2F%2Fevil.example"] {
         send(plain.get(app.url(&format!("/t/{odd}/report")))).await.assert_page(400);
     }
-    assert_eq!(app.scan(shop.tag(0)).await.verdict()["scan_count"], 1, "being sent is no scan");
+    assert_eq!(
+        app.scan(shop.tag(0)).await.verdict()["scan_count"],
+        1,
+        "the redirect does not count as a scan"
+    );
 }
 
 #[tokio::test]
@@ -173,13 +180,13 @@ async fn a_tag_takes_twenty_reports_a_day() {
     let sent = futures_util::future::join_all((0..30).map(|_| app.post_json("/v1/report", &first))).await;
     let taken = sent.iter().filter(|answer| answer.status == 202).count();
     assert_eq!(taken, 20);
-    for refused in sent.iter().filter(|answer| answer.status != 202) {
-        refused.assert_problem(429, "rate-limited");
-        assert!((1..=86_400).contains(&refused.retry_after()), "{}", refused.retry_after());
-        assert!(refused.text.contains("this tag was reported"), "{}", refused.text);
+    for rejected in sent.iter().filter(|answer| answer.status != 202) {
+        rejected.assert_problem(429, "rate-limited");
+        assert!((1..=86_400).contains(&rejected.retry_after()), "{}", rejected.retry_after());
+        assert!(rejected.text.contains("this tag was reported"), "{}", rejected.text);
     }
     app.post_form(&format!("/t/{}/report", shop.tag(0)), &[("reason", "other")]).await.assert_page(429);
-    assert_eq!(app.post_json("/v1/report", &second).await.status, 202, "of another tag");
+    assert_eq!(app.post_json("/v1/report", &second).await.status, 202, "a report of another tag");
     assert_eq!(events(&shop).await.len(), 21);
     let counters = crate::shop::keys(&shop.redis, "vt1:trr:*").await;
     assert_eq!(counters.len(), 2);

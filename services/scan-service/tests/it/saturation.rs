@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::json;
 use test_support::{FaultProxy, RedisServer, eventually};
 
-use crate::app::{App, PATIENCE, open_at, send};
+use crate::app::{App, WAIT_LIMIT, open_at, send};
 use crate::shop::Shop;
 
 const IN_USE: &str = "voketag_redis_pool_slots{pool=\"durable\",state=\"in_use\"}";
@@ -15,7 +15,7 @@ const SETTINGS: [(&str, &str); 3] =
 
 /// Waits until a request without a reply holds the only permit.
 async fn until_full(app: &App) {
-    eventually("the permit is in use", PATIENCE, || async { app.metric(IN_USE).await == 1 }).await;
+    eventually("the permit is in use", WAIT_LIMIT, || async { app.metric(IN_USE).await == 1 }).await;
 }
 
 #[tokio::test]
@@ -28,23 +28,27 @@ async fn a_request_without_a_permit_gets_a_retry_after_of_1_to_5_seconds() {
     let held = tokio::spawn(send(app.request(Method::GET, &path)));
     until_full(&app).await;
     for _ in 0..8 {
-        let refused = app.scan(shop.tag(0)).await;
-        refused.assert_problem(429, "service-overloaded");
-        assert!((1..=5).contains(&refused.retry_after()), "{}", refused.retry_after());
-        assert!(!refused.has_rate(), "the limiter was not asked");
+        let rejected = app.scan(shop.tag(0)).await;
+        rejected.assert_problem(429, "service-overloaded");
+        assert!((1..=5).contains(&rejected.retry_after()), "{}", rejected.retry_after());
+        assert!(!rejected.has_rate(), "the limiter was not asked");
     }
     app.get(&format!("/t/{}", shop.tag(0))).await.assert_page(429);
     app.get("/v1/region").await.assert_problem(429, "service-overloaded");
     let report = json!({"tag_id": shop.tag(0).to_string(), "reason": "other"});
     app.post_json("/v1/report", &report).await.assert_problem(429, "service-overloaded");
     assert!(app.metric("voketag_redis_pool_exhausted_total{pool=\"durable\"}").await >= 11);
-    assert_eq!(app.metric("voketag_circuit_breaker_state{pool=\"durable\"}").await, 0, "busy is not failing");
+    assert_eq!(
+        app.metric("voketag_circuit_breaker_state{pool=\"durable\"}").await,
+        0,
+        "overload does not open the breaker"
+    );
     proxy.heal();
     assert!(
         matches!(held.await.unwrap().status, 200 | 429),
-        "it held the permit, or the background look did"
+        "it held the permit, or the background refresh did"
     );
-    eventually("scans pass again", PATIENCE, || async { app.scan(shop.tag(0)).await.status == 200 }).await;
+    eventually("scans pass again", WAIT_LIMIT, || async { app.scan(shop.tag(0)).await.status == 200 }).await;
 }
 
 #[tokio::test]
@@ -61,12 +65,12 @@ async fn under_load_on_a_slow_redis_each_scan_succeeds_or_is_rejected_and_none_i
     }
     let answers = running.join_all().await;
     let answered = answers.iter().filter(|answer| answer.status == 200).count();
-    for refused in answers.iter().filter(|answer| answer.status != 200) {
-        refused.assert_problem(429, "service-overloaded");
+    for rejected in answers.iter().filter(|answer| answer.status != 200) {
+        rejected.assert_problem(429, "service-overloaded");
     }
-    assert!(answered < CALLERS, "one permit and 20 ms cannot carry {CALLERS}");
+    assert!(answered < CALLERS, "one permit and a wait of 20 ms cannot serve {CALLERS} callers");
     proxy.heal();
-    eventually("scans pass again", PATIENCE, || async {
+    eventually("scans pass again", WAIT_LIMIT, || async {
         let answer = app.scan(shop.tag(0)).await;
         answer.status == 200 && answer.json()["scan_count"] == answered + 1
     })

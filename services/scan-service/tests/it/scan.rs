@@ -94,7 +94,7 @@ async fn every_route_and_every_text_form_counts_the_same_tag() {
             assert_eq!(*shape.get_or_insert(members.clone()), members);
             let id: uuid::Uuid = verdict["verification_id"].as_str().unwrap().parse().unwrap();
             assert_eq!((id.get_version_num(), id.get_variant()), (7, uuid::Variant::RFC4122));
-            assert!(ids.insert(id), "a verification id names one answer only");
+            assert!(ids.insert(id), "each response has a new verification id");
             assert_eq!(answer.header("cache-control"), Some("no-store"));
         }
     }
@@ -124,7 +124,7 @@ async fn scans_are_summed_and_the_time_of_the_first_is_kept() {
         };
         assert_eq!((&verdict["risk"]["score"], &verdict["risk"]["level"]), (&json!(score), &json!(level)));
     }
-    assert_eq!(app.scan(shop.tag(2)).await.verdict()["scan_count"], 1, "another tag is counted by itself");
+    assert_eq!(app.scan(shop.tag(2)).await.verdict()["scan_count"], 1, "other tags have their own count");
 }
 
 #[tokio::test]
@@ -154,5 +154,5 @@ async fn counts_are_exact_under_concurrent_scans_of_two_instances() {
     let answers = running.join_all().await;
     let counts: BTreeSet<u64> =
         answers.iter().map(|answer| answer.verdict()["scan_count"].as_u64().unwrap()).collect();
-    assert_eq!(counts, (1..=2 * EACH as u64).collect(), "each count is given once");
+    assert_eq!(counts, (1..=2 * EACH as u64).collect(), "each count occurs once");
 }

@@ -120,22 +120,26 @@ impl Shop {
     }
 
     pub(crate) async fn save_tenant(&self, tenant: &Tenant) {
-        let mut link = self.redis.connection().await;
-        let () = link.set(access::keys::tenant(&tenant.id), tenant.encode(1)).await.unwrap();
+        let mut connection = self.redis.connection().await;
+        let () = connection.set(access::keys::tenant(&tenant.id), tenant.encode(1)).await.unwrap();
     }
 
     /// Stores the current product and batch as a change that other instances notice.
     pub(crate) async fn save(&mut self) {
         self.revision += 1;
-        let mut link = self.redis.connection().await;
-        let () =
-            link.set(stored_at::product(&self.product.id), self.product.encode(self.revision)).await.unwrap();
-        let () =
-            link.set(stored_at::batch(self.batch.batch_no), self.batch.encode(self.revision)).await.unwrap();
+        let mut connection = self.redis.connection().await;
+        let () = connection
+            .set(stored_at::product(&self.product.id), self.product.encode(self.revision))
+            .await
+            .unwrap();
+        let () = connection
+            .set(stored_at::batch(self.batch.batch_no), self.batch.encode(self.revision))
+            .await
+            .unwrap();
         let no = self.batch.batch_no.get();
         let minted = [&self.batch.size.to_be_bytes()[..], &self.batch.epoch.get().to_be_bytes()].concat();
-        let () = link.hset(stored_at::MINTED, no, minted).await.unwrap();
-        let () = link.set(stored_at::batch_no(&self.batch.id), no).await.unwrap();
+        let () = connection.hset(stored_at::MINTED, no, minted).await.unwrap();
+        let () = connection.set(stored_at::batch_no(&self.batch.id), no).await.unwrap();
     }
 
     /// Returns the id of a tag of the batch. From `SIZE` on, the id is authentic but was never minted.
@@ -160,12 +164,12 @@ impl Shop {
     /// Revokes one tag as the factory does: with a flag in the first byte of its state, and a record of the
     /// reason.
     pub(crate) async fn revoke_tag(&self, index: u32) {
-        let mut link = self.redis.connection().await;
+        let mut connection = self.redis.connection().await;
         let key = self.state_key(index);
-        let _: i64 = link.setrange(key, 0, &[catalog::REVOKED_FLAG][..]).await.unwrap();
+        let _: i64 = connection.setrange(key, 0, &[catalog::REVOKED_FLAG][..]).await.unwrap();
         let withdrawal = catalog::Withdrawal { at: now(), reason: "stolen".to_owned() };
         let record = catalog::store::TagRevocation { withdrawal };
-        let () = link.set(self.revocation_key(index), record.encode()).await.unwrap();
+        let () = connection.set(self.revocation_key(index), record.encode()).await.unwrap();
     }
 
     /// Changes the state of a tag epoch's key as the factory does, with its event. Returns the new keyring
@@ -217,8 +221,8 @@ pub(crate) async fn flush(redis: &RedisServer) {
 
 /// Returns the matching keys, sorted.
 pub(crate) async fn keys(redis: &RedisServer, pattern: &str) -> Vec<String> {
-    let mut link = redis.connection().await;
-    let mut found: Vec<String> = redis::cmd("KEYS").arg(pattern).query_async(&mut link).await.unwrap();
+    let mut connection = redis.connection().await;
+    let mut found: Vec<String> = redis::cmd("KEYS").arg(pattern).query_async(&mut connection).await.unwrap();
     found.sort();
     found
 }

@@ -11,7 +11,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::app::{PATIENCE, send};
+use crate::app::{WAIT_LIMIT, send};
 use crate::process::Program;
 use crate::shop::{SECRET, Shop};
 
@@ -53,18 +53,19 @@ async fn a_redis_over_tls_works_if_its_certificate_is_trusted() {
 
     let trusting = [("SSL_CERT_FILE", authority.to_str().unwrap()), ("REDIS_COMMAND_TIMEOUT_MS", "10000")];
     let program = Program::start(&[&settings[..], &trusting].concat()).await;
-    eventually("it is ready", PATIENCE, async || ask(&program, "/v1/ready").await.status == 200).await;
+    eventually("the service is ready", WAIT_LIMIT, async || ask(&program, "/v1/ready").await.status == 200)
+        .await;
     let scan = ask(&program, &format!("/v1/scan/{}", shop.tag(0))).await;
     assert_eq!(scan.verdict()["scan_count"], 1);
 
     // A certificate of another authority with the same name.
     let another = file("server.pem");
-    let mistrusting = [("SSL_CERT_FILE", another.to_str().unwrap())];
-    let program = Program::start(&[&settings[..], &mistrusting].concat()).await;
-    let says_why = async || {
+    let distrusting = [("SSL_CERT_FILE", another.to_str().unwrap())];
+    let program = Program::start(&[&settings[..], &distrusting].concat()).await;
+    let states_reason = async || {
         let ready = ask(&program, "/v1/ready").await;
         ready.status == 503 && ready.text.contains("certificate")
     };
-    eventually("it is not ready, and says why", PATIENCE, says_why).await;
+    eventually("the service is not ready, and states the reason", WAIT_LIMIT, states_reason).await;
     ask(&program, &format!("/v1/scan/{}", shop.tag(0))).await.assert_problem(503, "redis-unavailable");
 }

@@ -28,7 +28,7 @@ async fn a_report_of_a_code_that_is_not_ours_is_listed_and_not_chained() {
         .post_form(&format!("/t/{FORGED}/report"), &[("reason", "counterfeit"), ("details", "a\r\nb")])
         .await;
     forged.assert_page(202);
-    assert_eq!(forged.rate().remaining, 3, "the caller's quota pays");
+    assert_eq!(forged.rate().remaining, 3, "the caller's quota is charged");
     assert!(forged.text.contains("not one of ours"), "{}", forged.text);
     let before = app.metric("voketag_key_leak_alarms_total").await;
     let unminted = shop.tag(SIZE).to_string();
@@ -36,7 +36,7 @@ async fn a_report_of_a_code_that_is_not_ours_is_listed_and_not_chained() {
     assert_eq!(
         app.metric("voketag_key_leak_alarms_total").await,
         before + 1,
-        "the alarm is raised all the same"
+        "the alarm is raised nevertheless"
     );
     let nonsense = app.post_form("/t/%3Cb%3E%2F%20x/report", &[("reason", "other"), ("details", " ")]).await;
     nonsense.assert_page(202);
@@ -47,12 +47,12 @@ async fn a_report_of_a_code_that_is_not_ours_is_listed_and_not_chained() {
     assert_eq!(found[0].details.as_deref(), Some("a\nb"));
     assert_eq!((&found[1].details, &found[2].details), (&None, &None));
     assert_eq!(Some(found[0].request_id.as_str()), forged.header("x-request-id"));
-    assert_eq!(appended(&app).await, 0, "nothing of it is in the chain");
+    assert_eq!(appended(&app).await, 0, "the audit chain has no entry");
 
     assert_eq!(app.post_form("/t/nonsense/report", &[("reason", "other")]).await.status, 202);
     let denied = app.post_form("/t/nonsense/report", &[("reason", "other")]).await;
     denied.assert_page(429);
-    assert_eq!(listed(&shop).await.len(), 4, "what is denied is not listed");
+    assert_eq!(listed(&shop).await.len(), 4, "a denied report is not listed");
 }
 
 #[tokio::test]
@@ -76,7 +76,7 @@ async fn the_oldest_reports_are_dropped_and_all_expire() {
     let shop = Shop::open().await;
     let app = open(&shop, &[]).await;
     let millis = |age: Duration| u64::try_from((now() - age).unix_timestamp_nanos() / 1_000_000).unwrap();
-    let mut link = shop.redis.connection().await;
+    let mut connection = shop.redis.connection().await;
     let mut add = redis::pipe();
     for n in 0..MOST_REPORTS {
         // The first two are a minute too old.
@@ -93,19 +93,19 @@ async fn the_oldest_reports_are_dropped_and_all_expire() {
         add.zadd(keys::UNPROVEN_REPORTS, format!("{id}{}", serde_json::to_string(&report).unwrap()), 0)
             .ignore();
     }
-    let () = add.query_async(&mut link).await.unwrap();
-    assert_eq!(listed(&shop).await.len(), MOST_REPORTS - 2, "what is too old is not shown");
+    let () = add.query_async(&mut connection).await.unwrap();
+    assert_eq!(listed(&shop).await.len(), MOST_REPORTS - 2, "reports that are too old are not shown");
     assert_eq!(app.post_form("/t/nonsense/report", &[("reason", "other")]).await.status, 202);
-    let size: usize = link.zcard(keys::UNPROVEN_REPORTS).await.unwrap();
-    assert_eq!(size, MOST_REPORTS - 1, "the two that are too old are gone");
+    let size: usize = connection.zcard(keys::UNPROVEN_REPORTS).await.unwrap();
+    assert_eq!(size, MOST_REPORTS - 1, "the two old reports were removed");
     for _ in 0..5 {
         assert_eq!(app.post_form("/t/newest/report", &[("reason", "other")]).await.status, 202);
     }
-    let size: usize = link.zcard(keys::UNPROVEN_REPORTS).await.unwrap();
-    assert_eq!(size, MOST_REPORTS, "no more than that are kept");
+    let size: usize = connection.zcard(keys::UNPROVEN_REPORTS).await.unwrap();
+    assert_eq!(size, MOST_REPORTS, "the list has a limit");
     let found = listed(&shop).await;
     assert!(found[found.len() - 5..].iter().all(|report| report.code == "newest"));
-    let ttl: u64 = link.pttl(keys::UNPROVEN_REPORTS).await.unwrap();
+    let ttl: u64 = connection.pttl(keys::UNPROVEN_REPORTS).await.unwrap();
     assert!(Duration::from_millis(ttl) > KEPT_FOR - Duration::from_secs(600), "{ttl}");
 }
 
@@ -151,8 +151,9 @@ async fn lost_state_rejects_reports_and_a_scan_of_a_forged_id_needs_no_redis_cal
     for _ in 0..50 {
         app.get(&format!("/t/{FORGED}")).await.assert_page(404);
     }
-    let asked = app.metric("voketag_redis_command_duration_seconds_count{pool=\"durable\"}").await - before.1;
-    assert!(asked < 10, "{asked} operations for 50 forged ids; a few are the watch's own");
+    let operations =
+        app.metric("voketag_redis_command_duration_seconds_count{pool=\"durable\"}").await - before.1;
+    assert!(operations < 10, "{operations} operations for 50 forged ids; background tasks cause a few");
     shop.flush().await;
     for code in [FORGED, "nonsense"] {
         app.post_form(&format!("/t/{code}/report"), &[("reason", "other")]).await.assert_page(503);

@@ -14,8 +14,8 @@ mod oracle;
 mod protocol;
 mod records;
 
-/// KEYS 1 state · ARGV 1 now (ms): time is the caller's, so that a test can turn it · 2 batch record · 3
-/// whether it counts, '1' or '0' · 4 the caller's mark of today · 5 of yesterday · 6 the tag's revocation (''
+/// KEYS 1 state · ARGV 1 now (ms since 1970), which the test sets · 2 batch record · 3 whether the scan
+/// counts, '1' or '0' · 4 the caller's mark of today · 5 its mark of yesterday · 6 the tag's revocation (''
 /// for none)
 const SCAN_AT: &str = "
 local state, count, first_at, in_30, in_60, bits = tag_scan(tonumber(ARGV[1]), redis.call('GET', KEYS[1]),
@@ -23,20 +23,20 @@ local state, count, first_at, in_30, in_60, bits = tag_scan(tonumber(ARGV[1]), r
 if state then redis.call('SET', KEYS[1], state) end
 return { state or '', count, first_at, in_30, in_60, bits }";
 
-/// The callers of these tests: today's mark and yesterday's.
+/// The callers of these tests: the marks of today and of yesterday.
 const ME: [&str; 2] = ["aaaaa", "bbbbb"];
 const OTHER: [&str; 2] = ["ccccc", "ddddd"];
 
-/// When the batch of these tests was minted: the time in its id.
+/// When the batch of these tests was minted, in ms since 1970: the time in its id.
 const START: u64 = 1_771_243_200_000;
 type Reply = (Vec<u8>, u32, u64, usize, usize, u8);
 
-async fn scan(link: &mut MultiplexedConnection, script: &Script, key: &str, now: u64) -> Reply {
-    look(link, script, key, now, (true, ME, "")).await
+async fn scan(connection: &mut MultiplexedConnection, script: &Script, key: &str, now: u64) -> Reply {
+    scan_as(connection, script, key, now, (true, ME, "")).await
 }
 
-async fn look(
-    link: &mut MultiplexedConnection,
+async fn scan_as(
+    connection: &mut MultiplexedConnection,
     script: &Script,
     key: &str,
     now: u64,
@@ -44,10 +44,10 @@ async fn look(
 ) -> Reply {
     let mut call = script.key(key);
     call.arg(now).arg(batch(7).encode(1)).arg(u8::from(counts)).arg(today).arg(yesterday).arg(revocation);
-    call.invoke_async(link).await.unwrap()
+    call.invoke_async(connection).await.unwrap()
 }
 
-/// A script that runs `main` behind the constants and functions of the scan.
+/// Returns a script that runs `main` after the constants and functions of the scan.
 fn script(main: &str) -> Script {
     Script::new(&[&lua_constants(), TAG_SCAN_LUA, main].concat())
 }
@@ -56,7 +56,7 @@ fn scan_at() -> Script {
     script(SCAN_AT)
 }
 
-/// Batch `number`: 10 tags of epoch 3, minted at [`START`].
+/// Returns batch `number`: 10 tags of epoch 3, minted at [`START`].
 fn batch(number: u32) -> Batch {
     let id = |number: u64| format!("019c6652-5e00-7000-8000-{number:012x}").parse().unwrap();
     Batch {

@@ -1,4 +1,4 @@
-//! Counts and frequencies against an oracle that keeps every scan and packs nothing.
+//! Property test: counts and frequencies equal those of an oracle that stores every scan.
 
 use catalog::{REVOKED_FLAG, TagState};
 use proptest::prelude::*;
@@ -7,19 +7,19 @@ use test_support::RedisServer;
 
 use super::{START, scan, scan_at};
 
-/// What the risk factors look at; the script is exact up to here.
+/// The script counts recent scans exactly up to this number. The risk factors need no more.
 const MOST: usize = 5;
 
-/// How far a clock may go back and its earlier readings still count.
+/// How far the clock may step back, in ms, before its earlier readings are dropped.
 const AHEAD: u64 = 60_000;
 
-/// Every scan of one tag, in full.
+/// All scans of one tag.
 #[derive(Debug, Default)]
 struct Oracle {
     revoked: bool,
     count: u32,
     first: u64,
-    /// When each was, as far as that is known.
+    /// The times of the scans that are still known.
     at: Vec<u64>,
 }
 
@@ -45,8 +45,8 @@ impl Oracle {
     }
 }
 
-/// Steps of the clock between scans: bursts, the edges of both windows and of 16 bits, long pauses, and steps
-/// back.
+/// Steps of the clock between scans, in ms: bursts, the limits of both windows and of 16 bits, long pauses,
+/// and steps back.
 fn step() -> impl Strategy<Value = i64> {
     prop_oneof![
         4 => 0_i64..3_000,
@@ -60,17 +60,17 @@ fn step() -> impl Strategy<Value = i64> {
 }
 
 #[test]
-fn counts_and_frequencies_are_those_of_an_oracle_that_forgets_nothing() {
+fn counts_and_frequencies_equal_those_of_an_oracle_that_stores_every_scan() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let redis = runtime.block_on(RedisServer::start());
-    let link = runtime.block_on(redis.connection());
+    let connection = runtime.block_on(redis.connection());
     let script = scan_at();
     let mut runner = TestRunner::new(Config { cases: 96, failure_persistence: None, ..Config::default() });
     let cases = (prop::collection::vec(step(), 1..40), prop::option::of(0_usize..40));
     let outcome = runner.run(&cases, |(steps, revoked_before)| {
-        let mut link = link.clone();
+        let mut connection = connection.clone();
         runtime.block_on(async {
-            let () = redis::cmd("DEL").arg("tag").query_async(&mut link).await.unwrap();
+            let () = redis::cmd("DEL").arg("tag").query_async(&mut connection).await.unwrap();
             let mut oracle = Oracle::default();
             let mut now = START;
             for (number, step) in steps.into_iter().enumerate() {
@@ -81,12 +81,13 @@ fn counts_and_frequencies_are_those_of_an_oracle_that_forgets_nothing() {
                         .arg("tag")
                         .arg(0)
                         .arg(&[REVOKED_FLAG][..])
-                        .query_async(&mut link)
+                        .query_async(&mut connection)
                         .await
                         .unwrap();
                 }
                 now = now.saturating_add_signed(step);
-                let (state, count, first, in_30, in_60, revoked) = scan(&mut link, &script, "tag", now).await;
+                let (state, count, first, in_30, in_60, revoked) =
+                    scan(&mut connection, &script, "tag", now).await;
                 let expected = oracle.scan(now);
                 prop_assert_eq!((count, first, in_30, in_60, revoked), expected);
                 let stored = TagState::parse(Some(&state)).unwrap();

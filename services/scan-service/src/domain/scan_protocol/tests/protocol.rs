@@ -1,4 +1,4 @@
-//! Codes, layouts and packing: what Rust writes and reads is what the scripts read and write.
+//! Codes, layouts and packing are the same in Rust and in the scripts.
 
 use redis::{Script, Value};
 use tag_id::{BatchNo, Epoch, Opened, TagIndex};
@@ -15,7 +15,7 @@ async fn run(main: &str, argument: &[u8]) -> Value {
 }
 
 #[test]
-fn codes_stay_what_earlier_versions_of_the_scripts_replied() {
+fn codes_do_not_change_between_versions() {
     let expected = "\
 local SCAN_ANSWERED = '\\0'
 local SCAN_STATE_LOST = '\\1'
@@ -42,7 +42,7 @@ local SCAN_COUNTS_LAYOUT = '>I6I4I6BBB'
 }
 
 #[test]
-fn every_byte_of_a_status_is_read_as_the_status_that_wrote_it() {
+fn each_status_and_subject_is_parsed_from_its_own_byte() {
     for byte in 0..=u8::MAX {
         assert!(ScanStatus::from_byte(byte).is_none_or(|status| status as u8 == byte), "{byte}");
         assert!(CountedBy::from_byte(byte).is_none_or(|subject| subject as u8 == byte), "{byte}");

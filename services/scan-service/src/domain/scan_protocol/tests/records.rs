@@ -1,4 +1,4 @@
-//! What the Lua functions read from stored records: minted or not, lost, newer, and of which deployment.
+//! How the Lua functions judge stored records: minted or not, lost, newer, and of which deployment.
 
 use catalog::{Batch, Product, Record};
 use redis::aio::MultiplexedConnection;
@@ -12,8 +12,8 @@ local found = redis.call('MGET', unpack(KEYS))
 local status, readable = scan_judge(found[1], found[2], found[3], 3, 9, KEYS[1], KEYS[2], KEYS[3], KEYS[4])
 return { string.byte(status), readable and 1 or 0 }";
 
-/// ARGV 1 batch record ('' for none) · 2 epoch · 3 index · 4 revision the caller holds · 5 deployment record
-/// · 6 beginning expected
+/// ARGV 1 batch record ('' for none) · 2 epoch · 3 index · 4 revision that the caller holds · 5 deployment
+/// record · 6 its expected prefix
 const OTHERS: &str = "
 local record = ARGV[1] ~= '' and ARGV[1]
 return {
@@ -23,7 +23,7 @@ return {
 }";
 
 async fn others(
-    link: &mut MultiplexedConnection,
+    connection: &mut MultiplexedConnection,
     batch: Option<(&Batch, u32)>,
     (epoch, index, held): (u16, u32, i64),
     (record, expected): (&str, &str),
@@ -32,35 +32,36 @@ async fn others(
     let bytes = batch.map_or_else(Vec::new, |(batch, revision)| batch.encode(revision));
     let mut call = script.prepare_invoke();
     call.arg(bytes).arg(epoch).arg(index).arg(held).arg(record).arg(expected);
-    let (holds, sent, same): (u8, Vec<u8>, u8) = call.invoke_async(link).await.unwrap();
+    let (holds, sent, same): (u8, Vec<u8>, u8) = call.invoke_async(connection).await.unwrap();
     (holds == 1, sent, same == 1)
 }
 
 #[tokio::test]
-async fn a_batch_holds_what_the_record_says_for_lua_and_rust_alike() {
+async fn lua_and_rust_agree_which_tags_a_batch_holds() {
     let redis = RedisServer::start().await;
-    let mut link = redis.connection().await;
+    let mut connection = redis.connection().await;
     for size in [1, 10, 1 << 24] {
         let batch = Batch { size, ..batch(7) };
         for epoch in [2, 3] {
             for index in [0, 1, 9, 10, (1 << 24) - 1] {
-                let (holds, ..) = others(&mut link, Some((&batch, 1)), (epoch, index, -1), ("", "x")).await;
+                let (holds, ..) =
+                    others(&mut connection, Some((&batch, 1)), (epoch, index, -1), ("", "x")).await;
                 let same =
                     batch.holds(tag_id::Epoch::new(epoch).unwrap(), tag_id::TagIndex::new(index).unwrap());
                 assert_eq!(holds, same, "size {size}, epoch {epoch}, index {index}");
             }
         }
     }
-    assert!(!others(&mut link, None, (3, 0, -1), ("", "x")).await.0);
+    assert!(!others(&mut connection, None, (3, 0, -1), ("", "x")).await.0);
 }
 
 const MINTED: (u8, u8) = (0, 1);
 const NOT_MINTED: (u8, u8) = (2, 0);
 const LOST: (u8, u8) = (6, 0);
-/// Revoked by its record, whatever became of its state.
+/// Revoked by its revocation record, although its state is unreadable.
 const REVOKED: (u8, u8) = (0, 0);
 
-/// What a key holds.
+/// The value of a Redis key.
 #[derive(Debug, Clone, Copy)]
 enum Held<'a> {
     Nothing,
@@ -69,21 +70,27 @@ enum Held<'a> {
 }
 use Held::{AList, Nothing, Text};
 
-async fn hold(link: &mut MultiplexedConnection, key: &str, held: Held<'_>) {
-    let () = redis::cmd("DEL").arg(key).query_async(link).await.unwrap();
+async fn hold(connection: &mut MultiplexedConnection, key: &str, held: Held<'_>) {
+    let () = redis::cmd("DEL").arg(key).query_async(connection).await.unwrap();
     let () = match held {
         Nothing => return,
-        Text(bytes) => redis::cmd("SET").arg(key).arg(bytes).query_async(link).await.unwrap(),
-        AList => redis::cmd("RPUSH").arg(key).arg("x").query_async(link).await.unwrap(),
+        Text(bytes) => redis::cmd("SET").arg(key).arg(bytes).query_async(connection).await.unwrap(),
+        AList => redis::cmd("RPUSH").arg(key).arg("x").query_async(connection).await.unwrap(),
     };
 }
 
-#[tokio::test]
-async fn what_is_lost_is_told_from_what_was_never_minted() {
-    let redis = RedisServer::start().await;
-    let mut link = redis.connection().await;
+/// Returns status and readability as [`JUDGED`] replies them.
+async fn judged(connection: &mut MultiplexedConnection) -> (u8, u8) {
     let script = script(JUDGED);
-    // Index 9 of epoch 3 is asked for.
+    let mut call = script.prepare_invoke();
+    call.key("b:7").key("t").key("tr").key("bn").invoke_async(connection).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_lost_record_is_distinguished_from_a_tag_never_minted() {
+    let redis = RedisServer::start().await;
+    let mut connection = redis.connection().await;
+    // The scanned tag has epoch 3 and index 9.
     let (held, elsewhere) = (batch(7).encode(1), Batch { size: 9, ..batch(7) }.encode(1));
     let (held, elsewhere, large) = (Text(&held), Text(&elsewhere), vec![b'x'; 1 << 20]);
     let minted = [0, 0, 0, 10, 0, 3];
@@ -113,7 +120,7 @@ async fn what_is_lost_is_told_from_what_was_never_minted() {
         (Text(&large), state, Nothing, minted, LOST),
         (Text(&large), state, Nothing, Nothing, LOST),
         (elsewhere, state, Nothing, minted, LOST),
-        // So is what would tell.
+        // The entry of the minted batch is unreadable too.
         (Nothing, state, Nothing, Text(b"x"), LOST),
         // The tag's own state.
         (held, Text(b""), Nothing, minted, LOST),
@@ -128,38 +135,33 @@ async fn what_is_lost_is_told_from_what_was_never_minted() {
         (held, AList, Text(b"{}"), minted, REVOKED),
         (held, Text(&[0; 2]), Text(b"{}"), minted, REVOKED),
     ] {
-        hold(&mut link, "b:7", batch).await;
-        hold(&mut link, "t", state).await;
-        hold(&mut link, "tr", revocation).await;
-        let () = redis::cmd("DEL").arg("bn").query_async(&mut link).await.unwrap();
+        hold(&mut connection, "b:7", batch).await;
+        hold(&mut connection, "t", state).await;
+        hold(&mut connection, "tr", revocation).await;
+        let () = redis::cmd("DEL").arg("bn").query_async(&mut connection).await.unwrap();
         if let Text(numbers) = numbers {
-            let () = redis::cmd("HSET").arg("bn").arg("7").arg(numbers).query_async(&mut link).await.unwrap();
+            let mut command = redis::cmd("HSET");
+            let () = command.arg("bn").arg("7").arg(numbers).query_async(&mut connection).await.unwrap();
         }
-        let mut call = script.prepare_invoke();
-        let judged: (u8, u8) =
-            call.key("b:7").key("t").key("tr").key("bn").invoke_async(&mut link).await.unwrap();
         let case = format!("{batch:.40?} {state:.40?} {revocation:?} {numbers:?}");
-        assert_eq!(judged, expected, "{case}");
+        assert_eq!(judged(&mut connection).await, expected, "{case}");
     }
-    hold(&mut link, "b:7", Nothing).await;
-    hold(&mut link, "bn", AList).await;
-    let mut call = script.prepare_invoke();
-    let judged: (u8, u8) =
-        call.key("b:7").key("t").key("tr").key("bn").invoke_async(&mut link).await.unwrap();
-    assert_eq!(judged, LOST, "nobody can tell");
+    hold(&mut connection, "b:7", Nothing).await;
+    hold(&mut connection, "bn", AList).await;
+    assert_eq!(judged(&mut connection).await, LOST, "the cases cannot be distinguished");
 }
 
 #[tokio::test]
 async fn a_record_is_sent_unless_the_caller_holds_that_revision() {
     let redis = RedisServer::start().await;
-    let mut link = redis.connection().await;
+    let mut connection = redis.connection().await;
     let (batch, latest) = (batch(7), u32::MAX);
     let bytes = batch.encode(latest);
     for (held, sent) in [(-1, true), (i64::from(latest), false), (i64::from(latest) - 1, true), (0, true)] {
-        let (_, record, _) = others(&mut link, Some((&batch, latest)), (3, 0, held), ("", "x")).await;
+        let (_, record, _) = others(&mut connection, Some((&batch, latest)), (3, 0, held), ("", "x")).await;
         assert_eq!(record, if sent { bytes.clone() } else { Vec::new() }, "{held}");
     }
-    assert!(others(&mut link, None, (3, 0, -1), ("", "x")).await.1.is_empty());
+    assert!(others(&mut connection, None, (3, 0, -1), ("", "x")).await.1.is_empty());
     let product = Product {
         id: batch.product_id,
         tenant: batch.tenant,
@@ -169,13 +171,13 @@ async fn a_record_is_sent_unless_the_caller_holds_that_revision() {
         created_at: batch.created_at,
         updated_at: batch.created_at,
     };
-    assert!(product.encode(9).starts_with(&[0, 0, 0, 9]), "a product's revision stands in the same place");
+    assert!(product.encode(9).starts_with(&[0, 0, 0, 9]), "a product has its revision at the same place");
 }
 
 #[tokio::test]
-async fn a_deployment_is_known_by_the_beginning_of_its_record() {
+async fn a_deployment_is_recognised_by_the_prefix_of_its_record() {
     let redis = RedisServer::start().await;
-    let mut link = redis.connection().await;
+    let mut connection = redis.connection().await;
     for (record, same) in [
         ("{\"id\":\"ab\",\"x\":1}", true),
         ("{\"id\":\"ab\"", true),
@@ -184,6 +186,10 @@ async fn a_deployment_is_known_by_the_beginning_of_its_record() {
         ("", false),
         (" {\"id\":\"ab\"}", false),
     ] {
-        assert_eq!(others(&mut link, None, (3, 0, -1), (record, "{\"id\":\"ab\"")).await.2, same, "{record}");
+        assert_eq!(
+            others(&mut connection, None, (3, 0, -1), (record, "{\"id\":\"ab\"")).await.2,
+            same,
+            "{record}"
+        );
     }
 }
