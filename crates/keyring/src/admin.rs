@@ -1,8 +1,9 @@
-//! Moving keys: what is read, and the one effect that a move becomes.
+//! Plans moves of keys. Writes nothing.
 //!
-//! Nothing is written here. A planned move is an [`Effect`] that compares the exact bytes of everything it was planned from
-//! (the keyring record; for a key that becomes active also who lives, and the deployment record), and travels with its audit
-//! event. Whoever appends it and meets a failed check plans again.
+//! A planned move is an [`Effect`] that the caller appends with its audit event. Its preconditions compare
+//! the exact bytes of everything that the plan was based on: the keyring record and, where the move depends
+//! on them, the registration counter and the deployment record. If a precondition fails, the caller plans
+//! again.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use catalog::{Deployment, StoredDeployment};
 use redis_pool::RedisPool;
 use time::OffsetDateTime;
 
-use crate::deployment::standing_deployment;
+use crate::deployment::stored_deployment;
 use crate::error::KeyringError;
 use crate::keys;
 use crate::move_refusal::MoveRefusal;
@@ -22,42 +23,42 @@ use crate::record::{KeyringEntry, KeyringRecord, Public, StoredKeyring};
 use crate::secrets::Secrets;
 use crate::snapshot::own_check;
 
-/// How long a move waits for live instances to have heard of its key: a key that was added a moment ago reaches them with
-/// their next beat.
+/// How long a move waits until live instances have read its key. Their next heartbeat brings a key that was
+/// just added.
 pub const HEARD_WITHIN: Duration = Duration::from_secs(3);
 
-/// Pause between two looks meanwhile.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// Pause between two attempts during that wait.
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
-/// A move that was planned.
+/// The result of planning a move.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Plan {
-    /// It was made already: this is the record as it stands.
+    /// The move was made before. Holds the stored record.
     Nothing(StoredKeyring),
-    /// It is to be written.
+    /// The move changes the keyring.
     Change(Planned),
 }
 
-/// What is to be appended.
+/// A planned change of the keyring.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Planned {
-    /// The event's action: `keyring.key_added`, `…_activated`, `…_retired`, `…_revoked`, `…_destroyed`,
-    /// `keyring.date_corrected`.
+    /// Action of the audit event: `keyring.key_added`, `…_activated`, `…_retired`, `…_revoked`,
+    /// `…_destroyed`, `keyring.date_corrected`.
     pub action: AuditAction,
-    /// The event's resource.
+    /// Resource of the audit event.
     pub resource: String,
-    /// The event's details.
+    /// Details of the audit event.
     pub details: Details,
-    /// What is written with it. A check that does not hold means that something has changed since: plan again.
+    /// The effect to append with the event. If a precondition fails, the state has changed: plan again.
     pub effect: Effect,
-    /// The record after it.
+    /// The record after the move.
     pub record: KeyringRecord,
-    /// Its revision.
+    /// The revision after the move.
     pub revision: u32,
     former_date: Option<OffsetDateTime>,
 }
 
-/// Reads the keyring and plans its moves. Cheap to make.
+/// Reads the keyring and plans its moves. Cheap to create.
 #[derive(Debug, Clone)]
 pub struct KeyringAdmin {
     pool: RedisPool,
@@ -65,7 +66,7 @@ pub struct KeyringAdmin {
 }
 
 impl KeyringAdmin {
-    /// Reads through `pool`; `secrets` are this process's, of which a new key's public part is made.
+    /// Creates a planner that reads through `pool`. The public part of a new key comes from `secrets`.
     #[must_use]
     pub fn new(pool: RedisPool, secrets: Secrets) -> Self {
         Self { pool, secrets }
@@ -75,7 +76,7 @@ impl KeyringAdmin {
         &self.secrets
     }
 
-    /// The keyring record as it stands; `None` where there is none.
+    /// Reads the keyring record; returns `None` if there is none.
     ///
     /// # Errors
     /// [`KeyringError::Redis`], [`KeyringError::Record`].
@@ -88,8 +89,8 @@ impl KeyringAdmin {
         }
     }
 
-    /// The other tag epochs of `record` that derive from the same master secret as this one, as far as this process holds them: who
-    /// has the one secret has the other.
+    /// Returns the other tag epochs of `record` that have the same master secret as `epoch`, so that one leak
+    /// reveals all of them. Includes only epochs whose secret this process holds.
     pub fn sharing<'a>(
         &'a self,
         record: &'a KeyringRecord,
@@ -99,7 +100,7 @@ impl KeyringAdmin {
         others.filter(move |other| self.secrets.tags.share_secret(epoch.epoch(), other.epoch()))
     }
 
-    /// The instances that live.
+    /// Reads the live instances.
     ///
     /// # Errors
     /// [`KeyringError::Redis`].
@@ -107,15 +108,12 @@ impl KeyringAdmin {
         Live::read(&self.pool).await
     }
 
-    /// Plans a move at `now`. A key that is to become active waits, at most [`HEARD_WITHIN`], for live instances that have
-    /// not heard of it.
+    /// Plans a move at `now`. If the move makes a key active, waits up to [`HEARD_WITHIN`] for live instances
+    /// that have not read the key yet.
     ///
     /// # Errors
-    /// [`KeyringError::Refused`] when it cannot be made; else as reading fails.
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "a deadline of tokio's own timers, which a test's paused time moves too"
-    )]
+    /// [`KeyringError::Refused`] if the move is rejected; else as [`Self::read`].
+    #[allow(clippy::disallowed_methods, reason = "a deadline that tokio's paused time moves in tests")]
     pub async fn plan(
         &self,
         deployment: &Deployment,
@@ -123,18 +121,18 @@ impl KeyringAdmin {
         what: &Move,
         now: OffsetDateTime,
     ) -> Result<Plan, KeyringError> {
-        let again = async {
+        let attempts = async {
             loop {
                 let plan = self.plan_once(deployment, key, what, now).await;
                 if !matches!(plan, Err(KeyringError::Refused(MoveRefusal::Unheard { .. }))) {
                     return plan;
                 }
-                tokio::time::sleep(LOOK_AGAIN).await;
+                tokio::time::sleep(RETRY_PAUSE).await;
             }
         };
-        match tokio::time::timeout(HEARD_WITHIN, again).await {
+        match tokio::time::timeout(HEARD_WITHIN, attempts).await {
             Ok(plan) => plan,
-            // Who has not heard by now is told by one more look.
+            // The last attempt returns the rejection, with the instances that have not read the key.
             Err(_) => self.plan_once(deployment, key, what, now).await,
         }
     }
@@ -177,7 +175,8 @@ impl KeyringAdmin {
         Ok(Plan::Change(Planned { action, resource, details, effect, record, revision, former_date }))
     }
 
-    /// The deployment record before and after, where a tag key enters or leaves use.
+    /// Returns the deployment record before and after the move, if the move puts a tag key into or out of
+    /// use.
     async fn amended(
         &self,
         deployment: &Deployment,
@@ -190,7 +189,7 @@ impl KeyringAdmin {
         if activated.is_none() && !destroyed {
             return Ok(None);
         }
-        let before = standing_deployment(&self.pool, deployment).await?;
+        let before = stored_deployment(&self.pool, deployment).await?;
         let after = match activated.and_then(|active| Some((active, moved.record.entry(active)?.check()?))) {
             Some((active, check)) => before.clone().with_check(active.number.epoch(), check),
             None => before.clone().without_check(key.number.epoch()),
@@ -198,7 +197,7 @@ impl KeyringAdmin {
         Ok((after != before).then_some((before, after)))
     }
 
-    /// The public part of the secret that this process holds under that number.
+    /// Returns the public part of the secret that this process holds under a key's number.
     fn own(&self, key: KeyRef) -> Option<Public> {
         match key.family {
             KeyFamily::Tag => own_check(&self.secrets.tags, key.number.epoch()),
@@ -208,13 +207,13 @@ impl KeyringAdmin {
 }
 
 impl Planned {
-    /// Since when the key was not believed before the move, if it was revoked then.
+    /// Returns `compromised_since` before the move, if the key was revoked then.
     #[must_use]
     pub fn former_date(&self) -> Option<OffsetDateTime> {
         self.former_date
     }
 
-    /// The key as it will stand.
+    /// Returns a key of the record after the move.
     #[must_use]
     pub fn entry(&self, key: KeyRef) -> Option<&KeyringEntry> {
         self.record.entry(key)

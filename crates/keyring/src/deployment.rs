@@ -1,4 +1,4 @@
-//! Reading the deployment record that a change of the keyring amends.
+//! Reads the deployment record, which some changes of the keyring amend.
 
 use catalog::{Deployment, StoredDeployment};
 use redis_pool::RedisPool;
@@ -9,11 +9,11 @@ use crate::error::KeyringError;
 ///
 /// # Errors
 /// [`KeyringError::Lost`] if the record is missing or belongs to another deployment.
-pub(crate) async fn standing_deployment(
+pub(crate) async fn stored_deployment(
     pool: &RedisPool,
     deployment: &Deployment,
 ) -> Result<StoredDeployment, KeyringError> {
     let stored = StoredDeployment::read(pool).await?;
-    let gone = || KeyringError::Lost("the deployment record is gone, or another".to_owned());
+    let gone = || KeyringError::Lost("the deployment record is missing or of another deployment".to_owned());
     stored.filter(|stored| stored.id() == deployment.id()).ok_or_else(gone)
 }

@@ -1,24 +1,24 @@
-//! How looking at the keyring, or moving a key, fails.
+//! How reading the keyring, or planning a move of a key, fails.
 
 use crate::move_refusal::MoveRefusal;
 use crate::record::KeyringRecordError;
 
-/// Why nothing was read or planned.
+/// Why the keyring was not read, or a move was not planned.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum KeyringError {
-    /// Redis did not answer.
+    /// Redis did not answer in time or rejected the command.
     #[error(transparent)]
     Redis(#[from] redis_pool::PoolError),
-    /// What is stored is no keyring record.
+    /// The stored value is not a keyring record.
     #[error(transparent)]
     Record(#[from] KeyringRecordError),
-    /// Nobody has made the keyring record yet: a factory does, when it starts.
-    #[error("the keyring was not made yet; start the factory-service")]
+    /// No keyring record was created yet. A factory-service creates it when it starts.
+    #[error("the keyring does not exist yet; start the factory-service")]
     NotMade,
-    /// The deployment, or its keyring, is not the one seen before.
+    /// The deployment or its keyring is missing, or not the one seen before. Holds the reason.
     #[error("the keyring was lost: {0}")]
     Lost(String),
-    /// The move cannot be made.
+    /// The move is rejected.
     #[error(transparent)]
     Refused(#[from] MoveRefusal),
 }

@@ -1,4 +1,4 @@
-//! A key as it leaves the service in an export of the chain: the stored members, with every time in the one form of answers.
+//! A key in an export of the audit chain: the stored members, with times in the format of API responses.
 
 use ambient::rfc3339;
 use serde::Serialize;
@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use crate::number::KeyNumber;
 use crate::record::{KeyState, KeyringEntry, Public, Revocation};
 
-/// A [`KeyringEntry`] to be written out. It is read back as one.
+/// The serialised form of a [`KeyringEntry`] in an export. It can be deserialised as a [`KeyringEntry`].
 #[derive(Debug, Serialize)]
 pub struct ExportedKey<'a> {
     number: KeyNumber,
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_exported_key_has_every_member_of_the_stored_one_and_is_read_back_as_it() {
+    fn an_exported_key_has_all_members_of_the_stored_one_and_parses_as_it() {
         let at = datetime!(2026-02-16 12:00 UTC);
         let key = KeyringEntry {
             activated_at: Some(at),

@@ -1,7 +1,7 @@
-//! Whose signature a note bears, and what that is worth by what is known of the key.
+//! Verification of a note's signatures, and the trust that follows from the state of the signing key.
 //!
-//! A note that a now revoked key signed is neither plainly good nor plainly bad: the signature is right, and others may have
-//! been able to make it. It has a state of its own, with the dates that a reader needs to judge.
+//! A note that a revoked key signed is neither valid nor broken: the signature verifies, but others may have
+//! made it. [`NoteTrust::SignedByRevokedKey`] gives the dates that a reader needs to decide.
 
 use ambient::rfc3339;
 use audit_chain::checkpoint::SignedNote;
@@ -12,34 +12,34 @@ use crate::number::KeyNumber;
 use crate::record::{KeyState, KeyringEntry, KeyringRecord, Revocation};
 use crate::vkey::VerifierKey;
 
-/// What a note's signatures are worth.
+/// The trust in a note, by its signatures.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum NoteTrust {
-    /// A key that is believed signed it.
+    /// A trusted key signed it.
     Valid {
-        /// Which.
+        /// The key.
         key: VerifierKey,
     },
-    /// The signature is right, and the key was revoked since.
+    /// The signature verifies, but the key was revoked later.
     SignedByRevokedKey {
-        /// Which.
+        /// The key.
         key: VerifierKey,
         /// When the key was revoked.
         #[serde(with = "rfc3339")]
         revoked_at: OffsetDateTime,
-        /// What it signed before is believed; when it signed this, only other evidence can tell.
+        /// Notes signed before this time are trusted. The note itself does not prove when it was signed.
         #[serde(with = "rfc3339")]
         compromised_since: OffsetDateTime,
     },
-    /// It bears the name of a known key and is not that key's signature, or of one that never signed.
+    /// A signature line names a known key, and the signature does not verify or the key was never active.
     Broken {
-        /// Which.
+        /// The key.
         key: VerifierKey,
-        /// What is wrong.
+        /// The reason.
         why: &'static str,
     },
-    /// No signature is by a key that is known.
+    /// No signature line names a known key.
     UnknownKey,
 }
 
@@ -74,7 +74,7 @@ impl Trust {
 pub struct AuditKeys(Vec<Known>);
 
 impl AuditKeys {
-    /// Those of a keyring.
+    /// Returns the signing keys of a keyring record, with their states.
     #[must_use]
     pub fn of(record: &KeyringRecord) -> Self {
         let known = |entry: &KeyringEntry| {
@@ -84,34 +84,36 @@ impl AuditKeys {
         Self(record.audit.iter().filter_map(known).collect())
     }
 
-    /// Public keys that an operator trusts, of which nothing else is known.
+    /// Returns keys that an operator trusts, without known states.
     #[must_use]
     pub fn trusted(keys: impl IntoIterator<Item = VerifierKey>) -> Self {
         let known = |vkey| Known { number: None, vkey, trust: Trust::Plain };
         Self(keys.into_iter().map(known).collect())
     }
 
-    /// The same keys, in the light of what another source (an export's header) says of them: its word can only make a key
-    /// worse, and adds none.
+    /// Applies the key states that another source, such as an export's header, states. A statement can only
+    /// lower the trust in a key, and adds no keys.
     #[must_use]
-    pub fn warned_by(mut self, word: &[KeyringEntry]) -> Self {
+    pub fn warned_by(mut self, statements: &[KeyringEntry]) -> Self {
         for known in &mut self.0 {
-            let said = word.iter().find(|entry| entry.vkey() == Some(&known.vkey)).map(Trust::of);
-            if let (Trust::Plain, Some(worse)) = (&known.trust, said) {
-                known.trust = worse;
+            let stated = statements.iter().find(|entry| entry.vkey() == Some(&known.vkey)).map(Trust::of);
+            if let (Trust::Plain, Some(lower)) = (&known.trust, stated) {
+                known.trust = lower;
             }
         }
         self
     }
 
-    /// The number of a key, where it is known.
+    /// Returns the number of a key, if the keys come from a keyring record and include it.
     #[must_use]
     pub fn number_of(&self, key: &VerifierKey) -> Option<KeyNumber> {
         self.0.iter().find(|known| known.vkey == *key)?.number
     }
 
-    /// Whose signatures a note bears. Lines by keys that are not known are passed over, as the format asks; of several known
-    /// ones a wrong signature tells before anything else, then a plainly valid one.
+    /// Verifies the signatures of a note.
+    ///
+    /// Skips lines that name unknown keys, as the signed-note format requires. Of several known keys, a
+    /// broken signature ranks before a valid one, and a valid one before one of a revoked key.
     #[must_use]
     pub fn judge(&self, note: &SignedNote) -> NoteTrust {
         let mut best = NoteTrust::UnknownKey;
@@ -119,7 +121,7 @@ impl AuditKeys {
             let Some(known) = self.0.iter().find(|known| known.vkey.is_named_by(line)) else { continue };
             let key = known.vkey.clone();
             if !key.verifies(note.text(), line) {
-                return NoteTrust::Broken { key, why: "the signature is not that of this text by this key" };
+                return NoteTrust::Broken { key, why: "the key did not make this signature of this text" };
             }
             match known.trust {
                 Trust::NeverSigned => return NoteTrust::Broken { key, why: "the key was never active" },
@@ -134,7 +136,7 @@ impl AuditKeys {
     }
 }
 
-/// Whether the state of a key lets it sign.
+/// Whether the state of a key allows it to sign.
 pub(crate) fn may_sign(entry: &KeyringEntry) -> bool {
     entry.state == KeyState::Active
 }

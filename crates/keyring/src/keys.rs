@@ -1,27 +1,27 @@
-//! Every key of the keyring.
+//! Redis keys of this crate.
 //!
-//! | key | type | holds | lasts |
+//! | key | type | value | TTL |
 //! | --- | --- | --- | --- |
-//! | `vt1:keyring` | string | `u32be(revision) ‖ JSON`: states and public parts of all keys | for ever |
-//! | `vt1:live` | sorted set | ids of instances; the score is when each ceases to count, Unix ms | for ever |
-//! | `vt1:live-seq` | string | how many instances have come so far, in decimal | for ever |
-//! | `vt1:live:<uuid>` | string | what one instance holds, JSON | 10 s |
+//! | `vt1:keyring` | string | `u32be(revision) ‖ JSON`: states and public parts of all keys | none |
+//! | `vt1:live` | sorted set | ids of live instances; the score is the expiry, Unix ms | none |
+//! | `vt1:live-seq` | string | number of registrations so far, in decimal | none |
+//! | `vt1:live:<uuid>` | string | secrets that one instance holds, as check values in JSON | 10 s |
 
 use uuid::Uuid;
 
-/// States and public parts of all keys.
+/// Keyring record.
 pub const KEYRING: &str = "vt1:keyring";
 
-/// The instances that live.
+/// Live instances.
 pub const LIVE: &str = "vt1:live";
 
-/// Moves on with every instance that comes, so that a move can be bound to the instances that were looked at.
+/// Registration counter. It changes when an instance registers, so a move can check that none has since.
 pub const LIVE_SEQ: &str = "vt1:live-seq";
 
-/// What the id of an instance is put behind.
+/// Key prefix of instance records.
 pub const INSTANCE_PREFIX: &str = "vt1:live:";
 
-/// What one instance holds.
+/// Key of an instance record.
 #[must_use]
 pub fn instance(id: &Uuid) -> String {
     format!("{INSTANCE_PREFIX}{id}")

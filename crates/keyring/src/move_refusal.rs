@@ -1,99 +1,100 @@
-//! Why a move of a key cannot be made.
+//! Why a move of a key is rejected.
 
 use crate::number::{KeyFamily, KeyRef};
 use crate::record::{KeyState, MAX_KEYS, MAX_REASON};
 
-/// Why a move is refused. Each says what would be right.
+/// Why a move is rejected. The text says what to do instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MoveRefusal {
-    /// There is no such key.
+    /// The keyring has no such key.
     #[error("there is no {0}")]
     Unknown(KeyRef),
-    /// The number is taken.
-    #[error("there is a {0} already; take the next number")]
+    /// The number is in use.
+    #[error("{0} exists already; use the next number")]
     Exists(KeyRef),
-    /// Another number has the same signing key.
-    #[error("{key} is the same key as {other}; rotating to it would change nothing")]
+    /// The same key exists under another number.
+    #[error("{key} is the same key as {other}, so rotating to it would change nothing; generate a new key")]
     SameKey {
-        /// The one to be added.
+        /// The key to add.
         key: KeyRef,
-        /// The one that is there.
+        /// The existing key.
         other: KeyRef,
     },
-    /// This process holds no secret of that number.
-    #[error("this process has no secret for {0}; give it one and start it again")]
+    /// This process has no secret under that number.
+    #[error("this process has no secret for {0}; configure one and restart it")]
     NoSecret(KeyRef),
-    /// The process holds another secret under that number than the one that was added.
-    #[error("the secret that this process has for {0} is not the one that was added")]
+    /// The secret of this process under that number is not the one that was added.
+    #[error("the secret that this process has for {0} is not the one that was added; configure that one")]
     OtherSecret(KeyRef),
-    /// Moves only go forward.
+    /// The move does not start from the key's state: moves only go forward.
     #[error("{key} is {state}; {verb} takes {takes}")]
     Backward {
-        /// Which key.
+        /// The key.
         key: KeyRef,
-        /// Where it stands.
+        /// Its state.
         state: KeyState,
-        /// The move.
+        /// Name of the move.
         verb: &'static str,
-        /// The states it starts from.
+        /// The states that the move starts from.
         takes: &'static str,
     },
-    /// An active key cannot be revoked: something must be active.
+    /// An active key cannot be revoked, because a family must keep an active key.
     #[error("{0} is active; add and activate a successor first, then revoke it")]
     RevokeActive(KeyRef),
-    /// Nothing can take over.
-    #[error("no pending {family} key can take over; add one first")]
+    /// No key is pending.
+    #[error("no pending {family} key can replace it; add one first")]
     NoSuccessor {
         /// The family.
         family: KeyFamily,
     },
-    /// It is not clear which is to take over.
-    #[error("{pending} {family} keys are pending; activate the one that is to take over")]
+    /// More than one key is pending, so the successor is ambiguous.
+    #[error("{pending} {family} keys are pending; activate the one that replaces it")]
     SeveralSuccessors {
         /// The family.
         family: KeyFamily,
-        /// How many are pending.
+        /// Number of pending keys.
         pending: usize,
     },
-    /// It is revoked, with another date.
-    #[error("{key} is revoked with compromised_since {stands} already; another date takes correct-date")]
+    /// The key is revoked with another date.
+    #[error("{key} is already revoked with compromised_since {stored}; correct-date changes that date")]
     OtherDate {
-        /// Which key.
+        /// The key.
         key: KeyRef,
-        /// What stands, RFC 3339.
-        stands: String,
+        /// The stored date, RFC 3339.
+        stored: String,
     },
-    /// `compromised_since` lies in the future.
-    #[error("compromised_since lies in the future")]
+    /// `compromised_since` is in the future.
+    #[error("compromised_since is in the future")]
     Future,
-    /// The reason has no characters, or too many.
+    /// The reason is empty or too long.
     #[error("a reason has 1 to {MAX_REASON} characters")]
     Reason,
-    /// There are as many keys as one record may hold.
-    #[error("the keyring holds {MAX_KEYS} keys, which is the most it can")]
+    /// The record holds as many keys, or as high a revision, as it can.
+    #[error("the keyring is full: it holds at most {MAX_KEYS} keys")]
     Full,
     /// Live instances lack the secret.
     #[error(
-        "{instances} live {service} instances lack the secret of {key}; give it to them and start them again"
+        "{instances} live {service} instances lack the secret of {key}; configure it there and restart them"
     )]
     Lacking {
-        /// Which key.
+        /// The key.
         key: KeyRef,
-        /// Which service.
+        /// The service.
         service: String,
-        /// How many of its instances.
+        /// Number of its instances that lack the secret.
         instances: usize,
     },
-    /// Live instances have not answered for the key yet.
+    /// Live instances have not announced since the key was added.
     #[error(
-        "{instances} live {service} instances have not heard of {key} yet; one that is gone counts for ten seconds more"
+        "{instances} live {service} instances have not read {key} from the keyring yet; try again (a killed \
+         instance counts as live for ten more seconds)"
     )]
     Unheard {
-        /// Which key.
+        /// The key.
         key: KeyRef,
-        /// Which service.
+        /// The service.
         service: String,
-        /// How many of its instances.
+        /// Number of its instances that have not read the key.
         instances: usize,
     },
 }

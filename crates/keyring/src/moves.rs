@@ -1,15 +1,15 @@
-//! The moves of a key, as functions from one record to the next. They know no Redis and read no clock.
+//! The moves of a key, as pure functions from one record to the next: no Redis, no clock.
 //!
 //! ```text
-//! add       → pending
-//! activate    pending → active; the former active key → verify_only in the same move
-//! retire      active → verify_only; the only pending key of the family becomes active in the same move
+//! add           → pending
+//! activate      pending → active; the former active key → verify_only in the same move
+//! retire        active → verify_only; the only pending key of the family → active in the same move
 //! revoke        pending | verify_only → revoked
-//! correct date  revoked → revoked, with another date since when it is not to be believed, earlier or later
+//! correct date  revoked → revoked, with an earlier or later date from which the key is untrusted
 //! destroy       pending | revoked → destroyed
 //! ```
 //!
-//! No state leads back. A move that was made already changes nothing, so an operator who got no answer may repeat it.
+//! No move goes back. Repeating a move changes nothing, so an operator who got no answer can repeat it.
 
 use ambient::rfc3339;
 use audit_chain::{AuditAction, Details};
@@ -19,35 +19,35 @@ use crate::move_refusal::MoveRefusal;
 use crate::number::{KeyFamily, KeyRef};
 use crate::record::{KeyState, KeyringEntry, KeyringRecord, MAX_KEYS, MAX_REASON, Public, Revocation};
 
-/// What to do with a key.
+/// A change of a key's state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Move {
-    /// Announce it.
+    /// Announces a new key.
     Add,
-    /// Make it the active one.
+    /// Makes a pending key the active one.
     Activate,
-    /// Let the only pending key of its family take over from it.
+    /// Replaces the active key by the only pending key of its family.
     Retire,
-    /// Say that others have, or may have, its secret.
+    /// States that others have, or may have, the secret.
     Revoke {
         /// 1 to 200 characters.
         reason: String,
-        /// What was made with it before this is believed.
+        /// What was made with the key before this time stays trusted.
         compromised_since: OffsetDateTime,
     },
-    /// Say that a revoked key may have been misused since another time than was said, earlier or later.
+    /// Replaces `compromised_since` of a revoked key by an earlier or later time.
     CorrectDate {
-        /// 1 to 200 characters; it stands in the audit event.
+        /// 1 to 200 characters; stored in the audit event only.
         reason: String,
-        /// The right date.
+        /// The correct time.
         compromised_since: OffsetDateTime,
     },
-    /// Say that nobody holds its secret any more.
+    /// States that nobody holds the secret any more.
     Destroy,
 }
 
 impl Move {
-    /// As an operator names it.
+    /// The name of the move in commands and routes.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -60,7 +60,7 @@ impl Move {
         }
     }
 
-    /// Since when the key is not to be believed after the move, where it says so.
+    /// The time from which the key is untrusted after the move, if the move sets one.
     #[must_use]
     pub const fn compromised_since(&self) -> Option<OffsetDateTime> {
         match self {
@@ -72,16 +72,16 @@ impl Move {
     }
 }
 
-/// A move that changes something.
+/// The result of a move that changes the record.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Moved {
-    /// The record after it.
+    /// The record after the move.
     pub(crate) record: KeyringRecord,
-    /// The audit event's action.
+    /// Action of the audit event.
     pub(crate) action: AuditAction,
-    /// The audit event's details.
+    /// Details of the audit event.
     pub(crate) details: Details,
-    /// The key that became active by it.
+    /// The key that the move made active.
     pub(crate) activated: Option<KeyRef>,
 }
 
@@ -95,8 +95,8 @@ impl KeyringRecord {
         }
     }
 
-    /// The record after `what` at `now`; `None` where it is so already. `own` is the public part of the secret that this
-    /// process holds under the key's number: only adding asks for it.
+    /// Returns the record after `what` at `now`, or `None` if the move was made before. `own` is the public
+    /// part of the secret that this process holds under the key's number; only [`Move::Add`] needs it.
     pub(crate) fn after(
         &self,
         key: KeyRef,
@@ -129,8 +129,8 @@ impl KeyringRecord {
         now: OffsetDateTime,
     ) -> Result<Option<Moved>, MoveRefusal> {
         let own = own.ok_or(MoveRefusal::NoSecret(key))?;
-        if let Some(standing) = self.entry(key) {
-            let same = standing.public == own && standing.state == KeyState::Pending;
+        if let Some(existing) = self.entry(key) {
+            let same = existing.public == own && existing.state == KeyState::Pending;
             return if same { Ok(None) } else { Err(MoveRefusal::Exists(key)) };
         }
         if let Some(same) = self.family(key.family).iter().find(|entry| entry.public == own) {
@@ -145,8 +145,8 @@ impl KeyringRecord {
         };
         let mut record = self.clone();
         let entries = record.family_mut(key.family);
-        let place = entries.partition_point(|entry| entry.number < key.number);
-        entries.insert(place, KeyringEntry::pending(key.number, own, now));
+        let index = entries.partition_point(|entry| entry.number < key.number);
+        entries.insert(index, KeyringEntry::pending(key.number, own, now));
         Ok(Some(Moved { record, action: AuditAction::KeyringKeyAdded, details, activated: None }))
     }
 
@@ -199,7 +199,7 @@ impl KeyringRecord {
         }
     }
 
-    /// The record in which `key` is the active one, and the former active key only verifies.
+    /// Returns the record with `key` active and the former active key in `verify_only`.
     fn taken_over(&self, key: KeyRef, now: OffsetDateTime) -> Self {
         let mut record = self.clone();
         for entry in record.family_mut(key.family) {
@@ -224,14 +224,12 @@ impl KeyringRecord {
         let details = details_of(reason, since, now)?;
         match (entry.state, &entry.revoked) {
             (KeyState::Active, _) => return Err(MoveRefusal::RevokeActive(key)),
-            (KeyState::Revoked, Some(standing)) => {
-                if since == standing.compromised_since {
+            (KeyState::Revoked, Some(stored)) => {
+                if since == stored.compromised_since {
                     return Ok(None);
                 }
-                return Err(MoveRefusal::OtherDate {
-                    key,
-                    stands: rfc3339::format(standing.compromised_since),
-                });
+                let stored = rfc3339::format(stored.compromised_since);
+                return Err(MoveRefusal::OtherDate { key, stored });
             }
             (KeyState::Pending | KeyState::VerifyOnly, _) => {
                 entry.state = KeyState::Revoked;
@@ -239,7 +237,7 @@ impl KeyringRecord {
                 entry.revoked = Some(Revocation { at: now, reason, compromised_since: since });
             }
             (state, _) => {
-                let takes = "a pending or a verify_only key";
+                let takes = "a pending or verify_only key";
                 return Err(MoveRefusal::Backward { key, state, verb: "revoke", takes });
             }
         }
@@ -257,15 +255,15 @@ impl KeyringRecord {
     ) -> Result<Option<Moved>, MoveRefusal> {
         let details = details_of(reason, since, now)?;
         let state = entry.state;
-        let Some(standing) = entry.revoked.as_mut().filter(|_| state == KeyState::Revoked) else {
+        let Some(revocation) = entry.revoked.as_mut().filter(|_| state == KeyState::Revoked) else {
             let takes = "a revoked key";
             return Err(MoveRefusal::Backward { key, state, verb: "correct-date", takes });
         };
-        let former = standing.compromised_since;
+        let former = revocation.compromised_since;
         if since == former {
             return Ok(None);
         }
-        standing.compromised_since = since;
+        revocation.compromised_since = since;
         let details = details.with("moved_from", rfc3339::format(former));
         let record = self.with(key, entry);
         Ok(Some(Moved { record, action: AuditAction::KeyringDateCorrected, details, activated: None }))
@@ -284,7 +282,7 @@ impl KeyringRecord {
                 (entry.state, entry.destroyed_at) = (KeyState::Destroyed, Some(now));
             }
             KeyState::Active | KeyState::VerifyOnly => {
-                let takes = "a pending or a revoked key";
+                let takes = "a pending or revoked key";
                 return Err(MoveRefusal::Backward { key, state, verb: "destroy", takes });
             }
         }
@@ -304,7 +302,7 @@ impl KeyringRecord {
     }
 }
 
-/// What the event of a revocation or of a corrected date says.
+/// Returns the event details of a revocation or a corrected date.
 fn details_of(reason: &str, since: OffsetDateTime, now: OffsetDateTime) -> Result<Details, MoveRefusal> {
     if since > now {
         return Err(MoveRefusal::Future);

@@ -1,4 +1,4 @@
-//! Which key: its family and its number.
+//! References to keys: family and number.
 
 use std::fmt;
 use std::num::NonZeroU16;
@@ -19,7 +19,7 @@ pub enum KeyFamily {
 }
 
 impl KeyFamily {
-    /// `tag` or `audit`.
+    /// Returns `tag` or `audit`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -35,7 +35,7 @@ impl fmt::Display for KeyFamily {
     }
 }
 
-/// A text that names no family, or no number.
+/// A text that is neither a family name nor a key number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it takes {0}")]
 pub struct NoSuchName(&'static str);
@@ -52,15 +52,15 @@ impl FromStr for KeyFamily {
     }
 }
 
-/// A key's number within its family: 1..=4095. Of a tag key it is the epoch.
+/// A key's number within its family, 1 to 4095. The number of a tag key is its epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyNumber(Epoch);
 
 impl KeyNumber {
-    /// The first number, 1.
+    /// The smallest number, 1.
     pub const FIRST: Self = Self(Epoch::MIN);
 
-    /// `None` unless 1..=4095.
+    /// Returns `None` unless `number` is 1 to 4095.
     #[must_use]
     pub const fn new(number: u16) -> Option<Self> {
         match Epoch::new(number) {
@@ -69,13 +69,13 @@ impl KeyNumber {
         }
     }
 
-    /// 1..=4095.
+    /// Returns the number, 1 to 4095.
     #[must_use]
     pub const fn get(self) -> u16 {
         self.0.get()
     }
 
-    /// The epoch of a tag key.
+    /// Returns the number as the epoch of a tag key.
     #[must_use]
     pub const fn epoch(self) -> Epoch {
         self.0
@@ -122,29 +122,29 @@ impl<'de> Deserialize<'de> for KeyNumber {
     }
 }
 
-/// One key.
+/// A reference to one key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyRef {
-    /// Its family.
+    /// The family.
     pub family: KeyFamily,
-    /// Its number there.
+    /// The number within the family.
     pub number: KeyNumber,
 }
 
 impl KeyRef {
-    /// A tag epoch.
+    /// Returns the reference to the tag key of `epoch`.
     #[must_use]
     pub fn tag(epoch: Epoch) -> Self {
         Self { family: KeyFamily::Tag, number: epoch.into() }
     }
 
-    /// An audit signing key.
+    /// Returns the reference to an audit signing key.
     #[must_use]
     pub const fn audit(number: KeyNumber) -> Self {
         Self { family: KeyFamily::Audit, number }
     }
 
-    /// As audit events name it: `keyring/<family>/<number>`.
+    /// Returns the resource name in audit events: `keyring/<family>/<number>`.
     #[must_use]
     pub fn resource(self) -> String {
         format!("keyring/{}/{}", self.family, self.number)
@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_and_families_are_read_from_their_own_text_only() {
+    fn numbers_and_families_are_parsed_from_their_canonical_text_only() {
         assert_eq!("7".parse::<KeyNumber>().unwrap().get(), 7);
         assert_eq!("4095".parse::<KeyNumber>().unwrap().epoch(), Epoch::MAX);
         for wrong in ["", "0", "07", "+7", "4096", "x", "-1"] {

@@ -1,4 +1,4 @@
-//! Which instances live, and what each of them holds: so that a key becomes active only where all can work with it.
+//! Live instances and the secrets that each holds. A key becomes active only if all of them hold its secret.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -14,32 +14,32 @@ use crate::move_refusal::MoveRefusal;
 use crate::number::{KeyFamily, KeyRef};
 use crate::record::{KeyringEntry, Public};
 
-/// How long an instance counts as living after its last beat.
+/// How long an instance counts as live after its last heartbeat.
 pub const LIVES_FOR: Duration = Duration::from_secs(10);
 
-/// The service whose instances must hold signing keys.
+/// The service whose instances must hold the signing keys.
 pub const SIGNING_SERVICE: &str = "factory-service";
 
 static LIVE: LazyLock<Script> = LazyLock::new(|| Script::new("keyring-live", include_str!("lua/live.lua")));
 
-/// What one instance says of itself.
+/// What one instance announces about itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Presence {
-    /// Which service it is.
+    /// Name of its service.
     pub service: String,
-    /// The keyring's revision that it knows.
+    /// Revision of the keyring that it read last, 0 if none.
     pub revision: u32,
-    /// Check values, in hex, of the tag secrets it holds, by epoch: of the epochs that its revision knows.
+    /// Check values in hex of its tag secrets, by epoch, for the epochs of that revision.
     pub tag: BTreeMap<u16, String>,
-    /// Verifier keys of the signing secrets it holds, by number.
+    /// Verifier keys of its signing secrets, by number.
     pub audit: BTreeMap<u16, String>,
-    /// As `tag`, of the epochs that may come next: it holds their secrets without having heard of them.
+    /// Check values in hex of its tag secrets for the epochs that follow those of that revision.
     #[serde(default)]
     pub next: BTreeMap<u16, String>,
 }
 
 impl Presence {
-    /// Whether it holds the secret of that key.
+    /// Whether the instance holds the secret of a key.
     fn holds(&self, family: KeyFamily, entry: &KeyringEntry) -> bool {
         let number = entry.number.get();
         match (family, &entry.public) {
@@ -50,17 +50,17 @@ impl Presence {
     }
 }
 
-/// The instances that live, as read at one moment.
+/// The live instances, read by one script call.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Live {
-    /// How many instances had come by then, as stored; `None` before the first.
+    /// The stored registration counter; `None` before the first registration.
     pub(crate) seq: Option<Vec<u8>>,
-    /// Each of them.
+    /// The live instances.
     pub instances: Vec<Presence>,
 }
 
 impl Live {
-    /// Reads it.
+    /// Reads all live instances.
     ///
     /// # Errors
     /// [`KeyringError::Redis`].
@@ -83,7 +83,7 @@ impl Live {
         Ok(Self { seq, instances })
     }
 
-    /// Whether every instance holds the secret of a tag epoch that the keyring does not have yet.
+    /// Checks that every instance holds the secret of a tag epoch that the keyring does not have yet.
     pub(crate) fn can_follow_to(&self, key: KeyRef, check: &str) -> Result<(), MoveRefusal> {
         let number = key.number.get();
         let lacks = |instance: &&Presence| {
@@ -97,7 +97,7 @@ impl Live {
         Err(MoveRefusal::Lacking { key, service, instances })
     }
 
-    /// Holds as long as nobody else has come.
+    /// Returns the precondition that no instance has registered since.
     pub(crate) fn unchanged(&self) -> Precondition {
         match self.seq.clone() {
             Some(value) => Precondition::Equals { key: keys::LIVE_SEQ.into(), value },
@@ -105,16 +105,20 @@ impl Live {
         }
     }
 
-    /// Whether every instance that must can work with that key, and has heard of it.
+    /// Checks that every instance that needs the key holds its secret and has read `revision`.
+    ///
+    /// An instance that has read `revision` without holding the secret is [`MoveRefusal::Lacking`]; one that
+    /// has not read it yet is [`MoveRefusal::Unheard`].
     pub(crate) fn can_work_with(
         &self,
         key: KeyRef,
         entry: &KeyringEntry,
         revision: u32,
     ) -> Result<(), MoveRefusal> {
-        let must = |instance: &&Presence| key.family == KeyFamily::Tag || instance.service == SIGNING_SERVICE;
+        let needs =
+            |instance: &&Presence| key.family == KeyFamily::Tag || instance.service == SIGNING_SERVICE;
         let without =
-            || self.instances.iter().filter(must).filter(|instance| !instance.holds(key.family, entry));
+            || self.instances.iter().filter(needs).filter(|instance| !instance.holds(key.family, entry));
         let Some(first) = without().find(|instance| instance.revision >= revision) else {
             return match without().next() {
                 Some(unheard) => {

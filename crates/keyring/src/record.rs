@@ -1,7 +1,7 @@
 //! The keyring record: `u32be(revision) ‖ JSON`. It holds states and public parts, never a secret.
 //!
-//! What is read is held against what must always be so (numbers once each, exactly one active key in a family that ever had
-//! one); a record that is not is damaged, and nobody goes on with a guess.
+//! Decoding checks the invariants: each number once, and exactly one active key in a family that ever had
+//! one. A record that violates them is damaged and an error.
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -10,13 +10,14 @@ use time::serde::rfc3339;
 use crate::number::{KeyFamily, KeyNumber, KeyRef};
 use crate::vkey::VerifierKey;
 
-/// Most keys of both families together: with the longest reasons, the record before and after a move still fit one effect.
+/// Maximum number of keys of both families together. With the longest reasons, the record before a move and
+/// the record after it fit one effect.
 pub const MAX_KEYS: usize = 100;
 
-/// Longest reason of a revocation, characters. See [`MAX_KEYS`] for why it is bounded.
+/// Maximum length of the reason of a revocation, in characters. [`MAX_KEYS`] depends on it.
 pub const MAX_REASON: usize = 200;
 
-/// A stored record that cannot be read: written by something else, or damaged.
+/// A stored record that cannot be decoded: damaged, or written by another program.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the stored keyring record cannot be read: {why}")]
 pub struct KeyringRecordError {
@@ -29,28 +30,28 @@ impl KeyringRecordError {
     }
 }
 
-/// Where a key stands. Moves go from left to right only.
+/// The state of a key. Moves only go forward, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyState {
-    /// Announced, so that instances can be given its secret. Nothing is made with it, nothing of it is believed.
+    /// Announced, so that operators can give its secret to all instances. Not used, not trusted.
     Pending,
-    /// The one with which new things are made.
+    /// New tags are minted, or new checkpoints signed, with this key.
     Active,
-    /// What was made with it stands; nothing new is made.
+    /// What was made with it stays valid; nothing new is made with it.
     VerifyOnly,
-    /// Its secret is, or may be, known to others.
+    /// Others have, or may have, its secret.
     Revoked,
-    /// Nobody holds its secret any more. What is known of it stays.
+    /// Nobody holds its secret any more. The record keeps its dates.
     Destroyed,
 }
 
 impl KeyState {
-    /// All of them.
+    /// All states.
     pub const ALL: [Self; 5] =
         [Self::Pending, Self::Active, Self::VerifyOnly, Self::Revoked, Self::Destroyed];
 
-    /// As in JSON.
+    /// Returns the name in JSON.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -69,7 +70,7 @@ impl std::fmt::Display for KeyState {
     }
 }
 
-/// What is public of a key.
+/// The public part of a key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Public {
@@ -79,36 +80,36 @@ pub enum Public {
     Vkey(VerifierKey),
 }
 
-/// When, why, and since when others may have had the secret.
+/// When and why a key was revoked, and since when others may have had its secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revocation {
     /// When the key was revoked.
     #[serde(with = "rfc3339")]
     pub at: OffsetDateTime,
-    /// The operator's words.
+    /// The reason that the operator gave.
     pub reason: String,
-    /// What was made with the key before is believed. It can be corrected, earlier or later.
+    /// What was made with the key before this time stays trusted. [`crate::Move::CorrectDate`] changes it.
     #[serde(with = "rfc3339")]
     pub compromised_since: OffsetDateTime,
 }
 
-/// One key.
+/// One key in the record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyringEntry {
     /// Its number within its family.
     pub number: KeyNumber,
-    /// Where it stands.
+    /// Its state.
     pub state: KeyState,
-    /// What is public of it.
+    /// Its public part.
     #[serde(flatten)]
     pub public: Public,
     /// When it was added.
     #[serde(with = "rfc3339")]
     pub added_at: OffsetDateTime,
-    /// When it became the active one.
+    /// When it became active.
     #[serde(default, with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub activated_at: Option<OffsetDateTime>,
-    /// When another took over.
+    /// When another key replaced it as the active one.
     #[serde(default, with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub retired_at: Option<OffsetDateTime>,
     /// Set once it is revoked.
@@ -120,7 +121,7 @@ pub struct KeyringEntry {
 }
 
 impl KeyringEntry {
-    /// A key that was just added.
+    /// Creates a pending key.
     #[must_use]
     pub fn pending(number: KeyNumber, public: Public, added_at: OffsetDateTime) -> Self {
         let (activated_at, retired_at, destroyed_at) = (None, None, None);
@@ -128,7 +129,7 @@ impl KeyringEntry {
         Self { number, state, public, added_at, activated_at, retired_at, revoked: None, destroyed_at }
     }
 
-    /// The verifier key of a signing key.
+    /// Returns the verifier key of a signing key, `None` for a tag key.
     #[must_use]
     pub fn vkey(&self) -> Option<&VerifierKey> {
         match &self.public {
@@ -137,7 +138,7 @@ impl KeyringEntry {
         }
     }
 
-    /// The check value of a tag secret, in hex.
+    /// Returns the check value of a tag secret in hex, `None` for a signing key.
     #[must_use]
     pub fn check(&self) -> Option<&str> {
         match &self.public {
@@ -146,8 +147,10 @@ impl KeyringEntry {
         }
     }
 
-    /// Whether every instance (of a signing key: the factory that signs) must hold the secret: something was, or is being, made
-    /// under it. A key that was revoked before it was ever active never was in use.
+    /// Whether something was or is being made with the key, so its secret is still needed.
+    ///
+    /// Every instance must hold the secret of a tag key in use; the factory-service that signs must hold that
+    /// of a signing key. A key that was revoked before it was ever active was never in use.
     #[must_use]
     pub fn is_in_use(&self) -> bool {
         match self.state {
@@ -158,7 +161,7 @@ impl KeyringEntry {
     }
 }
 
-/// All keys of both families, each in the order of their numbers.
+/// All keys of both families, ordered by number.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyringRecord {
     /// Tag epochs.
@@ -168,7 +171,7 @@ pub struct KeyringRecord {
 }
 
 impl KeyringRecord {
-    /// The keys of one family.
+    /// Returns the keys of one family.
     #[must_use]
     pub fn family(&self, family: KeyFamily) -> &[KeyringEntry] {
         match family {
@@ -184,19 +187,19 @@ impl KeyringRecord {
         }
     }
 
-    /// One key.
+    /// Returns one key.
     #[must_use]
     pub fn entry(&self, key: KeyRef) -> Option<&KeyringEntry> {
         self.family(key.family).iter().find(|entry| entry.number == key.number)
     }
 
-    /// The active key of a family, if it ever had one.
+    /// Returns the active key of a family, or `None` if the family never had one.
     #[must_use]
     pub fn active(&self, family: KeyFamily) -> Option<&KeyringEntry> {
         self.family(family).iter().find(|entry| entry.state == KeyState::Active)
     }
 
-    /// The bytes to store.
+    /// Encodes the record for storage.
     #[must_use]
     pub fn encode(&self, revision: u32) -> Vec<u8> {
         let mut bytes = revision.to_be_bytes().to_vec();
@@ -204,16 +207,16 @@ impl KeyringRecord {
         bytes
     }
 
-    /// Whether the record is one that moves can lead to.
+    /// Checks the invariants that every move keeps.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// [`KeyringRecordError`] with the violated invariant.
     pub fn validate(&self) -> Result<(), KeyringRecordError> {
         for family in [KeyFamily::Tag, KeyFamily::Audit] {
             let entries = self.family(family);
             if !entries.is_sorted_by(|a, b| a.number < b.number) {
                 return Err(KeyringRecordError::new(format!(
-                    "the numbers of its {family} keys do not ascend"
+                    "the numbers of its {family} keys are not ascending"
                 )));
             }
             let active = entries.iter().filter(|entry| entry.state == KeyState::Active).count();
@@ -229,7 +232,7 @@ impl KeyringRecord {
                 };
                 if !fits {
                     return Err(KeyringRecordError::new(format!(
-                        "{family} key {} has no public part of its kind",
+                        "{family} key {} has no public part of its family",
                         entry.number
                     )));
                 }
@@ -253,22 +256,22 @@ fn is_check(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// The record as read, with the exact bytes that a move must find unchanged.
+/// The record as read, with the exact bytes that a move compares before it writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredKeyring {
-    /// What it says.
+    /// The decoded record.
     pub record: KeyringRecord,
-    /// Grows by one with each move.
+    /// Increases by one with each move.
     pub revision: u32,
     /// The stored bytes.
     pub bytes: Vec<u8>,
 }
 
 impl StoredKeyring {
-    /// Reads what was stored.
+    /// Decodes stored bytes.
     ///
     /// # Errors
-    /// When the bytes are no keyring record, or one that no moves lead to.
+    /// [`KeyringRecordError`] if the bytes are not a keyring record, or if [`KeyringRecord::validate`] fails.
     pub fn decode(bytes: Vec<u8>) -> Result<Self, KeyringRecordError> {
         let (revision, json) =
             bytes.split_first_chunk::<4>().ok_or_else(|| KeyringRecordError::new("it is too short"))?;
@@ -292,7 +295,8 @@ mod tests {
         json!({
             "tag": [
                 {"number": 1, "state": "verify_only", "check": "00112233445566778899aabbccddeeff",
-                 "added_at": "2026-02-16T12:00:00Z", "activated_at": "2026-02-16T12:00:00Z", "retired_at": "2026-02-17T12:00:00Z"},
+                 "added_at": "2026-02-16T12:00:00Z", "activated_at": "2026-02-16T12:00:00Z",
+                 "retired_at": "2026-02-17T12:00:00Z"},
                 {"number": 3, "state": "active", "check": "ffeeddccbbaa99887766554433221100",
                  "added_at": "2026-02-16T12:00:00Z", "activated_at": "2026-02-17T12:00:00Z"},
             ],
@@ -304,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_read_as_it_was_stored_and_written_the_same() {
+    fn a_stored_record_is_decoded_and_encodes_to_the_same_json() {
         let read = StoredKeyring::decode(bytes(&stored())).unwrap();
         assert_eq!(read.revision, 7);
         assert_eq!(read.record.active(KeyFamily::Tag).unwrap().number.get(), 3);
@@ -314,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_no_moves_lead_to_is_damaged() {
+    fn a_record_that_violates_an_invariant_is_damaged() {
         let spoil = |change: &dyn Fn(&mut Value)| {
             let mut record = stored();
             change(&mut record);
@@ -325,7 +329,7 @@ mod tests {
             ("active tag", spoil(&|record| record["tag"][1]["state"] = "verify_only".into())),
             ("active tag", spoil(&|record| record["tag"] = json!([]))),
             ("active audit", spoil(&|record| record["audit"][0]["state"] = "active".into())),
-            ("ascend", spoil(&|record| record["tag"][1]["number"] = 1.into())),
+            ("not ascending", spoil(&|record| record["tag"][1]["number"] = 1.into())),
             ("public part", spoil(&|record| record["tag"][0]["check"] = "XY".into())),
             (
                 "public part",

@@ -1,8 +1,9 @@
-//! The new tag epoch of a restored deployment: what was minted after the backup may stand on labels, so nothing more is minted under
-//! the epoch that it was minted under.
+//! The new tag epoch of a restored deployment.
 //!
-//! It is added and made active in one effect, together with the deployment record's higher restore generation: nobody can be asked to
-//! hold it first, since who has seen more than the backup does not hear of a restored keyring.
+//! Tags that were minted after the backup may already be on labels, so nothing more is minted under their
+//! epoch. One effect adds the new epoch, makes it active and raises the deployment record's restore
+//! generation. The epoch is never pending: an instance that has seen a later state than the backup does not
+//! poll the restored keyring.
 
 use audit_chain::{Details, Effect, Precondition, RedisWrite};
 use catalog::StoredDeployment;
@@ -17,35 +18,36 @@ use crate::moves::Move;
 use crate::number::{KeyFamily, KeyNumber, KeyRef};
 use crate::snapshot::own_check;
 
-/// A restored deployment as it is to be.
+/// A planned restore of a deployment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Restoring {
     /// The epoch that was active.
     pub former: Option<KeyNumber>,
-    /// The one that is active afterwards.
+    /// The epoch that is active afterwards.
     pub epoch: Epoch,
-    /// The details that an event says of the keyring.
+    /// Details of the audit event.
     pub details: Details,
-    /// What is written with the event. A check that does not hold means that something has changed since: plan again.
+    /// The effect to append with the event. If a precondition fails, the state has changed: plan again.
     pub effect: Effect,
 }
 
 impl KeyringAdmin {
-    /// The first epoch above all that the keyring has, and above `known`; `None` behind the last one there is.
+    /// Returns the epoch after the highest of the keyring and `known`, or `None` if that is the last one.
     ///
     /// # Errors
-    /// As reading the keyring fails.
+    /// As [`Self::read`]; [`KeyringError::NotMade`].
     pub async fn next_epoch(&self, known: u16) -> Result<Option<Epoch>, KeyringError> {
         let stored = self.read().await?.ok_or(KeyringError::NotMade)?;
         let highest = stored.record.tag.iter().map(|entry| entry.number.get()).max().unwrap_or(0);
         Ok(Epoch::new(highest.max(known).saturating_add(1)))
     }
 
-    /// Plans the deployment `before` in restore generation `generation`, with `epoch` new and active.
+    /// Plans to raise the deployment `before` to restore generation `generation`, with the new active
+    /// `epoch`.
     ///
     /// # Errors
-    /// [`KeyringError::Refused`] when this process or a live instance lacks the epoch's secret, or the epoch is there already; else as
-    /// reading fails.
+    /// [`KeyringError::Refused`] if this process or a live instance lacks the epoch's secret, or if the epoch
+    /// exists already; else as [`Self::next_epoch`].
     pub async fn plan_restore(
         &self,
         before: &StoredDeployment,

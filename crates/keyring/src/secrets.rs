@@ -1,4 +1,4 @@
-//! The secrets of this process.
+//! The secrets that this process holds.
 
 use std::sync::Arc;
 

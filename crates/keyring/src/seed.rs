@@ -1,9 +1,11 @@
 //! The first keyring record of a deployment.
 //!
-//! It holds the epoch that the factory was told to mint under as the active one; every other epoch that the deployment knows
-//! from before there was a keyring, which only verifies; and the lowest signing key that the factory holds, active. The same
-//! script call notes in the deployment record that a keyring was made: a keyring that is lost is never made a second time,
-//! since its revocations would be forgotten.
+//! - The epoch that the factory-service is configured to mint under is active.
+//! - Every other epoch in the deployment record, from before keyrings existed, is `verify_only`.
+//! - The lowest signing key that the factory-service holds is active.
+//!
+//! The script that creates the record also marks the deployment record. A lost keyring is therefore never
+//! created a second time, which would forget its revocations.
 
 use std::sync::LazyLock;
 
@@ -12,7 +14,7 @@ use redis_pool::{RedisPool, Script};
 use tag_id::Epoch;
 use time::OffsetDateTime;
 
-use crate::deployment::standing_deployment;
+use crate::deployment::stored_deployment;
 use crate::error::KeyringError;
 use crate::keys;
 use crate::move_refusal::MoveRefusal;
@@ -21,17 +23,18 @@ use crate::record::{KeyState, KeyringEntry, KeyringRecord, Public};
 use crate::secrets::Secrets;
 use crate::snapshot::own_check;
 
-/// Tries against other factories that start at the same moment.
+/// Attempts while other factory-services start at the same time.
 const TRIES: u32 = 5;
 
 static SEED: LazyLock<Script> =
     LazyLock::new(|| Script::new("keyring-seed", include_str!("lua/seed_keyring.lua")));
 
-/// Makes the keyring record of `deployment`, if there is none and there never was one: tag epoch `active` becomes the active
-/// one. True when this call made it.
+/// Creates the keyring record of `deployment` with tag epoch `active`, if the deployment never had one.
+/// Returns whether this call created it.
 ///
 /// # Errors
-/// See [`KeyringError`]; [`KeyringError::Lost`] where one was made before.
+/// [`KeyringError::Lost`] if the deployment had a keyring record and it is missing; else see
+/// [`KeyringError`].
 pub async fn make(
     pool: &RedisPool,
     deployment: &Deployment,
@@ -43,29 +46,29 @@ pub async fn make(
         return Err(MoveRefusal::NoSecret(KeyRef::tag(active)).into());
     };
     for _ in 0..TRIES {
-        let standing = standing_deployment(pool, deployment).await?;
-        if standing.keyring_made() {
-            return match read(pool).await? {
+        let stored = stored_deployment(pool, deployment).await?;
+        if stored.keyring_made() {
+            return match exists(pool).await? {
                 true => Ok(false),
                 false => {
                     Err(KeyringError::Lost("the keyring record is gone from the durable Redis".to_owned()))
                 }
             };
         }
-        let record = first_record(standing.tag_checks(), secrets, active, now)?;
-        let amended = standing.clone().with_check(active, &check).with_keyring();
+        let record = first_record(stored.tag_checks(), secrets, active, now)?;
+        let amended = stored.clone().with_check(active, &check).with_keyring();
         let call = SEED.invoke().key(catalog::keys::DEPLOYMENT).key(keys::KEYRING);
-        let call = call.arg(standing.bytes()).arg(amended.bytes()).arg(record.encode(1));
+        let call = call.arg(stored.bytes()).arg(amended.bytes()).arg(record.encode(1));
         match call.run::<i64>(pool).await? {
             1 => return Ok(true),
             0 => return Ok(false),
-            _ => tracing::debug!("the deployment record was changed while the keyring was being made"),
+            _ => tracing::debug!("deployment record changed while the keyring was being created"),
         }
     }
-    Err(KeyringError::Lost("the deployment record was changed by others, again and again".to_owned()))
+    Err(KeyringError::Lost(format!("other processes changed the deployment record {TRIES} times")))
 }
 
-async fn read(pool: &RedisPool) -> Result<bool, KeyringError> {
+async fn exists(pool: &RedisPool) -> Result<bool, KeyringError> {
     let mut exists = redis::Cmd::new();
     exists.arg("EXISTS").arg(keys::KEYRING);
     Ok(pool.command(exists).await? == redis::Value::Int(1))

@@ -1,4 +1,4 @@
-//! The secrets of audit signing keys: read from hex once, wiped when dropped, never shown.
+//! The secrets of audit signing keys: parsed from hex, wiped on drop, never printed.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,10 +14,10 @@ use crate::vkey::VerifierKey;
 pub struct SigningSeed([u8; 32]);
 
 impl SigningSeed {
-    /// From exactly 64 hexadecimal digits of either case.
+    /// Parses exactly 64 hexadecimal digits, of either case.
     ///
     /// # Errors
-    /// [`SeedError`], which tells nothing of what the text holds.
+    /// [`SeedError`], which does not contain the text.
     pub fn from_hex(text: &str) -> Result<Self, SeedError> {
         let mut seed = Self([0; 32]);
         hex::decode_to_slice(text, &mut seed.0).map_err(|_| SeedError)?;
@@ -45,27 +45,37 @@ impl fmt::Debug for SigningSeed {
     }
 }
 
-/// A text that is no seed. It never holds the text.
+/// A text that is not a seed. The error does not contain the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a signing seed is 64 hexadecimal digits")]
 pub struct SeedError;
 
-/// The signing keys that a process holds, and the name they sign under.
+/// The signing keys that a process holds, and the origin they sign for.
+///
+/// ```
+/// use keyring::{KeyNumber, SigningKeys, SigningSeed};
+///
+/// let seed = SigningSeed::from_hex(&"07".repeat(32))?;
+/// let keys = SigningKeys::new("voketag.local/audit", [(KeyNumber::FIRST, seed)])?;
+/// let vkey = keys.vkey(KeyNumber::FIRST).expect("it holds key 1");
+/// assert!(vkey.to_string().starts_with("voketag.local/audit+"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct SigningKeys {
     origin: String,
     keys: BTreeMap<KeyNumber, (SigningKey, VerifierKey)>,
 }
 
-/// An origin that no key can sign under.
+/// An origin that cannot be the name of a signing key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} cannot be the name of a signing key: it is empty, or holds white space or '+'")]
+#[error("{0:?} cannot be the name of a signing key: a name is not empty and has no white space and no '+'")]
 pub struct NotAName(pub String);
 
 impl SigningKeys {
-    /// Keys that sign as `origin`, the audit chain's name.
+    /// Creates signing keys for `origin`, the name of the audit chain.
     ///
     /// # Errors
-    /// [`NotAName`] when there are keys and the origin cannot stand in a signature line.
+    /// [`NotAName`] if there are seeds and the origin cannot be the name in a signature line.
     pub fn new(
         origin: &str,
         seeds: impl IntoIterator<Item = (KeyNumber, SigningSeed)>,
@@ -80,37 +90,37 @@ impl SigningKeys {
         Ok(Self { origin: origin.to_owned(), keys })
     }
 
-    /// A process without signing keys.
+    /// Returns an empty set of keys.
     #[must_use]
     pub fn none(origin: &str) -> Self {
         Self { origin: origin.to_owned(), keys: BTreeMap::new() }
     }
 
-    /// Whether keys could sign under that origin.
+    /// Whether an origin can be the name of a signing key.
     #[must_use]
     pub fn can_sign_as(origin: &str) -> bool {
         is_key_name(origin)
     }
 
-    /// The name they sign under.
+    /// Returns the origin that the keys sign for.
     #[must_use]
     pub fn origin(&self) -> &str {
         &self.origin
     }
 
-    /// The numbers of the keys it holds, ascending.
+    /// Returns the numbers of the keys, ascending.
     pub fn numbers(&self) -> impl Iterator<Item = KeyNumber> {
         self.keys.keys().copied()
     }
 
-    /// The public half of a key, if it holds that one.
+    /// Returns the verifier key of signing key `number`, if this process holds it.
     #[must_use]
     pub fn vkey(&self, number: KeyNumber) -> Option<&VerifierKey> {
         self.keys.get(&number).map(|(_, vkey)| vkey)
     }
 
-    /// A checkpoint signed with key `number`, if it holds that one. Whether that key may sign is not for this
-    /// to know: see [`crate::CheckpointSigner`].
+    /// Signs a checkpoint with key `number`, if this process holds it. Does not check that the key may sign;
+    /// see [`crate::CheckpointSigner`].
     #[must_use]
     pub(crate) fn sign(&self, number: KeyNumber, checkpoint: &Checkpoint) -> Option<SignedNote> {
         let (key, vkey) = self.keys.get(&number)?;
@@ -139,7 +149,7 @@ mod tests {
     const HEX: &str = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60";
 
     #[test]
-    fn a_seed_is_64_hex_digits_and_is_never_shown() {
+    fn a_seed_is_64_hex_digits_and_is_never_printed() {
         let seed = SigningSeed::from_hex(HEX).unwrap();
         assert_eq!(format!("{seed:?}"), "SigningSeed(..)");
         for wrong in ["", &HEX[1..], &format!("{HEX}00"), &HEX.replace('9', "g")] {
@@ -153,7 +163,7 @@ mod tests {
 
     /// RFC 8032 §7.1, test 1: this seed has this public key.
     #[test]
-    fn the_public_half_is_that_of_the_published_vector() {
+    fn the_public_key_is_that_of_the_published_vector() {
         let seed = SigningSeed::from_hex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")
             .unwrap();
         let keys = SigningKeys::new("o", [(KeyNumber::FIRST, seed)]).unwrap();
@@ -163,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_it_signs_verifies_by_its_own_verifier_key_only() {
+    fn a_signature_verifies_by_the_signing_keys_own_verifier_key_only() {
         let seeds =
             [1_u8, 2].map(|byte| (KeyNumber::new(u16::from(byte)).unwrap(), SigningSeed::from([byte; 32])));
         let keys = SigningKeys::new("voketag.local/audit", seeds).unwrap();
@@ -180,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_that_cannot_stand_in_a_signature_has_no_keys() {
+    fn an_origin_that_cannot_be_a_key_name_has_no_keys() {
         for origin in ["", "a b", "a+b", "a\u{2003}b"] {
             assert!(
                 SigningKeys::new(origin, [(KeyNumber::FIRST, SigningSeed::from([1; 32]))]).is_err(),
@@ -199,8 +209,7 @@ mod tests {
         vectors["signed"][member].as_str().unwrap()
     }
 
-    /// The published checkpoint was made by another implementation; the signature must equal it byte for
-    /// byte.
+    /// Another implementation made the published checkpoint; this one must produce the same bytes.
     #[test]
     fn a_signed_checkpoint_equals_the_published_vector() {
         let vectors = vectors();

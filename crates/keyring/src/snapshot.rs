@@ -1,4 +1,4 @@
-//! The keyring as this process last heard of it.
+//! The keyring at one revision, as this process read it.
 
 use audit_chain::Precondition;
 use tag_id::Epoch;
@@ -8,42 +8,42 @@ use crate::keys;
 use crate::number::{KeyFamily, KeyNumber, KeyRef};
 use crate::record::{KeyState, KeyringEntry, KeyringRecord, Public, Revocation, StoredKeyring};
 
-/// Where a tag epoch stands. An epoch that the keyring does not know has none.
+/// The state of a tag epoch. An epoch that was never added has none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TagKeyState {
     /// Nothing was minted under it yet.
     Pending,
     /// New batches are minted under it.
     Active,
-    /// Its tags are plainly valid.
+    /// Its tags are valid; nothing new is minted under it.
     VerifyOnly,
-    /// Its secret is, or may be, known to others.
+    /// Others have, or may have, its secret.
     Revoked(Revocation),
-    /// It was in use, and nobody holds its secret any more: nothing under it is believed.
+    /// It was in use, and nobody holds its secret any more. Its tags are untrusted.
     Destroyed,
-    /// It was revoked before it was ever active: nothing was minted under it, and nothing will be.
+    /// It was revoked or destroyed before it was ever active, so no tag was ever minted under it.
     NeverInUse,
 }
 
-/// The keyring at one revision. Cheap to share, never changed.
+/// The keyring at one revision. Immutable; share it in an `Arc`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
     record: KeyringRecord,
     revision: u32,
     active: Epoch,
-    /// States of tag epochs; entry `e - 1` is epoch `e`'s, as far as the highest that is known.
+    /// States of tag epochs up to the highest one; index `e - 1` is epoch `e`.
     tags: Vec<Option<TagKeyState>>,
 }
 
 impl Snapshot {
-    /// From a record as read.
+    /// Creates a snapshot of a decoded record.
     ///
     /// # Panics
-    /// Never: a record that was decoded has an active tag key.
+    /// Never: decoding ensures that the record has an active tag key.
     #[must_use]
     pub fn of(stored: &StoredKeyring) -> Self {
         let record = stored.record.clone();
-        let active = record.active(KeyFamily::Tag).expect("a record that was decoded has an active tag key");
+        let active = record.active(KeyFamily::Tag).expect("a decoded record has an active tag key");
         let active = active.number.epoch();
         let highest = record.tag.last().map_or(0, |entry| usize::from(entry.number.get()));
         let mut tags = vec![None; highest];
@@ -53,44 +53,46 @@ impl Snapshot {
         Self { record, revision: stored.revision, active, tags }
     }
 
-    /// Grows by one with each move of any key.
+    /// Returns the revision, which increases by one with each move of any key.
     #[must_use]
     pub fn revision(&self) -> u32 {
         self.revision
     }
 
-    /// All keys.
+    /// Returns the record with all keys.
     #[must_use]
     pub fn record(&self) -> &KeyringRecord {
         &self.record
     }
 
-    /// Where a tag epoch stands; `None` of one that was never added. One look-up, no allocation.
+    /// Returns the state of a tag epoch, or `None` if it was never added. O(1), without allocation.
     #[must_use]
     pub fn tag_state(&self, epoch: Epoch) -> Option<&TagKeyState> {
         self.tags.get(usize::from(epoch.get()) - 1)?.as_ref()
     }
 
-    /// The epoch that new batches are minted under. Bind what is minted to it with [`Self::guard`].
+    /// Returns the epoch that new batches are minted under. Add [`Self::guard`] to the effect that writes
+    /// them.
     #[must_use]
     pub fn active_epoch(&self) -> Epoch {
         self.active
     }
 
-    /// The key that signs checkpoints, if there ever was one.
+    /// Returns the key that signs checkpoints, or `None` if no signing key was ever active.
     #[must_use]
     pub fn active_audit_key(&self) -> Option<KeyNumber> {
         self.record.active(KeyFamily::Audit).map(|entry| entry.number)
     }
 
-    /// Holds as long as the stored keyring is at this snapshot's revision: put it among the checks of an effect that relies
-    /// on the active key.
+    /// Returns the precondition that the stored keyring is still at this revision. Every effect that relies
+    /// on the active key needs it.
     #[must_use]
     pub fn guard(&self) -> Precondition {
         Precondition::Prefix { key: keys::KEYRING.into(), prefix: self.revision.to_be_bytes().to_vec() }
     }
 
-    /// The first key in use that this process cannot work with: it lacks its tag secret, or has another.
+    /// Returns the first tag key in use whose secret this process lacks, and whether it holds another secret
+    /// under that number.
     pub(crate) fn first_not_held(&self, own: &tag_id::TagKeys) -> Option<(KeyRef, bool)> {
         self.record.tag.iter().filter(|entry| entry.is_in_use()).find_map(|entry| {
             let epoch = entry.number.epoch();
@@ -110,7 +112,7 @@ fn tag_state(entry: &KeyringEntry) -> TagKeyState {
             TagKeyState::NeverInUse
         }
         (KeyState::Revoked, Some(revocation)) => TagKeyState::Revoked(revocation.clone()),
-        // A record that was decoded has dates with every revoked key; without them nothing of the key would be believed.
+        // Unreachable, because decoding rejects a revoked key without dates. These dates trust nothing.
         (KeyState::Revoked, None) => TagKeyState::Revoked(Revocation {
             at: OffsetDateTime::UNIX_EPOCH,
             reason: String::new(),
@@ -120,7 +122,7 @@ fn tag_state(entry: &KeyringEntry) -> TagKeyState {
     }
 }
 
-/// The public part of the secret that a process holds for an epoch.
+/// Returns the public part of the secret that a process holds for an epoch.
 pub(crate) fn own_check(tags: &tag_id::TagKeys, epoch: Epoch) -> Option<Public> {
     tags.check_value(epoch).map(|check| Public::Check(hex::encode(check)))
 }

@@ -1,5 +1,7 @@
-//! Verifier keys in the text form of the signed-note format (C2SP `signed-note`): `<name>+<hash>+<base64(0x01 ‖ key)>`, where
-//! `hash` is the first four bytes of SHA-256(name ‖ "\n" ‖ 0x01 ‖ key) in hex, and 0x01 stands for Ed25519.
+//! Verifier keys in the text form of the signed-note format (C2SP `signed-note`).
+//!
+//! The form is `<name>+<hash>+<base64(0x01 ‖ key)>`. `hash` is the first four bytes of
+//! SHA-256(name ‖ "\n" ‖ 0x01 ‖ key) in hex; 0x01 stands for Ed25519.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,44 +14,53 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
-/// The signature type of Ed25519 in that format.
+/// The signature type of Ed25519 in the signed-note format.
 pub(crate) const ED25519: u8 = 0x01;
 
-/// The public half of a signing key, with the name it signs under.
+/// The public key of a signing key, with the name that it signs under.
+///
+/// ```
+/// use keyring::VerifierKey;
+///
+/// let text = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
+/// let key: VerifierKey = text.parse()?;
+/// assert_eq!((key.name(), key.to_string().as_str()), ("PeterNeumann", text));
+/// # Ok::<(), keyring::VkeyError>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct VerifierKey {
     name: String,
     key: VerifyingKey,
 }
 
-/// A text that is no verifier key.
+/// A text that is not a verifier key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum VkeyError {
-    /// Not three parts divided by `+`, or a name that holds white space.
+    /// The text does not have three parts separated by `+`, or the name has white space.
     #[error("a verifier key is <name>+<8 hex digits>+<base64>")]
     Form,
-    /// The four bytes are not those of this name and key.
-    #[error("the verifier key's hash does not belong to its name and key")]
+    /// The hash is not that of the name and the key.
+    #[error("the verifier key's hash does not match its name and key")]
     Hash,
-    /// Not Ed25519, or no point of the curve.
-    #[error("the verifier key is no Ed25519 key")]
+    /// The key is not Ed25519, or not a point of the curve.
+    #[error("the verifier key is not an Ed25519 key")]
     Key,
 }
 
 impl VerifierKey {
-    /// `None` when the name cannot stand in a note: empty, or with white space or `+` in it.
+    /// Returns `None` if the name is not valid in a note: it is empty, or contains white space or `+`.
     #[must_use]
     pub(crate) fn new(name: &str, key: VerifyingKey) -> Option<Self> {
         is_key_name(name).then(|| Self { name: name.to_owned(), key })
     }
 
-    /// The name it signs under: the audit origin.
+    /// Returns the name that the key signs under: the audit origin.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The four bytes by which a signature line names the key.
+    /// Returns the four bytes that identify the key in a signature line.
     #[must_use]
     pub fn key_hash(&self) -> [u8; 4] {
         let hash = Sha256::new()
@@ -60,7 +71,7 @@ impl VerifierKey {
         [hash[0], hash[1], hash[2], hash[3]]
     }
 
-    /// Whether that line claims to be by this key.
+    /// Whether `line` has the name and hash of this key. Does not verify the signature.
     #[must_use]
     pub fn is_named_by(&self, line: &SignatureLine) -> bool {
         line.name() == self.name && line.key_hash() == self.key_hash()
@@ -92,7 +103,7 @@ impl FromStr for VerifierKey {
     type Err = VkeyError;
 
     fn from_str(text: &str) -> Result<Self, VkeyError> {
-        // Base64 may hold '+' too, so the name and the hash are cut off from the left.
+        // Base64 may contain '+', so only the first two '+' separate parts.
         let mut parts = text.splitn(3, '+');
         let (Some(name), Some(hash), Some(encoded)) = (parts.next(), parts.next(), parts.next()) else {
             return Err(VkeyError::Form);
@@ -128,7 +139,7 @@ mod tests {
     const PETER: &str = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
 
     #[test]
-    fn a_published_verifier_key_is_read_and_written_the_same() {
+    fn a_published_verifier_key_parses_and_prints_the_same() {
         let key: VerifierKey = PETER.parse().unwrap();
         assert_eq!(key.name(), "PeterNeumann");
         assert_eq!(hex::encode(key.key_hash()), "c74f20a3");
@@ -142,7 +153,8 @@ mod tests {
         let text = "If you think cryptography is the answer to your problem,\n\
                     then you don't know what your problem is.\n";
         let signed = format!(
-            "{text}\n\u{2014} PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n"
+            "{text}\n\u{2014} PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZ\
+             SNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n"
         );
         let note = audit_chain::checkpoint::SignedNote::parse(signed.as_bytes()).unwrap();
         assert_eq!(note.text(), text);
@@ -151,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_no_verifier_key() {
+    fn any_other_text_is_not_a_verifier_key() {
         for (wrong, why) in [
             ("", VkeyError::Form),
             ("PeterNeumann", VkeyError::Form),

@@ -1,11 +1,11 @@
 //! Polls the keyring twice a second and keeps the last snapshot.
 //!
-//! A heartbeat announces what this process holds and returns the keyring if it has changed. [`KeyringWatch::poll`] only
-//! reads. A process that stops deregisters itself, so that no move waits for it.
+//! A heartbeat announces what this process holds and returns the keyring if it has changed.
+//! [`KeyringWatch::poll`] only reads. A process that stops deregisters itself, so that no move waits for it.
 //!
 //! ```text
 //! not read → usable     a record was read, and this process holds the secret of every tag key in use
-//! not read → not made   the deployment never had a keyring; a process that may seed creates it
+//! not read → not made   the deployment never had a keyring; a process that may create it does
 //! usable   → lost       the record is gone, has a lower revision, or needs a secret that this process lacks
 //! lost     → usable     a usable record was read
 //! ```
@@ -33,7 +33,7 @@ use crate::secrets::Secrets;
 use crate::seed;
 use crate::snapshot::Snapshot;
 
-/// Mean pause between two heartbeats. Even if one is lost, a change arrives within 2 s.
+/// Mean pause between two heartbeats. Even if one heartbeat is lost, a change arrives within 2 s.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Jitter of [`HEARTBEAT_INTERVAL`], in thousandths.
@@ -55,7 +55,8 @@ static HEARTBEAT: LazyLock<Script> =
 pub struct Role {
     /// The service name to announce; `None` only polls, as an operator's command does.
     pub announces: Option<&'static str>,
-    /// The active epoch of a keyring that this process creates if the deployment never had one; `None` creates none.
+    /// The active epoch of a keyring that this process creates if the deployment never had one; `None`
+    /// creates none.
     pub seeds: Option<Epoch>,
 }
 
@@ -74,7 +75,8 @@ pub enum KeyringStatus {
 
 #[derive(Debug)]
 struct Known {
-    /// Restore generation of the snapshot. A snapshot of an earlier generation must not make a restored keyring look lost.
+    /// Restore generation of the snapshot. A snapshot of an earlier generation must not make a restored
+    /// keyring look lost.
     generation: u64,
     standing: KeyringStatus,
     snapshot: Option<Arc<Snapshot>>,
@@ -93,12 +95,12 @@ pub struct KeyringWatch {
     metrics: KeyringMetrics,
     known: RwLock<Known>,
     /// Serialises requests, so that replies are handled in order.
-    beating: tokio::sync::Mutex<()>,
+    request_lock: tokio::sync::Mutex<()>,
 }
 
 impl KeyringWatch {
-    /// Creates a watch without contacting Redis. Give it a dedicated `pool`, so that a revocation arrives even when the
-    /// request pool is exhausted.
+    /// Creates a watch without contacting Redis. Give it a dedicated `pool`, so that a revocation arrives
+    /// even when the request pool is exhausted.
     #[must_use]
     pub fn new(
         pool: RedisPool,
@@ -114,7 +116,8 @@ impl KeyringWatch {
             snapshot: None,
             polled_at: None,
         });
-        Self { pool, clock, secrets, role, instance, metrics, known, beating: tokio::sync::Mutex::new(()) }
+        let request_lock = tokio::sync::Mutex::new(());
+        Self { pool, clock, secrets, role, instance, metrics, known, request_lock }
     }
 
     /// Returns the last snapshot, or `None` while the keyring is missing or unusable.
@@ -160,23 +163,24 @@ impl KeyringWatch {
         tokio::time::sleep(entropy::jittered(HEARTBEAT_INTERVAL, HEARTBEAT_JITTER)).await;
     }
 
-    /// Sends one heartbeat. If the reply brings a new revision, sends a second one at once, so that the other instances
-    /// learn without delay what this process holds of it.
+    /// Sends one heartbeat. If the reply brings a new revision, sends a second one at once, so that the other
+    /// instances learn without delay what this process holds of it.
     ///
     /// # Errors
     /// See [`KeyringError`]. If Redis does not answer, the last snapshot stays valid.
     pub async fn heartbeat(&self, deployment: &Deployment) -> Result<Arc<Snapshot>, KeyringError> {
-        let _turn = self.beating.lock().await;
+        let _guard = self.request_lock.lock().await;
         self.ask_in_turn(deployment, true).await
     }
 
-    /// Returns a snapshot that is at least as new as this call. Concurrent callers share one request to Redis.
+    /// Returns a snapshot that is at least as new as this call. Concurrent callers share one request to
+    /// Redis.
     ///
     /// # Errors
     /// As [`Self::heartbeat`].
     pub async fn poll(&self, deployment: &Deployment) -> Result<Arc<Snapshot>, KeyringError> {
         let asked_at = self.clock.monotonic();
-        let _turn = self.beating.lock().await;
+        let _guard = self.request_lock.lock().await;
         let known = self.known.read().polled_at.is_some_and(|polled_at| polled_at > asked_at);
         match self.snapshot().filter(|_| known) {
             Some(snapshot) => Ok(snapshot),
@@ -189,7 +193,7 @@ impl KeyringWatch {
     /// # Errors
     /// [`KeyringError::Redis`]. The registration then expires after [`LIVES_FOR`].
     pub async fn leave(&self) -> Result<(), KeyringError> {
-        let _turn = self.beating.lock().await;
+        let _guard = self.request_lock.lock().await;
         let call = LEAVE.invoke().key(keys::LIVE).key(keys::instance(&self.instance));
         let _left: i64 = call.arg(self.instance.to_string()).run(&self.pool).await?;
         Ok(())
@@ -204,7 +208,7 @@ impl KeyringWatch {
         let before = self.revision();
         let outcome = self.ask_once(deployment, announce).await;
         if self.role.announces.is_some() && outcome.is_ok() && self.revision() != before {
-            // This heartbeat only announces what the process holds; the next one handles its reply.
+            // This heartbeat only announces the new revision. The next regular one handles its errors.
             drop(self.ask_once(deployment, true).await);
         }
         let known = self.known.read();
@@ -229,17 +233,17 @@ impl KeyringWatch {
 
     async fn ask_once(&self, deployment: &Deployment, announce: bool) -> Result<Arc<Snapshot>, KeyringError> {
         let sent_at = self.clock.monotonic();
-        let mut heard = self.ask(deployment, announce).await?;
-        if heard == Heard::NeverMade
+        let mut reply = self.ask(deployment, announce).await?;
+        if reply == PollReply::NeverMade
             && let Some(epoch) = self.role.seeds
         {
             let now = self.now();
             if seed::make(&self.pool, deployment, &self.secrets, epoch, now).await? {
                 tracing::info!(epoch = epoch.get(), "created the keyring record");
             }
-            heard = self.ask(deployment, announce).await?;
+            reply = self.ask(deployment, announce).await?;
         }
-        let judged = self.judge(heard);
+        let judged = self.judge(reply);
         let mut known = self.known.write();
         known.polled_at = Some(sent_at);
         match judged {
@@ -265,7 +269,7 @@ impl KeyringWatch {
         }
     }
 
-    async fn ask(&self, deployment: &Deployment, announce: bool) -> Result<Heard, KeyringError> {
+    async fn ask(&self, deployment: &Deployment, announce: bool) -> Result<PollReply, KeyringError> {
         let known = self.known.read().snapshot.clone();
         let (id, presence) = match self.role.announces.filter(|_| announce) {
             Some(service) => {
@@ -290,18 +294,19 @@ impl KeyringWatch {
             .arg(LIVES_FOR.as_millis().to_string());
         let (status, revision, record): (i64, u32, Vec<u8>) = call.run(&self.pool).await?;
         Ok(match status {
-            0 if record.is_empty() => Heard::Unchanged(revision),
-            0 => Heard::Record(record),
-            1 => Heard::OtherDeployment,
-            2 => Heard::NeverMade,
-            _ => Heard::Gone,
+            0 if record.is_empty() => PollReply::Unchanged(revision),
+            0 => PollReply::Record(record),
+            1 => PollReply::OtherDeployment,
+            2 => PollReply::NeverMade,
+            _ => PollReply::Gone,
         })
     }
 
     fn presence(&self, service: &str, known: Option<&Snapshot>) -> Presence {
         let known_epochs = known.into_iter().flat_map(|snapshot| &snapshot.record().tag);
         let known_epochs: Vec<u16> = known_epochs.map(|entry| entry.number.get()).collect();
-        // `restore accept` activates a new epoch in one step, so instances announce upcoming epochs in advance.
+        // `restore accept` activates a new epoch in one step, so instances announce upcoming epochs in
+        // advance.
         let highest = known_epochs.iter().copied().max().unwrap_or(0);
         let check = |number: u16| {
             let check = self.secrets.tags.check_value(Epoch::new(number)?)?;
@@ -324,20 +329,20 @@ impl KeyringWatch {
     }
 
     /// Checks a reply against the last snapshot and against the secrets of this process.
-    fn judge(&self, heard: Heard) -> Result<Arc<Snapshot>, KeyringError> {
+    fn judge(&self, reply: PollReply) -> Result<Arc<Snapshot>, KeyringError> {
         let known = self.known.read().snapshot.clone();
         let lost = |why: String| Err(KeyringError::Lost(why));
-        let snapshot = match (heard, known) {
-            (Heard::Unchanged(revision), Some(known)) if revision == known.revision() => known,
-            (Heard::Unchanged(_), _) => return lost("its revision came without its record".to_owned()),
-            (Heard::OtherDeployment, _) => {
-                return lost("the deployment record is gone, or another".to_owned());
+        let snapshot = match (reply, known) {
+            (PollReply::Unchanged(revision), Some(known)) if revision == known.revision() => known,
+            (PollReply::Unchanged(_), _) => return lost("a new revision came without its record".to_owned()),
+            (PollReply::OtherDeployment, _) => {
+                return lost("the deployment record is missing or of another deployment".to_owned());
             }
-            (Heard::NeverMade, None) => return Err(KeyringError::NotMade),
-            (Heard::NeverMade | Heard::Gone, _) => {
+            (PollReply::NeverMade, None) => return Err(KeyringError::NotMade),
+            (PollReply::NeverMade | PollReply::Gone, _) => {
                 return lost("the keyring record is gone from the durable Redis".to_owned());
             }
-            (Heard::Record(bytes), known) => {
+            (PollReply::Record(bytes), known) => {
                 let stored = StoredKeyring::decode(bytes)?;
                 if let Some(known) = known.filter(|known| known.revision() > stored.revision) {
                     let (seen, found) = (known.revision(), stored.revision);
@@ -349,7 +354,7 @@ impl KeyringWatch {
         match snapshot.first_not_held(&self.secrets.tags) {
             None => Ok(snapshot),
             Some((key, true)) => {
-                lost(format!("this process holds another secret for {key} than the keyring names"))
+                lost(format!("this process holds another secret for {key} than the one in the keyring"))
             }
             Some((key, false)) => lost(format!("this process has no secret for {key}, which is in use")),
         }
@@ -361,11 +366,17 @@ impl KeyringWatch {
     }
 }
 
+/// The reply of `heartbeat.lua`.
 #[derive(Debug, PartialEq, Eq)]
-enum Heard {
+enum PollReply {
+    /// The keyring has this revision, which the process knows.
     Unchanged(u32),
+    /// The stored record.
     Record(Vec<u8>),
+    /// The deployment record is missing or of another deployment.
     OtherDeployment,
+    /// The deployment never had a keyring.
     NeverMade,
+    /// The deployment had a keyring, and its record is missing.
     Gone,
 }

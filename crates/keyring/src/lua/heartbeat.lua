@@ -1,4 +1,4 @@
--- heartbeat.lua: registers an instance with the secrets that it holds, and returns the keyring if it has changed.
+-- heartbeat.lua: registers an instance and what it holds, and returns the keyring if it has changed.
 --
 -- KEYS   1 deployment record · 2 keyring record · 3 live instances (sorted set: id, expiry in Unix ms)
 --        4 registration counter · 5 record of this instance

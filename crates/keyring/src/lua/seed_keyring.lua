@@ -2,7 +2,7 @@
 --
 -- KEYS   1 deployment record · 2 keyring record
 -- ARGV   1 deployment record as read (bytes) · 2 new deployment record (bytes) · 3 new keyring record (bytes)
--- Reply  1 created · 0 a keyring record exists already · -1 the deployment record has changed since it was read
+-- Reply  1 created · 0 a keyring record exists · -1 the deployment record has changed since it was read
 -- Worked: EVALSHA <sha> 2 vt1:deployment vt1:keyring
 --         '{"id":"ab",…}' '{"id":"ab",…,"keyring_made":true}' <bytes>  -> 1
 -- Complexity: O(1).

@@ -19,7 +19,7 @@ fn check(of: u16) -> Option<Public> {
     Some(Public::Check(format!("{of:032x}")))
 }
 
-/// A keyring as a factory makes it: tag key 1 active.
+/// Returns a new keyring: tag key 1 active.
 fn first() -> KeyringRecord {
     let mut entry = KeyringEntry::pending(number(1), check(1).unwrap(), NOW);
     (entry.state, entry.activated_at) = (KeyState::Active, Some(NOW));
@@ -49,7 +49,7 @@ fn states(record: &KeyringRecord) -> Vec<(u16, KeyState)> {
 }
 
 #[test]
-fn a_rotation_goes_through_all_states_and_keeps_every_date() {
+fn a_rotation_passes_all_states_and_keeps_every_date() {
     let later = |hours| NOW + Duration::hours(hours);
     let record = made(&first(), tag(2), &Move::Add, later(1));
     assert_eq!(states(&record), [(1, KeyState::Active), (2, KeyState::Pending)]);
@@ -69,7 +69,7 @@ fn a_rotation_goes_through_all_states_and_keeps_every_date() {
 }
 
 #[test]
-fn retiring_needs_exactly_one_that_can_take_over() {
+fn retiring_needs_exactly_one_pending_key() {
     assert_eq!(refused(&first(), tag(1), &Move::Retire), MoveRefusal::NoSuccessor { family: KeyFamily::Tag });
     let two = made(&made(&first(), tag(2), &Move::Add, NOW), tag(3), &Move::Add, NOW);
     let several = MoveRefusal::SeveralSuccessors { family: KeyFamily::Tag, pending: 2 };
@@ -82,7 +82,7 @@ fn retiring_needs_exactly_one_that_can_take_over() {
 }
 
 #[test]
-fn what_was_done_already_changes_nothing() {
+fn repeating_a_move_changes_nothing() {
     let record = made(&first(), tag(2), &Move::Add, NOW);
     let mut again = vec![(record.clone(), tag(2), Move::Add), (record.clone(), tag(1), Move::Activate)];
     let record = made(&record, tag(2), &Move::Activate, NOW);
@@ -98,7 +98,7 @@ fn what_was_done_already_changes_nothing() {
 }
 
 #[test]
-fn a_date_is_corrected_in_both_directions_by_a_move_of_its_own_and_never_into_the_future() {
+fn a_date_is_corrected_in_both_directions_but_not_into_the_future() {
     let record = made(&made(&first(), tag(2), &Move::Add, NOW), tag(2), &Move::Activate, NOW);
     assert_eq!(refused(&record, tag(1), &revoke(NOW + Duration::milliseconds(1))), MoveRefusal::Future);
     let record = made(&record, tag(1), &revoke(NOW - Duration::hours(2)), NOW);
@@ -106,7 +106,7 @@ fn a_date_is_corrected_in_both_directions_by_a_move_of_its_own_and_never_into_th
         let other = refused(&record, tag(1), &revoke(NOW - Duration::hours(hours)));
         assert_eq!(
             other,
-            MoveRefusal::OtherDate { key: tag(1), stands: "2026-02-16T10:00:00.000Z".to_owned() }
+            MoveRefusal::OtherDate { key: tag(1), stored: "2026-02-16T10:00:00.000Z".to_owned() }
         );
         let moved = record.after(tag(1), &correct(NOW - Duration::hours(hours)), None, NOW).unwrap().unwrap();
         assert_eq!(moved.action, AuditAction::KeyringDateCorrected);
@@ -125,7 +125,7 @@ fn a_date_is_corrected_in_both_directions_by_a_move_of_its_own_and_never_into_th
 }
 
 #[test]
-fn refusals_say_what_would_be_right() {
+fn each_invalid_move_has_its_refusal() {
     let record = made(&first(), tag(2), &Move::Add, NOW);
     assert_eq!(refused(&record, tag(9), &Move::Activate), MoveRefusal::Unknown(tag(9)));
     assert_eq!(refused(&record, tag(1), &revoke(NOW)), MoveRefusal::RevokeActive(tag(1)));
@@ -142,7 +142,7 @@ fn refusals_say_what_would_be_right() {
 }
 
 #[test]
-fn a_full_keyring_with_the_longest_reasons_still_fits_one_effect_twice() {
+fn a_full_keyring_with_the_longest_reasons_fits_one_effect_twice() {
     let mut record = first();
     for of in 2..=u16::try_from(MAX_KEYS).unwrap() {
         record = made(&record, tag(of), &Move::Add, NOW);
@@ -157,7 +157,7 @@ fn a_full_keyring_with_the_longest_reasons_still_fits_one_effect_twice() {
     );
 }
 
-/// The states a move may start from, written down apart from the moves.
+/// The oracle: whether a move may start from a state.
 fn may(what: &Move, from: KeyState) -> bool {
     match what {
         Move::Add => false,
@@ -171,14 +171,16 @@ fn may(what: &Move, from: KeyState) -> bool {
 
 proptest! {
     #[test]
-    fn whatever_is_tried_states_only_go_forward_and_one_key_is_active(
+    fn under_any_moves_states_only_go_forward_and_one_key_is_active(
         tries in prop::collection::vec((1_u16..6, 0_u8..6, -5_i64..5), 1..60),
     ) {
         let mut record = first();
         for (step, (of, what, hours)) in tries.into_iter().enumerate() {
             let now = NOW + Duration::minutes(i64::try_from(step).unwrap());
             let since = now + Duration::hours(hours);
-            let what = [Move::Add, Move::Activate, Move::Retire, revoke(since), Move::Destroy, correct(since)][usize::from(what)].clone();
+            let moves =
+                [Move::Add, Move::Activate, Move::Retire, revoke(since), Move::Destroy, correct(since)];
+            let what = moves[usize::from(what)].clone();
             let before = record.entry(tag(of)).cloned();
             let Ok(Some(moved)) = record.after(tag(of), &what, check(of), now) else { continue };
             match &before {
@@ -188,7 +190,7 @@ proptest! {
             for old in &record.tag {
                 let new = moved.record.entry(tag(old.number.get())).unwrap();
                 prop_assert!(new.state >= old.state, "{:?} to {:?}", old, new);
-                let since = |entry: &KeyringEntry| entry.revoked.as_ref().map(|revoked| revoked.compromised_since);
+                let since = |entry: &KeyringEntry| Some(entry.revoked.as_ref()?.compromised_since);
                 if let (Some(old), Some(new)) = (since(old), since(new)) {
                     let corrects = matches!(what, Move::CorrectDate { .. });
                     prop_assert!(new == old || corrects, "{:?} to {:?}", old, new);

@@ -1,6 +1,6 @@
 //! The keyring against a real Redis: one file per hazard.
 
-#![allow(clippy::unwrap_used, reason = "a panic is how a test says no")]
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is how a broken assumption shows")]
 
 mod moving;
 mod racing;

@@ -1,4 +1,4 @@
-//! Moves with what is written for them, and refusals by what live instances hold.
+//! What a move writes, and moves that are rejected because of what live instances hold.
 
 use audit_chain::{AppendError, DetailValue, Event};
 use catalog::StoredDeployment;
@@ -12,12 +12,12 @@ async fn checks(shop: &Shop) -> Vec<u16> {
 }
 
 #[tokio::test]
-async fn a_rotation_is_one_event_a_move_and_the_deployment_follows() {
+async fn a_rotation_writes_one_event_per_move_and_amends_the_deployment_record() {
     let shop = Shop::open().await;
     let factory = shop.process(FACTORY, secrets(&[1, 2], &[1])).await;
     let admin = shop.admin(secrets(&[1, 2], &[1]));
     shop.make(&admin, tag(2), &Move::Add).await.unwrap();
-    assert_eq!(checks(&shop).await, [1], "a pending key is asked of nobody");
+    assert_eq!(checks(&shop).await, [1], "no instance needs a pending key");
     factory.heartbeat(&shop.deployment).await.unwrap();
     shop.make(&admin, tag(2), &Move::Activate).await.unwrap();
     assert_eq!(checks(&shop).await, [1, 2]);
@@ -32,10 +32,10 @@ async fn a_rotation_is_one_event_a_move_and_the_deployment_follows() {
     let page = shop.appender.log().entries(None, 10.try_into().unwrap()).await.unwrap();
     let events: Vec<Event> =
         page.events.iter().map(|entry| Event::parse(entry.event.get().as_bytes()).unwrap()).collect();
-    let said: Vec<(&str, &str)> =
+    let written: Vec<(&str, &str)> =
         events.iter().map(|event| (event.what().action.as_str(), event.what().resource.as_str())).collect();
     assert_eq!(
-        said,
+        written,
         [
             ("keyring.key_added", "keyring/tag/2"),
             ("keyring.key_activated", "keyring/tag/2"),
@@ -49,7 +49,7 @@ async fn a_rotation_is_one_event_a_move_and_the_deployment_follows() {
 }
 
 #[tokio::test]
-async fn a_move_that_was_made_leaves_nothing_to_write() {
+async fn a_repeated_move_writes_nothing() {
     let shop = Shop::open().await;
     shop.process(FACTORY, secrets(&[1, 2], &[])).await;
     let admin = shop.admin(secrets(&[1, 2], &[]));
@@ -69,7 +69,7 @@ async fn a_key_is_added_only_by_a_process_that_holds_its_secret() {
 }
 
 #[tokio::test]
-async fn a_key_does_not_become_active_while_a_live_instance_of_either_service_lacks_its_secret() {
+async fn a_key_is_not_activated_while_a_live_instance_lacks_its_secret() {
     let shop = Shop::open().await;
     let factory = shop.process(FACTORY, secrets(&[1, 2], &[])).await;
     let admin = shop.admin(secrets(&[1, 2], &[]));
@@ -94,7 +94,7 @@ async fn a_key_does_not_become_active_while_a_live_instance_of_either_service_la
 }
 
 #[tokio::test]
-async fn instances_with_another_secret_under_that_number_count_as_lacking_it() {
+async fn an_instance_with_another_secret_under_that_number_lacks_the_secret() {
     let shop = Shop::open().await;
     shop.process(FACTORY, secrets(&[1, 2], &[])).await;
     let admin = shop.admin(secrets(&[1, 2], &[]));
@@ -104,29 +104,29 @@ async fn instances_with_another_secret_under_that_number_count_as_lacking_it() {
     other.tags = std::sync::Arc::new(tag_id::TagKeys::new(None, seeds));
     shop.process(FACTORY, other.clone()).await;
     let lacking = MoveRefusal::Lacking { key: tag(2), service: "factory-service".to_owned(), instances: 1 };
-    // The first factory has not beaten since the key was added: it counts as not having heard, which lasts a beat.
+    // The first factory has sent no heartbeat since the key was added. `Lacking` ranks before `Unheard`.
     assert_eq!(shop.refusal(&admin, tag(2), &Move::Activate).await, lacking);
     let refusal = shop.refusal(&shop.admin(other), tag(2), &Move::Activate).await;
     assert_eq!(refusal, MoveRefusal::OtherSecret(tag(2)));
 }
 
 #[tokio::test]
-async fn a_key_that_was_added_a_moment_ago_is_activated_once_the_instances_have_heard_of_it() {
+async fn an_activation_waits_for_the_next_heartbeat_of_an_instance() {
     let shop = Shop::open().await;
     let factory = shop.process(FACTORY, secrets(&[1, 2], &[])).await;
     let admin = shop.admin(secrets(&[1, 2], &[]));
     shop.make(&admin, tag(2), &Move::Add).await.unwrap();
-    let beats_later = async {
+    let heartbeat_later = async {
         tokio::task::yield_now().await;
         factory.pause().await;
         factory.heartbeat(&shop.deployment).await.unwrap()
     };
-    let (made, _) = tokio::join!(shop.make(&admin, tag(2), &Move::Activate), beats_later);
+    let (made, _) = tokio::join!(shop.make(&admin, tag(2), &Move::Activate), heartbeat_later);
     assert_eq!(made.unwrap(), 3);
 }
 
 #[tokio::test]
-async fn an_instance_that_never_hears_of_the_key_is_named() {
+async fn an_activation_names_the_service_of_an_instance_that_does_not_poll() {
     let shop = Shop::open().await;
     shop.process(FACTORY, secrets(&[1, 2], &[])).await;
     let admin = shop.admin(secrets(&[1, 2], &[]));
@@ -136,7 +136,7 @@ async fn an_instance_that_never_hears_of_the_key_is_named() {
 }
 
 #[tokio::test]
-async fn an_instance_that_comes_between_plan_and_write_is_not_overlooked() {
+async fn an_instance_that_registers_between_plan_and_write_fails_the_write() {
     let shop = Shop::open().await;
     let factory = shop.process(FACTORY, secrets(&[1, 2], &[])).await;
     let admin = shop.admin(secrets(&[1, 2], &[]));
@@ -163,20 +163,20 @@ async fn only_factories_must_hold_a_signing_key() {
     }
     let lacking = MoveRefusal::Lacking { key: audit(2), service: "factory-service".to_owned(), instances: 1 };
     assert_eq!(shop.refusal(&admin, audit(2), &Move::Activate).await, lacking);
-    // As if that factory had ended.
-    let mut direct = shop.redis.connection().await;
-    let _: () = redis::cmd("DEL").arg("vt1:live").query_async(&mut direct).await.unwrap();
+    // Removes the registration of all instances; two of them register again.
+    let mut connection = shop.redis.connection().await;
+    let _: () = redis::cmd("DEL").arg("vt1:live").query_async(&mut connection).await.unwrap();
     for watch in [&factory, &scanner] {
         watch.heartbeat(&shop.deployment).await.unwrap();
     }
     shop.make(&admin, audit(2), &Move::Activate).await.unwrap();
     let record = admin.read().await.unwrap().unwrap().record;
     assert_eq!(record.entry(audit(1)).unwrap().state, KeyState::VerifyOnly);
-    assert_eq!(checks(&shop).await, [1], "signing keys do not touch the deployment record");
+    assert_eq!(checks(&shop).await, [1], "signing keys do not change the deployment record");
 }
 
 #[tokio::test]
-async fn an_audit_family_that_was_empty_is_begun_by_an_operator() {
+async fn an_operator_adds_the_first_signing_key_to_an_empty_family() {
     let shop = Shop::open().await;
     let factory = shop.process(FACTORY, secrets(&[1], &[1])).await;
     let other = Shop::open().await;

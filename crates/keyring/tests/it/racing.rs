@@ -1,4 +1,4 @@
-//! Moves by several operators at once: each is made once, or planned again on what the other left.
+//! Concurrent moves: each is made once, or planned again on the new record.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use keyring::{KeyFamily, KeyState, Move, Plan};
 use crate::support::{FACTORY, Shop, epoch, now, revoke, secrets, tag};
 
 #[tokio::test]
-async fn of_two_moves_planned_from_one_record_the_second_is_refused() {
+async fn of_two_moves_planned_from_one_record_the_second_fails() {
     let shop = Shop::open().await;
     shop.process(FACTORY, secrets(&[1, 2, 3], &[])).await;
     let admin = shop.admin(secrets(&[1, 2, 3], &[]));
@@ -21,10 +21,10 @@ async fn of_two_moves_planned_from_one_record_the_second_is_refused() {
 }
 
 #[tokio::test]
-async fn operators_at_once_lose_no_move_and_leave_one_key_active() {
+async fn concurrent_operators_lose_no_move_and_leave_one_key_active() {
     let shop = Arc::new(Shop::open().await);
     shop.process(FACTORY, secrets(&[1, 2, 3, 4, 5, 6], &[])).await;
-    // No instance lives, so none has to hear of the keys first.
+    // No instance is live, so no activation waits for one.
     let _: () =
         redis::cmd("DEL").arg("vt1:live").query_async(&mut shop.redis.connection().await).await.unwrap();
     let mut operators = tokio::task::JoinSet::new();
@@ -45,7 +45,7 @@ async fn operators_at_once_lose_no_move_and_leave_one_key_active() {
 }
 
 #[tokio::test]
-async fn what_was_guarded_by_a_snapshot_is_not_written_after_a_move() {
+async fn an_effect_with_the_guard_of_a_snapshot_is_not_written_after_a_move() {
     let shop = Shop::open().await;
     let factory = shop.process(FACTORY, secrets(&[1, 2], &[])).await;
     let snapshot = factory.snapshot().unwrap();
@@ -62,7 +62,7 @@ async fn what_was_guarded_by_a_snapshot_is_not_written_after_a_move() {
 }
 
 #[tokio::test]
-async fn a_move_whose_reply_was_lost_is_found_done_when_it_is_repeated() {
+async fn a_move_whose_reply_was_lost_is_a_no_op_when_repeated() {
     let shop = Shop::open().await;
     shop.process(FACTORY, secrets(&[1, 2], &[])).await;
     let admin = shop.admin(secrets(&[1, 2], &[]));

@@ -1,4 +1,4 @@
-//! Checkpoints: signed by the active key alone, and judged by what became of the key.
+//! Checkpoints: only the active key signs them, and the state of the key decides whether a note is trusted.
 
 use audit_chain::checkpoint::{CompactRange, SignatureLine, SignedNote};
 use audit_chain::{Effect, keys as audit_keys};
@@ -24,7 +24,7 @@ async fn something_happens(shop: &Shop) {
     shop.make(&admin, tag(next), &Move::Add).await.unwrap();
 }
 
-/// Puts key 2 in the place of key 1.
+/// Replaces signing key 1 by key 2.
 async fn rotate(shop: &Shop) {
     let admin = shop.admin(secrets(&[1], &[1, 2]));
     let _: () =
@@ -45,7 +45,7 @@ async fn range_of(shop: &Shop) -> CompactRange {
 }
 
 #[tokio::test]
-async fn a_checkpoint_commits_to_the_chain_and_is_signed_once_until_something_is_appended() {
+async fn a_checkpoint_commits_to_the_chain_and_is_signed_once_until_the_next_append() {
     let shop = Shop::open().await;
     shop.process(FACTORY, secrets(&[1], &[1])).await;
     let signer = signer(&shop, &[1]);
@@ -65,7 +65,7 @@ async fn a_checkpoint_commits_to_the_chain_and_is_signed_once_until_something_is
 }
 
 #[tokio::test]
-async fn nobody_signs_without_an_active_key_or_without_its_secret() {
+async fn signing_needs_an_active_key_and_its_secret() {
     let shop = Shop::open().await;
     shop.process(FACTORY, secrets(&[1], &[])).await;
     let sign = async |held: &[u16]| signer(&shop, held).sign(&shop.deployment, &*snapshot(&shop).await).await;
@@ -77,17 +77,17 @@ async fn nobody_signs_without_an_active_key_or_without_its_secret() {
 }
 
 #[tokio::test]
-async fn a_key_that_was_revoked_cannot_sign_not_even_by_a_process_that_has_not_heard() {
+async fn a_revoked_key_cannot_sign_even_with_an_old_snapshot() {
     let shop = Shop::open().await;
     shop.process(FACTORY, secrets(&[1], &[1])).await;
-    let unaware = snapshot(&shop).await;
-    assert_eq!(unaware.active_audit_key(), Some(number(1)));
+    let oldest = snapshot(&shop).await;
+    assert_eq!(oldest.active_audit_key(), Some(number(1)));
     something_happens(&shop).await;
-    let unaware_of_little = snapshot(&shop).await;
+    let before_rotation = snapshot(&shop).await;
     rotate(&shop).await;
     shop.make(&shop.admin(secrets(&[1], &[1, 2])), audit(1), &revoke(now())).await.unwrap();
-    for unaware in [unaware, unaware_of_little] {
-        let signed = signer(&shop, &[1, 2]).sign(&shop.deployment, &unaware).await;
+    for old in [oldest, before_rotation] {
+        let signed = signer(&shop, &[1, 2]).sign(&shop.deployment, &old).await;
         assert!(matches!(signed, Err(SignError::Overtaken)), "{signed:?}");
     }
     let notes = signer(&shop, &[1]).store().notes().await.unwrap();
@@ -97,7 +97,7 @@ async fn a_key_that_was_revoked_cannot_sign_not_even_by_a_process_that_has_not_h
 }
 
 #[tokio::test]
-async fn a_note_of_a_key_that_was_revoked_since_is_a_state_of_its_own() {
+async fn a_note_of_a_key_that_was_revoked_later_is_neither_valid_nor_broken() {
     let shop = Shop::open().await;
     shop.process(FACTORY, secrets(&[1], &[1])).await;
     let old = signer(&shop, &[1]).sign(&shop.deployment, &*snapshot(&shop).await).await.unwrap();
@@ -129,18 +129,15 @@ async fn a_note_of_a_key_that_was_revoked_since_is_a_state_of_its_own() {
     let record = admin.read().await.unwrap().unwrap().record;
     let trusted = || AuditKeys::trusted(record.audit.iter().filter_map(|entry| entry.vkey().cloned()));
     let note = SignedNote::parse(old.note.as_bytes()).unwrap();
-    assert!(
-        matches!(trusted().judge(&note), NoteTrust::Valid { .. }),
-        "of public keys alone nothing else is known"
-    );
+    assert!(matches!(trusted().judge(&note), NoteTrust::Valid { .. }), "trusted public keys have no states");
     let warned = trusted().warned_by(&record.audit).judge(&note);
     assert!(matches!(warned, NoteTrust::SignedByRevokedKey { .. }), "{warned:?}");
     let stranger = AuditKeys::default().warned_by(&record.audit).judge(&note);
-    assert_eq!(stranger, NoteTrust::UnknownKey, "an export's own word adds no key");
+    assert_eq!(stranger, NoteTrust::UnknownKey, "a statement adds no key");
 }
 
 #[tokio::test]
-async fn a_changed_note_is_broken_and_an_unknown_key_is_neither() {
+async fn a_changed_note_is_broken_and_a_note_of_an_unknown_key_is_not() {
     let shop = Shop::open().await;
     shop.process(FACTORY, secrets(&[1], &[1])).await;
     something_happens(&shop).await;
@@ -152,7 +149,7 @@ async fn a_changed_note_is_broken_and_an_unknown_key_is_neither() {
         AuditKeys::default().judge(&SignedNote::parse(signed.note.as_bytes()).unwrap()),
         NoteTrust::UnknownKey
     );
-    // A pending key never signed: whoever made this has its secret and no right to it.
+    // A pending key must not sign, so a signature of it is misuse of its secret.
     let mut pending = record;
     pending.audit[0].state = keyring::KeyState::Pending;
     pending.audit[0].activated_at = None;
@@ -163,48 +160,48 @@ async fn a_changed_note_is_broken_and_an_unknown_key_is_neither() {
 }
 
 #[tokio::test]
-async fn a_stored_note_that_is_not_the_keys_is_not_passed_on() {
+async fn a_stored_note_that_the_key_did_not_sign_is_not_returned() {
     let shop = Shop::open().await;
     shop.process(FACTORY, secrets(&[1], &[1])).await;
     let signer = signer(&shop, &[1]);
     let signed = signer.sign(&shop.deployment, &*snapshot(&shop).await).await.unwrap();
-    let mut direct = shop.redis.connection().await;
+    let mut connection = shop.redis.connection().await;
     for wrong in ["rubbish".to_owned(), signed.note.replacen("\n0\n", "\n9\n", 1)] {
-        let _: () = direct.hset(audit_keys::NOTES, 1, wrong).await.unwrap();
+        let _: () = connection.hset(audit_keys::NOTES, 1, wrong).await.unwrap();
         let again = signer.sign(&shop.deployment, &*snapshot(&shop).await).await.unwrap();
         assert_eq!(again, signed);
     }
 }
 
 #[tokio::test]
-async fn nothing_is_signed_where_a_believed_note_contradicts_the_chain() {
+async fn nothing_is_signed_if_a_trusted_note_contradicts_the_chain() {
     let shop = Shop::open().await;
     shop.process(FACTORY, secrets(&[1], &[1])).await;
     let ours = signer(&shop, &[1]);
     something_happens(&shop).await;
     something_happens(&shop).await;
-    // Another chain that the same key has signed; no range is left of it.
+    // A note of another chain that the same key signed, without its compact range.
     let elsewhere = Shop::open().await;
     elsewhere.process(FACTORY, secrets(&[1], &[1])).await;
     something_happens(&elsewhere).await;
     let other = signer(&elsewhere, &[1]);
     let other = other.sign(&elsewhere.deployment, &*snapshot(&elsewhere).await).await.unwrap();
     let (note, other) = (other.note, other.checkpoint);
-    let mut direct = shop.redis.connection().await;
-    let _: () = direct.hset(audit_keys::NOTES, 1, &note).await.unwrap();
+    let mut connection = shop.redis.connection().await;
+    let _: () = connection.hset(audit_keys::NOTES, 1, &note).await.unwrap();
     let refused = ours.sign(&shop.deployment, &*snapshot(&shop).await).await;
     assert!(matches!(refused, Err(SignError::Contradicted { size: 1 })), "{refused:?}");
-    assert_eq!(ours.store().note(1).await.unwrap().as_ref(), Some(&note), "the evidence stands");
-    // A note that anybody can write, since no key signed it, does not stop the signer.
+    assert_eq!(ours.store().note(1).await.unwrap().as_ref(), Some(&note), "the evidence stays");
+    // A note that no key signed can come from anyone, so it does not stop the signer.
     let line = SignatureLine::new(ORIGIN, [1, 2, 3, 4], vec![0; 64]).unwrap();
     let note = SignedNote::new(other.to_text(), vec![line]).unwrap().to_string();
-    let _: () = direct.hset(audit_keys::NOTES, 1, &note).await.unwrap();
+    let _: () = connection.hset(audit_keys::NOTES, 1, &note).await.unwrap();
     let signed = ours.sign(&shop.deployment, &*snapshot(&shop).await).await.unwrap();
     assert_eq!(signed.checkpoint.root, range_of(&shop).await.root());
 }
 
 #[tokio::test]
-async fn signers_at_once_and_appends_between_leave_a_note_that_verifies() {
+async fn concurrent_signers_and_appends_leave_a_note_that_verifies() {
     let shop = std::sync::Arc::new(Shop::open().await);
     shop.process(FACTORY, secrets(&[1], &[1])).await;
     let snapshot = snapshot(&shop).await;
@@ -238,7 +235,7 @@ async fn signers_at_once_and_appends_between_leave_a_note_that_verifies() {
 }
 
 #[test]
-fn keys_are_named_by_family_and_number() {
+fn a_resource_name_has_family_and_number() {
     let key: VerifierKey =
         "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW".parse().unwrap();
     assert_eq!(AuditKeys::trusted([key.clone()]).number_of(&key), None);

@@ -1,4 +1,4 @@
-//! What the tests share: a shop with a deployment, and processes in it with the secrets that a test gives them.
+//! Helpers of the tests: a deployment, and processes in it with the secrets that a test needs.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use test_support::RedisServer;
 use time::OffsetDateTime;
 
 pub(crate) const ORIGIN: &str = "voketag.local/audit";
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const WAIT: Duration = Duration::from_secs(30);
 
 pub(crate) fn now() -> OffsetDateTime {
     let millis = i128::from(SystemClock::new().unix_millis());
@@ -46,14 +46,14 @@ pub(crate) fn pool_within(url: &str, command_timeout: Duration) -> RedisPool {
         url: url.parse().unwrap(),
         permits: NonZeroUsize::new(16).unwrap(),
         connections: NonZeroUsize::MIN,
-        wait: PATIENCE,
+        wait: WAIT,
         command_timeout,
         open_for: redis_pool::OPEN_FOR,
     };
     RedisPool::new(config, Arc::new(SystemClock::new()), &PoolMetrics::default())
 }
 
-/// Secrets of these tag epochs and signing keys, each made of its number.
+/// Returns secrets of these tag epochs and signing keys; each secret consists of its number.
 pub(crate) fn secrets(tags: &[u16], signing: &[u16]) -> Secrets {
     let byte = |number: u16| u8::try_from(number).unwrap();
     let tags = tags.iter().map(|of| (epoch(*of), MasterSecret::from([byte(*of); 32])));
@@ -79,7 +79,7 @@ pub(crate) struct Shop {
 impl Shop {
     pub(crate) async fn open() -> Self {
         let redis = RedisServer::start().await;
-        let pool = pool_within(&redis.url(), PATIENCE);
+        let pool = pool_within(&redis.url(), WAIT);
         let expectation = Expectation {
             tag_keys: secrets(&[1], &[]).tags,
             adds_epoch: Some(Epoch::MIN),
@@ -93,7 +93,7 @@ impl Shop {
         Self { redis, pool, deployment, appender }
     }
 
-    /// A process in it that has heard the keyring, if there is one.
+    /// Starts a process that has sent one heartbeat. Without a keyring the heartbeat fails, which is ignored.
     pub(crate) async fn process(&self, role: Role, secrets: Secrets) -> Arc<KeyringWatch> {
         let watch = self.watch(role, secrets);
         drop(watch.heartbeat(&self.deployment).await);
@@ -133,7 +133,7 @@ impl Shop {
         self.appender.append(&event, planned.effect.clone()).await
     }
 
-    /// Plans and writes a move, and plans again where another was first.
+    /// Plans and writes a move, and plans again if another move was written first.
     pub(crate) async fn make(
         &self,
         admin: &KeyringAdmin,

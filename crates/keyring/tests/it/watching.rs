@@ -1,4 +1,4 @@
-//! What a process hears, how soon, and what it makes of a keyring it cannot work with.
+//! How soon a process sees a change of the keyring, and how it reports a keyring that it cannot use.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,20 +13,20 @@ use redis::AsyncCommands;
 use test_support::FaultProxy;
 
 use crate::support::{
-    FACTORY, LISTENER, PATIENCE, SCANNER, Shop, correct, epoch, now, pool_within, revoke, secrets, tag,
+    FACTORY, LISTENER, SCANNER, Shop, WAIT, correct, epoch, now, pool_within, revoke, secrets, tag,
 };
 
-/// Rounds of the measurement: half a second each, so a hundred only for whoever asks for them.
-#[allow(clippy::disallowed_methods, reason = "how long a test runs is for whoever runs it")]
+/// Rounds of the measurement, half a second each. `VOKETAG_TEST_ROUNDS` sets more.
+#[allow(clippy::disallowed_methods, reason = "the person who runs the test chooses its length")]
 fn rounds() -> usize {
     std::env::var("VOKETAG_TEST_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(20)
 }
 
-/// What a change may take to reach another instance, at the 99th percentile.
+/// Maximum delay of a change to another instance, 99th percentile.
 const BAR: Duration = Duration::from_secs(2);
 
-/// Beats as a service does, until the test ends.
-fn beating(shop: &Shop, watch: &Arc<KeyringWatch>) -> tokio::task::JoinHandle<()> {
+/// Sends heartbeats as a service does, until the task is aborted.
+fn heartbeats(shop: &Shop, watch: &Arc<KeyringWatch>) -> tokio::task::JoinHandle<()> {
     let (watch, deployment) = (Arc::clone(watch), shop.deployment.clone());
     tokio::spawn(async move {
         loop {
@@ -42,11 +42,11 @@ async fn a_change_reaches_both_services_within_two_seconds_at_the_99th_percentil
     let factory = shop.process(FACTORY, secrets(&[1, 2], &[1])).await;
     let scanner = shop.process(SCANNER, secrets(&[1, 2], &[])).await;
     let admin = shop.admin(secrets(&[1, 2], &[1]));
-    let tasks = [beating(&shop, &factory), beating(&shop, &scanner)];
+    let tasks = [heartbeats(&shop, &factory), heartbeats(&shop, &scanner)];
     shop.make(&admin, tag(2), &Move::Add).await.unwrap();
     shop.make(&admin, tag(2), &Move::Activate).await.unwrap();
     let clock = SystemClock::new();
-    // Each round moves a date of a revoked key: a change like any other, and there is no end of earlier instants.
+    // Each round sets an earlier date of the revoked key, because that move can be repeated without end.
     let mut since = now();
     shop.make(&admin, tag(1), &revoke(since)).await.unwrap();
     let mut took = Vec::new();
@@ -57,7 +57,7 @@ async fn a_change_reaches_both_services_within_two_seconds_at_the_99th_percentil
         let revision = shop.make(&admin, tag(1), &correct(since)).await.unwrap();
         for watch in [&factory, &scanner] {
             let knows = || watch.snapshot().is_some_and(|snapshot| snapshot.revision() >= revision);
-            test_support::eventually("the change was heard", PATIENCE, || async { knows() }).await;
+            test_support::eventually("the instance has read the change", WAIT, || async { knows() }).await;
             let snapshot = watch.snapshot().unwrap();
             let Some(TagKeyState::Revoked(revocation)) = snapshot.tag_state(epoch(1)) else {
                 panic!("{snapshot:?}")
@@ -70,35 +70,36 @@ async fn a_change_reaches_both_services_within_two_seconds_at_the_99th_percentil
     took.sort_unstable();
     let (median, p99, worst) = (took[rounds / 2], took[rounds * 99 / 100 - 1], took[rounds - 1]);
     println!(
-        "a keyring change was heard by two instances after {median:?} (median), {p99:?} (p99), {worst:?} (worst) of {rounds}"
+        "a keyring change reached two instances after {median:?} (median), {p99:?} (p99), {worst:?} (worst) \
+         of {rounds}"
     );
     assert!(p99 <= BAR, "{p99:?}");
 }
 
 #[tokio::test]
-async fn a_revision_that_went_back_is_lost_state_until_it_is_there_again() {
+async fn a_revision_that_went_back_is_lost_state_until_it_is_restored() {
     let shop = Shop::open().await;
     let factory = shop.process(FACTORY, secrets(&[1, 2], &[])).await;
-    let mut direct = shop.redis.connection().await;
-    let old: Vec<u8> = direct.get(keys::KEYRING).await.unwrap();
+    let mut connection = shop.redis.connection().await;
+    let old: Vec<u8> = connection.get(keys::KEYRING).await.unwrap();
     shop.make(&shop.admin(secrets(&[1, 2], &[])), tag(2), &Move::Add).await.unwrap();
-    let new: Vec<u8> = direct.get(keys::KEYRING).await.unwrap();
+    let new: Vec<u8> = connection.get(keys::KEYRING).await.unwrap();
     let snapshot = factory.heartbeat(&shop.deployment).await.unwrap();
     assert_eq!(snapshot.tag_state(epoch(2)), Some(&TagKeyState::Pending));
     assert_eq!((snapshot.tag_state(epoch(3)), snapshot.tag_state(epoch(4_095))), (None, None));
-    let _: () = direct.set(keys::KEYRING, &old).await.unwrap();
+    let _: () = connection.set(keys::KEYRING, &old).await.unwrap();
     let lost = factory.heartbeat(&shop.deployment).await.unwrap_err().to_string();
     assert!(lost.contains("from revision 2 to 1"), "{lost}");
     assert!(factory.snapshot().is_none());
-    let _: () = direct.set(keys::KEYRING, &new).await.unwrap();
+    let _: () = connection.set(keys::KEYRING, &new).await.unwrap();
     assert_eq!(factory.heartbeat(&shop.deployment).await.unwrap(), snapshot);
-    let _: () = direct.set(keys::KEYRING, b"\x00\x00\x00\x09rubbish").await.unwrap();
+    let _: () = connection.set(keys::KEYRING, b"\x00\x00\x00\x09rubbish").await.unwrap();
     assert!(matches!(factory.heartbeat(&shop.deployment).await, Err(KeyringError::Record(_))));
     assert!(matches!(factory.standing(), KeyringStatus::Lost(_)));
 }
 
 #[tokio::test]
-async fn another_deployment_is_lost_state_and_nothing_is_written_there() {
+async fn a_wiped_redis_is_lost_state_and_nothing_is_written_to_it() {
     let shop = Shop::open().await;
     let factory = shop.process(FACTORY, secrets(&[1], &[])).await;
     let _: () = redis::cmd("FLUSHALL").query_async(&mut shop.redis.connection().await).await.unwrap();
@@ -108,7 +109,7 @@ async fn another_deployment_is_lost_state_and_nothing_is_written_there() {
 }
 
 #[tokio::test]
-async fn a_process_that_lacks_a_secret_in_use_cannot_work_with_the_keyring() {
+async fn a_process_that_lacks_a_secret_in_use_cannot_use_the_keyring() {
     let shop = Shop::open().await;
     shop.process(FACTORY, secrets(&[1], &[])).await;
     let foreign = {
@@ -128,7 +129,7 @@ async fn a_process_that_lacks_a_secret_in_use_cannot_work_with_the_keyring() {
 }
 
 #[tokio::test]
-async fn a_redis_that_does_not_answer_leaves_what_was_known_and_shows_how_old_it_is() {
+async fn the_snapshot_stays_usable_during_an_outage_and_metrics_show_its_age() {
     let shop = Shop::open().await;
     let known = shop.process(FACTORY, secrets(&[1], &[])).await.snapshot().unwrap();
     let proxy = FaultProxy::start(shop.redis.addr()).await;
@@ -144,7 +145,7 @@ async fn a_redis_that_does_not_answer_leaves_what_was_known_and_shows_how_old_it
     let scanner = KeyringWatch::new(pool, clock.clone(), secrets(&[1], &[]), SCANNER, metrics);
     assert!(scanner.is_stale() && scanner.polled_ago().is_none());
     assert!(shows("voketag_keyring_stale 1"));
-    test_support::eventually("it hears", PATIENCE, || async {
+    test_support::eventually("a heartbeat succeeds", WAIT, || async {
         scanner.heartbeat(&shop.deployment).await.is_ok()
     })
     .await;
@@ -162,7 +163,7 @@ async fn a_redis_that_does_not_answer_leaves_what_was_known_and_shows_how_old_it
     );
     assert_eq!((scanner.snapshot(), scanner.standing()), (Some(known), KeyringStatus::Usable));
     proxy.heal();
-    test_support::eventually("it hears again", PATIENCE, || async {
+    test_support::eventually("a heartbeat succeeds again", WAIT, || async {
         scanner.heartbeat(&shop.deployment).await.is_ok()
     })
     .await;
@@ -170,7 +171,7 @@ async fn a_redis_that_does_not_answer_leaves_what_was_known_and_shows_how_old_it
 }
 
 #[tokio::test]
-async fn instances_are_listed_while_they_beat_and_an_operators_command_is_not() {
+async fn instances_that_send_heartbeats_are_listed_and_an_operators_command_is_not() {
     let shop = Shop::open().await;
     shop.process(FACTORY, secrets(&[1], &[1])).await;
     let scanner = shop.process(SCANNER, secrets(&[1, 2], &[])).await;
@@ -180,27 +181,31 @@ async fn instances_are_listed_while_they_beat_and_an_operators_command_is_not() 
     let shown: Vec<_> =
         live.iter().map(|one| (one.service.as_str(), one.revision, one.tag.len(), one.audit.len())).collect();
     assert_eq!(shown, [("factory-service", 1, 1, 1), ("scan-service", 1, 1, 0)]);
-    let mut direct = shop.redis.connection().await;
-    let keys: Vec<String> = direct.keys("vt1:live:*").await.unwrap();
+    let mut connection = shop.redis.connection().await;
+    let keys: Vec<String> = connection.keys("vt1:live:*").await.unwrap();
     assert_eq!(keys.len(), 2);
     for key in keys {
-        let lasts: u64 = direct.pttl(key).await.unwrap();
+        let lasts: u64 = connection.pttl(key).await.unwrap();
         assert!(lasts > 0 && u128::from(lasts) <= LIVES_FOR.as_millis(), "{lasts}");
     }
     assert!(HEARTBEAT_INTERVAL * 4 < LIVES_FOR, "a few lost heartbeats do not end an instance");
-    // As if its ten seconds were over.
+    // An instance whose registration has expired.
     let _: () = redis::cmd("ZADD")
         .arg(keys::LIVE)
         .arg(1)
         .arg("019c6652-5e00-7000-8000-000000000001")
-        .query_async(&mut direct)
+        .query_async(&mut connection)
         .await
         .unwrap();
     scanner.heartbeat(&shop.deployment).await.unwrap();
     assert_eq!(
-        direct.zcard::<_, u64>(keys::LIVE).await.unwrap(),
+        connection.zcard::<_, u64>(keys::LIVE).await.unwrap(),
         2,
-        "who is gone is cleared away by any beat"
+        "any heartbeat removes expired instances"
     );
-    assert_eq!(direct.get::<_, String>(keys::LIVE_SEQ).await.unwrap(), "2", "beating again is no coming");
+    assert_eq!(
+        connection.get::<_, String>(keys::LIVE_SEQ).await.unwrap(),
+        "2",
+        "a second heartbeat registers nothing"
+    );
 }
