@@ -45,8 +45,8 @@ pub(crate) fn router(state: AppState) -> (Router, QueryParameters) {
     (api.merge(docs_routes(document)).with_state(state), parameters)
 }
 
-/// Documents the quota headers. A scan or report has them once a limit was asked, whatever its result. The
-/// route of the form asks no limit.
+/// Documents the quota headers. The response to a scan or report has them if a limit was checked, whatever
+/// the result. The address of the form checks no limit.
 fn document_quotas(path: &mut PathItem) {
     let spends = |operation: &&mut Operation| {
         let scans = operation.tags.iter().flatten().any(|tag| tag == "scan");

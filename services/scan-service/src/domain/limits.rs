@@ -31,7 +31,7 @@ pub(crate) enum Subject<'a> {
     Key(&'a KeyId),
 }
 
-/// The quotas of a request's subject; empty if no limiter was asked.
+/// The quotas of a request's subject; empty if no limit was checked.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Quotas(Vec<Status>);
 
@@ -103,7 +103,7 @@ impl Limits {
 
     /// Remembers `decision` if it is a denial. `proof` is the digest of a verified key, so that a caller who
     /// knows only the key's id does not share its denial. It is empty for an address. `sent` is [`Self::now`]
-    /// before the limiter was asked.
+    /// before the call of the limiter.
     pub(crate) fn remember(&self, subject: Subject<'_>, proof: &[u8], decision: &Decision, sent: Duration) {
         let [dimension] = self.dimensions(subject);
         self.regional_global.remember(&dimension, proof, decision, sent);

@@ -62,7 +62,7 @@ async fn a_forged_id_needs_no_redis_call_and_no_quota() {
             app.post_json("/v1/scan", &json!({"tag_id": id})).await,
         ] {
             answer.assert_problem(404, "tag-not-found");
-            assert!(!answer.has_rate(), "the limiter was not asked");
+            assert!(!answer.has_rate(), "the limiter was not called");
         }
         app.get(&format!("/t/{id}")).await.assert_page(404);
         let report = json!({"tag_id": id, "reason": "other"});

@@ -150,7 +150,7 @@ async fn ids_of_pending_destroyed_or_unknown_keys_get_the_response_of_forged_one
     let body = async |tag: String| {
         let answer = app.scan(tag).await;
         answer.assert_problem(404, "tag-not-found");
-        assert!(!answer.has_rate(), "the limiter was not asked");
+        assert!(!answer.has_rate(), "the limiter was not called");
         let mut body = answer.json();
         body.as_object_mut().unwrap().remove("request_id");
         body
@@ -165,8 +165,8 @@ async fn ids_of_pending_destroyed_or_unknown_keys_get_the_response_of_forged_one
         };
         calls("mset")
     };
-    // Ids of a key that was never active raise an alarm: somebody has its secret. Ids of a destroyed key
-    // raise none, because old labels still circulate.
+    // Ids of a key that was never active raise an alarm, because its secret has leaked. Ids of a destroyed
+    // key raise none, because old labels still circulate.
     for (at, (epoch, leaks)) in
         [(1_u16, 0), (3, 3), (4, 6), (5, 9), (6, 12), (4_095, 15)].into_iter().enumerate()
     {

@@ -175,7 +175,7 @@ async fn while_the_durable_redis_is_unavailable_or_busy_no_quota_is_spent() {
     eventually("the permit is taken", WAIT_LIMIT, busy).await;
     let rejected = app.scan(shop.tag(0)).await;
     rejected.assert_problem(429, "service-overloaded");
-    assert!(!rejected.has_rate(), "the limiter was not asked");
+    assert!(!rejected.has_rate(), "the limiter was not called");
     drop(held.await);
     proxy.cut();
     let opened = async || {
@@ -185,7 +185,7 @@ async fn while_the_durable_redis_is_unavailable_or_busy_no_quota_is_spent() {
     eventually("the breaker opens", WAIT_LIMIT, opened).await;
     let rejected = app.scan(shop.tag(0)).await;
     rejected.assert_problem(503, "redis-unavailable");
-    assert!(!rejected.has_rate(), "the limiter was not asked");
+    assert!(!rejected.has_rate(), "the limiter was not called");
     let report = json!({"tag_id": shop.tag(0).to_string(), "reason": "other"});
     let rejected = app.post_json("/v1/report", &report).await;
     rejected.assert_problem(503, "redis-unavailable");

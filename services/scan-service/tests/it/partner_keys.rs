@@ -190,7 +190,7 @@ async fn a_forged_id_is_404_with_any_key_and_needs_no_redis_call() {
         for _ in 0..50 {
             let answer = scan_with(&app, key, FORGED).await;
             answer.assert_problem(404, "tag-not-found");
-            assert!(!answer.has_rate(), "the limiter was not asked");
+            assert!(!answer.has_rate(), "the limiter was not called");
             scans += 1;
         }
     }

@@ -125,7 +125,7 @@ async fn scans_in_one_batch_are_each_checked_against_their_own_quota() {
     }
     let answers = running.join_all().await;
     let count = |who: usize, status: u16| {
-        answers.iter().filter(|(asker, answer)| *asker == who && answer.status == status).count()
+        answers.iter().filter(|(sender, answer)| *sender == who && answer.status == status).count()
     };
     assert_eq!((count(0, 200), count(0, 429)), (10, EACH - 10));
     assert_eq!((count(1, 200), count(1, 429)), (10, EACH - 10));

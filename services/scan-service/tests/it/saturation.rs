@@ -31,7 +31,7 @@ async fn a_request_without_a_permit_gets_a_retry_after_of_1_to_5_seconds() {
         let rejected = app.scan(shop.tag(0)).await;
         rejected.assert_problem(429, "service-overloaded");
         assert!((1..=5).contains(&rejected.retry_after()), "{}", rejected.retry_after());
-        assert!(!rejected.has_rate(), "the limiter was not asked");
+        assert!(!rejected.has_rate(), "the limiter was not called");
     }
     app.get(&format!("/t/{}", shop.tag(0))).await.assert_page(429);
     app.get("/v1/region").await.assert_problem(429, "service-overloaded");
