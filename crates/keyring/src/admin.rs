@@ -18,14 +18,14 @@ use crate::keys;
 use crate::move_refusal::MoveRefusal;
 use crate::moves::{Move, Moved};
 use crate::number::{KeyFamily, KeyNumber, KeyRef};
-use crate::presence::Live;
+use crate::presence::LiveInstances;
 use crate::record::{KeyringEntry, KeyringRecord, Public, StoredKeyring};
 use crate::secrets::Secrets;
 use crate::snapshot::own_check;
 
 /// How long a move waits until live instances have read its key. Their next heartbeat brings a key that was
 /// just added.
-pub const HEARD_WITHIN: Duration = Duration::from_secs(3);
+pub const ACTIVATION_WAIT: Duration = Duration::from_secs(3);
 
 /// Pause between two attempts during that wait.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
@@ -104,12 +104,12 @@ impl KeyringAdmin {
     ///
     /// # Errors
     /// [`KeyringError::Redis`].
-    pub async fn live(&self) -> Result<Live, KeyringError> {
-        Live::read(&self.pool).await
+    pub async fn live(&self) -> Result<LiveInstances, KeyringError> {
+        LiveInstances::read(&self.pool).await
     }
 
-    /// Plans a move at `now`. If the move makes a key active, waits up to [`HEARD_WITHIN`] for live instances
-    /// that have not read the key yet.
+    /// Plans a move at `now`. If the move makes a key active, waits up to [`ACTIVATION_WAIT`] for live
+    /// instances that have not read the key yet.
     ///
     /// # Errors
     /// [`KeyringError::Refused`] if the move is rejected; else as [`Self::read`].
@@ -130,7 +130,7 @@ impl KeyringAdmin {
                 tokio::time::sleep(RETRY_PAUSE).await;
             }
         };
-        match tokio::time::timeout(HEARD_WITHIN, attempts).await {
+        match tokio::time::timeout(ACTIVATION_WAIT, attempts).await {
             Ok(plan) => plan,
             // The last attempt returns the rejection, with the instances that have not read the key.
             Err(_) => self.plan_once(deployment, key, what, now).await,

@@ -80,7 +80,7 @@ mod snapshot;
 mod vkey;
 mod watch;
 
-pub use admin::{HEARD_WITHIN, KeyringAdmin, Plan, Planned};
+pub use admin::{ACTIVATION_WAIT, KeyringAdmin, Plan, Planned};
 pub use error::KeyringError;
 pub use exported::ExportedKey;
 pub use judge::{AuditKeys, NoteTrust};
@@ -88,7 +88,7 @@ pub use metrics::KeyringMetrics;
 pub use move_refusal::MoveRefusal;
 pub use moves::Move;
 pub use number::{KeyFamily, KeyNumber, KeyRef, NoSuchName};
-pub use presence::{LIVES_FOR, Live, Presence, SIGNING_SERVICE};
+pub use presence::{INSTANCE_TTL, LiveInstances, Presence, SIGNING_SERVICE};
 pub use record::{
     KeyState, KeyringEntry, KeyringRecord, KeyringRecordError, MAX_KEYS, MAX_REASON, Public, Revocation,
     StoredKeyring,

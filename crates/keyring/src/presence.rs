@@ -15,7 +15,7 @@ use crate::number::{KeyFamily, KeyRef};
 use crate::record::{KeyringEntry, Public};
 
 /// How long an instance counts as live after its last heartbeat.
-pub const LIVES_FOR: Duration = Duration::from_secs(10);
+pub const INSTANCE_TTL: Duration = Duration::from_secs(10);
 
 /// The service whose instances must hold the signing keys.
 pub const SIGNING_SERVICE: &str = "factory-service";
@@ -52,14 +52,14 @@ impl Presence {
 
 /// The live instances, read by one script call.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Live {
+pub struct LiveInstances {
     /// The stored registration counter; `None` before the first registration.
     pub(crate) seq: Option<Vec<u8>>,
     /// The live instances.
     pub instances: Vec<Presence>,
 }
 
-impl Live {
+impl LiveInstances {
     /// Reads all live instances.
     ///
     /// # Errors

@@ -35,7 +35,7 @@ static SEED: LazyLock<Script> =
 /// # Errors
 /// [`KeyringError::Lost`] if the deployment had a keyring record and it is missing; else see
 /// [`KeyringError`].
-pub async fn make(
+pub async fn create(
     pool: &RedisPool,
     deployment: &Deployment,
     secrets: &Secrets,

@@ -27,7 +27,7 @@ use uuid::Uuid;
 use crate::error::KeyringError;
 use crate::keys;
 use crate::metrics::KeyringMetrics;
-use crate::presence::{LIVES_FOR, Presence};
+use crate::presence::{INSTANCE_TTL, Presence};
 use crate::record::StoredKeyring;
 use crate::secrets::Secrets;
 use crate::seed;
@@ -78,7 +78,7 @@ struct Known {
     /// Restore generation of the snapshot. A snapshot of an earlier generation must not make a restored
     /// keyring look lost.
     generation: u64,
-    standing: KeyringStatus,
+    status: KeyringStatus,
     snapshot: Option<Arc<Snapshot>>,
     /// Monotonic time at which the last answered request was sent.
     polled_at: Option<Duration>,
@@ -112,7 +112,7 @@ impl KeyringWatch {
         let instance = ambient::uuid_v7(clock.unix_millis());
         let known = RwLock::new(Known {
             generation: 0,
-            standing: KeyringStatus::NotRead,
+            status: KeyringStatus::NotRead,
             snapshot: None,
             polled_at: None,
         });
@@ -124,19 +124,19 @@ impl KeyringWatch {
     #[must_use]
     pub fn snapshot(&self) -> Option<Arc<Snapshot>> {
         let known = self.known.read();
-        known.snapshot.clone().filter(|_| known.standing == KeyringStatus::Usable)
+        known.snapshot.clone().filter(|_| known.status == KeyringStatus::Usable)
     }
 
     /// Returns whether the keyring can be used.
     #[must_use]
-    pub fn standing(&self) -> KeyringStatus {
-        self.known.read().standing.clone()
+    pub fn status(&self) -> KeyringStatus {
+        self.known.read().status.clone()
     }
 
     /// Returns whether the keyring is lost: see [`KeyringStatus::Lost`].
     #[must_use]
     pub fn is_lost(&self) -> bool {
-        matches!(self.known.read().standing, KeyringStatus::Lost(_))
+        matches!(self.known.read().status, KeyringStatus::Lost(_))
     }
 
     /// Returns the age of the last successful poll, or `None` before the first one.
@@ -191,7 +191,7 @@ impl KeyringWatch {
     /// Deregisters this instance, so that no move waits for it.
     ///
     /// # Errors
-    /// [`KeyringError::Redis`]. The registration then expires after [`LIVES_FOR`].
+    /// [`KeyringError::Redis`]. The registration then expires after [`INSTANCE_TTL`].
     pub async fn leave(&self) -> Result<(), KeyringError> {
         let _guard = self.request_lock.lock().await;
         let call = LEAVE.invoke().key(keys::LIVE).key(keys::instance(&self.instance));
@@ -223,7 +223,7 @@ impl KeyringWatch {
         let mut known = self.known.write();
         if known.generation < deployment.generation() {
             let generation = deployment.generation();
-            *known = Known { generation, standing: KeyringStatus::NotRead, snapshot: None, polled_at: None };
+            *known = Known { generation, status: KeyringStatus::NotRead, snapshot: None, polled_at: None };
         }
     }
 
@@ -238,7 +238,7 @@ impl KeyringWatch {
             && let Some(epoch) = self.role.seeds
         {
             let now = self.now();
-            if seed::make(&self.pool, deployment, &self.secrets, epoch, now).await? {
+            if seed::create(&self.pool, deployment, &self.secrets, epoch, now).await? {
                 tracing::info!(epoch = epoch.get(), "created the keyring record");
             }
             reply = self.ask(deployment, announce).await?;
@@ -248,22 +248,22 @@ impl KeyringWatch {
         known.polled_at = Some(sent_at);
         match judged {
             Ok(snapshot) => {
-                if known.standing != KeyringStatus::Usable {
+                if known.status != KeyringStatus::Usable {
                     tracing::info!(revision = snapshot.revision(), "keyring usable");
                 }
-                known.standing = KeyringStatus::Usable;
+                known.status = KeyringStatus::Usable;
                 known.snapshot = Some(Arc::clone(&snapshot));
                 Ok(snapshot)
             }
             Err(error) => {
-                let standing = match &error {
+                let status = match &error {
                     KeyringError::NotMade => KeyringStatus::NotMade,
                     other => KeyringStatus::Lost(other.to_string()),
                 };
-                if known.standing != standing {
+                if known.status != status {
                     tracing::error!(%error, "keyring unusable");
                 }
-                known.standing = standing;
+                known.status = status;
                 Err(error)
             }
         }
@@ -291,7 +291,7 @@ impl KeyringWatch {
             .arg(known.map_or(-1, |snapshot| i64::from(snapshot.revision())))
             .arg(id)
             .arg(presence)
-            .arg(LIVES_FOR.as_millis().to_string());
+            .arg(INSTANCE_TTL.as_millis().to_string());
         let (status, revision, record): (i64, u32, Vec<u8>) = call.run(&self.pool).await?;
         Ok(match status {
             0 if record.is_empty() => PollReply::Unchanged(revision),

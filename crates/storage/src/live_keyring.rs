@@ -39,7 +39,7 @@ impl LiveKeyring {
     /// process can work with; [`GateError::KeyringNotRead`].
     pub fn snapshot(&self) -> Result<Arc<Snapshot>, GateError> {
         self.state.deployment()?;
-        self.watch.snapshot().ok_or_else(|| match self.watch.standing() {
+        self.watch.snapshot().ok_or_else(|| match self.watch.status() {
             KeyringStatus::NotRead | KeyringStatus::Usable => GateError::KeyringNotRead,
             KeyringStatus::NotMade | KeyringStatus::Lost(_) => GateError::StateLost,
         })

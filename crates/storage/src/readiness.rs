@@ -214,7 +214,7 @@ impl StorageReadiness {
 
     fn keyring_check(&self) -> StorageCheck {
         let watch = self.refresher.keyring.watch();
-        match (watch.standing(), watch.polled_ago()) {
+        match (watch.status(), watch.polled_ago()) {
             (KeyringStatus::Lost(why), _) => StorageCheck::failed("keyring", format!("state lost: {why}")),
             (KeyringStatus::NotMade, _) => StorageCheck::failed(
                 "keyring",

@@ -26,13 +26,13 @@ fn first() -> KeyringRecord {
     KeyringRecord { tag: vec![entry], audit: Vec::new() }
 }
 
-fn made(record: &KeyringRecord, key: KeyRef, what: &Move, at: OffsetDateTime) -> KeyringRecord {
+fn after(record: &KeyringRecord, key: KeyRef, what: &Move, at: OffsetDateTime) -> KeyringRecord {
     let moved = record.after(key, what, check(key.number.get()), at).unwrap().expect("it changes something");
     moved.record.validate().unwrap();
     moved.record
 }
 
-fn refused(record: &KeyringRecord, key: KeyRef, what: &Move) -> MoveRefusal {
+fn refusal(record: &KeyringRecord, key: KeyRef, what: &Move) -> MoveRefusal {
     record.after(key, what, check(key.number.get()), NOW).unwrap_err()
 }
 
@@ -51,14 +51,14 @@ fn states(record: &KeyringRecord) -> Vec<(u16, KeyState)> {
 #[test]
 fn a_rotation_passes_all_states_and_keeps_every_date() {
     let later = |hours| NOW + Duration::hours(hours);
-    let record = made(&first(), tag(2), &Move::Add, later(1));
+    let record = after(&first(), tag(2), &Move::Add, later(1));
     assert_eq!(states(&record), [(1, KeyState::Active), (2, KeyState::Pending)]);
     let moved = record.after(tag(2), &Move::Activate, None, later(2)).unwrap().unwrap();
     assert_eq!((moved.action, moved.activated), (AuditAction::KeyringKeyActivated, Some(tag(2))));
     let record = moved.record;
     assert_eq!(states(&record), [(1, KeyState::VerifyOnly), (2, KeyState::Active)]);
-    let record = made(&record, tag(1), &revoke(later(1)), later(3));
-    let record = made(&record, tag(1), &Move::Destroy, later(4));
+    let record = after(&record, tag(1), &revoke(later(1)), later(3));
+    let record = after(&record, tag(1), &Move::Destroy, later(4));
     assert_eq!(states(&record), [(1, KeyState::Destroyed), (2, KeyState::Active)]);
     let entry = &record.tag[0];
     assert_eq!((entry.added_at, entry.activated_at, entry.retired_at), (NOW, Some(NOW), Some(later(2))));
@@ -70,11 +70,11 @@ fn a_rotation_passes_all_states_and_keeps_every_date() {
 
 #[test]
 fn retiring_needs_exactly_one_pending_key() {
-    assert_eq!(refused(&first(), tag(1), &Move::Retire), MoveRefusal::NoSuccessor { family: KeyFamily::Tag });
-    let two = made(&made(&first(), tag(2), &Move::Add, NOW), tag(3), &Move::Add, NOW);
+    assert_eq!(refusal(&first(), tag(1), &Move::Retire), MoveRefusal::NoSuccessor { family: KeyFamily::Tag });
+    let two = after(&after(&first(), tag(2), &Move::Add, NOW), tag(3), &Move::Add, NOW);
     let several = MoveRefusal::SeveralSuccessors { family: KeyFamily::Tag, pending: 2 };
-    assert_eq!(refused(&two, tag(1), &Move::Retire), several);
-    let one = made(&two, tag(3), &Move::Destroy, NOW);
+    assert_eq!(refusal(&two, tag(1), &Move::Retire), several);
+    let one = after(&two, tag(3), &Move::Destroy, NOW);
     let moved = one.after(tag(1), &Move::Retire, None, NOW).unwrap().unwrap();
     assert_eq!((moved.action, moved.activated), (AuditAction::KeyringKeyRetired, Some(tag(2))));
     let expected = [(1, KeyState::VerifyOnly), (2, KeyState::Active), (3, KeyState::Destroyed)];
@@ -83,14 +83,14 @@ fn retiring_needs_exactly_one_pending_key() {
 
 #[test]
 fn repeating_a_move_changes_nothing() {
-    let record = made(&first(), tag(2), &Move::Add, NOW);
+    let record = after(&first(), tag(2), &Move::Add, NOW);
     let mut again = vec![(record.clone(), tag(2), Move::Add), (record.clone(), tag(1), Move::Activate)];
-    let record = made(&record, tag(2), &Move::Activate, NOW);
+    let record = after(&record, tag(2), &Move::Activate, NOW);
     again.push((record.clone(), tag(2), Move::Activate));
     again.push((record.clone(), tag(1), Move::Retire));
-    let record = made(&record, tag(1), &revoke(NOW), NOW);
+    let record = after(&record, tag(1), &revoke(NOW), NOW);
     again.push((record.clone(), tag(1), revoke(NOW)));
-    let record = made(&record, tag(1), &Move::Destroy, NOW);
+    let record = after(&record, tag(1), &Move::Destroy, NOW);
     again.push((record, tag(1), Move::Destroy));
     for (record, key, what) in again {
         assert_eq!(record.after(key, &what, check(key.number.get()), NOW), Ok(None), "{what:?}");
@@ -99,11 +99,11 @@ fn repeating_a_move_changes_nothing() {
 
 #[test]
 fn a_date_is_corrected_in_both_directions_but_not_into_the_future() {
-    let record = made(&made(&first(), tag(2), &Move::Add, NOW), tag(2), &Move::Activate, NOW);
-    assert_eq!(refused(&record, tag(1), &revoke(NOW + Duration::milliseconds(1))), MoveRefusal::Future);
-    let record = made(&record, tag(1), &revoke(NOW - Duration::hours(2)), NOW);
+    let record = after(&after(&first(), tag(2), &Move::Add, NOW), tag(2), &Move::Activate, NOW);
+    assert_eq!(refusal(&record, tag(1), &revoke(NOW + Duration::milliseconds(1))), MoveRefusal::Future);
+    let record = after(&record, tag(1), &revoke(NOW - Duration::hours(2)), NOW);
     for hours in [1, 3] {
-        let other = refused(&record, tag(1), &revoke(NOW - Duration::hours(hours)));
+        let other = refusal(&record, tag(1), &revoke(NOW - Duration::hours(hours)));
         assert_eq!(
             other,
             MoveRefusal::OtherDate { key: tag(1), stored: "2026-02-16T10:00:00.000Z".to_owned() }
@@ -116,28 +116,28 @@ fn a_date_is_corrected_in_both_directions_but_not_into_the_future() {
         assert_eq!((moved.record.tag[0].state, &*revoked.reason), (KeyState::Revoked, "leaked"));
     }
     assert_eq!(record.after(tag(1), &correct(NOW - Duration::hours(2)), None, NOW), Ok(None));
-    assert_eq!(refused(&record, tag(1), &correct(NOW + Duration::milliseconds(1))), MoveRefusal::Future);
+    assert_eq!(refusal(&record, tag(1), &correct(NOW + Duration::milliseconds(1))), MoveRefusal::Future);
     let empty = Move::CorrectDate { reason: String::new(), compromised_since: NOW };
-    assert_eq!(refused(&record, tag(1), &empty), MoveRefusal::Reason);
-    assert!(refused(&record, tag(2), &correct(NOW)).to_string().contains("takes a revoked key"));
-    let destroyed = made(&record, tag(1), &Move::Destroy, NOW);
-    assert!(matches!(refused(&destroyed, tag(1), &correct(NOW)), MoveRefusal::Backward { .. }));
+    assert_eq!(refusal(&record, tag(1), &empty), MoveRefusal::Reason);
+    assert!(refusal(&record, tag(2), &correct(NOW)).to_string().contains("takes a revoked key"));
+    let destroyed = after(&record, tag(1), &Move::Destroy, NOW);
+    assert!(matches!(refusal(&destroyed, tag(1), &correct(NOW)), MoveRefusal::Backward { .. }));
 }
 
 #[test]
 fn each_invalid_move_has_its_refusal() {
-    let record = made(&first(), tag(2), &Move::Add, NOW);
-    assert_eq!(refused(&record, tag(9), &Move::Activate), MoveRefusal::Unknown(tag(9)));
-    assert_eq!(refused(&record, tag(1), &revoke(NOW)), MoveRefusal::RevokeActive(tag(1)));
-    assert_eq!(refused(&record, tag(1), &Move::Add), MoveRefusal::Exists(tag(1)));
+    let record = after(&first(), tag(2), &Move::Add, NOW);
+    assert_eq!(refusal(&record, tag(9), &Move::Activate), MoveRefusal::Unknown(tag(9)));
+    assert_eq!(refusal(&record, tag(1), &revoke(NOW)), MoveRefusal::RevokeActive(tag(1)));
+    assert_eq!(refusal(&record, tag(1), &Move::Add), MoveRefusal::Exists(tag(1)));
     assert_eq!(record.after(tag(3), &Move::Add, None, NOW), Err(MoveRefusal::NoSecret(tag(3))));
     assert_eq!(record.after(tag(2), &Move::Add, check(5), NOW), Err(MoveRefusal::Exists(tag(2))));
     let same = MoveRefusal::SameKey { key: tag(3), other: tag(2) };
     assert_eq!(record.after(tag(3), &Move::Add, check(2), NOW), Err(same));
-    assert!(refused(&record, tag(1), &Move::Destroy).to_string().contains("destroy takes"));
+    assert!(refusal(&record, tag(1), &Move::Destroy).to_string().contains("destroy takes"));
     for reason in [String::new(), "x".repeat(MAX_REASON + 1)] {
         let what = Move::Revoke { reason, compromised_since: NOW };
-        assert_eq!(refused(&record, tag(2), &what), MoveRefusal::Reason);
+        assert_eq!(refusal(&record, tag(2), &what), MoveRefusal::Reason);
     }
 }
 
@@ -145,11 +145,11 @@ fn each_invalid_move_has_its_refusal() {
 fn a_full_keyring_with_the_longest_reasons_fits_one_effect_twice() {
     let mut record = first();
     for of in 2..=u16::try_from(MAX_KEYS).unwrap() {
-        record = made(&record, tag(of), &Move::Add, NOW);
+        record = after(&record, tag(of), &Move::Add, NOW);
         let reason = "\u{10ffff}".repeat(MAX_REASON);
-        record = made(&record, tag(of), &Move::Revoke { reason, compromised_since: NOW }, NOW);
+        record = after(&record, tag(of), &Move::Revoke { reason, compromised_since: NOW }, NOW);
     }
-    assert_eq!(refused(&record, tag(4_000), &Move::Add), MoveRefusal::Full);
+    assert_eq!(refusal(&record, tag(4_000), &Move::Add), MoveRefusal::Full);
     assert!(
         2 * record.encode(1).len() + 16 * 1024 < audit_chain::MAX_EFFECT_BYTES,
         "{}",

@@ -69,15 +69,15 @@ pub(crate) const SCANNER: Role = Role { announces: Some("scan-service"), seeds: 
 pub(crate) const LISTENER: Role = Role { announces: None, seeds: None };
 
 /// A Redis with a deployment under tag epoch 1.
-pub(crate) struct Shop {
+pub(crate) struct Fixture {
     pub(crate) redis: RedisServer,
     pub(crate) pool: RedisPool,
     pub(crate) deployment: Deployment,
     pub(crate) appender: Appender,
 }
 
-impl Shop {
-    pub(crate) async fn open() -> Self {
+impl Fixture {
+    pub(crate) async fn start() -> Self {
         let redis = RedisServer::start().await;
         let pool = pool_within(&redis.url(), WAIT);
         let expectation = Expectation {

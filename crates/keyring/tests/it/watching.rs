@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use ambient::{Clock, ManualClock, SystemClock};
 use keyring::{
-    HEARTBEAT_INTERVAL, KeyringError, KeyringMetrics, KeyringStatus, KeyringWatch, LIVES_FOR, Live, Move,
-    STALE_AFTER, TagKeyState, keys,
+    HEARTBEAT_INTERVAL, INSTANCE_TTL, KeyringError, KeyringMetrics, KeyringStatus, KeyringWatch,
+    LiveInstances, Move, STALE_AFTER, TagKeyState, keys,
 };
 use prometheus_client::registry::Registry;
 use redis::AsyncCommands;
 use test_support::FaultProxy;
 
 use crate::support::{
-    FACTORY, LISTENER, SCANNER, Shop, WAIT, correct, epoch, now, pool_within, revoke, secrets, tag,
+    FACTORY, Fixture, LISTENER, SCANNER, WAIT, correct, epoch, now, pool_within, revoke, secrets, tag,
 };
 
 /// Rounds of the measurement, half a second each. `VOKETAG_TEST_ROUNDS` sets more.
@@ -26,8 +26,8 @@ fn rounds() -> usize {
 const BAR: Duration = Duration::from_secs(2);
 
 /// Sends heartbeats as a service does, until the task is aborted.
-fn heartbeats(shop: &Shop, watch: &Arc<KeyringWatch>) -> tokio::task::JoinHandle<()> {
-    let (watch, deployment) = (Arc::clone(watch), shop.deployment.clone());
+fn heartbeats(fixture: &Fixture, watch: &Arc<KeyringWatch>) -> tokio::task::JoinHandle<()> {
+    let (watch, deployment) = (Arc::clone(watch), fixture.deployment.clone());
     tokio::spawn(async move {
         loop {
             drop(watch.heartbeat(&deployment).await);
@@ -38,23 +38,23 @@ fn heartbeats(shop: &Shop, watch: &Arc<KeyringWatch>) -> tokio::task::JoinHandle
 
 #[tokio::test]
 async fn a_change_reaches_both_services_within_two_seconds_at_the_99th_percentile() {
-    let shop = Shop::open().await;
-    let factory = shop.process(FACTORY, secrets(&[1, 2], &[1])).await;
-    let scanner = shop.process(SCANNER, secrets(&[1, 2], &[])).await;
-    let admin = shop.admin(secrets(&[1, 2], &[1]));
-    let tasks = [heartbeats(&shop, &factory), heartbeats(&shop, &scanner)];
-    shop.make(&admin, tag(2), &Move::Add).await.unwrap();
-    shop.make(&admin, tag(2), &Move::Activate).await.unwrap();
+    let fixture = Fixture::start().await;
+    let factory = fixture.process(FACTORY, secrets(&[1, 2], &[1])).await;
+    let scanner = fixture.process(SCANNER, secrets(&[1, 2], &[])).await;
+    let admin = fixture.admin(secrets(&[1, 2], &[1]));
+    let tasks = [heartbeats(&fixture, &factory), heartbeats(&fixture, &scanner)];
+    fixture.make(&admin, tag(2), &Move::Add).await.unwrap();
+    fixture.make(&admin, tag(2), &Move::Activate).await.unwrap();
     let clock = SystemClock::new();
     // Each round sets an earlier date of the revoked key, because that move can be repeated without end.
     let mut since = now();
-    shop.make(&admin, tag(1), &revoke(since)).await.unwrap();
+    fixture.make(&admin, tag(1), &revoke(since)).await.unwrap();
     let mut took = Vec::new();
     let rounds = rounds();
     for _ in 0..rounds {
         since -= time::Duration::seconds(1);
         let started = clock.monotonic();
-        let revision = shop.make(&admin, tag(1), &correct(since)).await.unwrap();
+        let revision = fixture.make(&admin, tag(1), &correct(since)).await.unwrap();
         for watch in [&factory, &scanner] {
             let knows = || watch.snapshot().is_some_and(|snapshot| snapshot.revision() >= revision);
             test_support::eventually("the instance has read the change", WAIT, || async { knows() }).await;
@@ -78,40 +78,40 @@ async fn a_change_reaches_both_services_within_two_seconds_at_the_99th_percentil
 
 #[tokio::test]
 async fn a_revision_that_went_back_is_lost_state_until_it_is_restored() {
-    let shop = Shop::open().await;
-    let factory = shop.process(FACTORY, secrets(&[1, 2], &[])).await;
-    let mut connection = shop.redis.connection().await;
+    let fixture = Fixture::start().await;
+    let factory = fixture.process(FACTORY, secrets(&[1, 2], &[])).await;
+    let mut connection = fixture.redis.connection().await;
     let old: Vec<u8> = connection.get(keys::KEYRING).await.unwrap();
-    shop.make(&shop.admin(secrets(&[1, 2], &[])), tag(2), &Move::Add).await.unwrap();
+    fixture.make(&fixture.admin(secrets(&[1, 2], &[])), tag(2), &Move::Add).await.unwrap();
     let new: Vec<u8> = connection.get(keys::KEYRING).await.unwrap();
-    let snapshot = factory.heartbeat(&shop.deployment).await.unwrap();
+    let snapshot = factory.heartbeat(&fixture.deployment).await.unwrap();
     assert_eq!(snapshot.tag_state(epoch(2)), Some(&TagKeyState::Pending));
     assert_eq!((snapshot.tag_state(epoch(3)), snapshot.tag_state(epoch(4_095))), (None, None));
     let _: () = connection.set(keys::KEYRING, &old).await.unwrap();
-    let lost = factory.heartbeat(&shop.deployment).await.unwrap_err().to_string();
+    let lost = factory.heartbeat(&fixture.deployment).await.unwrap_err().to_string();
     assert!(lost.contains("from revision 2 to 1"), "{lost}");
     assert!(factory.snapshot().is_none());
     let _: () = connection.set(keys::KEYRING, &new).await.unwrap();
-    assert_eq!(factory.heartbeat(&shop.deployment).await.unwrap(), snapshot);
+    assert_eq!(factory.heartbeat(&fixture.deployment).await.unwrap(), snapshot);
     let _: () = connection.set(keys::KEYRING, b"\x00\x00\x00\x09rubbish").await.unwrap();
-    assert!(matches!(factory.heartbeat(&shop.deployment).await, Err(KeyringError::Record(_))));
-    assert!(matches!(factory.standing(), KeyringStatus::Lost(_)));
+    assert!(matches!(factory.heartbeat(&fixture.deployment).await, Err(KeyringError::Record(_))));
+    assert!(matches!(factory.status(), KeyringStatus::Lost(_)));
 }
 
 #[tokio::test]
 async fn a_wiped_redis_is_lost_state_and_nothing_is_written_to_it() {
-    let shop = Shop::open().await;
-    let factory = shop.process(FACTORY, secrets(&[1], &[])).await;
-    let _: () = redis::cmd("FLUSHALL").query_async(&mut shop.redis.connection().await).await.unwrap();
-    assert!(matches!(factory.heartbeat(&shop.deployment).await, Err(KeyringError::Lost(_))));
-    let size: u64 = redis::cmd("DBSIZE").query_async(&mut shop.redis.connection().await).await.unwrap();
+    let fixture = Fixture::start().await;
+    let factory = fixture.process(FACTORY, secrets(&[1], &[])).await;
+    let _: () = redis::cmd("FLUSHALL").query_async(&mut fixture.redis.connection().await).await.unwrap();
+    assert!(matches!(factory.heartbeat(&fixture.deployment).await, Err(KeyringError::Lost(_))));
+    let size: u64 = redis::cmd("DBSIZE").query_async(&mut fixture.redis.connection().await).await.unwrap();
     assert_eq!(size, 0);
 }
 
 #[tokio::test]
 async fn a_process_that_lacks_a_secret_in_use_cannot_use_the_keyring() {
-    let shop = Shop::open().await;
-    shop.process(FACTORY, secrets(&[1], &[])).await;
+    let fixture = Fixture::start().await;
+    fixture.process(FACTORY, secrets(&[1], &[])).await;
     let foreign = {
         let mut other = secrets(&[], &[]);
         let secret = tag_id::MasterSecret::from([9; 32]);
@@ -121,8 +121,8 @@ async fn a_process_that_lacks_a_secret_in_use_cannot_use_the_keyring() {
     for (held, why) in
         [(secrets(&[2], &[]), "no secret for tag key 1"), (foreign, "another secret for tag key 1")]
     {
-        let scanner = shop.watch(SCANNER, held);
-        let lost = scanner.heartbeat(&shop.deployment).await.unwrap_err().to_string();
+        let scanner = fixture.watch(SCANNER, held);
+        let lost = scanner.heartbeat(&fixture.deployment).await.unwrap_err().to_string();
         assert!(lost.contains(why), "{lost}");
         assert!(scanner.snapshot().is_none());
     }
@@ -130,9 +130,9 @@ async fn a_process_that_lacks_a_secret_in_use_cannot_use_the_keyring() {
 
 #[tokio::test]
 async fn the_snapshot_stays_usable_during_an_outage_and_metrics_show_its_age() {
-    let shop = Shop::open().await;
-    let known = shop.process(FACTORY, secrets(&[1], &[])).await.snapshot().unwrap();
-    let proxy = FaultProxy::start(shop.redis.addr()).await;
+    let fixture = Fixture::start().await;
+    let known = fixture.process(FACTORY, secrets(&[1], &[])).await.snapshot().unwrap();
+    let proxy = FaultProxy::start(fixture.redis.addr()).await;
     let clock = Arc::new(ManualClock::new());
     let mut registry = Registry::with_prefix("voketag");
     let metrics = KeyringMetrics::register(&mut registry);
@@ -146,25 +146,25 @@ async fn the_snapshot_stays_usable_during_an_outage_and_metrics_show_its_age() {
     assert!(scanner.is_stale() && scanner.polled_ago().is_none());
     assert!(shows("voketag_keyring_stale 1"));
     test_support::eventually("a heartbeat succeeds", WAIT, || async {
-        scanner.heartbeat(&shop.deployment).await.is_ok()
+        scanner.heartbeat(&fixture.deployment).await.is_ok()
     })
     .await;
     assert!(!scanner.is_stale());
     assert!(shows("voketag_keyring_stale 0") && shows("voketag_keyring_revision 1"));
     proxy.stall();
     clock.advance(STALE_AFTER - Duration::from_millis(1));
-    assert!(matches!(scanner.heartbeat(&shop.deployment).await, Err(KeyringError::Redis(_))));
+    assert!(matches!(scanner.heartbeat(&fixture.deployment).await, Err(KeyringError::Redis(_))));
     assert!(!scanner.is_stale() && shows("voketag_keyring_stale 0"));
     clock.advance(Duration::from_millis(1));
-    assert!(matches!(scanner.heartbeat(&shop.deployment).await, Err(KeyringError::Redis(_))));
+    assert!(matches!(scanner.heartbeat(&fixture.deployment).await, Err(KeyringError::Redis(_))));
     assert_eq!(scanner.polled_ago(), Some(STALE_AFTER));
     assert!(
         scanner.is_stale() && shows("voketag_keyring_stale 1") && shows("voketag_keyring_heard_seconds 10.0")
     );
-    assert_eq!((scanner.snapshot(), scanner.standing()), (Some(known), KeyringStatus::Usable));
+    assert_eq!((scanner.snapshot(), scanner.status()), (Some(known), KeyringStatus::Usable));
     proxy.heal();
     test_support::eventually("a heartbeat succeeds again", WAIT, || async {
-        scanner.heartbeat(&shop.deployment).await.is_ok()
+        scanner.heartbeat(&fixture.deployment).await.is_ok()
     })
     .await;
     assert!(!scanner.is_stale());
@@ -172,23 +172,23 @@ async fn the_snapshot_stays_usable_during_an_outage_and_metrics_show_its_age() {
 
 #[tokio::test]
 async fn instances_that_send_heartbeats_are_listed_and_an_operators_command_is_not() {
-    let shop = Shop::open().await;
-    shop.process(FACTORY, secrets(&[1], &[1])).await;
-    let scanner = shop.process(SCANNER, secrets(&[1, 2], &[])).await;
-    shop.process(LISTENER, secrets(&[1], &[])).await;
-    let mut live = Live::read(&shop.pool).await.unwrap().instances;
+    let fixture = Fixture::start().await;
+    fixture.process(FACTORY, secrets(&[1], &[1])).await;
+    let scanner = fixture.process(SCANNER, secrets(&[1, 2], &[])).await;
+    fixture.process(LISTENER, secrets(&[1], &[])).await;
+    let mut live = LiveInstances::read(&fixture.pool).await.unwrap().instances;
     live.sort_by(|a, b| a.service.cmp(&b.service));
     let shown: Vec<_> =
         live.iter().map(|one| (one.service.as_str(), one.revision, one.tag.len(), one.audit.len())).collect();
     assert_eq!(shown, [("factory-service", 1, 1, 1), ("scan-service", 1, 1, 0)]);
-    let mut connection = shop.redis.connection().await;
+    let mut connection = fixture.redis.connection().await;
     let keys: Vec<String> = connection.keys("vt1:live:*").await.unwrap();
     assert_eq!(keys.len(), 2);
     for key in keys {
         let lasts: u64 = connection.pttl(key).await.unwrap();
-        assert!(lasts > 0 && u128::from(lasts) <= LIVES_FOR.as_millis(), "{lasts}");
+        assert!(lasts > 0 && u128::from(lasts) <= INSTANCE_TTL.as_millis(), "{lasts}");
     }
-    assert!(HEARTBEAT_INTERVAL * 4 < LIVES_FOR, "a few lost heartbeats do not end an instance");
+    assert!(HEARTBEAT_INTERVAL * 4 < INSTANCE_TTL, "a few lost heartbeats do not end an instance");
     // An instance whose registration has expired.
     let _: () = redis::cmd("ZADD")
         .arg(keys::LIVE)
@@ -197,7 +197,7 @@ async fn instances_that_send_heartbeats_are_listed_and_an_operators_command_is_n
         .query_async(&mut connection)
         .await
         .unwrap();
-    scanner.heartbeat(&shop.deployment).await.unwrap();
+    scanner.heartbeat(&fixture.deployment).await.unwrap();
     assert_eq!(
         connection.zcard::<_, u64>(keys::LIVE).await.unwrap(),
         2,

@@ -164,7 +164,7 @@ async fn an_instance_that_left_is_not_live_and_a_poll_does_not_make_it_live() {
     let scans = scanner(&redis.url(), DEADLINE);
     let factory = service(&redis.url(), Init::Auto, DEADLINE);
     factory.storage.refresher.refresh().await.unwrap();
-    let live = async || keyring::Live::read(&factory.storage.pool).await.unwrap().instances.len();
+    let live = async || keyring::LiveInstances::read(&factory.storage.pool).await.unwrap().instances.len();
     assert_eq!(live().await, 1, "the first refresh announced the factory-service");
     scans.storage.refresher.refresh().await.unwrap();
     assert_eq!(live().await, 2);

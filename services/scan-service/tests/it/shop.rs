@@ -68,7 +68,7 @@ pub(crate) async fn make_deployment(redis: &RedisServer, secret: &str, origin: &
     let gate = DeploymentGate::new(pool(&redis.url()), expectation, Init::Auto);
     let deployment = gate.refresh(now() - time::Duration::DAY).await.unwrap();
     let secrets = secrets(tag_keys(secret), origin);
-    keyring::seed::make(&pool(&redis.url()), deployment, &secrets, Epoch::MIN, now()).await.unwrap();
+    keyring::seed::create(&pool(&redis.url()), deployment, &secrets, Epoch::MIN, now()).await.unwrap();
     gate
 }
 
