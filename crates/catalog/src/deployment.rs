@@ -109,8 +109,7 @@ impl DeploymentGate {
         Self { pool, expectation, init, seen, follow_lock, last_error, lost, audit_begun }
     }
 
-    /// Returns the deployment that was seen last, if any. It may be gone since: only [`Self::refresh`] asks
-    /// Redis.
+    /// Returns the deployment that was seen last, if any. Only [`Self::refresh`] checks that it still exists.
     #[must_use]
     pub fn seen(&self) -> Option<&Deployment> {
         self.seen.iter().last().map(|(_, seen)| seen)
@@ -164,8 +163,7 @@ impl DeploymentGate {
     }
 
     async fn refresh_inner(&self, now: OffsetDateTime) -> Result<&Deployment, DeploymentError> {
-        // Read before the request is sent: a concurrent refresh may follow a restore before this reply
-        // arrives.
+        // Read before the request: a concurrent refresh may follow a restore before this reply arrives.
         let seen_before = self.seen();
         let stored = match StoredDeployment::read(&self.pool).await? {
             Some(stored) => stored,

@@ -17,8 +17,7 @@ pub const DURABLE_PREFIX: &str = "vt1:";
 /// Deployment record: JSON.
 pub const DEPLOYMENT: &str = "vt1:deployment";
 
-/// Next batch number, which earlier versions counted up. If it exists, this Redis is not new. Nothing writes
-/// it.
+/// Next batch number, which only earlier versions wrote. If it exists, this Redis is not new.
 pub const NEXT_BATCH_NO: &str = "vt1:next-batch";
 
 /// Minted-batch index: a hash of batch number in decimal to `u32be size ‖ u16be epoch`.

@@ -1,8 +1,7 @@
 //! The minted-batch index: `vt1:bn` holds the size and epoch of each batch by its number.
 //!
 //! The append that writes a batch record also writes its index entry. The index tells a batch whose record
-//! was lost from one that was never minted. [`note_all`] adds the batches that are older than the index,
-//! once.
+//! was lost from one that was never minted. [`note_all`] adds the batches that are older than the index.
 
 use std::sync::LazyLock;
 use std::time::Duration;

@@ -17,7 +17,7 @@ pub struct StoragePolicy {
     pub append_only: Option<bool>,
     /// `appendfsync`.
     pub fsync: Option<String>,
-    /// `no-appendfsync-on-rewrite`: whether Redis stops to sync while it rewrites the file or writes a
+    /// `no-appendfsync-on-rewrite`: whether Redis does not sync while it rewrites the file or saves a
     /// snapshot.
     pub pauses_fsync: Option<bool>,
 }
@@ -51,8 +51,7 @@ impl StoragePolicy {
         Ok(policy)
     }
 
-    /// Whether Redis may evict keys. True even without a `maxmemory`, because setting one would start
-    /// eviction.
+    /// Whether Redis may evict keys. True even without a `maxmemory`, because one may be set later.
     #[must_use]
     pub fn may_evict(&self) -> bool {
         self.eviction.as_deref().is_some_and(|policy| policy != "noeviction")

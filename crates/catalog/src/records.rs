@@ -3,8 +3,7 @@
 //! - Product: `u32be revision ‖ JSON`.
 //! - Batch: `u32be revision ‖ u32be size ‖ u16be epoch ‖ JSON`.
 //!
-//! The revision increases with each change, so a scan learns in one round trip that its cached batch is
-//! stale.
+//! The revision increases with each change, so one round trip tells a scan that its cached batch is stale.
 
 use serde::{Deserialize, Serialize};
 use tag_id::{BatchNo, Epoch, TagIndex};

@@ -66,6 +66,52 @@ impl TagRevocation {
 }
 
 /// Read access to the catalogue in the durable Redis.
+///
+/// ```
+/// # use std::num::NonZeroUsize;
+/// # use std::sync::Arc;
+/// # use std::time::Duration;
+/// use catalog::{Catalog, Product, Record, keys};
+/// use redis::AsyncCommands;
+/// # use redis_pool::{PoolConfig, PoolMetrics, RedisPool};
+/// # use test_support::RedisServer;
+/// # use time::macros::datetime;
+///
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// # let redis = RedisServer::start().await;
+/// # let config = PoolConfig {
+/// #     name: "durable",
+/// #     url: redis.url().parse().unwrap(),
+/// #     permits: NonZeroUsize::MIN,
+/// #     connections: NonZeroUsize::MIN,
+/// #     wait: Duration::from_secs(10),
+/// #     command_timeout: Duration::from_secs(10),
+/// #     open_for: redis_pool::OPEN_FOR,
+/// # };
+/// # let pool = RedisPool::new(config, Arc::new(ambient::SystemClock::new()), &PoolMetrics::default());
+/// # let mut connection = redis.connection().await;
+/// # let now = datetime!(2026-02-16 12:00 UTC);
+/// # let product = Product {
+/// #     id: uuid::Uuid::from_u128(1),
+/// #     tenant: "acme".to_owned(),
+/// #     name: "Coat".to_owned(),
+/// #     brand: "Acme".to_owned(),
+/// #     gtin: None,
+/// #     created_at: now,
+/// #     updated_at: now,
+/// # };
+/// let catalog = Catalog::new(pool);
+/// assert!(catalog.product(&product.id).await?.is_none());
+///
+/// let () = connection.set(keys::product(&product.id), product.encode(1)).await.unwrap();
+/// let stored = catalog.product(&product.id).await?.expect("it was just stored");
+/// assert_eq!((stored.revision, &stored.value), (1, &product));
+///
+/// let () = connection.set(keys::product(&product.id), "damaged").await.unwrap();
+/// assert!(catalog.product(&product.id).await.is_err(), "a damaged record is never a missing one");
+/// # Ok::<(), catalog::CatalogError>(())
+/// # }).unwrap();
+/// ```
 #[derive(Debug, Clone)]
 pub struct Catalog {
     pool: RedisPool,
@@ -86,8 +132,7 @@ impl Catalog {
         self.record(keys::product(id), || format!("record of product {id}")).await
     }
 
-    /// Reads a product of any tenant. If there is no record, looks for the id in the product list of
-    /// `tenant`.
+    /// Reads a product of any tenant. If there is no record, checks the product list of `tenant`.
     ///
     /// # Errors
     /// [`CatalogError::Lost`] if the list has the product and its record is missing; else see
@@ -114,8 +159,8 @@ impl Catalog {
 
     /// Reads the minted-batch index entry of a batch number, even if the batch record cannot be read.
     ///
-    /// Returns `None` if the number is unused, or if [`crate::minted::note_all`] has not added an older batch
-    /// yet.
+    /// Returns `None` if the number is unused, or if [`crate::minted::note_all`] has yet to add an older
+    /// batch.
     ///
     /// # Errors
     /// See [`CatalogError`].
@@ -144,8 +189,8 @@ impl Catalog {
         }
     }
 
-    /// Reads a batch of any tenant by its public id. If the id has no number, looks for it in the batch list
-    /// of `tenant`.
+    /// Reads a batch of any tenant by its public id. If the id has no number, checks the batch list of
+    /// `tenant`.
     ///
     /// # Errors
     /// [`CatalogError::Lost`] if the batch was minted and its record is missing; else see [`CatalogError`].
@@ -236,8 +281,8 @@ impl Catalog {
         Ok(CatalogPage { items, next })
     }
 
-    /// Reads a tag's state and its revocation. A tag with a revocation record is revoked, even if its state
-    /// was lost.
+    /// Reads a tag's state and revocation. A tag with a revocation record is revoked even if its state is
+    /// lost.
     ///
     /// # Errors
     /// See [`CatalogError`].

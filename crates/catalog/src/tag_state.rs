@@ -1,5 +1,4 @@
-//! The stored state of one tag. The scan-service's script `lua/tag_scan.lua` writes it and describes its
-//! layout.
+//! The stored state of one tag. The scan-service's script `tag_scan.lua` writes it and describes its layout.
 
 /// The bit in a state's first byte that says the tag is revoked. A state of only this byte revokes a tag that
 /// was never scanned.

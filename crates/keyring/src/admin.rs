@@ -23,8 +23,7 @@ use crate::record::{KeyringEntry, KeyringRecord, Public, StoredKeyring};
 use crate::secrets::Secrets;
 use crate::snapshot::own_check;
 
-/// How long a move waits until live instances have read its key. Their next heartbeat brings a key that was
-/// just added.
+/// How long a move waits until live instances have read its key. Their next heartbeat brings a new key.
 pub const ACTIVATION_WAIT: Duration = Duration::from_secs(3);
 
 /// Pause between two attempts during that wait.
@@ -175,8 +174,7 @@ impl KeyringAdmin {
         Ok(Plan::Change(Planned { action, resource, details, effect, record, revision, former_date }))
     }
 
-    /// Returns the deployment record before and after the move, if the move puts a tag key into or out of
-    /// use.
+    /// Returns the deployment record before and after a move that puts a tag key into or out of use.
     async fn amended(
         &self,
         deployment: &Deployment,

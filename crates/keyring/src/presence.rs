@@ -105,10 +105,10 @@ impl LiveInstances {
         }
     }
 
-    /// Checks that every instance that needs the key holds its secret and has read `revision`.
+    /// Checks that every instance that needs the key announces its secret.
     ///
-    /// An instance that has read `revision` without holding the secret is [`MoveRefusal::Lacking`]; one that
-    /// has not read it yet is [`MoveRefusal::Unheard`].
+    /// Returns [`MoveRefusal::Lacking`] if an instance has read `revision` and does not announce the secret,
+    /// else [`MoveRefusal::Unheard`] if instances without the secret have not read `revision` yet.
     pub(crate) fn can_work_with(
         &self,
         key: KeyRef,

@@ -1,7 +1,7 @@
 //! The keyring record: `u32be(revision) ‖ JSON`. It holds states and public parts, never a secret.
 //!
 //! Decoding checks the invariants: each number once, and exactly one active key in a family that ever had
-//! one. A record that violates them is damaged and an error.
+//! one. It fails if the record violates them.
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;

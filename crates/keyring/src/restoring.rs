@@ -42,8 +42,8 @@ impl KeyringAdmin {
         Ok(Epoch::new(highest.max(known).saturating_add(1)))
     }
 
-    /// Plans to raise the deployment `before` to restore generation `generation`, with the new active
-    /// `epoch`.
+    /// Plans to raise the deployment `before` to restore generation `generation`, with `epoch` new and
+    /// active.
     ///
     /// # Errors
     /// [`KeyringError::Refused`] if this process or a live instance lacks the epoch's secret, or if the epoch

@@ -71,8 +71,8 @@ impl Snapshot {
         self.tags.get(usize::from(epoch.get()) - 1)?.as_ref()
     }
 
-    /// Returns the epoch that new batches are minted under. Add [`Self::guard`] to the effect that writes
-    /// them.
+    /// Returns the epoch that new batches are minted under. The effect that writes them needs
+    /// [`Self::guard`].
     #[must_use]
     pub fn active_epoch(&self) -> Epoch {
         self.active

@@ -42,7 +42,7 @@ pub const HEARTBEAT_JITTER: u16 = 200;
 /// Age of the last successful poll from which the snapshot counts as stale.
 pub const STALE_AFTER: Duration = Duration::from_secs(10);
 
-/// How many epochs above the keyring's highest one an instance announces the check value of.
+/// Number of epochs after the keyring's highest one whose check values an instance announces.
 pub(crate) const NEXT_EPOCHS: u16 = 16;
 
 static LEAVE: LazyLock<Script> =
@@ -55,8 +55,7 @@ static HEARTBEAT: LazyLock<Script> =
 pub struct Role {
     /// The service name to announce; `None` only polls, as an operator's command does.
     pub announces: Option<&'static str>,
-    /// The active epoch of a keyring that this process creates if the deployment never had one; `None`
-    /// creates none.
+    /// The active epoch of a keyring that this process creates if there never was one; `None` creates none.
     pub seeds: Option<Epoch>,
 }
 
@@ -173,8 +172,7 @@ impl KeyringWatch {
         self.ask_in_turn(deployment, true).await
     }
 
-    /// Returns a snapshot that is at least as new as this call. Concurrent callers share one request to
-    /// Redis.
+    /// Returns a snapshot that is at least as new as this call. Concurrent callers share one request.
     ///
     /// # Errors
     /// As [`Self::heartbeat`].
@@ -305,8 +303,7 @@ impl KeyringWatch {
     fn presence(&self, service: &str, known: Option<&Snapshot>) -> Presence {
         let known_epochs = known.into_iter().flat_map(|snapshot| &snapshot.record().tag);
         let known_epochs: Vec<u16> = known_epochs.map(|entry| entry.number.get()).collect();
-        // `restore accept` activates a new epoch in one step, so instances announce upcoming epochs in
-        // advance.
+        // `restore accept` activates a new epoch in one step, so instances announce upcoming epochs too.
         let highest = known_epochs.iter().copied().max().unwrap_or(0);
         let check = |number: u16| {
             let check = self.secrets.tags.check_value(Epoch::new(number)?)?;
