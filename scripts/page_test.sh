@@ -94,7 +94,7 @@ pages() {
   mint '{"name":"Sérum Éclat 30 ml","brand":"Maison Exemple"}' ",\"expires_at\":\"$(in_three_seconds)\""
   open_page expired "/t/${TAGS[0]}" 200 'Expired on' "$no_risk"
   port="$(free_port "$((ALLOWED_PORT + 1))")"
-  local forms="{\"name\":\"reported\",\"path\":\"/t/${FIRST[0]}\",\"text\":\"The brand finds it\"}"
+  local forms="{\"name\":\"reported\",\"path\":\"/t/${FIRST[0]}\",\"text\":\"The brand sees the report\"}"
   forms+=",{\"name\":\"reported_forged\",\"path\":\"$forged\",\"text\":\"not one of ours\"}"
   forms+=",{\"name\":\"reported_no_tag\",\"path\":\"/t/no%20tag\",\"text\":\"not one of ours\"}"
   check_pages "{\"name\":\"limited\",\"path\":\"/t/${FIRST[3]}\",\"address\":\"$limited\"}" "$forms" \

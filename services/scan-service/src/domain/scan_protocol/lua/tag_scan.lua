@@ -106,7 +106,8 @@ end
 -- hold was minted nevertheless, so that the record is lost, damaged or of another type.
 --   batch        the stored record, or false
 --   numbers_key  a hash with a field for each batch ever minted: decimal number -> >I4I2 size and epoch
--- If the two cases cannot be distinguished, the record counts as lost: a genuine tag must not be called forged.
+-- If the two cases cannot be distinguished, the record counts as lost, because a genuine tag must not be
+-- called forged.
 -- Redis calls: HGET; EXISTS if the hash has no such field.
 local function batch_lost(batch, batch_key, numbers_key, epoch, index)
   local numbers = redis.pcall('HGET', numbers_key, string.match(batch_key, '%d+$'))
