@@ -37,7 +37,9 @@ allowed_for() { # crate
     keyring) echo "ambient circuit-breaker redis-pool audit-chain tag-id catalog" ;;
     http-edge) echo "ambient input" ;;
     test-support) echo "ambient" ;;
-    problems) echo "ambient redis-pool audit-chain catalog access idempotency keyring storage input http-edge" ;;
+    problems)
+      echo "ambient redis-pool audit-chain catalog access idempotency keyring storage input http-edge"
+      ;;
     storage) echo "ambient circuit-breaker tag-id redis-pool audit-chain catalog access keyring" ;;
     settings) echo "circuit-breaker tag-id redis-pool rate-limiter catalog keyring storage http-edge" ;;
     scan-service | factory-service) echo "$DOMAIN http-edge storage settings input problems" ;;
@@ -103,13 +105,16 @@ done < <(grep -RnE '\benv::(var|vars|var_os|vars_os)\b' --include='*.rs' crates/
 # Only handlers choose a status, a header or a problem.
 while IFS= read -r hit; do
   fail "$hit: domain code must not name HTTP; return a typed error and map it in the handlers"
-done < <(grep -RnE '\b(axum|http|http_edge|problems)::|\b(ApiError|HttpError|StatusCode)\b' --include='*.rs' services/*/src/domain || true)
+done < <(grep -RnE '\b(axum|http|http_edge|problems)::|\b(ApiError|HttpError|StatusCode)\b' \
+  --include='*.rs' services/*/src/domain || true)
 
 # The crate problems defines the product's errors.
+PRODUCT='\b\w*(TagId|TagNotFound|Redis|Audit|StateLost|Idempotency|Keyring|Tenant)[A-Z]?\w*\b'
+PRODUCT_SLUG='"(tag|redis|audit|state|idempotency)-[a-z-]+"'
 while IFS= read -r hit; do
   fail "$hit: http-edge must not name the product; define this in the crate problems"
-done < <(grep -RnE '\b\w*(TagId|TagNotFound|Redis|Audit|StateLost|Idempotency|Keyring|Tenant)[A-Z]?\w*\b|"(tag|redis|audit|state|idempotency)-[a-z-]+"' \
-  --include='*.rs' crates/http-edge/src | grep -vE '^[^:]+:[0-9]+: *//' || true)
+done < <(grep -RnE "$PRODUCT|$PRODUCT_SLUG" --include='*.rs' crates/http-edge/src |
+  grep -vE '^[^:]+:[0-9]+: *//' || true)
 
 if ((FAILURES > 0)); then
   die "$FAILURES forbidden dependencies"

@@ -27,7 +27,7 @@ fail() {
   FAILURES=$((FAILURES + 1))
 }
 
-# Prints `file:line: name: n` for each function of n lines, if n reaches the limit. The end of a function is the
+# Prints `file:line: name: n` for each function of n lines, if n reaches the limit. A function ends at the
 # next brace with the indentation of its `fn`: rustfmt guarantees that.
 long_functions() { # limit, file...
   awk -v limit="$1" '
@@ -92,5 +92,5 @@ done < <(wide_lines 110 "${DOCUMENTS[@]}")
 if ((FAILURES > 0)); then
   die "$FAILURES files, functions or lines are too large"
 fi
-say "Summary: ${#RUST_FILES[@]} Rust files, ${#SCRIPTS[@]} scripts and ${#DOCUMENTS[@]} documents checked, none is" \
-  "too large"
+say "Summary: ${#RUST_FILES[@]} Rust files, ${#SCRIPTS[@]} scripts and ${#DOCUMENTS[@]} documents checked," \
+  "none is too large"

@@ -12,8 +12,8 @@ usage() {
 Usage: ./scripts/page_test.sh [--release] [--keep DIR]
 
 Starts a private Redis and both services on free ports, mints batches, and opens every kind of page in
-headless Chromium: genuine, with long or right-to-left names, scanned often, recalled, revoked, expired, forged,
-not a tag, rate limited, unavailable, and the home page. It shows each page 320 px wide with text of
+headless Chromium: genuine, with long or right-to-left names, scanned often, recalled, revoked, expired,
+forged, not a tag, rate limited, unavailable, and the home page. It shows each page 320 px wide with text of
 100 % and 200 %, and 1280 px wide, in the light and the dark colour scheme, and checks:
 
   - the page shows its verdict and nothing that contradicts it, and has no script
