@@ -118,6 +118,7 @@ impl App {
             MetricsPlace::Apart => (routes, Some(metrics)),
             MetricsPlace::Nowhere => (routes, None),
         };
+        edge.expect_responses(&parameters);
         let edge = edge.with_parameters(Arc::new(parameters));
         let wrapped = |router: Router| edge.wrap(router.method_not_allowed_fallback(not_allowed));
         let router = wrapped(routes.fallback(not_found));

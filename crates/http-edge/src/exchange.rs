@@ -3,7 +3,7 @@
 
 use crate::body::BodyBounds;
 use crate::error::HttpError;
-use crate::http_metrics::{HttpMetrics, RouteMetrics, method_label};
+use crate::http_metrics::{HttpMetrics, NO_PROBLEM, RouteMetrics, method_label};
 use crate::panics;
 use crate::path_policy::PathPolicy;
 use crate::problem::{Problem, put_in_place};
@@ -38,6 +38,7 @@ pub(crate) struct EdgeState {
     pub(crate) path_policies: Vec<PathPolicy>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: HttpMetrics,
+    pub(crate) counted_problems: &'static [(u16, &'static str)],
 }
 
 /// One request on its way through the edge.
@@ -95,8 +96,9 @@ impl Exchange {
 
     /// Returns the response as the client gets it: errors rendered, headers added. Counts and logs it.
     pub(crate) fn finish(mut self, mut response: Response) -> Response {
+        let mut problem = NO_PROBLEM;
         if is_error(response.status()) {
-            response = self.render_error(response);
+            (response, problem) = self.render_error(response);
         }
         let headers = response.headers_mut();
         headers.reserve(DEFAULT_HEADERS.len() + 1);
@@ -114,7 +116,7 @@ impl Exchange {
             set_default(headers, name, || value);
         }
         let took = self.state.clock.monotonic().saturating_sub(self.started);
-        self.route.completed(&self.method, response.status(), took);
+        self.route.completed(&self.method, response.status(), problem, took);
         tracing::debug!(
             target: "access",
             request_id = self.request_id.as_str(),
@@ -127,11 +129,12 @@ impl Exchange {
         response
     }
 
-    fn render_error(&self, mut response: Response) -> Response {
+    /// Returns the rendered error, and the slug of its problem document.
+    fn render_error(&self, mut response: Response) -> (Response, &'static str) {
         let problem = match response.extensions_mut().remove::<Problem>() {
             Some(problem) => problem,
             None if is_bare(&response) => HttpError::problem_of_status(response.status()),
-            None => return response,
+            None => return (response, NO_PROBLEM),
         };
         if let Some(cause) = problem.cause() {
             tracing::error!(
@@ -151,7 +154,7 @@ impl Exchange {
             // Closing is cheaper than reading the rest of the body.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        response
+        (response, problem.slug())
     }
 }
 

@@ -1,7 +1,7 @@
-//! `http_requests_total{route,method,status}` and `http_request_duration_seconds{route}`.
+//! `http_requests_total{route,method,status,problem}` and `http_request_duration_seconds{route}`.
 //!
-//! `route` is the template (`/v1/scan/{tag_id}`), never a path, and `method` is a known method or `other`. So
-//! a client cannot create series. A request costs one comparison of the template, one counter and one
+//! `route` is the template (`/v1/scan/{tag_id}`), never a path, and `method` is a known method or `other`.
+//! `problem` is the slug of the response's problem document, or `none`. So a client cannot create series. A request costs one comparison of the template, one counter and one
 //! histogram, because the layer keeps the metrics of its route.
 
 use http::{Method, StatusCode};
@@ -34,7 +34,11 @@ struct RequestLabels {
     route: Arc<str>,
     method: &'static str,
     status: u16,
+    problem: &'static str,
 }
+
+/// The value of `problem` without a problem document.
+pub(crate) const NO_PROBLEM: &str = "none";
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RouteLabels {
@@ -55,14 +59,24 @@ pub(crate) struct RouteMetrics {
     route: Arc<str>,
     requests: Family<RequestLabels, Counter>,
     seconds: Histogram,
-    counters: Box<[OnceLock<Counter>]>,
+    /// The counters by method and status. Those of the same cell differ by problem.
+    counters: Box<[OnceLock<ProblemCounter>]>,
+}
+
+/// A cached counter, and those of the other problems with the same method and status. Slugs are constants of
+/// the program, so the list is short.
+#[derive(Debug)]
+struct ProblemCounter {
+    problem: &'static str,
+    counter: Counter,
+    next: OnceLock<Box<ProblemCounter>>,
 }
 
 impl HttpMetrics {
     pub(crate) fn new(registry: &mut Registry) -> Self {
         let requests = Family::default();
         let seconds = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as fn() -> Histogram);
-        registry.register("http_requests", "Completed requests", requests.clone());
+        registry.register("http_requests", "Completed requests by route template, method, status and slug of the problem document (none without one)", requests.clone());
         registry.register_with_unit(
             "http_request_duration",
             "Time from the request's head to the response's head",
@@ -95,26 +109,45 @@ impl RouteMetrics {
         &self.route
     }
 
-    pub(crate) fn completed(&self, method: &Method, status: StatusCode, took: Duration) {
-        let method = METHODS.iter().position(|known| *known == method.as_str()).unwrap_or(METHODS.len() - 1);
-        match STATUSES.iter().position(|known| *known == status.as_u16()) {
-            Some(index) => {
-                let cell = &self.counters[method * STATUSES.len() + index];
-                cell.get_or_init(|| self.counter(method, status)).inc();
-            }
-            None => {
-                self.counter(method, status).inc();
-            }
-        }
+    /// Counts a response and its time. `problem` is the slug of its problem document, or [`NO_PROBLEM`].
+    pub(crate) fn completed(
+        &self,
+        method: &Method,
+        status: StatusCode,
+        problem: &'static str,
+        took: Duration,
+    ) {
+        self.with_counter(method.as_str(), status.as_u16(), problem, |counter| {
+            counter.inc();
+        });
         self.seconds.observe(took.as_secs_f64());
     }
 
-    fn counter(&self, method: usize, status: StatusCode) -> Counter {
-        let labels = RequestLabels {
-            route: Arc::clone(&self.route),
-            method: METHODS[method],
-            status: status.as_u16(),
+    /// Adds the series of this response with the value 0, if it does not exist.
+    pub(crate) fn expect(&self, method: &str, status: u16, problem: &'static str) {
+        self.with_counter(method, status, problem, |_| ());
+    }
+
+    fn with_counter(&self, method: &str, status: u16, problem: &'static str, f: impl FnOnce(&Counter)) {
+        let method = METHODS.iter().position(|known| *known == method).unwrap_or(METHODS.len() - 1);
+        let Some(index) = STATUSES.iter().position(|known| *known == status) else {
+            return f(&self.counter(method, status, problem));
         };
+        let new = || ProblemCounter {
+            problem,
+            counter: self.counter(method, status, problem),
+            next: OnceLock::new(),
+        };
+        let mut cached = self.counters[method * STATUSES.len() + index].get_or_init(new);
+        while cached.problem != problem {
+            cached = cached.next.get_or_init(|| Box::new(new()));
+        }
+        f(&cached.counter);
+    }
+
+    fn counter(&self, method: usize, status: u16, problem: &'static str) -> Counter {
+        let labels =
+            RequestLabels { route: Arc::clone(&self.route), method: METHODS[method], status, problem };
         self.requests.get_or_create_owned(&labels)
     }
 }

@@ -13,7 +13,7 @@ use crate::body::{self, BodyBounds, Budget, TooLarge};
 use crate::error::HttpError;
 use crate::exchange::{EdgeState, Exchange};
 use crate::host::InvalidHost;
-use crate::http_metrics::{HttpMetrics, RouteMetrics, UNMATCHED};
+use crate::http_metrics::{HttpMetrics, NO_PROBLEM, RouteMetrics, UNMATCHED};
 use crate::parameters::QueryParameters;
 use crate::path_policy::PathPolicy;
 use ambient::Clock;
@@ -43,7 +43,14 @@ pub struct EdgeConfig {
     /// The memory limit in bytes of all request bodies together, else 429 `service-overloaded`. Default: 32
     /// MiB.
     pub bodies_limit: usize,
+    /// The faults of the server and of its load, each a status and a slug. `http_requests_total` has them at
+    /// 0 from the start for every documented operation. Default: those of [`crate::HttpError`].
+    pub counted_problems: &'static [(u16, &'static str)],
 }
+
+/// The server's own faults, and the rejections of load.
+const HTTP_PROBLEMS: [(u16, &str); 4] =
+    [(429, "rate-limited"), (429, "service-overloaded"), (500, "internal"), (503, "server-timeout")];
 
 impl Default for EdgeConfig {
     fn default() -> Self {
@@ -52,6 +59,7 @@ impl Default for EdgeConfig {
             body_limit: 64 * 1024,
             body_timeout: Duration::from_secs(5),
             bodies_limit: 32 * 1024 * 1024,
+            counted_problems: &HTTP_PROBLEMS,
         }
     }
 }
@@ -96,8 +104,23 @@ impl Edge {
         let metrics = HttpMetrics::new(registry);
         let budget = Arc::new(Budget::new(config.bodies_limit));
         let bodies = BodyBounds { limit: config.body_limit, within: config.body_timeout, budget };
-        let state = EdgeState { timeout: config.timeout, bodies, path_policies, clock, metrics };
+        let counted_problems = config.counted_problems;
+        let state =
+            EdgeState { timeout: config.timeout, bodies, path_policies, clock, metrics, counted_problems };
         Self { state: Arc::new(state), parameters: None }
+    }
+
+    /// Adds the series of the documented responses of all operations, with the value 0.
+    pub(crate) fn expect_responses(&self, parameters: &QueryParameters) {
+        for (path, method, successes) in parameters.operations() {
+            let route = self.state.metrics.route(path);
+            for status in successes {
+                route.expect(method, *status, NO_PROBLEM);
+            }
+            for (status, slug) in self.state.counted_problems {
+                route.expect(method, *status, slug);
+            }
+        }
     }
 
     /// Returns the same edge, which also rejects a query that the route does not take, before it reads the

@@ -31,6 +31,8 @@ pub struct QueryParameters {
 #[derive(Debug, Clone, Default)]
 struct PathParameters {
     by_method: BTreeMap<&'static str, Takes>,
+    /// The documented statuses below 400.
+    successes: BTreeMap<&'static str, Vec<u16>>,
     /// What an undocumented method takes: the parameters of all others. Such a request is a 405 or a
     /// preflight.
     union: Takes,
@@ -83,6 +85,14 @@ impl QueryParameters {
         Self { by_path: paths.map(|(path, item)| (path.clone(), PathParameters::of(item))).collect() }
     }
 
+    /// Returns each documented operation: its path, its method and its documented statuses below 400.
+    pub(crate) fn operations(&self) -> impl Iterator<Item = (&str, &'static str, &[u16])> {
+        self.by_path.iter().flat_map(|(path, parameters)| {
+            let successes = parameters.successes.iter();
+            successes.map(|(method, statuses)| (path.as_str(), *method, statuses.as_slice()))
+        })
+    }
+
     /// Rejects a query with undeclared or repeated parameters.
     pub(crate) fn check<B>(&self, request: &Request<B>) -> Result<(), HttpError> {
         let Some(query) = request.uri().query().filter(|query| !query.is_empty()) else { return Ok(()) };
@@ -111,16 +121,23 @@ impl PathParameters {
         ];
         let documented =
             methods.into_iter().filter_map(|(name, operation)| Some((name, operation.as_ref()?)));
+        let successes = documented.clone().map(|(name, operation)| (name, successes_of(operation))).collect();
         let by_method: BTreeMap<_, _> =
             documented.map(|(name, operation)| (name, Takes::of(operation, shared))).collect();
         let union = by_method.values().fold(Takes::default(), Takes::with);
-        Self { by_method, union }
+        Self { by_method, successes, union }
     }
 
     fn takes(&self, method: &Method) -> &Takes {
         let name = if method == Method::HEAD { "GET" } else { method.as_str() };
         self.by_method.get(name).unwrap_or(&self.union)
     }
+}
+
+/// Returns the documented statuses below 400 of an operation.
+fn successes_of(operation: &Operation) -> Vec<u16> {
+    let statuses = operation.responses.responses.keys();
+    statuses.filter_map(|status| status.parse().ok()).filter(|status| *status < 400).collect()
 }
 
 fn undeclared(method: &Method, path: &str, declared: &BTreeSet<String>, unknown: &[&String]) -> HttpError {

@@ -11,6 +11,18 @@ const RETRY_LOST: Duration = Duration::from_secs(30);
 /// `Retry-After` where a repeat in the next second may succeed.
 const RETRY_SOON: Duration = Duration::from_secs(1);
 
+/// The faults of the services and the rejections of load, each a status and a slug, for
+/// [`http_edge::EdgeConfig::counted_problems`].
+pub const COUNTED_PROBLEMS: [(u16, &str); 7] = [
+    (429, "rate-limited"),
+    (429, "service-overloaded"),
+    (500, "internal"),
+    (503, "redis-unavailable"),
+    (503, "server-timeout"),
+    (503, "state-lost"),
+    (503, "audit-contention"),
+];
+
 /// Why a request is rejected: one variant for each slug of docs/contract.md §5 that is not HTTP's alone.
 ///
 /// The text of a variant is its `detail`: one or more sentences for the client, without secrets.

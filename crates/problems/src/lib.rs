@@ -20,5 +20,5 @@ mod fields;
 mod readiness;
 mod storage;
 
-pub use error::ApiError;
+pub use error::{ApiError, COUNTED_PROBLEMS};
 pub use readiness::readiness_check;

@@ -95,7 +95,8 @@ fn put_together(settings: &FactorySettings, clock: Arc<dyn Clock>, setup: &Setup
             refresher.keep_refreshing().await;
         }
     });
-    let edge = Edge::new(EdgeConfig::default(), path_policies(), clock, &mut registry);
+    let config = EdgeConfig { counted_problems: &problems::COUNTED_PROBLEMS, ..EdgeConfig::default() };
+    let edge = Edge::new(config, path_policies(), clock, &mut registry);
     let metrics_place = settings.web.listening().metrics_place();
     let app = App::new(&edge, router::router(state), registry, metrics_place, background.abort_handle());
     (app.with_shutdown_hook(|| goodbye.0.shut_down(goodbye.1)), own)

@@ -105,7 +105,8 @@ pub fn assemble(settings: &ScanSettings, clock: Arc<dyn Clock>) -> App {
         metrics: ScanMetrics::register(&mut registry),
         other_pools,
     });
-    let edge = Edge::new(EdgeConfig::default(), path_policies(settings), Arc::clone(&clock), &mut registry);
+    let config = EdgeConfig { counted_problems: &problems::COUNTED_PROBLEMS, ..EdgeConfig::default() };
+    let edge = Edge::new(config, path_policies(settings), Arc::clone(&clock), &mut registry);
     let metrics_place = settings.web.listening().metrics_place();
     let app = App::new(&edge, router::router(state), registry, metrics_place, background);
     app.with_shutdown_hook(|| for_shutdown.0.shut_down(for_shutdown.1))

@@ -46,7 +46,7 @@ async fn the_process_metrics_are_present() {
 }
 
 #[tokio::test]
-async fn requests_are_counted_by_template_method_and_status() {
+async fn requests_are_counted_by_template_method_status_and_problem() {
     let app = App::spawn().await;
     for path in ["/items/1", "/items/2", "/items/x", "/nowhere/1", "/nowhere/2", "/panic"] {
         app.get(path).await;
@@ -56,13 +56,13 @@ async fn requests_are_counted_by_template_method_and_status() {
     app.raw(b"BREW /nowhere HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
     let text = metrics(&app).await;
     for line in [
-        r#"voketag_http_requests_total{route="/items/{id}",method="GET",status="200"} 2"#,
-        r#"voketag_http_requests_total{route="/items/{id}",method="GET",status="400"} 1"#,
-        r#"voketag_http_requests_total{route="/items/{id}",method="POST",status="405"} 1"#,
-        r#"voketag_http_requests_total{route="/items/{id}",method="other",status="405"} 1"#,
-        r#"voketag_http_requests_total{route="unmatched",method="GET",status="404"} 2"#,
-        r#"voketag_http_requests_total{route="unmatched",method="other",status="404"} 1"#,
-        r#"voketag_http_requests_total{route="/panic",method="GET",status="500"} 1"#,
+        r#"voketag_http_requests_total{route="/items/{id}",method="GET",status="200",problem="none"} 2"#,
+        r#"voketag_http_requests_total{route="/items/{id}",method="GET",status="400",problem="invalid-request"} 1"#,
+        r#"voketag_http_requests_total{route="/items/{id}",method="POST",status="405",problem="method-not-allowed"} 1"#,
+        r#"voketag_http_requests_total{route="/items/{id}",method="other",status="405",problem="method-not-allowed"} 1"#,
+        r#"voketag_http_requests_total{route="unmatched",method="GET",status="404",problem="not-found"} 2"#,
+        r#"voketag_http_requests_total{route="unmatched",method="other",status="404",problem="not-found"} 1"#,
+        r#"voketag_http_requests_total{route="/panic",method="GET",status="500",problem="internal"} 1"#,
         r#"voketag_http_request_duration_seconds_count{route="/items/{id}"} 5"#,
         r#"voketag_http_request_duration_seconds_bucket{le="+Inf",route="unmatched"} 3"#,
     ] {
@@ -85,7 +85,9 @@ async fn a_router_nested_twice_is_counted_under_both_templates() {
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
     for route in ["/a/ok", "/b/ok"] {
-        let line = format!(r#"voketag_http_requests_total{{route="{route}",method="GET",status="200"}} 1"#);
+        let line = format!(
+            r#"voketag_http_requests_total{{route="{route}",method="GET",status="200",problem="none"}} 1"#
+        );
         assert!(text.contains(&line), "{line} is not in\n{text}");
     }
 }
