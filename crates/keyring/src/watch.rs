@@ -109,6 +109,7 @@ impl KeyringWatch {
         metrics: KeyringMetrics,
     ) -> Self {
         let instance = ambient::uuid_v7(clock.unix_millis());
+        metrics.polled(&clock, clock.monotonic());
         let known = RwLock::new(Known {
             generation: 0,
             status: KeyringStatus::NotRead,
@@ -244,6 +245,7 @@ impl KeyringWatch {
         let judged = self.judge(reply);
         let mut known = self.known.write();
         known.polled_at = Some(sent_at);
+        self.metrics.polled(&self.clock, sent_at);
         match judged {
             Ok(snapshot) => {
                 if known.status != KeyringStatus::Usable {

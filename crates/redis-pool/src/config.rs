@@ -41,6 +41,8 @@ pub struct PoolStats {
     pub exhausted: u64,
     /// Connections that are up.
     pub connected: usize,
+    /// Connections that get no new commands and close after the replies that they owe.
+    pub draining: usize,
     /// Why a connection is down, if one is.
     pub last_error: Option<String>,
     /// The breaker's state.

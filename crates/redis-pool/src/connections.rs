@@ -149,6 +149,8 @@ pub(crate) struct SharedConnections {
     shared: Vec<Mutex<Place>>,
     current: Arc<CurrentServer>,
     next: AtomicUsize,
+    /// The states of retired connections that may still be open.
+    draining: Mutex<Vec<Weak<AtomicU8>>>,
     /// Notified whenever a connection comes up.
     came_up: Notify,
 }
@@ -175,6 +177,7 @@ impl SharedConnections {
             shared: (0..count).map(|_| down()).collect(),
             current,
             next: AtomicUsize::new(0),
+            draining: Mutex::default(),
             came_up: Notify::new(),
         });
         for index in 0..count {
@@ -186,6 +189,11 @@ impl SharedConnections {
     /// How many are up.
     pub(crate) fn connected(&self) -> usize {
         self.shared.iter().filter(|shared| matches!(shared.lock().state, Shared::Up(_))).count()
+    }
+
+    /// Returns the number of retired connections that are still open.
+    pub(crate) fn draining(&self) -> usize {
+        self.draining.lock().iter().filter(|state| is_draining(state)).count()
     }
 
     /// Why a connection is down, if one is; rather one whose server is no primary.
@@ -224,6 +232,10 @@ impl SharedConnections {
     /// and a new one is opened.
     fn retire(self: &Arc<Self>, handle: &Handle, down: Down) {
         if handle.state.compare_exchange(LIVE, RETIRED, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            let mut draining = self.draining.lock();
+            draining.retain(is_draining);
+            draining.push(Arc::downgrade(&handle.state));
+            drop(draining);
             self.lost(handle.index, &handle.state, down);
         }
     }
@@ -332,6 +344,11 @@ impl SharedConnections {
     fn failed(&self, index: usize, down: Down) {
         self.shared[index].lock().state = Shared::Down { down, connecting: true };
     }
+}
+
+/// Returns whether a retired connection is still open: its state lives as long as the connection.
+fn is_draining(state: &Weak<AtomicU8>) -> bool {
+    state.upgrade().is_some_and(|state| state.load(Ordering::Acquire) == RETIRED)
 }
 
 /// Connects until a connection is up or the pool is gone; the first time after `first_pause`.

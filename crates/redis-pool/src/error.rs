@@ -132,24 +132,36 @@ const REFUSES_WRITES: [&str; 5] = ["OOM", "READONLY", "NOREPLICAS", "MISCONF", "
 /// `OOM`, `MISCONF` and `NOPERM` say nothing about another server.
 const NOT_THE_PRIMARY: [&str; 4] = ["READONLY", "MASTERDOWN", "LOADING", "NOREPLICAS"];
 
+/// Codes with which Redis rejects commands at present, whatever the command.
+const CODES: [&str; 12] = [
+    "LOADING",
+    "READONLY",
+    "OOM",
+    "MISCONF",
+    "CLUSTERDOWN",
+    "MASTERDOWN",
+    "BUSY",
+    "NOREPLICAS",
+    "UNKILLABLE",
+    "NOAUTH",
+    "WRONGPASS",
+    "NOPERM",
+];
+
+/// The labels of failed commands that have no code in [`CODES`]. An overload is counted as
+/// `redis_pool_exhausted_total`, and a script that Redis does not have is no failure.
+const OTHER_LABELS: [&str; 7] =
+    ["ERR", "WRONGTYPE", "other", "not_connected", "timeout", "connection_broken", "unexpected_reply"];
+
+/// Returns every value of the label `code` of `redis_errors_total`.
+pub(crate) fn error_labels() -> impl Iterator<Item = &'static str> {
+    CODES.into_iter().chain(OTHER_LABELS)
+}
+
 /// Returns the code with which Redis rejects commands at present, if the reply names one. Redis 6.2 wraps the
 /// code of a command that failed inside a script in `ERR Error running script …: -CODE …`; Redis 7 passes it
 /// on as it is.
 fn refusing_code(code: &str, detail: &str) -> Option<&'static str> {
-    const CODES: [&str; 12] = [
-        "LOADING",
-        "READONLY",
-        "OOM",
-        "MISCONF",
-        "CLUSTERDOWN",
-        "MASTERDOWN",
-        "BUSY",
-        "NOREPLICAS",
-        "UNKILLABLE",
-        "NOAUTH",
-        "WRONGPASS",
-        "NOPERM",
-    ];
     if let Some(known) = CODES.iter().find(|known| **known == code) {
         return Some(known);
     }

@@ -1,5 +1,5 @@
-//! The metrics of the pools: `redis_pool_slots` (permits), `redis_pool_exhausted_total`,
-//! `redis_command_duration_seconds`, `redis_errors_total`, `circuit_breaker_state`,
+//! The metrics of the pools: `redis_pool_slots` (permits), `redis_pool_exhausted_total`, `redis_connections`,
+//! `redis_writes_refused`, `redis_command_duration_seconds`, `redis_errors_total`, `circuit_breaker_state`,
 //! `circuit_breaker_transitions_total`.
 //!
 //! Gauges are read during a scrape, so an operation does not pay for them.
@@ -17,6 +17,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::config::PoolStats;
+use crate::error::error_labels;
 
 /// Upper bounds of `redis_command_duration_seconds`, in seconds.
 const BUCKETS: [f64; 10] = [0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5];
@@ -91,6 +92,9 @@ impl PoolMetrics {
     }
 
     pub(crate) fn errors_of(&self, pool: &'static str) -> ErrorCounts {
+        for code in error_labels() {
+            drop(self.errors.get_or_create(&ErrorLabel { pool, code }));
+        }
         ErrorCounts { pool, errors: self.errors.clone() }
     }
 
@@ -140,6 +144,21 @@ impl Collector for PoolMetrics {
             "Operations rejected because no permit came free in time",
             &exhausted,
         )?;
+        let connections = rows(|pool| {
+            let stats = pool.stats();
+            vec![
+                (Some(("state", "connected")), stats.connected as u64),
+                (Some(("state", "draining")), stats.draining as u64),
+            ]
+        });
+        gauge(
+            &mut encoder,
+            "redis_connections",
+            "Connections that take commands, and connections that only finish the commands sent to them",
+            &connections,
+        )?;
+        let refused = rows(|pool| vec![(None, u64::from(pool.stats().refuses_writes.is_some()))]);
+        gauge(&mut encoder, "redis_writes_refused", "1 while Redis rejects writes", &refused)?;
         let state = rows(|pool| vec![(None, breaker_number(pool.stats().breaker))]);
         gauge(
             &mut encoder,

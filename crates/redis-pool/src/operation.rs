@@ -115,6 +115,7 @@ impl PoolInner {
             waiting: self.waiting.load(Ordering::Relaxed),
             exhausted: self.exhausted.load(Ordering::Relaxed),
             connected: connections.connected(),
+            draining: connections.draining(),
             last_error: connections.down().map(|down| down.why.to_string()),
             breaker: self.breaker.state(),
             refuses_writes: self.writes.refused_with(),

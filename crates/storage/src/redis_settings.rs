@@ -20,6 +20,9 @@ const READ_EVERY: Duration = Duration::from_secs(30);
 /// Pause before the next attempt if Redis did not answer.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 
+/// The values of the label `concern`.
+const CONCERNS: [&str; 3] = ["eviction", "fsync", "unknown"];
+
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ConcernLabel {
     pool: &'static str,
@@ -76,6 +79,9 @@ impl RedisSettingsWatch {
         clock: Arc<dyn Clock>,
         metrics: RedisSettingsMetrics,
     ) -> Self {
+        for concern in CONCERNS {
+            metrics.set(name, concern, false);
+        }
         Self { pool, name, must_survive_a_crash, clock, metrics, seen: Mutex::default() }
     }
 
@@ -121,9 +127,10 @@ impl RedisSettingsWatch {
 
     fn update_metrics(&self, policy: &StoragePolicy) {
         let fsync_matters = self.must_survive_a_crash;
-        self.metrics.set(self.name, "eviction", policy.may_evict());
-        self.metrics.set(self.name, "fsync", fsync_matters && policy.is_weak());
+        let [eviction, fsync, unread] = CONCERNS;
+        self.metrics.set(self.name, eviction, policy.may_evict());
+        self.metrics.set(self.name, fsync, fsync_matters && policy.is_weak());
         let unknown = policy.eviction.is_none() || (fsync_matters && policy.fsync.is_none());
-        self.metrics.set(self.name, "unknown", unknown);
+        self.metrics.set(self.name, unread, unknown);
     }
 }

@@ -149,7 +149,7 @@ impl Appender {
         })?;
         let entry = PreparedEntry::new(event, effect);
         let (sender, answer) = oneshot::channel();
-        match self.queue.try_send(PendingAppend::new(entry, sender, now)) {
+        match self.queue.try_send(PendingAppend::new(entry, sender, now, self.metrics.wait())) {
             Ok(()) => Ok(answer),
             Err(TrySendError::Full(_)) => Err(AppendError::Overloaded { waited: Duration::ZERO }),
             Err(TrySendError::Closed(_)) => Err(AppendFault::AppenderGone.into()),

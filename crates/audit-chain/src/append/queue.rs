@@ -7,7 +7,7 @@
 use crate::append::appended::Appended;
 use crate::append::config::AppenderConfig;
 use crate::append::entry::PreparedEntry;
-use crate::append::metrics::AuditMetrics;
+use crate::append::metrics::{AuditMetrics, WaitingAppend};
 use crate::append::script_reply::{EntryRejection, RejectReason};
 use crate::chain::hash::entry_hash;
 use crate::chain::head::Head;
@@ -36,11 +36,25 @@ pub(crate) struct PendingAppend {
     lost_replies: u32,
     /// The failure after which it is unknown whether the event was written.
     unknown_outcome: Option<redis_pool::PoolError>,
+    _waiting: WaitingAppend,
 }
 
 impl PendingAppend {
-    pub(crate) fn new(entry: PreparedEntry, answer: oneshot::Sender<AppendResult>, now: Duration) -> Self {
-        Self { entry, answer, since: now, lost_race: false, lost_replies: 0, unknown_outcome: None }
+    pub(crate) fn new(
+        entry: PreparedEntry,
+        answer: oneshot::Sender<AppendResult>,
+        now: Duration,
+        waiting: WaitingAppend,
+    ) -> Self {
+        Self {
+            entry,
+            answer,
+            since: now,
+            lost_race: false,
+            lost_replies: 0,
+            unknown_outcome: None,
+            _waiting: waiting,
+        }
     }
 }
 
@@ -230,7 +244,9 @@ mod tests {
         let what = NewEvent { details: Details::new().with("text", "x".repeat(bytes)), ..NewEvent::sample() };
         let event = Event::new(0, ambient::uuid_v7(0), [0; 16], what).unwrap();
         let (answer, answered) = oneshot::channel();
-        (PendingAppend::new(PreparedEntry::new(&event, Effect::none()), answer, Duration::ZERO), answered)
+        let entry = PreparedEntry::new(&event, Effect::none());
+        let waiting = AuditMetrics::default().wait();
+        (PendingAppend::new(entry, answer, Duration::ZERO, waiting), answered)
     }
 
     fn queue(sizes: &[usize]) -> (AppendQueue, Vec<oneshot::Receiver<AppendResult>>) {

@@ -219,6 +219,7 @@ impl Worker {
         };
         let entries = self.queue.entries(first, count);
         let call = script::call(&self.config.guard, IdRetention::PUBLIC, expected, new_head, &entries, "");
+        self.metrics.group(count);
         let sent_ahead = head_in_flight.is_some();
         self.in_flight.push_back(InFlightCall { count, expected, new_head, sent_ahead });
         let pool = self.pool.clone();

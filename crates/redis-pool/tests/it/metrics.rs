@@ -39,6 +39,10 @@ async fn every_pool_exports_its_permits_breaker_and_errors_under_its_own_name() 
         "voketag_circuit_breaker_transitions_total{pool=\"limiter\",to=\"open\"} 1",
         "voketag_redis_command_duration_seconds_count{pool=\"limiter\"} 5",
         "voketag_redis_errors_total{pool=\"limiter\",code=\"not_connected\"} 5",
+        "voketag_redis_errors_total{pool=\"durable\",code=\"OOM\"} 0",
+        "voketag_redis_connections{pool=\"durable\",state=\"connected\"} 0",
+        "voketag_redis_connections{pool=\"durable\",state=\"draining\"} 0",
+        "voketag_redis_writes_refused{pool=\"limiter\"} 0",
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");
     }
