@@ -13,6 +13,7 @@ use crate::answer::StoredResponse;
 use crate::claim::{Claim, ClaimInner, millis};
 use crate::error::IdempotencyError;
 use crate::keys;
+use crate::metrics::IdempotencyMetrics;
 use crate::namespace::{Fingerprint, Namespace};
 use crate::record::{Origin, answer_in};
 
@@ -119,13 +120,21 @@ pub enum ClaimRejection {
 pub struct Idempotency {
     pool: RedisPool,
     config: IdempotencyConfig,
+    metrics: IdempotencyMetrics,
 }
 
 impl Idempotency {
     /// Claims requests in the durable Redis of `pool`.
     #[must_use]
     pub fn new(pool: RedisPool, config: IdempotencyConfig) -> Self {
-        Self { pool, config }
+        Self { pool, config, metrics: IdempotencyMetrics::default() }
+    }
+
+    /// Counts the outcomes of [`Self::claim_or_wait`] in `metrics`.
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: IdempotencyMetrics) -> Self {
+        self.metrics = metrics;
+        self
     }
 
     /// Returns how long a response is stored.
@@ -187,11 +196,23 @@ impl Idempotency {
     ///
     /// # Errors
     /// See [`IdempotencyError`].
+    pub async fn claim_or_wait(
+        &self,
+        deployment_prefix: &str,
+        namespace: &Namespace<'_>,
+        fingerprint: Fingerprint,
+        origin: Origin,
+    ) -> Result<ClaimOutcome, IdempotencyError> {
+        let outcome = self.keep_claiming(deployment_prefix, namespace, fingerprint, origin).await;
+        self.metrics.count(&outcome);
+        outcome
+    }
+
     #[allow(
         clippy::disallowed_methods,
         reason = "a deadline of tokio's own timers, which a test's paused time moves too"
     )]
-    pub async fn claim_or_wait(
+    async fn keep_claiming(
         &self,
         deployment_prefix: &str,
         namespace: &Namespace<'_>,

@@ -15,7 +15,13 @@ use prometheus_client::registry::Registry;
 
 /// The age of the last successful poll, read at each scrape: a poll that never returns ages too.
 #[derive(Clone, Default)]
-struct PollAge(Arc<Mutex<Option<(Arc<dyn Clock>, Duration)>>>);
+struct PollAge(Arc<Mutex<Option<LastPoll>>>);
+
+/// A monotonic clock, and the time of the last successful poll by it.
+struct LastPoll {
+    clock: Arc<dyn Clock>,
+    at: Duration,
+}
 
 impl fmt::Debug for PollAge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -26,7 +32,7 @@ impl fmt::Debug for PollAge {
 impl Collector for PollAge {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let age = match &*self.0.lock() {
-            Some((clock, since)) => clock.monotonic().saturating_sub(*since),
+            Some(LastPoll { clock, at }) => clock.monotonic().saturating_sub(*at),
             None => Duration::ZERO,
         };
         let gauge = ConstGauge::new(age.as_secs_f64());
@@ -69,9 +75,9 @@ impl KeyringMetrics {
         metrics
     }
 
-    /// Notes that the keyring was polled successfully at `since`, or that the watch began then.
-    pub(crate) fn polled(&self, clock: &Arc<dyn Clock>, since: Duration) {
-        *self.age.0.lock() = Some((Arc::clone(clock), since));
+    /// Notes that the keyring was polled successfully at `at`, or that the watch began then.
+    pub(crate) fn polled(&self, clock: &Arc<dyn Clock>, at: Duration) {
+        *self.age.0.lock() = Some(LastPoll { clock: Arc::clone(clock), at });
     }
 
     pub(crate) fn show(&self, polled_ago: Option<Duration>, stale: bool, revision: Option<u32>) {

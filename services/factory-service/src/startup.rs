@@ -11,7 +11,7 @@ use ambient::{Clock, SystemClock};
 use audit_chain::AuditMetrics;
 use catalog::{Expectation, Init};
 use http_edge::{App, Edge, EdgeConfig, PathPolicy, docs_policy};
-use idempotency::Idempotency;
+use idempotency::{Idempotency, IdempotencyMetrics};
 use keyring::{KeyringAdmin, SIGNING_SERVICE, Secrets};
 use prometheus_client::registry::Registry;
 use redis_pool::{PoolMetrics, RedisPool};
@@ -172,7 +172,8 @@ fn state(
     };
     AppState::new(Inner {
         authenticator: Authenticator::new(settings.api_key.clone(), storage, Arc::clone(clock), last_use),
-        idempotency: Idempotency::new(storage.pool.clone(), once),
+        idempotency: Idempotency::new(storage.pool.clone(), once)
+            .with_metrics(IdempotencyMetrics::register(registry)),
         tenants: Tenants::new(store.clone(), access.clone()),
         unproven: Unproven::new(store.clone()),
         api_keys: ApiKeys::new(store.clone(), access.clone()),

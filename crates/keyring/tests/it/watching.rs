@@ -162,6 +162,8 @@ async fn the_snapshot_stays_usable_during_an_outage_and_metrics_show_its_age() {
         scanner.is_stale() && shows("voketag_keyring_stale 1") && shows("voketag_keyring_heard_seconds 10.0")
     );
     assert_eq!((scanner.snapshot(), scanner.status()), (Some(known), KeyringStatus::Usable));
+    clock.advance(Duration::from_millis(500));
+    assert!(shows("voketag_keyring_age_seconds 10.5"), "the age grows between two attempts");
     proxy.heal();
     test_support::eventually("a heartbeat succeeds again", WAIT, || async {
         scanner.heartbeat(&fixture.deployment).await.is_ok()

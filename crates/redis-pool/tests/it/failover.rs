@@ -199,10 +199,16 @@ async fn what_a_retired_connection_owes_is_still_read() {
     let mut slow = redis::cmd("XREAD");
     // Is behind the refused write on the same connection, and answered (with nothing) half a second later.
     slow.arg(&["BLOCK", "500", "STREAMS", "nothing", "$"]);
-    let (refused, slow) = tokio::join!(biased; write(&pool), pool.command(slow));
+    let refused = async { (write(&pool).await, pool.stats().draining) };
+    let ((refused, draining), slow) = tokio::join!(biased; refused, pool.command(slow));
+    assert_eq!(draining, 1, "the connection is open until the reply is read");
     assert!(matches!(
         refused,
         Err(PoolError::Unavailable { reason: UnavailableReason::Refusing("READONLY"), .. })
     ));
     assert_eq!(slow.expect("its reply is read"), redis::Value::Nil);
+    redis.tell("REPLICAOF NO ONE").await;
+    // A permit that still has the old connection lets go of it at its next use.
+    let is_closed = async || pool.command(echo("c")).await.is_ok() && pool.stats().draining == 0;
+    eventually("the connection is closed", PATIENCE, is_closed).await;
 }

@@ -40,6 +40,11 @@ async fn a_repeat_is_answered_as_the_first_time_and_says_so() {
     // Without a key it is another request.
     factory.post("/v1/products", &body).await.expect(201);
     factory.assert_chain_of(2).await;
+    let metrics = answer(factory.client.get(format!("{}/metrics", factory.base))).await.text;
+    for (outcome, requests) in [("executed", 1), ("replayed", 1), ("key_reused", 0), ("in_flight", 0)] {
+        let line = format!("voketag_idempotency_outcomes_total{{outcome=\"{outcome}\"}} {requests}\n");
+        assert!(metrics.contains(&line), "{line} is not in\n{metrics}");
+    }
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use tag_id::TagId;
 use utoipa::ToSchema;
 
 use crate::domain::limits::Quotas;
-use crate::domain::report::{Reason, ReportDetails, TagReport};
+use crate::domain::report::{Reason, ReportDetails, TagReport, Taken};
 use crate::handlers::caller::Client;
 use crate::handlers::problems::{AppendErrors, BodyErrors, TagErrors};
 use crate::handlers::rejection::{of_report, with_quotas};
@@ -85,5 +85,6 @@ async fn take(
     let tag = TagId::parse(&request.tag_id).map_err(|_| ApiError::invalid_tag_id(&request.tag_id))?;
     let report = TagReport { tag, reason: request.reason, details: read_details(request.details)? };
     let taken = state.reporter.take(report, client.caller(), client.request_id.as_str(), quotas).await;
+    state.metrics.count_report(taken.as_ref().map(|()| Taken::ByBrand));
     taken.map_err(|rejection| of_report(rejection, &state.key_leak_alarm, &client.request_id))
 }

@@ -83,6 +83,7 @@ async fn take(
     let details = read_details(form.details.map(|text| without_direction(&text)))?;
     let report = CodeReport { code, tag, reason: form.reason, details };
     let taken = state.reporter.take_any(report, client.caller(), client.request_id.as_str(), quotas).await;
+    state.metrics.count_report(taken.as_ref().copied());
     let taken = taken.map_err(|rejection| of_report(rejection, &state.key_leak_alarm, &client.request_id))?;
     if taken == (Taken::Unproven { key_leak: true }) {
         state.key_leak_alarm.raise(client.request_id.as_str());

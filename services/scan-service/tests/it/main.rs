@@ -21,6 +21,7 @@ mod key_states;
 mod limiter_unavailable;
 mod lost_records;
 mod machines;
+mod metrics;
 mod operation;
 mod outage;
 mod pages;
