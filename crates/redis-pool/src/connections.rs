@@ -20,7 +20,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, PushInfo, PushKind, RedisError};
 use tokio::sync::Notify;
 
-use crate::error::refuses_writes;
+use crate::down::Down;
 use crate::server::{CurrentServer, ServerInfo};
 use crate::url::RedisUrl;
 
@@ -55,59 +55,6 @@ impl Handle {
 /// Why no connection is there.
 #[derive(Debug, Clone)]
 pub(crate) struct NotConnected;
-
-/// Why a connection is down.
-#[derive(Debug, Clone)]
-pub(crate) struct Down {
-    /// The last error.
-    pub(crate) why: Arc<str>,
-    cause: Cause,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Cause {
-    Broken,
-    /// The server can be reached, and shows by this code that it is not the one to work with.
-    Refused(&'static str),
-    /// Another server is the one to work with.
-    Replaced,
-}
-
-impl Down {
-    pub(crate) fn broken(why: impl Into<Arc<str>>) -> Self {
-        Self { why: why.into(), cause: Cause::Broken }
-    }
-
-    pub(crate) fn refused(code: &'static str) -> Self {
-        Self { why: format!("the server answered {code}").into(), cause: Cause::Refused(code) }
-    }
-
-    fn replica() -> Self {
-        Self { why: "READONLY: the server is a replica".into(), cause: Cause::Refused("READONLY") }
-    }
-
-    fn replaced() -> Self {
-        Self { why: "another server has taken over".into(), cause: Cause::Replaced }
-    }
-
-    pub(crate) fn code(&self) -> Option<&'static str> {
-        if let Cause::Refused(code) = self.cause { Some(code) } else { None }
-    }
-
-    /// Whether the name is to lead to another server now: all clients of this one learn that at the same moment.
-    fn is_failover(&self) -> bool {
-        !matches!(self.cause, Cause::Broken)
-    }
-
-    /// Whether somebody else has logged it: refused writes and another server are told once for the whole pool.
-    fn is_logged(&self) -> bool {
-        match self.cause {
-            Cause::Broken => false,
-            Cause::Refused(code) => refuses_writes(code),
-            Cause::Replaced => true,
-        }
-    }
-}
 
 /// One of the shared connections.
 struct Place {

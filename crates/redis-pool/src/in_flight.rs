@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use redis::{Cmd, RedisResult, Value};
 
-use crate::connections::{Down, Handle, Objects, retire};
+use crate::connections::{Handle, Objects, retire};
+use crate::down::Down;
 
 type Reply = Pin<Box<dyn Future<Output = RedisResult<Value>> + Send>>;
 

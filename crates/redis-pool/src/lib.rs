@@ -15,6 +15,7 @@
 
 mod config;
 mod connections;
+mod down;
 mod error;
 mod in_flight;
 mod metrics;
@@ -25,6 +26,7 @@ mod script;
 mod server;
 mod tls;
 mod url;
+mod waiting;
 mod writes;
 
 pub use config::{OPEN_FOR, PoolConfig, PoolStats};

@@ -113,15 +113,7 @@ type Rows = Vec<(Vec<Label>, u64)>;
 impl Collector for PoolMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let pools: Vec<Arc<dyn ObservedPool>> = self.pools.lock().iter().filter_map(Weak::upgrade).collect();
-        let rows = |of: fn(&dyn ObservedPool) -> Vec<Row>| -> Rows {
-            let of_pool = |pool: &Arc<dyn ObservedPool>| {
-                let name = pool.name();
-                of(&**pool).into_iter().map(move |(label, value)| {
-                    ([Some(("pool", name)), label].into_iter().flatten().collect(), value)
-                })
-            };
-            pools.iter().flat_map(of_pool).collect()
-        };
+        let rows = |of| rows_of(&pools, of);
         let permits = rows(|pool| {
             let stats = pool.stats();
             let in_use = stats.permits_in_use as u64;
@@ -181,6 +173,16 @@ impl Collector for PoolMetrics {
             &transitions,
         )
     }
+}
+
+fn rows_of(pools: &[Arc<dyn ObservedPool>], of: fn(&dyn ObservedPool) -> Vec<Row>) -> Rows {
+    let of_pool = |pool: &Arc<dyn ObservedPool>| {
+        let name = pool.name();
+        of(&**pool)
+            .into_iter()
+            .map(move |(label, value)| ([Some(("pool", name)), label].into_iter().flatten().collect(), value))
+    };
+    pools.iter().flat_map(of_pool).collect()
 }
 
 fn breaker_number(state: BreakerState) -> u64 {

@@ -13,11 +13,13 @@ use prometheus_client::metrics::histogram::Histogram;
 use redis::{Cmd, RedisError, Value};
 
 use crate::config::{PoolConfig, PoolStats};
-use crate::connections::{Down, Handle, HandleManager, Objects, SharedConnections, retire};
+use crate::connections::{Handle, HandleManager, Objects, SharedConnections, retire};
+use crate::down::Down;
 use crate::error::{PoolError, UnavailableReason};
 use crate::in_flight::InFlight;
 use crate::metrics::{ErrorCounts, ObservedPool, PoolMetrics};
 use crate::server::CurrentServer;
+use crate::waiting::Waiting;
 use crate::writes::{self, Writes};
 
 /// How many callers may wait per permit. Further callers are rejected at once.
@@ -359,22 +361,6 @@ pub(crate) async fn keep_probing(pool: Weak<PoolInner>) {
 /// Redis.
 fn asks_for_settings(cmd: &Cmd) -> bool {
     matches!(cmd.args_iter().next(), Some(redis::Arg::Simple(b"CONFIG")))
-}
-
-/// Counts a caller in the queue for permits until it is dropped.
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl<'a> Waiting<'a> {
-    fn join(waiting: &'a AtomicUsize, bound: usize) -> Option<Self> {
-        let place = Self(waiting);
-        (waiting.fetch_add(1, Ordering::Relaxed) < bound).then_some(place)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 pub(crate) fn rejected(rejected: circuit_breaker::Rejected) -> PoolError {
