@@ -10,6 +10,7 @@ use crate::panics;
 use crate::parameters::QueryParameters;
 use crate::serve::{listen, serve, shutdown_signal};
 use crate::serve_config::ServeConfig;
+use crate::tokio_metrics::TokioMetrics;
 use axum::Router;
 use axum::routing::MethodRouter;
 use http::header::ALLOW;
@@ -101,7 +102,7 @@ impl fmt::Debug for App {
 impl App {
     /// Puts `routes` behind `edge`, adds errors for unknown paths and methods, and adds `/metrics`.
     ///
-    /// Every route rejects a query parameter that `parameters` does not list for it. Dropping the app aborts
+    /// Must be called inside the tokio runtime that serves the requests. Every route rejects a query parameter that `parameters` does not list for it. Dropping the app aborts
     /// `background`.
     #[must_use]
     pub fn new(
@@ -112,6 +113,7 @@ impl App {
         background: AbortHandle,
     ) -> Self {
         let connections = ConnectionMetrics::register(&mut registry);
+        registry.register_collector(Box::new(TokioMetrics::of_this_runtime()));
         let metrics = Router::new().route("/metrics", metrics_route(Arc::new(registry)));
         let (routes, metrics) = match metrics_place {
             MetricsPlace::Here => (routes.merge(metrics), None),

@@ -6,14 +6,14 @@
 //! minute without either.
 
 use crate::client_ip::TrustedProxies;
-use crate::connection_metrics::ConnectionMetrics;
+use crate::connection_metrics::{ConnectionMetrics, ObservedConnections};
 use crate::phase::Phase;
 use crate::serve_config::ServeConfig;
 use ambient::{Clock, SystemClock};
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -95,7 +95,7 @@ impl Connections {
     pub(crate) fn new(config: &ServeConfig) -> Arc<Self> {
         let limit = config.max_connections.get().min(Semaphore::MAX_PERMITS);
         config.metrics.set_limit(limit);
-        Arc::new(Self {
+        let connections = Arc::new(Self {
             permits: Arc::new(Semaphore::new(limit)),
             limit,
             per_client: config.max_connections_per_client.get().min(limit),
@@ -103,7 +103,10 @@ impl Connections {
             metrics: config.metrics.clone(),
             clock: Arc::new(SystemClock::new()),
             table: Mutex::default(),
-        })
+        });
+        let observed: Weak<dyn ObservedConnections> = Arc::<Self>::downgrade(&connections);
+        config.metrics.observe(observed);
+        connections
     }
 
     /// Admits a connection from `peer`, and waits at the total limit. Returns `None` at the limit of its
@@ -179,6 +182,14 @@ impl Connections {
     fn starts_episode(&self, last: &mut Option<Duration>) -> bool {
         let now = self.clock.monotonic();
         last.replace(now).is_none_or(|last| now.saturating_sub(last) > EPISODE_QUIET)
+    }
+}
+
+impl ObservedConnections for Connections {
+    fn idle_and_active(&self) -> (usize, usize) {
+        let table = self.table.lock();
+        let idle = table.open.values().filter(|open| open.phase.idle_since().is_some()).count();
+        (idle, table.open.len() - idle)
     }
 }
 

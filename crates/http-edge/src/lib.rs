@@ -70,6 +70,7 @@ mod request_id;
 mod serve;
 mod serve_config;
 mod stream;
+mod tokio_metrics;
 
 pub use app::{App, Listening, MetricsPlace, SHUTDOWN_HOOK_TIMEOUT, run, without_head};
 /// For crates that define problems without naming the web framework.

@@ -63,6 +63,8 @@ async fn a_client_at_its_limit_gets_429_and_others_do_not() {
     assert!(response.starts_with("HTTP/1.1 429") && response.contains("retry-after: 1"), "{response}");
     let other = used(&app, 3).await;
     assert_eq!(shown(&registry, "voketag_http_connections"), "4");
+    assert_eq!(shown(&registry, "voketag_http_connections_by_state{state=\"active\"}"), "0");
+    assert_eq!(shown(&registry, "voketag_http_connections_by_state{state=\"idle\"}"), "4");
     assert_eq!(shown(&registry, "voketag_http_connections_shed_total{limit=\"client\"}"), "1");
     assert_eq!(shown(&registry, "voketag_http_connections_shed_total{limit=\"total\"}"), "0");
     for stream in &mut own {
