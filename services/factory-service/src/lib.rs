@@ -1,8 +1,9 @@
-//! factory-service: mints tags in batches, takes them back, and keeps the audit trail. For the brand's own systems.
+//! factory-service: the API for a brand's own systems. It mints tags in batches, revokes and recalls them,
+//! and keeps the audit trail.
 //!
-//! [`settings`] reads the environment, [`startup`] assembles, `router` is the API's table of contents, `handlers` translate
-//! between HTTP and `domain`, which does the work. Every change is an effect that is written together with its audit
-//! event, or not at all.
+//! [`settings`] reads the environment and [`startup`] assembles the service. `router` is the API's table of
+//! contents. `handlers` translate between HTTP and `domain`, which does the work. Every change is written
+//! together with its audit event, or not at all.
 
 pub mod cli;
 mod document;

@@ -1,4 +1,4 @@
-//! `batch adopt`: a batch that was minted after the backup which was restored, taken back from a kept export.
+//! `batch adopt`: takes back a batch that was minted after the restored backup, from an export of its tags.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -13,8 +13,8 @@ use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 use crate::cli::call::{Failure, Session, show};
-use crate::domain::adopt::{NotAdopted, Said, adopt, read_export};
-use crate::domain::identity::{Caller, Principal};
+use crate::domain::adopt::{AdoptedRecord, NotAdopted, adopt, read_export};
+use crate::domain::identity::Caller;
 use crate::domain::input::{INSTANT, Label, instant};
 use crate::domain::store::Store;
 
@@ -72,17 +72,15 @@ impl BatchCommand {
         let exported = reading.await.map_err(|error| refused(error.to_string()))?;
         let exported = exported.map_err(|error| refused(format!("{shown}: {error}")))?;
         let store = Store::new(storage, Arc::clone(session.clock()));
-        let request_id = ambient::uuid_v7(u64::try_from(store.now().unix_timestamp()).unwrap_or(0) * 1_000);
-        let principal = Principal::operator("cli");
-        let caller = Caller { principal, request_id: request_id.to_string(), ip: None, claimed: None };
-        let said = Said {
+        let caller = Caller::command_line(session.clock().unix_millis());
+        let record = AdoptedRecord {
             product_id: args.product,
             id: args.id,
             label,
             manufactured_at: args.manufactured_at,
             expires_at: args.expires_at,
         };
-        let adopted = adopt(&store, &caller, exported, said).await;
+        let adopted = adopt(&store, &caller, exported, record).await;
         let (batch, is_new) = adopted.map_err(|error| match error {
             NotAdopted::Refused(refusal) => refused(ApiError::from(refusal).to_string()),
             other => refused(other.to_string()),

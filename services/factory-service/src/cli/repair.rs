@@ -1,8 +1,8 @@
-//! `audit repair`: takes away what a broken write left behind the head of the audit chain.
+//! `audit repair`: removes the elements that a broken write left behind the head of the audit chain.
 //!
-//! It is done only where nothing that was acknowledged can be among it: the chain ends with the head's own
-//! entry, and no checkpoint and no `STATE_DIR` knows of more entries than the head. What is cut off is kept
-//! in a file, whose hash is in the event.
+//! It removes them only if no acknowledged entry can be among them: the chain has the head's last entry, and
+//! no checkpoint and no `STATE_DIR` covers more entries than the head. The removed elements are saved to a
+//! file, and the audit event holds its hash.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -13,8 +13,7 @@ use std::sync::Arc;
 use ambient::Clock;
 use audit_chain::checkpoint::CheckpointStore;
 use audit_chain::{
-    AppendError, AuditAction, AuditLog, Details, EndFault, Event, Head, NewEvent, SurplusTail,
-    read_checkpoint,
+    AppendError, AuditAction, AuditLog, Details, EndFault, Event, Head, SurplusTail, read_checkpoint,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -26,8 +25,9 @@ use time::OffsetDateTime;
 
 use crate::cli::call::{Failure, Session, read_note, show};
 use crate::cli::{BROKEN, NOT_CHECKED};
+use crate::domain::identity::Caller;
 
-/// What the saved file says that it is.
+/// The format name in the first line of the saved file.
 const FORMAT: &str = "voketag-audit-tail/v1";
 
 /// `audit repair …`.
@@ -43,13 +43,13 @@ pub struct RepairArgs {
     checkpoints: Vec<PathBuf>,
 }
 
-/// Why nothing was cut.
+/// Why nothing was removed.
 #[derive(Debug, thiserror::Error)]
 enum Refused {
-    /// The chain is not one that cutting would mend.
+    /// Removing the tail would not repair the chain, or might lose entries.
     #[error("{0}; nothing was changed")]
     No(String),
-    /// It could not be found out, or is not known.
+    /// The state of the chain could not be determined.
     #[error("{0}")]
     Unknown(String),
 }
@@ -58,8 +58,8 @@ fn unknown(error: impl ToString) -> Refused {
     Refused::Unknown(error.to_string())
 }
 
-/// Repairs the chain and prints what was done. Exits 0 when the chain can be appended to, 1 when it is
-/// refused, 2 when it could not be found out.
+/// Repairs the chain and prints what was done. Exits 0 if the chain can be appended to, 1 if the repair was
+/// refused, and 2 if the state could not be determined.
 pub(crate) async fn repair(session: &Session, args: RepairArgs) -> Result<ExitCode, Failure> {
     match carried_out(session.storage(), session.clock(), session.state_dir(), &args).await {
         Ok(done) => {
@@ -81,18 +81,18 @@ async fn carried_out(
     args: &RepairArgs,
 ) -> Result<Value, Refused> {
     let deployment = storage.refresher.refresh().await.map_err(unknown)?;
-    let log = storage.audit.seen_log().ok_or_else(|| unknown("the deployment was not seen yet"))?.clone();
+    let log = storage.audit.seen_log().ok_or_else(|| unknown("the deployment is not known yet"))?.clone();
     let end = log.end().await.map_err(unknown)?;
     match end.fault {
         None => return Ok(json!({"state": "sound", "size": end.head.size, "entries_cut": 0})),
         Some(EndFault::Surplus { .. }) => {}
         Some(other) => {
             return Err(Refused::No(format!(
-                "{other}: entries were lost or changed, and cutting cannot bring them back; restore a backup"
+                "{other}: entries were lost or changed, and a repair cannot bring them back; restore a backup"
             )));
         }
     }
-    nobody_knows_more(&log, end.head, args).await?;
+    no_checkpoint_covers_more(&log, end.head, args).await?;
     if let Some(dir) = state_dir {
         let known = dir.known(deployment.id()).map_err(unknown)?;
         let head = known.map(|known| known.head_in(deployment.generation())).transpose();
@@ -102,25 +102,26 @@ async fn carried_out(
     let mut tail = SurplusTail::after(log.clone(), end.head);
     let saved = save(&args.out, clock.utc(), end.head, &mut tail).await?;
     let entries_cut = tail.entries();
-    let event = event(clock.unix_millis(), entries_cut, &saved.sha256)?;
+    let event = event(clock.unix_millis(), entries_cut, &saved)?;
     let guard = [deployment.guard()];
     let done = tail.cut(&guard, &event).await.map_err(|error| not_cut(&error, &args.out))?;
     Ok(json!({
         "state": "repaired", "entries_cut": entries_cut, "size": done.seq + 1, "event_seq": done.seq,
-        "saved_to": args.out.display().to_string(), "sha256": saved.sha256,
+        "saved_to": args.out.display().to_string(), "sha256": saved,
     }))
 }
 
 fn not_cut(error: &AppendError, out: &Path) -> Refused {
-    let kept = format!("what was read is in {}", out.display());
+    let kept = format!("the tail as it was read is in {}", out.display());
     match error {
         AppendError::Contention => Refused::No(format!(
-            "the chain was changed while its tail was saved ({kept}); run the command again with another --out"
+            "the chain changed while its tail was saved ({kept}); run the command again with another --out"
         )),
         AppendError::Unavailable { maybe_written: true, .. } => Refused::Unknown(format!(
-            "Redis did not answer, and whether the tail was cut is not known ({kept}); run the command again with another --out"
+            "Redis did not answer, so the tail may or may not be removed ({kept}); run the command again \
+             with another --out"
         )),
-        other => Refused::Unknown(format!("{other}; nothing was cut ({kept})")),
+        other => Refused::Unknown(format!("{other}; nothing was removed ({kept})")),
     }
 }
 
@@ -129,14 +130,15 @@ fn refuse_more(who: &str, known: u64, head: Head) -> Result<(), Refused> {
         return Ok(());
     }
     Err(Refused::No(format!(
-        "{who} knows of {known} entries and the audit head says {}: acknowledged entries may stand behind the head; restore a backup",
+        "{who} covers {known} entries and the audit head {}: acknowledged entries may be behind the head; \
+         restore a backup",
         head.size
     )))
 }
 
-/// Whether no checkpoint, stored or kept elsewhere, is of more entries than the head. One that cannot be read
-/// might be.
-async fn nobody_knows_more(log: &AuditLog, head: Head, args: &RepairArgs) -> Result<(), Refused> {
+/// Checks that no checkpoint, stored or kept elsewhere, covers more entries than the head. A checkpoint that
+/// cannot be read might, so it is an error.
+async fn no_checkpoint_covers_more(log: &AuditLog, head: Head, args: &RepairArgs) -> Result<(), Refused> {
     let stored = CheckpointStore::new(log.clone()).notes().await.map_err(unknown)?;
     for (number, text) in stored {
         let who = format!("the stored checkpoint of key {number}");
@@ -155,13 +157,14 @@ async fn nobody_knows_more(log: &AuditLog, head: Head, args: &RepairArgs) -> Res
     Ok(())
 }
 
-struct Saved {
-    sha256: String,
-}
-
-/// Writes the tail to a new file: a line that says of what, one for each element, and one that says that it
-/// is complete.
-async fn save(out: &Path, now: OffsetDateTime, head: Head, tail: &mut SurplusTail) -> Result<Saved, Refused> {
+/// Writes the tail to a new file: a header line, one line for each element, and a last line that marks the
+/// file as complete. Returns the file's SHA-256 in lower-case hex.
+async fn save(
+    out: &Path,
+    now: OffsetDateTime,
+    head: Head,
+    tail: &mut SurplusTail,
+) -> Result<String, Refused> {
     let failed = |error: io::Error| {
         let taken = error.kind() == io::ErrorKind::AlreadyExists;
         let hint = if taken { "; it is not overwritten, name another with --out" } else { "" };
@@ -187,12 +190,13 @@ async fn save(out: &Path, now: OffsetDateTime, head: Head, tail: &mut SurplusTai
     sink.sink.flush().map_err(failed)?;
     let sha256 = hex::encode(sink.hash.finalize());
     file.sync_all().map_err(failed)?;
-    // The name must last as long as what is in the file.
+    // The file's name must be as durable as its content.
     let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
-    Ok(Saved { sha256 })
+    Ok(sha256)
 }
 
+/// A writer that hashes what it writes.
 struct Hashing<W> {
     sink: W,
     hash: Sha256,
@@ -206,17 +210,10 @@ impl<W: Write> Hashing<W> {
     }
 }
 
-/// In the name of the operator's tenant, as all that the command line does to the whole deployment.
 fn event(now: u64, entries_cut: u64, sha256: &str) -> Result<Event, Refused> {
     let cut = u32::try_from(entries_cut).map_err(unknown)?;
-    let what = NewEvent {
-        tenant: "default".to_owned(),
-        actor: "cli".to_owned(),
-        action: AuditAction::AuditRepaired.into(),
-        resource: "audit/*".to_owned(),
-        request_id: ambient::uuid_v7(now).to_string(),
-        ip: None,
-        details: Details::new().with("entries_cut", cut).with("saved_sha256", sha256),
-    };
-    Event::new(now, ambient::uuid_v7(now), ambient::entropy::random_bytes(), what).map_err(unknown)
+    let details = Details::new().with("entries_cut", cut).with("saved_sha256", sha256);
+    let caller = Caller::command_line(now);
+    let repaired = caller.event(AuditAction::AuditRepaired, "audit/*".to_owned(), details);
+    Event::new(now, ambient::uuid_v7(now), ambient::entropy::random_bytes(), repaired).map_err(unknown)
 }

@@ -1,4 +1,5 @@
-//! Taking a batch back from a kept export: one that was minted after the backup that was restored, and stands on labels.
+//! Adopts a batch from an export of its tags: the batch was minted after the restored backup, so Redis lost
+//! its record, but its labels are in circulation.
 
 use audit_chain::AuditAction;
 use std::borrow::Cow;
@@ -19,12 +20,12 @@ use crate::domain::refusal::Refusal;
 use crate::domain::store::{Store, Written};
 use crate::domain::update::{Update, update};
 
-/// Longest line of an export, bytes: a row has about 200 and a URL of up to 256.
+/// The longest line of an export in bytes. A row has about 200 bytes and a URL of up to 256.
 const LONGEST_LINE: u64 = 4 * 1024;
-/// Rows between two signs of progress.
-const SHOWN_EVERY: u32 = 1_000_000;
+/// Rows between two reports of progress.
+const PROGRESS_EVERY: u32 = 1_000_000;
 
-/// What an export says.
+/// The batch that an export belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Exported {
     pub(crate) batch_no: BatchNo,
@@ -32,46 +33,47 @@ pub(crate) struct Exported {
     pub(crate) size: u32,
 }
 
-/// Why a file is no whole export of one batch.
+/// Why a file is not the complete export of one batch.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotAnExport {
     #[error("line {line}: {why}")]
     Line { line: u64, why: String },
     #[error(
-        "it has no rows; it takes the NDJSON export of a batch: GET /v1/batches/{{id}}/tags?format=ndjson"
+        "the file has no rows; it takes the NDJSON export of a batch: \
+         GET /v1/batches/{{id}}/tags?format=ndjson"
     )]
     Empty,
-    #[error("it cannot be read: {0}")]
+    #[error("the file cannot be read: {0}")]
     Io(#[from] io::Error),
 }
 
-/// What is said of the batch besides its tags.
+/// The members of the batch's record that the export does not hold.
 #[derive(Debug)]
-pub(crate) struct Said {
+pub(crate) struct AdoptedRecord {
     pub(crate) product_id: Uuid,
-    /// The id that it had, if that is known; a new one unless given.
+    /// The former id of the batch. The default is a new id.
     pub(crate) id: Option<Uuid>,
     pub(crate) label: Option<Label>,
     pub(crate) manufactured_at: Option<OffsetDateTime>,
     pub(crate) expires_at: Option<OffsetDateTime>,
 }
 
-/// Why a batch was not taken back.
+/// Why a batch was not adopted.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotAdopted {
     #[error("there is no product {0}")]
     NoProduct(Uuid),
-    #[error("the number of the batch, {number}, is in use by batch {id}: nothing was changed")]
+    #[error("batch {id} uses the batch number {number} already; nothing was changed")]
     NumberInUse { number: u32, id: Uuid },
     #[error(
-        "its tags are of epoch {0}, which is not in use here: tag_keys add tag {0}, tag_keys activate tag {0}, then add and activate a new epoch above it, \
-         and repeat"
+        "its tags are of epoch {0}, which was never in use here: run keyring add tag {0} and \
+         keyring activate tag {0}, then add and activate a higher epoch, and repeat"
     )]
     NeverInUse(u16),
-    #[error("its tags are of epoch {0}, whose secret was destroyed: nobody opens them any more")]
+    #[error("its tags are of epoch {0}, whose secret was destroyed, so nothing can open them")]
     Destroyed(u16),
     #[error(
-        "others wrote the same batch number or id, or moved the keyring, again and again; nothing was changed"
+        "others used the batch number or id or changed the keyring during every attempt; nothing was changed"
     )]
     Overtaken,
     #[error(transparent)]
@@ -85,8 +87,9 @@ struct Row<'a> {
     tag_id: Cow<'a, str>,
 }
 
-/// Reads a whole export row by row, in constant memory: every id must prove itself, and the rows be the tags of one batch from index 0 on
-/// without a gap. `progress` is told how many rows were read.
+/// Reads a complete export row by row, in constant memory. Every id must be authentic, and the rows must be
+/// the tags of one batch from index 0 on without a gap. Calls `progress` now and then with the number of rows
+/// read.
 pub(crate) fn read_export(
     mut file: impl BufRead,
     tag_keys: &TagKeys,
@@ -100,8 +103,9 @@ pub(crate) fn read_export(
             break;
         }
         let fail = |why: String| NotAnExport::Line { line: number, why };
-        let row =
-            line.strip_suffix(b"\n").ok_or_else(|| fail("it has no end: the file is cut".to_owned()))?;
+        let row = line
+            .strip_suffix(b"\n")
+            .ok_or_else(|| fail("it has no line feed; the file is cut".to_owned()))?;
         let (index, opened) = opened_row(row, tag_keys).map_err(fail)?;
         let rows = found.map_or(0, |found| found.size);
         if index != u64::from(rows) || opened.index.get() != rows {
@@ -114,13 +118,13 @@ pub(crate) fn read_export(
             found.filter(|first| (first.batch_no, first.epoch) != (exported.batch_no, exported.epoch))
         {
             let why = format!(
-                "it is of batch number {} and epoch {}, and those before are of {} and {}",
+                "it is of batch number {} and epoch {}, and the rows before it are of {} and {}",
                 exported.batch_no, exported.epoch, first.batch_no, first.epoch
             );
             return Err(fail(why));
         }
         found = Some(exported);
-        if exported.size.is_multiple_of(SHOWN_EVERY) {
+        if exported.size.is_multiple_of(PROGRESS_EVERY) {
             progress(exported.size);
         }
     }
@@ -129,42 +133,43 @@ pub(crate) fn read_export(
 
 fn opened_row(row: &[u8], tag_keys: &TagKeys) -> Result<(u64, Opened), String> {
     let row: Row<'_> = serde_json::from_slice(row).map_err(|error| {
-        format!("it is no row of an NDJSON export, such as {{\"index\":0,\"tag_id\":\"…\",…}}: {error}")
+        format!("it is not a row of an NDJSON export, such as {{\"index\":0,\"tag_id\":\"…\",…}}: {error}")
     })?;
-    let id: TagId = row.tag_id.parse().map_err(|_| format!("{:?} is no tag id", row.tag_id))?;
+    let id: TagId = row.tag_id.parse().map_err(|_| format!("{:?} is not a tag id", row.tag_id))?;
     let opened = tag_keys.open(&id);
     let opened =
-        opened.ok_or_else(|| format!("{id} proves itself under no tag secret that this process has"))?;
+        opened.ok_or_else(|| format!("{id} is not authentic under any tag secret of this process"))?;
     if row.index > u64::from(TagIndex::MAX.get()) {
         return Err(format!("index {} is beyond the largest batch", row.index));
     }
     Ok((row.index, opened))
 }
 
-/// Writes the batch of an export, with the event `batch.adopted`; one that stands as it would be written is left, and says `false`.
+/// Writes the record of an exported batch with the event `batch.adopted`. Returns the batch, and `false` if
+/// an equal record exists already.
 pub(crate) async fn adopt(
     store: &Store,
     caller: &Caller,
     exported: Exported,
-    said: Said,
+    record: AdoptedRecord,
 ) -> Result<(Batch, bool), NotAdopted> {
     match store.key_trust(exported.epoch).await?.trusted() {
         Ok(_) => {}
         Err(UntrustedKey::NeverInUse) => return Err(NotAdopted::NeverInUse(exported.epoch.get())),
         Err(UntrustedKey::Destroyed) => return Err(NotAdopted::Destroyed(exported.epoch.get())),
     }
-    let product = store.read(store.catalog().product(&said.product_id)).await?;
-    let product = product.ok_or(NotAdopted::NoProduct(said.product_id))?.value;
-    let id = said.id.unwrap_or_else(|| store.stamp(caller, "batch").1);
-    let label = said.label.map(Label::into_string);
+    let product = store.read(store.catalog().product(&record.product_id)).await?;
+    let product = product.ok_or(NotAdopted::NoProduct(record.product_id))?.value;
+    let id = record.id.unwrap_or_else(|| store.stamp(caller, "batch").1);
+    let label = record.label.map(Label::into_string);
     let adopted = update(store.clock(), || async {
-        if let Some(standing) = store.read(store.catalog().batch_by_no(exported.batch_no)).await? {
-            let standing = standing.value;
-            let same = (standing.epoch, standing.size, standing.product_id)
-                == (exported.epoch, exported.size, product.id);
+        if let Some(stored) = store.read(store.catalog().batch_by_no(exported.batch_no)).await? {
+            let stored = stored.value;
+            let same =
+                (stored.epoch, stored.size, stored.product_id) == (exported.epoch, exported.size, product.id);
             return match same {
-                true => Ok(Update::Done((standing, false))),
-                false => Err(NotAdopted::NumberInUse { number: exported.batch_no.get(), id: standing.id }),
+                true => Ok(Update::Done((stored, false))),
+                false => Err(NotAdopted::NumberInUse { number: exported.batch_no.get(), id: stored.id }),
             };
         }
         let keys = store.keys()?;
@@ -176,8 +181,8 @@ pub(crate) async fn adopt(
             size: exported.size,
             product_id: product.id,
             label: label.clone(),
-            manufactured_at: said.manufactured_at,
-            expires_at: said.expires_at,
+            manufactured_at: record.manufactured_at,
+            expires_at: record.expires_at,
             created_at: store.now(),
             revoked: None,
             recalled: None,
@@ -218,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_export_says_which_batch_it_is_of() {
+    fn a_complete_export_identifies_its_batch() {
         let rows: String = (0..50).map(|index| row(7, 3, index)).collect();
         let exported = read(&rows).unwrap();
         let (batch_no, epoch) = (BatchNo::new(7).unwrap(), Epoch::new(3).unwrap());
@@ -226,23 +231,23 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_whole_export_of_one_batch_is_named_by_its_line() {
+    fn a_file_that_is_not_the_complete_export_of_one_batch_is_rejected_with_the_line() {
         let (zero, one) = (row(7, 3, 0), row(7, 3, 1));
         let forged = one.replace("-8003-", "-8004-");
         let long = format!("{{\"index\":0,\"tag_id\":\"{}\"}}\n", "x".repeat(5_000));
         for (text, says) in [
             (String::new(), "no rows"),
-            ("index,tag_id,crockford,url\r\n".to_owned(), "line 1: it is no row"),
+            ("index,tag_id,crockford,url\r\n".to_owned(), "line 1: it is not a row"),
             (one.clone(), "line 1: it is the tag of index 1; index 0 is missing"),
             (format!("{zero}{}", row(7, 3, 2)), "line 2: it is the tag of index 2; index 1 is missing"),
             (format!("{zero}{zero}"), "line 2"),
             (format!("{zero}{}", row(8, 3, 1)), "line 2: it is of batch number 8"),
             (format!("{zero}{}", row(7, 4, 1)), "line 2: it is of batch number 7 and epoch 4"),
             (format!("{zero}{forged}"), "line 2: "),
-            (format!("{zero}{}", one.trim_end()), "line 2: it has no end"),
-            (format!("{zero}\n"), "line 2: it is no row"),
+            (format!("{zero}{}", one.trim_end()), "line 2: it has no line feed"),
+            (format!("{zero}\n"), "line 2: it is not a row"),
             (zero.replace("\"index\":0", "\"index\":1"), "line 1"),
-            (long, "line 1: it has no end"),
+            (long, "line 1: it has no line feed"),
         ] {
             let said = read(&text).unwrap_err();
             assert!(said.contains(says), "{says}: {said}");

@@ -1,4 +1,4 @@
-//! API keys: made, listed, rotated and revoked by operators.
+//! API keys: operators create, list, rotate and revoke them.
 
 use std::time::Duration;
 
@@ -15,11 +15,11 @@ use crate::domain::refusal::Refusal;
 use crate::domain::store::{Store, Written};
 use crate::domain::update::Update;
 
-const OVERTAKEN: &str = "the key was changed by others at the same time, again and again; try again";
+const OVERTAKEN: &str = "other requests changed the key during every attempt; try again";
 const NOT_ACTIVE: &str =
     "only an active key can be rotated; this one is revoked, has expired, or has a successor";
 
-/// A key that is to be.
+/// The key to create.
 #[derive(Debug)]
 pub(crate) struct NewKey {
     pub(crate) tenant: TenantId,
@@ -28,7 +28,7 @@ pub(crate) struct NewKey {
     pub(crate) expires_at: Option<OffsetDateTime>,
 }
 
-/// A key as it is shown: never its secret.
+/// What operators see of a key. It never includes the secret.
 #[derive(Debug, Clone)]
 pub(crate) struct KeyView {
     pub(crate) record: KeyRecord,
@@ -47,7 +47,11 @@ impl ApiKeys {
         Self { store, access }
     }
 
-    /// Makes a key. `answer` is asked twice: for what the client is shown, once, and for what is kept, without the key.
+    /// Creates a key. `answer` is called twice: without the key for the stored response, and with it for the
+    /// client, who sees it only once.
+    ///
+    /// # Errors
+    /// [`Refusal::Field`] for an expiry in the past and for a tenant that does not exist or is suspended.
     pub(crate) async fn create(
         &self,
         caller: &Caller,
@@ -57,7 +61,7 @@ impl ApiKeys {
         let (created_at, _) = self.store.stamp(caller, "key");
         if new.expires_at.is_some_and(|end| end <= self.store.now()) {
             let takes = "an instant in the future";
-            return Err(FieldError::unacceptable("expires_at", "is past", takes, INSTANT).into());
+            return Err(FieldError::unacceptable("expires_at", "is in the past", takes, INSTANT).into());
         }
         if !self.exists(&new.tenant).await? {
             return Err(no_such_tenant(&new.tenant, "does not exist"));
@@ -95,7 +99,7 @@ impl ApiKeys {
             .await
     }
 
-    /// One page of a tenant's keys. Looking is an event.
+    /// Returns one page of a tenant's keys. Each page is an audit event.
     pub(crate) async fn list(
         &self,
         caller: &Caller,
@@ -114,7 +118,7 @@ impl ApiKeys {
         Ok(AccessPage { items: page.items.into_iter().map(view).collect(), next: page.next })
     }
 
-    /// One key. Looking is an event.
+    /// Returns one key. Each read is an audit event.
     pub(crate) async fn show(&self, caller: &Caller, id: &KeyId) -> Result<KeyView, Refusal> {
         let record = self.stored(id).await?.value;
         let view = self.used(record).await?;
@@ -124,7 +128,11 @@ impl ApiKeys {
         Ok(view)
     }
 
-    /// Makes a successor with the same tenant, scopes, label and end; the key itself goes on for `overlap`.
+    /// Creates a successor with the same tenant, scopes, label and expiry. The old key stays valid for
+    /// `overlap`. `answer` is called twice, as in [`Self::create`].
+    ///
+    /// # Errors
+    /// [`Refusal::Conflict`] if the key is not active.
     pub(crate) async fn rotate(
         &self,
         caller: &Caller,
@@ -166,7 +174,7 @@ impl ApiKeys {
             .await
     }
 
-    /// Ends a key; one that is revoked keeps its first time and reason.
+    /// Revokes a key. A repeat keeps the first time and reason and appends no event.
     pub(crate) async fn revoke(
         &self,
         caller: &Caller,
@@ -196,7 +204,7 @@ impl ApiKeys {
         Ok(tenant.is_default() || self.store.read(self.access.tenant(tenant)).await?.is_some())
     }
 
-    /// A suspended tenant gets no keys; it is told so instead of "try again".
+    /// Checks that the tenant is not suspended, so that the error names the cause of the failed write.
     async fn not_suspended(&self, tenant: &TenantId) -> Result<(), Refusal> {
         let stored = self.store.read(self.access.tenant(tenant)).await?;
         if stored.is_some_and(|tenant| tenant.value.suspended.is_some()) {

@@ -1,7 +1,7 @@
-//! Batches: minted at once by drawing a number, and taken back by revoking or recalling.
+//! Batches: minted by drawing a batch number, and withdrawn by revoking or recalling.
 //!
-//! Minting writes one record; the tags follow from the secret, the number and the index, so that a batch of sixteen million
-//! costs as little as one of ten.
+//! Minting writes one record. Every tag id is derived from the secret, the batch number and the index, so a
+//! batch of sixteen million tags costs as little as one of ten.
 
 use access::{Access, DEFAULT_MAX_BATCHES};
 use ambient::rfc3339;
@@ -18,10 +18,10 @@ use crate::domain::refusal::Refusal;
 use crate::domain::store::{Store, Written};
 use crate::domain::update::Update;
 
-const NO_NUMBER: &str = "the batch number was taken by others at the same time, again and again; try again";
-const OVERTAKEN: &str = "the batch was changed by others at the same time, again and again; try again";
+const NO_NUMBER: &str = "other requests took the batch number during every attempt; try again";
+const OVERTAKEN: &str = "other requests changed the batch during every attempt; try again";
 
-/// A batch that is to be.
+/// The batch to mint.
 #[derive(Debug)]
 pub(crate) struct NewBatch {
     pub(crate) product_id: Uuid,
@@ -29,16 +29,16 @@ pub(crate) struct NewBatch {
     pub(crate) label: Option<Label>,
     pub(crate) manufactured_at: Option<OffsetDateTime>,
     pub(crate) expires_at: Option<OffsetDateTime>,
-    /// Whether a batch whose tags are expired from the start is meant.
+    /// Whether `expires_at` may be in the past.
     pub(crate) allow_expired: bool,
 }
 
-/// How a batch is taken back.
+/// How a batch is withdrawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Withdraw {
-    /// For good.
+    /// Permanently: its tags are no longer valid.
     Revoke,
-    /// Called back to the maker.
+    /// The maker calls the items back.
     Recall,
 }
 
@@ -50,7 +50,7 @@ impl Withdraw {
         }
     }
 
-    /// Where the record says so.
+    /// Returns the field of the record that holds this withdrawal.
     fn place(self, batch: &mut Batch) -> &mut Option<Withdrawal> {
         match self {
             Self::Revoke => &mut batch.revoked,
@@ -59,7 +59,7 @@ impl Withdraw {
     }
 }
 
-/// A batch and where it stands now.
+/// A batch and its current state.
 #[derive(Debug)]
 pub(crate) struct BatchView {
     pub(crate) batch: Batch,
@@ -77,7 +77,12 @@ impl Batches {
         Self { store, access }
     }
 
-    /// Mints a batch; `answer` is what the client is told.
+    /// Mints a batch. `answer` builds the response, which is stored together with the batch if the request
+    /// has an idempotency key.
+    ///
+    /// # Errors
+    /// [`Refusal::Field`] for dates that contradict each other and for an unknown product;
+    /// [`Refusal::QuotaExceeded`].
     pub(crate) async fn create(
         &self,
         caller: &Caller,
@@ -113,7 +118,7 @@ impl Batches {
         self.store
             .update(NO_NUMBER, || async {
                 let keys = self.store.keys()?;
-                // The instant of the minting itself, even where a first try began it long ago: a revoked key is judged by it.
+                // The time of minting, not of the first try: a revocation invalidates batches by this time.
                 let created_at = self.store.now();
                 let batch = Batch {
                     id,
@@ -139,15 +144,15 @@ impl Batches {
                     Written::Overtaken { check } if check == quota_check => return Err(quota_exceeded(most)),
                     Written::Overtaken { .. } => {}
                 }
-                // Its number was taken meanwhile, or the keyring has moved on: nothing may be minted under a key that was retired meanwhile.
-                tracing::warn!(batch_no, "a batch was not written as it was to be; minting it anew");
+                // Another request took the number, or the keyring changed. A retired key must not mint.
+                tracing::warn!(batch_no, "batch number taken or keyring changed, minting again");
                 self.store.refresh_keys().await;
                 Ok(Update::Overtaken)
             })
             .await
     }
 
-    /// How many batches the caller's tenant may have.
+    /// Returns the most batches that the caller's tenant may have.
     async fn most_of(&self, caller: &Caller) -> Result<u32, Refusal> {
         let tenant = self.store.read(self.access.tenant(caller.tenant())).await?;
         Ok(tenant.map_or(DEFAULT_MAX_BATCHES, |tenant| tenant.value.max_batches()))
@@ -172,7 +177,7 @@ impl Batches {
         })
     }
 
-    /// Revokes or recalls; what was done before keeps its first time and reason, and leaves no second event.
+    /// Revokes or recalls a batch. A repeat keeps the first time and reason and appends no event.
     pub(crate) async fn withdraw(
         &self,
         caller: &Caller,
@@ -208,33 +213,34 @@ impl Batches {
     fn view(&self, batch: Batch) -> BatchView {
         let disowned = self.store.keys().is_ok_and(|keys| match KeyTrust::of(&keys, batch.epoch) {
             KeyTrust::Trusted(key) => key.disowns(&batch),
-            // Its key was revoked before, and nothing minted under it is opened any more.
+            // A key is revoked before it is destroyed.
             KeyTrust::Untrusted(UntrustedKey::Destroyed) => true,
-            // This process has not heard of it yet.
+            // This process has not read the new keyring yet.
             KeyTrust::Untrusted(UntrustedKey::NeverInUse) => false,
         });
         BatchView { state: batch.lifecycle_under(disowned, false, self.store.now()), batch }
     }
 }
 
-/// That a tenant has fewer batches than it may have. Its list of batches never shrinks.
+/// Requires that the tenant has fewer than `most` batches. Its list of batches never shrinks.
 fn below_quota(tenant: &str, most: u32) -> Precondition {
     Precondition::FewerThan { key: keys::batches_of(tenant).into(), members: most }
 }
 
 fn quota_exceeded(most: u32) -> Refusal {
     Refusal::QuotaExceeded(format!(
-        "the tenant has {most} batches, as many as its max_batches allows; an operator can raise that: PATCH /v1/admin/tenants/{{id}}"
+        "the tenant has {most} batches, as many as its max_batches allows; an operator can raise that: \
+         PATCH /v1/admin/tenants/{{id}}"
     ))
 }
 
-/// A batch of the caller's tenant.
+/// Reads a batch of the caller's tenant.
 pub(crate) async fn owned(store: &Store, caller: &Caller, id: &Uuid) -> Result<StoredRecord<Batch>, Refusal> {
     let found = store.read(store.catalog().batch(id, caller.tenant().as_str())).await?;
     found.filter(|batch| caller.owns(&batch.value.tenant)).ok_or(Refusal::NoSuch("batch"))
 }
 
-/// As audit events name it.
+/// Returns the name of a batch in audit events.
 pub(crate) fn resource(id: &Uuid) -> String {
     format!("batch/{id}")
 }

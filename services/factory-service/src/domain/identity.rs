@@ -1,7 +1,7 @@
-//! Who acts: the key that was shown becomes a principal, and with the request it came in, a caller.
+//! Who acts. The presented API key becomes a [`Principal`]. With the request, it becomes a [`Caller`].
 //!
-//! Everything below takes a [`Caller`], so that nothing can be read or changed in nobody's name. A key is looked up anew for
-//! every request: what was revoked or suspended is refused by the next one, on every instance.
+//! Every domain function that reads or changes a tenant's records takes a [`Caller`]. A key is looked up for
+//! every request, so every instance rejects a revoked or suspended key from the next request on.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use access::{ApiKey, Authenticated, LastUse, Scope, Scopes, TenantId};
 use ambient::Clock;
 use audit_chain::{AuditAction, Details, NewEvent};
+use idempotency::Origin;
 use redis_pool::RedisPool;
 use sha2::{Digest, Sha256};
 use storage::{DeploymentState, DurableStorage, GateError, StorageError};
@@ -18,18 +19,19 @@ use subtle::ConstantTimeEq;
 use crate::domain::claimed_request::ClaimedRequest;
 use crate::domain::refusal::Refusal;
 
-/// The SHA-256 of an API key. Keys are long and random, so a plain digest gives nothing away.
+/// The SHA-256 of the bootstrap key. The key is at least 32 characters of random text, so an unsalted digest
+/// reveals nothing.
 #[derive(Clone)]
 pub struct BootstrapDigest([u8; 32]);
 
 impl BootstrapDigest {
-    /// The digest of `key`.
+    /// Returns the digest of `key`.
     #[must_use]
     pub fn of(key: &str) -> Self {
         Self(Sha256::digest(key).into())
     }
 
-    /// Whether `key` is the one; takes the same time wherever they differ.
+    /// Returns whether `key` is the bootstrap key. Compares in constant time.
     #[must_use]
     pub fn matches(&self, key: &str) -> bool {
         self.0.ct_eq(&Self::of(key).0).into()
@@ -42,23 +44,23 @@ impl fmt::Debug for BootstrapDigest {
     }
 }
 
-/// Who a key stands for, and what it may do.
+/// The tenant and actor that a key stands for, and its scopes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Principal {
     pub(crate) tenant: TenantId,
-    /// As audit events name it, e.g. `key/bootstrap`.
+    /// The name in audit events, e.g. `key/bootstrap`.
     pub(crate) actor: String,
     pub(crate) scopes: Scopes,
 }
 
 impl Principal {
-    /// The operator of the deployment, of tenant `default`, with every scope.
+    /// Returns the operator of the deployment: tenant `default`, with every scope.
     pub(crate) fn operator(actor: &str) -> Self {
         Self { tenant: TenantId::default_tenant(), actor: actor.to_owned(), scopes: Scopes::all() }
     }
 }
 
-/// Knows the keys.
+/// Authenticates API keys.
 pub(crate) struct Authenticator {
     bootstrap: BootstrapDigest,
     pool: RedisPool,
@@ -68,7 +70,7 @@ pub(crate) struct Authenticator {
 }
 
 impl Authenticator {
-    /// `bootstrap` is tenant `default`'s first key; the others are looked up.
+    /// `bootstrap` is the first key of tenant `default`. The other keys are in the durable Redis.
     pub(crate) fn new(
         bootstrap: BootstrapDigest,
         storage: &DurableStorage,
@@ -79,7 +81,11 @@ impl Authenticator {
         Self { bootstrap, pool, deployment, clock, last_use }
     }
 
-    /// Whose key it is. One round trip, none for the bootstrap key or for a text that is no key.
+    /// Returns the principal of an API key. It takes one round trip, or none for the bootstrap key and for a
+    /// text that is no API key.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownKey`] for an unknown, revoked or expired key; [`Refusal::Suspended`].
     pub(crate) async fn principal_of(&self, text: &str) -> Result<Principal, Refusal> {
         if self.bootstrap.matches(text) {
             return Ok(Principal::operator("key/bootstrap"));
@@ -99,8 +105,9 @@ impl Authenticator {
             Authenticated::Invalid => Err(Refusal::UnknownKey),
             Authenticated::Suspended => Err(Refusal::Suspended),
             Authenticated::StateLost => {
-                self.deployment
-                    .report_lost("an API key was looked up and the deployment record was gone or another");
+                self.deployment.report_lost(
+                    "the deployment record was missing or another one when an API key was looked up",
+                );
                 Err(GateError::StateLost.into())
             }
             Authenticated::Damaged | Authenticated::TenantGone => {
@@ -111,7 +118,7 @@ impl Authenticator {
     }
 }
 
-/// A principal at work: in one request, from one address.
+/// A principal in one request, from one address.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
     pub(crate) principal: Principal,
@@ -122,42 +129,55 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
+    /// Returns the operator who runs a command that is no request, such as `restore accept`. `now` is Unix
+    /// time in milliseconds.
+    pub(crate) fn command_line(now: u64) -> Self {
+        let request_id = ambient::uuid_v7(now).to_string();
+        Self { principal: Principal::operator("cli"), request_id, ip: None, claimed: None }
+    }
+
     pub(crate) fn tenant(&self) -> &TenantId {
         &self.principal.tenant
     }
 
-    /// Whether a stored record is the caller's tenant's.
+    /// Returns whether a stored record belongs to the caller's tenant.
     pub(crate) fn owns(&self, stored_tenant: &str) -> bool {
         self.tenant().as_str() == stored_tenant
     }
 
-    /// Whether the caller may do what needs `scope`.
+    /// Returns whether the caller has `scope`.
     pub(crate) fn has(&self, scope: Scope) -> bool {
         self.principal.scopes.contains(scope)
     }
 
-    /// What this caller did, for the audit chain, in its own tenant's name.
+    /// Returns who sends this try of the request, and from where.
+    pub(crate) fn origin(&self) -> Origin {
+        Origin { actor: self.principal.actor.clone(), request_id: self.request_id.clone(), ip: self.ip }
+    }
+
+    /// Returns an audit event of the caller's own tenant, see [`Self::event_for`].
     pub(crate) fn event(&self, action: AuditAction, resource: String, details: Details) -> NewEvent {
         self.event_for(self.tenant(), action, resource, details)
     }
 
-    /// What this caller did in the name of `tenant`: an operator acts on other tenants.
+    /// Returns an audit event of `tenant`: an operator acts on other tenants.
+    ///
+    /// Actor, request id and address are those of the first try, so every try of a request with an
+    /// idempotency key makes the same event. If another actor completes the request, `completed_by` names it.
     pub(crate) fn event_for(
         &self,
         tenant: &TenantId,
         action: AuditAction,
         resource: String,
-        details: Details,
+        mut details: Details,
     ) -> NewEvent {
-        NewEvent {
-            tenant: tenant.as_str().to_owned(),
-            actor: self.principal.actor.clone(),
-            action: action.into(),
-            resource,
-            request_id: self.request_id.clone(),
-            ip: self.ip,
-            details,
+        let first = self.claimed.as_ref().map(|claimed| claimed.claim().origin().clone());
+        let Origin { actor, request_id, ip } = first.unwrap_or_else(|| self.origin());
+        if actor != self.principal.actor {
+            details.insert("completed_by", self.principal.actor.as_str());
         }
+        let (tenant, action) = (tenant.as_str().to_owned(), action.into());
+        NewEvent { tenant, actor, action, resource, request_id, ip, details }
     }
 }
 
@@ -166,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_known_by_all_of_it() {
+    fn only_the_whole_bootstrap_key_matches() {
         let key = "0123456789abcdef0123456789abcdef";
         let digest = BootstrapDigest::of(key);
         assert!(digest.matches(key));

@@ -1,4 +1,4 @@
-//! Moving keys of the keyring, each move one write with its event.
+//! Moves keys of the keyring from state to state. Each move is one write with its audit event.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,17 +15,18 @@ use crate::domain::refusal::Refusal;
 use crate::domain::store::{Store, Written};
 use crate::domain::update::Update;
 
-const OVERTAKEN: &str = "the keyring was changed by others at the same time, again and again; try again";
+const OVERTAKEN: &str = "other requests changed the keyring during every attempt; try again";
 
-/// The keyring as operators see it.
+/// What operators see of the keyring.
 #[derive(Debug)]
 pub(crate) struct KeyringView {
     pub(crate) record: KeyringRecord,
-    /// Of each tag epoch the others that derive from the same master secret, where there are any.
+    /// For each tag epoch, the other epochs that derive from the same master secret. Empty lists are left
+    /// out.
     pub(crate) sharing: BTreeMap<KeyNumber, Vec<KeyNumber>>,
 }
 
-/// The keyring as operators move it.
+/// The moves that operators make.
 pub(crate) struct KeyMoves {
     store: Store,
     deployment: Arc<DeploymentState>,
@@ -45,7 +46,7 @@ impl KeyMoves {
         Self { store, deployment, keyring, admin, batches }
     }
 
-    /// All keys with their states and public parts. Looking is an event.
+    /// Returns all keys with their states and public parts. Each read is an audit event.
     pub(crate) async fn list(&self, caller: &Caller) -> Result<KeyringView, Refusal> {
         let found = self.admin.read().await?;
         let record = found.map(|stored| stored.record).unwrap_or_default();
@@ -61,8 +62,11 @@ impl KeyMoves {
         KeyringView { sharing: sharing.filter(|(_, others)| !others.is_empty()).collect(), record }
     }
 
-    /// Makes one move; one that was made already changes nothing and leaves no event. A move that says since when a tag epoch is
-    /// not to be believed is made only if `confirmed` is the number of batches that are invalid then.
+    /// Makes one move. A repeat changes nothing and appends no event. A move that sets the date of compromise
+    /// of a tag epoch needs `confirmed`, the number of batches that become invalid.
+    ///
+    /// # Errors
+    /// [`Refusal::ConfirmationRequired`] if `confirmed` is missing or another number.
     pub(crate) async fn make(
         &self,
         caller: &Caller,
@@ -75,7 +79,7 @@ impl KeyMoves {
             .update(OVERTAKEN, || async {
                 let deployment = self.deployment.deployment()?;
                 let mut planned = match self.admin.plan(deployment, key, what, self.store.now()).await? {
-                    Plan::Nothing(standing) => return Ok(Update::Done(answer(&self.view(standing.record)))),
+                    Plan::Nothing(current) => return Ok(Update::Done(answer(&self.view(current.record)))),
                     Plan::Change(planned) => planned,
                 };
                 if let (KeyFamily::Tag, Some(since)) = (key.family, what.compromised_since()) {
@@ -84,7 +88,7 @@ impl KeyMoves {
                 let answer = answer(&self.view(planned.record));
                 let event = caller.event(planned.action, planned.resource, planned.details);
                 if self.store.write_once(caller, event, planned.effect, &answer).await? == Written::Yes {
-                    // Others hear of it by themselves; this process need not wait.
+                    // This process uses the new keyring at once; the others poll it.
                     drop(self.keyring.poll().await);
                     return Ok(Update::Done(answer));
                 }
@@ -93,8 +97,9 @@ impl KeyMoves {
             .await
     }
 
-    /// The same plan, with the numbers in its event, if they were confirmed. They are counted after the keyring was read and hold as long
-    /// as it stays the same, which the planned effect checks.
+    /// Adds the counts to the event of the plan, if `given` confirms them. The batches are counted after the
+    /// keyring was read. The counts hold as long as the keyring is unchanged, which the planned effect
+    /// checks.
     async fn confirmed(
         &self,
         mut planned: Planned,

@@ -1,4 +1,4 @@
-//! The factory's work, without HTTP: who acts, what may be written, and the changes with their audit events.
+//! The factory's work, without HTTP: callers, checked input, and changes with their audit events.
 
 pub(crate) mod adopt;
 pub(crate) mod api_keys;

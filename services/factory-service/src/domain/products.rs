@@ -1,4 +1,4 @@
-//! Products: what tags are on.
+//! Products: what carries the tags.
 
 use access::{Access, BrandKeys, gtin_number};
 use audit_chain::{AuditAction, Details, Effect, Precondition, RedisWrite};
@@ -14,9 +14,9 @@ use crate::domain::store::{Store, Written};
 use crate::domain::update::Update;
 
 const ID_TAKEN: &str = "the new product's id is taken; try again";
-const OVERTAKEN: &str = "the product was changed by others at the same time, again and again; try again";
+const OVERTAKEN: &str = "other requests changed the product during every attempt; try again";
 
-/// A product that is to be.
+/// The product to create.
 #[derive(Debug)]
 pub(crate) struct NewProduct {
     pub(crate) name: Label,
@@ -33,12 +33,12 @@ pub(crate) struct ProductPatch {
 }
 
 impl ProductPatch {
-    /// Whether it asks for nothing at all.
+    /// Returns whether the patch names no field.
     pub(crate) fn is_empty(&self) -> bool {
         self.name.is_none() && self.brand.is_none() && self.gtin.is_keep()
     }
 
-    /// `product` with this patch, and what became different.
+    /// Returns the patched product, and the changed fields for the audit event.
     fn applied_to(self, product: &Product) -> (Product, Details) {
         let mut changed = product.clone();
         let mut details = Details::new();
@@ -68,8 +68,11 @@ impl Products {
         Self { store, access }
     }
 
-    /// Makes a product; `answer` is what the client is told, stored together with the product where the request is to be
-    /// carried out once.
+    /// Creates a product. `answer` builds the response, which is stored together with the product if the
+    /// request has an idempotency key.
+    ///
+    /// # Errors
+    /// [`Refusal::Field`] if the brand or the GTIN belongs to another tenant.
     pub(crate) async fn create(
         &self,
         caller: &Caller,
@@ -114,7 +117,8 @@ impl Products {
         Ok(answer)
     }
 
-    /// That brand and GTIN are no other tenant's; nothing of that was claimed since, as long as the check holds.
+    /// Checks that brand and GTIN belong to no other tenant. The returned precondition holds as long as no
+    /// tenant's claims have changed.
     async fn unclaimed(&self, caller: &Caller, product: &Product) -> Result<Precondition, Refusal> {
         let brand = BrandKeys::of(&product.brand);
         let range = product.gtin.as_deref().and_then(gtin_number).map(|number| number..=number);
@@ -156,7 +160,11 @@ impl Products {
         self.store.read(self.store.catalog().products(caller.tenant().as_str(), after, limit)).await
     }
 
-    /// Changes a product that `is_wanted` in the very version that is changed; a patch that changes nothing leaves no event.
+    /// Changes a product if `is_wanted` accepts the version that is changed. A patch that changes nothing
+    /// appends no event.
+    ///
+    /// # Errors
+    /// [`Refusal::OtherVersion`] if `is_wanted` rejects the current version.
     pub(crate) async fn change(
         &self,
         caller: &Caller,

@@ -1,4 +1,4 @@
-//! Why the factory did not do what it was asked.
+//! The factory's domain error: why a request was not carried out.
 
 use std::error::Error;
 
@@ -18,23 +18,23 @@ pub(crate) enum Refusal {
     /// A field of the request.
     #[error(transparent)]
     Field(#[from] FieldError),
-    /// There is no such thing, or it is another tenant's. Holds the kind of thing.
+    /// The thing does not exist, or belongs to another tenant. Holds the kind of thing.
     #[error("there is no such {0}")]
     NoSuch(&'static str),
-    /// Forged, never minted, or another tenant's.
+    /// The tag id is forged, was never minted, or belongs to another tenant.
     #[error("there is no such tag")]
     NoSuchTag,
-    /// Others were faster each time, or the same work is in progress.
+    /// The state does not allow the request, or other requests were faster at each attempt.
     #[error("{0}")]
     Conflict(&'static str),
-    /// The tenant has as many as it may have. Holds the kind of thing and the number.
+    /// The tenant has as many as it may have. Holds the text for the client.
     #[error("{0}")]
     QuotaExceeded(String),
-    /// The resource is in another version than the client asks for.
-    #[error("the resource is in another version")]
+    /// The current version of the resource is not the one that the client asks for.
+    #[error("the current version of the resource is another one")]
     OtherVersion,
-    /// The client has to confirm the consequences by the number of batches that become invalid. `given` was
-    /// another number, or none.
+    /// The client has to confirm the consequences with the number of batches that become invalid. `given` is
+    /// what it sent.
     #[error("the consequences have to be confirmed")]
     ConfirmationRequired { preview: Box<Preview>, given: Option<u64> },
     /// The text is no API key, or the key is no longer valid.
@@ -56,13 +56,13 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    /// A fault of the service itself: an error, or a text.
+    /// Returns a fault of the service itself, from an error or a text.
     pub(crate) fn internal(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Internal(source.into())
     }
 }
 
-/// A cursor that no page returned.
+/// Returns the error for a cursor that no page returned.
 pub(crate) fn no_such_cursor(held: impl Into<String>) -> FieldError {
     FieldError::malformed("cursor", held, "the next_cursor of the page before", "the one that it answered")
 }

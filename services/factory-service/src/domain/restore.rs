@@ -1,15 +1,16 @@
-//! `restore accept`: an operator's word that the state in Redis, which may be older than what was seen of it, is to be worked on.
+//! `restore accept`: an operator accepts the state in Redis although it may be older than a state that was
+//! seen before.
 //!
-//! One append raises the restore generation in the deployment record, makes a new tag epoch active and writes `deployment.restored`.
-//! Running processes follow it by themselves; `STATE_DIR` too.
+//! One append raises the restore generation in the deployment record, activates a new tag epoch and writes
+//! `deployment.restored`. Running processes adopt it automatically, and so does `STATE_DIR`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use ambient::{Clock, entropy, from_unix_millis};
 use audit_chain::{
-    AppendError, Appender, AppenderConfig, AuditAction, AuditLog, AuditMetrics, Event, Head, NewEvent,
-    ReadError, SafeInt,
+    AppendError, Appender, AppenderConfig, AuditAction, AuditLog, AuditMetrics, Event, Head, ReadError,
+    SafeInt,
 };
 use catalog::{Deployment, DeploymentError, DeploymentGate, Expectation, Init, StoredDeployment};
 use keyring::{KeyringAdmin, KeyringError, MoveRefusal, Secrets};
@@ -17,14 +18,15 @@ use redis_pool::RedisPool;
 use storage::{Known, StateDir, StateDirError};
 use tag_id::Epoch;
 
+use crate::domain::identity::Caller;
 use crate::domain::update::{Update, update};
 
-/// How long live instances may take to say that they hold the new epoch's secret.
-const HEARD_WITHIN: Duration = Duration::from_secs(5);
-/// Pause between two tries meanwhile.
+/// How long live instances have to announce that they hold the new epoch's secret.
+const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pause between two attempts while they have not.
 const TRY_EVERY: Duration = Duration::from_millis(250);
 
-/// What is needed to accept a restored state: no service runs on it.
+/// Accepts a restored state. It needs no running service.
 pub(crate) struct Restore {
     pub(crate) pool: RedisPool,
     pub(crate) secrets: Secrets,
@@ -33,13 +35,13 @@ pub(crate) struct Restore {
     pub(crate) clock: Arc<dyn Clock>,
 }
 
-/// What an operator says.
+/// What the operator asks for.
 #[derive(Debug)]
 pub(crate) struct RestoreRequest {
     pub(crate) reason: String,
-    /// The new tag epoch, where it is not the next one.
+    /// The new tag epoch. The default is the next unused one.
     pub(crate) epoch: Option<Epoch>,
-    /// Also where nothing is known to be lost.
+    /// Accepts the state also if `STATE_DIR` shows that nothing was lost.
     pub(crate) force: bool,
 }
 
@@ -48,14 +50,14 @@ pub(crate) struct RestoreRequest {
 pub(crate) struct Accepted {
     pub(crate) generation: u64,
     pub(crate) epoch: Epoch,
-    /// Entries that were seen before, as far as known.
+    /// The number of entries that `STATE_DIR` has seen, if it has seen any.
     pub(crate) old_size: Option<u64>,
-    /// Entries that the restored chain had.
+    /// The number of entries in the restored chain.
     pub(crate) size: u64,
     pub(crate) seq: u64,
 }
 
-/// Why nothing was done.
+/// Why the state was not accepted.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotAccepted {
     #[error(transparent)]
@@ -71,21 +73,21 @@ pub(crate) enum NotAccepted {
     #[error("the event cannot be built: {0}")]
     Event(#[from] audit_chain::EventError),
     #[error(
-        "nothing was lost: STATE_DIR has seen {seen} entries of the audit trail, and the {found} in Redis hold them; with --force it is accepted all the same"
+        "nothing was lost: STATE_DIR has seen {seen} entries of the audit trail, and the {found} in Redis \
+         contain them; --force accepts the state nevertheless"
     )]
     NothingLost { seen: u64, found: u64 },
     #[error(
-        "this process has no secret for tag epoch {0}, which would be the new one: set TAG_MASTER_SECRET_{0} (openssl rand -hex 32) for every instance of both \
-         services and for this command, restart them, and repeat; nothing was changed"
+        "this process has no secret for tag epoch {0}, which would be the new one: set TAG_MASTER_SECRET_{0} \
+         (openssl rand -hex 32) for every instance of both services and for this command, restart them, and \
+         repeat; nothing was changed"
     )]
     NoSecret(u16),
-    #[error("tag epoch {0} was used, or may have been: it takes one above it; nothing was changed")]
+    #[error("tag epoch {0} was or may have been used; --epoch takes a higher one; nothing was changed")]
     Used(u16),
-    #[error("there is no tag epoch left above {0}; nothing was changed")]
+    #[error("there is no tag epoch above {0}; nothing was changed")]
     NoEpochLeft(u16),
-    #[error(
-        "others changed the keyring or the deployment at the same time, again and again; nothing was changed"
-    )]
+    #[error("others changed the keyring or the deployment during every attempt; nothing was changed")]
     Overtaken,
 }
 
@@ -118,7 +120,7 @@ impl Restore {
             match accepted.await {
                 Err(NotAccepted::Keyring(KeyringError::Refused(
                     MoveRefusal::Lacking { .. } | MoveRefusal::Unheard { .. },
-                ))) if waited < HEARD_WITHIN => {
+                ))) if waited < ANNOUNCE_TIMEOUT => {
                     waited += TRY_EVERY;
                     tokio::time::sleep(TRY_EVERY).await;
                 }
@@ -137,10 +139,10 @@ impl Restore {
         epoch: Epoch,
         wanted: &RestoreRequest,
     ) -> Result<Accepted, NotAccepted> {
-        let gone =
-            || DeploymentError::Lost("the deployment record is gone from the durable Redis".to_owned());
+        let gone = || DeploymentError::Lost("the durable Redis has no deployment record".to_owned());
         let before = StoredDeployment::read(&self.pool).await?.ok_or_else(gone)?;
-        // Never the same number twice, whatever backup is restored how often: where nothing else is known, the time tells them apart.
+        // No generation is used twice, however often which backup is restored. Without STATE_DIR, only the
+        // time is sure to have advanced.
         let known_generation = known.map_or(0, |known| known.generation);
         let generation =
             (before.generation().max(known_generation) + 1).max(self.clock.unix_millis() / 1_000);
@@ -150,16 +152,10 @@ impl Restore {
         let details =
             plan.details.with("size", integer(found.size)?).with("generation", integer(generation)?);
         let details = details.with("old_size", old_size.map(integer).transpose()?);
-        let event = NewEvent {
-            tenant: "default".to_owned(),
-            actor: "cli".to_owned(),
-            action: AuditAction::DeploymentRestored.into(),
-            resource: format!("deployment/{}", before.id()),
-            request_id: ambient::uuid_v7(self.clock.unix_millis()).to_string(),
-            ip: None,
-            details: details.with("reason", wanted.reason.as_str()),
-        };
         let millis = self.clock.unix_millis();
+        let (resource, details) =
+            (format!("deployment/{}", before.id()), details.with("reason", wanted.reason.as_str()));
+        let event = Caller::command_line(millis).event(AuditAction::DeploymentRestored, resource, details);
         let event = Event::new(millis, ambient::uuid_v7(millis), entropy::random_bytes(), event)?;
         let appended = appender.append(&event, plan.effect).await?;
         if let Some(dir) = &self.state_dir {
@@ -171,7 +167,7 @@ impl Restore {
         Ok(Accepted { generation, epoch, old_size, size: found.size, seq: appended.seq })
     }
 
-    /// Whether Redis holds less than, or something else than, `known`.
+    /// Returns whether Redis lacks entries that `STATE_DIR` has seen, or holds others in their place.
     async fn is_rolled_back(&self, known: &Known, deployment: &Deployment) -> Result<bool, NotAccepted> {
         let Ok(head) = known.head_in(deployment.generation()) else { return Ok(true) };
         let Some(head) = head else { return Ok(false) };
@@ -184,6 +180,7 @@ impl Restore {
         }
     }
 
+    /// Returns the new tag epoch: `wanted`, or the first unused one.
     async fn epoch(
         &self,
         admin: &KeyringAdmin,

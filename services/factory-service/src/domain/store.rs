@@ -1,5 +1,5 @@
-//! The durable Redis as the factory uses it: reads that are believed only while the deployment stands, and
-//! changes that are written together with their event.
+//! The durable Redis as the factory uses it: reads that count only if the deployment is intact, and changes
+//! that are written together with their audit event.
 
 use std::sync::Arc;
 
@@ -20,17 +20,18 @@ use crate::domain::identity::Caller;
 use crate::domain::refusal::Refusal;
 use crate::domain::update::{Update, update};
 
-const NUMBERS_USED_UP: &str = "nearly all of the 16,777,216 batch numbers of this deployment are in use, so no further batch can be minted";
+const NUMBERS_USED_UP: &str = "nearly all of the 16,777,216 batch numbers of this deployment are in use, \
+                               so no further batch can be minted";
 
-/// How a change that could be written ended.
+/// The outcome of a write to which Redis replied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Written {
-    /// It is in the chain, and done.
+    /// Event and effect are written.
     Yes,
-    /// What it expected was no longer so; nothing was written.
+    /// A check of the effect did not hold. Nothing was written.
     Overtaken {
-        /// The first check of the effect that did not hold, from 0.
+        /// The index of the first check that did not hold.
         check: usize,
     },
 }
@@ -45,7 +46,7 @@ impl Written {
     }
 }
 
-/// Cheap to clone.
+/// Reads and writes of the durable Redis. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Store {
     catalog: Catalog,
@@ -70,18 +71,18 @@ impl Store {
         }
     }
 
-    /// For building reads that are handed to [`Self::read`].
+    /// Returns the catalog. [`Self::read`] takes its reads.
     pub(crate) fn catalog(&self) -> &Catalog {
         &self.catalog
     }
 
-    /// The audit chain.
+    /// Returns the audit chain.
     pub(crate) fn log(&self) -> Result<&AuditLog, Refusal> {
         Ok(self.audit.log()?)
     }
 
-    /// The time now, and an id that begins with it; for a request that is carried out once, those of its
-    /// first try.
+    /// Returns the current time and an id that begins with it. For a request with an idempotency key, both
+    /// are those of its first try, and the id depends on `purpose`.
     pub(crate) fn stamp(&self, caller: &Caller, purpose: &str) -> (OffsetDateTime, Uuid) {
         let (millis, id) = match &caller.claimed {
             Some(claimed) => (claimed.claim().created_ms(), claimed.claim().id(purpose)),
@@ -93,29 +94,33 @@ impl Store {
         (from_unix_millis(millis), id)
     }
 
-    /// The keyring as this process knows it.
+    /// Returns the keyring that this process read last.
     pub(crate) fn keys(&self) -> Result<Arc<Snapshot>, Refusal> {
         Ok(self.keyring.snapshot()?)
     }
 
-    /// Whether tags of `epoch` can be trusted.
+    /// Returns whether tags of `epoch` can be trusted.
     pub(crate) async fn key_trust(&self, epoch: Epoch) -> Result<KeyTrust, Refusal> {
         Ok(self.keyring.trust_of(epoch).await?)
     }
 
-    /// Whether an id that does not prove itself is a forged one.
+    /// Checks that this process works on its own deployment with the right secrets, so that an id that it
+    /// cannot open is forged.
+    ///
+    /// # Errors
+    /// [`Refusal::Store`] while the state is lost: genuine ids would be called forged.
     pub(crate) fn can_tell_forged(&self) -> Result<(), Refusal> {
         Ok(self.deployment.can_tell_forged()?)
     }
 
-    /// Notes that an authentic tag id was presented that was never minted.
+    /// Raises the alarm for an authentic tag id that was never minted: its secret may have leaked.
     pub(crate) fn alarm_of_key_leak(&self, caller: &Caller) {
         self.key_leak_alarm.raise(&caller.request_id);
     }
 
-    /// Looks at the keyring now.
+    /// Polls the keyring now.
     pub(crate) async fn refresh_keys(&self) {
-        // How that went shows in what is asked next.
+        // A failure shows in the next read of the keyring.
         drop(self.keyring.poll().await);
     }
 
@@ -123,8 +128,8 @@ impl Store {
         self.clock.utc()
     }
 
-    /// What `reading` finds. The deployment is looked at afterwards: a wiped Redis must not pass for an empty
-    /// one.
+    /// Returns the result of `reading`. Refreshes the deployment afterwards, so that a wiped Redis does not
+    /// pass for an empty one.
     pub(crate) async fn read<T, E: Into<Refusal>>(
         &self,
         reading: impl Future<Output = Result<T, E>>,
@@ -138,7 +143,7 @@ impl Store {
     /// Changes stored records: calls `attempt` until it is done, see [`update`].
     ///
     /// # Errors
-    /// The first error of an attempt; [`Refusal::Conflict`] with `overtaken` if others were faster each time.
+    /// The first error of an attempt; [`Refusal::Conflict`] with `overtaken` if every attempt was overtaken.
     pub(crate) async fn update<T, F>(
         &self,
         overtaken: &'static str,
@@ -157,7 +162,7 @@ impl Store {
         &*self.clock
     }
 
-    /// Appends `event` and carries out `effect`, both or neither.
+    /// Appends `event` and executes `effect`, both or neither.
     pub(crate) async fn write(&self, event: NewEvent, effect: Effect) -> Result<Written, Refusal> {
         crash_point("before-write");
         let appended = self.audit.append(event, effect).await;
@@ -171,7 +176,7 @@ impl Store {
         }
     }
 
-    /// Appends `event`, which changes nothing else.
+    /// Appends `event` without an effect.
     pub(crate) async fn note(&self, event: NewEvent) -> Result<(), Refusal> {
         match self.write(event, Effect::none()).await? {
             Written::Yes => Ok(()),
@@ -181,9 +186,11 @@ impl Store {
         }
     }
 
-    /// As [`Self::write`]; where the request is to be carried out once, `answer` is stored in the same call,
-    /// under the claim that the request holds. A claim that was lost to another try meanwhile writes nothing:
-    /// [`Refusal::ClaimLost`].
+    /// Writes like [`Self::write`]. If the request has an idempotency key, the same call stores `answer`
+    /// under the request's claim.
+    ///
+    /// # Errors
+    /// [`Refusal::ClaimLost`] if another try took the claim over; this one wrote nothing.
     pub(crate) async fn write_once(
         &self,
         caller: &Caller,
@@ -196,19 +203,6 @@ impl Store {
         let own_checks = effect.checks.len();
         let effect = claim.complete_in(effect, answer)?;
         let stamp = Stamp { unix_millis: claim.created_ms(), id: claim.id("event"), nonce: claim.nonce() };
-        let first = claim.origin();
-        // The first try's name stands on what it began; who finished it in its place is said too.
-        let mut details = event.details;
-        if caller.principal.actor != first.actor {
-            details.insert("completed_by", caller.principal.actor.as_str());
-        }
-        let event = NewEvent {
-            details,
-            actor: first.actor.clone(),
-            request_id: first.request_id.clone(),
-            ip: first.ip,
-            ..event
-        };
         crash_point("before-effect");
         let appended = self.audit.append_as(stamp, event, effect).await;
         crash_point("after-effect");
@@ -217,8 +211,8 @@ impl Store {
                 claimed.note_completed();
                 Ok(Written::Yes)
             }
-            // Every try of the request makes the same event: it may be this one, whose first reply was lost,
-            // or another's.
+            // Every try of the request makes the same event. This try may have written it and lost the reply,
+            // or another try wrote it.
             Ok(_) if claim.is_completed().await? => {
                 claimed.note_completed();
                 Ok(Written::Yes)
@@ -234,7 +228,7 @@ impl Store {
         }
     }
 
-    /// A number for a batch that is about to be made, unused when it was drawn.
+    /// Draws a random batch number that is unused. The write must check that it still is.
     pub(crate) async fn draw_batch_no(&self) -> Result<BatchNo, Refusal> {
         self.deployment.deployment()?;
         self.deployment.gate().draw_batch_no().await?.ok_or(Refusal::Conflict(NUMBERS_USED_UP))

@@ -1,7 +1,7 @@
-//! Tenants: made, listed, changed, suspended and resumed by operators.
+//! Tenants: operators create, list, change, suspend and resume them.
 //!
-//! Tenant `default` is there from the start, since it holds the bootstrap key: it is always active, and has a record only once something
-//! was said of it.
+//! Tenant `default` holds the bootstrap key, so it exists from the start and cannot be suspended. It has a
+//! record only after its first change.
 
 use access::{
     Access, AccessPage, BrandKeys, BrandName, Claims, GtinPrefix, GtinRange, StoredAccess, Tenant, TenantId,
@@ -19,9 +19,9 @@ use crate::domain::refusal::Refusal;
 use crate::domain::store::{Store, Written};
 use crate::domain::update::Update;
 
-const EXISTS: &str = "there is a tenant of this id already";
-const IS_DEFAULT: &str = "tenant default holds the bootstrap key and can be neither made nor suspended";
-const OVERTAKEN: &str = "the tenant was changed by others at the same time, again and again; try again";
+const EXISTS: &str = "a tenant with this id exists already";
+const IS_DEFAULT: &str = "tenant default holds the bootstrap key and can be neither created nor suspended";
+const OVERTAKEN: &str = "other requests changed the tenant during every attempt; try again";
 
 /// The fields to change.
 #[derive(Debug, Clone)]
@@ -33,7 +33,7 @@ pub(crate) struct TenantPatch {
 }
 
 impl TenantPatch {
-    /// Whether it asks for nothing at all.
+    /// Returns whether the patch names no field.
     pub(crate) fn is_empty(&self) -> bool {
         self.name.is_keep()
             && self.brands.is_none()
@@ -41,7 +41,7 @@ impl TenantPatch {
             && self.max_batches.is_keep()
     }
 
-    /// `tenant` with this patch, and what became different.
+    /// Returns the patched tenant, and the changed fields for the audit event.
     fn applied_to(self, tenant: &Tenant) -> (Tenant, Details) {
         let (mut changed, mut details) = (tenant.clone(), Details::new());
         if self.name.apply_to(&mut changed.name) {
@@ -75,6 +75,10 @@ impl Tenants {
         Self { store, access }
     }
 
+    /// Creates a tenant.
+    ///
+    /// # Errors
+    /// [`Refusal::Conflict`] if the id is `default` or in use.
     pub(crate) async fn create(
         &self,
         caller: &Caller,
@@ -100,7 +104,7 @@ impl Tenants {
         }
     }
 
-    /// One page, tenant `default` before all others. Looking is an event.
+    /// Returns one page of tenants, tenant `default` first. Each page is an audit event.
     pub(crate) async fn list(
         &self,
         caller: &Caller,
@@ -112,7 +116,7 @@ impl Tenants {
             None => (Some(self.default_tenant().await?), None),
             Some(after) => (None, (after != default).then_some(after)),
         };
-        // A cursor that is `default` comes from a page that held nothing else.
+        // The cursor `default` comes from a page that held only this tenant.
         let room = limit - usize::from(first.is_some());
         let made = self.access.tenants(made_after.as_ref(), room.max(1));
         let mut page = self.store.read(made).await?;
@@ -126,7 +130,7 @@ impl Tenants {
         Ok(AccessPage { items, next: page.next })
     }
 
-    /// One tenant. Looking is an event.
+    /// Returns one tenant. Each read is an audit event.
     pub(crate) async fn show(&self, caller: &Caller, id: &TenantId) -> Result<Tenant, Refusal> {
         let tenant = match self.found(id).await? {
             Some(stored) => stored.value,
@@ -136,8 +140,13 @@ impl Tenants {
         Ok(tenant)
     }
 
-    /// Changes a tenant that `is_wanted` in the very version that is changed. Brands and prefixes of another tenant are refused, also
-    /// where both are claimed at the same time.
+    /// Changes a tenant if `is_wanted` accepts the version that is changed. A patch that changes nothing
+    /// appends no event. If two tenants claim the same brand or prefix at the same time, only one of them
+    /// gets it.
+    ///
+    /// # Errors
+    /// [`Refusal::OtherVersion`] if `is_wanted` rejects the current version; [`Refusal::Field`] for a brand
+    /// or prefix of another tenant.
     pub(crate) async fn update(
         &self,
         caller: &Caller,
@@ -167,7 +176,7 @@ impl Tenants {
             .await
     }
 
-    /// The claims under which a tenant's brands and prefixes are no other tenant's.
+    /// Reads all claims and checks that no other tenant holds the tenant's brands and prefixes.
     async fn free_claims(&self, tenant: &Tenant) -> Result<Claims, Refusal> {
         let brands: Vec<BrandKeys> = tenant.brands.iter().map(BrandName::keys).collect();
         let ranges: Vec<GtinRange> = tenant.gtin_prefixes.iter().map(GtinPrefix::range).collect();
@@ -190,7 +199,8 @@ impl Tenants {
         Ok(claims)
     }
 
-    /// Refuses all keys of a tenant from the next request on; one that is suspended keeps its first time and reason.
+    /// Suspends a tenant: all its keys are rejected from the next request on. A repeat keeps the first time
+    /// and reason.
     pub(crate) async fn suspend(
         &self,
         caller: &Caller,
@@ -211,7 +221,7 @@ impl Tenants {
         self.change(caller, id, (AuditAction::TenantSuspended, details), change, answer).await
     }
 
-    /// Takes a suspension back.
+    /// Ends a suspension.
     pub(crate) async fn resume(
         &self,
         caller: &Caller,
@@ -228,7 +238,7 @@ impl Tenants {
         self.change(caller, id, (AuditAction::TenantResumed, Details::new()), change, answer).await
     }
 
-    /// Writes what `change` makes of the tenant, if it makes anything.
+    /// Writes the changed tenant that `change` returns. `None` changes nothing.
     async fn change(
         &self,
         caller: &Caller,
@@ -264,7 +274,7 @@ impl Tenants {
     }
 }
 
-/// Tenant `default` is there without a record; no other is. Nobody is shown when it was made.
+/// Returns tenant `default`, which exists without a record. Its creation time is never shown.
 fn unrecorded(id: &TenantId) -> Result<Tenant, Refusal> {
     let is_there = id.is_default().then(|| Tenant::new(id.clone(), None, OffsetDateTime::UNIX_EPOCH));
     is_there.ok_or(Refusal::NoSuch("tenant"))

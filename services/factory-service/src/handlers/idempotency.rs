@@ -21,9 +21,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_edge::ApiBytes;
-use idempotency::{
-    ClaimOutcome, ClaimRejection, Fingerprint, IdempotencyKey, Namespace, Origin, StoredResponse,
-};
+use idempotency::{ClaimOutcome, ClaimRejection, Fingerprint, IdempotencyKey, Namespace, StoredResponse};
 use problems::ApiError;
 
 use crate::domain::claimed_request::ClaimedRequest;
@@ -139,13 +137,8 @@ async fn claim(state: &AppState, caller: &Caller, identity: &Identity) -> Result
         params: &params,
         key: &identity.key,
     };
-    let origin = Origin {
-        actor: caller.principal.actor.clone(),
-        request_id: caller.request_id.clone(),
-        ip: caller.ip,
-    };
     let deployment = state.deployment.deployment()?.prefix();
-    Ok(state.idempotency.claim_or_wait(deployment, &namespace, identity.fingerprint, origin).await?)
+    Ok(state.idempotency.claim_or_wait(deployment, &namespace, identity.fingerprint, caller.origin()).await?)
 }
 
 fn rejected(state: &AppState, rejection: ClaimRejection) -> ApiError {
@@ -154,9 +147,8 @@ fn rejected(state: &AppState, rejection: ClaimRejection) -> ApiError {
         ClaimRejection::InFlight { retry_after } => ApiError::IdempotencyInFlight { retry_after },
         ClaimRejection::TooManyRecords { retry_after } => ApiError::rate_limited(retry_after),
         ClaimRejection::StateLost => {
-            state
-                .deployment
-                .report_lost("a request was claimed and the deployment record was gone or another");
+            let why = "the deployment record was missing or another one when a request was claimed";
+            state.deployment.report_lost(why);
             ApiError::state_lost()
         }
     }

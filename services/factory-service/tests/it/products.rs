@@ -143,7 +143,7 @@ async fn concurrent_changes_of_a_product_all_succeed_or_report_a_conflict() {
             changed += 1;
         } else {
             let detail = answer.refused(409, "conflict");
-            assert!(detail.contains("changed by others"), "{detail}");
+            assert!(detail.contains("other requests changed the product"), "{detail}");
         }
     }
     assert!(changed > 0, "each round of attempts has a winner");

@@ -136,8 +136,8 @@ async fn what_state_dir_has_seen_is_missed_until_an_operator_accepts_it() {
     assert_eq!(known()["highest_epoch"], 2);
     let event = restored_event(&running).await;
     let details = json!({
-        "old_size": size, "size": accepted["size"], "reason": "the disk burned", "generation": accepted["generation"],
-        "epoch": 2, "former_epoch": 1,
+        "old_size": size, "size": accepted["size"], "reason": "the disk burned",
+        "generation": accepted["generation"], "epoch": 2, "former_epoch": 1,
     });
     assert_eq!((&event["details"], &event["actor"]), (&details, &json!("cli")));
     for factory in [&running, &started] {
@@ -255,7 +255,7 @@ async fn a_batch_that_was_lost_with_a_restore_is_taken_back_from_a_kept_export()
     let adopt = ["batch", "adopt", "--file", file, "--product", &product];
     std::fs::write(file, export.trim_end()).unwrap();
     let said = refused(&operator(&redis, &settings, &adopt).await);
-    assert!(said.contains("line 40: it has no end"), "{said}");
+    assert!(said.contains("line 40: it has no line feed"), "{said}");
     std::fs::write(file, &export).unwrap();
     let nothing = ["batch", "adopt", "--file", file, "--product", "019c6652-5e00-7000-8000-0000000000aa"];
     assert!(refused(&operator(&redis, &settings, &nothing).await).contains("no product"));
@@ -275,5 +275,5 @@ async fn a_batch_that_was_lost_with_a_restore_is_taken_back_from_a_kept_export()
     let other = factory.product().await;
     let elsewhere = ["batch", "adopt", "--file", file, "--product", &other];
     let said = refused(&operator(&redis, &settings, &elsewhere).await);
-    assert!(said.contains("in use by batch") && said.contains(&id), "{said}");
+    assert!(said.contains("uses the batch number") && said.contains(&id), "{said}");
 }
