@@ -22,7 +22,6 @@ use crate::domain::limits::Limits;
 use crate::domain::report::Reporter;
 use crate::domain::scan::Scanner;
 use crate::handlers::problem_page;
-use crate::handlers::sender::Origins;
 use crate::metrics::ScanMetrics;
 use crate::router;
 use crate::settings::ScanSettings;
@@ -101,7 +100,7 @@ pub fn assemble(settings: &ScanSettings, clock: Arc<dyn Clock>) -> App {
         readiness: storage.readiness,
         key_leak_alarm: storage.key_leak_alarm,
         proxies: settings.web.trusted_proxies(),
-        origins: Origins { own: settings.origins.own.clone(), reporting: settings.origins.reporting.clone() },
+        origins: settings.origins.clone(),
         metrics: ScanMetrics::register(&mut registry),
         other_pools,
     });

@@ -8,8 +8,8 @@ use storage::{DeploymentState, KeyLeakAlarm, RedisSettingsWatch, StorageReadines
 use crate::domain::limits::Limits;
 use crate::domain::report::Reporter;
 use crate::domain::scan::Scanner;
-use crate::handlers::sender::Origins;
 use crate::metrics::ScanMetrics;
+use crate::settings::OriginSettings;
 
 /// The state of the service. Cheap to clone.
 #[derive(Clone)]
@@ -23,7 +23,7 @@ pub(crate) struct Inner {
     pub(crate) readiness: Arc<StorageReadiness>,
     pub(crate) key_leak_alarm: KeyLeakAlarm,
     pub(crate) proxies: TrustedProxies,
-    pub(crate) origins: Origins,
+    pub(crate) origins: OriginSettings,
     pub(crate) metrics: ScanMetrics,
     /// The pools of the limiter and of the global limit, if they are not the durable pool. Readiness checks
     /// them.

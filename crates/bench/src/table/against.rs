@@ -110,7 +110,7 @@ pub(crate) async fn run(args: AgainstArgs) -> Result<ExitCode, BenchError> {
     println!(
         "Medians of {rounds} rounds, lowest and highest in brackets; the baseline is the other build.\n"
     );
-    Ok(super::print(&figures(&this, &other), &doubts, args.strict))
+    Ok(super::report::print(&figures(&this, &other), &doubts, args.strict))
 }
 
 fn figures(this: &Side, other: &Side) -> Vec<Figure> {

@@ -10,6 +10,7 @@ mod figures;
 mod fleet;
 mod memory;
 mod minting;
+mod report;
 mod scanning;
 
 use std::num::NonZeroU8;
@@ -90,26 +91,10 @@ pub(crate) async fn run(args: TableArgs) -> Result<ExitCode, BenchError> {
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     println!("Medians of {} rounds on {cores} cores, lowest and highest in brackets.\n", pace.rounds);
-    Ok(print(&figures, &doubts, args.strict))
+    Ok(report::print(&figures, &doubts, args.strict))
 }
 
 /// Prints the table, the deviations and the missed bars. A missed bar fails a strict run.
-fn print(figures: &[Figure], doubts: &[String], strict: bool) -> ExitCode {
-    print!("{}", figures::markdown(figures));
-    println!();
-    for doubt in doubts {
-        println!("doubt: {doubt}");
-    }
-    let missed: Vec<String> = figures.iter().filter_map(Figure::missed).collect();
-    for line in &missed {
-        println!("missed: {line}");
-    }
-    if missed.is_empty() {
-        println!("no bar was missed");
-    }
-    if strict && !missed.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
-}
-
 async fn http(pace: &Pace, doubts: &mut Vec<String>) -> Result<Vec<Figure>, BenchError> {
     eprintln!("starting a Redis and the services");
     let fleet = fleet::Fleet::start().await?;

@@ -12,7 +12,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use storage::DeploymentState;
 use tag_id::BatchNo;
 
-use crate::domain::verdict::{BatchAnswer, ProductAnswer};
+use crate::domain::public_records::{BatchAnswer, ProductAnswer};
 
 /// The most batches in the cache. Each takes about 1 KiB.
 const CAPACITY: usize = 10_000;

@@ -6,6 +6,7 @@ pub(crate) mod issuers;
 pub(crate) mod limits;
 pub(crate) mod machines;
 pub(crate) mod minted;
+pub(crate) mod public_records;
 pub(crate) mod report;
 pub(crate) mod risk;
 pub(crate) mod scan;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ambient::rfc3339;
-use catalog::{Batch, Lifecycle, Product};
+use catalog::Lifecycle;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tag_id::TagId;
@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::domain::cached_batch::CachedBatch;
 use crate::domain::issuers::IssuerAnswer;
+use crate::domain::public_records::{BatchAnswer, ProductAnswer};
 use crate::domain::risk::Risk;
 
 /// The outcome of one scan.
@@ -75,42 +76,6 @@ pub(crate) struct ScanAnswer<'a> {
     pub(crate) risk: &'a Risk,
     /// The id of this answer, a version 7 UUID.
     pub(crate) verification_id: Uuid,
-}
-
-/// A product's public details.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct ProductAnswer<'a> {
-    /// The product's name.
-    pub(crate) name: &'a str,
-    /// The product's brand.
-    pub(crate) brand: &'a str,
-    /// The product's GTIN, if it has one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) gtin: Option<&'a str>,
-}
-
-/// A batch's public details.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct BatchAnswer<'a> {
-    /// The batch's label, if it has one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) label: Option<&'a str>,
-    /// When the items were made, if that is known.
-    #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub(crate) manufactured_at: Option<OffsetDateTime>,
-}
-
-impl<'a> ProductAnswer<'a> {
-    pub(crate) fn of(product: &'a Product) -> Self {
-        Self { name: &product.name, brand: &product.brand, gtin: product.gtin.as_deref() }
-    }
-}
-
-impl<'a> BatchAnswer<'a> {
-    pub(crate) fn of(batch: &'a Batch) -> Self {
-        Self { label: batch.label.as_deref(), manufactured_at: batch.manufactured_at }
-    }
 }
 
 impl Verdict {

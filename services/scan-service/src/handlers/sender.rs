@@ -22,6 +22,7 @@ use axum::response::{IntoResponse, Response};
 use problems::ApiError;
 
 use crate::origin::WebOrigin;
+use crate::settings::OriginSettings;
 use crate::state::AppState;
 
 /// The error for a request of a foreign page. The error page is selected by this text.
@@ -35,36 +36,24 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
-/// The known origins.
-#[derive(Debug, Default)]
-pub(crate) struct Origins {
-    /// The origin of `PUBLIC_BASE_URL`.
-    pub(crate) own: Option<WebOrigin>,
-    /// `REPORT_CORS_ORIGINS`.
-    pub(crate) reporting: Vec<WebOrigin>,
+/// Whether the sender is our own page or has none of the headers. `Sec-Fetch-Site` decides, else `Origin`.
+fn is_own(known: &OriginSettings, parts: &Parts) -> bool {
+    let mut sites = parts.headers.get_all(SEC_FETCH_SITE).iter().peekable();
+    if sites.peek().is_some() {
+        return sites.all(|site| matches!(site.as_bytes(), b"same-origin" | b"none"));
+    }
+    match origin(&parts.headers) {
+        Sender::Absent => true,
+        Sender::Page(origin) => {
+            known.own.as_ref() == Some(&origin) || host(parts).is_some_and(|host| origin.is_of_host(host))
+        }
+        Sender::Unknown => false,
+    }
 }
 
-impl Origins {
-    /// Whether the sender is our own page or has none of the headers. `Sec-Fetch-Site` decides, else
-    /// `Origin`.
-    fn is_own(&self, parts: &Parts) -> bool {
-        let mut sites = parts.headers.get_all(SEC_FETCH_SITE).iter().peekable();
-        if sites.peek().is_some() {
-            return sites.all(|site| matches!(site.as_bytes(), b"same-origin" | b"none"));
-        }
-        match origin(&parts.headers) {
-            Sender::Absent => true,
-            Sender::Page(origin) => {
-                self.own.as_ref() == Some(&origin) || host(parts).is_some_and(|host| origin.is_of_host(host))
-            }
-            Sender::Unknown => false,
-        }
-    }
-
-    /// Whether the sender is a page of another origin that may report.
-    fn may_report(&self, headers: &HeaderMap) -> bool {
-        matches!(origin(headers), Sender::Page(origin) if self.reporting.contains(&origin))
-    }
+/// Whether the sender is a page of another origin that may report.
+fn may_report(known: &OriginSettings, headers: &HeaderMap) -> bool {
+    matches!(origin(headers), Sender::Page(origin) if known.reporting.contains(&origin))
 }
 
 /// The value of `Origin`.
@@ -127,7 +116,7 @@ impl FromRequestParts<AppState> for OwnForm {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
-        if state.origins.is_own(parts) { Ok(Self) } else { Err(ApiError::forbidden(FOREIGN)) }
+        if is_own(&state.origins, parts) { Ok(Self) } else { Err(ApiError::forbidden(FOREIGN)) }
     }
 }
 
@@ -138,7 +127,7 @@ impl FromRequestParts<AppState> for MayReport {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
-        let may = state.origins.is_own(parts) || state.origins.may_report(&parts.headers);
+        let may = is_own(&state.origins, parts) || may_report(&state.origins, &parts.headers);
         if may { Ok(Self) } else { Err(ApiError::forbidden(FOREIGN)) }
     }
 }
