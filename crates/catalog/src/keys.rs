@@ -62,8 +62,13 @@ pub fn batches_of(tenant: &str) -> String {
 /// Key of a tag's state: its scans, and whether it is revoked. See [`crate::TagState`].
 #[must_use]
 pub fn tag(serial: [u8; 6]) -> String {
-    let mut key = String::with_capacity(14);
-    key.push_str("vt1:t:");
+    of_serial("vt1:t:", serial)
+}
+
+/// Returns `prefix` and the serial in base64url, in one allocation, because every scan needs two such keys.
+fn of_serial(prefix: &str, serial: [u8; 6]) -> String {
+    let mut key = String::with_capacity(prefix.len() + 8);
+    key.push_str(prefix);
     URL_SAFE_NO_PAD.encode_string(serial, &mut key);
     key
 }
@@ -71,7 +76,7 @@ pub fn tag(serial: [u8; 6]) -> String {
 /// Key of a tag's revocation record: when and why.
 #[must_use]
 pub fn tag_revocation(serial: [u8; 6]) -> String {
-    format!("vt1:tr:{}", URL_SAFE_NO_PAD.encode(serial))
+    of_serial("vt1:tr:", serial)
 }
 
 /// Key of the reports of one tag on one UTC day, counted in days since 1970-01-01: a sorted set of report

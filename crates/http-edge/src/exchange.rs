@@ -145,11 +145,10 @@ impl Exchange {
                 "request failed with an internal error"
             );
         }
-        let rendered = match self.path_policy().and_then(PathPolicy::render) {
-            Some(render) => render(&problem, &self.request_id),
-            None => problem.to_json_response(self.request_id.as_str()),
+        let mut response = match self.path_policy().and_then(PathPolicy::render) {
+            Some(render) => put_in_place(response, &problem, render(&problem, &self.request_id)),
+            None => problem.render_json(response, self.request_id.as_str()),
         };
-        let mut response = put_in_place(response, &problem, rendered);
         if matches!(response.status(), StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE) {
             // Closing is cheaper than reading the rest of the body.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

@@ -19,6 +19,12 @@ use std::time::Duration;
 /// The length limit of a `detail`, in bytes, because it may quote the request.
 const MAX_DETAIL: usize = 400;
 
+/// The usual number of headers of an error response. An empty map takes this many without growing.
+const HEADERS: usize = 12;
+
+/// Bytes reserved for the JSON document. Most are shorter.
+const DOCUMENT_BYTES: usize = 384;
+
 /// One error: its status, slug, title, detail and further members.
 #[derive(Debug, Clone)]
 pub struct Problem {
@@ -107,9 +113,9 @@ impl Problem {
         self.cause.as_deref()
     }
 
-    /// Renders this problem as `application/problem+json`.
+    /// Puts this problem into the response as `application/problem+json`. Keeps the other headers.
     #[must_use]
-    pub(crate) fn to_json_response(&self, request_id: &str) -> Response {
+    pub(crate) fn render_json(&self, mut response: Response, request_id: &str) -> Response {
         let document = Document {
             kind: format_args!("urn:voketag:problem:{}", self.slug),
             title: self.title,
@@ -119,11 +125,13 @@ impl Problem {
             request_id,
             members: &self.members,
         };
-        let body = serde_json::to_vec(&document).expect("a map of strings and JSON values serializes");
-        let mut response = Response::new(Body::from(body));
+        let mut body = Vec::with_capacity(DOCUMENT_BYTES);
+        serde_json::to_writer(&mut body, &document).expect("a map of strings and JSON values serializes");
+        *response.body_mut() = Body::from(body);
         *response.status_mut() = self.status;
-        let json = HeaderValue::from_static("application/problem+json");
-        response.headers_mut().insert(CONTENT_TYPE, json);
+        let headers = response.headers_mut();
+        headers.remove(CONTENT_LENGTH);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         response
     }
 }
@@ -133,6 +141,7 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = self.status().into_response();
+        response.headers_mut().reserve(HEADERS);
         if let Some(seconds) = self.retry_after_s() {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
         }

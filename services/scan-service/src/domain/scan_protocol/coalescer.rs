@@ -16,7 +16,7 @@ use storage::{AuditWriter, DeploymentState, DurableStorage};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::domain::limits::Limits;
-use crate::domain::scan_protocol::input::LimitedScanInput;
+use crate::domain::scan_protocol::input::{LimitedScanInput, RecordIndexes, SharedRecords};
 use crate::domain::scan_protocol::reply::{LimitedReply, malformed};
 use crate::domain::scan_protocol::scripts::{LIMITED_SCAN, observe_head, push_state_args, push_state_keys};
 
@@ -111,6 +111,10 @@ async fn send(scans: Vec<Waiting>, sender: &Sender) {
     let mut call = LIMITED_SCAN.invoke();
     push_state_keys(&mut call);
     limits.regional().push_birth_key(&mut call);
+    let mut records = SharedRecords::default();
+    let record_indexes: Vec<RecordIndexes> =
+        scans.iter().map(|Waiting { input, .. }| records.add(&input.scan)).collect();
+    records.push_keys(&mut call);
     for Waiting { input, .. } in &scans {
         input.push_keys(&mut call, limits);
     }
@@ -118,8 +122,9 @@ async fn send(scans: Vec<Waiting>, sender: &Sender) {
     for (_, quota) in limits.quotas() {
         limits.regional().push_args(&mut call, std::iter::once(quota));
     }
-    for Waiting { input, .. } in &scans {
-        input.push_args(&mut call);
+    records.push_args(&mut call);
+    for (Waiting { input, .. }, indexes) in scans.iter().zip(record_indexes) {
+        input.push_args(&mut call, indexes);
     }
     let mut permits: Option<PoolPermit> = None;
     let mut callers = Vec::with_capacity(scans.len());

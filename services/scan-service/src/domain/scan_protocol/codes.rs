@@ -90,6 +90,9 @@ pub(crate) const MALFORMED_KEY: &str = "-";
 /// it. Epoch, index, batch revision, product revision, whether the scan counts, the caller's marks of today
 /// and yesterday.
 const REQUEST_LAYOUT: &str = ">I2I4i8i8Bc5c5";
+/// What a request for the limited scan has before [`REQUEST_LAYOUT`]: the indexes of the batch record and of
+/// the product record among the script's keys.
+const RECORDS_LAYOUT: &str = ">BB";
 /// A limited scan without counts as Lua packs it: the status, the subject that was charged, and the limiter's
 /// decision as integers in the order of `limiter_decide`.
 const DECISION_LAYOUT: &str = ">c1c1i8i8i8i8i8i8i8i8i8i8i8";
@@ -117,6 +120,8 @@ pub(crate) fn lua_constants() -> String {
     local("SCAN_NO_KEY", &format_args!("'{NO_KEY}'"));
     local("SCAN_MALFORMED_KEY", &format_args!("'{MALFORMED_KEY}'"));
     local("SCAN_REQUEST_LAYOUT", &format_args!("'{REQUEST_LAYOUT}'"));
+    let limited = format_args!("'{RECORDS_LAYOUT}{}'", REQUEST_LAYOUT.trim_start_matches('>'));
+    local("SCAN_LIMITED_REQUEST_LAYOUT", &limited);
     local("SCAN_DECISION_LAYOUT", &format_args!("'{DECISION_LAYOUT}'"));
     // One call of `struct.pack` replaces two calls and a concatenation, whose strings cost as much as the
     // packing.

@@ -3,14 +3,17 @@
 -- the audit chain's head.lua and access.lua.
 --
 -- KEYS   1 deployment record · 2 audit head · 3 numbers of all minted batches · 4 the region's birth record;
---        then for each scan: batch record · tag state · the tag's revocation · product record (any key of the
---        scan if the product is unknown) · limiter state of the caller's address; and if a key is presented:
---        the key's record · limiter state of the key
+--        then the batch and product records of all scans, each once, because scans that arrive at the same
+--        time often share them;
+--        then for each scan: tag state · the tag's revocation · limiter state of the caller's address; and if
+--        a key is presented: the key's record · limiter state of the key
 -- ARGV   1 prefix of the deployment record that this process has seen (string)
 --        2 fewest entries that the audit chain can have (integer), as this process has seen it
 --        3 to 7 the limiter's arguments for addresses, 8 to 12 for keys (integers, see limiter_decide)
---        then for each scan: the request, packed as in scan.lua · SCAN_NO_KEY, SCAN_MALFORMED_KEY, or SHA-256
---        of the presented key (32 bytes)
+--        13 number of batch and product records in KEYS (integer)
+--        then for each scan: the request, packed by SCAN_LIMITED_REQUEST_LAYOUT: the index in KEYS of its
+--        batch record and of its product record (the batch record's if the product is unknown), then as in
+--        scan.lua · SCAN_NO_KEY, SCAN_MALFORMED_KEY, or SHA-256 of the presented key (32 bytes)
 --        Values that all scans share are sent once, and one scan's numbers in one string, because each
 --        further argument costs Redis more than the arithmetic of a scan.
 -- Reply  an array. It is empty if the deployment record is missing or another one, or if the audit chain has
@@ -22,13 +25,14 @@
 --        as in scan.lua. It is packed because Redis spends as much time on a reply of twenty integers as on
 --        the limiter's arithmetic.
 -- Worked: one scan without a key, tag 3 of batch 17, never scanned:
---   EVALSHA <sha> 9 vt1:deployment vt1:{audit}:head vt1:bn vtrl1:{eu}:born vt1:b:17 vt1:t:AAARAAAD
---     vt1:tr:AAARAAAD vt1:b:17 vtrl1:{eu}:ip:192.0.2.1
---     '{"id":"ab"' 7 1 300000 0 100 50 1 300000 0 1000 500 <33 bytes: 1, 3, -1, -2, 1, 'aaaaa', 'bbbbb'> ''
+--   EVALSHA <sha> 8 vt1:deployment vt1:{audit}:head vt1:bn vtrl1:{eu}:born vt1:b:17
+--     vt1:t:AAARAAAD vt1:tr:AAARAAAD vtrl1:{eu}:ip:192.0.2.1
+--     '{"id":"ab"' 7 1 300000 0 100 50 1 300000 0 1000 500 1
+--     <35 bytes: 5, 5, 1, 3, -1, -2, 1, 'aaaaa', 'bbbbb'> ''
 --   -> { { <2 + 88 + 19 bytes>, <batch>, <product> } }
 -- Redis calls: TIME, MGET, one GETRANGE for each key of a tenant, one SET for each admitted scan, MSET, and
 -- those of scan_judge and scan_records. Complexity: O(scans).
-assert(#KEYS >= 9 and #ARGV >= 14, 'limited_scan takes 9 keys and 14 arguments or more')
+assert(#KEYS >= 8 and #ARGV >= 15, 'limited_scan takes 8 keys and 15 arguments or more')
 local now = limiter_now()
 local found = redis.call('MGET', unpack(KEYS))
 if not is_deployment(found[1], ARGV[1]) then return {} end
@@ -47,17 +51,16 @@ local replies, counted = {}, {}
 -- The status of each presented key by its digest: SCAN_ANSWERED if it admits. A digest belongs to one key,
 -- and this call changes nothing that the verification reads.
 local key_statuses = {}
-local key_at, arg_at = 5, 13
+local key_at, arg_at = 5 + tonumber(ARGV[13]), 14
 while key_at <= #KEYS do
-  local batch_key, tag_key, revocation_key = KEYS[key_at], KEYS[key_at + 1], KEYS[key_at + 2]
-  local batch, state = found[key_at], written[tag_key]
-  local revocation, product = found[key_at + 2], found[key_at + 3]
-  if state == nil then state = found[key_at + 1] end
-  local epoch, index, batch_revision, product_revision, counts, today, yesterday =
-    struct.unpack(SCAN_REQUEST_LAYOUT, ARGV[arg_at])
-  local presented = ARGV[arg_at + 1]
-  local counted_by, limits, state_at, rejection = SCAN_BY_ADDRESS, for_addresses, key_at + 4, false
-  key_at, arg_at = key_at + 5, arg_at + 2
+  local tag_key, revocation_key = KEYS[key_at], KEYS[key_at + 1]
+  local state, revocation = written[tag_key], found[key_at + 1]
+  if state == nil then state = found[key_at] end
+  local batch_at, product_at, epoch, index, batch_revision, product_revision, counts, today, yesterday =
+    struct.unpack(SCAN_LIMITED_REQUEST_LAYOUT, ARGV[arg_at])
+  local batch, product, presented = found[batch_at], found[product_at], ARGV[arg_at + 1]
+  local counted_by, limits, state_at, rejection = SCAN_BY_ADDRESS, for_addresses, key_at + 2, false
+  key_at, arg_at = key_at + 3, arg_at + 2
   if presented == SCAN_MALFORMED_KEY then
     rejection = SCAN_KEY_INVALID
   elseif presented ~= SCAN_NO_KEY then
@@ -90,7 +93,7 @@ while key_at <= #KEYS do
   if decision.allowed then
     local readable
     status, readable =
-      scan_judge(batch, state, revocation, epoch, index, batch_key, tag_key, revocation_key, KEYS[3])
+      scan_judge(batch, state, revocation, epoch, index, KEYS[batch_at], tag_key, revocation_key, KEYS[3])
     local newer_batch, newer_product
     if status == SCAN_ANSWERED and not rejection then
       newer_batch, newer_product = scan_records(batch, product, batch_revision, product_revision)

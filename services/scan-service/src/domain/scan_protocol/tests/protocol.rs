@@ -5,7 +5,7 @@ use tag_id::{BatchNo, Epoch, Opened, TagIndex};
 use test_support::RedisServer;
 
 use crate::domain::scan_protocol::codes::{CountedBy, ScanStatus, lua_constants};
-use crate::domain::scan_protocol::input::ScanInput;
+use crate::domain::scan_protocol::input::{LimitedScanInput, PresentedKey, ScanInput, SharedRecords};
 use crate::domain::scan_protocol::reply::{LimitedReply, ScanOutcome, ScanReply};
 
 async fn run(main: &str, argument: &[u8]) -> Value {
@@ -34,6 +34,7 @@ local SCAN_NO_REVISION = -1
 local SCAN_NO_KEY = ''
 local SCAN_MALFORMED_KEY = '-'
 local SCAN_REQUEST_LAYOUT = '>I2I4i8i8Bc5c5'
+local SCAN_LIMITED_REQUEST_LAYOUT = '>BBI2I4i8i8Bc5c5'
 local SCAN_DECISION_LAYOUT = '>c1c1i8i8i8i8i8i8i8i8i8i8i8'
 local SCAN_DECISION_AND_COUNTS_LAYOUT = '>c1c1i8i8i8i8i8i8i8i8i8i8i8I6I4I6BBB'
 local SCAN_COUNTS_LAYOUT = '>I6I4I6BBB'
@@ -67,6 +68,29 @@ return { epoch, index, batch, product, counts, today, yesterday, struct.size(SCA
         redis::from_redis_value(run(main, &packed).await).unwrap();
     let expected = (0x0102, 0x0003_0405, -1, -2, 1, "aaaaa".to_owned(), "bbbbb".to_owned(), packed.len());
     assert_eq!(unpacked, expected);
+}
+
+#[tokio::test]
+async fn scans_of_one_call_share_the_records_that_they_read() {
+    let scan = |number: u32| {
+        let opened = Opened {
+            batch: BatchNo::new(number).unwrap(),
+            epoch: Epoch::new(1).unwrap(),
+            index: TagIndex::new(number).unwrap(),
+        };
+        let scan = ScanInput { opened, counts: true, marks: [*b"aaaaa", *b"bbbbb"], cached: None };
+        LimitedScanInput { scan, address: "192.0.2.1".to_owned(), key: PresentedKey::None }
+    };
+    let scans = [scan(17), scan(18), scan(17)];
+    let mut records = SharedRecords::default();
+    let packed: Vec<_> = scans.iter().map(|input| input.packed(records.add(&input.scan))).collect();
+    let main = "
+local batch_at, product_at, epoch, index = struct.unpack(SCAN_LIMITED_REQUEST_LAYOUT, ARGV[1])
+return { batch_at, product_at, epoch, index, struct.size(SCAN_LIMITED_REQUEST_LAYOUT) }";
+    for (packed, (at, index)) in packed.iter().zip([(5, 17), (6, 18), (5, 17)]) {
+        let unpacked: (u8, u8, u16, u32, usize) = redis::from_redis_value(run(main, packed).await).unwrap();
+        assert_eq!(unpacked, (at, at, 1, index, packed.len()));
+    }
 }
 
 #[tokio::test]
