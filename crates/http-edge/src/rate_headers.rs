@@ -4,7 +4,6 @@
 //! `"ip";r=50;t=30`. The caller passes the numbers of its limiter.
 
 use http::{HeaderName, HeaderValue};
-use std::fmt::Write;
 use std::time::Duration;
 
 /// `RateLimit-Policy`: the limits in force.
@@ -39,8 +38,8 @@ pub fn rate_limit_headers(quotas: &[QuotaStatus<'_>]) -> Option<[(HeaderName, He
     if quotas.is_empty() {
         return None;
     }
-    let mut policy = String::with_capacity(24 * quotas.len());
-    let mut state = String::with_capacity(24 * quotas.len());
+    let mut policy = String::with_capacity(32 * quotas.len());
+    let mut state = String::with_capacity(32 * quotas.len());
     for (index, quota) in quotas.iter().enumerate() {
         if index > 0 {
             policy.push_str(", ");
@@ -49,15 +48,23 @@ pub fn rate_limit_headers(quotas: &[QuotaStatus<'_>]) -> Option<[(HeaderName, He
         push_name(&mut policy, quota.name);
         push_name(&mut state, quota.name);
         let reset = seconds(quota.reset_after);
-        write!(policy, ";q={};w={}", quota.limit, seconds(quota.window))
-            .expect("writing to a String never fails");
-        write!(state, ";r={};t={reset}", quota.remaining).expect("writing to a String never fails");
+        push_parameter(&mut policy, ";q=", quota.limit.into());
+        push_parameter(&mut policy, ";w=", seconds(quota.window));
+        push_parameter(&mut state, ";r=", quota.remaining.into());
+        push_parameter(&mut state, ";t=", reset);
     }
     Some([(RATE_LIMIT_POLICY, header_value(policy)), (RATE_LIMIT, header_value(state))])
 }
 
 fn seconds(span: Duration) -> u64 {
     span.as_secs().saturating_add(u64::from(span.subsec_nanos() > 0)).min(MAX_INTEGER)
+}
+
+/// Appends one parameter. Every limited response has four, and the formatter of `write!` takes several times
+/// as long.
+fn push_parameter(text: &mut String, name: &str, value: u64) {
+    text.push_str(name);
+    text.push_str(itoa::Buffer::new().format(value));
 }
 
 /// Appends `name` as an sf-string: escapes quotes and backslashes, and omits all but printable ASCII.

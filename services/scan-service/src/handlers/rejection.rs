@@ -80,7 +80,7 @@ pub(crate) fn with_quotas(quotas: &Quotas, answer: impl IntoResponse) -> Respons
     if let Some(headers) = rate_limit_headers(&rows) {
         // Reserves space for these, the response's and the edge's headers, because a growing map rehashes
         // them.
-        response.headers_mut().reserve(10);
+        response.headers_mut().reserve(16);
         response.headers_mut().extend(headers);
     }
     response
