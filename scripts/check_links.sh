@@ -27,12 +27,6 @@ fail() {
   FAILURES=$((FAILURES + 1))
 }
 
-# Prints the anchors of a document's headings, as GitHub makes them.
-anchors() { # file
-  awk '/^```/ { fence = !fence } !fence && /^#+ / { sub(/^#+ +/, ""); print tolower($0) }' "$1" |
-    sed -E 's/[^a-z0-9 _-]//g; s/ /-/g'
-}
-
 check_link() { # document, target as written
   local document="$1" target="$2" path anchor file
   case "$target" in

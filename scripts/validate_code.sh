@@ -16,11 +16,12 @@ Runs all checks, or the named ones, and prints a summary. A failed check does no
                  scripts/check_names.sh)
   sizes          sizes of files and functions (scripts/check_sizes.sh)
   shell          shellcheck for every script
+  monitoring     configuration, alert rules and their unit tests (scripts/check_monitoring.sh)
   dependencies   licences, sources and bans with cargo-deny, and known vulnerabilities if their database is
                  reachable
   links          links and paths in the documents (scripts/check_links.sh)
 
-Installs shellcheck as a package and cargo-deny with cargo install if they are missing.
+Installs shellcheck, promtool and amtool as packages and cargo-deny with cargo install if they are missing.
 
   --help   show this text
 HELP
@@ -86,15 +87,17 @@ advisories() {
 
 check_links() { ./scripts/check_links.sh; }
 
+check_monitoring() { ./scripts/check_monitoring.sh; }
+
 CHECKS=()
 for argument in "$@"; do
   case "$argument" in
     -h | --help) usage && exit 0 ;;
-    format | lints | docs | imports | sizes | shell | dependencies | links) CHECKS+=("$argument") ;;
+    format | lints | docs | imports | sizes | shell | monitoring | dependencies | links) CHECKS+=("$argument") ;;
     *) usage >&2 && die "unknown check: $argument" ;;
   esac
 done
-if ((${#CHECKS[@]} == 0)); then CHECKS=(format lints docs imports sizes shell dependencies links); fi
+if ((${#CHECKS[@]} == 0)); then CHECKS=(format lints docs imports sizes shell monitoring dependencies links); fi
 
 need_rust
 for check in "${CHECKS[@]}"; do

@@ -56,3 +56,9 @@ documents() {
   find . -name '*.md' -not -path './target*' -not -path './.dev/*' -not -path './.git/*' \
     -not -path '*/node_modules/*' | sed 's#^\./##' | sort
 }
+
+# Prints the anchors of a document's headings, as GitHub makes them.
+anchors() { # file
+  awk '/^```/ { fence = !fence } !fence && /^#+ / { sub(/^#+ +/, ""); print tolower($0) }' "$1" |
+    sed -E 's/[^a-z0-9 _-]//g; s/ /-/g'
+}

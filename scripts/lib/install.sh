@@ -72,6 +72,12 @@ need() { # command, then its package as for install_package
 need_curl() { need curl curl curl curl curl curl; }
 need_shellcheck() { need shellcheck shellcheck ShellCheck shellcheck shellcheck shellcheck; }
 
+# promtool comes with Prometheus. Debian and Alpine ship Alertmanager with amtool as a package of its own.
+need_monitoring_tools() {
+  need promtool prometheus prometheus prometheus prometheus prometheus
+  need amtool prometheus-alertmanager alertmanager alertmanager alertmanager alertmanager
+}
+
 # Sets REDIS_SERVER to the name of the Redis server program.
 need_redis_server() {
   # Some Debian releases keep servers in sbin, which is not in the PATH of a normal user.
