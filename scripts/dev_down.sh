@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
-# Stops what dev_up.sh started.
+# Stops what dev_up.sh and monitor_up.sh started.
 # shellcheck source-path=SCRIPTDIR source=lib/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 # shellcheck source-path=SCRIPTDIR source=lib/dev.sh
 source scripts/lib/dev.sh
+# shellcheck source-path=SCRIPTDIR source=lib/monitoring.sh
+source scripts/lib/monitoring.sh
 
 usage() {
   cat <<'HELP'
 Usage: ./scripts/dev_down.sh [--wipe]
 
-Stops both services and the Redis that dev_up.sh started. Data and secrets stay, and the next dev_up.sh uses
-them again.
+Stops both services and the Redis that dev_up.sh started, and Prometheus and Alertmanager if monitor_up.sh
+started them. Data and secrets stay, and the next dev_up.sh uses them again.
 
   --wipe   also delete the data, the secrets and the logs (.dev/, and the Docker volume if there is one).
            Tags minted so far become worthless
@@ -32,6 +34,9 @@ fi
 take_dev_lock
 trap release_dev_lock EXIT
 
+MONITOR_DIR="$DEV_DIR/monitor"
+if runs "$MONITOR_DIR/prometheus.pid" prometheus; then say "stopping Prometheus and Alertmanager"; fi
+stop_monitoring
 for service in scan-service factory-service; do
   if runs "$DEV_DIR/$service.pid" "$service"; then
     say "stopping $service"
