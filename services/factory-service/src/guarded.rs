@@ -28,8 +28,8 @@ const IF_NONE_MATCH_IS: &str =
     "`*` or a list of `ETag`s that the client holds. The answer is 304 if one of them is current.";
 const KEY_IS: &str = "Requests with the same key are carried out once. For 24 h (`Idempotency-TTL`) a \
                       repeat gets the first answer, with `Idempotent-Replayed: true`. Errors are not \
-                      stored. The key has 1 to 255 printable ASCII characters, as a quoted string, or bare if \
-                      it holds no space, comma, semicolon, quotation mark or backslash \
+                      stored. The key has 1 to 255 printable ASCII characters, as a quoted string, or bare \
+                      if it holds no space, comma, semicolon, quotation mark or backslash \
                       (draft-ietf-httpapi-idempotency-key-header-07).";
 
 /// Returns `routes` behind the guard. Only keys with `scope` pass.

@@ -1,4 +1,4 @@
-//! The settings of factory-service, read once from the environment: see docs/contract.md §9.
+//! The settings of factory-service, read once from the environment. See docs/contract.md, section 9.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -11,21 +11,21 @@ use settings::{Env, EnvError, Kind, base_url, millis, per_minute, quota, seconds
 
 pub use crate::domain::identity::BootstrapDigest;
 
-/// Where the service listens unless told otherwise.
+/// The default of `BIND_ADDR`.
 const DEFAULT_BIND: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8081);
-/// Shortest and longest API key, characters: a header line must hold it.
+/// The allowed lengths of an API key in characters. A header line must hold it.
 const KEY_LENGTH: std::ops::RangeInclusive<usize> = 32..=512;
-/// Between two checkpoints.
+/// The default of `AUDIT_CHECKPOINT_SECS`.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
-/// The lease of a claim, renewed three times within it.
+/// The default lease of a claim. The holder renews it three times per lease.
 const LEASE: Duration = Duration::from_secs(10);
-/// Leases that make sense, ms.
+/// The allowed leases in milliseconds.
 const LEASES_MS: std::ops::RangeInclusive<u64> = 100..=600_000;
-/// Longest `PUBLIC_BASE_URL`, bytes: with `/t/` and 26 characters after it, it must still fit a QR code that is readable
-/// from a small print (version 12 at level M holds 287 bytes).
+/// The most bytes of `PUBLIC_BASE_URL`. With `/t/` and 26 characters after it, it must fit a QR code that is
+/// readable in small print (version 12 at level M holds 287 bytes).
 const LONGEST_BASE_URL: usize = 256;
 
-/// Everything that can be set.
+/// All settings.
 #[derive(Debug, Clone)]
 pub struct FactorySettings {
     /// `BIND_ADDR`, `METRICS_BIND_ADDR`, `PUBLIC_BASE_URL`, `TRUSTED_PROXIES`.
@@ -36,36 +36,37 @@ pub struct FactorySettings {
     pub tags: TagSettings,
     /// `DEPLOYMENT_INIT`, `AUDIT_ORIGIN`.
     pub deployment: DeploymentSettings,
-    /// `FACTORY_API_KEY[_FILE]`: tenant `default`'s first key. Only its digest is kept.
+    /// `FACTORY_API_KEY[_FILE]`: the first key of tenant `default`. Only its digest is kept.
     pub api_key: BootstrapDigest,
-    /// `AUDIT_SIGNING_KEY[_<n>][_FILE]`: what checkpoints are signed with.
+    /// `AUDIT_SIGNING_KEY[_<n>][_FILE]`: the keys that sign checkpoints.
     pub signing: SigningSettings,
-    /// `AUDIT_CHECKPOINT_SECS`: how often a checkpoint is signed where something was appended.
+    /// `AUDIT_CHECKPOINT_SECS`: how often a checkpoint is signed if the chain has grown.
     pub checkpoint_every: Duration,
-    /// `IDEMPOTENCY_LEASE_MS`: how long a request that is to be carried out once may be silent before another try takes it over.
+    /// `IDEMPOTENCY_LEASE_MS`: how long a request with an idempotency key may fail to renew its claim before
+    /// another try takes it over.
     pub idempotency_lease: Duration,
-    /// How often a key, a tenant and a stranger may ask.
+    /// The rate limits.
     pub limits: FactoryLimitSettings,
     /// `LOG_FORMAT`, `RUST_LOG`.
     pub log: LogSettings,
 }
 
-/// How often a key, a tenant and a stranger may ask.
+/// The rate limits of API keys and client addresses. A tenant has five times the quotas of a key.
 #[derive(Debug, Clone)]
 pub struct FactoryLimitSettings {
-    /// `RATE_LIMIT_REDIS_URL[_FILE]`; the durable Redis unless set.
+    /// `RATE_LIMIT_REDIS_URL[_FILE]`. The default is the durable Redis.
     pub redis_url: RedisUrl,
-    /// `RATE_LIMIT_FACTORY_WRITES_PER_MINUTE`, of each key.
+    /// `RATE_LIMIT_FACTORY_WRITES_PER_MINUTE`, per key.
     pub writes: Quota,
-    /// `RATE_LIMIT_FACTORY_READS_PER_MINUTE`, of each key.
+    /// `RATE_LIMIT_FACTORY_READS_PER_MINUTE`, per key.
     pub reads: Quota,
-    /// `RATE_LIMIT_FACTORY_AUTH_FAILURES_PER_MINUTE`, of each address.
+    /// `RATE_LIMIT_FACTORY_AUTH_FAILURES_PER_MINUTE`, per address.
     pub auth_failures: Quota,
 }
 
 impl FactoryLimitSettings {
     fn from_env(env: &Env, redis: &RedisSettings) -> Result<Self, EnvError> {
-        // A tenant has five times as much as a key, which must be a quota too.
+        // Five times this value, the quota of a tenant, must be a valid quota.
         let most = Quota::MAX / 5;
         let quota = |name, default| env.get(name, per_minute(default), &quota(most));
         Ok(Self {
@@ -76,7 +77,7 @@ impl FactoryLimitSettings {
         })
     }
 
-    /// Whether the limiter's Redis is the durable one.
+    /// Returns whether the limiter's Redis is the durable one.
     #[must_use]
     pub fn shares_redis_with(&self, durable: &RedisUrl) -> bool {
         self.redis_url.same_database(durable)
@@ -84,19 +85,19 @@ impl FactoryLimitSettings {
 }
 
 impl FactorySettings {
-    /// Reads all sections, for serving: labels are exported with `PUBLIC_BASE_URL`, so it has to be set.
+    /// Reads all sections, for serving. Exports of tags contain `PUBLIC_BASE_URL`, so it must be set.
     ///
     /// # Errors
-    /// As [`Self::from_env`], and where `PUBLIC_BASE_URL` is not set.
+    /// As [`Self::from_env`], and if `PUBLIC_BASE_URL` is not set.
     pub fn for_serving(env: &Env) -> Result<Self, EnvError> {
         env.required("PUBLIC_BASE_URL", &base_url())?;
         Self::from_env(env)
     }
 
-    /// Reads all sections, for a command that ends with its answer.
+    /// Reads all sections, for a command that is not a service.
     ///
     /// # Errors
-    /// The first variable that cannot be parsed, or that contradicts another, in one line.
+    /// The first variable that cannot be parsed or that contradicts another, as a one-line message.
     pub fn from_env(env: &Env) -> Result<Self, EnvError> {
         let deployment = DeploymentSettings::from_env(env)?;
         let redis = RedisSettings::from_env(env)?;
@@ -153,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_are_those_of_the_contract() {
+    fn the_defaults_match_the_contract() {
         let settings = settings(&[]).unwrap();
         assert_eq!(settings.web.bind.to_string(), "127.0.0.1:8081");
         assert_eq!(settings.web.public_base_url, None);
@@ -191,13 +192,13 @@ mod tests {
     }
 
     #[test]
-    fn settings_shown_for_debugging_hold_no_secret() {
+    fn debug_output_holds_no_secret() {
         let shown = format!("{:?}", settings(&[]).unwrap());
         assert!(!shown.contains(KEY) && !shown.contains(SECRET), "{shown}");
     }
 
     #[test]
-    fn serving_takes_a_base_url_and_other_commands_do_without() {
+    fn only_serving_requires_a_base_url() {
         let all = [("TAG_MASTER_SECRET", SECRET), ("FACTORY_API_KEY", KEY)];
         let error = FactorySettings::for_serving(&all.into_iter().collect()).unwrap_err().to_string();
         assert!(error.starts_with("PUBLIC_BASE_URL is not set; it takes a URL"), "{error}");
@@ -208,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quota_leaves_room_for_five_times_as_much() {
+    fn five_times_a_quota_must_be_a_valid_quota() {
         let name = "RATE_LIMIT_FACTORY_WRITES_PER_MINUTE";
         assert_eq!(settings(&[(name, "1600000")]).unwrap().limits.writes.get(), 1_600_000);
         for wrong in ["0", "1600001", "-1", "many"] {
@@ -218,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_base_url_that_fits_no_qr_code_stops_the_start() {
+    fn a_base_url_that_does_not_fit_a_qr_code_is_rejected() {
         let long = format!("https://example.com/{}", "a".repeat(LONGEST_BASE_URL));
         assert!(settings(&[("PUBLIC_BASE_URL", &long)]).unwrap_err().contains("PUBLIC_BASE_URL"));
     }

@@ -21,6 +21,7 @@ use tokio::sync::Semaphore;
 
 use crate::domain::api_keys::ApiKeys;
 use crate::domain::audit::{Audit, VERIFY_WITHIN};
+use crate::domain::audit_export::AuditExporter;
 use crate::domain::batches::Batches;
 use crate::domain::checkpoints::Checkpoints;
 use crate::domain::epoch_batches::{COUNT_WITHIN, EpochBatches};
@@ -193,6 +194,7 @@ fn state(
         batches: Batches::new(store.clone(), access),
         exporter: Exporter::new(store.clone(), Arc::clone(&tag_keys), urls.clone(), minting),
         tags: Tags::new(store.clone(), tag_keys, urls),
+        audit_exporter: AuditExporter::new(store.clone(), Arc::clone(&checkpoints)),
         audit: Audit::new(store, Arc::clone(&checkpoints)),
         checkpoints,
     })

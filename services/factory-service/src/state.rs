@@ -9,6 +9,7 @@ use storage::{DeploymentState, StorageReadiness};
 
 use crate::domain::api_keys::ApiKeys;
 use crate::domain::audit::Audit;
+use crate::domain::audit_export::AuditExporter;
 use crate::domain::batches::Batches;
 use crate::domain::checkpoints::Checkpoints;
 use crate::domain::export::Exporter;
@@ -41,6 +42,7 @@ pub(crate) struct Inner {
     pub(crate) exporter: Exporter,
     pub(crate) tags: Tags,
     pub(crate) audit: Audit,
+    pub(crate) audit_exporter: AuditExporter,
     pub(crate) key_moves: KeyMoves,
     pub(crate) checkpoints: Arc<Checkpoints>,
 }

@@ -4,8 +4,8 @@ use access::{ApiKey, KeyId, TenantId};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use crate::cli::call::{Call, Failure};
-use crate::cli::{body, instant};
+use crate::cli::argument::instant;
+use crate::cli::call::{Call, Failure, body};
 
 /// `key …`.
 #[derive(Debug, Subcommand)]

@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use crate::cli::call::{self, Call, Failure, Session};
+use crate::cli::call::{self, Call, Failure, Session, body};
+use crate::cli::exit_code::{BROKEN, NOT_CHECKED};
 use crate::cli::repair::{RepairArgs, repair};
-use crate::cli::{BROKEN, NOT_CHECKED, body};
 
 /// `audit …`.
 #[derive(Debug, Subcommand)]

@@ -1,4 +1,4 @@
-//! Requests that the command line makes of the service's own routes, without a network between.
+//! Sends the command line's requests to the service's own routes inside this process, without a network.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -15,7 +15,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, Request, Response};
 use futures_util::StreamExt;
 use http_edge::App;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use storage::{AUDIT_CHAIN, DurableStorage, StateDir};
 use tower::ServiceExt;
 
@@ -23,12 +23,12 @@ use crate::handlers::caller::Operator;
 use crate::settings::FactorySettings;
 use crate::startup::assemble_for_commands;
 
-/// How long the durable Redis may take to be there.
+/// How long a command waits for the durable Redis.
 const READY_WITHIN: Duration = Duration::from_secs(10);
-/// Pause between two looks.
-const REFRESH_EVERY: Duration = Duration::from_millis(50);
-/// Longest answer that is read at once, bytes.
-const LONGEST_ANSWER: usize = 16 * 1024 * 1024;
+/// Pause between two readiness checks.
+const CHECK_EVERY: Duration = Duration::from_millis(50);
+/// The largest answer that is read into memory, in bytes.
+const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
 /// One request.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl Call {
         Self { method: Method::GET, path: path.to_owned(), body: None, is_list: false }
     }
 
-    /// All pages of a list.
+    /// Returns a request for all pages of a list.
     pub(crate) fn list(path: &str) -> Self {
         Self { is_list: true, ..Self::get(path) }
     }
@@ -65,22 +65,28 @@ impl Call {
         let body = self.body.as_ref().map_or_else(Body::empty, |body| Body::from(body.to_string()));
         request
             .body(body)
-            .map_err(|_| Failure::Refused("an argument holds what a path cannot hold".to_owned()))
+            .map_err(|_| Failure::Refused("an argument holds characters that a path cannot hold".to_owned()))
     }
 }
 
-/// Why a command did not do what it was told.
+/// Returns a JSON object of the members that have a value.
+pub(super) fn body<const N: usize>(members: [(&str, Option<Value>); N]) -> Option<Value> {
+    let given = members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    Some(Value::Object(given.collect::<Map<_, _>>()))
+}
+
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     #[error("{0}")]
     Refused(String),
-    #[error("cannot be asked now: {0}")]
+    #[error("the service is not ready: {0}")]
     NotReady(String),
     #[error("{what}: {source}")]
     Io { what: String, source: io::Error },
 }
 
-/// The service inside this process, ready.
+/// The service inside this process.
 pub(crate) struct Session {
     router: Router,
     storage: DurableStorage,
@@ -90,10 +96,10 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Puts the service together, waits until it is ready, and lets `ask` ask it.
+    /// Assembles the service, waits until it is ready, and runs `command` with it.
     pub(crate) fn run(
         settings: FactorySettings,
-        ask: impl AsyncFnOnce(&Self) -> Result<ExitCode, Failure>,
+        command: impl AsyncFnOnce(&Self) -> Result<ExitCode, Failure>,
     ) -> Result<ExitCode, Failure> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.map_err(|source| Failure::Io { what: "no runtime".to_owned(), source })?;
@@ -103,28 +109,28 @@ impl Session {
             let state_dir = settings.deployment.state_dir.clone();
             let session = Self { router: app.router.clone(), storage, clock, state_dir, _app: app };
             session.until_ready().await?;
-            let asked = ask(&session).await;
+            let ended = command(&session).await;
             session.storage.refresher.keep_state().await;
-            asked
+            ended
         })
     }
 
-    /// Durable storage, for work that is no request.
+    /// Returns the durable storage, for work that is not a request.
     pub(crate) fn storage(&self) -> &DurableStorage {
         &self.storage
     }
 
-    /// The clock.
     pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
         &self.clock
     }
 
-    /// `STATE_DIR`.
+    /// Returns `STATE_DIR`.
     pub(crate) fn state_dir(&self) -> Option<&StateDir> {
         self.state_dir.as_ref()
     }
 
-    /// Waits until the service is ready, or would be but for a chain that cannot be appended to: that can be read, and repaired.
+    /// Waits until the service is ready. A broken end of the audit chain does not count, because commands can
+    /// still read the chain and repair it.
     async fn until_ready(&self) -> Result<(), Failure> {
         let deadline = self.clock.monotonic() + READY_WITHIN;
         loop {
@@ -132,16 +138,16 @@ impl Session {
             if answer.status().is_success() {
                 return Ok(());
             }
-            let said = read(answer).await?;
-            let checks = said["checks"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let body = read(answer).await?;
+            let checks = body["checks"].as_array().map(Vec::as_slice).unwrap_or_default();
             let mut failed = checks.iter().filter(|check| check["ok"] == false).peekable();
             if failed.peek().is_some() && failed.all(|check| check["name"] == AUDIT_CHAIN) {
                 return Ok(());
             }
             if self.clock.monotonic() >= deadline {
-                return Err(Failure::NotReady(explain(&said)));
+                return Err(Failure::NotReady(explain(&body)));
             }
-            tokio::time::sleep(REFRESH_EVERY).await;
+            tokio::time::sleep(CHECK_EVERY).await;
         }
     }
 
@@ -150,7 +156,7 @@ impl Session {
         answer
     }
 
-    /// The JSON of a 2xx answer; of a list, all of its pages.
+    /// Sends a request and returns the JSON of its 2xx answer. For a list, returns the items of all pages.
     pub(crate) async fn ask(&self, call: &Call) -> Result<Value, Failure> {
         let mut first = self.one(call, &call.path).await?;
         if !call.is_list {
@@ -171,17 +177,17 @@ impl Session {
     async fn one(&self, call: &Call, path: &str) -> Result<Value, Failure> {
         let answer = self.send(call.request(path)?).await;
         let succeeded = answer.status().is_success();
-        let said = read(answer).await?;
+        let body = read(answer).await?;
         if succeeded {
-            return Ok(said);
+            return Ok(body);
         }
-        if said["preview"].is_object() {
-            show(&said["preview"]);
+        if body["preview"].is_object() {
+            show(&body["preview"]);
         }
-        Err(Failure::Refused(explain(&said)))
+        Err(Failure::Refused(explain(&body)))
     }
 
-    /// Prints what [`Self::ask`] brings.
+    /// Prints the answer of [`Self::ask`].
     pub(crate) async fn print(&self, call: &Call) -> Result<(), Failure> {
         show(&self.ask(call).await?);
         Ok(())
@@ -210,7 +216,8 @@ impl Session {
     }
 }
 
-/// A checkpoint that an argument names. What is not UTF-8 stays recognisable as such; more than a note can have is not read.
+/// Reads a checkpoint from a file, up to one byte more than the largest note. Bytes that are not UTF-8 become
+/// replacement characters, which no note holds.
 pub(crate) fn read_note(path: &Path) -> Result<String, Failure> {
     let failed = |source| Failure::Io { what: path.display().to_string(), source };
     let file = File::open(path).map_err(failed)?;
@@ -221,25 +228,26 @@ pub(crate) fn read_note(path: &Path) -> Result<String, Failure> {
 
 async fn read(answer: Response<Body>) -> Result<Value, Failure> {
     let unreadable = |why: String| Failure::Refused(format!("the answer cannot be read: {why}"));
-    let bytes =
-        to_bytes(answer.into_body(), LONGEST_ANSWER).await.map_err(|error| unreadable(error.to_string()))?;
+    let bytes = to_bytes(answer.into_body(), MAX_ANSWER_BYTES)
+        .await
+        .map_err(|error| unreadable(error.to_string()))?;
     serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))
 }
 
-/// A problem document in one line.
+/// Returns a problem document as one line.
 fn explain(problem: &Value) -> String {
     let text = |member: &Value| member.as_str().unwrap_or_default().to_owned();
-    let mut said = format!("{} ({})", text(&problem["detail"]), text(&problem["error"]));
+    let mut line = format!("{} ({})", text(&problem["detail"]), text(&problem["error"]));
     if let Some(batches) = problem["preview"]["invalid"]["batches"].as_u64() {
-        said.push_str(&format!("; on the command line: --confirm {batches}"));
+        line.push_str(&format!("; on the command line: --confirm {batches}"));
     }
     for check in problem["checks"].as_array().into_iter().flatten().filter(|check| check["ok"] == false) {
-        said.push_str(&format!("; {}: {}", text(&check["name"]), text(&check["detail"])));
+        line.push_str(&format!("; {}: {}", text(&check["name"]), text(&check["detail"])));
     }
-    said
+    line
 }
 
-/// Prints JSON for people and programs alike. A reader that has left is no fault of what was done.
+/// Prints indented JSON. A closed standard output is no error, because the command is done by then.
 pub(crate) fn show(value: &Value) {
     drop(writeln!(io::stdout().lock(), "{value:#}"));
 }

@@ -1,4 +1,4 @@
-//! `audit verify --file`: an exported chain and public keys, and nothing else.
+//! `audit verify --file`: verifies an exported chain with public keys, without Redis and settings.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
@@ -11,13 +11,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::cli::call::{Failure, read_note, show};
-use crate::cli::{BROKEN, NOT_CHECKED};
+use crate::cli::exit_code::{BROKEN, NOT_CHECKED};
 
-/// What a chain, or something signed of it, is called that is not right.
+/// The state of a chain with a wrong entry or checkpoint.
 const BROKEN_STATE: &str = "broken";
 
-const CUT: &str = "the export was cut: its last record, with size and head, is missing; what is there is right as far as it goes. Export \
-                   the chain again";
+const CUT: &str = "the export was cut: its last record, with size and head, is missing; the lines before the \
+                   cut are right; export the chain again";
 
 /// Why nothing was checked.
 #[derive(Debug, thiserror::Error)]
@@ -32,9 +32,9 @@ fn input(what: impl ToString, why: impl ToString) -> NotChecked {
     NotChecked::Input { what: what.to_string(), why: why.to_string() }
 }
 
-/// What `keyring list` prints, as far as it matters here.
+/// The part of the output of `keyring list` that is needed here.
 #[derive(Deserialize)]
-struct Listed {
+struct KeyringList {
     audit: Vec<ListedKey>,
 }
 
@@ -45,22 +45,22 @@ struct ListedKey {
     rest: Value,
 }
 
-/// Whose word counts besides the file's own, which can only make a key less trusted.
+/// What the operator trusts. The statements in the file itself can only make a key less trusted.
 pub(crate) struct Trust<'a> {
-    /// Verifier keys.
+    /// The trusted verifier keys.
     pub(crate) keys: &'a [String],
-    /// The output of `keyring list`.
+    /// A file with the output of `keyring list`.
     pub(crate) keyring: Option<&'a Path>,
-    /// That nothing was ever signed.
+    /// Whether the operator states that the chain was never signed.
     pub(crate) never_signed: bool,
 }
 
-/// Prints what was found; exits 0 when all is right and signed by a key that is trusted, 1 when something is broken, 2 when that could
-/// not be found out.
+/// Prints the result. Exits 0 if the chain is right and signed by a trusted key, 1 if something is broken,
+/// and 2 if the result could not be determined.
 pub(crate) fn verify(file: &Path, trust: &Trust<'_>, checkpoints: &[PathBuf]) -> ExitCode {
     match checked(file, trust, checkpoints) {
         Ok(report) => {
-            // The operator's word stands only where the file does not contradict it.
+            // The file may contradict the statement that the chain was never signed.
             let was_active = report.header.keys.iter().any(|key| !key["activated_at"].is_null());
             let nothing_to_check = trust.never_signed && !was_active && report.checkpoints.is_empty();
             let (state, code) = outcome(&report, nothing_to_check);
@@ -98,23 +98,23 @@ fn checked(
     let (first, rest) =
         with_checkpoints(BufReader::new(opened), kept).map_err(|error| input(file.display(), error))?;
     let report = verify_export(first.chain(rest), |header, note| {
-        // What the file itself says of its keys can only make a key less trusted.
-        let word: Vec<KeyringEntry> =
+        // The file's statements about its own keys can only make a key less trusted.
+        let statements: Vec<KeyringEntry> =
             header.keys.iter().filter_map(|key| serde_json::from_value(key.clone()).ok()).collect();
-        let by_hand = trusted.clone().warned_by(&word).judge(note);
-        let by_list = listed.as_ref().map(|listed| listed.clone().warned_by(&word).judge(note));
-        match (by_hand, by_list) {
+        let by_key = trusted.clone().warned_by(&statements).judge(note);
+        let by_list = listed.as_ref().map(|listed| listed.clone().warned_by(&statements).judge(note));
+        match (by_key, by_list) {
             (NoteTrust::UnknownKey, Some(by_list)) => by_list,
-            // Of two words about a key the worse one counts.
+            // Of two statements about a key, the worse one counts.
             (_, Some(worse @ NoteTrust::Broken { .. })) => worse,
             (NoteTrust::Valid { .. }, Some(worse @ NoteTrust::SignedByRevokedKey { .. })) => worse,
-            (by_hand, _) => by_hand,
+            (by_key, _) => by_key,
         }
     });
     report.map_err(|error| input(file.display(), error))
 }
 
-/// The export with checkpoints that were kept elsewhere among its own: they must speak of the same chain.
+/// Adds checkpoints that were kept elsewhere to the export's own, because they must match the same chain.
 fn with_checkpoints<R: BufRead>(mut export: R, kept: Vec<String>) -> io::Result<(Cursor<Vec<u8>>, R)> {
     let mut first = Vec::new();
     (&mut export).take(MAX_LINE_BYTES).read_until(b'\n', &mut first)?;
@@ -127,11 +127,11 @@ fn with_checkpoints<R: BufRead>(mut export: R, kept: Vec<String>) -> io::Result<
     Ok((Cursor::new(first), export))
 }
 
-/// The keys that `keyring list` printed, revoked ones as revoked.
+/// Reads the keys in the output of `keyring list`, with their revocations.
 fn listed(path: &Path) -> Result<AuditKeys, NotChecked> {
     let fail = |why: &dyn ToString| input(path.display(), why.to_string());
     let text = std::fs::read(path).map_err(|error| fail(&error))?;
-    let listed: Listed = serde_json::from_slice(&text).map_err(|error| fail(&error))?;
+    let listed: KeyringList = serde_json::from_slice(&text).map_err(|error| fail(&error))?;
     let entries = listed.audit.into_iter().map(|mut key| {
         key.rest["vkey"] = json!(key.public);
         serde_json::from_value::<KeyringEntry>(key.rest)
@@ -140,7 +140,7 @@ fn listed(path: &Path) -> Result<AuditKeys, NotChecked> {
     Ok(AuditKeys::of(&keyring::KeyringRecord { tag: Vec::new(), audit: entries }))
 }
 
-/// Entries that a key which is trusted has signed.
+/// Returns the number of entries that a trusted key has signed.
 fn signed_size(report: &ExportReport<NoteTrust>) -> u64 {
     if report.is_cut {
         return 0;
@@ -164,9 +164,9 @@ fn outcome(report: &ExportReport<NoteTrust>, nothing_to_check: bool) -> (&'stati
         ("cut_export", NOT_CHECKED)
     } else if report.checkpoints.iter().any(|note| note.unreadable.is_some()) {
         ("unreadable_checkpoint", NOT_CHECKED)
-    } else if any(|standing| matches!(standing, NoteTrust::Valid { .. })) {
+    } else if any(|trust| matches!(trust, NoteTrust::Valid { .. })) {
         if signed_size(report) == report.header.size { ("valid", 0) } else { ("unsigned_tail", NOT_CHECKED) }
-    } else if any(|standing| matches!(standing, NoteTrust::SignedByRevokedKey { .. })) {
+    } else if any(|trust| matches!(trust, NoteTrust::SignedByRevokedKey { .. })) {
         ("signed_by_revoked_key", NOT_CHECKED)
     } else if nothing_to_check {
         ("never_signed", 0)

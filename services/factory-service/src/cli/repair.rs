@@ -24,7 +24,7 @@ use storage::{DurableStorage, StateDir};
 use time::OffsetDateTime;
 
 use crate::cli::call::{Failure, Session, read_note, show};
-use crate::cli::{BROKEN, NOT_CHECKED};
+use crate::cli::exit_code::{BROKEN, NOT_CHECKED};
 use crate::domain::identity::Caller;
 
 /// The format name in the first line of the saved file.

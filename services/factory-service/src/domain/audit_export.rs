@@ -1,4 +1,5 @@
-//! Exporting the audit chain: the whole of it for operators, and for whoever may read it with the events of other tenants left out.
+//! Exports the audit chain: the whole chain for operators, and a tenant's view without the events of other
+//! tenants.
 
 use std::collections::HashSet;
 use std::io;
@@ -14,36 +15,50 @@ use keyring::{ExportedKey, KeyFamily};
 use parking_lot::Mutex;
 use serde_json::value::RawValue;
 
-use crate::domain::audit::{Audit, is_of};
+use crate::domain::checkpoints::Checkpoints;
 use crate::domain::identity::Caller;
 use crate::domain::refusal::Refusal;
+use crate::domain::store::Store;
 
-const UNDER_WAY: &str = "an export of the chain for this tenant is under way in this process; read that one to its end, or leave it";
+const UNDER_WAY: &str = "an export of the chain for this tenant is under way in this process; read it to its \
+                         end or close the connection";
 
-/// The tenants of whom an export of their view is under way: it reads the whole chain, so that each has one at a time.
+/// The tenants whose view is being exported. Each may run one such export at a time, because it reads the
+/// whole chain.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Exporting(Arc<Mutex<HashSet<String>>>);
+struct RunningViews(Arc<Mutex<HashSet<String>>>);
 
-/// Given back when the export ends or its reader leaves.
-struct Turn(Exporting, String);
+/// The permit of one export. Dropping it allows the tenant's next one.
+struct ViewPermit(RunningViews, String);
 
-impl Drop for Turn {
+impl Drop for ViewPermit {
     fn drop(&mut self) {
         self.0.0.lock().remove(&self.1);
     }
 }
 
-impl Exporting {
-    fn take(&self, caller: &Caller) -> Result<Turn, Refusal> {
+impl RunningViews {
+    fn acquire(&self, caller: &Caller) -> Result<ViewPermit, Refusal> {
         let tenant = caller.tenant().as_str().to_owned();
         let is_first = self.0.lock().insert(tenant.clone());
-        if is_first { Ok(Turn(self.clone(), tenant)) } else { Err(Refusal::Conflict(UNDER_WAY)) }
+        if is_first { Ok(ViewPermit(self.clone(), tenant)) } else { Err(Refusal::Conflict(UNDER_WAY)) }
     }
 }
 
-impl Audit {
-    /// The whole chain as a file that can be verified anywhere, with the latest checkpoint of each key. One event says so
-    /// before the first byte leaves, and is the last that is exported.
+/// Exports the chain.
+pub(crate) struct AuditExporter {
+    store: Store,
+    checkpoints: Arc<Checkpoints>,
+    running_views: RunningViews,
+}
+
+impl AuditExporter {
+    pub(crate) fn new(store: Store, checkpoints: Arc<Checkpoints>) -> Self {
+        Self { store, checkpoints, running_views: RunningViews::default() }
+    }
+
+    /// Exports the whole chain with the latest checkpoint of each key, as a file that can be verified
+    /// anywhere. The export's own event is written before the first byte is sent, and is part of the file.
     pub(crate) async fn export(
         &self,
         caller: &Caller,
@@ -53,20 +68,25 @@ impl Audit {
         self.lines(|_| true).await
     }
 
-    /// The same file with the events of the caller's tenant alone, whatever else its key may do: it verifies as the whole does.
+    /// Exports the same file with the events of the caller's tenant only, whatever the scopes of its key. It
+    /// verifies like the whole file.
+    ///
+    /// # Errors
+    /// [`Refusal::Conflict`] while another such export of the tenant runs.
     pub(crate) async fn export_view(
         &self,
         caller: &Caller,
     ) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>, Refusal> {
-        let turn = self.exporting.take(caller)?;
+        let permit = self.running_views.acquire(caller)?;
         let caller = caller.clone();
         self.lines(move |event| {
-            let _ends_with_the_stream = &turn;
-            is_of(&caller, event)
+            let _held_until_the_stream_ends = &permit;
+            caller.owns_event(event)
         })
         .await
     }
 
+    /// Streams the file. Events for which `shown` returns false are left out.
     async fn lines<F: Fn(&RawValue) -> bool + Send + Sync + 'static>(
         &self,
         shown: F,
@@ -84,7 +104,8 @@ impl Audit {
     async fn header(&self) -> Result<(ExportHeader, Head), Refusal> {
         let signer = self.checkpoints.signer()?;
         let store = signer.store().clone();
-        // Signed first, where there is a key, and exported as far as that: no entry of the file is one that nobody signed.
+        // If there is a signing key, the export ends at a fresh checkpoint, so that every entry in it is
+        // signed.
         let signed = match self.checkpoints.sign().await {
             Ok(signed) => Some(signed),
             Err(Refusal::Conflict(_)) => None,
@@ -95,7 +116,8 @@ impl Audit {
             None => self.store.read(store.log().head()).await?,
         };
         let mut notes = store.notes().await?;
-        // Another process may have signed further since: its note speaks of more than is exported.
+        // Another process may have signed a longer chain since. Its note covers entries that are not
+        // exported.
         notes.extend(signed.map(|signed| (signed.key.get(), signed.note)));
         let notes: Vec<String> = notes.into_values().collect();
         let keys = self.store.keys()?;
@@ -107,7 +129,7 @@ impl Audit {
         Ok((ExportHeader::new(self.checkpoints.origin(), head, exported_at, notes, keys), head))
     }
 
-    /// Where the chain stood when it had `size` entries.
+    /// Returns the head that the chain had with `size` entries.
     async fn head_at(&self, size: u64) -> Result<Head, Refusal> {
         let log = self.store.log()?;
         let Some(last) = size.checked_sub(1) else { return Ok(log.head().await?) };

@@ -1,4 +1,4 @@
-//! Signed checkpoints of the audit chain: on a schedule, and when somebody asks.
+//! Signs checkpoints of the audit chain: on a schedule, and on request.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,22 +15,22 @@ const NO_KEY: &str =
     "no audit signing key is active: set AUDIT_SIGNING_KEY, then keyring add and activate it";
 const NOT_HELD: &str =
     "this process has no secret for the active audit signing key: set its AUDIT_SIGNING_KEY_<number>";
-const CONTRADICTED: &str = "a signed checkpoint contradicts the chain: it was changed, or the checkpoint is wrong; nothing more is signed until \
-                            that is settled";
+const CONTRADICTED: &str = "a signed checkpoint contradicts the chain: the chain was changed, or the \
+                            checkpoint is wrong; nothing more is signed until that is settled";
 const OVERTAKEN: &str = "the keyring was changed meanwhile; try again";
 
-/// How long a found contradiction is answered for without a look: a look may read the whole chain.
-const CONTRADICTED_STANDS: Duration = Duration::from_secs(10);
+/// How long a contradiction is reported without checking again. A check may read the whole chain.
+const CONTRADICTION_CACHED_FOR: Duration = Duration::from_secs(10);
 
-/// Signs for this process, one call at a time.
+/// Signs checkpoints in this process, one at a time.
 pub(crate) struct Checkpoints {
     deployment: Arc<DeploymentState>,
     keyring: Arc<LiveKeyring>,
     audit: Arc<AuditWriter>,
     clock: Arc<dyn Clock>,
     keys: Arc<SigningKeys>,
-    /// Until when, by the monotonic clock, the chain counts as contradicted.
-    turn: tokio::sync::Mutex<Option<Duration>>,
+    /// The monotonic time until which the chain counts as contradicted. The lock admits one signer at a time.
+    contradicted_until: tokio::sync::Mutex<Option<Duration>>,
     revoked_key_usage: Counter,
     contradictions: Counter,
 }
@@ -44,10 +44,10 @@ impl Checkpoints {
         registry: &mut Registry,
     ) -> Self {
         let revoked_key_usage = Counter::default();
-        let help = "Checkpoints that were verified and found signed by a revoked key";
+        let help = "Verified checkpoints that a revoked key has signed";
         registry.register("audit_revoked_key_usage", help, revoked_key_usage.clone());
         let contradictions = Counter::default();
-        let help = "Times that nothing was signed because a signed checkpoint contradicts the chain";
+        let help = "Signatures that were refused because a signed checkpoint contradicts the chain";
         registry.register("audit_contradictions", help, contradictions.clone());
         Self {
             deployment: Arc::clone(&storage.deployment),
@@ -55,30 +55,34 @@ impl Checkpoints {
             audit: Arc::clone(&storage.audit),
             clock,
             keys,
-            turn: tokio::sync::Mutex::default(),
+            contradicted_until: tokio::sync::Mutex::default(),
             revoked_key_usage,
             contradictions,
         }
     }
 
-    /// Signs where the chain stands now. A chain that contradicts what was signed is an alarm.
+    /// Signs the chain as it is now. Logs an alarm if a signed checkpoint contradicts the chain.
+    ///
+    /// # Errors
+    /// [`Refusal::Conflict`] if there is no active key that this process holds, or if a checkpoint
+    /// contradicts the chain.
     pub(crate) async fn sign(&self) -> Result<SignedCheckpoint, Refusal> {
-        let mut contradicted = self.turn.lock().await;
+        let mut contradicted = self.contradicted_until.lock().await;
         let now = || self.clock.monotonic();
         if contradicted.is_some_and(|until| now() < until) {
             return Err(Refusal::Conflict(CONTRADICTED));
         }
-        let signed = self.sign_or_look_again().await;
+        let signed = self.sign_with_current_keys().await;
         *contradicted = None;
         if let Err(Refusal::Conflict(CONTRADICTED)) = signed {
             self.contradictions.inc();
             tracing::error!(alarm = "chain_contradicted", "{CONTRADICTED}");
-            *contradicted = Some(now() + CONTRADICTED_STANDS);
+            *contradicted = Some(now() + CONTRADICTION_CACHED_FOR);
         }
         signed
     }
 
-    async fn sign_or_look_again(&self) -> Result<SignedCheckpoint, Refusal> {
+    async fn sign_with_current_keys(&self) -> Result<SignedCheckpoint, Refusal> {
         match self.sign_once().await {
             Err(SignRefusal::Sign(SignError::Overtaken)) => {
                 self.keyring.poll().await?;
@@ -95,37 +99,37 @@ impl Checkpoints {
         Ok(signer.sign(deployment, &keys).await?)
     }
 
-    /// The stored notes can be read by it too.
+    /// Returns the signer, which also reads the stored checkpoints.
     pub(crate) fn signer(&self) -> Result<CheckpointSigner, GateError> {
         Ok(CheckpointSigner::new(self.audit.log()?.clone(), Arc::clone(&self.keys)))
     }
 
-    /// The chain's name, as checkpoints bear it.
+    /// Returns the chain's name in checkpoints.
     pub(crate) fn origin(&self) -> &str {
         self.keys.origin()
     }
 
-    /// Counts checkpoints that were verified and found signed by a revoked key.
+    /// Counts verified checkpoints that a revoked key has signed.
     pub(crate) fn count_revoked(&self, found: u64) {
         self.revoked_key_usage.inc_by(found);
     }
 
-    /// Signs again and again where something was appended; ends only with the process.
+    /// Signs about once per `every` if the chain has grown. Never returns.
     pub(crate) async fn keep_signing(&self, every: Duration) {
-        let (mut last, mut said): (Option<u64>, Option<&str>) = (None, None);
+        let (mut signed_size, mut last_error): (Option<u64>, Option<&str>) = (None, None);
         loop {
             tokio::time::sleep(entropy::jittered(every, 100)).await;
-            match self.sign_if_grown(last).await {
-                Ok(size) => (last, said) = (size.or(last), None),
-                // A deployment that signs nothing is no fault, and one that is not ready says so elsewhere.
+            match self.sign_if_grown(signed_size).await {
+                Ok(size) => (signed_size, last_error) = (size.or(signed_size), None),
+                // A deployment need not sign. One that is not ready reports that in its readiness.
                 Err(Refusal::Conflict(NO_KEY) | Refusal::Store(_)) => {}
-                Err(Refusal::Conflict(why)) if said == Some(why) => {}
+                Err(Refusal::Conflict(why)) if last_error == Some(why) => {}
                 Err(Refusal::Conflict(why)) => {
-                    tracing::warn!(why, "no checkpoint of the audit chain is signed by this process");
-                    said = Some(why);
+                    tracing::warn!(why, "this process cannot sign checkpoints of the audit chain");
+                    last_error = Some(why);
                 }
                 Err(refusal) => {
-                    tracing::warn!(?refusal, "no checkpoint of the audit chain was signed this time")
+                    tracing::warn!(?refusal, "signing a checkpoint of the audit chain failed")
                 }
             }
         }
@@ -141,7 +145,7 @@ impl Checkpoints {
     }
 }
 
-/// Why nothing was signed, before it is told to anybody.
+/// Why nothing was signed.
 enum SignRefusal {
     Sign(SignError),
     Closed(GateError),

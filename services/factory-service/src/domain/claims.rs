@@ -1,4 +1,4 @@
-//! What an operator says a tenant has: brands, GTIN prefixes and bounds, each checked as a whole.
+//! Checks the brands, GTIN prefixes and quotas that an operator gives a tenant.
 
 use access::{BrandName, GtinPrefix, MAX_CLAIMS};
 
@@ -6,16 +6,17 @@ use input::quoted;
 
 use crate::domain::input::{FieldError, Label};
 
-/// Examples for errors.
+/// Examples in error messages.
 const BRANDS: &str = r#"["Acme"]"#;
 const PREFIXES: &str = r#"["4006381"]"#;
 
-/// Most bytes of a tenant's brands together: they must fit an audit event, in which each byte may take up to four.
+/// The most bytes that all brands of a tenant may have together. They must fit an audit event, in which a
+/// byte may take up to four.
 const MAX_BRAND_BYTES: usize = 3_000;
-/// Most batches there can be: numbers have 24 bits.
+/// The most batches that can exist: batch numbers have 24 bits.
 const MOST_BATCHES: u64 = 1 << 24;
 
-/// A tenant's brands: none named twice.
+/// Checks a tenant's brands. No brand may be named twice.
 pub(crate) fn brands(field: &'static str, names: Vec<String>) -> Result<Vec<BrandName>, FieldError> {
     bounded(field, names.len())?;
     let bytes: usize = names.iter().map(String::len).sum();
@@ -39,7 +40,7 @@ pub(crate) fn brands(field: &'static str, names: Vec<String>) -> Result<Vec<Bran
     Ok(brands)
 }
 
-/// A tenant's GTIN prefixes: none that another of them holds already.
+/// Checks a tenant's GTIN prefixes. No prefix may begin with another.
 pub(crate) fn gtin_prefixes(field: &'static str, texts: &[String]) -> Result<Vec<GtinPrefix>, FieldError> {
     bounded(field, texts.len())?;
     let mut prefixes: Vec<GtinPrefix> = Vec::with_capacity(texts.len());
@@ -56,7 +57,7 @@ pub(crate) fn gtin_prefixes(field: &'static str, texts: &[String]) -> Result<Vec
     Ok(prefixes)
 }
 
-/// How many batches a tenant may have.
+/// Checks the most batches that a tenant may have.
 pub(crate) fn max_batches(field: &'static str, number: u64) -> Result<u32, FieldError> {
     let most = u32::try_from(number).ok().filter(|_| number <= MOST_BATCHES);
     let takes = || format!("0 to {MOST_BATCHES}");
@@ -80,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn brands_are_few_short_and_named_once() {
+    fn brands_are_limited_in_number_and_length_and_named_once() {
         assert!(brands("brands", owned(&["Acme", "Acme Home", "AcMe X"])).is_ok());
         for twice in [["Acme", "ACME"], ["Straße", "STRASSE"], ["Acme", "Ａｃｍｅ"]] {
             let error = brands("brands", owned(&twice)).unwrap_err();
@@ -96,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn prefixes_are_few_and_apart() {
+    fn prefixes_are_limited_in_number_and_do_not_overlap() {
         assert_eq!(gtin_prefixes("p", &owned(&["4006381", "4006382"])).unwrap().len(), 2);
         let error = gtin_prefixes("p", &owned(&["4006381", "400638"])).unwrap_err();
         assert!(matches!(error, FieldError::Unacceptable { .. }), "{error}");
@@ -109,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tenant_has_at_most_as_many_batches_as_there_are_numbers() {
+    fn max_batches_is_at_most_the_number_of_batch_numbers() {
         for (number, good) in [(0, true), (1 << 24, true), ((1 << 24) + 1, false), (u64::MAX, false)] {
             assert_eq!(max_batches("max_batches", number).is_ok(), good, "{number}");
         }

@@ -1,82 +1,28 @@
-//! What a date of compromise does to the batches of a tag epoch, counted before it is done.
+//! Counts the batches that a date of compromise makes invalid, before the date is written.
 //!
-//! Once the keyring has moved on from an epoch nothing is minted under it: the write of a batch compares the keyring's revision. Whoever
-//! counts after having read the keyring, and writes only if the keyring is still that one, therefore confirms what is written.
+//! Nothing is minted under an epoch after the keyring has moved on from it, because the write of a batch
+//! checks the keyring's revision. So the counts are exact for a caller that reads the keyring, counts, and
+//! then writes only if the keyring is unchanged.
 
 use std::time::Duration;
 
 use access::{Access, AccessError, TenantId};
-use catalog::{Batch, CatalogError};
+use catalog::CatalogError;
 use keyring::KeyRef;
 use tag_id::Epoch;
 use time::OffsetDateTime;
 
 use crate::domain::refusal::Refusal;
+use crate::domain::revocation_preview::Preview;
 use crate::domain::store::Store;
 
-/// Longest a count may take: 100,000 batches take about two seconds.
+/// The longest time that a count may take. 100,000 batches take about two seconds.
 pub(crate) const COUNT_WITHIN: Duration = Duration::from_secs(40);
 
-/// Records read at once: bounds the memory of a count.
-const AT_ONCE: usize = 256;
+/// Records per read. It bounds the memory of a count.
+const PAGE_SIZE: usize = 256;
 
 const TOO_LONG: &str = "counting the batches of this epoch took too long; try again when Redis is less busy";
-
-/// So many batches, with so many tags in all.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Count {
-    pub(crate) batches: u64,
-    pub(crate) tags: u64,
-}
-
-impl Count {
-    fn add(&mut self, batch: &Batch) {
-        self.batches += 1;
-        self.tags += u64::from(batch.size);
-    }
-}
-
-/// What a revocation, or another date for one, does to the batches of an epoch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Preview {
-    pub(crate) key: KeyRef,
-    pub(crate) since: OffsetDateTime,
-    /// The date that stands, if the key is revoked already.
-    pub(crate) former: Option<OffsetDateTime>,
-    /// Minted from `since` on: `key_revoked` afterwards.
-    pub(crate) invalid: Count,
-    /// Minted before: valid afterwards, with the risk factor `superseded_key`.
-    pub(crate) superseded: Count,
-    /// Of `invalid`, those that are not yet.
-    pub(crate) becomes_invalid: Count,
-    /// Of `superseded`, those that are `key_revoked` now.
-    pub(crate) becomes_valid: Count,
-    /// Batches whose record cannot be read, of whatever epoch.
-    pub(crate) unreadable: u64,
-}
-
-impl Preview {
-    fn of(key: KeyRef, since: OffsetDateTime, former: Option<OffsetDateTime>) -> Self {
-        let none = Count::default();
-        let (invalid, superseded, becomes_invalid, becomes_valid) = (none, none, none, none);
-        Self { key, since, former, invalid, superseded, becomes_invalid, becomes_valid, unreadable: 0 }
-    }
-
-    fn count(&mut self, batch: &Batch) {
-        let was_invalid = self.former.is_some_and(|former| batch.created_at >= former);
-        if batch.created_at >= self.since {
-            self.invalid.add(batch);
-            if !was_invalid {
-                self.becomes_invalid.add(batch);
-            }
-        } else {
-            self.superseded.add(batch);
-            if was_invalid {
-                self.becomes_valid.add(batch);
-            }
-        }
-    }
-}
 
 /// Counts the batches of an epoch, of all tenants.
 pub(crate) struct EpochBatches {
@@ -84,7 +30,7 @@ pub(crate) struct EpochBatches {
     access: Access,
 }
 
-/// How going through the batches fails.
+/// Why a count failed.
 enum CountError {
     Access(AccessError),
     Catalog(CatalogError),
@@ -104,28 +50,31 @@ impl EpochBatches {
         Self { store, access }
     }
 
-    /// What believing the key no longer from `since` on does. Memory is constant, time is bounded.
+    /// Counts the batches that `since` affects, in constant memory.
+    ///
+    /// # Errors
+    /// [`Refusal::Conflict`] if the count takes longer than [`COUNT_WITHIN`].
     pub(crate) async fn preview(
         &self,
         key: KeyRef,
         since: OffsetDateTime,
         former: Option<OffsetDateTime>,
     ) -> Result<Preview, Refusal> {
-        let mut preview = Preview::of(key, since, former);
-        let all = self.store.read(self.go_through(key.number.epoch(), &mut preview));
-        let counted = tokio::time::timeout(COUNT_WITHIN, all).await;
+        let mut preview = Preview::new(key, since, former);
+        let counting = self.store.read(self.count_all(key.number.epoch(), &mut preview));
+        let counted = tokio::time::timeout(COUNT_WITHIN, counting).await;
         counted.map_err(|_| Refusal::Conflict(TOO_LONG))??;
         Ok(preview)
     }
 
-    async fn go_through(&self, epoch: Epoch, preview: &mut Preview) -> Result<(), CountError> {
-        self.of_tenant(&TenantId::default_tenant(), epoch, preview).await?;
+    async fn count_all(&self, epoch: Epoch, preview: &mut Preview) -> Result<(), CountError> {
+        self.count_tenant(&TenantId::default_tenant(), epoch, preview).await?;
         let mut after = None;
         loop {
-            let page = self.access.tenant_ids(after.as_ref(), AT_ONCE).await;
+            let page = self.access.tenant_ids(after.as_ref(), PAGE_SIZE).await;
             let (tenants, next) = page.map_err(CountError::Access)?;
             for tenant in &tenants {
-                self.of_tenant(tenant, epoch, preview).await?;
+                self.count_tenant(tenant, epoch, preview).await?;
             }
             after = match next {
                 Some(next) => Some(next),
@@ -134,7 +83,7 @@ impl EpochBatches {
         }
     }
 
-    async fn of_tenant(
+    async fn count_tenant(
         &self,
         tenant: &TenantId,
         epoch: Epoch,
@@ -142,7 +91,7 @@ impl EpochBatches {
     ) -> Result<(), CountError> {
         let mut after = None;
         loop {
-            let page = self.store.catalog().batches_or_gaps(tenant.as_str(), after, AT_ONCE).await;
+            let page = self.store.catalog().batches_or_gaps(tenant.as_str(), after, PAGE_SIZE).await;
             let page = page.map_err(CountError::Catalog)?;
             for batch in page.items {
                 match batch {

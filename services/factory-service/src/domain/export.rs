@@ -1,8 +1,8 @@
-//! Exports: all or some tags of a batch, streamed. One event says so before the first byte leaves.
+//! Exports all or some tags of a batch as a stream. The audit event is written before the first byte is sent.
 //!
-//! A chunk is minted on a blocking thread while the one before it is sent, and minted no earlier: an export holds two chunks
-//! whatever its size and however slowly it is read. Only a few chunks are minted at once, in the order asked for, so that
-//! exports slow each other down and nothing else.
+//! Each chunk is minted on a blocking thread while the previous one is sent. So an export holds at most two
+//! chunks, regardless of its size and of how slowly the client reads. A semaphore bounds the chunks that are
+//! minted at once, in order of arrival, so that exports slow down only each other.
 
 use std::io;
 use std::sync::Arc;
@@ -25,25 +25,25 @@ use crate::domain::store::Store;
 use crate::domain::tags::TagUrls;
 
 const DESTROYED: &str =
-    "the key that these tags were minted under is destroyed; nobody makes or opens them any more";
+    "the key that these tags were minted under is destroyed; nothing can mint or open them any more";
 
-/// Which tags, and how.
+/// The tags to export, and the format.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ExportRange {
     pub(crate) format: Format,
     /// The first index.
     pub(crate) from: u64,
-    /// How many; all that follow if none.
+    /// The number of tags. The default is all that follow.
     pub(crate) limit: Option<u64>,
 }
 
-/// An export that has begun: its rows, and how many bytes they are.
+/// An export that has begun: its rows and their length in bytes.
 pub(crate) struct Export<S> {
     pub(crate) length: u64,
     pub(crate) rows: S,
 }
 
-/// Makes exports.
+/// Exports batches.
 pub(crate) struct Exporter {
     store: Store,
     tag_keys: Arc<TagKeys>,
@@ -52,12 +52,15 @@ pub(crate) struct Exporter {
 }
 
 impl Exporter {
-    /// `minting` has a permit for each chunk that may be minted at once.
+    /// `minting` bounds the number of chunks that are minted at once.
     pub(crate) fn new(store: Store, tag_keys: Arc<TagKeys>, urls: TagUrls, minting: Arc<Semaphore>) -> Self {
         Self { store, tag_keys, urls, minting }
     }
 
-    /// Notes the export in the audit chain and begins it.
+    /// Writes the audit event of the export and begins it.
+    ///
+    /// # Errors
+    /// [`Refusal::Field`] for a range outside the batch; [`Refusal::Conflict`] if the key is destroyed.
     pub(crate) async fn export(
         &self,
         caller: &Caller,
@@ -94,24 +97,24 @@ type Minting = JoinHandle<Result<(Bytes, Rows), JoinError>>;
 
 fn chunks(rows: Rows, minting: Arc<Semaphore>) -> impl Stream<Item = io::Result<Bytes>> + Send {
     let first = mint(rows, Arc::clone(&minting));
-    stream::unfold((Some(first), minting), |(under_way, minting)| async move {
-        match under_way?.await.and_then(std::convert::identity) {
+    stream::unfold((Some(first), minting), |(pending, minting)| async move {
+        match pending?.await.and_then(std::convert::identity) {
             Ok((chunk, rows)) => {
                 let next = (!rows.is_done()).then(|| mint(rows, Arc::clone(&minting)));
                 Some((Ok(chunk), (next, minting)))
             }
-            Err(gone) => Some((Err(io::Error::other(gone)), (None, minting))),
+            Err(error) => Some((Err(io::Error::other(error)), (None, minting))),
         }
     })
 }
 
-/// Mints one chunk when its turn comes. A reader that left costs no more than the chunk that was under way.
+/// Mints one chunk once it has a permit. If the client disconnects, at most this chunk is minted in vain.
 fn mint(mut rows: Rows, minting: Arc<Semaphore>) -> Minting {
     tokio::spawn(async move {
-        let turn = minting.acquire_owned().await.expect("the semaphore is never closed");
+        let permit = minting.acquire_owned().await.expect("the semaphore is never closed");
         let minted = tokio::task::spawn_blocking(move || {
             let chunk = rows.next_chunk();
-            drop(turn);
+            drop(permit);
             (chunk, rows)
         });
         minted.await

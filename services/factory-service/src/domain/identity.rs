@@ -3,6 +3,7 @@
 //! Every domain function that reads or changes a tenant's records takes a [`Caller`]. A key is looked up for
 //! every request, so every instance rejects a revoked or suspended key from the next request on.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,6 +13,8 @@ use ambient::Clock;
 use audit_chain::{AuditAction, Details, NewEvent};
 use idempotency::Origin;
 use redis_pool::RedisPool;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use storage::{DeploymentState, DurableStorage, GateError, StorageError};
 use subtle::ConstantTimeEq;
@@ -143,6 +146,17 @@ impl Caller {
     /// Returns whether a stored record belongs to the caller's tenant.
     pub(crate) fn owns(&self, stored_tenant: &str) -> bool {
         self.tenant().as_str() == stored_tenant
+    }
+
+    /// Returns whether a stored audit event belongs to the caller's tenant. An event that cannot be read
+    /// belongs to no tenant.
+    pub(crate) fn owns_event(&self, event: &RawValue) -> bool {
+        #[derive(Deserialize)]
+        struct EventTenant<'a> {
+            #[serde(borrow)]
+            tenant: Cow<'a, str>,
+        }
+        serde_json::from_str::<EventTenant<'_>>(event.get()).is_ok_and(|event| self.owns(&event.tenant))
     }
 
     /// Returns whether the caller has `scope`.

@@ -1,32 +1,32 @@
-//! What a client may write, each as a type that cannot hold anything else.
+//! The values that clients send, parsed into types that hold only valid values.
 
 use time::{OffsetDateTime, UtcOffset};
 
 use input::Line;
 pub(crate) use input::{FieldError, is};
 
-/// A product's name or brand, a batch's or a key's label, why a key is revoked.
+/// A short text: the name or brand of a product, the label of a batch or key.
 pub(crate) type Label = Line<200>;
-/// Why something is taken back.
+/// A reason for a revocation, recall or suspension.
 pub(crate) type Reason = Line<500>;
 
-/// An instant as the routes take it, for errors.
+/// An example of an instant in error messages.
 pub(crate) const INSTANT: &str = "2099-01-31T00:00:00Z";
-/// An id as the routes take it, for errors and examples.
+/// An example of an id in error messages and in the API document.
 pub(crate) const EXAMPLE_ID: &str = "019c6652-5e00-7000-8000-0000000000aa";
-/// The years that an instant may lie in, in UTC and where its offset puts it.
+/// The allowed years of an instant, both in UTC and in its own offset.
 const YEARS: std::ops::RangeInclusive<i32> = 1900..=9999;
 
-/// A Global Trade Item Number: 8, 12, 13 or 14 digits, the last of them the check digit (GS1 General Specifications,
-/// section 7.9.1).
+/// A Global Trade Item Number: 8, 12, 13 or 14 digits. The last is the check digit (GS1 General
+/// Specifications, section 7.9.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Gtin(String);
 
-/// A GTIN for errors.
+/// An example of a GTIN in error messages.
 const GTIN: &str = "\"4006381333931\"";
 
 impl Gtin {
-    /// What a GTIN matches, as a regular expression. The check digit is looked at besides.
+    /// The regular expression that a GTIN matches. It does not cover the check digit.
     pub(crate) const PATTERN: &str = "^([0-9]{8}|[0-9]{12,14})$";
 
     pub(crate) fn parse(field: &'static str, text: String) -> Result<Self, FieldError> {
@@ -35,7 +35,7 @@ impl Gtin {
             return Err(FieldError::malformed(field, is(&text), "8, 12, 13 or 14 digits", GTIN));
         }
         if digits.iter().all(|digit| *digit == b'0') {
-            let takes = "a GTIN that GS1 has given out, not all zeros";
+            let takes = "a GTIN that GS1 has assigned, not all zeros";
             return Err(FieldError::unacceptable(field, is(&text), takes, GTIN));
         }
         let weights = [1, 3].into_iter().cycle();
@@ -58,7 +58,7 @@ impl Gtin {
     }
 }
 
-/// How many tags a batch has: 1 to 16,777,216.
+/// The number of tags in a batch, 1 to 16,777,216.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BatchSize(u32);
 
@@ -76,7 +76,8 @@ impl BatchSize {
     }
 }
 
-/// The same instant in UTC, within the years 1900 to 9999. A date before is a slip of the keyboard, such as the year 26 or 0001.
+/// Converts an instant to UTC. It must lie within the years 1900 to 9999: an earlier year, such as 26 or
+/// 0001, is a typing error.
 pub(crate) fn instant(field: &'static str, given: OffsetDateTime) -> Result<OffsetDateTime, FieldError> {
     let utc = given.checked_to_offset(UtcOffset::UTC).filter(|utc| YEARS.contains(&utc.year()));
     utc.filter(|_| YEARS.contains(&given.year())).ok_or_else(|| {
@@ -119,7 +120,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_pattern_says_which_texts_are_judged_as_a_gtin(text in "[0-9]{7,15}[x\n٣]?") {
+        fn the_pattern_matches_exactly_the_texts_that_are_not_malformed(text in "[0-9]{7,15}[x\n٣]?") {
             let pattern = regex::Regex::new(Gtin::PATTERN).unwrap();
             let malformed = matches!(Gtin::parse("gtin", text.clone()), Err(FieldError::Malformed(_)));
             prop_assert_eq!(malformed, !pattern.is_match(&text));
@@ -149,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn instants_are_kept_in_utc_or_refused() {
+    fn instants_are_converted_to_utc_or_rejected() {
         let at = |text| OffsetDateTime::parse(text, &Rfc3339).unwrap();
         let utc = instant("expires_at", at("2026-01-01T01:00:00+01:00")).unwrap();
         assert_eq!(utc.format(&Rfc3339).unwrap(), "2026-01-01T00:00:00Z");

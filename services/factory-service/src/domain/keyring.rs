@@ -9,9 +9,10 @@ use keyring::{KeyFamily, KeyNumber, KeyRef, KeyringAdmin, KeyringRecord, Move, P
 use storage::{DeploymentState, LiveKeyring};
 use time::OffsetDateTime;
 
-use crate::domain::epoch_batches::{Count, EpochBatches};
+use crate::domain::epoch_batches::EpochBatches;
 use crate::domain::identity::Caller;
 use crate::domain::refusal::Refusal;
+use crate::domain::revocation_preview::Count;
 use crate::domain::store::{Store, Written};
 use crate::domain::update::Update;
 

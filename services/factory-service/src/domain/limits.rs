@@ -1,9 +1,10 @@
-//! How often a key, a tenant and a stranger may ask.
+//! The rate limits of API keys, tenants and client addresses.
 //!
-//! Each API key has two quotas a minute, one for what changes something and one for what reads, and its tenant has five times as much. A
-//! request that shows no key in force spends its address's quota; a key that is in force is never denied because of the address it comes
-//! from. None of these is halved by a cold start, and where the limiter's Redis cannot be asked each process counts by itself: a limiter
-//! must never be what keeps an operator from revoking something. The command line is not limited.
+//! Each API key has one quota per minute for writes and one for reads. Its tenant has five times as much. A
+//! request without a valid key spends the quota of its address; a valid key is never denied because of its
+//! address. A cold start halves no quota, and each process counts on its own while the limiter's Redis is
+//! unavailable, because a limiter must not keep an operator from revoking something. The command line is not
+//! limited.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,8 +24,8 @@ const KEY_READS: &str = "key-reads";
 const TENANT_WRITES: &str = "tenant-writes";
 const TENANT_READS: &str = "tenant-reads";
 const AUTH_FAILURES: &str = "auth-failures";
-/// How many keys' worth a tenant has.
-const KEYS_OF_A_TENANT: u32 = 5;
+/// A tenant's quota, in quotas of one key.
+const KEY_QUOTAS_OF_A_TENANT: u32 = 5;
 
 /// What a request does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,24 +34,24 @@ pub(crate) enum Use {
     Writes,
 }
 
-/// What the limiter said.
+/// The limiter's decision on a request.
 #[derive(Debug)]
 pub(crate) struct Spent {
-    /// Set where the request is denied: when it would pass.
+    /// The time until the request would pass, if it is denied.
     pub(crate) denied: Option<Duration>,
-    /// Each quota as it stands after this request.
+    /// The state of each quota after this request.
     pub(crate) quotas: Vec<Status>,
 }
 
 /// The limits of the factory.
 pub(crate) struct Limits {
     callers: SteadyLimiter,
-    /// Apart, so that a flood of addresses takes no place from keys while this process counts by itself.
-    strangers: SteadyLimiter,
+    /// A limiter of its own, so that a flood of addresses evicts no keys while this process counts locally.
+    addresses: SteadyLimiter,
     quotas: Quotas,
 }
 
-/// A minute's worth.
+/// Quotas per minute. Arrays hold the quota of a key and of a tenant.
 struct Quotas {
     writes: [Quota; 2],
     reads: [Quota; 2],
@@ -66,21 +67,21 @@ impl Limits {
     ) -> Self {
         let names = [KEY_WRITES, KEY_READS, TENANT_WRITES, TENANT_READS, AUTH_FAILURES];
         let metrics = LimiterMetrics::register_steady(registry, &names);
-        let region = Region::new("factory").expect("a region's name");
+        let region = Region::new("factory").expect("\"factory\" is a valid region name");
         let limiter = || SteadyLimiter::new(pool.clone(), region.clone(), metrics.clone(), Arc::clone(clock));
-        let of_both = |quota: Quota| {
-            let tenants = Quota::new(quota.get() * KEYS_OF_A_TENANT);
-            [quota, tenants.expect("the setting's range leaves room for a tenant's")]
+        let key_and_tenant = |quota: Quota| {
+            let tenants = Quota::new(quota.get() * KEY_QUOTAS_OF_A_TENANT);
+            [quota, tenants.expect("five times the largest setting is a valid quota")]
         };
         let quotas = Quotas {
-            writes: of_both(settings.writes),
-            reads: of_both(settings.reads),
+            writes: key_and_tenant(settings.writes),
+            reads: key_and_tenant(settings.reads),
             auth_failures: settings.auth_failures,
         };
-        Self { callers: limiter(), strangers: limiter(), quotas }
+        Self { callers: limiter(), addresses: limiter(), quotas }
     }
 
-    /// Spends one request's worth of a key's quota and of its tenant's.
+    /// Spends one request of a key's quota and of its tenant's.
     pub(crate) async fn spend(&self, principal: &Principal, what: Use) -> Spent {
         let (names, [of_key, of_tenant]) = match what {
             Use::Writes => ([KEY_WRITES, TENANT_WRITES], self.quotas.writes),
@@ -93,11 +94,11 @@ impl Limits {
         Spent::of(&self.callers.decide(&dimensions).await)
     }
 
-    /// Spends one failed authentication's worth of an address's quota.
+    /// Spends one failed authentication of an address's quota.
     pub(crate) async fn spend_failure(&self, address: &str) -> Spent {
         let name = DimensionName::Named(AUTH_FAILURES);
         let dimension = Dimension { name, subject: address, quota: self.quotas.auth_failures };
-        Spent::of(&self.strangers.decide(&[dimension]).await)
+        Spent::of(&self.addresses.decide(&[dimension]).await)
     }
 }
 

@@ -1,4 +1,5 @@
-//! Notes once, in the background, what was minted before there were notes of it: see [`catalog::minted`].
+//! Records, once and in the background, the batches that were minted before such records existed. See
+//! [`catalog::minted`].
 
 use std::time::Duration;
 
@@ -7,20 +8,22 @@ use catalog::minted;
 use redis_pool::RedisPool;
 use storage::DeploymentState;
 
-/// Pause before another try.
+/// Pause before the next attempt.
 const TRY_EVERY: Duration = Duration::from_secs(1);
 
-/// Tries until it is done.
+/// Retries until everything is recorded.
 pub(crate) async fn note_all(pool: &RedisPool, deployment: &DeploymentState) {
     loop {
         if deployment.deployment().is_ok() {
             match minted::note_all(pool, deployment.gate()).await {
                 Ok(None) => return,
                 Ok(Some(batches)) => {
-                    tracing::info!(batches, "noted what was minted before");
+                    tracing::info!(batches, "recorded the batches of earlier versions");
                     return;
                 }
-                Err(error) => tracing::warn!(%error, "could not note what was minted before; trying again"),
+                Err(error) => {
+                    tracing::warn!(%error, "recording the batches of earlier versions failed; trying again")
+                }
             }
         }
         tokio::time::sleep(entropy::jittered(TRY_EVERY, 200)).await;

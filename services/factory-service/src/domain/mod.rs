@@ -19,6 +19,7 @@ pub(crate) mod minted_notes;
 pub(crate) mod products;
 pub(crate) mod refusal;
 pub(crate) mod restore;
+pub(crate) mod revocation_preview;
 pub(crate) mod rows;
 pub(crate) mod store;
 pub(crate) mod tags;

@@ -10,7 +10,7 @@ use input::FieldError;
 use keyring::{KeyringError, MoveRefusal};
 use storage::{AppendFailure, GateError, StorageError};
 
-use crate::domain::epoch_batches::Preview;
+use crate::domain::revocation_preview::Preview;
 
 /// Why a request was not carried out. Each variant has one status; see `handlers::refusal`.
 #[derive(Debug, thiserror::Error)]

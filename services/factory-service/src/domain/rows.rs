@@ -1,4 +1,4 @@
-//! The lines of an export: pure, chunk by chunk, so that a batch of any size takes the memory of one chunk.
+//! Writes the rows of an export chunk by chunk, so that a batch of any size takes the memory of one chunk.
 
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -6,13 +6,13 @@ use std::ops::Range;
 use bytes::Bytes;
 use tag_id::{BatchNo, Minter, TagIndex};
 
-/// Rows of a chunk: about 150 KiB.
+/// Rows in a chunk, about 150 KiB.
 const ROWS_PER_CHUNK: u32 = 1_000;
-/// Bytes of a row besides the URL's beginning: index, both forms of the id twice over, and the names.
+/// An upper bound of the bytes of a row without the prefix of its URL.
 const ROW_BYTES: usize = 160;
 const CSV_HEADER: &str = "index,tag_id,crockford,url\r\n";
 
-/// How rows are written.
+/// The format of an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     /// One JSON object per line.
@@ -22,7 +22,7 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    /// The name a client asks for it by, also the ending of the file.
+    /// Returns the name in requests, which is also the extension of the file.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Ndjson => "ndjson",
@@ -38,19 +38,19 @@ impl Format {
     }
 }
 
-/// The rows that are still to be written.
+/// The rows that remain to be written.
 pub(crate) struct Rows {
     minter: Minter,
     batch: BatchNo,
     left: Range<u32>,
     format: Format,
-    /// The URL's beginning and end around the Crockford form, quoted and escaped for the format.
+    /// The text before and after the Crockford form in the URL column, quoted and escaped for the format.
     url: (String, &'static str),
     header: bool,
 }
 
 impl Rows {
-    /// The tags of `range` of a batch; `url_prefix` stands before each Crockford form.
+    /// Returns the rows of the tags in `range`. `url_prefix` precedes the Crockford form in each URL.
     pub(crate) fn new(
         minter: Minter,
         batch: BatchNo,
@@ -66,7 +66,8 @@ impl Rows {
         self.left.is_empty()
     }
 
-    /// Bytes that are still to be written: rows differ in the digits of their index alone.
+    /// Returns the number of bytes that remain to be written. Rows differ in length only by the digits of
+    /// their index.
     pub(crate) fn length(&self) -> u64 {
         let header = if self.header { CSV_HEADER.len() } else { 0 };
         let Range { start, end } = self.left;
@@ -80,7 +81,7 @@ impl Rows {
         header as u64 + rows * rest + digits_below(end) - digits_below(start)
     }
 
-    /// The next chunk; empty once all is written.
+    /// Returns the next chunk, which is empty after the last row.
     pub(crate) fn next_chunk(&mut self) -> Bytes {
         let end = self.left.start.saturating_add(ROWS_PER_CHUNK).min(self.left.end);
         let rows = self.left.start..end;
@@ -104,24 +105,25 @@ impl Rows {
         let written = match self.format {
             Format::Ndjson => write!(
                 text,
-                r#"{{"index":{index},"tag_id":"{id}","crockford":"{crockford}","url":{before}{crockford}{after}}}"#
+                "{{\"index\":{index},\"tag_id\":\"{id}\",\"crockford\":\"{crockford}\",\
+                 \"url\":{before}{crockford}{after}}}"
             ),
             Format::Csv => write!(text, "{index},{id},{crockford},{before}{crockford}{after}"),
         };
-        written.expect("a String takes everything");
+        written.expect("writing to a String cannot fail");
         text.push_str(if self.format == Format::Csv { "\r\n" } else { "\n" });
     }
 }
 
-/// Decimal digits of `number`.
+/// Returns the number of decimal digits of `number`.
 fn digits(number: u32) -> u64 {
     u64::from(number.checked_ilog10().unwrap_or(0)) + 1
 }
 
-/// Decimal digits of all numbers from 0 to `end` - 1.
+/// Returns the number of decimal digits of all numbers from 0 to `end` - 1 together.
 fn digits_below(end: u32) -> u64 {
     let end = u64::from(end);
-    // Each number has one digit, and one more from each power of ten on.
+    // Each number has one digit, plus one for each power of ten that it reaches.
     std::iter::successors(Some(10_u64), |power| Some(power * 10))
         .take_while(|power| *power < end)
         .map(|power| end - power)
@@ -129,7 +131,8 @@ fn digits_below(end: u32) -> u64 {
         + end
 }
 
-/// A Crockford form needs neither quoting nor escaping, so what stands around it is the same in every row.
+/// Returns the text before and after the Crockford form. It is the same in every row, because a Crockford
+/// form needs neither quoting nor escaping.
 fn around_url(format: Format, prefix: &str) -> (String, &'static str) {
     match format {
         Format::Ndjson => {
@@ -166,15 +169,17 @@ mod tests {
     }
 
     #[test]
-    fn ndjson_rows_are_those_of_the_published_vectors() {
+    fn ndjson_rows_match_the_published_vectors() {
         let (text, _) = all(rows(0..2, Format::Ndjson, "https://v.example/t/"));
         assert_eq!(
             text,
             concat!(
-                r#"{"index":0,"tag_id":"85e49ec3-de12-8001-bccf-0ce2e6986017","crockford":"45WJFC7QGJG00VSKRCWBK9GR0Q","#,
+                r#"{"index":0,"tag_id":"85e49ec3-de12-8001-bccf-0ce2e6986017","#,
+                r#""crockford":"45WJFC7QGJG00VSKRCWBK9GR0Q","#,
                 r#""url":"https://v.example/t/45WJFC7QGJG00VSKRCWBK9GR0Q"}"#,
                 "\n",
-                r#"{"index":1,"tag_id":"bfb10ec0-d61c-8001-be55-87a6022e06e2","crockford":"5ZP47C1NGWG00VWNC7MR12W1Q2","#,
+                r#"{"index":1,"tag_id":"bfb10ec0-d61c-8001-be55-87a6022e06e2","#,
+                r#""crockford":"5ZP47C1NGWG00VWNC7MR12W1Q2","#,
                 r#""url":"https://v.example/t/5ZP47C1NGWG00VWNC7MR12W1Q2"}"#,
                 "\n",
             )
@@ -182,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn csv_has_one_header_and_quotes_only_where_it_must() {
+    fn csv_has_one_header_and_quotes_only_where_needed() {
         let (plain, _) = all(rows(1..2, Format::Csv, "https://v.example/t/"));
         assert_eq!(
             plain,
@@ -195,14 +200,14 @@ mod tests {
     }
 
     #[test]
-    fn json_escapes_what_it_must() {
+    fn json_escapes_the_url_prefix() {
         let (text, _) = all(rows(0..1, Format::Ndjson, "https://v.example/a\"b\\/t/"));
         let row: serde_json::Value = serde_json::from_str(text.trim_end()).unwrap();
         assert_eq!(row["url"], "https://v.example/a\"b\\/t/45WJFC7QGJG00VSKRCWBK9GR0Q");
     }
 
     #[test]
-    fn the_length_is_known_beforehand() {
+    fn the_length_is_known_before_the_first_row() {
         let ranges = [
             0..1,
             9..10,

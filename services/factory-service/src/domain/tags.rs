@@ -1,4 +1,4 @@
-//! Single tags: the operator's view, the URL behind the QR code, and revoking one.
+//! Shows single tags, returns the URLs in their QR codes, and revokes them.
 
 use std::sync::Arc;
 
@@ -16,23 +16,23 @@ use crate::domain::input::Reason;
 use crate::domain::refusal::Refusal;
 use crate::domain::store::{Store, Written};
 
-/// What a tag's URL begins with.
+/// The prefix of every tag's URL.
 #[derive(Debug, Clone)]
 pub(crate) struct TagUrls(Arc<str>);
 
 impl TagUrls {
-    /// Below `base`, which has no slash at its end. Without one, as a command of the operator may be, a URL is a path alone: it
-    /// names no host that would be wrong.
+    /// Returns the URLs below `base`, which does not end with a slash. Without a base, which a command of the
+    /// operator does not need, a URL is only a path.
     pub(crate) fn below(base: Option<&str>) -> Self {
         Self(format!("{}/t/", base.unwrap_or_default()).into())
     }
 
-    /// Everything before the Crockford form.
+    /// Returns the text before the Crockford form.
     pub(crate) fn prefix(&self) -> &str {
         &self.0
     }
 
-    /// The URL in the tag's QR code.
+    /// Returns the URL in the tag's QR code.
     pub(crate) fn of(&self, crockford: &Crockford) -> String {
         format!("{}{crockford}", self.0)
     }
@@ -47,9 +47,9 @@ pub(crate) struct TagView {
     pub(crate) batch: Batch,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) scan_count: u32,
-    /// First and last.
+    /// The first and the last scan.
     pub(crate) scanned_at: Option<(OffsetDateTime, OffsetDateTime)>,
-    /// This one tag's own revocation, not its batch's.
+    /// The revocation of this tag, not of its batch.
     pub(crate) revoked: Option<Withdrawal>,
 }
 
@@ -80,13 +80,13 @@ impl Tags {
         Ok(self.view(minted, state, revocation))
     }
 
-    /// The URL of a tag that was minted.
+    /// Returns the URL of a tag that was minted.
     pub(crate) async fn url(&self, caller: &Caller, id: TagId) -> Result<String, Refusal> {
         let minted = self.minted(caller, id).await?;
         Ok(self.urls.of(&minted.id.crockford()))
     }
 
-    /// Revokes one tag; one that is revoked keeps its first time and reason, and leaves no second event.
+    /// Revokes one tag. A repeat keeps the first time and reason and appends no event.
     pub(crate) async fn revoke(
         &self,
         caller: &Caller,
@@ -96,9 +96,9 @@ impl Tags {
     ) -> Result<StoredResponse, Refusal> {
         let minted = self.minted(caller, id).await?;
         let serial = minted.opened.serial();
-        let (state, standing) = self.store.read(self.store.catalog().tag(serial)).await?;
+        let (state, revocation) = self.store.read(self.store.catalog().tag(serial)).await?;
         if state.revoked {
-            return Ok(answer(self.view(minted, state, standing)));
+            return Ok(answer(self.view(minted, state, revocation)));
         }
         let withdrawal = Withdrawal { at: self.store.now(), reason: reason.into_string() };
         let details = Details::new()
@@ -122,8 +122,8 @@ impl Tags {
         match self.store.write_once(caller, event, effect, &done).await? {
             Written::Yes => Ok(done),
             Written::Overtaken { .. } => {
-                let (state, standing) = self.store.read(self.store.catalog().tag(serial)).await?;
-                Ok(answer(self.view(minted, state, standing)))
+                let (state, revocation) = self.store.read(self.store.catalog().tag(serial)).await?;
+                Ok(answer(self.view(minted, state, revocation)))
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Reports of codes that are not ours, which consumers send by the scan-service's page.
+//! Reports of codes that are not minted tags. Consumers send them from the scan-service's page.
 
 use audit_chain::{AuditAction, Details};
 use catalog::{CatalogPage, UnprovenReport};
@@ -8,7 +8,7 @@ use crate::domain::identity::Caller;
 use crate::domain::refusal::Refusal;
 use crate::domain::store::Store;
 
-/// The list of such reports. They belong to no tenant.
+/// Lists these reports. They belong to no tenant.
 pub(crate) struct Unproven {
     store: Store,
 }
@@ -18,7 +18,7 @@ impl Unproven {
         Self { store }
     }
 
-    /// One page, the oldest first. Looking is an event.
+    /// Returns one page, the oldest reports first. Each page is an audit event.
     pub(crate) async fn list(
         &self,
         caller: &Caller,

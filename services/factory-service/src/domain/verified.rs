@@ -1,37 +1,37 @@
-//! What a verification of the audit chain comes to.
+//! The result of a verification of the audit chain.
 
 use audit_chain::{CheckpointTextError, VerifyReport};
 use keyring::NoteTrust;
 use serde::Serialize;
 
-/// What a stored checkpoint is worth.
+/// A checkpoint and what it proves about the chain.
 #[derive(Debug)]
 pub(crate) struct JudgedCheckpoint {
-    /// The key it is stored under; none where the caller brought it.
+    /// The number of the key that it is stored under. `None` if the request brought it.
     pub(crate) number: Option<u16>,
-    /// Entries it speaks of, where it can be read.
+    /// The number of entries that it covers, if it can be read.
     pub(crate) size: Option<u64>,
-    pub(crate) standing: NoteTrust,
-    /// Why it does not speak of this chain, whoever signed it.
+    pub(crate) trust: NoteTrust,
+    /// Why it does not match this chain, regardless of its signatures.
     pub(crate) contradicted: Option<&'static str>,
-    /// Why it cannot be read: it then speaks neither for nor against the chain.
+    /// Why it cannot be read. It then proves nothing either way.
     pub(crate) unreadable: Option<CheckpointTextError>,
 }
 
 impl JudgedCheckpoint {
     pub(crate) fn unreadable(number: Option<u16>, why: CheckpointTextError) -> Self {
-        let (standing, contradicted) = (NoteTrust::UnknownKey, None);
-        Self { number, size: None, standing, contradicted, unreadable: Some(why) }
+        let (trust, contradicted) = (NoteTrust::UnknownKey, None);
+        Self { number, size: None, trust, contradicted, unreadable: Some(why) }
     }
 
-    /// Whether it speaks of this chain, and a key that is not revoked signed it.
+    /// Returns whether it matches this chain and a key that is not revoked signed it.
     pub(crate) fn is_trusted(&self) -> bool {
         self.outcome() == Outcome::Valid
     }
 
-    /// What it alone says of the chain.
+    /// Returns what this checkpoint alone proves about the chain.
     pub(crate) fn outcome(&self) -> Outcome {
-        match self.standing {
+        match self.trust {
             _ if self.unreadable.is_some() => Outcome::UnreadableCheckpoint,
             _ if self.contradicted.is_some() => Outcome::Broken,
             NoteTrust::Broken { .. } => Outcome::Broken,
@@ -42,52 +42,54 @@ impl JudgedCheckpoint {
     }
 }
 
-/// What verifying found.
+/// What a verification found.
 #[derive(Debug)]
 pub(crate) struct Verified {
     pub(crate) report: VerifyReport,
-    /// The latest checkpoint of each key, where the whole chain was asked for.
+    /// The latest checkpoint of each key, if the whole chain was verified.
     pub(crate) checkpoints: Vec<JudgedCheckpoint>,
-    /// Whether the whole chain was asked for, and nothing can have been signed: no signing key was ever active.
+    /// Whether the whole chain was verified and no signing key was ever active, so nothing can be signed.
     pub(crate) never_signed: bool,
 }
 
 impl Verified {
-    /// Entries that a trusted key has signed.
+    /// Returns the number of entries that a trusted key has signed.
     pub(crate) fn signed_size(&self) -> u64 {
         signed_size(&self.checkpoints)
     }
 }
 
-/// Entries that a trusted key has signed.
+/// Returns the number of entries that a trusted key has signed.
 pub(crate) fn signed_size(checkpoints: &[JudgedCheckpoint]) -> u64 {
     let trusted = checkpoints.iter().filter(|judged| judged.is_trusted());
     trusted.filter_map(|judged| judged.size).max().unwrap_or(0)
 }
 
-/// What a verification comes to.
+/// The result of a verification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Outcome {
-    /// The chain is as it was written, and a key that is not revoked says where it stood.
+    /// The entries are right, and a key that is not revoked has signed all of them.
     Valid,
-    /// The chain is as it was written as far as it was signed; what follows nobody has signed, and whoever controls Redis could have
-    /// written it anew.
+    /// The entries are right, but a trusted key has signed only the first ones. An attacker who controls
+    /// Redis could have rewritten the rest.
     UnsignedTail,
-    /// The chain is as it was written; no checkpoint was looked at, or there is none although a key was active.
+    /// The entries are right. No checkpoint was verified, or there is no checkpoint although a key was
+    /// active.
     Unsigned,
-    /// The chain is as it was written, and no signing key was ever active: there is nothing else to check.
+    /// The entries are right, and no signing key was ever active, so there is nothing else to verify.
     NeverSigned,
-    /// The chain is as it was written, and only a revoked key says where it stood: neither yes nor no.
+    /// The entries are right, and only a revoked key has signed them. That proves nothing either way.
     SignedByRevokedKey,
-    /// The chain is as it was written, and a checkpoint cannot be read: damaged in copying, so that it speaks neither for nor against it.
+    /// The entries are right, and a checkpoint cannot be read. It was damaged in copying and proves nothing
+    /// either way.
     UnreadableCheckpoint,
-    /// The chain, or what was signed of it, is not right.
+    /// An entry, the head or a checkpoint is wrong.
     Broken,
 }
 
 impl Outcome {
-    /// All of them.
+    /// All results.
     pub(crate) const ALL: [Self; 7] = [
         Self::Valid,
         Self::UnsignedTail,
@@ -98,14 +100,14 @@ impl Outcome {
         Self::Broken,
     ];
 
-    /// Whether there is nothing left to find out, and all is well.
+    /// Returns whether the chain is right and nothing is left to verify.
     pub(crate) fn is_ok(self) -> bool {
         matches!(self, Self::Valid | Self::NeverSigned)
     }
 }
 
 impl Verified {
-    /// Of all that was found the worst, and of signatures the best.
+    /// Returns the worst finding. If nothing is wrong, the best signature counts.
     pub(crate) fn outcome(&self) -> Outcome {
         let found: Vec<Outcome> = self.checkpoints.iter().map(JudgedCheckpoint::outcome).collect();
         let any = |outcome| found.contains(&outcome);
@@ -138,26 +140,26 @@ mod tests {
         JudgedCheckpoint {
             number: Some(1),
             size: Some(size),
-            standing: NoteTrust::Valid { key },
+            trust: NoteTrust::Valid { key },
             contradicted: None,
             unreadable: None,
         }
     }
 
-    fn by_revoked(size: u64) -> JudgedCheckpoint {
-        let NoteTrust::Valid { key } = valid(size).standing else { unreachable!() };
+    fn by_revoked_key(size: u64) -> JudgedCheckpoint {
+        let NoteTrust::Valid { key } = valid(size).trust else { unreachable!() };
         let (revoked_at, compromised_since) = (OffsetDateTime::UNIX_EPOCH, OffsetDateTime::UNIX_EPOCH);
-        let standing = NoteTrust::SignedByRevokedKey { key, revoked_at, compromised_since };
-        JudgedCheckpoint { standing, ..valid(size) }
+        let trust = NoteTrust::SignedByRevokedKey { key, revoked_at, compromised_since };
+        JudgedCheckpoint { trust, ..valid(size) }
     }
 
-    fn of_nobody(size: u64) -> JudgedCheckpoint {
-        JudgedCheckpoint { standing: NoteTrust::UnknownKey, ..valid(size) }
+    fn by_unknown_key(size: u64) -> JudgedCheckpoint {
+        JudgedCheckpoint { trust: NoteTrust::UnknownKey, ..valid(size) }
     }
 
     fn wrong(size: u64) -> JudgedCheckpoint {
-        let NoteTrust::Valid { key } = valid(size).standing else { unreachable!() };
-        JudgedCheckpoint { standing: NoteTrust::Broken { key, why: "test" }, ..valid(size) }
+        let NoteTrust::Valid { key } = valid(size).trust else { unreachable!() };
+        JudgedCheckpoint { trust: NoteTrust::Broken { key, why: "test" }, ..valid(size) }
     }
 
     fn damaged() -> JudgedCheckpoint {
@@ -165,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn ok_is_said_of_what_is_valid_and_of_what_nobody_could_sign() {
+    fn only_a_valid_chain_and_one_that_was_never_signed_are_ok() {
         for (outcome, ok) in [
             (Outcome::Valid, true),
             (Outcome::NeverSigned, true),
@@ -183,7 +185,7 @@ mod tests {
         JudgedCheckpoint { contradicted: Some("test"), ..judged }
     }
 
-    /// Of a chain of ten entries.
+    /// The result for a chain of ten entries.
     fn verified(checkpoints: Vec<JudgedCheckpoint>) -> Verified {
         let head = Head { size: 10, hash: Hash::from_bytes([0; 32]) };
         let report = VerifyReport { ok: true, checked: 10, head, first_error: None };
@@ -191,38 +193,38 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_of_this_chain_and_by_a_key_that_is_not_revoked_counts_as_signed() {
+    fn only_checkpoints_of_this_chain_by_a_trusted_key_count_as_signed() {
         for (judged, trusted) in [
             (valid(7), true),
             (contradicted(valid(7)), false),
-            (by_revoked(7), false),
-            (of_nobody(7), false),
+            (by_revoked_key(7), false),
+            (by_unknown_key(7), false),
             (wrong(7), false),
         ] {
             assert_eq!(judged.is_trusted(), trusted, "{judged:?}");
             let size = verified(vec![judged, valid(3)]).signed_size();
             assert_eq!(size, if trusted { 7 } else { 3 });
         }
-        assert_eq!(verified(vec![of_nobody(7)]).signed_size(), 0);
+        assert_eq!(verified(vec![by_unknown_key(7)]).signed_size(), 0);
     }
 
     #[test]
-    fn the_worst_of_all_and_of_signatures_the_best() {
+    fn the_worst_finding_and_the_best_signature_count() {
         for (checkpoints, outcome) in [
             (vec![valid(10)], Outcome::Valid),
-            (vec![valid(4), by_revoked(10), of_nobody(2), valid(10)], Outcome::Valid),
+            (vec![valid(4), by_revoked_key(10), by_unknown_key(2), valid(10)], Outcome::Valid),
             (vec![valid(9)], Outcome::UnsignedTail),
-            (vec![valid(9), by_revoked(10)], Outcome::UnsignedTail),
-            (vec![by_revoked(10), of_nobody(10)], Outcome::SignedByRevokedKey),
-            (vec![of_nobody(10)], Outcome::Unsigned),
+            (vec![valid(9), by_revoked_key(10)], Outcome::UnsignedTail),
+            (vec![by_revoked_key(10), by_unknown_key(10)], Outcome::SignedByRevokedKey),
+            (vec![by_unknown_key(10)], Outcome::Unsigned),
             (vec![], Outcome::Unsigned),
             (vec![valid(10), damaged()], Outcome::UnreadableCheckpoint),
-            (vec![by_revoked(10), damaged()], Outcome::UnreadableCheckpoint),
+            (vec![by_revoked_key(10), damaged()], Outcome::UnreadableCheckpoint),
             (vec![damaged()], Outcome::UnreadableCheckpoint),
             (vec![damaged(), wrong(2)], Outcome::Broken),
             (vec![valid(10), wrong(2)], Outcome::Broken),
-            (vec![valid(10), contradicted(by_revoked(2))], Outcome::Broken),
-            (vec![valid(10), contradicted(of_nobody(2))], Outcome::Broken),
+            (vec![valid(10), contradicted(by_revoked_key(2))], Outcome::Broken),
+            (vec![valid(10), contradicted(by_unknown_key(2))], Outcome::Broken),
         ] {
             let mut all = verified(checkpoints);
             assert_eq!(all.outcome(), outcome, "{all:?}");
@@ -232,9 +234,9 @@ mod tests {
     }
 
     #[test]
-    fn never_signed_is_said_only_where_nothing_is_there() {
+    fn a_chain_with_a_checkpoint_is_not_never_signed() {
         let of = |checkpoints| Verified { never_signed: true, ..verified(checkpoints) }.outcome();
         assert_eq!(of(vec![]), Outcome::NeverSigned);
-        assert_eq!(of(vec![of_nobody(10)]), Outcome::Unsigned);
+        assert_eq!(of(vec![by_unknown_key(10)]), Outcome::Unsigned);
     }
 }

@@ -55,7 +55,7 @@ pub(crate) fn as_file(lines: impl Stream<Item = io::Result<Bytes>> + Send + 'sta
     ),
 )]
 pub(crate) async fn export(caller: Caller, State(state): State<AppState>) -> Result<Response, ApiError> {
-    Ok(as_file(state.audit.export_view(&caller).await?))
+    Ok(as_file(state.audit_exporter.export_view(&caller).await?))
 }
 
 /// Lists the verifier keys with their states. Compare them with a copy from another channel: an attacker who

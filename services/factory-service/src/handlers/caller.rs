@@ -1,5 +1,5 @@
-//! Who asks. The guard in front of a route finds that out before anything else of the request is read, and hands it to the
-//! handler, which takes a [`Caller`].
+//! Authenticates requests. The guard of a route does so before anything else of the request is read. Handlers
+//! receive the [`Caller`].
 
 use std::net::IpAddr;
 
@@ -19,16 +19,17 @@ impl FromRequestParts<AppState> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _state: &AppState) -> Result<Self, ApiError> {
-        let unguarded = || ApiError::internal("a route that asks for its caller has no guard");
-        parts.extensions.get::<Self>().cloned().ok_or_else(unguarded)
+        let no_guard = || ApiError::internal("a handler takes a caller but its route has no guard");
+        parts.extensions.get::<Self>().cloned().ok_or_else(no_guard)
     }
 }
 
-/// Marks a request that the operator's command line makes inside this process. Nothing that comes over a network can carry it.
+/// Marks a request that the operator's command line makes inside this process. It is an extension, so no
+/// request from the network can carry it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Operator;
 
-/// Who asks, by the one key that the headers hold.
+/// Returns the caller that the API key in the headers identifies.
 pub(crate) async fn authenticate(parts: &mut Parts, state: &AppState) -> Result<Caller, ApiError> {
     let principal = match parts.extensions.get::<Operator>() {
         Some(Operator) => Principal::operator("cli"),
@@ -40,7 +41,7 @@ pub(crate) async fn authenticate(parts: &mut Parts, state: &AppState) -> Result<
     Ok(Caller { principal, request_id, ip, claimed: None })
 }
 
-/// The one key that the headers hold.
+/// Returns the API key in the headers.
 fn key_of(headers: &HeaderMap) -> Result<&str, ApiError> {
     match shown_key(headers) {
         Ok(Some(key)) => Ok(key),

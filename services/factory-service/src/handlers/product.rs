@@ -58,7 +58,9 @@ impl From<Product> for ProductAnswer {
 pub(crate) struct ProductPatchRequest {
     /// 1 to 200 characters.
     #[serde(default, deserialize_with = "given")]
-    #[schema(value_type = String, required = false, min_length = 1, max_length = 200, example = "Rain jacket")]
+    #[schema(
+        value_type = String, required = false, min_length = 1, max_length = 200, example = "Rain jacket"
+    )]
     name: Option<String>,
     /// 1 to 200 characters.
     #[serde(default, deserialize_with = "given")]

@@ -1,33 +1,35 @@
-//! Answers as bytes, so that what is stored for a repeat and what is sent are the same.
+//! Builds answers as bytes, so that an answer can be stored and replayed unchanged.
 
 use axum::http::header::{CONTENT_TYPE, ETAG, HeaderName, LOCATION};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use idempotency::StoredResponse;
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
-use crate::handlers::version::version_of;
+/// Bytes of the hash in an `ETag`.
+const ETAG_BYTES: usize = 16;
 
-/// An answer on its way to the client.
+/// An answer to the client.
 #[derive(Debug)]
 pub(crate) struct Reply(pub(crate) StoredResponse);
 
-/// 200 with a representation: a JSON body and the version that it is of.
+/// Returns 200 with a representation: a JSON body and its `ETag`.
 pub(crate) fn shown(body: &impl Serialize) -> StoredResponse {
     versioned(json(StatusCode::OK, None, body))
 }
 
-/// 201 with `Location` and the representation that is there.
+/// Returns 201 with `Location` and the new resource's representation.
 pub(crate) fn created_and_shown(location: String, body: &impl Serialize) -> StoredResponse {
     versioned(json(StatusCode::CREATED, Some(location), body))
 }
 
-/// 200 with a JSON body.
+/// Returns 200 with a JSON body that has no version.
 pub(crate) fn ok(body: &impl Serialize) -> StoredResponse {
     json(StatusCode::OK, None, body)
 }
 
-/// 201 with `Location` and a JSON body.
+/// Returns 201 with `Location` and a JSON body that has no version.
 pub(crate) fn created(location: String, body: &impl Serialize) -> StoredResponse {
     json(StatusCode::CREATED, Some(location), body)
 }
@@ -43,12 +45,18 @@ fn json(status: StatusCode, location: Option<String>, body: &impl Serialize) -> 
 }
 
 fn versioned(answer: StoredResponse) -> StoredResponse {
-    StoredResponse { etag: Some(version_of(&answer.body)), ..answer }
+    StoredResponse { etag: Some(etag_of(&answer.body)), ..answer }
 }
 
-/// The bytes of a JSON body.
+/// Returns the version of a representation as a strong `ETag`.
+pub(crate) fn etag_of(body: &[u8]) -> String {
+    let hash = Sha256::digest(body);
+    format!("\"{}\"", hex::encode(&hash[..ETAG_BYTES]))
+}
+
+/// Serialises a JSON body.
 pub(crate) fn bytes(body: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(body).expect("plain data is always serialisable into memory")
+    serde_json::to_vec(body).expect("plain data always serialises")
 }
 
 impl IntoResponse for Reply {

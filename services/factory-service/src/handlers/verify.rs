@@ -98,7 +98,7 @@ pub(crate) const CHECKPOINT_STATES: [&str; 5] =
 
 impl From<JudgedCheckpoint> for CheckpointAnswer {
     fn from(judged: JudgedCheckpoint) -> Self {
-        let (state, why, dates) = match (judged.contradicted, judged.standing) {
+        let (state, why, dates) = match (judged.contradicted, judged.trust) {
             _ if judged.unreadable.is_some() => ("unreadable", None, None),
             (Some(why), _) => ("broken", Some(why), None),
             (None, NoteTrust::Broken { why, .. }) => ("broken", Some(why), None),

@@ -1,7 +1,7 @@
-//! Conditional requests (RFC 9110, section 13): which version of a thing a client means.
+//! Conditional requests (RFC 9110, section 13), which name the version of a resource.
 //!
-//! A version is a strong `ETag`: a hash of the very bytes of the representation, so it changes with everything that is shown,
-//! such as a batch's state, which depends on the time and on the keyring too.
+//! A version is a strong `ETag`: a hash of the bytes of the representation. It changes with everything that
+//! the representation shows, for example a batch's state, which also depends on the time and on the keyring.
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -11,19 +11,9 @@ use headers::{ETag, Header, HeaderMapExt, IfMatch, IfNoneMatch};
 use idempotency::StoredResponse;
 use problems::ApiError;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
-use crate::handlers::reply::{self, Reply};
+use crate::handlers::reply::{self, Reply, etag_of};
 use crate::state::AppState;
-
-/// Bytes of the hash that an `ETag` holds.
-const ETAG_BYTES: usize = 16;
-
-/// The version of a representation.
-pub(crate) fn version_of(body: &[u8]) -> String {
-    let hash = Sha256::digest(body);
-    format!("\"{}\"", hex::encode(&hash[..ETAG_BYTES]))
-}
 
 /// The `If-Match` and `If-None-Match` of a request.
 #[derive(Debug, Default)]
@@ -45,15 +35,18 @@ impl Conditions {
         Ok(Self { if_match: read(headers)?, if_none_match: read(headers)? })
     }
 
-    /// Whether `body`, which is the representation now, may be changed: `If-Match` compares strongly, so a weak tag never matches.
+    /// Returns whether a resource with the current representation `body` may be changed. `If-Match` compares
+    /// strongly, so a weak tag never matches.
     pub(crate) fn allow_change_of(&self, body: &impl Serialize) -> bool {
         let tag = tag_of(&reply::bytes(body));
         self.if_match.as_ref().is_none_or(|wanted| wanted.precondition_passes(&tag))
             && self.if_none_match.as_ref().is_none_or(|unwanted| unwanted.precondition_passes(&tag))
     }
 
-    /// What a `GET` answers: the representation with its version, 304 where the client holds it already, 412 where `If-Match` names
-    /// another one.
+    /// Answers a `GET`: the representation with its version, or 304 if the client holds that version already.
+    ///
+    /// # Errors
+    /// 412 if `If-Match` names another version.
     pub(crate) fn show(&self, body: &impl Serialize) -> Result<Response, ApiError> {
         let answer = reply::shown(body);
         let tag = tag_of(&answer.body);
@@ -70,10 +63,10 @@ impl Conditions {
     }
 }
 
-/// The refusal of a change whose condition does not hold.
+/// Returns the error for a request whose condition does not hold.
 pub(crate) fn other_version() -> ApiError {
-    let why = "the current version is not the one that If-Match or If-None-Match asks for; read the resource again and send its ETag, \
-               e.g. If-Match: \"4a5e1e4baab89f3a32518a88c31bc87f\", or no condition";
+    let why = "the current version is not the one that If-Match or If-None-Match asks for; read the resource \
+               again and send its ETag, e.g. If-Match: \"4a5e1e4baab89f3a32518a88c31bc87f\", or no condition";
     ApiError::precondition_failed(why)
 }
 
@@ -86,7 +79,7 @@ fn read<H: Header>(headers: &HeaderMap) -> Result<Option<H>, ApiError> {
 }
 
 fn tag_of(body: &[u8]) -> ETag {
-    version_of(body).parse().expect("a quoted hash is an entity tag")
+    etag_of(body).parse().expect("a quoted hash is an entity tag")
 }
 
 #[cfg(test)]
@@ -103,8 +96,8 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_allowed_only_for_the_version_that_is_named() {
-        let tag = version_of(b"1");
+    fn a_change_is_allowed_only_for_a_version_that_the_condition_names() {
+        let tag = etag_of(b"1");
         let if_match = |value: &str| conditions(&[(IfMatch::name().clone(), value)]).allow_change_of(&1);
         for passes in
             [&*tag, "*", &format!("\"x\", {tag}"), &format!("{tag},\"y,z\""), &format!("W/\"x\" , {tag}")]
@@ -116,7 +109,7 @@ mod tests {
             assert!(!if_match(fails), "{fails}");
         }
         let two = [(IfMatch::name().clone(), "\"x\""), (IfMatch::name().clone(), &*tag)];
-        assert!(conditions(&two).allow_change_of(&1), "the lines are one list");
+        assert!(conditions(&two).allow_change_of(&1), "several lines form one list");
         assert!(conditions(&[]).allow_change_of(&1));
         for (value, allowed) in [("*", false), (&*tag, false), (&weak, false), ("\"x\"", true)] {
             let unless = conditions(&[(IfNoneMatch::name().clone(), value)]);
@@ -125,8 +118,8 @@ mod tests {
     }
 
     #[test]
-    fn what_the_client_holds_is_not_sent_again() {
-        let tag = version_of(b"1");
+    fn a_version_that_the_client_holds_is_not_sent_again() {
+        let tag = etag_of(b"1");
         for (value, status) in [("*", 304), (&*tag, 304), (&format!("W/{tag}"), 304), ("\"x\"", 200)] {
             let shown = conditions(&[(IfNoneMatch::name().clone(), value)]).show(&1).unwrap();
             assert_eq!((shown.status().as_u16(), shown.headers()["etag"].to_str().unwrap()), (status, &*tag));

@@ -1,4 +1,4 @@
-//! What an auditor takes away: the chain as a tenant may see it, the verifier keys, and checkpoints that were kept.
+//! What an auditor verifies elsewhere: a tenant's view of the chain, the verifier keys, and kept checkpoints.
 
 use audit_chain::export::verify_export;
 use keyring::{AuditKeys, NoteTrust, VerifierKey};
@@ -9,7 +9,7 @@ use test_support::RedisServer;
 use crate::isolation::{brand, key, send};
 use crate::support::{Factory, SECRET, text};
 
-async fn signing() -> (RedisServer, Factory) {
+async fn start_signing() -> (RedisServer, Factory) {
     let redis = RedisServer::start().await;
     let factory =
         Factory::start(&redis.url(), &[("AUDIT_SIGNING_KEY", SECRET), ("AUDIT_CHECKPOINT_SECS", "3600")])
@@ -18,8 +18,8 @@ async fn signing() -> (RedisServer, Factory) {
 }
 
 #[tokio::test]
-async fn a_key_that_may_read_the_trail_exports_its_view_and_reads_the_verifier_keys() {
-    let (_redis, factory) = signing().await;
+async fn a_key_with_audit_read_exports_its_view_and_reads_the_verifier_keys() {
+    let (_redis, factory) = start_signing().await;
     let (one, two) = (brand(&factory, "one").await, brand(&factory, "two").await);
     for (key, name) in [(&one, "of one"), (&two, "of two")] {
         let product = json!({"name": name, "brand": "b"});
@@ -40,13 +40,13 @@ async fn a_key_that_may_read_the_trail_exports_its_view_and_reads_the_verifier_k
     let trusted = AuditKeys::trusted([vkey]);
     let report = verify_export(export.text.as_bytes(), |_, note| trusted.judge(note)).unwrap();
     assert!(report.ok, "{report:?}");
-    assert_eq!(report.checked, before["size"].as_u64().unwrap(), "reading is no event");
+    assert_eq!(report.checked, before["size"].as_u64().unwrap(), "reading appends no event");
     let own = export.text.lines().filter(|line| line.contains("\"tenant\":\"one\"")).count() as u64;
-    assert_eq!((report.shown, own > 0), (own, true), "no event but the tenant's own");
+    assert_eq!((report.shown, own > 0), (own, true), "only the tenant's own events");
     assert!(matches!(report.checkpoints[0].signature, Some(NoteTrust::Valid { .. })));
     assert_eq!(factory.get("/v1/audit/head").await.expect(200), before);
 
-    // An operator has its own tenant's view here; the whole is an event.
+    // Here an operator too gets the view of its own tenant. Exporting the whole chain is an event.
     let view = factory.get("/v1/audit/export").await.text;
     assert!(!view.contains("of one") && !view.contains("of two"));
     let whole = factory.get("/v1/admin/audit/export").await.text;
@@ -59,8 +59,8 @@ async fn a_key_that_may_read_the_trail_exports_its_view_and_reads_the_verifier_k
 }
 
 #[tokio::test]
-async fn a_tenant_exports_one_view_at_a_time_and_the_next_when_it_left() {
-    let (_redis, factory) = signing().await;
+async fn a_tenant_exports_one_view_at_a_time_and_a_disconnect_frees_its_permit() {
+    let (_redis, factory) = start_signing().await;
     for _ in 0..40 {
         let product = json!({"name": "x".repeat(200), "brand": "y".repeat(200)});
         factory.post("/v1/products", &product).await.expect(201);
@@ -68,7 +68,7 @@ async fn a_tenant_exports_one_view_at_a_time_and_the_next_when_it_left() {
     let slow = factory.request(Method::GET, "/v1/audit/export").send().await.unwrap();
     assert_eq!(slow.status(), 200);
     drop(slow);
-    test_support::eventually("the turn was given back", crate::support::SOON, async || {
+    test_support::eventually("the permit is free again", crate::support::SOON, async || {
         factory.get("/v1/audit/export").await.status == 200
     })
     .await;
@@ -78,8 +78,8 @@ async fn a_tenant_exports_one_view_at_a_time_and_the_next_when_it_left() {
 }
 
 #[tokio::test]
-async fn a_checkpoint_that_was_damaged_in_copying_is_not_called_broken() {
-    let (redis, factory) = signing().await;
+async fn a_checkpoint_that_was_damaged_in_copying_is_unreadable_and_not_broken() {
+    let (redis, factory) = start_signing().await;
     factory.product().await;
     let kept = factory.get("/v1/audit/checkpoint").await.text;
     let verify = async |kept: &[&str]| {
@@ -108,9 +108,9 @@ async fn a_checkpoint_that_was_damaged_in_copying_is_not_called_broken() {
         assert_eq!((note["state"].as_str(), note.get("size")), (Some("unreadable"), None), "{report}");
         assert!(note["why"].as_str().unwrap().contains(why), "{report}");
         let both = verify(&[&damaged, &kept.replacen("\n1\n", "\n2\n", 1)]).await;
-        assert_eq!(both["state"], "broken", "what was changed was not damaged by a copy: {both}");
+        assert_eq!(both["state"], "broken", "a changed checkpoint is broken: {both}");
     }
-    // A stored one that cannot be read is kept as it is, and the chain is not signed over it.
+    // A stored checkpoint that cannot be read stays, and no new checkpoint replaces it.
     let mut direct = redis.connection().await;
     let stored = kept.trim_end();
     redis::AsyncCommands::hset::<_, _, _, ()>(&mut direct, audit_chain::keys::NOTES, 1, stored)

@@ -28,7 +28,10 @@ async fn a_batch_is_minted_shown_and_listed() {
     assert_eq!(events[1]["resource"], format!("batch/{}", text(&batch["id"])));
     assert_eq!(
         events[1]["details"],
-        json!({"product_id": product, "size": 16_777_216, "epoch": 1, "batch_no": batch["batch_no"], "label": "Spring run"})
+        json!({
+            "product_id": product, "size": 16_777_216, "epoch": 1,
+            "batch_no": batch["batch_no"], "label": "Spring run"
+        })
     );
     factory.assert_chain_of(2).await;
 }

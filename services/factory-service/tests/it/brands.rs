@@ -21,7 +21,9 @@ async fn product(factory: &Factory, key: &str, brand: &str, gtin: Option<&str>) 
 async fn a_tenants_brands_prefixes_and_bounds_are_set_shown_and_audited() {
     let (_redis, factory) = start().await;
     brand(&factory, "acme").await;
-    let patch = json!({"name": "Acme Ltd", "brands": ["Acme", "Ácme"], "gtin_prefixes": ["4006381"], "max_batches": 7});
+    let patch = json!({
+        "name": "Acme Ltd", "brands": ["Acme", "Ácme"], "gtin_prefixes": ["4006381"], "max_batches": 7
+    });
     let changed = update(&factory, "acme", patch.clone()).await.expect(200);
     assert_eq!(factory.get("/v1/admin/tenants/acme").await.expect(200), changed);
     for (name, value) in patch.as_object().unwrap() {
@@ -38,7 +40,8 @@ async fn a_tenants_brands_prefixes_and_bounds_are_set_shown_and_audited() {
     assert_eq!(updates.len(), 2, "a patch that changes nothing leaves no event");
     assert_eq!((&updates[0]["tenant"], &updates[0]["resource"]), (&json!("acme"), &json!("tenant/acme")));
     let details = json!({
-        "name": "Acme Ltd", "brands": r#"["Acme","Ácme"]"#, "gtin_prefixes": r#"["4006381"]"#, "max_batches": 7
+        "name": "Acme Ltd", "brands": r#"["Acme","Ácme"]"#,
+        "gtin_prefixes": r#"["4006381"]"#, "max_batches": 7
     });
     assert_eq!(updates[0]["details"], details);
     let none = json!({"name": null, "brands": "[]", "gtin_prefixes": "[]", "max_batches": 100_000});

@@ -1,4 +1,5 @@
-//! A chain that does not end as its head says: nothing is recorded, everything else goes on, and readiness says so.
+//! A chain whose end does not match its head: nothing is appended, everything else works, and readiness
+//! reports it.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use test_support::eventually;
 
 use crate::support::{Factory, SOON, start};
 
-/// Looks at readiness `times` times over a while: unready for the chain, and for nothing else, each time.
+/// Checks twenty times that readiness fails because of the chain and nothing else.
 async fn assert_unready_for_the_chain(factory: &Factory, says: &str) {
     for _ in 0..20 {
         let ready = factory.get("/v1/ready").await;
@@ -19,18 +20,18 @@ async fn assert_unready_for_the_chain(factory: &Factory, says: &str) {
         assert_eq!(failed.len(), 1, "{failed:?}");
         assert_eq!(failed[0]["name"], "audit_chain");
         assert!(failed[0]["detail"].as_str().unwrap().contains(says), "{failed:?}");
-        // Longer than an answer of the probe stands, so that several looks are seen.
+        // Longer than the result of a probe is cached, so that several probes are observed.
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
 #[tokio::test]
-async fn a_half_written_tail_refuses_appends_and_nothing_else() {
+async fn a_half_written_tail_blocks_appends_and_nothing_else() {
     let (redis, factory) = start().await;
     let product = factory.product().await;
     let mut direct = redis.connection().await;
     direct.rpush::<_, _, ()>(keys::segment(0), "half a write").await.unwrap();
-    eventually("readiness names it without an append", SOON, async || {
+    eventually("readiness fails without an append", SOON, async || {
         factory.get("/v1/ready").await.status == 503
     })
     .await;
@@ -59,7 +60,7 @@ async fn a_half_written_tail_refuses_appends_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_forged_head_refuses_appends_and_an_entry_that_is_missing_is_no_fault_of_the_service() {
+async fn a_forged_head_blocks_appends_and_reading_a_missing_entry_is_state_lost() {
     let (redis, factory) = start().await;
     factory.product().await;
     let mut direct = redis.connection().await;

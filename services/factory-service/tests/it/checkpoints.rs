@@ -1,4 +1,4 @@
-//! Signed checkpoints: by themselves, and against whoever writes the chain anew.
+//! Signed checkpoints: on a schedule, on request, and for a chain that was rewritten.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,14 +13,14 @@ use crate::cli::Operator;
 use crate::support::{Factory, SECRET};
 
 const SIGNS: (&str, &str) = ("AUDIT_SIGNING_KEY", SECRET);
-/// For what must be signed by a request, not by time.
+/// For tests in which only requests sign.
 const SELDOM: (&str, &str) = ("AUDIT_CHECKPOINT_SECS", "3600");
 
 async fn notes(redis: &mut MultiplexedConnection) -> BTreeMap<u16, String> {
     redis.hgetall(keys::NOTES).await.unwrap()
 }
 
-/// Changes an event, and every hash after it, so that the chain is right in itself.
+/// Changes an event and every hash after it, so that the chain is consistent.
 async fn rewrite(redis: &mut MultiplexedConnection) {
     let elements: Vec<Vec<u8>> = redis.lrange(keys::segment(0), 0, -1).await.unwrap();
     let mut last = genesis_prev("voketag.local/audit");
@@ -40,7 +40,7 @@ fn bytes_of(hash: Hash, payload: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn checkpoints_are_signed_by_themselves() {
+async fn checkpoints_are_signed_on_schedule() {
     let redis = RedisServer::start().await;
     let factory = Factory::start(&redis.url(), &[SIGNS, ("AUDIT_CHECKPOINT_SECS", "1")]).await;
     let mut direct = redis.connection().await;
@@ -56,14 +56,14 @@ async fn checkpoints_are_signed_by_themselves() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_chain_that_was_written_anew_is_broken_and_no_new_signature_hides_it() {
+async fn a_rewritten_chain_is_broken_and_no_new_signature_hides_it() {
     let redis = RedisServer::start().await;
     let factory = Factory::start(&redis.url(), &[SIGNS, SELDOM]).await;
     for _ in 0..3 {
         factory.product().await;
     }
     assert_eq!(factory.get("/v1/audit/checkpoint").await.status, 200);
-    // One that nobody has signed yet, so that whoever can sign is asked to.
+    // An entry without a signature, so that there is something to sign.
     factory.product().await;
     drop(factory);
     let mut direct = redis.connection().await;
@@ -84,20 +84,20 @@ async fn a_chain_that_was_written_anew_is_broken_and_no_new_signature_hides_it()
     }
 }
 
-/// Neither by itself nor on request is anything signed in the place of the notes that stand.
+/// Checks that the factory replaces no stored checkpoint, neither on schedule nor on request.
 async fn assert_nothing_is_signed(redis: &RedisServer, genuine: &BTreeMap<u16, String>) {
     let factory = Factory::start(&redis.url(), &[SIGNS, ("AUDIT_CHECKPOINT_SECS", "1")]).await;
     factory.product().await;
     let alarm = async || factory.metric("voketag_audit_contradictions_total").await != "0";
-    eventually("it is found without a request", Duration::from_secs(20), alarm).await;
+    eventually("the contradiction is found without a request", Duration::from_secs(20), alarm).await;
     let why = factory.get("/v1/audit/checkpoint").await.refused(409, "conflict");
     assert!(why.contains("contradicts"), "{why}");
     assert_eq!(factory.post("/v1/audit/verify", &json!({})).await.expect(200)["state"], "broken");
-    assert_eq!(notes(&mut redis.connection().await).await, *genuine, "the evidence stands");
+    assert_eq!(notes(&mut redis.connection().await).await, *genuine, "the evidence is unchanged");
 }
 
 #[tokio::test]
-async fn a_chain_that_was_cut_back_is_not_signed_over_what_was_signed_of_it() {
+async fn a_truncated_chain_is_not_signed() {
     let redis = RedisServer::start().await;
     let factory = Factory::start(&redis.url(), &[SIGNS, SELDOM]).await;
     for _ in 0..4 {
@@ -113,9 +113,10 @@ async fn a_chain_that_was_cut_back_is_not_signed_over_what_was_signed_of_it() {
     assert_nothing_is_signed(&redis, &genuine).await;
 }
 
-/// Another factory signs all the time; a chain that is right is `valid` to its end nevertheless, and exported with a signature.
+/// While another factory signs all the time, the chain stays `valid` to its end, and exports have a
+/// signature.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_signs_meanwhile_a_verification_and_an_export_are_of_what_is_signed() {
+async fn verifications_and_exports_are_fully_signed_while_another_process_signs() {
     let redis = RedisServer::start().await;
     let verifies = Factory::start(&redis.url(), &[SIGNS, SELDOM]).await;
     let signs = Factory::start(&redis.url(), &[SIGNS, SELDOM]).await;
@@ -139,6 +140,6 @@ async fn whoever_signs_meanwhile_a_verification_and_an_export_are_of_what_is_sig
     };
     tokio::select! {
         () = quiet => {}
-        () = busy => unreachable!("it never ends"),
+        () = busy => unreachable!("the loop never ends"),
     }
 }

@@ -60,8 +60,9 @@ impl Doomed {
         self.die(request.json(body)).await;
     }
 
-    /// The same without an `Idempotency-Key`. An instance that was killed before counts as alive for a while: until it is
-    /// forgotten, a move of the keyring that needs every instance's word is refused.
+    /// Sends a request without an `Idempotency-Key` that kills the process. An instance that was killed
+    /// earlier counts as live for a while. Until it expires, keyring moves that need every instance are
+    /// rejected.
     async fn die_of_plain(self, path: &str, body: &Value) {
         let request = Client::new().post(format!("{}{path}", self.base)).bearer_auth(KEY).json(body);
         eventually("nothing keeps it from being killed", SOON, || async {
@@ -159,8 +160,8 @@ async fn a_withdrawal_that_was_killed_is_told_as_the_first_try_would_have() {
     survivor.assert_chain_of(3).await;
 }
 
-/// Every move of the keyring, killed just before and just after its one write: the old state or the new one, and both
-/// services' instances go on.
+/// Every move of the keyring, killed just before and just after its one write: the old state or the new one,
+/// and both services' instances go on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rotation_killed_between_any_two_steps_leaves_the_old_state_or_the_new_one() {
     let redis = RedisServer::start().await;

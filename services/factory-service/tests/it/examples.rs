@@ -1,7 +1,8 @@
-//! The OpenAPI document: its examples succeed as they are, and its names and patterns are those of the code.
+//! The OpenAPI document: its examples succeed unchanged, and its values and patterns match the code.
 //!
-//! The examples name things by fixed ids. [`seed`] puts exactly those into a fresh store: product and batch of tenant `default`, with the
-//! tag among the batch's, tenant `acme` and its API key. [`BEFORE`] says which examples have to be sent before another.
+//! The examples use fixed ids. [`seed`] stores exactly these resources: a product and a batch of tenant
+//! `default`, whose tags include the example, and tenant `acme` with its API key. [`BEFORE`] lists the
+//! examples that must be sent before another one.
 
 use access::{KeyDigest, KeyRecord, Scope, Scopes, Tenant};
 use catalog::{Batch, Product, Record, keys as stored_at};
@@ -15,7 +16,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::support::{Answer, Factory, SECRET, answer, start};
 
-/// The operations whose examples are about something that others' examples make, and those others.
+/// Operations whose examples need resources of other examples, and these examples.
 const BEFORE: [(&str, &[&str]); 6] = [
     ("activate_keyring_key", &["add_keyring_key"]),
     ("retire_keyring_key", &["add_keyring_key"]),
@@ -25,7 +26,7 @@ const BEFORE: [(&str, &[&str]); 6] = [
     ("resume_tenant", &["suspend_tenant"]),
 ];
 
-/// When all that is seeded was made: before any instant of the examples.
+/// The creation time of all seeded resources. It is earlier than each instant in the examples.
 fn made_at() -> OffsetDateTime {
     OffsetDateTime::parse("2026-02-16T12:00:00Z", &Rfc3339).unwrap()
 }
@@ -38,7 +39,7 @@ fn example_of<'a>(document: &'a Value, operation: &str, parameter: &str) -> &'a 
     found["example"].as_str().unwrap_or_else(|| panic!("{operation} has no example of {parameter}"))
 }
 
-/// Stores what the examples name.
+/// Stores the resources that the examples name.
 async fn seed(redis: &RedisServer, document: &Value) {
     let id = |operation, name| example_of(document, operation, name);
     let tag_keys = TagKeys::new(Some(MasterSecret::from_hex(SECRET).unwrap()), []);
@@ -99,7 +100,7 @@ async fn seed(redis: &RedisServer, document: &Value) {
     let () = link.zadd(access::keys::keys_of(&tenant.id), key.id.as_str(), 1).await.unwrap();
 }
 
-/// A stack of its own with what the examples name.
+/// Starts a factory with the resources that the examples name.
 async fn stack() -> (RedisServer, Factory, Value) {
     let redis = RedisServer::start().await;
     let factory = Factory::start(&redis.url(), &[("AUDIT_SIGNING_KEY", SECRET)]).await;
@@ -108,7 +109,7 @@ async fn stack() -> (RedisServer, Factory, Value) {
     (redis, factory, document)
 }
 
-/// Sends the example of an operation, with every parameter and the body that the document shows.
+/// Sends the example of an operation, with each parameter and the body in the document.
 async fn send(factory: &Factory, operation: &ApiOperation<'_>) -> Answer {
     let (mut path, mut query, mut headers) = (operation.path.to_owned(), Vec::new(), Vec::new());
     for parameter in operation.document["parameters"].as_array().into_iter().flatten() {
@@ -147,7 +148,7 @@ fn assert_succeeded(operation: &ApiOperation<'_>, answered: &Answer) {
 }
 
 #[tokio::test]
-async fn every_request_example_of_the_document_succeeds_as_it_is() {
+async fn every_request_example_in_the_document_succeeds_unchanged() {
     let (_redis, factory, document) = stack().await;
     let all = operations(&document);
     let (reads, writes): (Vec<_>, Vec<_>) = all.iter().partition(|operation| operation.method == "GET");
@@ -169,7 +170,7 @@ async fn every_request_example_of_the_document_succeeds_as_it_is() {
 }
 
 #[tokio::test]
-async fn the_document_names_its_servers_and_the_values_that_texts_may_hold() {
+async fn the_document_lists_its_servers_and_the_allowed_values_of_strings() {
     let (_redis, factory) = start().await;
     let document = factory.get("/openapi.json").await.expect(200);
     test_support::assert_values_described(&document);

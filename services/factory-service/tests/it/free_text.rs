@@ -1,11 +1,12 @@
-//! Free text: what shows nothing, steers the direction of text or breaks the line is refused in every field, with an error that helps.
+//! Free text: every field rejects invisible text, bidirectional controls and line breaks, with a helpful
+//! error.
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{Factory, start, text};
 
-/// What every line refuses, and what the error calls it.
+/// Rejected texts, and a part of the error.
 const UNFIT: [(&str, &str); 8] = [
     ("\u{200b}\u{2060}", "shows nothing"),
     ("\u{3164} \u{2800}", "shows nothing"),
@@ -17,7 +18,7 @@ const UNFIT: [(&str, &str); 8] = [
     ("Acme\njacket", "U+000A"),
 ];
 
-/// Method, path, a body that is taken, and its fields of free text.
+/// Method, path, a valid body, and its fields of free text.
 type Row<'a> = (Method, String, Value, &'a [&'a str]);
 
 async fn rows(factory: &Factory) -> Vec<Row<'static>> {
@@ -74,7 +75,7 @@ async fn rows(factory: &Factory) -> Vec<Row<'static>> {
 }
 
 #[tokio::test]
-async fn no_field_of_free_text_takes_what_shows_nothing_or_steers_the_text_around_it() {
+async fn every_field_of_free_text_rejects_invisible_text_and_control_characters() {
     let (_redis, factory) = start().await;
     let rows = rows(&factory).await;
     let before = factory.events().await.len();
@@ -95,18 +96,18 @@ async fn no_field_of_free_text_takes_what_shows_nothing_or_steers_the_text_aroun
             }
         }
     }
-    assert_eq!(factory.events().await.len(), before, "a refusal is no event");
+    assert_eq!(factory.events().await.len(), before, "a rejected request appends no event");
     println!(
-        "{} fields of {} requests refuse {} texts",
+        "{} fields of {} requests reject {} texts",
         rows.iter().map(|row| row.3.len()).sum::<usize>(),
         rows.len(),
         UNFIT.len()
     );
 }
 
-/// The fields of free text that the document tells of are those of the test above, so that a new one cannot be forgotten.
+/// The test above covers all fields of free text in the document, so that a new field cannot be forgotten.
 #[tokio::test]
-async fn every_field_of_free_text_of_the_document_was_tried() {
+async fn every_documented_field_of_free_text_is_tested() {
     let (_redis, factory) = start().await;
     let rows = rows(&factory).await;
     let document = factory.get("/openapi.json").await.expect(200);

@@ -35,7 +35,7 @@ pub(crate) async fn send(
     answer(request).await
 }
 
-/// A body that the operation takes, if it takes one, by the examples of this API; `product` is what a batch is minted on.
+/// Returns a valid body for the operation, if it takes one. `product` is the product of a batch.
 fn body_of(path: &str, method: &str, product: &str) -> Option<Value> {
     match (method, path) {
         ("get", _) => None,

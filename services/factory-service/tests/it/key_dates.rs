@@ -1,4 +1,5 @@
-//! Since when a tag epoch is not believed: shown before it is done, confirmed by a number, and corrected in both directions.
+//! The date from which a tag epoch is untrusted: its consequences are shown first, confirmed by a number, and
+//! the date can be corrected in both directions.
 
 use ambient::{Clock, SystemClock};
 use catalog::{Batch, Record, keys as stored_at};
@@ -13,7 +14,8 @@ use crate::support::{Answer, Factory, SECRET, SLOWLY, SOON, answer, start_behind
 
 const LONG_AGO: &str = "2016-11-01T00:00:00.000Z";
 
-/// A factory whose epoch 1 has two batches of tenant `default` and one of another tenant, and is no longer active.
+/// Starts a factory whose epoch 1 has two batches of tenant `default` and one of another tenant and is no
+/// longer active.
 async fn rotated() -> (RedisServer, Factory, Vec<Value>) {
     let redis = RedisServer::start().await;
     let factory = Factory::start(&redis.url(), &[("AUDIT_SIGNING_KEY", SECRET)]).await;

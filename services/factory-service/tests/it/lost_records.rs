@@ -1,4 +1,5 @@
-//! What was written and cannot be read is 503 `state-lost` on every route that needs it, never 404, and fails nothing else.
+//! A record that was written and cannot be read is 503 `state-lost` on every route that needs it, never 404.
+//! Other routes are not affected.
 
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
@@ -8,7 +9,7 @@ use test_support::RedisServer;
 
 use crate::support::{Factory, SECRET, answer, start, text};
 
-/// What can have become of a stored key.
+/// A kind of damage to a stored key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Damage {
     Deleted,
@@ -22,8 +23,8 @@ const CLASSES: [Damage; 5] =
     [Damage::Deleted, Damage::OtherType, Damage::Empty, Damage::OneByte, Damage::Large];
 
 impl Damage {
-    /// Does it to a key, which may be of any type.
-    async fn does(self, link: &mut MultiplexedConnection, key: &str) {
+    /// Damages a key, which may be of any type.
+    async fn apply(self, link: &mut MultiplexedConnection, key: &str) {
         let () = link.del(key).await.unwrap();
         let () = match self {
             Self::Deleted => return,
@@ -35,20 +36,20 @@ impl Damage {
     }
 }
 
-/// Puts a key aside and back.
-async fn dumped(link: &mut MultiplexedConnection, key: &str) -> Vec<u8> {
+/// Saves a key, see [`restore`].
+async fn dump(link: &mut MultiplexedConnection, key: &str) -> Vec<u8> {
     redis::cmd("DUMP").arg(key).query_async(link).await.unwrap()
 }
 
-async fn restored(link: &mut MultiplexedConnection, key: &str, dump: &[u8]) {
+async fn restore(link: &mut MultiplexedConnection, key: &str, dump: &[u8]) {
     let mut restore = redis::cmd("RESTORE");
     let () = restore.arg(key).arg(0).arg(dump).arg("REPLACE").query_async(link).await.unwrap();
 }
 
-/// A request that needs what was damaged.
+/// A request that needs the damaged key.
 type Route = (Method, String, Option<Value>);
 
-async fn asked(factory: &Factory, (method, path, body): &Route) -> crate::support::Answer {
+async fn send(factory: &Factory, (method, path, body): &Route) -> crate::support::Answer {
     let request = factory.request(method.clone(), path);
     answer(match body {
         Some(body) => request.json(body),
@@ -57,7 +58,8 @@ async fn asked(factory: &Factory, (method, path, body): &Route) -> crate::suppor
     .await
 }
 
-/// Every class of damage to `key` is state lost for each of `routes`, and mended by putting the key back.
+/// Checks that each of `classes` of damage to `key` makes each of `routes` answer `state-lost`, and that they
+/// succeed after the key is restored.
 async fn assert_lost(
     redis: &RedisServer,
     factory: &Factory,
@@ -66,27 +68,27 @@ async fn assert_lost(
     routes: &[Route],
 ) {
     let mut link = redis.connection().await;
-    let dump = dumped(&mut link, key).await;
+    let dump = dump(&mut link, key).await;
     let leaks = factory.metric("voketag_key_leak_alarms_total").await;
     for class in classes {
-        class.does(&mut link, key).await;
+        class.apply(&mut link, key).await;
         for route in routes {
-            let answered = asked(factory, route).await;
+            let answered = send(factory, route).await;
             assert_eq!(answered.status, 503, "{class:?} of {key}, {route:?}: {answered:?}");
             answered.refused(503, "state-lost");
         }
-        restored(&mut link, key, &dump).await;
+        restore(&mut link, key, &dump).await;
         assert_eq!(factory.get("/v1/ready").await.status, 200, "one lost record is not a lost deployment");
     }
     for route in routes {
-        let answered = asked(factory, route).await;
-        assert!(answered.status < 300, "put back: {route:?}: {answered:?}");
+        let answered = send(factory, route).await;
+        assert!(answered.status < 300, "restored: {route:?}: {answered:?}");
     }
-    assert_eq!(factory.metric("voketag_key_leak_alarms_total").await, leaks, "nobody's key has leaked");
+    assert_eq!(factory.metric("voketag_key_leak_alarms_total").await, leaks, "no alarm for a leaked key");
 }
 
 #[tokio::test]
-async fn a_lost_batch_is_lost_for_every_route_that_needs_it() {
+async fn a_lost_batch_is_state_lost_on_every_route_that_needs_it() {
     let (redis, factory) = start().await;
     let (batch, other) = (factory.batch(3).await, factory.batch(1).await);
     let tag = text(&factory.tags(&batch, "").await[0]["tag_id"]);
@@ -109,7 +111,7 @@ async fn a_lost_batch_is_lost_for_every_route_that_needs_it() {
     assert_lost(&redis, &factory, &format!("vt1:bi:{}", text(&batch["id"])), &CLASSES, &routes).await;
 
     let mut link = redis.connection().await;
-    Damage::Deleted.does(&mut link, &record).await;
+    Damage::Deleted.apply(&mut link, &record).await;
     factory.get(&format!("/v1/batches/{}", text(&other["id"]))).await.expect(200);
     factory.batch(1).await;
     let other = text(&factory.tags(&other, "").await[0]["tag_id"]);
@@ -118,23 +120,23 @@ async fn a_lost_batch_is_lost_for_every_route_that_needs_it() {
 }
 
 #[tokio::test]
-async fn a_tag_beyond_a_lost_batch_is_still_a_leak_and_no_loss() {
+async fn a_tag_beyond_the_size_of_a_lost_batch_raises_the_leak_alarm() {
     let (redis, factory) = start().await;
     let (short, long) = (factory.batch(1).await, factory.batch(2).await);
     let mut link = redis.connection().await;
-    // The second tag of the longer batch, whose notes say one tag now, is one that was never minted.
+    // The record of minted batches now gives the longer batch one tag, so its second tag was never minted.
     let beyond = text(&factory.tags(&long, "").await[1]["tag_id"]);
     let notes = "vt1:bn";
     let one: Vec<u8> = link.hget(notes, short["batch_no"].as_u64().unwrap()).await.unwrap();
     assert_eq!(one, [0, 0, 0, 1, 0, 1], "size and epoch");
     let () = link.hset(notes, long["batch_no"].as_u64().unwrap(), one).await.unwrap();
-    Damage::Deleted.does(&mut link, &format!("vt1:b:{}", long["batch_no"])).await;
+    Damage::Deleted.apply(&mut link, &format!("vt1:b:{}", long["batch_no"])).await;
     factory.get(&format!("/v1/tags/{beyond}")).await.refused(404, "tag-not-found");
     assert_eq!(factory.metric("voketag_key_leak_alarms_total").await, "1");
 }
 
 #[tokio::test]
-async fn a_lost_product_is_lost_for_every_route_that_needs_it() {
+async fn a_lost_product_is_state_lost_on_every_route_that_needs_it() {
     let (redis, factory) = start().await;
     let product = factory.product().await;
     let path = format!("/v1/products/{product}");
@@ -149,7 +151,7 @@ async fn a_lost_product_is_lost_for_every_route_that_needs_it() {
 }
 
 #[tokio::test]
-async fn a_list_that_cannot_be_read_is_lost_and_no_used_up_quota() {
+async fn an_unreadable_list_is_state_lost_and_not_an_exhausted_quota() {
     let (redis, factory) = start().await;
     let product = factory.product().await;
     let mint = json!({"product_id": product, "size": 1});
@@ -166,7 +168,7 @@ async fn a_list_that_cannot_be_read_is_lost_and_no_used_up_quota() {
 }
 
 #[tokio::test]
-async fn a_lost_state_of_a_tag_is_lost_for_its_routes() {
+async fn an_unreadable_revocation_of_a_tag_is_state_lost_on_its_routes() {
     let (redis, factory) = start().await;
     let tag = text(&factory.tags(&factory.batch(1).await, "").await[0]["tag_id"]);
     factory.post(&format!("/v1/tags/{tag}/revoke"), &json!({"reason": "r"})).await.expect(200);
@@ -178,7 +180,7 @@ async fn a_lost_state_of_a_tag_is_lost_for_its_routes() {
 }
 
 #[tokio::test]
-async fn a_lost_tenant_is_lost_for_operators_and_for_its_own_keys() {
+async fn a_lost_tenant_is_state_lost_for_operators_and_for_its_own_keys() {
     let (redis, factory) = start().await;
     factory.post("/v1/admin/tenants", &json!({"id": "acme"})).await.expect(201);
     let key = json!({"tenant": "acme", "scopes": ["factory:read"]});
@@ -191,18 +193,18 @@ async fn a_lost_tenant_is_lost_for_operators_and_for_its_own_keys() {
     ];
     assert_lost(&redis, &factory, "vt1:tn:acme", &CLASSES, &routes).await;
     let mut link = redis.connection().await;
-    let dump = dumped(&mut link, "vt1:tn:acme").await;
+    let dump = dump(&mut link, "vt1:tn:acme").await;
     for class in CLASSES {
-        class.does(&mut link, "vt1:tn:acme").await;
-        let asked = factory.client.get(format!("{}/v1/products", factory.base)).bearer_auth(&key);
-        answer(asked).await.refused(503, "state-lost");
+        class.apply(&mut link, "vt1:tn:acme").await;
+        let request = factory.client.get(format!("{}/v1/products", factory.base)).bearer_auth(&key);
+        answer(request).await.refused(503, "state-lost");
     }
-    restored(&mut link, "vt1:tn:acme", &dump).await;
+    restore(&mut link, "vt1:tn:acme", &dump).await;
     answer(factory.client.get(format!("{}/v1/products", factory.base)).bearer_auth(&key)).await.expect(200);
 }
 
 #[tokio::test]
-async fn batches_from_before_there_were_notes_are_noted_by_a_factory_that_starts() {
+async fn a_starting_factory_records_the_batches_of_earlier_versions() {
     let (redis, factory) = start().await;
     let batch = factory.batch(2).await;
     let tag = text(&factory.tags(&batch, "").await[0]["tag_id"]);
@@ -214,11 +216,11 @@ async fn batches_from_before_there_were_notes_are_noted_by_a_factory_that_starts
     let () = link.del("vt1:bn").await.unwrap();
 
     let factory = Factory::start(&redis.url(), &[("TAG_MASTER_SECRET", SECRET)]).await;
-    test_support::eventually("it is noted", crate::support::SOON, || async {
+    test_support::eventually("the batches are recorded", crate::support::SOON, || async {
         let record: String = redis.connection().await.get("vt1:deployment").await.unwrap();
         record.contains("\"minted_noted\":true")
     })
     .await;
-    Damage::Deleted.does(&mut link, &format!("vt1:b:{}", batch["batch_no"])).await;
+    Damage::Deleted.apply(&mut link, &format!("vt1:b:{}", batch["batch_no"])).await;
     factory.get(&format!("/v1/tags/{tag}")).await.refused(503, "state-lost");
 }

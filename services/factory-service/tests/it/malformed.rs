@@ -160,7 +160,7 @@ async fn a_wrong_gtin_is_refused_with_what_it_held_what_it_takes_and_an_example(
         (
             "00000000",
             WRONG,
-            "gtin is \"00000000\"; it takes a GTIN that GS1 has given out, not all zeros, e.g. \"",
+            "gtin is \"00000000\"; it takes a GTIN that GS1 has assigned, not all zeros, e.g. \"",
         ),
         ("000000000000", WRONG, "gtin is "),
         ("0000000000000", WRONG, "gtin is "),

@@ -149,8 +149,14 @@ async fn metrics_are_shown_here_or_on_their_own_address() {
         "voketag_audit_appends_total{result=\"ok\"} 1",
         "voketag_durable_state_lost 0",
         r#"voketag_http_requests_total{route="/v1/products",method="POST",status="201",problem="none"} 1"#,
-        r#"voketag_http_requests_total{route="/v1/tags/{tag_id}",method="GET",status="200",problem="none"} 0"#,
-        r#"voketag_http_requests_total{route="/v1/products",method="POST",status="503",problem="audit-contention"} 0"#,
+        concat!(
+            r#"voketag_http_requests_total{route="/v1/tags/{tag_id}",method="GET","#,
+            r#"status="200",problem="none"} 0"#
+        ),
+        concat!(
+            r#"voketag_http_requests_total{route="/v1/products",method="POST","#,
+            r#"status="503",problem="audit-contention"} 0"#
+        ),
         "voketag_redis_pool_slots{",
         "voketag_circuit_breaker_state{",
     ] {

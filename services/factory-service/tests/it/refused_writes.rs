@@ -1,4 +1,5 @@
-//! A Redis that refuses writes and goes on reading: refused with a reason and a time, named in readiness, and recovered from without help.
+//! A Redis that rejects writes but not reads: requests fail with a reason and `Retry-After`, readiness names
+//! the cause, and the service recovers automatically.
 
 use ambient::{Clock, SystemClock};
 use serde_json::json;
@@ -6,17 +7,17 @@ use test_support::{RedisServer, WriteRefusal, eventually};
 
 use crate::support::{Factory, SOON};
 
-async fn in_state(refusal: WriteRefusal) {
+async fn assert_rejected_and_recovered(refusal: WriteRefusal) {
     let redis = RedisServer::start().await;
     let url = redis.with_documented_rights().await;
     let factory = Factory::start(&url, &[("REDIS_COMMAND_TIMEOUT_MS", "1000")]).await;
     factory.product().await;
     refusal.begin(&redis).await;
     let clock = SystemClock::new();
-    let named = |text: &str| text.contains(refusal.code());
+    let names_code = |text: &str| text.contains(refusal.code());
     eventually("readiness names the code", SOON, async || {
         let ready = factory.get("/v1/ready").await;
-        ready.status == 503 && named(&ready.text)
+        ready.status == 503 && names_code(&ready.text)
     })
     .await;
     println!("{}: named in readiness after {} ms", refusal.code(), clock.monotonic().as_millis());
@@ -25,7 +26,7 @@ async fn in_state(refusal: WriteRefusal) {
         assert!(made.header("retry-after").parse::<u32>().unwrap() > 0);
         made.refused(503, "redis-unavailable");
         let ready = factory.get("/v1/ready").await;
-        assert!(ready.status == 503 && named(&ready.text), "steadily: {ready:?}");
+        assert!(ready.status == 503 && names_code(&ready.text), "steadily: {ready:?}");
     }
     refusal.end(&redis).await;
     factory.until_ready().await;
@@ -40,15 +41,15 @@ async fn in_state(refusal: WriteRefusal) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn refused_writes_are_told_and_recovered_from() {
-    let states = WriteRefusal::ALL.map(|refusal| tokio::spawn(in_state(refusal)));
+async fn rejected_writes_are_reported_and_the_service_recovers() {
+    let states = WriteRefusal::ALL.map(|refusal| tokio::spawn(assert_rejected_and_recovered(refusal)));
     for state in states {
         state.await.unwrap();
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_limiter_redis_that_refuses_writes_is_told_and_keeps_nobody_from_revoking() {
+async fn a_limiter_redis_that_rejects_writes_is_reported_and_blocks_no_request() {
     let (redis, limiter) = (RedisServer::start().await, RedisServer::start().await);
     let limiter_url = limiter.with_documented_rights().await;
     let factory = Factory::start(&redis.url(), &[("RATE_LIMIT_REDIS_URL", &limiter_url)]).await;

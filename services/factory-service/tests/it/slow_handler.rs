@@ -1,5 +1,6 @@
-//! A handler that is so slow that its claim goes to another try of the same request: both clients are told the same, and it is done
-//! once. One factory's way to Redis takes longer than a lease; the other factory repeats the requests meanwhile.
+//! A handler that is so slow that another try of the same request takes over its claim: both clients get the
+//! same answer, and the request is carried out once. One factory's Redis is slower than a lease; the other
+//! factory repeats the requests meanwhile.
 
 use std::time::Duration;
 
@@ -11,10 +12,10 @@ use test_support::{FaultProxy, RedisServer, eventually};
 use crate::support::{Answer, Factory, SOON, answer, text};
 
 const LEASE: (&str, &str) = ("IDEMPOTENCY_LEASE_MS", "100");
-/// Longer than the lease by far: it ends before the first renewal arrives.
-const WAY: Duration = Duration::from_millis(150);
+/// The delay of each direction. It is longer than the lease, so the claim expires before its first renewal.
+const DELAY: Duration = Duration::from_millis(150);
 
-/// One request of each kind that changes something, all of them possible now.
+/// Returns one valid request of each kind that changes something.
 async fn requests(factory: &Factory) -> Vec<(String, Value)> {
     let (product, recalled, revoked) =
         (factory.product().await, factory.batch(2).await, factory.batch(2).await);
@@ -50,16 +51,16 @@ async fn send(factory: &Factory, requests: &[(String, Value)]) -> Vec<Answer> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_try_that_lost_its_claim_answers_what_the_other_one_did() {
+async fn a_try_that_lost_its_claim_gives_the_answer_of_the_other_try() {
     let redis = RedisServer::start().await;
     let proxy = FaultProxy::start(redis.addr()).await;
     let slow = Factory::start(&proxy.url(), &[LEASE]).await;
     let quick = Factory::start(&redis.url(), &[LEASE]).await;
     let requests = requests(&quick).await;
     let before = quick.events().await.len();
-    proxy.delay(WAY);
+    proxy.delay(DELAY);
     let repeated = async {
-        eventually("all are claimed", SOON, || async {
+        eventually("all requests are claimed", SOON, || async {
             let mut link = redis.connection().await;
             let claims: Vec<String> = redis::cmd("KEYS").arg("vt1:i:*").query_async(&mut link).await.unwrap();
             claims.len() == requests.len()
@@ -72,12 +73,12 @@ async fn a_try_that_lost_its_claim_answers_what_the_other_one_did() {
         assert!(matches!(repeated.status, 200 | 201), "{path}: {repeated:?}");
         assert!(!repeated.headers.contains_key("idempotent-replayed"), "{path} was taken over");
         assert!(overtaken.headers.contains_key("idempotent-replayed"), "{path}: {overtaken:?}");
-        let mut told = repeated.json();
-        // Shown once, to the one that made it.
-        told.as_object_mut().unwrap().remove("key");
-        assert_eq!((overtaken.status, overtaken.json()), (repeated.status, told), "{path}");
+        let mut expected = repeated.json();
+        // Only the try that created the key shows it.
+        expected.as_object_mut().unwrap().remove("key");
+        assert_eq!((overtaken.status, overtaken.json()), (repeated.status, expected), "{path}");
     }
     let after = quick.events().await.len();
-    assert_eq!(after - before, requests.len(), "one event each");
+    assert_eq!(after - before, requests.len(), "one event per request");
     quick.assert_chain_of(after as u64).await;
 }

@@ -1,4 +1,4 @@
-//! A factory on a port of its own, and a client that knows its key.
+//! Starts a factory on a free port, with a client that sends its API key.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,17 +17,17 @@ use tokio::task::AbortHandle;
 
 pub(crate) const KEY: &str = "the-key-of-the-tests-0123456789abcdef";
 pub(crate) const SECRET: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
-/// A tag of epoch 1, batch 12345 under another secret would look like this; under ours it proves nothing.
+/// A tag id of epoch 1 that was minted under another secret.
 pub(crate) const FORGED: &str = "528c99ab-b4be-8001-ad49-a0bb627246c9";
-/// A setting that a test takes away.
+/// The value that removes a setting.
 pub(crate) const UNSET: &str = "(unset)";
-/// How often a test repeats what must hold every time: so often, or as often as whoever runs it asks for.
-#[allow(clippy::disallowed_methods, reason = "how long a test runs is for whoever runs it")]
+/// Returns how often a test repeats a check: `usually`, or `VOKETAG_TEST_ROUNDS` if it is set.
+#[allow(clippy::disallowed_methods, reason = "the person who runs a test chooses its length")]
 pub(crate) fn rounds(usually: u64) -> u64 {
     std::env::var("VOKETAG_TEST_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(usually)
 }
 
-/// Generous: two cores are shared by all tests.
+/// The deadline of a wait. It is generous because all tests share two cores.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 
 /// A factory that serves until it is dropped.
@@ -44,7 +44,7 @@ impl Drop for Factory {
     }
 }
 
-/// An answer, read to its end.
+/// A complete answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -53,7 +53,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// The answer's JSON; no instant in it but has three decimals.
+    /// Returns the answer's JSON and checks that each instant in it has three decimals.
     pub(crate) fn json(&self) -> Value {
         let answer = serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"));
         test_support::assert_uniform_timestamps(&answer);
@@ -64,14 +64,14 @@ impl Answer {
         self.headers.get(name).unwrap_or_else(|| panic!("no {name}: {self:?}")).to_str().unwrap()
     }
 
-    /// The JSON of an answer that must have this status.
+    /// Checks the status and returns the JSON.
     #[track_caller]
     pub(crate) fn expect(self, status: u16) -> Value {
         assert_eq!(self.status, status, "{self:?}");
         self.json()
     }
 
-    /// The detail of a refusal that must be this one, a whole problem document.
+    /// Checks that the answer is this problem and returns its detail.
     #[track_caller]
     pub(crate) fn refused(self, status: u16, slug: &str) -> String {
         assert_eq!(self.status, status, "{self:?}");
@@ -93,17 +93,17 @@ pub(crate) async fn answer(request: RequestBuilder) -> Answer {
 }
 
 impl Factory {
-    /// A factory that may not be ready: its Redis may be away.
+    /// Starts a factory without waiting until it is ready: its Redis may be unavailable.
     pub(crate) async fn begin(redis_url: &str, more: &[(&str, &str)]) -> Self {
         let settings = [
             ("REDIS_URL", redis_url),
             ("FACTORY_API_KEY", KEY),
             ("TAG_MASTER_SECRET", SECRET),
             ("PUBLIC_BASE_URL", "https://v.example"),
-            // Two cores are shared by all tests; the deadlines have tests of their own.
+            // Generous, because all tests share two cores. Other tests cover the deadlines.
             ("REDIS_COMMAND_TIMEOUT_MS", "5000"),
             ("REDIS_POOL_WAIT_MS", "5000"),
-            // The limits have tests of their own.
+            // High, because other tests cover the limits.
             ("RATE_LIMIT_FACTORY_WRITES_PER_MINUTE", "1000000"),
             ("RATE_LIMIT_FACTORY_READS_PER_MINUTE", "1000000"),
             ("RATE_LIMIT_FACTORY_AUTH_FAILURES_PER_MINUTE", "1000000"),
@@ -121,7 +121,7 @@ impl Factory {
         Self { base: format!("http://{address}"), client, app, serving: serving.abort_handle() }
     }
 
-    /// A factory that is ready.
+    /// Starts a factory and waits until it is ready.
     pub(crate) async fn start(redis_url: &str, more: &[(&str, &str)]) -> Self {
         let factory = Self::begin(redis_url, more).await;
         factory.until_ready().await;
@@ -141,7 +141,7 @@ impl Factory {
         answer(self.request(Method::GET, path)).await
     }
 
-    /// The value of one series, named as Prometheus shows it.
+    /// Returns the value of one series, named as in the Prometheus exposition.
     pub(crate) async fn metric(&self, series: &str) -> String {
         let shown = self.get("/metrics").await.text;
         let value = shown.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
@@ -156,39 +156,39 @@ impl Factory {
         answer(self.request(Method::PATCH, path).json(body)).await
     }
 
-    /// A new product's id.
+    /// Creates a product and returns its id.
     pub(crate) async fn product(&self) -> String {
         let made = self.post("/v1/products", &json!({"name": "Rain jacket", "brand": "Northern"})).await;
         made.expect(201)["id"].as_str().unwrap().to_owned()
     }
 
-    /// A new batch of a new product.
+    /// Creates a product and mints a batch of it.
     pub(crate) async fn batch(&self, size: u32) -> Value {
         let product = self.product().await;
         self.post("/v1/batches", &json!({"product_id": product, "size": size})).await.expect(201)
     }
 
-    /// A batch's tags, as the export gives them.
+    /// Returns a batch's tags from its export.
     pub(crate) async fn tags(&self, batch: &Value, query: &str) -> Vec<Value> {
         let export = self.get(&format!("/v1/batches/{}/tags{query}", text(&batch["id"]))).await;
         assert_eq!(export.status, 200, "{export:?}");
         export.text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// All events of the chain.
+    /// Returns all events of the chain.
     pub(crate) async fn events(&self) -> Vec<Value> {
         let page = self.get("/v1/audit/events?limit=1000").await.expect(200);
         assert!(page.get("next").is_none(), "more than a page of events");
         page["events"].as_array().unwrap().iter().map(|entry| entry["event"].clone()).collect()
     }
 
-    /// Action and resource of each event.
+    /// Returns action and resource of each event.
     pub(crate) async fn history(&self) -> Vec<(String, String)> {
         let events = self.events().await;
         events.iter().map(|event| (text(&event["action"]), text(&event["resource"]))).collect()
     }
 
-    /// Verifies the whole chain, which must hold so many events.
+    /// Verifies the whole chain, which must have `size` entries.
     pub(crate) async fn assert_chain_of(&self, size: u64) {
         let report = answer(self.request(Method::POST, "/v1/audit/verify")).await.expect(200);
         assert_eq!(report["ok"], true, "{report}");
@@ -196,14 +196,15 @@ impl Factory {
     }
 }
 
-/// A factory and its Redis.
+/// Starts a factory and its Redis.
 pub(crate) async fn start() -> (RedisServer, Factory) {
     let redis = RedisServer::start().await;
     let factory = Factory::start(&redis.url(), &[]).await;
     (redis, factory)
 }
 
-/// A factory whose way to Redis takes so long, once told so, that requests made together all read before any of them writes.
+/// Starts a factory whose connection to Redis can be delayed by [`SLOWLY`], so that requests sent together
+/// all read before any of them writes.
 pub(crate) async fn start_behind_proxy() -> (RedisServer, FaultProxy, Factory) {
     let redis = RedisServer::start().await;
     let proxy = FaultProxy::start(redis.addr()).await;
@@ -211,14 +212,14 @@ pub(crate) async fn start_behind_proxy() -> (RedisServer, FaultProxy, Factory) {
     (redis, proxy, factory)
 }
 
-/// One way, see [`start_behind_proxy`].
+/// The delay of each direction, see [`start_behind_proxy`].
 pub(crate) const SLOWLY: Duration = Duration::from_millis(100);
 
 pub(crate) fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("{value} is no string")).to_owned()
 }
 
-/// The keys of VokeTag's that a Redis holds.
+/// Returns all keys of VokeTag in a Redis.
 pub(crate) async fn stored_keys(redis: &RedisServer) -> Vec<String> {
     redis::cmd("KEYS").arg("vt1:*").query_async(&mut redis.connection().await).await.unwrap()
 }

@@ -23,8 +23,10 @@ async fn the_operators_view_is_not_a_scan() {
     assert_eq!(
         tag,
         json!({
-            "tag_id": id, "crockford": short, "url": row["url"], "epoch": 1, "batch_no": batch["batch_no"], "index": 3,
-            "batch_id": batch["id"], "product_id": batch["product_id"], "lifecycle": "active", "valid": true, "scan_count": 0,
+            "tag_id": id, "crockford": short, "url": row["url"],
+            "epoch": 1, "batch_no": batch["batch_no"], "index": 3,
+            "batch_id": batch["id"], "product_id": batch["product_id"],
+            "lifecycle": "active", "valid": true, "scan_count": 0,
         })
     );
     for form in [id.to_uppercase(), short.clone(), short.to_lowercase()] {
@@ -152,7 +154,7 @@ async fn a_qr_code_is_a_picture_of_the_url() {
     factory.assert_chain_of(3).await;
 }
 
-/// Reads a picture as a camera's software would, with another library than the one that drew it: its dark rectangles, as pixels.
+/// Decodes a QR code with another library than the one that drew it, from the dark rectangles of the SVG.
 fn read_qr(svg: &str) -> String {
     let number = |text: &str| text.parse::<usize>().unwrap();
     let attribute = |name: &str| {

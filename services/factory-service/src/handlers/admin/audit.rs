@@ -24,5 +24,5 @@ use crate::state::AppState;
     ),
 )]
 pub(crate) async fn export(caller: Caller, State(state): State<AppState>) -> Result<Response, ApiError> {
-    Ok(as_file(state.audit.export(&caller).await?))
+    Ok(as_file(state.audit_exporter.export(&caller).await?))
 }

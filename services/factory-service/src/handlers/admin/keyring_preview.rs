@@ -7,7 +7,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-use crate::domain::epoch_batches::{Count, Preview};
+use crate::domain::revocation_preview::{Count, Preview};
 
 /// A number of batches and of their tags.
 #[derive(Debug, Serialize, ToSchema)]
@@ -88,8 +88,9 @@ pub(crate) fn required(preview: Preview, given: Option<u64>) -> ApiError {
         batches => format!(", {batches} of them valid again"),
     };
     let detail = format!(
-        "nothing was changed: {given}; it takes the number of batches that are key_revoked afterwards, \"confirm_batches\": {}. \
-         Those are {} tags; {} batches with {} tags are valid with the risk factor superseded_key{back}",
+        "nothing was changed: {given}; it takes the number of batches that are key_revoked afterwards, \
+         \"confirm_batches\": {}. Those are {} tags; {} batches with {} tags are valid with the risk \
+         factor superseded_key{back}",
         invalid.batches, invalid.tags, superseded.batches, superseded.tags
     );
     let preview = serde_json::to_value(PreviewAnswer::from(preview));

@@ -1,4 +1,5 @@
-//! What operators do: tenants, API keys, the keyring, the whole audit trail. All of it needs the scope `admin`.
+//! Routes for operators: tenants, API keys, the keyring and the whole audit trail. They need the scope
+//! `admin`.
 
 pub(crate) mod api_key;
 mod api_key_answer;

@@ -72,7 +72,7 @@ pub(crate) struct TenantPatchRequest {
     gtin_prefixes: Option<Vec<String>>,
     /// The most batches that the tenant may have. Null means 100,000.
     #[serde(default)]
-    #[schema(value_type = Option<u64>, required = false, minimum = 0, maximum = 16_777_216, example = 100_000)]
+    #[schema(value_type = Option<u64>, required = false, minimum = 0, maximum = 16777216, example = 100_000)]
     max_batches: FieldPatch<u64>,
 }
 
@@ -102,7 +102,7 @@ impl From<Tenant> for TenantAnswer {
     }
 }
 
-/// A path that names no tenant that could be is one that is not there.
+/// Parses the id in a path. No tenant has an invalid id, so that is 404.
 fn in_path(text: &str) -> Result<TenantId, ApiError> {
     text.parse().map_err(|_| ApiError::not_found("there is no such tenant"))
 }
@@ -156,7 +156,8 @@ pub(crate) async fn change(
     let (id, patch) = (in_path(&id)?, request.read()?);
     if patch.is_empty() {
         return Err(ApiError::invalid_request(
-            "the patch is empty; it takes one or more of name, brands, gtin_prefixes, max_batches, e.g. {\"name\": \"Acme Ltd\"}",
+            "the patch is empty; it takes one or more of name, brands, gtin_prefixes, max_batches, e.g. \
+             {\"name\": \"Acme Ltd\"}",
         ));
     }
     let wanted = |tenant: &Tenant| conditions.allow_change_of(&TenantAnswer::from(tenant.clone()));
@@ -186,7 +187,7 @@ pub(crate) async fn suspend(
 #[utoipa::path(
     post, path = "/v1/admin/tenants/{id}/resume", tag = "admin", operation_id = "resume_tenant",
     params(("id" = String, Path, description = "The tenant's id")),
-    responses((status = 200, description = "Resumed", body = TenantAnswer), Guarded, Named, Contended, Appends),
+    responses((status = 200, description = "Resumed", body = TenantAnswer), Guarded, Named, Contended, Appends)
 )]
 pub(crate) async fn resume(
     caller: Caller,

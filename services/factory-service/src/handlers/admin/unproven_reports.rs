@@ -1,4 +1,4 @@
-//! `GET /v1/admin/unproven-reports`: what consumers report of codes that are not ours.
+//! `GET /v1/admin/unproven-reports`: reports of codes that are not minted tags.
 
 use ambient::rfc3339;
 use axum::Json;
@@ -57,8 +57,8 @@ impl From<UnprovenReport> for UnprovenReportAnswer {
     }
 }
 
-/// Lists reports of codes that are not minted tags: the newest 1,000 of the last 30 days. Each page is an audit
-/// event.
+/// Lists reports of codes that are not minted tags: the newest 1,000 of the last 30 days. Each page is an
+/// audit event.
 #[utoipa::path(
     get, path = "/v1/admin/unproven-reports", tag = "admin", operation_id = "list_unproven_reports",
     params(ListQuery),
