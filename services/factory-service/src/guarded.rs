@@ -73,7 +73,7 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
 fn document(operation: &mut Operation, scope: Scope) {
     let either = ["bearer", "api_key"].map(|scheme| SecurityRequirement::new(scheme, [scope.as_str()]));
     operation.security = Some(either.into());
-    add_refusals(operation, &[("403", FORBIDDEN)]);
+    add_problems(operation, &[("403", FORBIDDEN)]);
 }
 
 /// Documents the headers of conditional requests on a route that answers 412 or 304.
@@ -98,7 +98,7 @@ fn header(name: &str, description: &str, schema: Object) -> Parameter {
 }
 
 fn document_repeats(post: &mut Operation) {
-    add_refusals(post, &[("400", UNREADABLE), ("409", IN_FLIGHT), ("422", REUSED), ("429", TOO_MANY)]);
+    add_problems(post, &[("400", UNREADABLE), ("409", IN_FLIGHT), ("422", REUSED), ("429", TOO_MANY)]);
     let text =
         ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(257)).build();
     let header = header("Idempotency-Key", KEY_IS, text);
@@ -106,7 +106,7 @@ fn document_repeats(post: &mut Operation) {
 }
 
 /// Adds error responses. If the route already documents a status, both descriptions are kept.
-fn add_refusals(operation: &mut Operation, rows: &[(&str, &str)]) {
+fn add_problems(operation: &mut Operation, rows: &[(&str, &str)]) {
     for (status, response) in problems(rows) {
         match operation.responses.responses.get_mut(&status) {
             Some(RefOr::T(own)) => {

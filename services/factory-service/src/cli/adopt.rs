@@ -82,7 +82,7 @@ impl BatchCommand {
         };
         let adopted = adopt(&store, &caller, exported, record).await;
         let (batch, is_new) = adopted.map_err(|error| match error {
-            NotAdopted::Refused(refusal) => refused(ApiError::from(refusal).to_string()),
+            NotAdopted::Rejected(error) => refused(ApiError::from(error).to_string()),
             other => refused(other.to_string()),
         })?;
         show(&json!({

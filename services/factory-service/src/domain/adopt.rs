@@ -14,9 +14,9 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::domain::batches::{creation_of, details_of, resource};
+use crate::domain::error::FactoryError;
 use crate::domain::identity::Caller;
 use crate::domain::input::Label;
-use crate::domain::refusal::Refusal;
 use crate::domain::store::{Store, Written};
 use crate::domain::update::{Update, update};
 
@@ -77,7 +77,7 @@ pub(crate) enum NotAdopted {
     )]
     Overtaken,
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Rejected(#[from] FactoryError),
 }
 
 #[derive(Deserialize)]

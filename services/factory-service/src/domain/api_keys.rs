@@ -9,9 +9,9 @@ use audit_chain::{AuditAction, Details};
 use idempotency::StoredResponse;
 use time::OffsetDateTime;
 
+use crate::domain::error::FactoryError;
 use crate::domain::identity::Caller;
 use crate::domain::input::{FieldError, INSTANT, Reason};
-use crate::domain::refusal::Refusal;
 use crate::domain::store::{Store, Written};
 use crate::domain::update::Update;
 
@@ -51,13 +51,13 @@ impl ApiKeys {
     /// client, who sees it only once.
     ///
     /// # Errors
-    /// [`Refusal::Field`] for an expiry in the past and for a tenant that does not exist or is suspended.
+    /// [`FactoryError::Field`] for an expiry in the past and for a tenant that does not exist or is suspended.
     pub(crate) async fn create(
         &self,
         caller: &Caller,
         new: NewKey,
         answer: impl Fn(&KeyView, Option<&ApiKey>) -> StoredResponse,
-    ) -> Result<StoredResponse, Refusal> {
+    ) -> Result<StoredResponse, FactoryError> {
         let (created_at, _) = self.store.stamp(caller, "key");
         if new.expires_at.is_some_and(|end| end <= self.store.now()) {
             let takes = "an instant in the future";
@@ -106,9 +106,9 @@ impl ApiKeys {
         tenant: &TenantId,
         after: Option<KeyId>,
         limit: usize,
-    ) -> Result<AccessPage<KeyView, KeyId>, Refusal> {
+    ) -> Result<AccessPage<KeyView, KeyId>, FactoryError> {
         if !self.exists(tenant).await? {
-            return Err(Refusal::NoSuch("tenant"));
+            return Err(FactoryError::NoSuch("tenant"));
         }
         let page = self.store.read(self.access.keys_of(tenant, after.as_ref(), limit)).await?;
         self.store
@@ -119,7 +119,7 @@ impl ApiKeys {
     }
 
     /// Returns one key. Each read is an audit event.
-    pub(crate) async fn show(&self, caller: &Caller, id: &KeyId) -> Result<KeyView, Refusal> {
+    pub(crate) async fn show(&self, caller: &Caller, id: &KeyId) -> Result<KeyView, FactoryError> {
         let record = self.stored(id).await?.value;
         let view = self.used(record).await?;
         let event =
@@ -132,20 +132,20 @@ impl ApiKeys {
     /// `overlap`. `answer` is called twice, as in [`Self::create`].
     ///
     /// # Errors
-    /// [`Refusal::Conflict`] if the key is not active.
+    /// [`FactoryError::Conflict`] if the key is not active.
     pub(crate) async fn rotate(
         &self,
         caller: &Caller,
         id: &KeyId,
         overlap: Duration,
         answer: impl Fn(&KeyView, Option<&ApiKey>) -> StoredResponse,
-    ) -> Result<StoredResponse, Refusal> {
+    ) -> Result<StoredResponse, FactoryError> {
         self.store
             .update(OVERTAKEN, || async {
                 let stored = self.stored(id).await?;
                 let now = self.store.now();
                 if stored.value.status(now) != KeyStatus::Active {
-                    return Err(Refusal::Conflict(NOT_ACTIVE));
+                    return Err(FactoryError::Conflict(NOT_ACTIVE));
                 }
                 let (created_at, _) = self.store.stamp(caller, "key");
                 let key = ApiKey::generate();
@@ -181,7 +181,7 @@ impl ApiKeys {
         id: &KeyId,
         reason: Reason,
         answer: impl Fn(&KeyView) -> StoredResponse,
-    ) -> Result<StoredResponse, Refusal> {
+    ) -> Result<StoredResponse, FactoryError> {
         let reason = reason.into_string();
         self.store
             .update(OVERTAKEN, || async {
@@ -200,12 +200,12 @@ impl ApiKeys {
             .await
     }
 
-    async fn exists(&self, tenant: &TenantId) -> Result<bool, Refusal> {
+    async fn exists(&self, tenant: &TenantId) -> Result<bool, FactoryError> {
         Ok(tenant.is_default() || self.store.read(self.access.tenant(tenant)).await?.is_some())
     }
 
     /// Checks that the tenant is not suspended, so that the error names the cause of the failed write.
-    async fn not_suspended(&self, tenant: &TenantId) -> Result<(), Refusal> {
+    async fn not_suspended(&self, tenant: &TenantId) -> Result<(), FactoryError> {
         let stored = self.store.read(self.access.tenant(tenant)).await?;
         if stored.is_some_and(|tenant| tenant.value.suspended.is_some()) {
             return Err(no_such_tenant(tenant, "is suspended"));
@@ -213,11 +213,11 @@ impl ApiKeys {
         Ok(())
     }
 
-    async fn stored(&self, id: &KeyId) -> Result<StoredAccess<KeyRecord>, Refusal> {
-        self.store.read(self.access.key(id)).await?.ok_or(Refusal::NoSuch("key"))
+    async fn stored(&self, id: &KeyId) -> Result<StoredAccess<KeyRecord>, FactoryError> {
+        self.store.read(self.access.key(id)).await?.ok_or(FactoryError::NoSuch("key"))
     }
 
-    async fn used(&self, record: KeyRecord) -> Result<KeyView, Refusal> {
+    async fn used(&self, record: KeyRecord) -> Result<KeyView, FactoryError> {
         let last_used_at = self.store.read(self.access.last_used_at(&record.id)).await?;
         Ok(self.view(record, last_used_at))
     }
@@ -227,7 +227,7 @@ impl ApiKeys {
     }
 }
 
-fn no_such_tenant(tenant: &TenantId, why: &str) -> Refusal {
+fn no_such_tenant(tenant: &TenantId, why: &str) -> FactoryError {
     let held = format!("is {tenant}, which {why}");
     FieldError::unacceptable("tenant", held, "the id of an active tenant", "default").into()
 }

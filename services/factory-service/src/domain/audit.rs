@@ -14,8 +14,8 @@ use serde_json::value::RawValue;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::domain::checkpoints::Checkpoints;
+use crate::domain::error::FactoryError;
 use crate::domain::identity::Caller;
-use crate::domain::refusal::Refusal;
 use crate::domain::store::Store;
 use crate::domain::verified::{JudgedCheckpoint, Outcome, Verified, signed_size};
 
@@ -59,15 +59,15 @@ impl VerificationQueue {
         Self { running: Semaphore::new(1), tenants: Mutex::default() }
     }
 
-    async fn acquire(&self, caller: &Caller) -> Result<(QueuePlace<'_>, SemaphorePermit<'_>), Refusal> {
+    async fn acquire(&self, caller: &Caller) -> Result<(QueuePlace<'_>, SemaphorePermit<'_>), FactoryError> {
         let tenant = caller.tenant().as_str().to_owned();
         if !self.tenants.lock().insert(tenant.clone()) {
-            return Err(Refusal::Conflict(BUSY));
+            return Err(FactoryError::Conflict(BUSY));
         }
         let place = QueuePlace(self, tenant);
         match tokio::time::timeout(QUEUE_TIMEOUT, self.running.acquire()).await {
             Ok(Ok(permit)) => Ok((place, permit)),
-            _ => Err(Refusal::Conflict(SLOW)),
+            _ => Err(FactoryError::Conflict(SLOW)),
         }
     }
 }
@@ -79,12 +79,12 @@ impl Audit {
 
     /// Returns the chain's name and its signing keys as this process knows them. A verifier needs both in
     /// addition to an export.
-    pub(crate) fn keys(&self) -> Result<(&str, KeyringRecord), Refusal> {
+    pub(crate) fn keys(&self) -> Result<(&str, KeyringRecord), FactoryError> {
         let keys = self.store.keys()?;
         Ok((self.checkpoints.origin(), keys.record().clone()))
     }
 
-    pub(crate) async fn head(&self) -> Result<Head, Refusal> {
+    pub(crate) async fn head(&self) -> Result<Head, FactoryError> {
         let log = self.store.log()?;
         self.store.read(log.head()).await
     }
@@ -96,7 +96,7 @@ impl Audit {
         caller: &Caller,
         after_seq: Option<u64>,
         limit: NonZeroUsize,
-    ) -> Result<EntryPage, Refusal> {
+    ) -> Result<EntryPage, FactoryError> {
         let log = self.store.log()?;
         let mut page = self.store.read(log.entries(after_seq, limit)).await?;
         if !caller.has(Scope::Admin) {
@@ -111,20 +111,24 @@ impl Audit {
     /// kept elsewhere.
     ///
     /// # Errors
-    /// [`Refusal::Conflict`] if the tenant has a verification in the queue, or if queue or verification take
+    /// [`FactoryError::Conflict`] if the tenant has a verification in the queue, or if queue or verification take
     /// too long.
     pub(crate) async fn verify(
         &self,
         caller: &Caller,
         range: Range<u64>,
         kept: Vec<String>,
-    ) -> Result<Verified, Refusal> {
+    ) -> Result<Verified, FactoryError> {
         let _permit = self.verifications.acquire(caller).await?;
         let verified = tokio::time::timeout(VERIFY_WITHIN, self.verify_with_permit(range, kept)).await;
-        verified.map_err(|_| Refusal::Conflict(TOO_LONG))?
+        verified.map_err(|_| FactoryError::Conflict(TOO_LONG))?
     }
 
-    async fn verify_with_permit(&self, range: Range<u64>, kept: Vec<String>) -> Result<Verified, Refusal> {
+    async fn verify_with_permit(
+        &self,
+        range: Range<u64>,
+        kept: Vec<String>,
+    ) -> Result<Verified, FactoryError> {
         let log = self.store.log()?;
         let whole = range.start == 0 && range.end == u64::MAX;
         let report = self.store.read(log.verify(range)).await?;
@@ -151,7 +155,7 @@ impl Audit {
         &self,
         kept: &[String],
         found: Vec<JudgedCheckpoint>,
-    ) -> Result<Vec<JudgedCheckpoint>, Refusal> {
+    ) -> Result<Vec<JudgedCheckpoint>, FactoryError> {
         // A stored checkpoint that cannot be read may have been evidence as well.
         let must_stay = |judged: &JudgedCheckpoint| match judged.outcome() {
             Outcome::Broken => true,
@@ -163,8 +167,8 @@ impl Audit {
         }
         let signed = match self.checkpoints.sign().await {
             Ok(signed) => signed,
-            Err(Refusal::Conflict(_)) => return Ok(found),
-            Err(refusal) => return Err(refusal),
+            Err(FactoryError::Conflict(_)) => return Ok(found),
+            Err(error) => return Err(error),
         };
         // Another process may have signed since `found` was read.
         if signed.fresh || signed_size(&found) < signed.checkpoint.size {
@@ -176,7 +180,7 @@ impl Audit {
 
     /// Judges the stored checkpoints and those kept elsewhere. The hashes of the chain must be verified
     /// already.
-    async fn judge(&self, kept: &[String]) -> Result<Vec<JudgedCheckpoint>, Refusal> {
+    async fn judge(&self, kept: &[String]) -> Result<Vec<JudgedCheckpoint>, FactoryError> {
         let store = self.checkpoints.signer()?.store().clone();
         let snapshot = self.store.keys()?;
         let keys = AuditKeys::of(snapshot.record());

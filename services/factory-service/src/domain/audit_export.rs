@@ -16,8 +16,8 @@ use parking_lot::Mutex;
 use serde_json::value::RawValue;
 
 use crate::domain::checkpoints::Checkpoints;
+use crate::domain::error::FactoryError;
 use crate::domain::identity::Caller;
-use crate::domain::refusal::Refusal;
 use crate::domain::store::Store;
 
 const UNDER_WAY: &str = "an export of the chain for this tenant is under way in this process; read it to its \
@@ -38,10 +38,10 @@ impl Drop for ViewPermit {
 }
 
 impl RunningViews {
-    fn acquire(&self, caller: &Caller) -> Result<ViewPermit, Refusal> {
+    fn acquire(&self, caller: &Caller) -> Result<ViewPermit, FactoryError> {
         let tenant = caller.tenant().as_str().to_owned();
         let is_first = self.0.lock().insert(tenant.clone());
-        if is_first { Ok(ViewPermit(self.clone(), tenant)) } else { Err(Refusal::Conflict(UNDER_WAY)) }
+        if is_first { Ok(ViewPermit(self.clone(), tenant)) } else { Err(FactoryError::Conflict(UNDER_WAY)) }
     }
 }
 
@@ -62,7 +62,7 @@ impl AuditExporter {
     pub(crate) async fn export(
         &self,
         caller: &Caller,
-    ) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>, Refusal> {
+    ) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>, FactoryError> {
         let event = caller.event(AuditAction::AuditExported, "audit/*".to_owned(), Details::new());
         self.store.note(event).await?;
         self.lines(|_| true).await
@@ -72,11 +72,11 @@ impl AuditExporter {
     /// verifies like the whole file.
     ///
     /// # Errors
-    /// [`Refusal::Conflict`] while another such export of the tenant runs.
+    /// [`FactoryError::Conflict`] while another such export of the tenant runs.
     pub(crate) async fn export_view(
         &self,
         caller: &Caller,
-    ) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>, Refusal> {
+    ) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>, FactoryError> {
         let permit = self.running_views.acquire(caller)?;
         let caller = caller.clone();
         self.lines(move |event| {
@@ -90,7 +90,7 @@ impl AuditExporter {
     async fn lines<F: Fn(&RawValue) -> bool + Send + Sync + 'static>(
         &self,
         shown: F,
-    ) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + use<F>, Refusal> {
+    ) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + use<F>, FactoryError> {
         let (header, head) = self.header().await?;
         let first = stream::once(std::future::ready(Ok(Bytes::from(header.to_line()))));
         let pages = ExportPages::new(self.store.log()?.clone(), head);
@@ -101,15 +101,15 @@ impl AuditExporter {
         Ok(first.chain(rest))
     }
 
-    async fn header(&self) -> Result<(ExportHeader, Head), Refusal> {
+    async fn header(&self) -> Result<(ExportHeader, Head), FactoryError> {
         let signer = self.checkpoints.signer()?;
         let store = signer.store().clone();
         // If there is a signing key, the export ends at a fresh checkpoint, so that every entry in it is
         // signed.
         let signed = match self.checkpoints.sign().await {
             Ok(signed) => Some(signed),
-            Err(Refusal::Conflict(_)) => None,
-            Err(refusal) => return Err(refusal),
+            Err(FactoryError::Conflict(_)) => None,
+            Err(error) => return Err(error),
         };
         let head = match &signed {
             Some(signed) => self.head_at(signed.checkpoint.size).await?,
@@ -124,18 +124,18 @@ impl AuditExporter {
         let keys =
             keys.record().family(KeyFamily::Audit).iter().map(ExportedKey::from).map(serde_json::to_value);
         let keys = keys.collect::<Result<Vec<_>, _>>();
-        let keys = keys.map_err(Refusal::internal)?;
+        let keys = keys.map_err(FactoryError::internal)?;
         let exported_at = rfc3339::format(self.store.now());
         Ok((ExportHeader::new(self.checkpoints.origin(), head, exported_at, notes, keys), head))
     }
 
     /// Returns the head that the chain had with `size` entries.
-    async fn head_at(&self, size: u64) -> Result<Head, Refusal> {
+    async fn head_at(&self, size: u64) -> Result<Head, FactoryError> {
         let log = self.store.log()?;
         let Some(last) = size.checked_sub(1) else { return Ok(log.head().await?) };
         let page = log.entries(last.checked_sub(1), NonZeroUsize::MIN).await?;
         let entry = page.events.first().filter(|entry| entry.seq == last);
-        let entry = entry.ok_or_else(|| Refusal::internal("a signed entry is missing"))?;
+        let entry = entry.ok_or_else(|| FactoryError::internal("a signed entry is missing"))?;
         Ok(Head { size, hash: entry.hash })
     }
 }

@@ -12,9 +12,9 @@ use storage::{KeyTrust, UntrustedKey};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::domain::error::FactoryError;
 use crate::domain::identity::Caller;
 use crate::domain::input::{BatchSize, EXAMPLE_ID, FieldError, INSTANT, Label, Reason};
-use crate::domain::refusal::Refusal;
 use crate::domain::store::{Store, Written};
 use crate::domain::update::Update;
 
@@ -81,14 +81,14 @@ impl Batches {
     /// has an idempotency key.
     ///
     /// # Errors
-    /// [`Refusal::Field`] for dates that contradict each other and for an unknown product;
-    /// [`Refusal::QuotaExceeded`].
+    /// [`FactoryError::Field`] for dates that contradict each other and for an unknown product;
+    /// [`FactoryError::QuotaExceeded`].
     pub(crate) async fn create(
         &self,
         caller: &Caller,
         new: NewBatch,
         answer: impl Fn(BatchView) -> StoredResponse,
-    ) -> Result<StoredResponse, Refusal> {
+    ) -> Result<StoredResponse, FactoryError> {
         if let (Some(made), Some(expiry)) = (new.manufactured_at, new.expires_at)
             && expiry <= made
         {
@@ -153,12 +153,12 @@ impl Batches {
     }
 
     /// Returns the most batches that the caller's tenant may have.
-    async fn most_of(&self, caller: &Caller) -> Result<u32, Refusal> {
+    async fn most_of(&self, caller: &Caller) -> Result<u32, FactoryError> {
         let tenant = self.store.read(self.access.tenant(caller.tenant())).await?;
         Ok(tenant.map_or(DEFAULT_MAX_BATCHES, |tenant| tenant.value.max_batches()))
     }
 
-    pub(crate) async fn show(&self, caller: &Caller, id: &Uuid) -> Result<BatchView, Refusal> {
+    pub(crate) async fn show(&self, caller: &Caller, id: &Uuid) -> Result<BatchView, FactoryError> {
         let stored = owned(&self.store, caller, id).await?;
         Ok(self.view(stored.value))
     }
@@ -168,7 +168,7 @@ impl Batches {
         caller: &Caller,
         after: Option<Uuid>,
         limit: usize,
-    ) -> Result<CatalogPage<BatchView>, Refusal> {
+    ) -> Result<CatalogPage<BatchView>, FactoryError> {
         let batches = self.store.catalog().batches(caller.tenant().as_str(), after, limit);
         let page = self.store.read(batches).await?;
         Ok(CatalogPage {
@@ -185,7 +185,7 @@ impl Batches {
         how: Withdraw,
         reason: Reason,
         answer: impl Fn(BatchView) -> StoredResponse,
-    ) -> Result<StoredResponse, Refusal> {
+    ) -> Result<StoredResponse, FactoryError> {
         let reason = reason.into_string();
         self.store
             .update(OVERTAKEN, || async {
@@ -227,17 +227,21 @@ fn below_quota(tenant: &str, most: u32) -> Precondition {
     Precondition::FewerThan { key: keys::batches_of(tenant).into(), members: most }
 }
 
-fn quota_exceeded(most: u32) -> Refusal {
-    Refusal::QuotaExceeded(format!(
+fn quota_exceeded(most: u32) -> FactoryError {
+    FactoryError::QuotaExceeded(format!(
         "the tenant has {most} batches, as many as its max_batches allows; an operator can raise that: \
          PATCH /v1/admin/tenants/{{id}}"
     ))
 }
 
 /// Reads a batch of the caller's tenant.
-pub(crate) async fn owned(store: &Store, caller: &Caller, id: &Uuid) -> Result<StoredRecord<Batch>, Refusal> {
+pub(crate) async fn owned(
+    store: &Store,
+    caller: &Caller,
+    id: &Uuid,
+) -> Result<StoredRecord<Batch>, FactoryError> {
     let found = store.read(store.catalog().batch(id, caller.tenant().as_str())).await?;
-    found.filter(|batch| caller.owns(&batch.value.tenant)).ok_or(Refusal::NoSuch("batch"))
+    found.filter(|batch| caller.owns(&batch.value.tenant)).ok_or(FactoryError::NoSuch("batch"))
 }
 
 /// Returns the name of a batch in audit events.

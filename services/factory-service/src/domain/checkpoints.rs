@@ -9,7 +9,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 use storage::{AuditWriter, DeploymentState, DurableStorage, GateError, LiveKeyring};
 
-use crate::domain::refusal::Refusal;
+use crate::domain::error::FactoryError;
 
 const NO_KEY: &str =
     "no audit signing key is active: set AUDIT_SIGNING_KEY, then keyring add and activate it";
@@ -64,17 +64,17 @@ impl Checkpoints {
     /// Signs the chain as it is now. Logs an alarm if a signed checkpoint contradicts the chain.
     ///
     /// # Errors
-    /// [`Refusal::Conflict`] if there is no active key that this process holds, or if a checkpoint
+    /// [`FactoryError::Conflict`] if there is no active key that this process holds, or if a checkpoint
     /// contradicts the chain.
-    pub(crate) async fn sign(&self) -> Result<SignedCheckpoint, Refusal> {
+    pub(crate) async fn sign(&self) -> Result<SignedCheckpoint, FactoryError> {
         let mut contradicted = self.contradicted_until.lock().await;
         let now = || self.clock.monotonic();
         if contradicted.is_some_and(|until| now() < until) {
-            return Err(Refusal::Conflict(CONTRADICTED));
+            return Err(FactoryError::Conflict(CONTRADICTED));
         }
         let signed = self.sign_with_current_keys().await;
         *contradicted = None;
-        if let Err(Refusal::Conflict(CONTRADICTED)) = signed {
+        if let Err(FactoryError::Conflict(CONTRADICTED)) = signed {
             self.contradictions.inc();
             tracing::error!(alarm = "chain_contradicted", "{CONTRADICTED}");
             *contradicted = Some(now() + CONTRADICTION_CACHED_FOR);
@@ -82,17 +82,17 @@ impl Checkpoints {
         signed
     }
 
-    async fn sign_with_current_keys(&self) -> Result<SignedCheckpoint, Refusal> {
+    async fn sign_with_current_keys(&self) -> Result<SignedCheckpoint, FactoryError> {
         match self.sign_once().await {
-            Err(SignRefusal::Sign(SignError::Overtaken)) => {
+            Err(SignFailure::Sign(SignError::Overtaken)) => {
                 self.keyring.poll().await?;
-                self.sign_once().await.map_err(SignRefusal::into_refusal)
+                self.sign_once().await.map_err(SignFailure::into_factory_error)
             }
-            signed => signed.map_err(SignRefusal::into_refusal),
+            signed => signed.map_err(SignFailure::into_factory_error),
         }
     }
 
-    async fn sign_once(&self) -> Result<SignedCheckpoint, SignRefusal> {
+    async fn sign_once(&self) -> Result<SignedCheckpoint, SignFailure> {
         let signer = self.signer()?;
         let deployment = self.deployment.deployment()?;
         let keys = self.keyring.snapshot()?;
@@ -122,20 +122,20 @@ impl Checkpoints {
             match self.sign_if_grown(signed_size).await {
                 Ok(size) => (signed_size, last_error) = (size.or(signed_size), None),
                 // A deployment need not sign. One that is not ready reports that in its readiness.
-                Err(Refusal::Conflict(NO_KEY) | Refusal::Store(_)) => {}
-                Err(Refusal::Conflict(why)) if last_error == Some(why) => {}
-                Err(Refusal::Conflict(why)) => {
+                Err(FactoryError::Conflict(NO_KEY) | FactoryError::Store(_)) => {}
+                Err(FactoryError::Conflict(why)) if last_error == Some(why) => {}
+                Err(FactoryError::Conflict(why)) => {
                     tracing::warn!(why, "this process cannot sign checkpoints of the audit chain");
                     last_error = Some(why);
                 }
-                Err(refusal) => {
-                    tracing::warn!(?refusal, "signing a checkpoint of the audit chain failed")
+                Err(error) => {
+                    tracing::warn!(?error, "signing a checkpoint of the audit chain failed")
                 }
             }
         }
     }
 
-    async fn sign_if_grown(&self, last: Option<u64>) -> Result<Option<u64>, Refusal> {
+    async fn sign_if_grown(&self, last: Option<u64>) -> Result<Option<u64>, FactoryError> {
         let log = self.audit.log()?;
         let head = log.head().await?;
         if head.size == 0 || last == Some(head.size) {
@@ -146,38 +146,38 @@ impl Checkpoints {
 }
 
 /// Why nothing was signed.
-enum SignRefusal {
+enum SignFailure {
     Sign(SignError),
     Closed(GateError),
 }
 
-impl From<SignError> for SignRefusal {
+impl From<SignError> for SignFailure {
     fn from(error: SignError) -> Self {
         Self::Sign(error)
     }
 }
 
-impl From<GateError> for SignRefusal {
+impl From<GateError> for SignFailure {
     fn from(error: GateError) -> Self {
         Self::Closed(error)
     }
 }
 
-impl SignRefusal {
-    fn into_refusal(self) -> Refusal {
+impl SignFailure {
+    fn into_factory_error(self) -> FactoryError {
         match self {
-            Self::Sign(error) => refusal(error),
+            Self::Sign(error) => sign_error(error),
             Self::Closed(error) => error.into(),
         }
     }
 }
 
-fn refusal(error: SignError) -> Refusal {
+fn sign_error(error: SignError) -> FactoryError {
     match error {
-        SignError::NoActiveKey => Refusal::Conflict(NO_KEY),
-        SignError::NotHeld(_) => Refusal::Conflict(NOT_HELD),
-        SignError::Overtaken => Refusal::Conflict(OVERTAKEN),
-        SignError::Contradicted { .. } => Refusal::Conflict(CONTRADICTED),
+        SignError::NoActiveKey => FactoryError::Conflict(NO_KEY),
+        SignError::NotHeld(_) => FactoryError::Conflict(NOT_HELD),
+        SignError::Overtaken => FactoryError::Conflict(OVERTAKEN),
+        SignError::Contradicted { .. } => FactoryError::Conflict(CONTRADICTED),
         SignError::Read(error) => error.into(),
         SignError::Redis(error) => error.into(),
     }

@@ -12,7 +12,7 @@ use keyring::KeyRef;
 use tag_id::Epoch;
 use time::OffsetDateTime;
 
-use crate::domain::refusal::Refusal;
+use crate::domain::error::FactoryError;
 use crate::domain::revocation_preview::Preview;
 use crate::domain::store::Store;
 
@@ -36,7 +36,7 @@ enum CountError {
     Catalog(CatalogError),
 }
 
-impl From<CountError> for Refusal {
+impl From<CountError> for FactoryError {
     fn from(error: CountError) -> Self {
         match error {
             CountError::Access(error) => error.into(),
@@ -53,17 +53,17 @@ impl EpochBatches {
     /// Counts the batches that `since` affects, in constant memory.
     ///
     /// # Errors
-    /// [`Refusal::Conflict`] if the count takes longer than [`COUNT_WITHIN`].
+    /// [`FactoryError::Conflict`] if the count takes longer than [`COUNT_WITHIN`].
     pub(crate) async fn preview(
         &self,
         key: KeyRef,
         since: OffsetDateTime,
         former: Option<OffsetDateTime>,
-    ) -> Result<Preview, Refusal> {
+    ) -> Result<Preview, FactoryError> {
         let mut preview = Preview::new(key, since, former);
         let counting = self.store.read(self.count_all(key.number.epoch(), &mut preview));
         let counted = tokio::time::timeout(COUNT_WITHIN, counting).await;
-        counted.map_err(|_| Refusal::Conflict(TOO_LONG))??;
+        counted.map_err(|_| FactoryError::Conflict(TOO_LONG))??;
         Ok(preview)
     }
 

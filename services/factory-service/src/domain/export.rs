@@ -17,9 +17,9 @@ use tokio::task::{JoinError, JoinHandle};
 use uuid::Uuid;
 
 use crate::domain::batches::{owned, resource};
+use crate::domain::error::FactoryError;
 use crate::domain::identity::Caller;
 use crate::domain::input::FieldError;
-use crate::domain::refusal::Refusal;
 use crate::domain::rows::{Format, Rows};
 use crate::domain::store::Store;
 use crate::domain::tags::TagUrls;
@@ -60,13 +60,13 @@ impl Exporter {
     /// Writes the audit event of the export and begins it.
     ///
     /// # Errors
-    /// [`Refusal::Field`] for a range outside the batch; [`Refusal::Conflict`] if the key is destroyed.
+    /// [`FactoryError::Field`] for a range outside the batch; [`FactoryError::Conflict`] if the key is destroyed.
     pub(crate) async fn export(
         &self,
         caller: &Caller,
         id: &Uuid,
         wanted: ExportRange,
-    ) -> Result<Export<impl Stream<Item = io::Result<Bytes>> + Send + use<>>, Refusal> {
+    ) -> Result<Export<impl Stream<Item = io::Result<Bytes>> + Send + use<>>, FactoryError> {
         if wanted.limit == Some(0) {
             return Err(FieldError::malformed("limit", "is 0", "1 or more", 1000).into());
         }
@@ -78,12 +78,12 @@ impl Exporter {
             return Err(FieldError::malformed("from", held, takes, 0).into());
         };
         if self.store.key_trust(batch.epoch).await? == KeyTrust::Untrusted(UntrustedKey::Destroyed) {
-            return Err(Refusal::Conflict(DESTROYED));
+            return Err(FactoryError::Conflict(DESTROYED));
         }
         let rest = batch.size - from;
         let count =
             wanted.limit.and_then(|limit| u32::try_from(limit).ok()).map_or(rest, |limit| limit.min(rest));
-        let minter = self.tag_keys.minter(batch.epoch).map_err(Refusal::internal)?;
+        let minter = self.tag_keys.minter(batch.epoch).map_err(FactoryError::internal)?;
         let details =
             Details::new().with("format", wanted.format.name()).with("from", from).with("count", count);
         let event = caller.event(AuditAction::BatchExported, resource(id), details);

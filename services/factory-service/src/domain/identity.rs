@@ -20,7 +20,7 @@ use storage::{DeploymentState, DurableStorage, GateError, StorageError};
 use subtle::ConstantTimeEq;
 
 use crate::domain::claimed_request::ClaimedRequest;
-use crate::domain::refusal::Refusal;
+use crate::domain::error::FactoryError;
 
 /// The SHA-256 of the bootstrap key. The key is at least 32 characters of random text, so an unsalted digest
 /// reveals nothing.
@@ -88,12 +88,12 @@ impl Authenticator {
     /// text that is no API key.
     ///
     /// # Errors
-    /// [`Refusal::UnknownKey`] for an unknown, revoked or expired key; [`Refusal::Suspended`].
-    pub(crate) async fn principal_of(&self, text: &str) -> Result<Principal, Refusal> {
+    /// [`FactoryError::UnknownKey`] for an unknown, revoked or expired key; [`FactoryError::Suspended`].
+    pub(crate) async fn principal_of(&self, text: &str) -> Result<Principal, FactoryError> {
         if self.bootstrap.matches(text) {
             return Ok(Principal::operator("key/bootstrap"));
         }
-        let Ok(key) = ApiKey::parse(text) else { return Err(Refusal::UnknownKey) };
+        let Ok(key) = ApiKey::parse(text) else { return Err(FactoryError::UnknownKey) };
         let deployment = self.deployment.deployment()?;
         let answered = access::authenticate(&self.pool, deployment.prefix(), &key).await;
         match answered? {
@@ -105,8 +105,8 @@ impl Authenticator {
                     scopes: known.scopes,
                 })
             }
-            Authenticated::Invalid => Err(Refusal::UnknownKey),
-            Authenticated::Suspended => Err(Refusal::Suspended),
+            Authenticated::Invalid => Err(FactoryError::UnknownKey),
+            Authenticated::Suspended => Err(FactoryError::Suspended),
             Authenticated::StateLost => {
                 self.deployment.report_lost(
                     "the deployment record was missing or another one when an API key was looked up",

@@ -10,8 +10,8 @@ use storage::{DeploymentState, LiveKeyring};
 use time::OffsetDateTime;
 
 use crate::domain::epoch_batches::EpochBatches;
+use crate::domain::error::FactoryError;
 use crate::domain::identity::Caller;
-use crate::domain::refusal::Refusal;
 use crate::domain::revocation_preview::Count;
 use crate::domain::store::{Store, Written};
 use crate::domain::update::Update;
@@ -48,7 +48,7 @@ impl KeyMoves {
     }
 
     /// Returns all keys with their states and public parts. Each read is an audit event.
-    pub(crate) async fn list(&self, caller: &Caller) -> Result<KeyringView, Refusal> {
+    pub(crate) async fn list(&self, caller: &Caller) -> Result<KeyringView, FactoryError> {
         let found = self.admin.read().await?;
         let record = found.map(|stored| stored.record).unwrap_or_default();
         self.store
@@ -67,7 +67,7 @@ impl KeyMoves {
     /// of a tag epoch needs `confirmed`, the number of batches that become invalid.
     ///
     /// # Errors
-    /// [`Refusal::ConfirmationRequired`] if `confirmed` is missing or another number.
+    /// [`FactoryError::ConfirmationRequired`] if `confirmed` is missing or another number.
     pub(crate) async fn make(
         &self,
         caller: &Caller,
@@ -75,7 +75,7 @@ impl KeyMoves {
         what: &Move,
         confirmed: Option<u64>,
         answer: impl Fn(&KeyringView) -> StoredResponse,
-    ) -> Result<StoredResponse, Refusal> {
+    ) -> Result<StoredResponse, FactoryError> {
         self.store
             .update(OVERTAKEN, || async {
                 let deployment = self.deployment.deployment()?;
@@ -107,12 +107,12 @@ impl KeyMoves {
         key: KeyRef,
         since: OffsetDateTime,
         given: Option<u64>,
-    ) -> Result<Planned, Refusal> {
+    ) -> Result<Planned, FactoryError> {
         let preview = self.batches.preview(key, since, planned.former_date()).await?;
         if given != Some(preview.invalid.batches) {
-            return Err(Refusal::ConfirmationRequired { preview: Box::new(preview), given });
+            return Err(FactoryError::ConfirmationRequired { preview: Box::new(preview), given });
         }
-        let number = |count: u64| SafeInt::try_from(count).map_err(Refusal::internal);
+        let number = |count: u64| SafeInt::try_from(count).map_err(FactoryError::internal);
         let Count { batches, tags } = preview.invalid;
         planned.details.insert("invalid_batches", number(batches)?);
         planned.details.insert("invalid_tags", number(tags)?);

@@ -6,10 +6,10 @@ use catalog::{CatalogPage, Product, Record, StoredRecord, keys};
 use idempotency::StoredResponse;
 use uuid::Uuid;
 
+use crate::domain::error::FactoryError;
 use crate::domain::field_patch::FieldPatch;
 use crate::domain::identity::Caller;
 use crate::domain::input::{FieldError, Gtin, Label, is};
-use crate::domain::refusal::Refusal;
 use crate::domain::store::{Store, Written};
 use crate::domain::update::Update;
 
@@ -72,13 +72,13 @@ impl Products {
     /// request has an idempotency key.
     ///
     /// # Errors
-    /// [`Refusal::Field`] if the brand or the GTIN belongs to another tenant.
+    /// [`FactoryError::Field`] if the brand or the GTIN belongs to another tenant.
     pub(crate) async fn create(
         &self,
         caller: &Caller,
         new: NewProduct,
         answer: impl Fn(Product) -> StoredResponse,
-    ) -> Result<StoredResponse, Refusal> {
+    ) -> Result<StoredResponse, FactoryError> {
         let (now, id) = self.store.stamp(caller, "product");
         let product = Product {
             id,
@@ -109,7 +109,7 @@ impl Products {
                 let effect = effect.clone().check(self.unclaimed(caller, &product).await?);
                 let event = caller.event(AuditAction::ProductCreated, resource(&id), details.clone());
                 match self.store.write_once(caller, event, effect, &answer).await? {
-                    Written::Overtaken { check: 0 } => Err(Refusal::Conflict(ID_TAKEN)),
+                    Written::Overtaken { check: 0 } => Err(FactoryError::Conflict(ID_TAKEN)),
                     written => Ok(written.done(())),
                 }
             })
@@ -119,7 +119,7 @@ impl Products {
 
     /// Checks that brand and GTIN belong to no other tenant. The returned precondition holds as long as no
     /// tenant's claims have changed.
-    async fn unclaimed(&self, caller: &Caller, product: &Product) -> Result<Precondition, Refusal> {
+    async fn unclaimed(&self, caller: &Caller, product: &Product) -> Result<Precondition, FactoryError> {
         let brand = BrandKeys::of(&product.brand);
         let range = product.gtin.as_deref().and_then(gtin_number).map(|number| number..=number);
         let (brands, ranges) = (std::slice::from_ref(&brand), range.as_slice());
@@ -147,7 +147,7 @@ impl Products {
         Ok(claims.guard())
     }
 
-    pub(crate) async fn show(&self, caller: &Caller, id: &Uuid) -> Result<Product, Refusal> {
+    pub(crate) async fn show(&self, caller: &Caller, id: &Uuid) -> Result<Product, FactoryError> {
         Ok(self.stored(caller, id).await?.value)
     }
 
@@ -156,7 +156,7 @@ impl Products {
         caller: &Caller,
         after: Option<Uuid>,
         limit: usize,
-    ) -> Result<CatalogPage<Product>, Refusal> {
+    ) -> Result<CatalogPage<Product>, FactoryError> {
         self.store.read(self.store.catalog().products(caller.tenant().as_str(), after, limit)).await
     }
 
@@ -164,19 +164,19 @@ impl Products {
     /// appends no event.
     ///
     /// # Errors
-    /// [`Refusal::OtherVersion`] if `is_wanted` rejects the current version.
+    /// [`FactoryError::OtherVersion`] if `is_wanted` rejects the current version.
     pub(crate) async fn change(
         &self,
         caller: &Caller,
         id: &Uuid,
         patch: ProductPatch,
         is_wanted: impl Fn(&Product) -> bool,
-    ) -> Result<Product, Refusal> {
+    ) -> Result<Product, FactoryError> {
         self.store
             .update(OVERTAKEN, || async {
                 let StoredRecord { value, revision, bytes } = self.stored(caller, id).await?;
                 if !is_wanted(&value) {
-                    return Err(Refusal::OtherVersion);
+                    return Err(FactoryError::OtherVersion);
                 }
                 let (mut changed, details) = patch.clone().applied_to(&value);
                 if changed == value {
@@ -200,9 +200,9 @@ impl Products {
             .await
     }
 
-    async fn stored(&self, caller: &Caller, id: &Uuid) -> Result<StoredRecord<Product>, Refusal> {
+    async fn stored(&self, caller: &Caller, id: &Uuid) -> Result<StoredRecord<Product>, FactoryError> {
         let found = self.store.read(self.store.catalog().product_of(id, caller.tenant().as_str())).await?;
-        found.filter(|product| caller.owns(&product.value.tenant)).ok_or(Refusal::NoSuch("product"))
+        found.filter(|product| caller.owns(&product.value.tenant)).ok_or(FactoryError::NoSuch("product"))
     }
 }
 

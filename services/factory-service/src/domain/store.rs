@@ -16,8 +16,8 @@ use tag_id::{BatchNo, Epoch};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::domain::error::FactoryError;
 use crate::domain::identity::Caller;
-use crate::domain::refusal::Refusal;
 use crate::domain::update::{Update, update};
 
 const NUMBERS_USED_UP: &str = "nearly all of the 16,777,216 batch numbers of this deployment are in use, \
@@ -77,7 +77,7 @@ impl Store {
     }
 
     /// Returns the audit chain.
-    pub(crate) fn log(&self) -> Result<&AuditLog, Refusal> {
+    pub(crate) fn log(&self) -> Result<&AuditLog, FactoryError> {
         Ok(self.audit.log()?)
     }
 
@@ -95,12 +95,12 @@ impl Store {
     }
 
     /// Returns the keyring that this process read last.
-    pub(crate) fn keys(&self) -> Result<Arc<Snapshot>, Refusal> {
+    pub(crate) fn keys(&self) -> Result<Arc<Snapshot>, FactoryError> {
         Ok(self.keyring.snapshot()?)
     }
 
     /// Returns whether tags of `epoch` can be trusted.
-    pub(crate) async fn key_trust(&self, epoch: Epoch) -> Result<KeyTrust, Refusal> {
+    pub(crate) async fn key_trust(&self, epoch: Epoch) -> Result<KeyTrust, FactoryError> {
         Ok(self.keyring.trust_of(epoch).await?)
     }
 
@@ -108,8 +108,8 @@ impl Store {
     /// cannot open is forged.
     ///
     /// # Errors
-    /// [`Refusal::Store`] while the state is lost: genuine ids would be called forged.
-    pub(crate) fn can_tell_forged(&self) -> Result<(), Refusal> {
+    /// [`FactoryError::Store`] while the state is lost: genuine ids would be called forged.
+    pub(crate) fn can_tell_forged(&self) -> Result<(), FactoryError> {
         Ok(self.deployment.can_tell_forged()?)
     }
 
@@ -130,10 +130,10 @@ impl Store {
 
     /// Returns the result of `reading`. Refreshes the deployment afterwards, so that a wiped Redis does not
     /// pass for an empty one.
-    pub(crate) async fn read<T, E: Into<Refusal>>(
+    pub(crate) async fn read<T, E: Into<FactoryError>>(
         &self,
         reading: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, Refusal> {
+    ) -> Result<T, FactoryError> {
         self.deployment.deployment()?;
         let found = reading.await.map_err(Into::into)?;
         self.refresher.refresh().await?;
@@ -143,18 +143,18 @@ impl Store {
     /// Changes stored records: calls `attempt` until it is done, see [`update`].
     ///
     /// # Errors
-    /// The first error of an attempt; [`Refusal::Conflict`] with `overtaken` if every attempt was overtaken.
+    /// The first error of an attempt; [`FactoryError::Conflict`] with `overtaken` if every attempt was overtaken.
     pub(crate) async fn update<T, F>(
         &self,
         overtaken: &'static str,
         attempt: impl Fn() -> F,
-    ) -> Result<T, Refusal>
+    ) -> Result<T, FactoryError>
     where
-        F: Future<Output = Result<Update<T>, Refusal>>,
+        F: Future<Output = Result<Update<T>, FactoryError>>,
     {
         match update(self.clock(), attempt).await? {
             Update::Done(value) => Ok(value),
-            Update::Overtaken => Err(Refusal::Conflict(overtaken)),
+            Update::Overtaken => Err(FactoryError::Conflict(overtaken)),
         }
     }
 
@@ -163,7 +163,7 @@ impl Store {
     }
 
     /// Appends `event` and executes `effect`, both or neither.
-    pub(crate) async fn write(&self, event: NewEvent, effect: Effect) -> Result<Written, Refusal> {
+    pub(crate) async fn write(&self, event: NewEvent, effect: Effect) -> Result<Written, FactoryError> {
         crash_point("before-write");
         let appended = self.audit.append(event, effect).await;
         crash_point("after-write");
@@ -177,11 +177,11 @@ impl Store {
     }
 
     /// Appends `event` without an effect.
-    pub(crate) async fn note(&self, event: NewEvent) -> Result<(), Refusal> {
+    pub(crate) async fn note(&self, event: NewEvent) -> Result<(), FactoryError> {
         match self.write(event, Effect::none()).await? {
             Written::Yes => Ok(()),
             Written::Overtaken { .. } => {
-                Err(Refusal::internal("a precondition failed although the event has none"))
+                Err(FactoryError::internal("a precondition failed although the event has none"))
             }
         }
     }
@@ -190,14 +190,14 @@ impl Store {
     /// under the request's claim.
     ///
     /// # Errors
-    /// [`Refusal::ClaimLost`] if another try took the claim over; this one wrote nothing.
+    /// [`FactoryError::ClaimLost`] if another try took the claim over; this one wrote nothing.
     pub(crate) async fn write_once(
         &self,
         caller: &Caller,
         event: NewEvent,
         effect: Effect,
         answer: &StoredResponse,
-    ) -> Result<Written, Refusal> {
+    ) -> Result<Written, FactoryError> {
         let Some(claimed) = &caller.claimed else { return self.write(event, effect).await };
         let claim = claimed.claim();
         let own_checks = effect.checks.len();
@@ -217,9 +217,9 @@ impl Store {
                 claimed.note_completed();
                 Ok(Written::Yes)
             }
-            Ok(_) | Err(AppendFailure::Append(AppendError::IdReused { .. })) => Err(Refusal::ClaimLost),
+            Ok(_) | Err(AppendFailure::Append(AppendError::IdReused { .. })) => Err(FactoryError::ClaimLost),
             Err(AppendFailure::Append(AppendError::Precondition { check })) if check >= own_checks => {
-                Err(Refusal::ClaimLost)
+                Err(FactoryError::ClaimLost)
             }
             Err(AppendFailure::Append(AppendError::Precondition { check })) => {
                 Ok(Written::Overtaken { check })
@@ -229,8 +229,8 @@ impl Store {
     }
 
     /// Draws a random batch number that is unused. The write must check that it still is.
-    pub(crate) async fn draw_batch_no(&self) -> Result<BatchNo, Refusal> {
+    pub(crate) async fn draw_batch_no(&self) -> Result<BatchNo, FactoryError> {
         self.deployment.deployment()?;
-        self.deployment.gate().draw_batch_no().await?.ok_or(Refusal::Conflict(NUMBERS_USED_UP))
+        self.deployment.gate().draw_batch_no().await?.ok_or(FactoryError::Conflict(NUMBERS_USED_UP))
     }
 }

@@ -11,9 +11,9 @@ use storage::{TrustedKey, UntrustedKey};
 use tag_id::{Crockford, Opened, TagId, TagKeys};
 use time::OffsetDateTime;
 
+use crate::domain::error::FactoryError;
 use crate::domain::identity::Caller;
 use crate::domain::input::Reason;
-use crate::domain::refusal::Refusal;
 use crate::domain::store::{Store, Written};
 
 /// The prefix of every tag's URL.
@@ -74,14 +74,14 @@ impl Tags {
         Self { store, tag_keys, urls }
     }
 
-    pub(crate) async fn show(&self, caller: &Caller, id: TagId) -> Result<TagView, Refusal> {
+    pub(crate) async fn show(&self, caller: &Caller, id: TagId) -> Result<TagView, FactoryError> {
         let minted = self.minted(caller, id).await?;
         let (state, revocation) = self.store.read(self.store.catalog().tag(minted.opened.serial())).await?;
         Ok(self.view(minted, state, revocation))
     }
 
     /// Returns the URL of a tag that was minted.
-    pub(crate) async fn url(&self, caller: &Caller, id: TagId) -> Result<String, Refusal> {
+    pub(crate) async fn url(&self, caller: &Caller, id: TagId) -> Result<String, FactoryError> {
         let minted = self.minted(caller, id).await?;
         Ok(self.urls.of(&minted.id.crockford()))
     }
@@ -93,7 +93,7 @@ impl Tags {
         id: TagId,
         reason: Reason,
         answer: impl Fn(TagView) -> StoredResponse,
-    ) -> Result<StoredResponse, Refusal> {
+    ) -> Result<StoredResponse, FactoryError> {
         let minted = self.minted(caller, id).await?;
         let serial = minted.opened.serial();
         let (state, revocation) = self.store.read(self.store.catalog().tag(serial)).await?;
@@ -128,24 +128,24 @@ impl Tags {
         }
     }
 
-    async fn minted(&self, caller: &Caller, id: TagId) -> Result<Minted, Refusal> {
+    async fn minted(&self, caller: &Caller, id: TagId) -> Result<Minted, FactoryError> {
         let Some(opened) = self.tag_keys.open(&id) else {
             self.store.can_tell_forged()?;
-            return Err(Refusal::NoSuchTag);
+            return Err(FactoryError::NoSuchTag);
         };
         let never_minted = || {
             self.store.alarm_of_key_leak(caller);
-            Refusal::NoSuchTag
+            FactoryError::NoSuchTag
         };
         let key = match self.store.key_trust(opened.epoch).await?.trusted() {
             Ok(key) => key,
             Err(UntrustedKey::NeverInUse) => return Err(never_minted()),
-            Err(UntrustedKey::Destroyed) => return Err(Refusal::NoSuchTag),
+            Err(UntrustedKey::Destroyed) => return Err(FactoryError::NoSuchTag),
         };
         let found = self.store.read(self.store.catalog().batch_of_tag(&opened)).await?;
         let batch = found.ok_or_else(never_minted)?.value;
         if !caller.owns(&batch.tenant) {
-            return Err(Refusal::NoSuchTag);
+            return Err(FactoryError::NoSuchTag);
         }
         Ok(Minted { id, opened, key, batch })
     }

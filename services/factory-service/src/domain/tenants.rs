@@ -12,10 +12,10 @@ use time::OffsetDateTime;
 
 use input::quoted;
 
+use crate::domain::error::FactoryError;
 use crate::domain::field_patch::FieldPatch;
 use crate::domain::identity::Caller;
 use crate::domain::input::{FieldError, Reason};
-use crate::domain::refusal::Refusal;
 use crate::domain::store::{Store, Written};
 use crate::domain::update::Update;
 
@@ -78,16 +78,16 @@ impl Tenants {
     /// Creates a tenant.
     ///
     /// # Errors
-    /// [`Refusal::Conflict`] if the id is `default` or in use.
+    /// [`FactoryError::Conflict`] if the id is `default` or in use.
     pub(crate) async fn create(
         &self,
         caller: &Caller,
         id: TenantId,
         name: Option<String>,
         answer: impl FnOnce(Tenant) -> StoredResponse,
-    ) -> Result<StoredResponse, Refusal> {
+    ) -> Result<StoredResponse, FactoryError> {
         if id.is_default() {
-            return Err(Refusal::Conflict(IS_DEFAULT));
+            return Err(FactoryError::Conflict(IS_DEFAULT));
         }
         let (created_at, _) = self.store.stamp(caller, "tenant");
         let tenant = Tenant::new(id, name, created_at);
@@ -100,7 +100,7 @@ impl Tenants {
         let answer = answer(tenant);
         match self.store.write_once(caller, event, effect, &answer).await? {
             Written::Yes => Ok(answer),
-            Written::Overtaken { .. } => Err(Refusal::Conflict(EXISTS)),
+            Written::Overtaken { .. } => Err(FactoryError::Conflict(EXISTS)),
         }
     }
 
@@ -110,7 +110,7 @@ impl Tenants {
         caller: &Caller,
         after: Option<TenantId>,
         limit: usize,
-    ) -> Result<AccessPage<Tenant, TenantId>, Refusal> {
+    ) -> Result<AccessPage<Tenant, TenantId>, FactoryError> {
         let default = TenantId::default_tenant();
         let (first, made_after) = match after {
             None => (Some(self.default_tenant().await?), None),
@@ -131,7 +131,7 @@ impl Tenants {
     }
 
     /// Returns one tenant. Each read is an audit event.
-    pub(crate) async fn show(&self, caller: &Caller, id: &TenantId) -> Result<Tenant, Refusal> {
+    pub(crate) async fn show(&self, caller: &Caller, id: &TenantId) -> Result<Tenant, FactoryError> {
         let tenant = match self.found(id).await? {
             Some(stored) => stored.value,
             None => unrecorded(id)?,
@@ -145,7 +145,7 @@ impl Tenants {
     /// gets it.
     ///
     /// # Errors
-    /// [`Refusal::OtherVersion`] if `is_wanted` rejects the current version; [`Refusal::Field`] for a brand
+    /// [`FactoryError::OtherVersion`] if `is_wanted` rejects the current version; [`FactoryError::Field`] for a brand
     /// or prefix of another tenant.
     pub(crate) async fn update(
         &self,
@@ -153,7 +153,7 @@ impl Tenants {
         id: &TenantId,
         patch: TenantPatch,
         is_wanted: impl Fn(&Tenant) -> bool,
-    ) -> Result<Tenant, Refusal> {
+    ) -> Result<Tenant, FactoryError> {
         self.store
             .update(OVERTAKEN, || async {
                 let stored = self.found(id).await?;
@@ -162,7 +162,7 @@ impl Tenants {
                     None => Tenant { created_at: self.store.now(), ..unrecorded(id)? },
                 };
                 if !is_wanted(&tenant) {
-                    return Err(Refusal::OtherVersion);
+                    return Err(FactoryError::OtherVersion);
                 }
                 let (changed, details) = patch.clone().applied_to(&tenant);
                 if changed == tenant {
@@ -177,7 +177,7 @@ impl Tenants {
     }
 
     /// Reads all claims and checks that no other tenant holds the tenant's brands and prefixes.
-    async fn free_claims(&self, tenant: &Tenant) -> Result<Claims, Refusal> {
+    async fn free_claims(&self, tenant: &Tenant) -> Result<Claims, FactoryError> {
         let brands: Vec<BrandKeys> = tenant.brands.iter().map(BrandName::keys).collect();
         let ranges: Vec<GtinRange> = tenant.gtin_prefixes.iter().map(GtinPrefix::range).collect();
         let claims = self.store.read(self.access.claims(&brands, &ranges)).await?;
@@ -207,9 +207,9 @@ impl Tenants {
         id: &TenantId,
         reason: Reason,
         answer: impl Fn(Tenant) -> StoredResponse,
-    ) -> Result<StoredResponse, Refusal> {
+    ) -> Result<StoredResponse, FactoryError> {
         if id.is_default() {
-            return Err(Refusal::Conflict(IS_DEFAULT));
+            return Err(FactoryError::Conflict(IS_DEFAULT));
         }
         let reason = reason.into_string();
         let at = self.store.now();
@@ -227,7 +227,7 @@ impl Tenants {
         caller: &Caller,
         id: &TenantId,
         answer: impl Fn(Tenant) -> StoredResponse,
-    ) -> Result<StoredResponse, Refusal> {
+    ) -> Result<StoredResponse, FactoryError> {
         if id.is_default() {
             return Ok(answer(self.default_tenant().await?));
         }
@@ -246,7 +246,7 @@ impl Tenants {
         (action, details): (AuditAction, Details),
         change: impl Fn(&StoredAccess<Tenant>) -> Option<(Effect, Tenant)>,
         answer: impl Fn(Tenant) -> StoredResponse,
-    ) -> Result<StoredResponse, Refusal> {
+    ) -> Result<StoredResponse, FactoryError> {
         self.store
             .update(OVERTAKEN, || async {
                 let stored = self.stored(id).await?;
@@ -260,24 +260,24 @@ impl Tenants {
             .await
     }
 
-    async fn stored(&self, id: &TenantId) -> Result<StoredAccess<Tenant>, Refusal> {
-        self.found(id).await?.ok_or(Refusal::NoSuch("tenant"))
+    async fn stored(&self, id: &TenantId) -> Result<StoredAccess<Tenant>, FactoryError> {
+        self.found(id).await?.ok_or(FactoryError::NoSuch("tenant"))
     }
 
-    async fn found(&self, id: &TenantId) -> Result<Option<StoredAccess<Tenant>>, Refusal> {
+    async fn found(&self, id: &TenantId) -> Result<Option<StoredAccess<Tenant>>, FactoryError> {
         self.store.read(self.access.tenant(id)).await
     }
 
-    async fn default_tenant(&self) -> Result<Tenant, Refusal> {
+    async fn default_tenant(&self) -> Result<Tenant, FactoryError> {
         let id = TenantId::default_tenant();
         self.found(&id).await?.map_or_else(|| unrecorded(&id), |stored| Ok(stored.value))
     }
 }
 
 /// Returns tenant `default`, which exists without a record. Its creation time is never shown.
-fn unrecorded(id: &TenantId) -> Result<Tenant, Refusal> {
+fn unrecorded(id: &TenantId) -> Result<Tenant, FactoryError> {
     let is_there = id.is_default().then(|| Tenant::new(id.clone(), None, OffsetDateTime::UNIX_EPOCH));
-    is_there.ok_or(Refusal::NoSuch("tenant"))
+    is_there.ok_or(FactoryError::NoSuch("tenant"))
 }
 
 fn resource(id: &TenantId) -> String {

@@ -4,8 +4,8 @@ use audit_chain::{AuditAction, Details};
 use catalog::{CatalogPage, UnprovenReport};
 use uuid::Uuid;
 
+use crate::domain::error::FactoryError;
 use crate::domain::identity::Caller;
-use crate::domain::refusal::Refusal;
 use crate::domain::store::Store;
 
 /// Lists these reports. They belong to no tenant.
@@ -24,7 +24,7 @@ impl Unproven {
         caller: &Caller,
         after: Option<Uuid>,
         limit: usize,
-    ) -> Result<CatalogPage<UnprovenReport>, Refusal> {
+    ) -> Result<CatalogPage<UnprovenReport>, FactoryError> {
         let reading = self.store.catalog().unproven_reports(after, limit, self.store.now());
         let page = self.store.read(reading).await?;
         let event =

@@ -8,7 +8,7 @@ use idempotency::{Claim, ClaimWrite, MAX_BODY, StoredResponse};
 use problems::ApiError;
 
 use crate::domain::claimed_request::ClaimedRequest;
-use crate::domain::refusal::Refusal;
+use crate::domain::error::FactoryError;
 
 /// Which try of the request answers the client.
 pub(crate) enum Completion {
@@ -59,7 +59,7 @@ async fn store(claim: &Claim, response: Response) -> Result<Completion, ApiError
         etag: text(ETAG),
         body: body.to_vec(),
     };
-    Ok(match claim.complete(&stored).await.map_err(Refusal::from)? {
+    Ok(match claim.complete(&stored).await.map_err(FactoryError::from)? {
         ClaimWrite::Applied => Completion::Ours(Response::from_parts(parts, Body::from(body))),
         ClaimWrite::NotHeld => Completion::OtherTry,
     })

@@ -21,10 +21,10 @@ use crate::state::AppState;
 /// The window of every quota.
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// What a route is guarded with: the state, and the scope a key needs.
+/// The parameters of a guard: the state, and the scope that a key needs.
 pub(crate) type Guard = (AppState, Scope);
 
-/// Lets pass who may, with the [`Caller`] in the request's extensions.
+/// The middleware. It adds the [`Caller`] to the extensions of an admitted request.
 pub(crate) async fn guard(
     State((state, scope)): State<Guard>,
     request: Request,
@@ -33,38 +33,39 @@ pub(crate) async fn guard(
     let (mut parts, body) = request.into_parts();
     let caller = match authenticate(&mut parts, &state).await {
         Ok(caller) => caller,
-        Err(refusal @ ApiError::Http(HttpError::Unauthenticated(_))) => {
-            return Ok(stranger(refusal, &parts, &state).await);
+        Err(error @ ApiError::Http(HttpError::Unauthenticated(_))) => {
+            return Ok(unauthenticated(error, &parts, &state).await);
         }
-        Err(error) => return Err(error),
+        Err(other) => return Err(other),
     };
     if parts.extensions.get::<Operator>().is_some() {
         return admit(scope, caller, Request::from_parts(parts, body), next).await;
     }
-    let spent = state.limits.spend(&caller.principal, use_of(&parts.method)).await;
-    let answered = match spent.denied {
+    let spent = state.limits.spend(&caller.principal, quota_use_of(&parts.method)).await;
+    let admitted = match spent.denied {
         Some(retry_after) => Err(ApiError::rate_limited(retry_after)),
         None => admit(scope, caller, Request::from_parts(parts, body), next).await,
     };
-    Ok(with_quotas(&spent, answered.into_response()))
+    Ok(with_quotas(&spent, admitted.into_response()))
 }
 
 async fn admit(scope: Scope, caller: Caller, mut request: Request, next: Next) -> Result<Response, ApiError> {
-    may(&caller, scope)?;
+    check_scope(&caller, scope)?;
     request.extensions_mut().insert(caller);
     Ok(next.run(request).await)
 }
 
-/// What somebody is told who shows no key in force: 401, or 429 once the address's quota of that is used up.
-async fn stranger(refusal: ApiError, parts: &Parts, state: &AppState) -> Response {
-    let Some(peer) = parts.extensions.get::<PeerAddr>() else { return refusal.into_response() };
+/// Answers a request without a valid key: 401, or 429 once its address has used up the quota of failed
+/// authentications.
+async fn unauthenticated(error: ApiError, parts: &Parts, state: &AppState) -> Response {
+    let Some(peer) = parts.extensions.get::<PeerAddr>() else { return error.into_response() };
     let address = state.proxies.client_address(peer.0.ip(), &parts.headers);
     let spent = state.limits.spend_failure(&limit_subject(address)).await;
-    let refusal = spent.denied.map_or(refusal, ApiError::rate_limited);
-    with_quotas(&spent, refusal.into_response())
+    let error = spent.denied.map_or(error, ApiError::rate_limited);
+    with_quotas(&spent, error.into_response())
 }
 
-fn use_of(method: &Method) -> Use {
+fn quota_use_of(method: &Method) -> Use {
     if matches!(*method, Method::GET | Method::HEAD) { Use::Reads } else { Use::Writes }
 }
 
@@ -86,8 +87,8 @@ fn quota(status: &Status) -> QuotaStatus<'_> {
     }
 }
 
-fn may(caller: &Caller, scope: Scope) -> Result<(), ApiError> {
-    // An operator sees the whole chain, so also the part of it that anybody with `audit:read` sees.
+fn check_scope(caller: &Caller, scope: Scope) -> Result<(), ApiError> {
+    // `admin` includes `audit:read`: an operator may read the whole chain.
     if caller.has(scope) || (scope == Scope::AuditRead && caller.has(Scope::Admin)) {
         return Ok(());
     }

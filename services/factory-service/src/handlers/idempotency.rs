@@ -25,8 +25,8 @@ use idempotency::{ClaimOutcome, ClaimRejection, Fingerprint, IdempotencyKey, Nam
 use problems::ApiError;
 
 use crate::domain::claimed_request::ClaimedRequest;
+use crate::domain::error::FactoryError;
 use crate::domain::identity::Caller;
-use crate::domain::refusal::Refusal;
 use crate::handlers::completion::{Completion, complete, release};
 use crate::handlers::reply::Reply;
 use crate::state::AppState;
@@ -127,7 +127,7 @@ async fn response_of_other_try(
     }
 }
 
-async fn claim(state: &AppState, caller: &Caller, identity: &Identity) -> Result<ClaimOutcome, Refusal> {
+async fn claim(state: &AppState, caller: &Caller, identity: &Identity) -> Result<ClaimOutcome, FactoryError> {
     let params: Vec<(&str, &str)> =
         identity.params.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let namespace = Namespace {

@@ -41,9 +41,9 @@ async fn a_key_is_shown_once_and_does_what_its_scopes_say() {
 
     send(&factory, &shown, Method::GET, PRODUCT, None).await.expect(200);
     let refused = send(&factory, &shown, Method::POST, PRODUCT, Some(&product())).await;
-    assert!(refused.refused(403, "forbidden").contains("factory:write"));
-    send(&factory, &shown, Method::GET, "/v1/audit/head", None).await.refused(403, "forbidden");
-    send(&factory, &shown, Method::GET, "/v1/admin/tenants", None).await.refused(403, "forbidden");
+    assert!(refused.expect_problem(403, "forbidden").contains("factory:write"));
+    send(&factory, &shown, Method::GET, "/v1/audit/head", None).await.expect_problem(403, "forbidden");
+    send(&factory, &shown, Method::GET, "/v1/admin/tenants", None).await.expect_problem(403, "forbidden");
     let header = factory.client.get(format!("{}{PRODUCT}", factory.base)).header("x-api-key", &shown);
     answer(header).await.expect(200);
 }
@@ -58,7 +58,7 @@ async fn only_the_whole_key_is_the_key() {
     for wrong in
         [&shown[..69], &id_of_one_secret_of_other, &flipped, &shown.to_uppercase(), &format!("{shown}0")]
     {
-        send(&factory, wrong, Method::GET, PRODUCT, None).await.refused(401, "unauthenticated");
+        send(&factory, wrong, Method::GET, PRODUCT, None).await.expect_problem(401, "unauthenticated");
     }
 }
 
@@ -73,7 +73,7 @@ async fn a_revoked_key_is_refused_by_the_next_request_on_every_instance() {
         send(&other, &shown, Method::GET, PRODUCT, None).await.expect(200);
         let path = format!("/v1/admin/keys/{}/revoke", &shown[3..11]);
         factory.post(&path, &json!({"reason": "leaked"})).await.expect(200);
-        send(&other, &shown, Method::GET, PRODUCT, None).await.refused(401, "unauthenticated");
+        send(&other, &shown, Method::GET, PRODUCT, None).await.expect_problem(401, "unauthenticated");
     }
     println!("100 of 100 revocations were seen by the next request on another instance");
 }
@@ -86,7 +86,8 @@ async fn a_suspended_tenants_keys_are_refused_by_the_next_request_until_it_is_re
     for _ in 0..20 {
         let suspended = factory.post("/v1/admin/tenants/acme/suspend", &json!({"reason": "unpaid"})).await;
         assert_eq!(suspended.expect(200)["state"], "suspended");
-        let refused = send(&other, &acme, Method::GET, PRODUCT, None).await.refused(401, "unauthenticated");
+        let refused =
+            send(&other, &acme, Method::GET, PRODUCT, None).await.expect_problem(401, "unauthenticated");
         assert!(refused.contains("suspended"));
         send(&other, &apex, Method::GET, PRODUCT, None).await.expect(200);
         factory.post("/v1/admin/tenants/acme/resume", &json!({})).await.expect(200);
@@ -97,11 +98,11 @@ async fn a_suspended_tenants_keys_are_refused_by_the_next_request_until_it_is_re
     let body = json!({"tenant": "acme", "scopes": ["factory:read"]});
     let rotate = format!("/v1/admin/keys/{}/rotate", &acme[3..11]);
     for (path, body) in [("/v1/admin/keys", &body), (rotate.as_str(), &json!({}))] {
-        let refused = factory.post(path, body).await.refused(422, "unprocessable");
+        let refused = factory.post(path, body).await.expect_problem(422, "unprocessable");
         assert!(refused.contains("suspended"), "{path}: {refused}");
     }
     let refused = factory.post("/v1/admin/tenants/default/suspend", &json!({"reason": "r"})).await;
-    refused.refused(409, "conflict");
+    refused.expect_problem(409, "conflict");
 }
 
 #[tokio::test]
@@ -121,10 +122,10 @@ async fn a_rotated_key_goes_on_for_its_overlap() {
     let was = factory.get(&format!("/v1/admin/keys/{}", &old[3..11])).await.expect(200);
     assert_eq!((&was["rotated"]["to"], &was["created_by"]), (&rotated["id"], &json!("key/bootstrap")));
     // A key is rotated once; its successor can be.
-    factory.post(&path, &json!({})).await.refused(409, "conflict");
+    factory.post(&path, &json!({})).await.expect_problem(409, "conflict");
     let path = format!("/v1/admin/keys/{}/rotate", text(&rotated["id"]));
     let third = text(&factory.post(&path, &json!({"overlap_s": 0})).await.expect(201)["key"]);
-    send(&factory, &new, Method::GET, PRODUCT, None).await.refused(401, "unauthenticated");
+    send(&factory, &new, Method::GET, PRODUCT, None).await.expect_problem(401, "unauthenticated");
     send(&factory, &third, Method::GET, PRODUCT, None).await.expect(200);
 }
 
@@ -134,7 +135,7 @@ async fn a_key_ends_when_it_expires() {
     factory.post("/v1/admin/tenants", &json!({"id": "acme"})).await.expect(201);
     let body = |at: &str| json!({"tenant": "acme", "scopes": ["factory:read"], "expires_at": at});
     let refused = factory.post("/v1/admin/keys", &body("2020-01-01T00:00:00Z")).await;
-    assert!(refused.refused(422, "unprocessable").contains("expires_at"));
+    assert!(refused.expect_problem(422, "unprocessable").contains("expires_at"));
     let lasting = factory.post("/v1/admin/keys", &body("2999-01-01T00:00:00Z")).await.expect(201);
     send(&factory, &text(&lasting["key"]), Method::GET, PRODUCT, None).await.expect(200);
 }
@@ -150,7 +151,7 @@ async fn what_cannot_be_made_is_refused_and_leaves_no_event() {
         (json!({"name": "no id"}), 400, "invalid-request"),
         (json!({"id": "default"}), 409, "conflict"),
     ] {
-        factory.post("/v1/admin/tenants", &body).await.refused(status, slug);
+        factory.post("/v1/admin/tenants", &body).await.expect_problem(status, slug);
     }
     for (body, status, slug) in [
         (json!({"tenant": "nobody", "scopes": ["factory:read"]}), 422, "unprocessable"),
@@ -158,11 +159,17 @@ async fn what_cannot_be_made_is_refused_and_leaves_no_event() {
         (json!({"tenant": "default", "scopes": ["root"]}), 400, "invalid-request"),
         (json!({"tenant": "default"}), 400, "invalid-request"),
     ] {
-        factory.post("/v1/admin/keys", &body).await.refused(status, slug);
+        factory.post("/v1/admin/keys", &body).await.expect_problem(status, slug);
     }
-    factory.post("/v1/admin/keys/00000000/revoke", &json!({"reason": "r"})).await.refused(404, "not-found");
-    factory.post("/v1/admin/keys/x/revoke", &json!({"reason": "r"})).await.refused(404, "not-found");
-    factory.post("/v1/admin/tenants/nobody/suspend", &json!({"reason": "r"})).await.refused(404, "not-found");
+    factory
+        .post("/v1/admin/keys/00000000/revoke", &json!({"reason": "r"}))
+        .await
+        .expect_problem(404, "not-found");
+    factory.post("/v1/admin/keys/x/revoke", &json!({"reason": "r"})).await.expect_problem(404, "not-found");
+    factory
+        .post("/v1/admin/tenants/nobody/suspend", &json!({"reason": "r"}))
+        .await
+        .expect_problem(404, "not-found");
     factory.assert_chain_of(0).await;
 }
 
@@ -239,6 +246,6 @@ async fn a_head_of_what_is_noted_as_read_is_refused_and_noted_nowhere() {
         let refused = answer(factory.request(Method::HEAD, path)).await;
         assert_eq!((refused.status, refused.header("allow")), (405, allow), "{path}");
     }
-    factory.get("/v1/admin/keys?tenant=nobody").await.refused(404, "not-found");
+    factory.get("/v1/admin/keys?tenant=nobody").await.expect_problem(404, "not-found");
     factory.assert_chain_of(0).await;
 }

@@ -73,7 +73,7 @@ async fn pages_of_events_follow_each_other_to_the_head() {
         assert_eq!(past, json!({"events": []}));
     }
     for wrong in ["limit=0", "limit=1001", "after_seq=-1", "after_seq=x", "seq=1"] {
-        factory.get(&format!("/v1/audit/events?{wrong}")).await.refused(400, "invalid-request");
+        factory.get(&format!("/v1/audit/events?{wrong}")).await.expect_problem(400, "invalid-request");
     }
 }
 
@@ -89,7 +89,10 @@ async fn a_range_is_verified_and_a_tampered_entry_is_named() {
     assert_eq!(part["ok"], false, "of a part no signature is looked at");
     assert_eq!(verify(json!({"from": 9})).await["checked"], 0);
     assert_eq!(verify(json!({})).await["head"], factory.get("/v1/audit/head").await.expect(200)["head"]);
-    factory.post("/v1/audit/verify", &json!({"from": 3, "to": 1})).await.refused(400, "invalid-request");
+    factory
+        .post("/v1/audit/verify", &json!({"from": 3, "to": 1}))
+        .await
+        .expect_problem(400, "invalid-request");
 
     let mut connection = redis.connection().await;
     let segment = audit_chain::keys::segment(0);
@@ -115,7 +118,7 @@ async fn one_verification_of_a_tenant_at_a_time() {
     );
     let (done, refused) = if a.status == 200 { (a, b) } else { (b, a) };
     assert_eq!(done.expect(200)["ok"], true);
-    refused.refused(409, "conflict");
+    refused.expect_problem(409, "conflict");
     factory.assert_chain_of(1).await;
 }
 

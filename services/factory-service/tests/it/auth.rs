@@ -44,7 +44,7 @@ async fn anything_but_the_key_is_unauthenticated() {
     ] {
         let refused = with_headers(&factory, &headers).await;
         assert_eq!(refused.header("www-authenticate"), "Bearer");
-        let detail = refused.refused(401, "unauthenticated");
+        let detail = refused.expect_problem(401, "unauthenticated");
         assert!(!detail.contains(KEY), "{detail}");
     }
 }
@@ -53,10 +53,12 @@ async fn anything_but_the_key_is_unauthenticated() {
 async fn the_key_is_asked_for_before_anything_else_is_read() {
     let (_redis, factory) = start().await;
     let url = format!("{}/v1/products", factory.base);
-    answer(factory.client.post(&url).body("{")).await.refused(401, "unauthenticated");
-    answer(factory.client.get(format!("{url}/nonsense"))).await.refused(401, "unauthenticated");
-    answer(factory.client.get(format!("{url}?limit=x"))).await.refused(401, "unauthenticated");
-    answer(factory.client.get(format!("{}/v1/tags/x", factory.base))).await.refused(401, "unauthenticated");
+    answer(factory.client.post(&url).body("{")).await.expect_problem(401, "unauthenticated");
+    answer(factory.client.get(format!("{url}/nonsense"))).await.expect_problem(401, "unauthenticated");
+    answer(factory.client.get(format!("{url}?limit=x"))).await.expect_problem(401, "unauthenticated");
+    answer(factory.client.get(format!("{}/v1/tags/x", factory.base)))
+        .await
+        .expect_problem(401, "unauthenticated");
     factory.assert_chain_of(0).await;
 }
 
@@ -67,8 +69,8 @@ async fn health_readiness_and_what_is_not_there_need_no_key() {
     assert_eq!(answer(bare(Method::GET, "/v1/health")).await.expect(200)["status"], "alive");
     assert_eq!(answer(bare(Method::GET, "/v1/ready")).await.expect(200)["status"], "ready");
     assert_eq!(answer(bare(Method::GET, "/metrics")).await.status, 200);
-    answer(bare(Method::GET, "/v1/nothing")).await.refused(404, "not-found");
+    answer(bare(Method::GET, "/v1/nothing")).await.expect_problem(404, "not-found");
     let wrong = answer(bare(Method::DELETE, "/v1/products")).await;
     assert!(wrong.header("allow").contains("GET") && wrong.header("allow").contains("POST"));
-    wrong.refused(405, "method-not-allowed");
+    wrong.expect_problem(405, "method-not-allowed");
 }

@@ -53,13 +53,13 @@ async fn a_batch_that_contradicts_itself_is_unprocessable() {
     let (_redis, factory) = start().await;
     let product = factory.product().await;
     let nobody = json!({"product_id": "019c6652-5e00-7000-8000-0000000000aa", "size": 1});
-    let unknown = factory.post("/v1/batches", &nobody).await.refused(422, "unprocessable");
+    let unknown = factory.post("/v1/batches", &nobody).await.expect_problem(422, "unprocessable");
     assert!(unknown.starts_with("product_id "), "{unknown}");
     for expiry in ["2026-01-01T00:00:00Z", "2026-01-01T01:00:00+01:00", "2025-12-31T00:00:00Z"] {
         let batch = json!({
             "product_id": product, "size": 1, "manufactured_at": "2026-01-01T00:00:00Z", "expires_at": expiry,
         });
-        let detail = factory.post("/v1/batches", &batch).await.refused(422, "unprocessable");
+        let detail = factory.post("/v1/batches", &batch).await.expect_problem(422, "unprocessable");
         assert!(detail.starts_with("expires_at "), "{detail}");
     }
     factory.assert_chain_of(1).await;
@@ -83,7 +83,7 @@ async fn sizes_and_dates_out_of_range_are_unreadable() {
     ] {
         let mut batch = json!({"product_id": product, "size": 1});
         batch[member] = value.clone();
-        let detail = factory.post("/v1/batches", &batch).await.refused(400, "invalid-request");
+        let detail = factory.post("/v1/batches", &batch).await.expect_problem(400, "invalid-request");
         assert!(detail.contains(member), "{member} {value}: {detail}");
     }
     factory.assert_chain_of(1).await;
@@ -145,7 +145,7 @@ async fn a_batch_that_is_expired_from_the_start_must_be_meant_and_says_so() {
         if let Some(allow) = allow {
             wanted["allow_expired"] = json!(allow);
         }
-        let detail = factory.post("/v1/batches", &wanted).await.refused(422, "unprocessable");
+        let detail = factory.post("/v1/batches", &wanted).await.expect_problem(422, "unprocessable");
         assert!(detail.starts_with("expires_at is 2020-01-01T00:00:00.000Z, which is past"), "{detail}");
         assert!(detail.contains("\"allow_expired\": true") && detail.contains("e.g. 20"), "{detail}");
     }
@@ -161,10 +161,10 @@ async fn a_reason_is_needed_and_bounded() {
     let path = format!("/v1/batches/{}/revoke", text(&factory.batch(1).await["id"]));
     for wrong in [json!({}), json!({"reason": ""}), json!({"reason": "x".repeat(501)}), json!({"reason": 1})]
     {
-        factory.post(&path, &wrong).await.refused(400, "invalid-request");
+        factory.post(&path, &wrong).await.expect_problem(400, "invalid-request");
     }
     let nobody = "/v1/batches/019c6652-5e00-7000-8000-0000000000aa/revoke";
-    factory.post(nobody, &json!({"reason": "r"})).await.refused(404, "not-found");
+    factory.post(nobody, &json!({"reason": "r"})).await.expect_problem(404, "not-found");
     factory.assert_chain_of(2).await;
     factory.post(&path, &json!({"reason": "é".repeat(500)})).await.expect(200);
 }

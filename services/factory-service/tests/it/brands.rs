@@ -56,10 +56,13 @@ async fn the_operators_own_tenant_can_be_named_and_stays_active() {
     assert_eq!((&changed["state"], changed.get("created_at")), (&json!("active"), None));
     let items = factory.get("/v1/admin/tenants").await.expect(200)["items"].clone();
     assert_eq!(items, json!([changed]));
-    factory.post("/v1/admin/tenants", &json!({"id": "default"})).await.refused(409, "conflict");
-    factory.post("/v1/admin/tenants/default/suspend", &json!({"reason": "r"})).await.refused(409, "conflict");
+    factory.post("/v1/admin/tenants", &json!({"id": "default"})).await.expect_problem(409, "conflict");
+    factory
+        .post("/v1/admin/tenants/default/suspend", &json!({"reason": "r"}))
+        .await
+        .expect_problem(409, "conflict");
     let key = brand(&factory, "other").await;
-    product(&factory, &key, "works", None).await.refused(422, "unprocessable");
+    product(&factory, &key, "works", None).await.expect_problem(422, "unprocessable");
     assert_eq!(product(&factory, crate::support::KEY, "works", None).await.status, 201);
 }
 
@@ -76,16 +79,16 @@ async fn a_tenant_cannot_pose_as_anothers_brand() {
             assert_eq!(refused.status, 201, "{posing} is another brand");
             continue;
         }
-        let why = refused.refused(422, "unprocessable");
+        let why = refused.expect_problem(422, "unprocessable");
         assert!(why.starts_with("brand ") && !why.contains("one"), "{why} says not whose it is");
     }
     for gtin in [GTIN, "04006381333931", "14006381333938"] {
-        let why = product(&factory, &two, "Other", Some(gtin)).await.refused(422, "unprocessable");
+        let why = product(&factory, &two, "Other", Some(gtin)).await.expect_problem(422, "unprocessable");
         assert!(why.starts_with("gtin "), "{why}");
     }
     let path = product(&factory, &two, "Other", None).await.header("location").to_owned();
     for patch in [json!({"brand": "Acme"}), json!({"gtin": GTIN})] {
-        send(&factory, &two, Method::PATCH, &path, Some(&patch)).await.refused(422, "unprocessable");
+        send(&factory, &two, Method::PATCH, &path, Some(&patch)).await.expect_problem(422, "unprocessable");
     }
     assert_eq!(product(&factory, &one, "ACME", Some(GTIN)).await.status, 201, "it is the owner's to use");
     assert_eq!(product(&factory, &two, "Acme Tools", Some("96385074")).await.status, 201);
@@ -111,7 +114,7 @@ async fn two_tenants_never_have_brands_or_prefixes_that_could_be_taken_for_each_
         ("gtin_prefixes", json!(["40063813", "1234"])),
         ("gtin_prefixes", json!(["96001234"])),
     ] {
-        let why = update(&factory, "two", json!({member: taken})).await.refused(422, "unprocessable");
+        let why = update(&factory, "two", json!({member: taken})).await.expect_problem(422, "unprocessable");
         assert!(why.starts_with(member) && why.contains("tenant one"), "{why}");
     }
     update(&factory, "two", json!({"brands": ["Other"], "gtin_prefixes": ["4006382", "9601"]}))
@@ -120,7 +123,7 @@ async fn two_tenants_never_have_brands_or_prefixes_that_could_be_taken_for_each_
     // One's own may be written in another way, and moved about.
     update(&factory, "one", json!({"brands": ["ACME"], "gtin_prefixes": ["400638", "9600"]}))
         .await
-        .refused(422, "unprocessable");
+        .expect_problem(422, "unprocessable");
     update(&factory, "one", json!({"brands": ["ACME"], "gtin_prefixes": ["40063812", "40063813"]}))
         .await
         .expect(200);
@@ -137,12 +140,12 @@ async fn two_tenants_never_have_brands_or_prefixes_that_could_be_taken_for_each_
         json!({"id": "x"}),
         json!({"name": ""}),
     ] {
-        update(&factory, "two", wrong).await.refused(400, "invalid-request");
+        update(&factory, "two", wrong).await.expect_problem(400, "invalid-request");
     }
     for twice in [json!({"brands": ["A", "a"]}), json!({"gtin_prefixes": ["4006", "40061"]})] {
-        update(&factory, "two", twice).await.refused(422, "unprocessable");
+        update(&factory, "two", twice).await.expect_problem(422, "unprocessable");
     }
-    update(&factory, "nobody", json!({"name": "x"})).await.refused(404, "not-found");
+    update(&factory, "nobody", json!({"name": "x"})).await.expect_problem(404, "not-found");
 }
 
 /// Each reads before any of them writes.
@@ -191,7 +194,7 @@ async fn a_product_that_was_there_before_the_claim_can_be_mended_and_not_kept_on
     let path = product(&factory, &two, "Acme", None).await.header("location").to_owned();
     update(&factory, "one", json!({"brands": ["Acme"]})).await.expect(200);
     let patch = async |patch: Value| send(&factory, &two, Method::PATCH, &path, Some(&patch)).await;
-    patch(json!({"name": "Genuine"})).await.refused(422, "unprocessable");
+    patch(json!({"name": "Genuine"})).await.expect_problem(422, "unprocessable");
     assert_eq!(patch(json!({"brand": "Two"})).await.status, 200);
 }
 

@@ -39,7 +39,7 @@ async fn a_half_written_tail_blocks_appends_and_nothing_else() {
     for _ in 0..20 {
         let refused = factory.post("/v1/products", &json!({"name": "n", "brand": "b"})).await;
         assert_eq!(refused.header("retry-after"), "30");
-        let why = refused.refused(503, "state-lost");
+        let why = refused.expect_problem(503, "state-lost");
         assert!(why.contains("audit trail is damaged") && why.contains("nothing was written"), "{why}");
         for path in ["/v1/products", &format!("/v1/products/{product}"), "/v1/audit/events", "/v1/audit/head"]
         {
@@ -68,12 +68,15 @@ async fn a_forged_head_blocks_appends_and_reading_a_missing_entry_is_state_lost(
     let forged = [&12_288_u64.to_be_bytes()[..], &genuine[8..]].concat();
     direct.set::<_, _, ()>(keys::HEAD, forged).await.unwrap();
     for _ in 0..3 {
-        factory.post("/v1/products", &json!({"name": "n", "brand": "b"})).await.refused(503, "state-lost");
+        factory
+            .post("/v1/products", &json!({"name": "n", "brand": "b"}))
+            .await
+            .expect_problem(503, "state-lost");
     }
     assert_unready_for_the_chain(&factory, "entry 8192 of the audit chain is missing").await;
     assert_eq!(factory.get("/v1/products").await.status, 200);
     assert_eq!(factory.get("/v1/audit/events?limit=1").await.status, 200);
-    factory.get("/v1/audit/events?limit=2").await.refused(503, "state-lost");
+    factory.get("/v1/audit/events?limit=2").await.expect_problem(503, "state-lost");
     assert_eq!(direct.llen::<_, u64>(keys::segment(0)).await.unwrap(), 1);
     direct.set::<_, _, ()>(keys::HEAD, genuine).await.unwrap();
     factory.until_ready().await;

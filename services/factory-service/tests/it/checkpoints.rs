@@ -90,7 +90,7 @@ async fn assert_nothing_is_signed(redis: &RedisServer, genuine: &BTreeMap<u16, S
     factory.product().await;
     let alarm = async || factory.metric("voketag_audit_contradictions_total").await != "0";
     eventually("the contradiction is found without a request", Duration::from_secs(20), alarm).await;
-    let why = factory.get("/v1/audit/checkpoint").await.refused(409, "conflict");
+    let why = factory.get("/v1/audit/checkpoint").await.expect_problem(409, "conflict");
     assert!(why.contains("contradicts"), "{why}");
     assert_eq!(factory.post("/v1/audit/verify", &json!({})).await.expect(200)["state"], "broken");
     assert_eq!(notes(&mut redis.connection().await).await, *genuine, "the evidence is unchanged");

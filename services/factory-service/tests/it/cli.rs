@@ -72,7 +72,9 @@ async fn an_operator_makes_tenants_and_keys_without_a_network() {
     let rotated = operator.told(&["key", "rotate", &id, "--overlap-s", "60"]).await;
     assert_eq!(rotated["replaces"], json!(id));
     operator.told(&["key", "revoke", &id, "--reason", "leaked"]).await;
-    send(&factory, &shown, reqwest::Method::GET, "/v1/products", None).await.refused(401, "unauthenticated");
+    send(&factory, &shown, reqwest::Method::GET, "/v1/products", None)
+        .await
+        .expect_problem(401, "unauthenticated");
     let keys = operator.told(&["key", "list", "--tenant", "acme"]).await;
     assert_eq!(keys.as_array().unwrap().len(), 2);
     operator.told(&["tenant", "suspend", "acme", "--reason", "unpaid"]).await;
@@ -143,7 +145,9 @@ async fn a_whole_key_is_taken_for_its_id_and_never_shown_again() {
         assert!(said.contains("vk_") && !said.contains(&whole[12..40]), "{said}");
     }
     operator.told(&["key", "revoke", &whole, "--reason", "leaked"]).await;
-    send(&factory, &whole, reqwest::Method::GET, "/v1/products", None).await.refused(401, "unauthenticated");
+    send(&factory, &whole, reqwest::Method::GET, "/v1/products", None)
+        .await
+        .expect_problem(401, "unauthenticated");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

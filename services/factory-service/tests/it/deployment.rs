@@ -40,7 +40,7 @@ async fn a_wiped_redis_is_state_lost_for_every_route_and_gets_no_second_chain() 
     ] {
         let refused = factory.get(&path).await;
         assert!(refused.header("retry-after").parse::<u32>().unwrap() > 0);
-        refused.refused(503, "state-lost");
+        refused.expect_problem(503, "state-lost");
     }
     let mint = json!({"product_id": product, "size": 1});
     for (path, body) in [
@@ -50,11 +50,11 @@ async fn a_wiped_redis_is_state_lost_for_every_route_and_gets_no_second_chain() 
         (format!("/v1/tags/{tag}/revoke"), json!({"reason": "r"})),
         ("/v1/audit/verify".to_owned(), json!({})),
     ] {
-        factory.post(&path, &body).await.refused(503, "state-lost");
+        factory.post(&path, &body).await.expect_problem(503, "state-lost");
     }
     let unready = factory.get("/v1/ready").await;
     let document = unready.json();
-    unready.refused(503, "not-ready");
+    unready.expect_problem(503, "not-ready");
     assert_eq!(check(&document, "deployment")["ok"], false);
     assert!(text(&check(&document, "deployment")["detail"]).contains("state lost"));
     assert!(stored_keys(&redis).await.is_empty(), "nothing was begun anew");
@@ -67,8 +67,8 @@ async fn a_deployment_that_vanishes_is_noticed_by_the_very_next_request() {
     let product = format!("/v1/products/{}", factory.product().await);
     let keys = stored_keys(&redis).await;
     let _: () = redis.connection().await.del(keys).await.unwrap();
-    factory.get(&product).await.refused(503, "state-lost");
-    factory.post("/v1/products", &json!({"name": "n", "brand": "b"})).await.refused(503, "state-lost");
+    factory.get(&product).await.expect_problem(503, "state-lost");
+    factory.post("/v1/products", &json!({"name": "n", "brand": "b"})).await.expect_problem(503, "state-lost");
     assert!(stored_keys(&redis).await.is_empty());
 }
 
@@ -77,8 +77,8 @@ async fn an_audit_head_that_vanishes_is_state_lost() {
     let (redis, factory) = start().await;
     factory.product().await;
     let _: () = redis.connection().await.del(audit_chain::keys::HEAD).await.unwrap();
-    factory.get("/v1/audit/head").await.refused(503, "state-lost");
-    factory.post("/v1/products", &json!({"name": "n", "brand": "b"})).await.refused(503, "state-lost");
+    factory.get("/v1/audit/head").await.expect_problem(503, "state-lost");
+    factory.post("/v1/products", &json!({"name": "n", "brand": "b"})).await.expect_problem(503, "state-lost");
     let unready = || async { factory.get("/v1/ready").await.status == 503 };
     eventually("readiness tells", SOON, unready).await;
     assert_eq!(check(&factory.get("/v1/ready").await.json(), "audit")["ok"], false);
@@ -180,7 +180,7 @@ async fn the_rights_that_the_manual_names_are_enough() {
     answer(once.header("Idempotency-Key", "once")).await.expect(200);
     answer(factory.client.get(format!("{}/v1/audit/head", factory.base)).bearer_auth(whole))
         .await
-        .refused(401, "unauthenticated");
+        .expect_problem(401, "unauthenticated");
     factory.post("/v1/admin/tenants/acme/suspend", &why).await.expect(200);
     factory.post("/v1/admin/keyring/tag", &json!({"number": 2})).await.expect(200);
     factory.post("/v1/admin/keyring/tag/2/activate", &json!({})).await.expect(200);

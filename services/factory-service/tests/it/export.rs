@@ -77,10 +77,13 @@ async fn an_export_is_one_event_and_a_refused_one_is_none() {
         ("form=csv", "form"),
         ("from=1&from=2", "from"),
     ] {
-        let detail = factory.get(&format!("{path}?{wrong}")).await.refused(400, "invalid-request");
+        let detail = factory.get(&format!("{path}?{wrong}")).await.expect_problem(400, "invalid-request");
         assert!(detail.contains(named), "{wrong}: {detail}");
     }
-    factory.get("/v1/batches/019c6652-5e00-7000-8000-0000000000aa/tags").await.refused(404, "not-found");
+    factory
+        .get("/v1/batches/019c6652-5e00-7000-8000-0000000000aa/tags")
+        .await
+        .expect_problem(404, "not-found");
     factory.assert_chain_of(2).await;
     factory.tags(&batch, "?from=4&limit=100").await;
     let events = factory.events().await;

@@ -86,7 +86,7 @@ async fn every_field_of_free_text_rejects_invisible_text_and_control_characters(
                 sent[*field] = if sent[*field].is_array() { json!(["Good", unfit]) } else { json!(unfit) };
                 let answered =
                     crate::support::answer(factory.request(method.clone(), path).json(&sent)).await;
-                let detail = answered.refused(400, "invalid-request");
+                let detail = answered.expect_problem(400, "invalid-request");
                 assert!(detail.starts_with(&format!("{field} is ")), "{method} {path}: {detail}");
                 assert!(
                     detail.contains(why) && detail.contains("; it takes 1 to "),

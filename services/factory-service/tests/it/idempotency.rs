@@ -96,15 +96,15 @@ async fn the_same_key_with_another_request_is_refused() {
     let body = json!({"name": "n", "brand": "b"});
     post(&factory, "/v1/products", "k", &body).await.expect(201);
     let other = json!({"name": "n", "brand": "c"});
-    post(&factory, "/v1/products", "k", &other).await.refused(422, "idempotency-key-reused");
+    post(&factory, "/v1/products", "k", &other).await.expect_problem(422, "idempotency-key-reused");
     // The query and the content type are part of the request.
-    post(&factory, "/v1/products?", "k", &body).await.refused(422, "idempotency-key-reused");
+    post(&factory, "/v1/products?", "k", &body).await.expect_problem(422, "idempotency-key-reused");
     let typed = factory
         .request(Method::POST, "/v1/products")
         .header("Idempotency-Key", "k")
         .header("content-type", "application/vnd.a+json")
         .body(body.to_string());
-    answer(typed).await.refused(422, "idempotency-key-reused");
+    answer(typed).await.expect_problem(422, "idempotency-key-reused");
     factory.assert_chain_of(1).await;
 }
 
@@ -114,7 +114,8 @@ async fn a_key_that_cannot_be_read_is_refused_and_nothing_is_done() {
     let body = json!({"name": "n", "brand": "b"});
     let long = "k".repeat(256);
     for wrong in ["", "\"\"", "\"open", "a b", "\"a\";p=1", "a,b", "\"a\", \"b\"", &long, "\"\\x\""] {
-        let detail = post(&factory, "/v1/products", wrong, &body).await.refused(400, "invalid-request");
+        let detail =
+            post(&factory, "/v1/products", wrong, &body).await.expect_problem(400, "invalid-request");
         assert!(detail.contains("Idempotency-Key"), "{wrong}: {detail}");
     }
     let twice = factory
@@ -122,7 +123,7 @@ async fn a_key_that_cannot_be_read_is_refused_and_nothing_is_done() {
         .header("Idempotency-Key", "a")
         .header("Idempotency-Key", "b")
         .json(&body);
-    answer(twice).await.refused(400, "invalid-request");
+    answer(twice).await.expect_problem(400, "invalid-request");
     factory.assert_chain_of(0).await;
     post(&factory, "/v1/products", &"k".repeat(255), &body).await.expect(201);
 }
@@ -131,8 +132,8 @@ async fn a_key_that_cannot_be_read_is_refused_and_nothing_is_done() {
 async fn what_was_refused_is_not_kept() {
     let (_redis, factory) = start().await;
     let wrong = json!({"name": "n", "brand": "b", "gtin": "4006381333932"});
-    post(&factory, "/v1/products", "k", &wrong).await.refused(422, "unprocessable");
-    post(&factory, "/v1/products", "k", &json!({"name": ""})).await.refused(400, "invalid-request");
+    post(&factory, "/v1/products", "k", &wrong).await.expect_problem(422, "unprocessable");
+    post(&factory, "/v1/products", "k", &json!({"name": ""})).await.expect_problem(400, "invalid-request");
     let unknown = answer(
         factory
             .client
@@ -142,7 +143,7 @@ async fn what_was_refused_is_not_kept() {
             .json(&wrong),
     )
     .await;
-    unknown.refused(401, "unauthenticated");
+    unknown.expect_problem(401, "unauthenticated");
     let right = json!({"name": "n", "brand": "b"});
     let made = post(&factory, "/v1/products", "k", &right).await;
     assert!(made.status == 201 && !is_replayed(&made), "{made:?}");
@@ -153,7 +154,7 @@ async fn what_was_refused_is_not_kept() {
 async fn a_body_of_a_megabyte_is_too_large_and_leaves_nothing() {
     let (_redis, factory) = start().await;
     let large = json!({"name": "n".repeat(1 << 20), "brand": "b"});
-    post(&factory, "/v1/products", "k", &large).await.refused(413, "content-too-large");
+    post(&factory, "/v1/products", "k", &large).await.expect_problem(413, "content-too-large");
     post(&factory, "/v1/products", "k", &json!({"name": "n", "brand": "b"})).await.expect(201);
 }
 
@@ -217,7 +218,7 @@ async fn without_redis_nothing_is_carried_out() {
     let (_redis, proxy, factory) = start_behind_proxy().await;
     proxy.cut();
     let refused = post(&factory, "/v1/products", "k", &json!({"name": "n", "brand": "b"})).await;
-    refused.refused(503, "redis-unavailable");
+    refused.expect_problem(503, "redis-unavailable");
     proxy.heal();
     factory.until_ready().await;
     eventually("it is carried out", SOON, || async {
@@ -254,7 +255,7 @@ async fn a_rotated_key_can_still_retry_and_a_revoked_one_cannot() {
     let retried = send(&new).await;
     assert!(is_replayed(&retried) && told(&retried) == told(&first), "{retried:?}");
     factory.post(&format!("/v1/admin/keys/{id}/revoke"), &json!({"reason": "leaked"})).await.expect(200);
-    send(&old).await.refused(401, "unauthenticated");
+    send(&old).await.expect_problem(401, "unauthenticated");
     assert!(is_replayed(&send(&new).await));
 }
 

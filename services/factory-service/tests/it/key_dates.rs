@@ -48,7 +48,7 @@ async fn dated(factory: &Factory, what: &str, since: &str, confirm: Option<u64>)
 #[track_caller]
 fn preview(refused: Answer) -> [(u64, u64); 4] {
     let problem = refused.json();
-    let detail = refused.refused(409, "confirmation-required");
+    let detail = refused.expect_problem(409, "confirmation-required");
     let preview = &problem["preview"];
     let count = |name: &str| {
         let number = |of: &str| preview[name][of].as_u64().unwrap_or_else(|| panic!("{problem}"));
@@ -102,13 +102,13 @@ async fn a_revocation_shows_what_it_does_and_is_carried_out_once_the_number_is_r
 #[tokio::test]
 async fn a_mistyped_year_is_corrected_and_genuine_goods_are_valid_again() {
     let (_redis, factory, batches) = rotated().await;
-    dated(&factory, "correct-date", LONG_AGO, Some(3)).await.refused(409, "conflict");
+    dated(&factory, "correct-date", LONG_AGO, Some(3)).await.expect_problem(409, "conflict");
     dated(&factory, "revoke", LONG_AGO, Some(3)).await.expect(200);
     assert_eq!(states(&factory).await, ["key_revoked", "key_revoked", "active"]);
     let last = text(&batches[2]["created_at"]);
     let [invalid, superseded, new, back] = preview(dated(&factory, "correct-date", &last, None).await);
     assert_eq!((invalid, superseded, new, back), ((1, 300), (2, 30), (0, 0), (2, 30)));
-    dated(&factory, "correct-date", &last, Some(2)).await.refused(409, "confirmation-required");
+    dated(&factory, "correct-date", &last, Some(2)).await.expect_problem(409, "confirmation-required");
     let corrected = dated(&factory, "correct-date", &last, Some(1)).await.expect(200);
     assert_eq!(corrected["revoked"]["compromised_since"], json!(last));
     assert_eq!(states(&factory).await, ["active"; 3]);
@@ -120,7 +120,7 @@ async fn a_mistyped_year_is_corrected_and_genuine_goods_are_valid_again() {
     assert_eq!(states(&factory).await, ["active", "key_revoked", "active"]);
     let without = json!({"compromised_since": last, "confirm_batches": 1});
     let refused = factory.post("/v1/admin/keyring/tag/1/correct-date", &without).await;
-    assert!(refused.refused(400, "invalid-request").contains("reason"));
+    assert!(refused.expect_problem(400, "invalid-request").contains("reason"));
     let events = dates(&factory).await;
     let actions: Vec<String> = events.iter().map(|event| text(&event["action"])).collect();
     assert_eq!(actions, ["keyring.key_revoked", "keyring.date_corrected", "keyring.date_corrected"]);
@@ -135,9 +135,9 @@ async fn a_signing_key_is_revoked_without_a_number_and_its_date_corrected() {
     let path = |what: &str| format!("/v1/admin/keyring/audit/1/{what}");
     let body = json!({"reason": "leaked", "compromised_since": LONG_AGO});
     // The only one is active, and nothing can take over.
-    factory.post(&path("revoke"), &body).await.refused(409, "conflict");
+    factory.post(&path("revoke"), &body).await.expect_problem(409, "conflict");
     let numbered = json!({"reason": "leaked", "compromised_since": LONG_AGO, "confirm_batches": 3});
-    let refused = factory.post(&path("revoke"), &numbered).await.refused(400, "invalid-request");
+    let refused = factory.post(&path("revoke"), &numbered).await.expect_problem(400, "invalid-request");
     assert!(refused.contains("confirm_batches is 3"), "{refused}");
     let keys = [("AUDIT_SIGNING_KEY", SECRET), ("AUDIT_SIGNING_KEY_2", &"ab".repeat(32))];
     let redis = RedisServer::start().await;
@@ -268,7 +268,7 @@ async fn the_number_is_confirmed_under_an_idempotency_key_too() {
         let request = factory.request(Method::POST, "/v1/admin/keyring/tag/1/revoke").json(&body);
         answer(request.header("Idempotency-Key", "k")).await
     };
-    ask(None).await.refused(409, "confirmation-required");
+    ask(None).await.expect_problem(409, "confirmation-required");
     ask(Some(3)).await.expect(200);
     assert_eq!(ask(Some(3)).await.header("idempotent-replayed"), "true");
     assert_eq!(dates(&factory).await.len(), 1);

@@ -31,7 +31,7 @@ async fn an_epoch_goes_through_its_life_forward_only() {
     assert_eq!(state_of(&factory, "tag", 1).await, "active");
     assert_eq!(epoch_of_new_batch(&factory).await, 1);
     let none = json!({});
-    factory.post(&path(2, "activate"), &none).await.refused(404, "not-found");
+    factory.post(&path(2, "activate"), &none).await.expect_problem(404, "not-found");
     factory.post("/v1/admin/keyring/tag", &json!({"number": 2})).await.expect(200);
     assert_eq!(state_of(&factory, "tag", 2).await, "pending");
     assert_eq!(epoch_of_new_batch(&factory).await, 1, "a pending key mints nothing");
@@ -40,28 +40,31 @@ async fn an_epoch_goes_through_its_life_forward_only() {
     assert_eq!(state_of(&factory, "tag", 1).await, "verify_only");
     assert_eq!(state_of(&factory, "tag", 2).await, "active");
     assert_eq!(epoch_of_new_batch(&factory).await, 2);
-    factory.post(&path(1, "activate"), &none).await.refused(409, "conflict");
+    factory.post(&path(1, "activate"), &none).await.expect_problem(409, "conflict");
 
     let revoked = |at: &str| json!({"reason": "leaked", "compromised_since": at, "confirm_batches": 2});
     let revoke = revoked("2026-02-01T00:00:00Z");
-    factory.post(&path(2, "revoke"), &revoke).await.refused(409, "conflict");
+    factory.post(&path(2, "revoke"), &revoke).await.expect_problem(409, "conflict");
     factory.post(&path(1, "revoke"), &revoke).await.expect(200);
     assert_eq!(state_of(&factory, "tag", 1).await, "revoked");
     // Another date is another action.
     for other in ["2026-03-01T00:00:00Z", "2026-01-01T00:00:00Z"] {
-        let refused = factory.post(&path(1, "revoke"), &revoked(other)).await.refused(409, "conflict");
+        let refused = factory.post(&path(1, "revoke"), &revoked(other)).await.expect_problem(409, "conflict");
         assert!(refused.contains("correct-date"), "{refused}");
     }
     factory.post(&path(1, "correct-date"), &revoked("2026-01-01T00:00:00Z")).await.expect(200);
     for what in ["revoke", "correct-date"] {
-        factory.post(&path(1, what), &revoked("2999-01-01T00:00:00Z")).await.refused(422, "unprocessable");
+        factory
+            .post(&path(1, what), &revoked("2999-01-01T00:00:00Z"))
+            .await
+            .expect_problem(422, "unprocessable");
     }
     factory.post(&path(1, "destroy"), &none).await.expect(200);
     assert_eq!(state_of(&factory, "tag", 1).await, "destroyed");
-    factory.post(&path(1, "revoke"), &revoke).await.refused(409, "conflict");
+    factory.post(&path(1, "revoke"), &revoke).await.expect_problem(409, "conflict");
     for (family, number) in [("tag", "0"), ("tag", "4096"), ("tag", "x"), ("door", "1")] {
         let path = format!("/v1/admin/keyring/{family}/{number}/activate");
-        factory.post(&path, &none).await.refused(404, "not-found");
+        factory.post(&path, &none).await.expect_problem(404, "not-found");
     }
     let moves: Vec<String> = factory
         .history()
@@ -100,9 +103,9 @@ async fn what_was_minted_under_a_destroyed_key_stays_disowned_and_is_exported_no
     factory.post(&path(1, "destroy"), &json!({})).await.expect(200);
     assert_eq!(factory.get(&of_batch).await.expect(200)["state"], "key_revoked");
     assert_eq!(factory.get("/v1/batches").await.expect(200)["items"][0]["state"], "key_revoked");
-    factory.get(&format!("/v1/tags/{tag}")).await.refused(404, "tag-not-found");
+    factory.get(&format!("/v1/tags/{tag}")).await.expect_problem(404, "tag-not-found");
     let before = factory.events().await.len();
-    factory.get(&tags).await.refused(409, "conflict");
+    factory.get(&tags).await.expect_problem(409, "conflict");
     assert_eq!(factory.events().await.len(), before, "nothing was exported");
     // An old print is no sign of a leak.
     assert_eq!(factory.metric("voketag_key_leak_alarms_total").await, "0");
@@ -114,7 +117,7 @@ async fn a_key_whose_secret_this_process_lacks_cannot_be_added() {
     let only_one =
         Factory::start(&redis.url(), &[("TAG_MASTER_SECRET", UNSET), ("TAG_MASTER_SECRET_1", SECRET)]).await;
     let refused = only_one.post("/v1/admin/keyring/tag", &json!({"number": 2})).await;
-    assert!(refused.refused(409, "conflict").contains("secret"));
+    assert!(refused.expect_problem(409, "conflict").contains("secret"));
 }
 
 #[tokio::test]
@@ -123,7 +126,7 @@ async fn activating_waits_for_every_live_instance_to_hold_the_secret() {
     let first = Factory::start(&redis.url(), &[TWO]).await;
     let lacking = Factory::start(&redis.url(), &[]).await;
     first.post("/v1/admin/keyring/tag", &json!({"number": 2})).await.expect(200);
-    let refused = first.post(&path(2, "activate"), &json!({})).await.refused(409, "conflict");
+    let refused = first.post(&path(2, "activate"), &json!({})).await.expect_problem(409, "conflict");
     assert!(refused.contains("factory-service"), "{refused}");
     assert_eq!(epoch_of_new_batch(&first).await, 1);
     drop(lacking);
@@ -245,7 +248,7 @@ async fn a_pending_or_revoked_signing_key_signs_nothing() {
 async fn without_a_signing_key_there_is_no_checkpoint_and_it_says_so() {
     let (_redis, factory) = start().await;
     factory.product().await;
-    let refused = factory.get("/v1/audit/checkpoint").await.refused(409, "conflict");
+    let refused = factory.get("/v1/audit/checkpoint").await.expect_problem(409, "conflict");
     assert!(refused.contains("AUDIT_SIGNING_KEY"), "{refused}");
     let report = factory.post("/v1/audit/verify", &json!({})).await.expect(200);
     assert_eq!((&report["ok"], &report["state"]), (&json!(true), &json!("never_signed")));

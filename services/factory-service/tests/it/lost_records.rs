@@ -75,7 +75,7 @@ async fn assert_lost(
         for route in routes {
             let answered = send(factory, route).await;
             assert_eq!(answered.status, 503, "{class:?} of {key}, {route:?}: {answered:?}");
-            answered.refused(503, "state-lost");
+            answered.expect_problem(503, "state-lost");
         }
         restore(&mut link, key, &dump).await;
         assert_eq!(factory.get("/v1/ready").await.status, 200, "one lost record is not a lost deployment");
@@ -116,7 +116,7 @@ async fn a_lost_batch_is_state_lost_on_every_route_that_needs_it() {
     factory.batch(1).await;
     let other = text(&factory.tags(&other, "").await[0]["tag_id"]);
     factory.get(&format!("/v1/tags/{other}")).await.expect(200);
-    factory.get("/v1/batches/019c6652-5e00-7000-8000-0000000000aa").await.refused(404, "not-found");
+    factory.get("/v1/batches/019c6652-5e00-7000-8000-0000000000aa").await.expect_problem(404, "not-found");
 }
 
 #[tokio::test]
@@ -131,7 +131,7 @@ async fn a_tag_beyond_the_size_of_a_lost_batch_raises_the_leak_alarm() {
     assert_eq!(one, [0, 0, 0, 1, 0, 1], "size and epoch");
     let () = link.hset(notes, long["batch_no"].as_u64().unwrap(), one).await.unwrap();
     Damage::Deleted.apply(&mut link, &format!("vt1:b:{}", long["batch_no"])).await;
-    factory.get(&format!("/v1/tags/{beyond}")).await.refused(404, "tag-not-found");
+    factory.get(&format!("/v1/tags/{beyond}")).await.expect_problem(404, "tag-not-found");
     assert_eq!(factory.metric("voketag_key_leak_alarms_total").await, "1");
 }
 
@@ -147,7 +147,7 @@ async fn a_lost_product_is_state_lost_on_every_route_that_needs_it() {
         (Method::POST, "/v1/batches".to_owned(), Some(json!({"product_id": product, "size": 1}))),
     ];
     assert_lost(&redis, &factory, &format!("vt1:p:{product}"), &CLASSES, &routes).await;
-    factory.get("/v1/products/019c6652-5e00-7000-8000-0000000000aa").await.refused(404, "not-found");
+    factory.get("/v1/products/019c6652-5e00-7000-8000-0000000000aa").await.expect_problem(404, "not-found");
 }
 
 #[tokio::test]
@@ -197,7 +197,7 @@ async fn a_lost_tenant_is_state_lost_for_operators_and_for_its_own_keys() {
     for class in CLASSES {
         class.apply(&mut link, "vt1:tn:acme").await;
         let request = factory.client.get(format!("{}/v1/products", factory.base)).bearer_auth(&key);
-        answer(request).await.refused(503, "state-lost");
+        answer(request).await.expect_problem(503, "state-lost");
     }
     restore(&mut link, "vt1:tn:acme", &dump).await;
     answer(factory.client.get(format!("{}/v1/products", factory.base)).bearer_auth(&key)).await.expect(200);
@@ -222,5 +222,5 @@ async fn a_starting_factory_records_the_batches_of_earlier_versions() {
     })
     .await;
     Damage::Deleted.apply(&mut link, &format!("vt1:b:{}", batch["batch_no"])).await;
-    factory.get(&format!("/v1/tags/{tag}")).await.refused(503, "state-lost");
+    factory.get(&format!("/v1/tags/{tag}")).await.expect_problem(503, "state-lost");
 }

@@ -62,7 +62,7 @@ async fn bodies_that_cannot_be_read_are_named_for_what_they_are() {
         let answered = answer(request).await;
         let shown = String::from_utf8_lossy(&body[..body.len().min(60)]).into_owned();
         assert_eq!(answered.status, status, "{method} {path} {shown}: {answered:?}");
-        let detail = answered.refused(status, slug);
+        let detail = answered.expect_problem(status, slug);
         assert!(detail.contains(named), "{method} {path} {shown}: {detail}");
     }
     factory.assert_chain_of(3).await;
@@ -71,7 +71,7 @@ async fn bodies_that_cannot_be_read_are_named_for_what_they_are() {
 #[tokio::test]
 async fn a_body_without_a_media_type_is_refused_where_one_is_needed() {
     let (_redis, factory) = start().await;
-    answer(factory.request(Method::POST, "/v1/products")).await.refused(415, "unsupported-media-type");
+    answer(factory.request(Method::POST, "/v1/products")).await.expect_problem(415, "unsupported-media-type");
     let typed = factory
         .request(Method::POST, "/v1/products")
         .header("content-type", "application/json; charset=utf-8");
@@ -94,16 +94,16 @@ async fn methods_that_a_path_does_not_take_are_refused_with_those_it_does() {
         let refused = answer(factory.request(method.clone(), &path)).await;
         let allow = refused.header("allow").to_owned();
         assert!(allow.contains(allowed) && !allow.contains(method.as_str()), "{method} {path}: {allow}");
-        refused.refused(405, "method-not-allowed");
+        refused.expect_problem(405, "method-not-allowed");
     }
-    factory.get("/v2/products").await.refused(404, "not-found");
+    factory.get("/v2/products").await.expect_problem(404, "not-found");
 }
 
 const BAD: (u16, &str) = (400, "invalid-request");
 const WRONG: (u16, &str) = (422, "unprocessable");
 
 async fn check(factory: &Factory, path: &str, body: Value, refusal: (u16, &str), begins: &str, holds: &str) {
-    let detail = factory.post(path, &body).await.refused(refusal.0, refusal.1);
+    let detail = factory.post(path, &body).await.expect_problem(refusal.0, refusal.1);
     assert!(detail.starts_with(begins) && detail.contains(holds), "{body}: {detail}");
 }
 
@@ -191,7 +191,7 @@ async fn a_wrong_path_or_query_is_refused_with_what_it_held_what_it_takes_and_an
         ("/v1/tags/none", "tag_id is \"none\"; it takes a hyphenated UUID", "e.g. 85e49ec3-"),
     ] {
         let slug = if path.starts_with("/v1/tags") { "invalid-tag-id" } else { "invalid-request" };
-        let detail = factory.get(path).await.refused(400, slug);
+        let detail = factory.get(path).await.expect_problem(400, slug);
         assert!(detail.starts_with(begins) && detail.contains(holds), "{path}: {detail}");
     }
 }

@@ -88,7 +88,7 @@ async fn every_documented_route_is_served_and_all_but_two_need_a_key() {
         if path == "/v1/health" || path == "/v1/ready" {
             assert_eq!(answered.status, 200, "{path}");
         } else {
-            answered.refused(401, "unauthenticated");
+            answered.expect_problem(401, "unauthenticated");
         }
     }
 }
@@ -164,5 +164,5 @@ async fn metrics_are_shown_here_or_on_their_own_address() {
     }
     let apart = crate::support::Factory::start(&redis.url(), &[("METRICS_BIND_ADDR", "127.0.0.1:0")]).await;
     assert!(apart.app.metrics.is_some());
-    answer(apart.client.get(format!("{}/metrics", apart.base))).await.refused(404, "not-found");
+    answer(apart.client.get(format!("{}/metrics", apart.base))).await.expect_problem(404, "not-found");
 }

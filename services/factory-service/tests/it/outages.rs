@@ -14,10 +14,10 @@ async fn a_redis_that_is_away_at_the_start_is_waited_for() {
     assert_eq!(factory.get("/v1/health").await.status, 200);
     let refused = factory.get("/v1/products").await;
     assert!(refused.header("retry-after").parse::<u32>().unwrap() > 0);
-    refused.refused(503, "redis-unavailable");
+    refused.expect_problem(503, "redis-unavailable");
     let unready = factory.get("/v1/ready").await;
     assert!(unready.text.contains("\"redis\""), "{unready:?}");
-    unready.refused(503, "not-ready");
+    unready.expect_problem(503, "not-ready");
     redis.restart().await;
     factory.until_ready().await;
     factory.product().await;
@@ -30,10 +30,10 @@ async fn a_redis_that_is_too_slow_is_unavailable() {
     let factory = Factory::start(&proxy.url(), &[("REDIS_COMMAND_TIMEOUT_MS", "1500")]).await;
     let product = format!("/v1/products/{}", factory.product().await);
     proxy.stall();
-    factory.get(&product).await.refused(503, "redis-unavailable");
+    factory.get(&product).await.expect_problem(503, "redis-unavailable");
     let made = factory.post("/v1/products", &json!({"name": "n", "brand": "b"})).await;
     assert!(made.header("retry-after").parse::<u32>().unwrap() > 0);
-    made.refused(503, "redis-unavailable");
+    made.expect_problem(503, "redis-unavailable");
     assert_eq!(factory.get("/v1/health").await.status, 200);
 }
 
@@ -51,7 +51,7 @@ async fn when_no_slot_comes_free_the_answer_is_429_with_a_time() {
     assert!(busy.len() >= 9, "one at most had the permit, {} were told that it is busy", busy.len());
     for answer in busy {
         assert!((1..=5).contains(&answer.header("retry-after").parse::<u32>().unwrap()));
-        answer.refused(429, "service-overloaded");
+        answer.expect_problem(429, "service-overloaded");
     }
 }
 
@@ -69,7 +69,7 @@ async fn an_event_whose_reply_was_lost_is_in_the_chain_once() {
     if outcome.status == 201 {
         assert_eq!(history.len(), 2, "an acknowledged event is in the chain");
     } else {
-        outcome.refused(503, "redis-unavailable");
+        outcome.expect_problem(503, "redis-unavailable");
     }
     direct.assert_chain_of(history.len() as u64).await;
 }
@@ -84,6 +84,6 @@ async fn a_fault_of_what_is_stored_is_an_opaque_500() {
     instance.zadd("vt1:live", "stranger", i64::MAX >> 11).set("vt1:live:stranger", "secret");
     let () = instance.query_async(&mut connection).await.unwrap();
     let activate = "/v1/admin/keyring/tag/2/activate";
-    let detail = factory.post(activate, &serde_json::json!({})).await.refused(500, "internal");
+    let detail = factory.post(activate, &serde_json::json!({})).await.expect_problem(500, "internal");
     assert!(!detail.contains("secret") && !detail.contains("instance"), "{detail}");
 }

@@ -50,13 +50,14 @@ async fn a_wrong_check_digit_is_unprocessable_and_other_faults_are_unreadable() 
     let (_redis, factory) = start().await;
     let path = format!("/v1/products/{}", factory.product().await);
     let with_gtin = |gtin: &str| json!({"name": "n", "brand": "b", "gtin": gtin});
-    let wrong = factory.post("/v1/products", &with_gtin("4006381333932")).await.refused(422, "unprocessable");
+    let wrong =
+        factory.post("/v1/products", &with_gtin("4006381333932")).await.expect_problem(422, "unprocessable");
     assert!(wrong.starts_with("gtin "), "{wrong}");
-    factory.patch(&path, &json!({"gtin": "4006381333932"})).await.refused(422, "unprocessable");
-    let short = factory.post("/v1/products", &with_gtin("123")).await.refused(400, "invalid-request");
+    factory.patch(&path, &json!({"gtin": "4006381333932"})).await.expect_problem(422, "unprocessable");
+    let short = factory.post("/v1/products", &with_gtin("123")).await.expect_problem(400, "invalid-request");
     assert!(short.starts_with("gtin "), "{short}");
     for empty in [json!({}), json!({"name": null}), json!({"name": ""}), json!({"brand": " "})] {
-        factory.patch(&path, &empty).await.refused(400, "invalid-request");
+        factory.patch(&path, &empty).await.expect_problem(400, "invalid-request");
     }
     factory.assert_chain_of(1).await;
 }
@@ -66,9 +67,10 @@ async fn names_are_counted_in_characters() {
     let (_redis, factory) = start().await;
     let named = |name: String| json!({"name": name, "brand": "b"});
     factory.post("/v1/products", &named("ü".repeat(200))).await.expect(201);
-    let long = factory.post("/v1/products", &named("ü".repeat(201))).await.refused(400, "invalid-request");
+    let long =
+        factory.post("/v1/products", &named("ü".repeat(201))).await.expect_problem(400, "invalid-request");
     assert!(long.contains("name has 201 characters"), "{long}");
-    factory.post("/v1/products", &named("a\nb".to_owned())).await.refused(400, "invalid-request");
+    factory.post("/v1/products", &named("a\nb".to_owned())).await.expect_problem(400, "invalid-request");
 }
 
 #[tokio::test]
@@ -96,8 +98,8 @@ async fn lists_come_in_pages_that_lose_and_repeat_nothing() {
     for wrong in
         ["limit=0", "limit=101", "limit=-1", "limit=x", "cursor=x", "cursr=1", "limit=1&limit=2", "limit="]
     {
-        factory.get(&format!("/v1/products?{wrong}")).await.refused(400, "invalid-request");
-        factory.get(&format!("/v1/batches?{wrong}")).await.refused(400, "invalid-request");
+        factory.get(&format!("/v1/products?{wrong}")).await.expect_problem(400, "invalid-request");
+        factory.get(&format!("/v1/batches?{wrong}")).await.expect_problem(400, "invalid-request");
     }
 }
 
@@ -105,9 +107,9 @@ async fn lists_come_in_pages_that_lose_and_repeat_nothing() {
 async fn what_is_not_there_is_not_found() {
     let (_redis, factory) = start().await;
     let nobody = "/v1/products/019c6652-5e00-7000-8000-0000000000aa";
-    factory.get(nobody).await.refused(404, "not-found");
-    factory.patch(nobody, &json!({"name": "x"})).await.refused(404, "not-found");
-    factory.get("/v1/products/nonsense").await.refused(400, "invalid-request");
+    factory.get(nobody).await.expect_problem(404, "not-found");
+    factory.patch(nobody, &json!({"name": "x"})).await.expect_problem(404, "not-found");
+    factory.get("/v1/products/nonsense").await.expect_problem(400, "invalid-request");
     factory.assert_chain_of(0).await;
 }
 
@@ -142,7 +144,7 @@ async fn concurrent_changes_of_a_product_all_succeed_or_report_a_conflict() {
         if answer.status == 200 {
             changed += 1;
         } else {
-            let detail = answer.refused(409, "conflict");
+            let detail = answer.expect_problem(409, "conflict");
             assert!(detail.contains("other requests changed the product"), "{detail}");
         }
     }

@@ -18,7 +18,7 @@ fn any(template: &str) -> String {
 
 async fn refusal(factory: &Factory, method: &str, path: &str) -> String {
     let request = factory.request(Method::from_bytes(method.as_bytes()).unwrap(), path).json(&json!({}));
-    answer(request.header("Idempotency-Key", "once")).await.refused(400, "invalid-request")
+    answer(request.header("Idempotency-Key", "once")).await.expect_problem(400, "invalid-request")
 }
 
 #[tokio::test]
@@ -49,11 +49,11 @@ async fn every_documented_route_names_a_parameter_that_it_does_not_take_and_thos
 async fn a_route_outside_the_document_takes_no_parameter_either() {
     let (_redis, factory) = start().await;
     for path in ["/metrics", "/openapi.json", "/docs/", "/docs/swagger-ui.css", "/v1/health", "/v1/ready"] {
-        let detail = factory.get(&format!("{path}?a=1")).await.refused(400, "invalid-request");
+        let detail = factory.get(&format!("{path}?a=1")).await.expect_problem(400, "invalid-request");
         assert!(detail.contains("\"a\"") && detail.contains("no query parameters"), "{path}: {detail}");
         assert_eq!(factory.get(&format!("{path}?")).await.status, 200, "{path}");
     }
-    factory.get("/nowhere?a=1").await.refused(404, "not-found");
+    factory.get("/nowhere?a=1").await.expect_problem(404, "not-found");
 }
 
 #[tokio::test]
@@ -66,10 +66,10 @@ async fn a_range_of_a_batch_that_cannot_be_revoked_revokes_nothing() {
         answer(request.header("Idempotency-Key", "r").json(&json!({"reason": "misprint"}))).await
     };
     for query in ["?from=10&limit=5", "?x", "?=1", "?from=10", "?%66rom=1"] {
-        revoke(query).await.refused(400, "invalid-request");
+        revoke(query).await.expect_problem(400, "invalid-request");
     }
     let recall = factory.post(&format!("{path}/recall?limit=5"), &json!({"reason": "r"})).await;
-    recall.refused(400, "invalid-request");
+    recall.expect_problem(400, "invalid-request");
     assert_eq!(factory.get(&path).await.expect(200)["state"], "active");
     assert_eq!(factory.events().await.len(), before);
     // The key of the refused requests was not claimed: it stands for the right one.
@@ -80,15 +80,15 @@ async fn a_range_of_a_batch_that_cannot_be_revoked_revokes_nothing() {
 async fn names_are_shown_cut_and_escaped() {
     let (_redis, factory) = start().await;
     let many = (0..20).map(|at| format!("p{at}=1")).collect::<Vec<_>>().join("&");
-    let detail = factory.get(&format!("/v1/products?{many}")).await.refused(400, "invalid-request");
+    let detail = factory.get(&format!("/v1/products?{many}")).await.expect_problem(400, "invalid-request");
     assert!(detail.contains("cursor, limit") && detail.ends_with("\"p4\" and 15 more"), "{detail}");
     let long = format!("/v1/products?{}%0a%22=1", "é".repeat(1_000).replace('é', "%C3%A9"));
-    let detail = factory.get(&long).await.refused(400, "invalid-request");
+    let detail = factory.get(&long).await.expect_problem(400, "invalid-request");
     assert!(detail.ends_with("éé…\"") && detail.len() < 250, "{detail}");
-    let detail = factory.get("/v1/products?%0a%22=1").await.refused(400, "invalid-request");
+    let detail = factory.get("/v1/products?%0a%22=1").await.expect_problem(400, "invalid-request");
     assert!(detail.ends_with(r#""\n\"""#), "{detail}");
     let unauthenticated = factory.client.get(format!("{}/v1/products?x=1", factory.base));
-    answer(unauthenticated).await.refused(400, "invalid-request");
+    answer(unauthenticated).await.expect_problem(400, "invalid-request");
     let known = factory.client.get(format!("{}/v1/products?limit=1", factory.base)).bearer_auth(KEY);
     answer(known).await.expect(200);
 }

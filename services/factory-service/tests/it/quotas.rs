@@ -20,13 +20,13 @@ async fn a_tenant_has_at_most_as_many_batches_as_it_may() {
         mint().await.expect(201);
     }
     let before = factory.events().await.len();
-    let why = mint().await.refused(409, "quota-exceeded");
+    let why = mint().await.expect_problem(409, "quota-exceeded");
     assert!(why.contains("2 batches") && why.contains("max_batches"), "{why}");
     assert_eq!(factory.events().await.len(), before, "nothing was written");
     factory.batch(1).await;
     factory.patch(tenant, &json!({"max_batches": 3})).await.expect(200);
     mint().await.expect(201);
-    mint().await.refused(409, "quota-exceeded");
+    mint().await.expect_problem(409, "quota-exceeded");
 }
 
 /// Requests that all read before any of them writes, so that many are written in one call.

@@ -40,7 +40,7 @@ async fn each_key_may_write_and_read_so_often_a_minute_and_is_told_how_much_is_l
         (1..=60).contains(&wait) && denied.header("ratelimit").contains("\"key-writes\";r=0;"),
         "{denied:?}"
     );
-    denied.refused(429, "rate-limited");
+    denied.expect_problem(429, "rate-limited");
     for _ in 0..5 {
         let read = read(&factory, &one).await;
         assert!(
@@ -49,7 +49,7 @@ async fn each_key_may_write_and_read_so_often_a_minute_and_is_told_how_much_is_l
         );
         read.expect(200);
     }
-    read(&factory, &one).await.refused(429, "rate-limited");
+    read(&factory, &one).await.expect_problem(429, "rate-limited");
     let series = "voketag_rate_limit_decisions_total{dimension=\"key-writes\",decision=\"denied\"}";
     assert_eq!(factory.metric(series).await, "1");
     assert!(!stored_keys(&redis).await.iter().any(|key| key.contains("factory")), "limiter keys are apart");
@@ -73,7 +73,7 @@ async fn a_tenant_has_five_times_as_much_as_a_key() {
     assert_eq!(passed, 10);
     let denied = read(&factory, &keys[6]).await;
     assert!(denied.header("ratelimit").contains("\"tenant-reads\";r=0;"), "{denied:?}");
-    denied.refused(429, "rate-limited");
+    denied.expect_problem(429, "rate-limited");
     read(&factory, &two).await.expect(200);
 }
 
@@ -91,16 +91,16 @@ async fn an_address_may_fail_to_authenticate_so_often_and_a_key_in_force_is_not_
     for key in [Some(wrong), None, Some("nonsense"), None] {
         let refused = attempt(key, "203.0.113.7").await;
         assert_eq!(refused.header("ratelimit-policy"), "\"auth-failures\";q=4;w=60");
-        refused.refused(401, "unauthenticated");
+        refused.expect_problem(401, "unauthenticated");
     }
     for key in [Some(wrong), None] {
         let denied = attempt(key, "203.0.113.7").await;
         assert!(denied.header("retry-after").parse::<u64>().unwrap() <= 60);
-        denied.refused(429, "rate-limited");
+        denied.expect_problem(429, "rate-limited");
     }
     attempt(Some(&one), "203.0.113.7").await.expect(200);
-    attempt(None, "203.0.113.8").await.refused(401, "unauthenticated");
-    attempt(None, "2001:db8:1:2::1").await.refused(401, "unauthenticated");
+    attempt(None, "203.0.113.8").await.expect_problem(401, "unauthenticated");
+    attempt(None, "2001:db8:1:2::1").await.expect_problem(401, "unauthenticated");
     assert!(attempt(None, "2001:db8:1:2::2").await.header("ratelimit").contains("r=2;"), "by /64");
 }
 
@@ -175,7 +175,7 @@ async fn the_command_line_is_not_limited() {
     let factory = Factory::start(&redis.url(), &limits).await;
     let operator = Operator { redis_url: redis.url() };
     write(&factory, KEY).await.expect(201);
-    write(&factory, KEY).await.refused(429, "rate-limited");
+    write(&factory, KEY).await.expect_problem(429, "rate-limited");
     for tenant in ["one", "two", "three"] {
         let mut command = operator.command();
         command.envs(limits).args(["tenant", "create", tenant]);

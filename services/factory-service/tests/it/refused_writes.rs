@@ -24,7 +24,7 @@ async fn assert_rejected_and_recovered(refusal: WriteRefusal) {
     for _ in 0..10 {
         let made = factory.post("/v1/products", &json!({"name": "n", "brand": "b"})).await;
         assert!(made.header("retry-after").parse::<u32>().unwrap() > 0);
-        made.refused(503, "redis-unavailable");
+        made.expect_problem(503, "redis-unavailable");
         let ready = factory.get("/v1/ready").await;
         assert!(ready.status == 503 && names_code(&ready.text), "steadily: {ready:?}");
     }

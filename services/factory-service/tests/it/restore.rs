@@ -78,7 +78,7 @@ async fn a_restored_copy_gives_no_printed_tag_a_second_product() {
     assert_ne!(next["batch_no"], lost["batch_no"]);
     assert!(ids(&factory, &next).await.iter().all(|id| !printed.contains(id)));
     for id in &printed {
-        factory.get(&format!("/v1/tags/{id}")).await.refused(404, "tag-not-found");
+        factory.get(&format!("/v1/tags/{id}")).await.expect_problem(404, "tag-not-found");
     }
 }
 
@@ -144,7 +144,7 @@ async fn what_state_dir_has_seen_is_missed_until_an_operator_accepts_it() {
         let next = factory.batch(2).await;
         assert_eq!(next["epoch"], 2);
         factory.get(&format!("/v1/tags/{}", ids(factory, &kept).await[0])).await.expect(200);
-        factory.get(&format!("/v1/tags/{}", printed[0])).await.refused(404, "tag-not-found");
+        factory.get(&format!("/v1/tags/{}", printed[0])).await.expect_problem(404, "tag-not-found");
     }
     let size = running.get("/v1/audit/head").await.expect(200)["size"].as_u64().unwrap();
     running.assert_chain_of(size).await;

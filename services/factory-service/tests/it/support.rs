@@ -73,7 +73,7 @@ impl Answer {
 
     /// Checks that the answer is this problem and returns its detail.
     #[track_caller]
-    pub(crate) fn refused(self, status: u16, slug: &str) -> String {
+    pub(crate) fn expect_problem(self, status: u16, slug: &str) -> String {
         assert_eq!(self.status, status, "{self:?}");
         assert_eq!(self.header(CONTENT_TYPE.as_str()), "application/problem+json");
         let problem = self.json();

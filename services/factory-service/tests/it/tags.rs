@@ -129,16 +129,17 @@ async fn forged_unminted_and_unreadable_ids_are_told_apart_as_the_contract_says(
         [FORGED.to_owned(), mint(1, 4), mint(2, 0), "00000000-0000-0000-0000-000000000000".to_owned()]
     {
         for path in [format!("/v1/tags/{unknown}"), format!("/v1/tags/{unknown}/qr.svg")] {
-            bodies.push(factory.get(&path).await.refused(404, "tag-not-found"));
+            bodies.push(factory.get(&path).await.expect_problem(404, "tag-not-found"));
         }
         let revoke = format!("/v1/tags/{unknown}/revoke");
-        bodies.push(factory.post(&revoke, &json!({"reason": "r"})).await.refused(404, "tag-not-found"));
+        bodies
+            .push(factory.post(&revoke, &json!({"reason": "r"})).await.expect_problem(404, "tag-not-found"));
     }
     bodies.dedup();
     assert_eq!(bodies.len(), 1, "an outsider cannot tell why: {bodies:?}");
     for wrong in ["x", "%ff", "85e49ec3de128001bccf0ce2e6986017", "8ZZZZZZZZZZZZZZZZZZZZZZZZZ", "%20"] {
-        factory.get(&format!("/v1/tags/{wrong}")).await.refused(400, "invalid-tag-id");
-        factory.get(&format!("/v1/tags/{wrong}/qr.svg")).await.refused(400, "invalid-tag-id");
+        factory.get(&format!("/v1/tags/{wrong}")).await.expect_problem(400, "invalid-tag-id");
+        factory.get(&format!("/v1/tags/{wrong}/qr.svg")).await.expect_problem(400, "invalid-tag-id");
     }
     factory.assert_chain_of(2).await;
 }

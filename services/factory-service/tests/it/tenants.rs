@@ -47,20 +47,20 @@ async fn another_tenants_things_can_neither_be_seen_nor_changed_nor_used() {
 
     let reason = json!({"reason": "r"});
     let (product, batch) = (format!("/v1/products/{product_id}"), format!("/v1/batches/{batch_id}"));
-    factory.get(&product).await.refused(404, "not-found");
-    factory.patch(&product, &json!({"name": "mine"})).await.refused(404, "not-found");
-    factory.get(&batch).await.refused(404, "not-found");
-    factory.get(&format!("{batch}/tags")).await.refused(404, "not-found");
-    factory.post(&format!("{batch}/revoke"), &reason).await.refused(404, "not-found");
-    factory.post(&format!("{batch}/recall"), &reason).await.refused(404, "not-found");
+    factory.get(&product).await.expect_problem(404, "not-found");
+    factory.patch(&product, &json!({"name": "mine"})).await.expect_problem(404, "not-found");
+    factory.get(&batch).await.expect_problem(404, "not-found");
+    factory.get(&format!("{batch}/tags")).await.expect_problem(404, "not-found");
+    factory.post(&format!("{batch}/revoke"), &reason).await.expect_problem(404, "not-found");
+    factory.post(&format!("{batch}/recall"), &reason).await.expect_problem(404, "not-found");
     let mint = json!({"product_id": product_id, "size": 1});
-    factory.post("/v1/batches", &mint).await.refused(422, "unprocessable");
+    factory.post("/v1/batches", &mint).await.expect_problem(422, "unprocessable");
 
     let tag_keys = TagKeys::new(Some(MasterSecret::from_hex(SECRET).unwrap()), []);
     let tag = tag_keys.mint(Epoch::MIN, number, TagIndex::new(0).unwrap()).unwrap();
-    factory.get(&format!("/v1/tags/{tag}")).await.refused(404, "tag-not-found");
-    factory.get(&format!("/v1/tags/{tag}/qr.svg")).await.refused(404, "tag-not-found");
-    factory.post(&format!("/v1/tags/{tag}/revoke"), &reason).await.refused(404, "tag-not-found");
+    factory.get(&format!("/v1/tags/{tag}")).await.expect_problem(404, "tag-not-found");
+    factory.get(&format!("/v1/tags/{tag}/qr.svg")).await.expect_problem(404, "tag-not-found");
+    factory.post(&format!("/v1/tags/{tag}/revoke"), &reason).await.expect_problem(404, "tag-not-found");
     for list in ["/v1/products", "/v1/batches"] {
         assert_eq!(factory.get(list).await.expect(200), json!({"items": []}));
     }

@@ -54,7 +54,7 @@ async fn operators_list_reports_of_codes_that_are_not_ours_and_each_page_is_an_e
     assert_eq!((codes(&last), last.get("next_cursor")), (vec!["c3".to_owned()], None));
     for query in ["limit=0", "limit=101", "cursor=x", "page=2"] {
         let refused = factory.get(&format!("/v1/admin/unproven-reports?{query}")).await;
-        refused.refused(400, "invalid-request");
+        refused.expect_problem(400, "invalid-request");
     }
     let events = factory.get("/v1/audit/events").await.expect(200);
     let noted: Vec<&Value> =
@@ -65,5 +65,5 @@ async fn operators_list_reports_of_codes_that_are_not_ours_and_each_page_is_an_e
 
     let key = brand(&factory, "acme").await;
     let foreign = send(&factory, &key, reqwest::Method::GET, "/v1/admin/unproven-reports", None).await;
-    foreign.refused(403, "forbidden");
+    foreign.expect_problem(403, "forbidden");
 }

@@ -29,23 +29,25 @@ async fn a_product_is_changed_only_in_the_version_that_is_named() {
     for stale in [&first, &format!("W/{second}"), "\"nothing\"", "nonsense", &format!("{first}, W/{second}")]
     {
         let why = patch_if(&factory, &path, ("If-Match", stale), &json!({"name": "Lost"})).await;
-        let why = why.refused(412, "precondition-failed");
+        let why = why.expect_problem(412, "precondition-failed");
         assert!(why.contains("ETag"), "{why}");
     }
     for unless in ["*", &second] {
         let refused = patch_if(&factory, &path, ("If-None-Match", unless), &json!({"name": "Lost"})).await;
-        refused.refused(412, "precondition-failed");
+        refused.expect_problem(412, "precondition-failed");
     }
     // A stale condition counts although the patch would change nothing.
     patch_if(&factory, &path, ("If-Match", &first), &json!({"name": "Coat"}))
         .await
-        .refused(412, "precondition-failed");
+        .expect_problem(412, "precondition-failed");
     let listed = format!("\"x\", {second}");
     assert_eq!(patch_if(&factory, &path, ("If-Match", &listed), &json!({"name": "Cap"})).await.status, 200);
     assert_eq!(patch_if(&factory, &path, ("If-Match", "*"), &json!({"name": "Hat"})).await.status, 200);
     assert_eq!(factory.patch(&path, &json!({"name": "Hood"})).await.status, 200, "no condition, as before");
     let nobody = "/v1/products/019c6652-5e00-7000-8000-0000000000aa";
-    patch_if(&factory, nobody, ("If-Match", "*"), &json!({"name": "x"})).await.refused(404, "not-found");
+    patch_if(&factory, nobody, ("If-Match", "*"), &json!({"name": "x"}))
+        .await
+        .expect_problem(404, "not-found");
     factory.assert_chain_of(5).await;
 }
 
@@ -110,7 +112,7 @@ async fn a_tenant_is_changed_only_in_the_version_that_is_named() {
     let etag = factory.get(path).await.header("etag").to_owned();
     let (one, two) = (json!({"name": "Acme Ltd"}), json!({"max_batches": 5}));
     assert_eq!(patch_if(&factory, path, ("If-Match", &etag), &one).await.status, 200);
-    patch_if(&factory, path, ("If-Match", &etag), &two).await.refused(412, "precondition-failed");
+    patch_if(&factory, path, ("If-Match", &etag), &two).await.expect_problem(412, "precondition-failed");
     let suspended = factory.post(&format!("{path}/suspend"), &json!({"reason": "unpaid"})).await;
     let etag = suspended.header("etag").to_owned();
     assert_eq!(patch_if(&factory, path, ("If-Match", &etag), &two).await.status, 200);

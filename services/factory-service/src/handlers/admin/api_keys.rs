@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::domain::api_keys::NewKey;
+use crate::domain::error::no_such_cursor;
 use crate::domain::identity::Caller;
 use crate::domain::input::{FieldError, Label, instant};
-use crate::domain::refusal::no_such_cursor;
 use crate::handlers::admin::api_key_answer::{KeyAnswer, made};
 use crate::handlers::admin::tenants::tenant_id;
 use crate::handlers::instant::Instant;

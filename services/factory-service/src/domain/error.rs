@@ -12,9 +12,9 @@ use storage::{AppendFailure, GateError, StorageError};
 
 use crate::domain::revocation_preview::Preview;
 
-/// Why a request was not carried out. Each variant has one status; see `handlers::refusal`.
+/// Why a request was not carried out. Each variant has one status; see `handlers::error`.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Refusal {
+pub(crate) enum FactoryError {
     /// A field of the request.
     #[error(transparent)]
     Field(#[from] FieldError),
@@ -55,7 +55,7 @@ pub(crate) enum Refusal {
     Internal(#[source] Box<dyn Error + Send + Sync>),
 }
 
-impl Refusal {
+impl FactoryError {
     /// Returns a fault of the service itself, from an error or a text.
     pub(crate) fn internal(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Internal(source.into())
@@ -67,43 +67,43 @@ pub(crate) fn no_such_cursor(held: impl Into<String>) -> FieldError {
     FieldError::malformed("cursor", held, "the next_cursor of the page before", "the one that it answered")
 }
 
-impl From<GateError> for Refusal {
+impl From<GateError> for FactoryError {
     fn from(error: GateError) -> Self {
         Self::Store(error.into())
     }
 }
 
-impl From<redis_pool::PoolError> for Refusal {
+impl From<redis_pool::PoolError> for FactoryError {
     fn from(error: redis_pool::PoolError) -> Self {
         Self::Store(error.into())
     }
 }
 
-impl From<CatalogError> for Refusal {
+impl From<CatalogError> for FactoryError {
     fn from(error: CatalogError) -> Self {
         Self::Store(error.into())
     }
 }
 
-impl From<DeploymentError> for Refusal {
+impl From<DeploymentError> for FactoryError {
     fn from(error: DeploymentError) -> Self {
         Self::Store(error.into())
     }
 }
 
-impl From<ReadError> for Refusal {
+impl From<ReadError> for FactoryError {
     fn from(error: ReadError) -> Self {
         Self::Store(error.into())
     }
 }
 
-impl From<AppendFailure> for Refusal {
+impl From<AppendFailure> for FactoryError {
     fn from(failure: AppendFailure) -> Self {
         Self::Store(failure.into())
     }
 }
 
-impl From<AccessError> for Refusal {
+impl From<AccessError> for FactoryError {
     fn from(error: AccessError) -> Self {
         match error {
             AccessError::UnknownCursor => no_such_cursor("is unknown").into(),
@@ -112,7 +112,7 @@ impl From<AccessError> for Refusal {
     }
 }
 
-impl From<KeyringError> for Refusal {
+impl From<KeyringError> for FactoryError {
     fn from(error: KeyringError) -> Self {
         match error {
             KeyringError::Refused(MoveRefusal::Unknown(_)) => Self::NoSuch("key"),
@@ -126,7 +126,7 @@ impl From<KeyringError> for Refusal {
     }
 }
 
-impl From<IdempotencyError> for Refusal {
+impl From<IdempotencyError> for FactoryError {
     fn from(error: IdempotencyError) -> Self {
         match error {
             IdempotencyError::Redis(error) => error.into(),
