@@ -1,6 +1,6 @@
-//! Puts the service together and runs it until it is told to stop.
+//! Assembles the service and runs it until SIGTERM or SIGINT.
 //!
-//! A Redis that is away does not keep it from starting: it listens, is not ready, and says why.
+//! It starts without Redis: it listens, is not ready, and its readiness says why.
 
 use std::io;
 use std::num::NonZeroUsize;
@@ -42,7 +42,7 @@ use crate::state::{AppState, Inner};
 /// Serves until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// When an address cannot be listened on, or the process has no means to be told to stop.
+/// If it cannot listen on an address or cannot handle signals.
 pub fn run(settings: FactorySettings) -> io::Result<()> {
     let listening = settings.web.listening();
     let assemble = || assemble(&settings, Arc::new(SystemClock::new()));
@@ -54,27 +54,29 @@ pub fn run(settings: FactorySettings) -> io::Result<()> {
 pub fn assemble(settings: &FactorySettings, clock: Arc<dyn Clock>) -> App {
     let seeds = Some(settings.tags.active_epoch);
     let setup = Setup { announce: Some(SIGNING_SERVICE), seeds, init: settings.deployment.init };
-    put_together(settings, clock, &setup).0
+    assemble_with(settings, clock, &setup).0
 }
 
-/// The same service for a command that ends with its answer: it makes no deployment and no keyring, and is no
-/// live instance.
+/// Assembles the same service for a command of the operator. It creates no deployment and no keyring, and
+/// counts as no live instance.
 #[must_use]
 pub(crate) fn assemble_for_commands(
     settings: &FactorySettings,
     clock: Arc<dyn Clock>,
 ) -> (App, DurableStorage) {
-    put_together(settings, clock, &Setup { announce: None, seeds: None, init: Init::Never })
+    assemble_with(settings, clock, &Setup { announce: None, seeds: None, init: Init::Never })
 }
 
-/// What a process is to the others.
+/// The difference between a serving process and a command.
 struct Setup {
+    /// The service name under which the process announces itself as a live instance.
     announce: Option<&'static str>,
+    /// The tag epoch that the process puts into an empty keyring.
     seeds: Option<Epoch>,
     init: Init,
 }
 
-fn put_together(settings: &FactorySettings, clock: Arc<dyn Clock>, setup: &Setup) -> (App, DurableStorage) {
+fn assemble_with(settings: &FactorySettings, clock: Arc<dyn Clock>, setup: &Setup) -> (App, DurableStorage) {
     let mut registry = http_edge::metrics_registry();
     http_edge::register_build_info(&mut registry, "factory-service", env!("CARGO_PKG_VERSION"));
     let pools = PoolMetrics::register(&mut registry);
@@ -84,14 +86,14 @@ fn put_together(settings: &FactorySettings, clock: Arc<dyn Clock>, setup: &Setup
     let state = state(settings, &storage, &clock, limits, last_use.clone(), &mut registry);
     let serves = setup.announce.is_some();
     let (signing, every) = (Arc::clone(&state.checkpoints), settings.checkpoint_every);
-    let (goodbye, own) = ((storage.clone(), last_use.clone()), storage.clone());
+    let (at_shutdown, own) = ((storage.clone(), last_use.clone()), storage.clone());
     let background = tokio::spawn(async move {
         let DurableStorage { pool, deployment, refresher, .. } = storage;
         let prefix = || deployment.deployment().ok().map(|deployment| deployment.prefix().to_owned());
-        let noting = last_use.keep_flushing(&pool, prefix);
+        let flushing = last_use.keep_flushing(&pool, prefix);
         if serves {
             let notes = minted_notes::note_all(&pool, &deployment);
-            tokio::join!(refresher.keep_refreshing(), noting, signing.keep_signing(every), notes);
+            tokio::join!(refresher.keep_refreshing(), flushing, signing.keep_signing(every), notes);
         } else {
             refresher.keep_refreshing().await;
         }
@@ -100,7 +102,7 @@ fn put_together(settings: &FactorySettings, clock: Arc<dyn Clock>, setup: &Setup
     let edge = Edge::new(config, path_policies(), clock, &mut registry);
     let metrics_place = settings.web.listening().metrics_place();
     let app = App::new(&edge, router::router(state), registry, metrics_place, background.abort_handle());
-    (app.with_shutdown_hook(|| goodbye.0.shut_down(goodbye.1)), own)
+    (app.with_shutdown_hook(|| at_shutdown.0.shut_down(at_shutdown.1)), own)
 }
 
 fn durable_storage(
@@ -129,7 +131,7 @@ fn durable_storage(
     DurableStorage::new(pools, setup, clock, audit, &metrics)
 }
 
-/// The limits, and their Redis where it is not the durable one.
+/// Returns the limits, and their Redis if it is not the durable one.
 fn limits(
     settings: &FactorySettings,
     durable: &RedisPool,
@@ -138,13 +140,13 @@ fn limits(
     registry: &mut Registry,
 ) -> (Limits, Option<RedisPool>) {
     let url = &settings.limits.redis_url;
-    let apart = (!settings.limits.shares_redis_with(&settings.redis.url))
+    let own_pool = (!settings.limits.shares_redis_with(&settings.redis.url))
         .then(|| RedisPool::new(settings.redis.pool("limiter", url), Arc::clone(clock), pools));
-    if let Some(pool) = &apart {
+    if let Some(pool) = &own_pool {
         pool.watch_writes(&["vtrl1:write-probe"]);
     }
-    let pool = apart.as_ref().unwrap_or(durable);
-    (Limits::new(&settings.limits, pool, clock, registry), apart)
+    let pool = own_pool.as_ref().unwrap_or(durable);
+    (Limits::new(&settings.limits, pool, clock, registry), own_pool)
 }
 
 fn state(
@@ -160,20 +162,20 @@ fn state(
     let store = Store::new(storage, Arc::clone(clock));
     let access = Access::new(storage.pool.clone());
     let urls = TagUrls::below(settings.web.public_base_url.as_deref());
-    // Half of the cores stay for everything that is not an export.
+    // Exports use at most half of the cores.
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let minting = Arc::new(Semaphore::new((cores / 2).max(1)));
     let secrets = Secrets { tags: Arc::clone(&tag_keys), signing: Arc::clone(&signing) };
     let moves = KeyringAdmin::new(storage.pool.clone(), secrets);
-    let of_epoch = EpochBatches::new(store.clone(), access.clone());
+    let epoch_batches = EpochBatches::new(store.clone(), access.clone());
     let checkpoints = Arc::new(Checkpoints::new(storage, Arc::clone(clock), signing, registry));
-    let once = idempotency::IdempotencyConfig {
+    let idempotency_config = idempotency::IdempotencyConfig {
         lease: settings.idempotency_lease,
         ..idempotency::IdempotencyConfig::default()
     };
     AppState::new(Inner {
         authenticator: Authenticator::new(settings.api_key.clone(), storage, Arc::clone(clock), last_use),
-        idempotency: Idempotency::new(storage.pool.clone(), once)
+        idempotency: Idempotency::new(storage.pool.clone(), idempotency_config)
             .with_metrics(IdempotencyMetrics::register(registry)),
         tenants: Tenants::new(store.clone(), access.clone()),
         unproven: Unproven::new(store.clone()),
@@ -183,7 +185,7 @@ fn state(
             Arc::clone(&storage.deployment),
             Arc::clone(&storage.keyring),
             moves,
-            of_epoch,
+            epoch_batches,
         ),
         limits,
         limiter_redis,
@@ -200,10 +202,10 @@ fn state(
     })
 }
 
-/// What differs by path.
+/// Returns the timeouts that differ from the default.
 fn path_policies() -> Vec<PathPolicy> {
-    // A verification waits for its turn, and says itself when it takes too long.
+    // A verification waits in a queue and has a timeout of its own.
     let verify = PathPolicy::new("/v1/audit/verify").timeout(2 * VERIFY_WITHIN);
-    // A revocation counts the batches that it makes invalid, and says itself when that takes too long.
+    // A revocation counts the batches that it makes invalid, which has a timeout of its own.
     vec![docs_policy(), verify, PathPolicy::new("/v1/admin/keyring").timeout(2 * COUNT_WITHIN)]
 }

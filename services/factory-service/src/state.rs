@@ -1,4 +1,4 @@
-//! What every handler can reach.
+//! The state that all handlers share.
 
 use std::sync::Arc;
 
@@ -21,10 +21,11 @@ use crate::domain::tags::Tags;
 use crate::domain::tenants::Tenants;
 use crate::domain::unproven::Unproven;
 
-/// Cheap to clone.
+/// The shared state. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct AppState(Arc<Inner>);
 
+/// The parts of [`AppState`].
 pub(crate) struct Inner {
     pub(crate) authenticator: Authenticator,
     pub(crate) idempotency: Idempotency,
@@ -32,7 +33,7 @@ pub(crate) struct Inner {
     pub(crate) unproven: Unproven,
     pub(crate) api_keys: ApiKeys,
     pub(crate) limits: Limits,
-    /// The limiter's Redis, where it is not the durable one: asked for readiness.
+    /// The limiter's Redis, if it is not the durable one. Readiness checks it.
     pub(crate) limiter_redis: Option<RedisPool>,
     pub(crate) proxies: TrustedProxies,
     pub(crate) deployment: Arc<DeploymentState>,

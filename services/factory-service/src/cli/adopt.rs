@@ -57,9 +57,9 @@ fn utc(text: &str) -> Result<OffsetDateTime, String> {
 impl BatchCommand {
     pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
         let Self::Adopt(args) = self;
-        let refused = |why: String| Failure::Refused(why);
+        let rejected = |why: String| Failure::Rejected(why);
         let label = args.label.map(|label| Label::parse("label", label)).transpose();
-        let label = label.map_err(|error| refused(error.to_string()))?;
+        let label = label.map_err(|error| rejected(error.to_string()))?;
         let shown = args.file.display().to_string();
         let opened = File::open(&args.file).map_err(|source| Failure::Io { what: shown.clone(), source })?;
         let storage = session.storage();
@@ -69,8 +69,8 @@ impl BatchCommand {
                 eprintln!("factory-service: {rows} rows read");
             })
         });
-        let exported = reading.await.map_err(|error| refused(error.to_string()))?;
-        let exported = exported.map_err(|error| refused(format!("{shown}: {error}")))?;
+        let exported = reading.await.map_err(|error| rejected(error.to_string()))?;
+        let exported = exported.map_err(|error| rejected(format!("{shown}: {error}")))?;
         let store = Store::new(storage, Arc::clone(session.clock()));
         let caller = Caller::command_line(session.clock().unix_millis());
         let record = AdoptedRecord {
@@ -82,8 +82,8 @@ impl BatchCommand {
         };
         let adopted = adopt(&store, &caller, exported, record).await;
         let (batch, is_new) = adopted.map_err(|error| match error {
-            NotAdopted::Rejected(error) => refused(ApiError::from(error).to_string()),
-            other => refused(other.to_string()),
+            NotAdopted::Rejected(error) => rejected(ApiError::from(error).to_string()),
+            other => rejected(other.to_string()),
         })?;
         show(&json!({
             "id": batch.id, "product_id": batch.product_id, "tenant": batch.tenant, "size": batch.size,

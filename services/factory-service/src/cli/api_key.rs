@@ -56,7 +56,7 @@ fn key_id(text: &str) -> Result<KeyId, Failure> {
     let whole = || ApiKey::parse(text).map(|key| *key.id());
     let id = text.parse::<KeyId>().or_else(|_| whole());
     id.map_err(|_| {
-        Failure::Refused(
+        Failure::Rejected(
             "that names no key: it takes the 8 characters after vk_, or the whole key".to_owned(),
         )
     })

@@ -20,7 +20,7 @@ pub enum AuditCommand {
     /// Shows the size of the chain and its last hash.
     Head,
     /// Removes what a broken write left behind the head, and saves it to a file. Exits 0 if the chain can be
-    /// appended to, 1 if the repair was refused and nothing was changed, and 2 if the state could not be
+    /// appended to, 1 if the repair was rejected and nothing was changed, and 2 if the state could not be
     /// determined.
     Repair(RepairArgs),
     /// Writes the whole chain as NDJSON, for `audit verify --file`.

@@ -65,7 +65,7 @@ impl Call {
         let body = self.body.as_ref().map_or_else(Body::empty, |body| Body::from(body.to_string()));
         request
             .body(body)
-            .map_err(|_| Failure::Refused("an argument holds characters that a path cannot hold".to_owned()))
+            .map_err(|_| Failure::Rejected("an argument holds characters that a path cannot hold".to_owned()))
     }
 }
 
@@ -79,7 +79,7 @@ pub(super) fn body<const N: usize>(members: [(&str, Option<Value>); N]) -> Optio
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     #[error("{0}")]
-    Refused(String),
+    Rejected(String),
     #[error("the service is not ready: {0}")]
     NotReady(String),
     #[error("{what}: {source}")]
@@ -184,7 +184,7 @@ impl Session {
         if body["preview"].is_object() {
             show(&body["preview"]);
         }
-        Err(Failure::Refused(explain(&body)))
+        Err(Failure::Rejected(explain(&body)))
     }
 
     /// Prints the answer of [`Self::ask`].
@@ -197,7 +197,7 @@ impl Session {
     pub(crate) async fn save(&self, call: &Call, to: Option<&Path>) -> Result<(), Failure> {
         let answer = self.send(call.request(&call.path)?).await;
         if !answer.status().is_success() {
-            return Err(Failure::Refused(explain(&read(answer).await?)));
+            return Err(Failure::Rejected(explain(&read(answer).await?)));
         }
         let what = to.map_or_else(|| "standard output".to_owned(), |path| path.display().to_string());
         let failed = |source| Failure::Io { what: what.clone(), source };
@@ -227,7 +227,7 @@ pub(crate) fn read_note(path: &Path) -> Result<String, Failure> {
 }
 
 async fn read(answer: Response<Body>) -> Result<Value, Failure> {
-    let unreadable = |why: String| Failure::Refused(format!("the answer cannot be read: {why}"));
+    let unreadable = |why: String| Failure::Rejected(format!("the answer cannot be read: {why}"));
     let bytes = to_bytes(answer.into_body(), MAX_ANSWER_BYTES)
         .await
         .map_err(|error| unreadable(error.to_string()))?;

@@ -95,7 +95,7 @@ impl Operation {
             Self::Keyring(command) => session.print(&command.call()).await,
             Self::Audit(command) => return command.ask(session).await,
             Self::Batch(command) => command.run(session).await,
-            Self::Restore(_) => Err(Failure::Refused("restore needs no session".to_owned())),
+            Self::Restore(_) => Err(Failure::Rejected("restore needs no session".to_owned())),
         }?;
         Ok(ExitCode::SUCCESS)
     }

@@ -34,7 +34,7 @@ const FORMAT: &str = "voketag-audit-tail/v1";
 #[derive(Debug, Args)]
 pub struct RepairArgs {
     /// The file to save the removed entries to. It must not exist, and is never overwritten. It stays if the
-    /// repair is refused after it was written.
+    /// repair is rejected after it was written.
     #[arg(long)]
     out: PathBuf,
     /// A file with a checkpoint that was kept elsewhere. If it covers more entries than the head, nothing is
@@ -45,7 +45,7 @@ pub struct RepairArgs {
 
 /// Why nothing was removed.
 #[derive(Debug, thiserror::Error)]
-enum Refused {
+enum NotRepaired {
     /// Removing the tail would not repair the chain, or might lose entries.
     #[error("{0}; nothing was changed")]
     No(String),
@@ -54,21 +54,21 @@ enum Refused {
     Unknown(String),
 }
 
-fn unknown(error: impl ToString) -> Refused {
-    Refused::Unknown(error.to_string())
+fn unknown(error: impl ToString) -> NotRepaired {
+    NotRepaired::Unknown(error.to_string())
 }
 
 /// Repairs the chain and prints what was done. Exits 0 if the chain can be appended to, 1 if the repair was
-/// refused, and 2 if the state could not be determined.
+/// rejected, and 2 if the state could not be determined.
 pub(crate) async fn repair(session: &Session, args: RepairArgs) -> Result<ExitCode, Failure> {
     match carried_out(session.storage(), session.clock(), session.state_dir(), &args).await {
         Ok(done) => {
             show(&done);
             Ok(ExitCode::SUCCESS)
         }
-        Err(refused) => {
-            eprintln!("factory-service: {refused}");
-            let code = if matches!(refused, Refused::No(_)) { BROKEN } else { NOT_CHECKED };
+        Err(error) => {
+            eprintln!("factory-service: {error}");
+            let code = if matches!(error, NotRepaired::No(_)) { BROKEN } else { NOT_CHECKED };
             Ok(ExitCode::from(code))
         }
     }
@@ -79,7 +79,7 @@ async fn carried_out(
     clock: &Arc<dyn Clock>,
     state_dir: Option<&StateDir>,
     args: &RepairArgs,
-) -> Result<Value, Refused> {
+) -> Result<Value, NotRepaired> {
     let deployment = storage.refresher.refresh().await.map_err(unknown)?;
     let log = storage.audit.seen_log().ok_or_else(|| unknown("the deployment is not known yet"))?.clone();
     let end = log.end().await.map_err(unknown)?;
@@ -87,7 +87,7 @@ async fn carried_out(
         None => return Ok(json!({"state": "sound", "size": end.head.size, "entries_cut": 0})),
         Some(EndFault::Surplus { .. }) => {}
         Some(other) => {
-            return Err(Refused::No(format!(
+            return Err(NotRepaired::No(format!(
                 "{other}: entries were lost or changed, and a repair cannot bring them back; restore a backup"
             )));
         }
@@ -96,40 +96,41 @@ async fn carried_out(
     if let Some(dir) = state_dir {
         let known = dir.known(deployment.id()).map_err(unknown)?;
         let head = known.map(|known| known.head_in(deployment.generation())).transpose();
-        let head = head.map_err(|error| Refused::No(format!("rolled back: {error}; nothing was changed")))?;
-        refuse_more("STATE_DIR", head.flatten().map_or(0, |head| head.size), end.head)?;
+        let head =
+            head.map_err(|error| NotRepaired::No(format!("rolled back: {error}; nothing was changed")))?;
+        check_covers_no_more("STATE_DIR", head.flatten().map_or(0, |head| head.size), end.head)?;
     }
     let mut tail = SurplusTail::after(log.clone(), end.head);
     let saved = save(&args.out, clock.utc(), end.head, &mut tail).await?;
     let entries_cut = tail.entries();
     let event = event(clock.unix_millis(), entries_cut, &saved)?;
     let guard = [deployment.guard()];
-    let done = tail.cut(&guard, &event).await.map_err(|error| not_cut(&error, &args.out))?;
+    let done = tail.cut(&guard, &event).await.map_err(|error| cut_error(&error, &args.out))?;
     Ok(json!({
         "state": "repaired", "entries_cut": entries_cut, "size": done.seq + 1, "event_seq": done.seq,
         "saved_to": args.out.display().to_string(), "sha256": saved,
     }))
 }
 
-fn not_cut(error: &AppendError, out: &Path) -> Refused {
+fn cut_error(error: &AppendError, out: &Path) -> NotRepaired {
     let kept = format!("the tail as it was read is in {}", out.display());
     match error {
-        AppendError::Contention => Refused::No(format!(
+        AppendError::Contention => NotRepaired::No(format!(
             "the chain changed while its tail was saved ({kept}); run the command again with another --out"
         )),
-        AppendError::Unavailable { maybe_written: true, .. } => Refused::Unknown(format!(
+        AppendError::Unavailable { maybe_written: true, .. } => NotRepaired::Unknown(format!(
             "Redis did not answer, so the tail may or may not be removed ({kept}); run the command again \
              with another --out"
         )),
-        other => Refused::Unknown(format!("{other}; nothing was removed ({kept})")),
+        other => NotRepaired::Unknown(format!("{other}; nothing was removed ({kept})")),
     }
 }
 
-fn refuse_more(who: &str, known: u64, head: Head) -> Result<(), Refused> {
+fn check_covers_no_more(who: &str, known: u64, head: Head) -> Result<(), NotRepaired> {
     if known <= head.size {
         return Ok(());
     }
-    Err(Refused::No(format!(
+    Err(NotRepaired::No(format!(
         "{who} covers {known} entries and the audit head {}: acknowledged entries may be behind the head; \
          restore a backup",
         head.size
@@ -138,13 +139,13 @@ fn refuse_more(who: &str, known: u64, head: Head) -> Result<(), Refused> {
 
 /// Checks that no checkpoint, stored or kept elsewhere, covers more entries than the head. A checkpoint that
 /// cannot be read might, so it is an error.
-async fn no_checkpoint_covers_more(log: &AuditLog, head: Head, args: &RepairArgs) -> Result<(), Refused> {
+async fn no_checkpoint_covers_more(log: &AuditLog, head: Head, args: &RepairArgs) -> Result<(), NotRepaired> {
     let stored = CheckpointStore::new(log.clone()).notes().await.map_err(unknown)?;
     for (number, text) in stored {
         let who = format!("the stored checkpoint of key {number}");
         let read = read_checkpoint(text.as_bytes());
-        let (_, checkpoint) = read.map_err(|why| Refused::No(format!("{who} cannot be read: {why}")))?;
-        refuse_more(&who, checkpoint.size, head)?;
+        let (_, checkpoint) = read.map_err(|why| NotRepaired::No(format!("{who} cannot be read: {why}")))?;
+        check_covers_no_more(&who, checkpoint.size, head)?;
     }
     for path in &args.checkpoints {
         let who = format!("the checkpoint {}", path.display());
@@ -152,7 +153,7 @@ async fn no_checkpoint_covers_more(log: &AuditLog, head: Head, args: &RepairArgs
         let read = read_checkpoint(text.as_bytes());
         let (_, checkpoint) =
             read.map_err(|why| unknown(format!("{who} cannot be read: {why}; nothing was changed")))?;
-        refuse_more(&who, checkpoint.size, head)?;
+        check_covers_no_more(&who, checkpoint.size, head)?;
     }
     Ok(())
 }
@@ -164,11 +165,11 @@ async fn save(
     now: OffsetDateTime,
     head: Head,
     tail: &mut SurplusTail,
-) -> Result<String, Refused> {
+) -> Result<String, NotRepaired> {
     let failed = |error: io::Error| {
         let taken = error.kind() == io::ErrorKind::AlreadyExists;
         let hint = if taken { "; it is not overwritten, name another with --out" } else { "" };
-        Refused::No(format!("--out {}: {error}{hint}", out.display()))
+        NotRepaired::No(format!("--out {}: {error}{hint}", out.display()))
     };
     let file = OpenOptions::new().write(true).create_new(true).open(out).map_err(failed)?;
     let mut sink = Hashing { sink: BufWriter::new(&file), hash: Sha256::new() };
@@ -210,7 +211,7 @@ impl<W: Write> Hashing<W> {
     }
 }
 
-fn event(now: u64, entries_cut: u64, sha256: &str) -> Result<Event, Refused> {
+fn event(now: u64, entries_cut: u64, sha256: &str) -> Result<Event, NotRepaired> {
     let cut = u32::try_from(entries_cut).map_err(unknown)?;
     let details = Details::new().with("entries_cut", cut).with("saved_sha256", sha256);
     let caller = Caller::command_line(now);

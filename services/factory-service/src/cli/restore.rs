@@ -42,7 +42,7 @@ impl RestoreCommand {
     /// Runs the command.
     pub(crate) fn run(self, settings: &FactorySettings) -> Result<ExitCode, Failure> {
         let Self::Accept { reason, epoch, force } = self;
-        let reason = Reason::parse("reason", reason).map_err(|error| Failure::Refused(error.to_string()))?;
+        let reason = Reason::parse("reason", reason).map_err(|error| Failure::Rejected(error.to_string()))?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.map_err(|source| Failure::Io { what: "no runtime".to_owned(), source })?;
         runtime.block_on(async {
@@ -60,7 +60,7 @@ impl RestoreCommand {
             };
             let accepted =
                 restore.accept(&RestoreRequest { reason: reason.into_string(), epoch, force }).await;
-            let accepted = accepted.map_err(|error| Failure::Refused(error.to_string()))?;
+            let accepted = accepted.map_err(|error| Failure::Rejected(error.to_string()))?;
             show(&json!({
                 "generation": accepted.generation,
                 "epoch": accepted.epoch.get(),

@@ -51,7 +51,8 @@ impl ApiKeys {
     /// client, who sees it only once.
     ///
     /// # Errors
-    /// [`FactoryError::Field`] for an expiry in the past and for a tenant that does not exist or is suspended.
+    /// [`FactoryError::Field`] for an expiry in the past and for a tenant that does not exist or is
+    /// suspended.
     pub(crate) async fn create(
         &self,
         caller: &Caller,

@@ -111,8 +111,8 @@ impl Audit {
     /// kept elsewhere.
     ///
     /// # Errors
-    /// [`FactoryError::Conflict`] if the tenant has a verification in the queue, or if queue or verification take
-    /// too long.
+    /// [`FactoryError::Conflict`] if the tenant has a verification in the queue, or if queue or verification
+    /// take too long.
     pub(crate) async fn verify(
         &self,
         caller: &Caller,

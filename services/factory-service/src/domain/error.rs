@@ -30,7 +30,7 @@ pub(crate) enum FactoryError {
     /// The tenant has as many as it may have. Holds the text for the client.
     #[error("{0}")]
     QuotaExceeded(String),
-    /// The current version of the resource is not the one that the client asks for.
+    /// The current version of the resource is not the one that the client requires.
     #[error("the current version of the resource is another one")]
     OtherVersion,
     /// The client has to confirm the consequences with the number of batches that become invalid. `given` is
@@ -64,7 +64,7 @@ impl FactoryError {
 
 /// Returns the error for a cursor that no page returned.
 pub(crate) fn no_such_cursor(held: impl Into<String>) -> FieldError {
-    FieldError::malformed("cursor", held, "the next_cursor of the page before", "the one that it answered")
+    FieldError::malformed("cursor", held, "the next_cursor of the previous page", "the one in its answer")
 }
 
 impl From<GateError> for FactoryError {

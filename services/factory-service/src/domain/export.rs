@@ -60,7 +60,8 @@ impl Exporter {
     /// Writes the audit event of the export and begins it.
     ///
     /// # Errors
-    /// [`FactoryError::Field`] for a range outside the batch; [`FactoryError::Conflict`] if the key is destroyed.
+    /// [`FactoryError::Field`] for a range outside the batch; [`FactoryError::Conflict`] if the key is
+    /// destroyed.
     pub(crate) async fn export(
         &self,
         caller: &Caller,

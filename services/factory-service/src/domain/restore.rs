@@ -35,7 +35,7 @@ pub(crate) struct Restore {
     pub(crate) clock: Arc<dyn Clock>,
 }
 
-/// What the operator asks for.
+/// The operator's request.
 #[derive(Debug)]
 pub(crate) struct RestoreRequest {
     pub(crate) reason: String,
@@ -74,7 +74,7 @@ pub(crate) enum NotAccepted {
     Event(#[from] audit_chain::EventError),
     #[error(
         "nothing was lost: STATE_DIR has seen {seen} entries of the audit trail, and the {found} in Redis \
-         contain them; --force accepts the state nevertheless"
+         contain them; --force accepts the state anyway"
     )]
     NothingLost { seen: u64, found: u64 },
     #[error(

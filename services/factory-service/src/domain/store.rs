@@ -143,7 +143,8 @@ impl Store {
     /// Changes stored records: calls `attempt` until it is done, see [`update`].
     ///
     /// # Errors
-    /// The first error of an attempt; [`FactoryError::Conflict`] with `overtaken` if every attempt was overtaken.
+    /// The first error of an attempt; [`FactoryError::Conflict`] with `overtaken` if every attempt was
+    /// overtaken.
     pub(crate) async fn update<T, F>(
         &self,
         overtaken: &'static str,

@@ -145,8 +145,8 @@ impl Tenants {
     /// gets it.
     ///
     /// # Errors
-    /// [`FactoryError::OtherVersion`] if `is_wanted` rejects the current version; [`FactoryError::Field`] for a brand
-    /// or prefix of another tenant.
+    /// [`FactoryError::OtherVersion`] if `is_wanted` rejects the current version; [`FactoryError::Field`] for
+    /// a brand or prefix of another tenant.
     pub(crate) async fn update(
         &self,
         caller: &Caller,

@@ -18,8 +18,8 @@ use crate::handlers::list::limit;
 use crate::handlers::problems::{Contended, Guarded, Read};
 use crate::state::AppState;
 
-/// Entries of a page, unless asked otherwise and at most.
-const EVENTS: (u64, u64) = (100, 1_000);
+/// The default and the largest number of entries in a page.
+const PAGE_LIMITS: (u64, u64) = (100, 1_000);
 
 /// Which page of the chain.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -79,7 +79,7 @@ pub(crate) async fn events(
     State(state): State<AppState>,
     ApiQuery(query): ApiQuery<EventsQuery>,
 ) -> Result<Json<EntryPage>, ApiError> {
-    let limit = limit(query.limit, EVENTS.0, EVENTS.1)?;
+    let limit = limit(query.limit, PAGE_LIMITS.0, PAGE_LIMITS.1)?;
     let limit = NonZeroUsize::new(limit).expect("limits begin at 1");
     Ok(Json(state.audit.events(&caller, query.after_seq, limit).await?))
 }

@@ -1,5 +1,5 @@
-//! `GET /v1/audit/export` and `GET /v1/audit/keys`: what an auditor needs to verify the chain elsewhere. As
-//! all reading of the audit trail, neither is an event.
+//! `GET /v1/audit/export` and `GET /v1/audit/keys`: what an auditor needs to verify the chain elsewhere. Like
+//! every read of the audit trail by a tenant, neither appends an event.
 
 use std::io;
 
@@ -30,7 +30,7 @@ pub(crate) struct AuditKeysAnswer {
     audit: Vec<KeyringKeyAnswer>,
 }
 
-/// An export of the chain as an answer.
+/// Returns an answer that streams an export of the chain.
 pub(crate) fn as_file(lines: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Response {
     let headers = [
         (CONTENT_TYPE, "application/x-ndjson"),

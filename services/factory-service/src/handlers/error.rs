@@ -21,7 +21,7 @@ impl From<FactoryError> for ApiError {
             FactoryError::QuotaExceeded(why) => Self::QuotaExceeded(why.into()),
             FactoryError::OtherVersion => other_version(),
             FactoryError::ConfirmationRequired { preview, given } => {
-                keyring_preview::required(*preview, given)
+                keyring_preview::confirmation_required(*preview, given)
             }
             FactoryError::UnknownKey => Self::unauthenticated(UNKNOWN),
             FactoryError::Suspended => Self::unauthenticated(SUSPENDED),

@@ -71,7 +71,7 @@ fn key_of(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, ApiError> {
     IdempotencyKey::parse(&lines).map_err(|error| ApiError::invalid_request(error.to_string()))
 }
 
-/// What tells one request from all others.
+/// The parts of a request that identify it.
 struct Identity {
     key: IdempotencyKey,
     method: Method,

@@ -1,4 +1,4 @@
-//! An instant in a request: RFC 3339, with an error that shows one.
+//! An instant in a request, as in RFC 3339. The error for other texts shows an example.
 
 use std::fmt;
 

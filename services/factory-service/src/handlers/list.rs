@@ -1,4 +1,4 @@
-//! How lists are asked for: `?cursor=&limit=`.
+//! The query parameters of lists: `?cursor=&limit=`.
 
 use problems::ApiError;
 use serde::Deserialize;
@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::domain::input::FieldError;
 
-/// Items of a page unless asked otherwise.
+/// The default number of items in a page.
 const DEFAULT_LIMIT: u64 = 50;
 
 /// Which page of a list.
@@ -24,15 +24,16 @@ pub(crate) struct ListQuery {
 }
 
 impl ListQuery {
-    /// After which id, and how many.
+    /// Returns the id after which the page begins, and the number of items.
     pub(crate) fn read(self) -> Result<(Option<Uuid>, usize), ApiError> {
         Ok((self.cursor, limit(self.limit, DEFAULT_LIMIT, 100)?))
     }
 }
 
-/// A limit within 1 to `most`.
+/// Checks that the limit is 1 to `most`.
 pub(crate) fn limit(given: Option<u64>, default: u64, most: u64) -> Result<usize, ApiError> {
     let number = given.unwrap_or(default);
-    let refused = || FieldError::malformed("limit", format!("is {number}"), format!("1 to {most}"), default);
-    Ok(usize::try_from(number).ok().filter(|_| (1..=most).contains(&number)).ok_or_else(refused)?)
+    let out_of_range =
+        || FieldError::malformed("limit", format!("is {number}"), format!("1 to {most}"), default);
+    Ok(usize::try_from(number).ok().filter(|_| (1..=most).contains(&number)).ok_or_else(out_of_range)?)
 }

@@ -1,4 +1,4 @@
-//! One file per resource: read the request, call the domain once, write the answer.
+//! The handlers, one file per resource. Each reads the request, calls the domain once and writes the answer.
 
 pub(crate) mod admin;
 pub(crate) mod audit;

@@ -1,4 +1,4 @@
-//! `GET /v1/health` (alive, asks nobody) and `GET /v1/ready` (each dependency named). Neither needs a key.
+//! `GET /v1/health` and `GET /v1/ready`. Neither needs a key.
 
 use axum::Json;
 use axum::extract::State;
@@ -10,7 +10,7 @@ use redis_pool::RedisPool;
 
 use crate::state::AppState;
 
-/// Returns 200 while the process is alive. It asks no dependency.
+/// Returns 200 while the process is alive. It checks no dependency.
 #[utoipa::path(
     get, path = "/v1/health", tag = "operation", operation_id = "health", security(()),
     responses((status = 200, description = "The process is alive", body = HealthBody))
@@ -19,15 +19,15 @@ pub(crate) async fn health() -> Json<HealthBody> {
     alive(env!("CARGO_PKG_VERSION"))
 }
 
-/// Without its Redis the limiter counts in this process, so that is never more than a warning.
+/// Checks the limiter's Redis. A failure is only a warning, because the limiter then counts in this process.
 async fn limiter_check(pool: &RedisPool) -> Check {
-    let asked = pool.command(redis::cmd("PING")).await;
-    let why = match (pool.stats().refuses_writes, asked) {
+    let pinged = pool.command(redis::cmd("PING")).await;
+    let why = match (pool.stats().refuses_writes, pinged) {
         (Some(code), _) => format!("it refuses writes: {code}"),
         (None, Err(error)) => error.to_string(),
         (None, Ok(_)) => return Check::ok("limiter_redis"),
     };
-    Check::warning("limiter_redis", format!("{why}; this process limits by itself"))
+    Check::warning("limiter_redis", format!("{why}; this process counts on its own"))
 }
 
 /// Returns whether the service can take traffic, with the state of each dependency.

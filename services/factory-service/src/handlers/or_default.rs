@@ -1,4 +1,4 @@
-//! A body that may be left out.
+//! An optional JSON body.
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
@@ -8,7 +8,7 @@ use problems::ApiError;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-/// A JSON body, or the default where there is none.
+/// A JSON body, or the default value if the request has none.
 pub(crate) struct OrDefault<T>(pub(crate) T);
 
 impl<T: for<'de> Deserialize<'de> + Default + ToSchema, S: Send + Sync> FromRequest<S> for OrDefault<T> {

@@ -23,7 +23,7 @@ use crate::handlers::reply::{self, Reply};
 use crate::handlers::withdrawal::{WithdrawRequest, WithdrawalAnswer};
 use crate::state::AppState;
 
-/// Width and height of a QR code are at least this, SVG user units.
+/// The least width and height of a QR code in SVG user units.
 const QR_SIZE: u32 = 256;
 
 /// A tag, as an operator sees it.

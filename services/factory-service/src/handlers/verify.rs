@@ -34,8 +34,8 @@ pub(crate) struct VerifyRequest {
     checkpoints: Vec<String>,
 }
 
-/// Checkpoints that can be brought along at most.
-const MOST_KEPT: usize = 20;
+/// The most checkpoints in a request.
+const MAX_CHECKPOINTS: usize = 20;
 
 /// The result of a verification.
 #[derive(Debug, Serialize, ToSchema)]
@@ -92,7 +92,7 @@ pub(crate) struct CheckpointAnswer {
     compromised_since: Option<OffsetDateTime>,
 }
 
-/// What [`CheckpointAnswer::state`] may be.
+/// The values of [`CheckpointAnswer::state`].
 pub(crate) const CHECKPOINT_STATES: [&str; 5] =
     ["valid", "signed_by_revoked_key", "broken", "unreadable", "unknown_key"];
 
@@ -148,13 +148,13 @@ pub(crate) async fn verify(
         let (held, takes) = (format!("is {from}"), format!("at most to, which is {to}"));
         return Err(FieldError::malformed("from", held, takes, 0).into());
     }
-    if request.checkpoints.len() > MOST_KEPT {
+    if request.checkpoints.len() > MAX_CHECKPOINTS {
         let count = request.checkpoints.len();
-        let (held, takes) = (format!("holds {count}"), format!("at most {MOST_KEPT} checkpoints"));
+        let (held, takes) = (format!("holds {count}"), format!("at most {MAX_CHECKPOINTS} checkpoints"));
         return Err(FieldError::malformed("checkpoints", held, takes, "[]").into());
     }
     if !request.checkpoints.is_empty() && (from, to) != (0, u64::MAX) {
-        let (held, takes) = ("goes with the whole chain", "no from and no to beside it");
+        let (held, takes) = ("applies to the whole chain only", "no from and no to in the same request");
         return Err(FieldError::malformed("checkpoints", held, takes, "[]").into());
     }
     let verified = state.audit.verify(&caller, from..to, request.checkpoints).await?;

@@ -1,4 +1,4 @@
-//! Taking something back: `{"reason": …}` in, when and why out.
+//! Request and answer of revocations, recalls and suspensions.
 
 use ambient::rfc3339;
 use catalog::Withdrawal;

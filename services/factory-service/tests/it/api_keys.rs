@@ -1,4 +1,4 @@
-//! API keys and tenants: made, used within their scopes, rotated, revoked, suspended.
+//! API keys and tenants: creation, scopes, rotation, revocation and suspension.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ fn product() -> Value {
 }
 
 #[tokio::test]
-async fn a_key_is_shown_once_and_does_what_its_scopes_say() {
+async fn a_key_is_shown_once_and_limited_to_its_scopes() {
     let (_redis, factory) = start().await;
     factory.post("/v1/admin/tenants", &json!({"id": "acme", "name": "Acme Ltd"})).await.expect(201);
     let made = factory
@@ -28,20 +28,20 @@ async fn a_key_is_shown_once_and_does_what_its_scopes_say() {
     assert!(listed.get("key").is_none_or(Value::is_null), "{listed}");
     assert_eq!((&listed["tenant"], &listed["label"]), (&json!("acme"), &json!("reader")));
     let events = factory.events().await;
-    let said = events.iter().find(|event| event["action"] == "key.created").unwrap();
+    let event = events.iter().find(|event| event["action"] == "key.created").unwrap();
     assert_eq!(
-        (&said["tenant"], &said["resource"]),
+        (&event["tenant"], &event["resource"]),
         (&json!("acme"), &json!(format!("key/{}", text(&made["id"]))))
     );
     assert_eq!(
-        said["details"],
+        event["details"],
         json!({"scopes": "factory:read", "label": "reader"}),
-        "and nothing of the secret"
+        "the secret is not in the event"
     );
 
     send(&factory, &shown, Method::GET, PRODUCT, None).await.expect(200);
-    let refused = send(&factory, &shown, Method::POST, PRODUCT, Some(&product())).await;
-    assert!(refused.expect_problem(403, "forbidden").contains("factory:write"));
+    let rejected = send(&factory, &shown, Method::POST, PRODUCT, Some(&product())).await;
+    assert!(rejected.expect_problem(403, "forbidden").contains("factory:write"));
     send(&factory, &shown, Method::GET, "/v1/audit/head", None).await.expect_problem(403, "forbidden");
     send(&factory, &shown, Method::GET, "/v1/admin/tenants", None).await.expect_problem(403, "forbidden");
     let header = factory.client.get(format!("{}{PRODUCT}", factory.base)).header("x-api-key", &shown);
@@ -49,7 +49,7 @@ async fn a_key_is_shown_once_and_does_what_its_scopes_say() {
 }
 
 #[tokio::test]
-async fn only_the_whole_key_is_the_key() {
+async fn only_the_whole_key_authenticates() {
     let (_redis, factory) = start().await;
     let shown = brand(&factory, "acme").await;
     let other = key(&factory, "acme", &["factory:read"]).await;
@@ -62,9 +62,9 @@ async fn only_the_whole_key_is_the_key() {
     }
 }
 
-/// The bar: the next request, 100 of 100 rounds, on another instance.
+/// In each of 100 rounds, the next request on another instance must be rejected.
 #[tokio::test]
-async fn a_revoked_key_is_refused_by_the_next_request_on_every_instance() {
+async fn every_instance_rejects_the_next_request_with_a_revoked_key() {
     let (redis, factory) = start().await;
     let other = Factory::start(&redis.url(), &[]).await;
     factory.post("/v1/admin/tenants", &json!({"id": "acme"})).await.expect(201);
@@ -79,34 +79,34 @@ async fn a_revoked_key_is_refused_by_the_next_request_on_every_instance() {
 }
 
 #[tokio::test]
-async fn a_suspended_tenants_keys_are_refused_by_the_next_request_until_it_is_resumed() {
+async fn the_keys_of_a_suspended_tenant_are_rejected_until_it_is_resumed() {
     let (redis, factory) = start().await;
     let other = Factory::start(&redis.url(), &[]).await;
     let (acme, apex) = (brand(&factory, "acme").await, brand(&factory, "apex").await);
     for _ in 0..20 {
         let suspended = factory.post("/v1/admin/tenants/acme/suspend", &json!({"reason": "unpaid"})).await;
         assert_eq!(suspended.expect(200)["state"], "suspended");
-        let refused =
+        let rejected =
             send(&other, &acme, Method::GET, PRODUCT, None).await.expect_problem(401, "unauthenticated");
-        assert!(refused.contains("suspended"));
+        assert!(rejected.contains("suspended"));
         send(&other, &apex, Method::GET, PRODUCT, None).await.expect(200);
         factory.post("/v1/admin/tenants/acme/resume", &json!({})).await.expect(200);
         send(&other, &acme, Method::GET, PRODUCT, None).await.expect(200);
     }
-    // A suspended tenant gets no keys, and is told why.
+    // No key can be created for a suspended tenant, and the error says why.
     factory.post("/v1/admin/tenants/acme/suspend", &json!({"reason": "unpaid"})).await.expect(200);
     let body = json!({"tenant": "acme", "scopes": ["factory:read"]});
     let rotate = format!("/v1/admin/keys/{}/rotate", &acme[3..11]);
     for (path, body) in [("/v1/admin/keys", &body), (rotate.as_str(), &json!({}))] {
-        let refused = factory.post(path, body).await.expect_problem(422, "unprocessable");
-        assert!(refused.contains("suspended"), "{path}: {refused}");
+        let rejected = factory.post(path, body).await.expect_problem(422, "unprocessable");
+        assert!(rejected.contains("suspended"), "{path}: {rejected}");
     }
-    let refused = factory.post("/v1/admin/tenants/default/suspend", &json!({"reason": "r"})).await;
-    refused.expect_problem(409, "conflict");
+    let rejected = factory.post("/v1/admin/tenants/default/suspend", &json!({"reason": "r"})).await;
+    rejected.expect_problem(409, "conflict");
 }
 
 #[tokio::test]
-async fn a_rotated_key_goes_on_for_its_overlap() {
+async fn a_rotated_key_stays_valid_for_its_overlap() {
     let (_redis, factory) = start().await;
     let old = brand(&factory, "acme").await;
     let path = format!("/v1/admin/keys/{}/rotate", &old[3..11]);
@@ -114,14 +114,14 @@ async fn a_rotated_key_goes_on_for_its_overlap() {
     let rotated =
         send(&factory, &admin, Method::POST, &path, Some(&json!({"overlap_s": 3600}))).await.expect(201);
     let new = text(&rotated["key"]);
-    assert_eq!(rotated["created_by"], json!(format!("key/{}", &admin[3..11])), "not who made the old one");
+    assert_eq!(rotated["created_by"], json!(format!("key/{}", &admin[3..11])), "the actor of the rotation");
     assert_eq!(rotated["replaces"], json!(&old[3..11]));
     for valid in [&old, &new] {
         send(&factory, valid, Method::GET, PRODUCT, None).await.expect(200);
     }
     let was = factory.get(&format!("/v1/admin/keys/{}", &old[3..11])).await.expect(200);
     assert_eq!((&was["rotated"]["to"], &was["created_by"]), (&rotated["id"], &json!("key/bootstrap")));
-    // A key is rotated once; its successor can be.
+    // A key can be rotated only once, but its successor can be rotated.
     factory.post(&path, &json!({})).await.expect_problem(409, "conflict");
     let path = format!("/v1/admin/keys/{}/rotate", text(&rotated["id"]));
     let third = text(&factory.post(&path, &json!({"overlap_s": 0})).await.expect(201)["key"]);
@@ -130,18 +130,18 @@ async fn a_rotated_key_goes_on_for_its_overlap() {
 }
 
 #[tokio::test]
-async fn a_key_ends_when_it_expires() {
+async fn an_expiry_must_be_in_the_future() {
     let (_redis, factory) = start().await;
     factory.post("/v1/admin/tenants", &json!({"id": "acme"})).await.expect(201);
     let body = |at: &str| json!({"tenant": "acme", "scopes": ["factory:read"], "expires_at": at});
-    let refused = factory.post("/v1/admin/keys", &body("2020-01-01T00:00:00Z")).await;
-    assert!(refused.expect_problem(422, "unprocessable").contains("expires_at"));
+    let rejected = factory.post("/v1/admin/keys", &body("2020-01-01T00:00:00Z")).await;
+    assert!(rejected.expect_problem(422, "unprocessable").contains("expires_at"));
     let lasting = factory.post("/v1/admin/keys", &body("2999-01-01T00:00:00Z")).await.expect(201);
     send(&factory, &text(&lasting["key"]), Method::GET, PRODUCT, None).await.expect(200);
 }
 
 #[tokio::test]
-async fn what_cannot_be_made_is_refused_and_leaves_no_event() {
+async fn an_invalid_tenant_or_key_is_rejected_and_appends_no_event() {
     let (_redis, factory) = start().await;
     for (body, status, slug) in [
         (json!({"id": "Acme"}), 400, "invalid-request"),
@@ -174,7 +174,7 @@ async fn what_cannot_be_made_is_refused_and_leaves_no_event() {
 }
 
 #[tokio::test]
-async fn every_action_of_an_operator_is_an_event_in_the_name_of_the_tenant_concerned() {
+async fn every_action_of_an_operator_is_an_event_of_the_affected_tenant() {
     let (redis, factory) = start().await;
     factory.post("/v1/admin/tenants", &json!({"id": "acme"})).await.expect(201);
     let made = factory
@@ -185,14 +185,14 @@ async fn every_action_of_an_operator_is_an_event_in_the_name_of_the_tenant_conce
     let rotated = factory.post(&format!("/v1/admin/keys/{id}/rotate"), &json!({})).await.expect(201);
     let reason = json!({"reason": "r"});
     for _ in 0..2 {
-        // Repeating it is 200 and adds no event.
+        // A repeat returns 200 and appends no event.
         factory.post(&format!("/v1/admin/keys/{id}/revoke"), &reason).await.expect(200);
         factory.post("/v1/admin/tenants/acme/suspend", &reason).await.expect(200);
     }
     factory.get("/v1/admin/tenants").await.expect(200);
     factory.get("/v1/admin/keys?tenant=acme").await.expect(200);
     let events = factory.events().await;
-    let said: Vec<(String, String, String)> = events
+    let recorded: Vec<(String, String, String)> = events
         .iter()
         .map(|event| (text(&event["tenant"]), text(&event["action"]), text(&event["resource"])))
         .collect();
@@ -200,7 +200,7 @@ async fn every_action_of_an_operator_is_an_event_in_the_name_of_the_tenant_conce
         (tenant.to_owned(), action.to_owned(), resource.to_owned())
     };
     assert_eq!(
-        said,
+        recorded,
         [
             event("acme", "tenant.created", "tenant/acme"),
             event("acme", "key.created", &format!("key/{id}")),
@@ -235,7 +235,7 @@ async fn lists_come_in_pages() {
 }
 
 #[tokio::test]
-async fn a_head_of_what_is_noted_as_read_is_refused_and_noted_nowhere() {
+async fn head_is_not_allowed_on_audited_reads_and_appends_no_event() {
     let (_redis, factory) = start().await;
     for (path, allow) in [
         ("/v1/admin/tenants", "GET, POST"),
@@ -243,8 +243,8 @@ async fn a_head_of_what_is_noted_as_read_is_refused_and_noted_nowhere() {
         ("/v1/admin/keyring", "GET"),
         ("/v1/admin/audit/export", "GET"),
     ] {
-        let refused = answer(factory.request(Method::HEAD, path)).await;
-        assert_eq!((refused.status, refused.header("allow")), (405, allow), "{path}");
+        let rejected = answer(factory.request(Method::HEAD, path)).await;
+        assert_eq!((rejected.status, rejected.header("allow")), (405, allow), "{path}");
     }
     factory.get("/v1/admin/keys?tenant=nobody").await.expect_problem(404, "not-found");
     factory.assert_chain_of(0).await;

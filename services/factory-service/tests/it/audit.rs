@@ -1,3 +1,5 @@
+//! The audit trail: its events, pages and verification.
+
 use std::collections::BTreeSet;
 
 use redis::AsyncCommands;
@@ -8,7 +10,7 @@ use test_support::RedisServer;
 use crate::support::{Factory, SLOWLY, answer, start, start_behind_proxy, text};
 
 #[tokio::test]
-async fn an_event_says_who_did_what_when_from_where() {
+async fn an_event_records_actor_action_time_and_address() {
     let redis = RedisServer::start().await;
     let factory = Factory::start(&redis.url(), &[("TRUSTED_PROXIES", "127.0.0.1")]).await;
     let request = factory
@@ -36,7 +38,7 @@ async fn an_event_says_who_did_what_when_from_where() {
 }
 
 #[tokio::test]
-async fn a_header_from_anybody_else_does_not_change_the_address() {
+async fn a_forwarded_header_from_an_untrusted_peer_does_not_change_the_address() {
     let (_redis, factory) = start().await;
     let request = factory.request(Method::POST, "/v1/products").header("X-Forwarded-For", "203.0.113.7");
     answer(request.json(&json!({"name": "n", "brand": "b"}))).await.expect(201);
@@ -44,7 +46,7 @@ async fn a_header_from_anybody_else_does_not_change_the_address() {
 }
 
 #[tokio::test]
-async fn pages_of_events_follow_each_other_to_the_head() {
+async fn pages_of_events_are_contiguous_up_to_the_head() {
     let (_redis, factory) = start().await;
     let empty = factory.get("/v1/audit/head").await.expect(200);
     assert_eq!((&empty["size"], text(&empty["head"]).len()), (&json!(0), 64));
@@ -86,7 +88,7 @@ async fn a_range_is_verified_and_a_tampered_entry_is_named() {
     let verify = async |body: Value| factory.post("/v1/audit/verify", &body).await.expect(200);
     let part = verify(json!({"from": 1, "to": 3})).await;
     assert_eq!((&part["state"], &part["checked"], &part["size"]), (&json!("unsigned"), &json!(2), &json!(4)));
-    assert_eq!(part["ok"], false, "of a part no signature is looked at");
+    assert_eq!(part["ok"], false, "a part is verified without signatures");
     assert_eq!(verify(json!({"from": 9})).await["checked"], 0);
     assert_eq!(verify(json!({})).await["head"], factory.get("/v1/audit/head").await.expect(200)["head"]);
     factory
@@ -107,7 +109,7 @@ async fn a_range_is_verified_and_a_tampered_entry_is_named() {
 }
 
 #[tokio::test]
-async fn one_verification_of_a_tenant_at_a_time() {
+async fn a_tenant_runs_one_verification_at_a_time() {
     let (_redis, proxy, factory) = start_behind_proxy().await;
     factory.product().await;
     proxy.delay(SLOWLY);
@@ -116,14 +118,14 @@ async fn one_verification_of_a_tenant_at_a_time() {
         factory.post("/v1/audit/verify", &everything),
         factory.post("/v1/audit/verify", &everything),
     );
-    let (done, refused) = if a.status == 200 { (a, b) } else { (b, a) };
+    let (done, rejected) = if a.status == 200 { (a, b) } else { (b, a) };
     assert_eq!(done.expect(200)["ok"], true);
-    refused.expect_problem(409, "conflict");
+    rejected.expect_problem(409, "conflict");
     factory.assert_chain_of(1).await;
 }
 
 #[tokio::test]
-async fn a_tenant_that_verifies_without_end_keeps_no_other_from_it() {
+async fn a_tenant_that_verifies_all_the_time_does_not_block_others() {
     let (_redis, proxy, factory) = start_behind_proxy().await;
     let admin = async |path: &str, body: &Value| factory.post(path, body).await.expect(201);
     let mut keys = Vec::new();
@@ -149,12 +151,12 @@ async fn a_tenant_that_verifies_without_end_keeps_no_other_from_it() {
     };
     tokio::select! {
         () = modest => {}
-        () = greedy => unreachable!("it never ends"),
+        () = greedy => unreachable!("the loop never ends"),
     }
 }
 
 #[tokio::test]
-async fn two_factories_at_once_keep_one_chain_and_give_each_batch_a_number_of_its_own() {
+async fn two_concurrent_factories_share_one_chain_and_draw_distinct_batch_numbers() {
     let redis = RedisServer::start().await;
     let url = redis.url();
     let (a, b) = tokio::join!(Factory::start(&url, &[]), Factory::start(&url, &[]));
@@ -167,7 +169,7 @@ async fn two_factories_at_once_keep_one_chain_and_give_each_batch_a_number_of_it
     };
     let (a_numbers, b_numbers, c_numbers) = tokio::join!(mint(&a), mint(&b), mint(&a));
     let numbers: BTreeSet<u64> = [a_numbers, b_numbers, c_numbers].concat().into_iter().collect();
-    assert_eq!(numbers.len(), 60, "each batch has a number of its own");
+    assert_eq!(numbers.len(), 60, "the batch numbers are distinct");
     a.assert_chain_of(120).await;
     b.assert_chain_of(120).await;
     let ids: BTreeSet<String> = a.events().await.iter().map(|event| text(&event["id"])).collect();

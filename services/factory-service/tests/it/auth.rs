@@ -1,3 +1,5 @@
+//! Authentication: where the key may be, and what happens without it.
+
 use reqwest::Method;
 
 use crate::support::{Factory, KEY, answer, start};
@@ -8,7 +10,7 @@ async fn with_headers(factory: &Factory, headers: &[(&str, &str)]) -> crate::sup
 }
 
 #[tokio::test]
-async fn a_key_may_come_in_either_header() {
+async fn either_header_may_hold_the_key() {
     let (_redis, factory) = start().await;
     let bearer = format!("Bearer {KEY}");
     let lower = format!("bearer  {KEY}");
@@ -42,15 +44,15 @@ async fn anything_but_the_key_is_unauthenticated() {
         vec![("Authorization", "Bearer wrong"), ("X-API-Key", KEY)],
         vec![("Authorization", basic.as_str()), ("X-API-Key", KEY)],
     ] {
-        let refused = with_headers(&factory, &headers).await;
-        assert_eq!(refused.header("www-authenticate"), "Bearer");
-        let detail = refused.expect_problem(401, "unauthenticated");
+        let rejected = with_headers(&factory, &headers).await;
+        assert_eq!(rejected.header("www-authenticate"), "Bearer");
+        let detail = rejected.expect_problem(401, "unauthenticated");
         assert!(!detail.contains(KEY), "{detail}");
     }
 }
 
 #[tokio::test]
-async fn the_key_is_asked_for_before_anything_else_is_read() {
+async fn the_key_is_checked_before_anything_else_is_read() {
     let (_redis, factory) = start().await;
     let url = format!("{}/v1/products", factory.base);
     answer(factory.client.post(&url).body("{")).await.expect_problem(401, "unauthenticated");
@@ -63,7 +65,7 @@ async fn the_key_is_asked_for_before_anything_else_is_read() {
 }
 
 #[tokio::test]
-async fn health_readiness_and_what_is_not_there_need_no_key() {
+async fn health_readiness_and_unknown_paths_need_no_key() {
     let (_redis, factory) = start().await;
     let bare = |method: Method, path: &str| factory.client.request(method, format!("{}{path}", factory.base));
     assert_eq!(answer(bare(Method::GET, "/v1/health")).await.expect(200)["status"], "alive");

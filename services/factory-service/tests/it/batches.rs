@@ -1,3 +1,5 @@
+//! Batches: mint, show, list and withdraw.
+
 use redis::AsyncCommands;
 use serde_json::{Value, json};
 
@@ -18,7 +20,7 @@ async fn a_batch_is_minted_shown_and_listed() {
     assert_eq!(batch["size"], 16_777_216);
     assert_eq!(batch["epoch"], 1);
     assert_eq!(batch["state"], "active");
-    assert_eq!(batch["manufactured_at"], "2026-03-01T12:00:00.000+02:00", "its offset is kept");
+    assert_eq!(batch["manufactured_at"], "2026-03-01T12:00:00.000+02:00", "the offset is kept");
     assert!(batch["batch_no"].as_u64().unwrap() < 1 << 24);
     assert_eq!(factory.get(&location).await.expect(200), batch);
     assert_eq!(factory.get("/v1/batches").await.expect(200), json!({"items": [batch]}));
@@ -37,11 +39,11 @@ async fn a_batch_is_minted_shown_and_listed() {
 }
 
 #[tokio::test]
-async fn batch_numbers_are_drawn_and_noted_beside_the_record() {
+async fn batch_numbers_are_random_and_recorded_besides_the_batch() {
     let (redis, factory) = start().await;
     let (first, second) = (factory.batch(1).await, factory.batch(70_000).await);
     let number = |batch: &Value| batch["batch_no"].as_u64().unwrap();
-    assert_ne!(number(&second), (number(&first) + 1) % (1 << 24), "once in 16 million runs");
+    assert_ne!(number(&second), (number(&first) + 1) % (1 << 24), "consecutive only once in 16 million runs");
     let mut link = redis.connection().await;
     let noted: Vec<u8> = link.hget("vt1:bn", number(&second)).await.unwrap();
     assert_eq!(noted, [0, 1, 0x11, 0x70, 0, 1], "size and epoch");
@@ -49,11 +51,11 @@ async fn batch_numbers_are_drawn_and_noted_beside_the_record() {
 }
 
 #[tokio::test]
-async fn a_batch_that_contradicts_itself_is_unprocessable() {
+async fn a_batch_with_contradictory_dates_or_an_unknown_product_is_unprocessable() {
     let (_redis, factory) = start().await;
     let product = factory.product().await;
-    let nobody = json!({"product_id": "019c6652-5e00-7000-8000-0000000000aa", "size": 1});
-    let unknown = factory.post("/v1/batches", &nobody).await.expect_problem(422, "unprocessable");
+    let unknown_product = json!({"product_id": "019c6652-5e00-7000-8000-0000000000aa", "size": 1});
+    let unknown = factory.post("/v1/batches", &unknown_product).await.expect_problem(422, "unprocessable");
     assert!(unknown.starts_with("product_id "), "{unknown}");
     for expiry in ["2026-01-01T00:00:00Z", "2026-01-01T01:00:00+01:00", "2025-12-31T00:00:00Z"] {
         let batch = json!({
@@ -66,7 +68,7 @@ async fn a_batch_that_contradicts_itself_is_unprocessable() {
 }
 
 #[tokio::test]
-async fn sizes_and_dates_out_of_range_are_unreadable() {
+async fn sizes_and_dates_out_of_range_are_malformed() {
     let (_redis, factory) = start().await;
     let product = factory.product().await;
     for (member, value) in [
@@ -90,7 +92,7 @@ async fn sizes_and_dates_out_of_range_are_unreadable() {
 }
 
 #[tokio::test]
-async fn withdrawing_twice_keeps_the_first_reason_and_adds_no_event() {
+async fn a_second_withdrawal_keeps_the_first_reason_and_appends_no_event() {
     let (_redis, factory) = start().await;
     let batch = factory.batch(3).await;
     let path = format!("/v1/batches/{}", text(&batch["id"]));
@@ -120,7 +122,7 @@ async fn withdrawing_twice_keeps_the_first_reason_and_adds_no_event() {
 }
 
 #[tokio::test]
-async fn withdrawals_at_the_same_time_leave_one_event_each() {
+async fn concurrent_withdrawals_append_one_event_each() {
     let (_redis, proxy, factory) = start_behind_proxy().await;
     let path = format!("/v1/batches/{}", text(&factory.batch(1).await["id"]));
     let (revoke, recall) = (format!("{path}/revoke"), format!("{path}/recall"));
@@ -137,7 +139,7 @@ async fn withdrawals_at_the_same_time_leave_one_event_each() {
 }
 
 #[tokio::test]
-async fn a_batch_that_is_expired_from_the_start_must_be_meant_and_says_so() {
+async fn a_batch_with_a_past_expiry_needs_allow_expired() {
     let (_redis, factory) = start().await;
     let product = factory.product().await;
     let mut wanted = json!({"product_id": product, "size": 1, "expires_at": "2020-01-01T00:00:00Z"});
@@ -156,15 +158,15 @@ async fn a_batch_that_is_expired_from_the_start_must_be_meant_and_says_so() {
 }
 
 #[tokio::test]
-async fn a_reason_is_needed_and_bounded() {
+async fn a_reason_is_required_and_bounded() {
     let (_redis, factory) = start().await;
     let path = format!("/v1/batches/{}/revoke", text(&factory.batch(1).await["id"]));
     for wrong in [json!({}), json!({"reason": ""}), json!({"reason": "x".repeat(501)}), json!({"reason": 1})]
     {
         factory.post(&path, &wrong).await.expect_problem(400, "invalid-request");
     }
-    let nobody = "/v1/batches/019c6652-5e00-7000-8000-0000000000aa/revoke";
-    factory.post(nobody, &json!({"reason": "r"})).await.expect_problem(404, "not-found");
+    let unknown_batch = "/v1/batches/019c6652-5e00-7000-8000-0000000000aa/revoke";
+    factory.post(unknown_batch, &json!({"reason": "r"})).await.expect_problem(404, "not-found");
     factory.assert_chain_of(2).await;
     factory.post(&path, &json!({"reason": "é".repeat(500)})).await.expect(200);
 }

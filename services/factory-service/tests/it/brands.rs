@@ -1,4 +1,4 @@
-//! What one tenant has verified, no other may use: brands, and GTIN company prefixes.
+//! Verified brands and GTIN company prefixes of a tenant, which no other tenant may use.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ async fn product(factory: &Factory, key: &str, brand: &str, gtin: Option<&str>) 
 }
 
 #[tokio::test]
-async fn a_tenants_brands_prefixes_and_bounds_are_set_shown_and_audited() {
+async fn a_tenants_brands_prefixes_and_quota_are_set_shown_and_audited() {
     let (_redis, factory) = start().await;
     brand(&factory, "acme").await;
     let patch = json!({
@@ -37,7 +37,7 @@ async fn a_tenants_brands_prefixes_and_bounds_are_set_shown_and_audited() {
     assert_eq!(cleared["max_batches"], 100_000);
     let events = factory.events().await;
     let updates: Vec<&Value> = events.iter().filter(|event| event["action"] == "tenant.updated").collect();
-    assert_eq!(updates.len(), 2, "a patch that changes nothing leaves no event");
+    assert_eq!(updates.len(), 2, "a patch that changes nothing appends no event");
     assert_eq!((&updates[0]["tenant"], &updates[0]["resource"]), (&json!("acme"), &json!("tenant/acme")));
     let details = json!({
         "name": "Acme Ltd", "brands": r#"["Acme","Ácme"]"#,
@@ -67,20 +67,20 @@ async fn the_operators_own_tenant_can_be_named_and_stays_active() {
 }
 
 #[tokio::test]
-async fn a_tenant_cannot_pose_as_anothers_brand() {
+async fn a_tenant_cannot_use_anothers_brand_or_a_lookalike() {
     let (_redis, factory) = start().await;
     let (one, two) = (brand(&factory, "one").await, brand(&factory, "two").await);
     update(&factory, "one", json!({"brands": ["Acme"], "gtin_prefixes": ["4006381"]})).await.expect(200);
-    for posing in
+    for name in
         ["Acme", "ACME", " acme ", "Ａｃｍｅ", "Αcme", "АСМЕ", "Acrne", "Ac\u{301}me".trim_matches('\u{301}')]
     {
-        let refused = product(&factory, &two, posing, None).await;
-        if posing.contains('\u{301}') {
-            assert_eq!(refused.status, 201, "{posing} is another brand");
+        let rejected = product(&factory, &two, name, None).await;
+        if name.contains('\u{301}') {
+            assert_eq!(rejected.status, 201, "{name} is another brand");
             continue;
         }
-        let why = refused.expect_problem(422, "unprocessable");
-        assert!(why.starts_with("brand ") && !why.contains("one"), "{why} says not whose it is");
+        let why = rejected.expect_problem(422, "unprocessable");
+        assert!(why.starts_with("brand ") && !why.contains("one"), "{why} does not name the other tenant");
     }
     for gtin in [GTIN, "04006381333931", "14006381333938"] {
         let why = product(&factory, &two, "Other", Some(gtin)).await.expect_problem(422, "unprocessable");
@@ -90,15 +90,15 @@ async fn a_tenant_cannot_pose_as_anothers_brand() {
     for patch in [json!({"brand": "Acme"}), json!({"gtin": GTIN})] {
         send(&factory, &two, Method::PATCH, &path, Some(&patch)).await.expect_problem(422, "unprocessable");
     }
-    assert_eq!(product(&factory, &one, "ACME", Some(GTIN)).await.status, 201, "it is the owner's to use");
+    assert_eq!(product(&factory, &one, "ACME", Some(GTIN)).await.status, 201, "the owner may use it");
     assert_eq!(product(&factory, &two, "Acme Tools", Some("96385074")).await.status, 201);
     update(&factory, "one", json!({"brands": [], "gtin_prefixes": []})).await.expect(200);
-    assert_eq!(product(&factory, &two, "Acme", Some(GTIN)).await.status, 201, "given up, it is free");
+    assert_eq!(product(&factory, &two, "Acme", Some(GTIN)).await.status, 201, "a removed claim is free");
     update(&factory, "two", json!({"brands": ["Acme"], "gtin_prefixes": ["400638133"]})).await.expect(200);
 }
 
 #[tokio::test]
-async fn two_tenants_never_have_brands_or_prefixes_that_could_be_taken_for_each_other() {
+async fn two_tenants_never_have_confusable_brands_or_overlapping_prefixes() {
     let (_redis, factory) = start().await;
     for tenant in ["one", "two"] {
         brand(&factory, tenant).await;
@@ -120,7 +120,7 @@ async fn two_tenants_never_have_brands_or_prefixes_that_could_be_taken_for_each_
     update(&factory, "two", json!({"brands": ["Other"], "gtin_prefixes": ["4006382", "9601"]}))
         .await
         .expect(200);
-    // One's own may be written in another way, and moved about.
+    // A tenant may rewrite its own brands and split its own prefixes.
     update(&factory, "one", json!({"brands": ["ACME"], "gtin_prefixes": ["400638", "9600"]}))
         .await
         .expect_problem(422, "unprocessable");
@@ -148,9 +148,9 @@ async fn two_tenants_never_have_brands_or_prefixes_that_could_be_taken_for_each_
     update(&factory, "nobody", json!({"name": "x"})).await.expect_problem(404, "not-found");
 }
 
-/// Each reads before any of them writes.
+/// Both requests read before either of them writes.
 #[tokio::test]
-async fn of_two_who_claim_the_same_at_once_one_is_refused() {
+async fn of_two_concurrent_claims_of_one_brand_one_is_rejected() {
     let (_redis, proxy, factory) = start_behind_proxy().await;
     for tenant in ["one", "two"] {
         brand(&factory, tenant).await;
@@ -168,7 +168,7 @@ async fn of_two_who_claim_the_same_at_once_one_is_refused() {
 }
 
 #[tokio::test]
-async fn a_product_and_a_claim_of_its_brand_never_pass_each_other() {
+async fn a_product_is_never_created_with_a_brand_claimed_at_the_same_time() {
     let (_redis, proxy, factory) = start_behind_proxy().await;
     let (_one, two) = (brand(&factory, "one").await, brand(&factory, "two").await);
     proxy.delay(SLOWLY);
@@ -180,7 +180,7 @@ async fn a_product_and_a_claim_of_its_brand_never_pass_each_other() {
         let events = factory.events().await;
         let seq = |action: &str| events.iter().rposition(|event| event["action"] == action);
         match made.status {
-            // It was there before the brand was anybody's.
+            // The product was created before the claim.
             201 => assert!(seq("product.created") < seq("tenant.updated"), "round {round}"),
             status => assert_eq!(status, 422, "{made:?}"),
         }
@@ -188,7 +188,7 @@ async fn a_product_and_a_claim_of_its_brand_never_pass_each_other() {
 }
 
 #[tokio::test]
-async fn a_product_that_was_there_before_the_claim_can_be_mended_and_not_kept_on() {
+async fn an_older_product_with_a_claimed_brand_can_only_be_changed_to_another_brand() {
     let (_redis, factory) = start().await;
     let (_one, two) = (brand(&factory, "one").await, brand(&factory, "two").await);
     let path = product(&factory, &two, "Acme", None).await.header("location").to_owned();
@@ -199,7 +199,7 @@ async fn a_product_that_was_there_before_the_claim_can_be_mended_and_not_kept_on
 }
 
 #[tokio::test]
-async fn a_tenant_may_replace_as_much_as_it_may_have() {
+async fn a_tenant_may_replace_all_its_claims_at_once() {
     let (_redis, factory) = start().await;
     brand(&factory, "one").await;
     let all = |letter: char, first: u32| {
@@ -211,7 +211,7 @@ async fn a_tenant_may_replace_as_much_as_it_may_have() {
         let changed = update(&factory, "one", all(letter, first)).await.expect(200);
         assert_eq!(changed["brands"].as_array().unwrap().len(), 50);
     }
-    // The longest that brands can get in an event.
+    // The brands that take the most bytes in an event.
     let worst: Vec<String> = (0..50).map(|i| format!("{}{i}", "\"".repeat(50))).collect();
     update(&factory, "one", json!({"brands": worst})).await.expect(200);
     assert_eq!(text(&factory.get("/v1/admin/tenants/one").await.json()["id"]), "one");

@@ -37,9 +37,9 @@ async fn a_half_written_tail_blocks_appends_and_nothing_else() {
     .await;
     assert_unready_for_the_chain(&factory, "1 entries follow the audit head").await;
     for _ in 0..20 {
-        let refused = factory.post("/v1/products", &json!({"name": "n", "brand": "b"})).await;
-        assert_eq!(refused.header("retry-after"), "30");
-        let why = refused.expect_problem(503, "state-lost");
+        let rejected = factory.post("/v1/products", &json!({"name": "n", "brand": "b"})).await;
+        assert_eq!(rejected.header("retry-after"), "30");
+        let why = rejected.expect_problem(503, "state-lost");
         assert!(why.contains("audit trail is damaged") && why.contains("nothing was written"), "{why}");
         for path in ["/v1/products", &format!("/v1/products/{product}"), "/v1/audit/events", "/v1/audit/head"]
         {

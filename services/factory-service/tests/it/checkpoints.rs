@@ -77,9 +77,9 @@ async fn a_rewritten_chain_is_broken_and_no_new_signature_hides_it() {
             None => direct.del::<_, ()>(keys::RANGE).await.unwrap(),
         }
         let output = operator.run(&["audit", "verify"]).await;
-        let said: Value = serde_json::from_slice(&output.stdout).unwrap();
-        assert_eq!((output.status.code(), &said["state"]), (Some(1), &json!("broken")), "{said}");
-        assert!(said["checkpoints"][0]["why"].as_str().unwrap().contains("another root"), "{said}");
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((output.status.code(), &report["state"]), (Some(1), &json!("broken")), "{report}");
+        assert!(report["checkpoints"][0]["why"].as_str().unwrap().contains("another root"), "{report}");
         assert_nothing_is_signed(&redis, &genuine).await;
     }
 }

@@ -1,4 +1,4 @@
-//! What `docker-compose.yml` gives this service.
+//! The settings of this service in `docker-compose.yml`.
 
 use http_edge::ServeConfig;
 use test_support::ComposeService;
@@ -8,7 +8,7 @@ use crate::process::program;
 const SERVICE: &str = "factory-service";
 
 #[test]
-fn compose_passes_the_secrets_of_further_epochs_and_their_files() {
+fn compose_passes_the_numbered_secrets_and_their_files() {
     let service = ComposeService::read(SERVICE);
     for stem in ["TAG_MASTER_SECRET", "AUDIT_SIGNING_KEY"] {
         service.assert_passes_numbered(stem);
@@ -18,7 +18,7 @@ fn compose_passes_the_secrets_of_further_epochs_and_their_files() {
 }
 
 #[test]
-fn compose_names_no_setting_that_the_service_does_not_know() {
+fn compose_sets_only_settings_that_the_service_knows() {
     let output = program().args(["serve", "--check-config"]).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     let shown = String::from_utf8(output.stdout).unwrap();
@@ -26,7 +26,7 @@ fn compose_names_no_setting_that_the_service_does_not_know() {
 }
 
 #[test]
-fn compose_waits_longer_for_the_end_than_draining_and_the_shutdown_hook_may_take() {
+fn the_stop_grace_period_of_compose_covers_draining_and_the_shutdown_hook() {
     let needed = ServeConfig::default().drain + http_edge::SHUTDOWN_HOOK_TIMEOUT;
     ComposeService::read(SERVICE).assert_outlasts(needed);
 }

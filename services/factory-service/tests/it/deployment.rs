@@ -1,4 +1,4 @@
-//! Lost state is never mistaken for an empty shop, and nothing is lost by a restart.
+//! Lost state is never mistaken for an empty deployment, and a restart loses nothing.
 
 use redis::AsyncCommands;
 use reqwest::Method;
@@ -7,14 +7,14 @@ use test_support::{RedisServer, eventually};
 
 use crate::support::{Factory, SECRET, SOON, answer, start, stored_keys, text};
 
-/// What readiness says of one dependency.
+/// Returns the readiness check of one dependency.
 fn check(readiness: &Value, name: &str) -> Value {
     let checks = readiness["checks"].as_array().unwrap();
     checks.iter().find(|check| check["name"] == name).unwrap_or_else(|| panic!("{readiness}")).clone()
 }
 
 #[tokio::test]
-async fn a_wiped_redis_is_state_lost_for_every_route_and_gets_no_second_chain() {
+async fn a_wiped_redis_is_state_lost_on_every_route_and_gets_no_second_chain() {
     let (mut redis, factory) = start().await;
     let batch = factory.batch(2).await;
     let product = text(&batch["product_id"]);
@@ -25,7 +25,7 @@ async fn a_wiped_redis_is_state_lost_for_every_route_and_gets_no_second_chain() 
         let answered = factory.get("/v1/products").await;
         answered.status == 503 && answered.json()["error"] == "state_lost"
     };
-    eventually("the loss is noticed", SOON, lost).await;
+    eventually("the loss is detected", SOON, lost).await;
     assert!(stored_keys(&redis).await.is_empty());
 
     for path in [
@@ -38,9 +38,9 @@ async fn a_wiped_redis_is_state_lost_for_every_route_and_gets_no_second_chain() 
         "/v1/audit/events".to_owned(),
         "/v1/audit/head".to_owned(),
     ] {
-        let refused = factory.get(&path).await;
-        assert!(refused.header("retry-after").parse::<u32>().unwrap() > 0);
-        refused.expect_problem(503, "state-lost");
+        let rejected = factory.get(&path).await;
+        assert!(rejected.header("retry-after").parse::<u32>().unwrap() > 0);
+        rejected.expect_problem(503, "state-lost");
     }
     let mint = json!({"product_id": product, "size": 1});
     for (path, body) in [
@@ -57,12 +57,12 @@ async fn a_wiped_redis_is_state_lost_for_every_route_and_gets_no_second_chain() 
     unready.expect_problem(503, "not-ready");
     assert_eq!(check(&document, "deployment")["ok"], false);
     assert!(text(&check(&document, "deployment")["detail"]).contains("state lost"));
-    assert!(stored_keys(&redis).await.is_empty(), "nothing was begun anew");
+    assert!(stored_keys(&redis).await.is_empty(), "no new deployment was created");
     assert_eq!(factory.get("/v1/health").await.status, 200);
 }
 
 #[tokio::test]
-async fn a_deployment_that_vanishes_is_noticed_by_the_very_next_request() {
+async fn a_deployment_that_vanishes_is_detected_by_the_very_next_request() {
     let (redis, factory) = start().await;
     let product = format!("/v1/products/{}", factory.product().await);
     let keys = stored_keys(&redis).await;
@@ -80,19 +80,19 @@ async fn an_audit_head_that_vanishes_is_state_lost() {
     factory.get("/v1/audit/head").await.expect_problem(503, "state-lost");
     factory.post("/v1/products", &json!({"name": "n", "brand": "b"})).await.expect_problem(503, "state-lost");
     let unready = || async { factory.get("/v1/ready").await.status == 503 };
-    eventually("readiness tells", SOON, unready).await;
+    eventually("readiness fails", SOON, unready).await;
     assert_eq!(check(&factory.get("/v1/ready").await.json(), "audit")["ok"], false);
 }
 
 #[tokio::test]
-async fn never_makes_no_deployment_in_an_empty_redis() {
+async fn deployment_init_never_creates_no_deployment_in_an_empty_redis() {
     let redis = RedisServer::start().await;
     let factory = Factory::begin(&redis.url(), &[("DEPLOYMENT_INIT", "never")]).await;
-    let refused = || async {
+    let rejected = || async {
         let answered = factory.post("/v1/products", &json!({"name": "n", "brand": "b"})).await;
         answered.status == 503 && answered.json()["error"] == "state_lost"
     };
-    eventually("the connection is up and the answer state-lost", SOON, refused).await;
+    eventually("the connection is up and the answer state-lost", SOON, rejected).await;
     assert_eq!(factory.get("/v1/ready").await.status, 503);
     assert!(stored_keys(&redis).await.is_empty());
 
@@ -108,13 +108,13 @@ async fn a_factory_with_another_secret_or_origin_is_never_ready() {
     factory.product().await;
     let other_secret = "ff".repeat(32);
     for wrong in [("TAG_MASTER_SECRET", other_secret.as_str()), ("AUDIT_ORIGIN", "elsewhere/audit")] {
-        let stranger = Factory::begin(&redis.url(), &[wrong]).await;
-        let refused = || async {
-            let answered = stranger.get("/v1/products").await;
+        let other = Factory::begin(&redis.url(), &[wrong]).await;
+        let rejected = || async {
+            let answered = other.get("/v1/products").await;
             answered.status == 503 && answered.json()["error"] == "state_lost"
         };
-        eventually("the stranger is refused", SOON, refused).await;
-        assert_eq!(stranger.get("/v1/ready").await.status, 503);
+        eventually("the other factory reports state-lost", SOON, rejected).await;
+        assert_eq!(other.get("/v1/ready").await.status, 503);
     }
     factory.assert_chain_of(1).await;
 }
@@ -140,7 +140,7 @@ async fn a_restart_of_either_side_keeps_everything() {
 }
 
 #[tokio::test]
-async fn a_weak_storage_policy_is_a_warning_and_still_ready() {
+async fn a_weak_storage_policy_is_a_warning_and_the_service_stays_ready() {
     let args = ["--maxmemory-policy", "allkeys-lru"];
     let redis = RedisServer::start_with(&args).await;
     let factory = Factory::start(&redis.url(), &[]).await;
@@ -157,7 +157,7 @@ async fn a_weak_storage_policy_is_a_warning_and_still_ready() {
 }
 
 #[tokio::test]
-async fn the_rights_that_the_manual_names_are_enough() {
+async fn the_documented_redis_rights_are_sufficient() {
     let redis = RedisServer::start().await;
     let url = redis.with_documented_rights().await;
     let keys = [("AUDIT_SIGNING_KEY", SECRET), ("TAG_MASTER_SECRET_2", SECRET)];

@@ -1,3 +1,5 @@
+//! Exports of a batch's tags.
+
 use reqwest::Method;
 use serde_json::json;
 use tag_id::{MasterSecret, TagId, TagKeys};
@@ -8,7 +10,7 @@ use tokio::net::TcpStream;
 use crate::support::{Factory, KEY, SECRET, SLOWLY, answer, start, start_behind_proxy, text};
 
 #[tokio::test]
-async fn every_tag_of_a_batch_is_exported_once_and_proves_itself() {
+async fn every_tag_of_a_batch_is_exported_once_and_is_authentic() {
     let (_redis, factory) = start().await;
     let batch = factory.batch(2_500).await;
     let tag_keys = TagKeys::new(Some(MasterSecret::from_hex(SECRET).unwrap()), []);
@@ -26,7 +28,7 @@ async fn every_tag_of_a_batch_is_exported_once_and_proves_itself() {
 }
 
 #[tokio::test]
-async fn a_part_is_what_the_whole_has_there() {
+async fn a_range_equals_the_same_rows_of_the_whole() {
     let (_redis, factory) = start().await;
     let batch = factory.batch(2_100).await;
     let all = factory.tags(&batch, "").await;
@@ -37,7 +39,7 @@ async fn a_part_is_what_the_whole_has_there() {
 }
 
 #[tokio::test]
-async fn csv_is_a_file_with_a_header_and_quotes_where_it_must() {
+async fn csv_is_a_file_with_a_header_and_quotes_where_needed() {
     let redis = RedisServer::start().await;
     let factory = Factory::start(&redis.url(), &[("PUBLIC_BASE_URL", "https://v.example/a,b")]).await;
     let batch = factory.batch(3).await;
@@ -61,7 +63,7 @@ async fn csv_is_a_file_with_a_header_and_quotes_where_it_must() {
 }
 
 #[tokio::test]
-async fn an_export_is_one_event_and_a_refused_one_is_none() {
+async fn an_export_appends_one_event_and_a_rejected_one_none() {
     let (_redis, factory) = start().await;
     let batch = factory.batch(10).await;
     let id = text(&batch["id"]);
@@ -94,7 +96,7 @@ async fn an_export_is_one_event_and_a_refused_one_is_none() {
 }
 
 #[tokio::test]
-async fn asking_for_the_head_of_an_export_is_no_export() {
+async fn head_is_not_allowed_on_an_export_and_appends_no_event() {
     let (_redis, factory) = start().await;
     let path = format!("/v1/batches/{}/tags", text(&factory.batch(10).await["id"]));
     let head = answer(factory.request(Method::HEAD, &path)).await;
@@ -112,7 +114,7 @@ async fn a_withdrawn_batch_can_still_be_exported() {
 }
 
 #[tokio::test]
-async fn a_reader_that_leaves_an_export_of_millions_harms_nobody() {
+async fn a_client_that_disconnects_from_a_large_export_does_no_harm() {
     let (_redis, factory) = start().await;
     let path = format!("/v1/batches/{}/tags", text(&factory.batch(16_777_216).await["id"]));
     for _ in 0..3 {
@@ -123,8 +125,8 @@ async fn a_reader_that_leaves_an_export_of_millions_harms_nobody() {
     factory.assert_chain_of(5).await;
 }
 
-/// A connection on which that was asked for, in that version of HTTP.
-async fn asked(factory: &Factory, path: &str, version: &str) -> TcpStream {
+/// Opens a connection and sends a request in the given version of HTTP.
+async fn request(factory: &Factory, path: &str, version: &str) -> TcpStream {
     let mut stream = TcpStream::connect(factory.base.trim_start_matches("http://")).await.unwrap();
     let head = format!("GET {path} HTTP/{version}\r\nhost: a\r\nauthorization: Bearer {KEY}\r\n\r\n");
     stream.write_all(head.as_bytes()).await.unwrap();
@@ -132,28 +134,28 @@ async fn asked(factory: &Factory, path: &str, version: &str) -> TcpStream {
 }
 
 #[tokio::test]
-async fn a_client_of_http_1_0_is_told_the_length_of_an_export() {
+async fn an_http_1_0_client_gets_the_length_of_an_export() {
     let (_redis, factory) = start().await;
     let path = format!("/v1/batches/{}/tags?format=csv", text(&factory.batch(1_500).await["id"]));
     let mut whole = String::new();
-    asked(&factory, &path, "1.0").await.read_to_string(&mut whole).await.unwrap();
+    request(&factory, &path, "1.0").await.read_to_string(&mut whole).await.unwrap();
     let (head, body) = whole.split_once("\r\n\r\n").unwrap();
     assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{head}");
     assert_eq!(body.lines().count(), 1_501);
 }
 
 #[tokio::test]
-async fn an_export_of_the_chain_that_loses_redis_is_reset_whatever_the_version() {
+async fn an_export_of_the_chain_that_loses_redis_is_reset_in_every_http_version() {
     let (_redis, proxy, factory) = start_behind_proxy().await;
     for version in ["1.0", "1.1"] {
         factory.until_ready().await;
         proxy.delay(SLOWLY);
-        let mut stream = asked(&factory, "/v1/admin/audit/export", version).await;
+        let mut stream = request(&factory, "/v1/admin/audit/export", version).await;
         let mut got = Vec::new();
         while !String::from_utf8_lossy(&got).contains("voketag-audit-export") {
             assert!(stream.read_buf(&mut got).await.unwrap() > 0, "{version}");
         }
-        // The first page of entries is still on its way.
+        // The first page of entries has not arrived yet.
         proxy.cut();
         let ended = stream.read_to_end(&mut got).await.map_err(|error| error.kind());
         assert_eq!(ended, Err(std::io::ErrorKind::ConnectionReset), "{version}: {got:?}");

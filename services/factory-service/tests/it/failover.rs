@@ -1,4 +1,4 @@
-//! A primary of the durable Redis that is demoted and lives on, behind a name that follows the role.
+//! Failover: the primary of the durable Redis is demoted and stays up, and its name moves to the new primary.
 
 use ambient::{Clock, SystemClock};
 use test_support::{Failover, RedisServer, eventually};
@@ -6,7 +6,7 @@ use test_support::{Failover, RedisServer, eventually};
 use crate::support::{Factory, SOON};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn minting_goes_on_at_the_successor_without_help_on_the_same_chain() {
+async fn after_a_failover_minting_continues_automatically_on_the_same_chain() {
     let mut redis = Failover::of(RedisServer::start().await).await;
     let factory = Factory::start(&redis.proxy.url(), &[("REDIS_COMMAND_TIMEOUT_MS", "1000")]).await;
     for _ in 0..2 {
@@ -20,7 +20,7 @@ async fn minting_goes_on_at_the_successor_without_help_on_the_same_chain() {
         redis.promote().await;
         let clock = SystemClock::new();
         factory.until_ready().await;
-        println!("ready {} ms after the successor took over", clock.monotonic().as_millis());
+        println!("ready {} ms after the promotion", clock.monotonic().as_millis());
     }
     factory.batch(3).await;
     factory.assert_chain_of(factory.history().await.len() as u64).await;

@@ -16,14 +16,14 @@ fn is_replayed(answer: &Answer) -> bool {
     answer.headers.contains_key("idempotent-replayed")
 }
 
-/// What a client may compare.
-fn told(answer: &Answer) -> (u16, String, String, String) {
+/// Returns the parts of an answer that a repeat must have too.
+fn comparable(answer: &Answer) -> (u16, String, String, String) {
     let header = |name| answer.headers.get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
     (answer.status, answer.text.clone(), header("content-type"), header("location"))
 }
 
 #[tokio::test]
-async fn a_repeat_is_answered_as_the_first_time_and_says_so() {
+async fn a_repeat_gets_the_first_answer_and_is_marked() {
     let (_redis, factory) = start().await;
     let body = json!({"name": "Rain jacket", "brand": "Northern"});
     let first = post(&factory, "/v1/products", "\"once\"", &body).await;
@@ -33,7 +33,7 @@ async fn a_repeat_is_answered_as_the_first_time_and_says_so() {
     let second = post(&factory, "/v1/products", "once", &body).await;
     assert!(is_replayed(&second), "{second:?}");
     assert_eq!(second.header("idempotent-replayed"), "true");
-    assert_eq!(told(&first), told(&second));
+    assert_eq!(comparable(&first), comparable(&second));
     assert_ne!(first.header("x-request-id"), second.header("x-request-id"));
     factory.assert_chain_of(1).await;
     assert_eq!(factory.get("/v1/products").await.expect(200)["items"].as_array().unwrap().len(), 1);
@@ -48,7 +48,7 @@ async fn a_repeat_is_answered_as_the_first_time_and_says_so() {
 }
 
 #[tokio::test]
-async fn every_post_takes_a_key() {
+async fn every_post_accepts_a_key() {
     let (_redis, factory) = start().await;
     let product = factory.product().await;
     let made =
@@ -64,8 +64,8 @@ async fn every_post_takes_a_key() {
         let first = post(&factory, &path, "k", &reason).await;
         let again = post(&factory, &path, "k", &reason).await;
         assert!(first.status == 200 && is_replayed(&again), "{path}: {first:?} {again:?}");
-        assert_eq!(told(&first), told(&again), "{path}");
-        // One that finds nothing left to do is kept too.
+        assert_eq!(comparable(&first), comparable(&again), "{path}");
+        // The answer of a request that changed nothing is stored too.
         let other = post(&factory, &path, "other", &reason).await;
         assert!(other.status == 200 && !is_replayed(&other));
         assert!(is_replayed(&post(&factory, &path, "other", &reason).await));
@@ -91,7 +91,7 @@ async fn the_same_key_on_two_routes_or_resources_is_two_requests() {
 }
 
 #[tokio::test]
-async fn the_same_key_with_another_request_is_refused() {
+async fn the_same_key_with_another_request_is_rejected() {
     let (_redis, factory) = start().await;
     let body = json!({"name": "n", "brand": "b"});
     post(&factory, "/v1/products", "k", &body).await.expect(201);
@@ -109,7 +109,7 @@ async fn the_same_key_with_another_request_is_refused() {
 }
 
 #[tokio::test]
-async fn a_key_that_cannot_be_read_is_refused_and_nothing_is_done() {
+async fn an_invalid_key_is_rejected_and_nothing_is_done() {
     let (_redis, factory) = start().await;
     let body = json!({"name": "n", "brand": "b"});
     let long = "k".repeat(256);
@@ -129,7 +129,7 @@ async fn a_key_that_cannot_be_read_is_refused_and_nothing_is_done() {
 }
 
 #[tokio::test]
-async fn what_was_refused_is_not_kept() {
+async fn a_rejection_is_not_stored() {
     let (_redis, factory) = start().await;
     let wrong = json!({"name": "n", "brand": "b", "gtin": "4006381333932"});
     post(&factory, "/v1/products", "k", &wrong).await.expect_problem(422, "unprocessable");
@@ -151,14 +151,14 @@ async fn what_was_refused_is_not_kept() {
 }
 
 #[tokio::test]
-async fn a_body_of_a_megabyte_is_too_large_and_leaves_nothing() {
+async fn a_body_of_a_megabyte_is_too_large_and_leaves_no_claim() {
     let (_redis, factory) = start().await;
     let large = json!({"name": "n".repeat(1 << 20), "brand": "b"});
     post(&factory, "/v1/products", "k", &large).await.expect_problem(413, "content-too-large");
     post(&factory, "/v1/products", "k", &json!({"name": "n", "brand": "b"})).await.expect(201);
 }
 
-/// The storm: every round a hundred copies of one request at once.
+/// Each round sends a hundred copies of one request at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_copies_at_once_make_one_batch_and_one_event() {
     let (_redis, factory) = start().await;
@@ -185,26 +185,26 @@ async fn a_hundred_copies_at_once_make_one_batch_and_one_event() {
         factory.assert_chain_of(2 + round).await;
     }
     println!(
-        "{rounds} storms of 100: one batch and one event each, {in_flight} answers 409, no other refusal"
+        "{rounds} rounds of 100 copies: one batch and one event each, {in_flight} answers 409, no other error"
     );
 }
 
 #[tokio::test]
-async fn the_work_goes_on_when_the_client_leaves() {
+async fn the_work_continues_if_the_client_disconnects() {
     let (_redis, proxy, factory) = start_behind_proxy().await;
     let product = factory.product().await;
     let body = json!({"product_id": product, "size": 3});
     proxy.delay(Duration::from_millis(300));
-    let leaving = factory
+    let disconnected = factory
         .request(Method::POST, "/v1/batches")
         .header("Idempotency-Key", "left")
         .timeout(Duration::from_millis(900))
         .json(&body)
         .send()
         .await;
-    assert!(leaving.is_err_and(|error| error.is_timeout()), "the client left before its answer");
+    assert!(disconnected.is_err_and(|error| error.is_timeout()), "the client disconnects before its answer");
     proxy.heal();
-    eventually("the batch is there", SOON, || async {
+    eventually("the batch exists", SOON, || async {
         factory.get("/v1/batches").await.expect(200)["items"].as_array().unwrap().len() == 1
     })
     .await;
@@ -214,14 +214,14 @@ async fn the_work_goes_on_when_the_client_leaves() {
 }
 
 #[tokio::test]
-async fn without_redis_nothing_is_carried_out() {
+async fn without_redis_nothing_is_executed() {
     let (_redis, proxy, factory) = start_behind_proxy().await;
     proxy.cut();
-    let refused = post(&factory, "/v1/products", "k", &json!({"name": "n", "brand": "b"})).await;
-    refused.expect_problem(503, "redis-unavailable");
+    let rejected = post(&factory, "/v1/products", "k", &json!({"name": "n", "brand": "b"})).await;
+    rejected.expect_problem(503, "redis-unavailable");
     proxy.heal();
     factory.until_ready().await;
-    eventually("it is carried out", SOON, || async {
+    eventually("the request is executed", SOON, || async {
         post(&factory, "/v1/products", "k", &json!({"name": "n", "brand": "b"})).await.status == 201
     })
     .await;
@@ -253,14 +253,14 @@ async fn a_rotated_key_can_still_retry_and_a_revoked_one_cannot() {
     let first = send(&old).await;
     assert_eq!(first.status, 201, "{first:?}");
     let retried = send(&new).await;
-    assert!(is_replayed(&retried) && told(&retried) == told(&first), "{retried:?}");
+    assert!(is_replayed(&retried) && comparable(&retried) == comparable(&first), "{retried:?}");
     factory.post(&format!("/v1/admin/keys/{id}/revoke"), &json!({"reason": "leaked"})).await.expect(200);
     send(&old).await.expect_problem(401, "unauthenticated");
     assert!(is_replayed(&send(&new).await));
 }
 
 #[tokio::test]
-async fn a_key_that_is_shown_once_is_not_kept_for_a_repeat() {
+async fn a_new_api_key_is_not_stored_for_a_repeat() {
     let (redis, factory) = start().await;
     let body = json!({"tenant": "default", "scopes": ["factory:read"]});
     let first = post(&factory, "/v1/admin/keys", "k", &body).await.expect(201);
@@ -272,7 +272,7 @@ async fn a_key_that_is_shown_once_is_not_kept_for_a_repeat() {
     factory.assert_chain_of(1).await;
 }
 
-/// Not even a part of it.
+/// Checks that no key in Redis holds the secret or its last 20 characters.
 async fn assert_nowhere_stored(redis: &RedisServer, secret: &str) {
     let mut connection = redis.connection().await;
     let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut connection).await.unwrap();
@@ -284,7 +284,7 @@ async fn assert_nowhere_stored(redis: &RedisServer, secret: &str) {
 }
 
 #[tokio::test]
-async fn a_key_costs_two_round_trips_more_at_most() {
+async fn a_key_costs_at_most_two_more_round_trips() {
     let (redis, factory) = start().await;
     let product = factory.product().await;
     let calls = async || -> u64 {
@@ -295,9 +295,9 @@ async fn a_key_costs_two_round_trips_more_at_most() {
         calls.unwrap_or(0)
     };
     let body = json!({"product_id": product, "size": 1});
-    // Every script is known after the first round.
+    // Redis knows every script after the first round.
     post(&factory, "/v1/batches", "warm", &body).await.expect(201);
-    // What runs in the background only ever adds to a round: the cheapest of many is the request alone.
+    // Background work only adds calls to a round, so the minimum of many rounds is the request alone.
     let (mut without, mut with) = (u64::MAX, u64::MAX);
     for round in 0..20 {
         let before = calls().await;

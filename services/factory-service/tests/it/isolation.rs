@@ -1,4 +1,4 @@
-//! Two brands in one deployment: what is the one's is not there for the other, on any route there is.
+//! Two tenants in one deployment: no route shows or changes a resource of the other tenant.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -9,13 +9,13 @@ use crate::support::{Answer, Factory, SECRET, answer, start, text};
 
 const ALL: [&str; 3] = ["factory:write", "factory:read", "audit:read"];
 
-/// A tenant with a key that may do all that a brand may.
+/// Creates a tenant and returns a key with all scopes of a brand.
 pub(crate) async fn brand(factory: &Factory, id: &str) -> String {
     factory.post("/v1/admin/tenants", &json!({"id": id})).await.expect(201);
     key(factory, id, &ALL).await
 }
 
-/// A new key of a tenant.
+/// Creates a key of a tenant.
 pub(crate) async fn key(factory: &Factory, tenant: &str, scopes: &[&str]) -> String {
     let made = factory.post("/v1/admin/keys", &json!({"tenant": tenant, "scopes": scopes})).await.expect(201);
     text(&made["key"])
@@ -39,24 +39,25 @@ pub(crate) async fn send(
 fn body_of(path: &str, method: &str, product: &str) -> Option<Value> {
     match (method, path) {
         ("get", _) => None,
-        ("patch", "/v1/products/{id}") => Some(json!({"name": "theirs"})),
+        ("patch", "/v1/products/{id}") => Some(json!({"name": "foreign"})),
         ("post", "/v1/products") => Some(json!({"name": "n", "brand": "b"})),
         ("post", "/v1/batches") => Some(json!({"product_id": product, "size": 1})),
         ("post", "/v1/audit/verify") => Some(json!({})),
         ("post", _) => Some(json!({"reason": "r"})),
-        other => panic!("{other:?} has no example here"),
+        other => panic!("{other:?} has no body here"),
     }
 }
 
-/// The first brand's things, by the name of the path parameter and the path it stands in.
-struct Theirs {
+/// The ids of the first tenant's resources.
+struct ForeignIds {
     product: String,
     batch: String,
     tag: String,
     key: String,
 }
 
-impl Theirs {
+impl ForeignIds {
+    /// Returns the path of an operation with these ids.
     fn in_path(&self, path: &str) -> String {
         let id = if path.starts_with("/v1/products") {
             &self.product
@@ -75,7 +76,7 @@ impl Theirs {
 }
 
 #[tokio::test]
-async fn no_route_shows_or_changes_what_is_another_tenants() {
+async fn no_route_shows_or_changes_another_tenants_resources() {
     let redis = RedisServer::start().await;
     let factory = Factory::start(&redis.url(), &[("AUDIT_SIGNING_KEY", SECRET)]).await;
     let (one, two) = (brand(&factory, "one").await, brand(&factory, "two").await);
@@ -86,45 +87,45 @@ async fn no_route_shows_or_changes_what_is_another_tenants() {
     let batch = text(&made("/v1/batches", json!({"product_id": product, "size": 3})).await["id"]);
     let tags = send(&factory, &one, Method::GET, &format!("/v1/batches/{batch}/tags"), None).await;
     let first: Value = serde_json::from_str(tags.text.lines().next().unwrap()).unwrap();
-    let theirs = Theirs { product, batch, tag: text(&first["tag_id"]), key: one[3..11].to_owned() };
+    let foreign = ForeignIds { product, batch, tag: text(&first["tag_id"]), key: one[3..11].to_owned() };
 
     let document = answer(factory.client.get(format!("{}/openapi.json", factory.base))).await.expect(200);
-    let mut walked = 0;
+    let mut tested = 0;
     for (path, operations) in document["paths"].as_object().unwrap() {
         for (name, operation) in operations.as_object().unwrap() {
             if operation["security"] == json!([{}]) {
                 continue;
             }
-            walked += 1;
+            tested += 1;
             let method = Method::from_bytes(name.to_uppercase().as_bytes()).unwrap();
             let body =
-                (!path.starts_with("/v1/admin")).then(|| body_of(path, name, &theirs.product)).flatten();
-            let answered = send(&factory, &two, method, &theirs.in_path(path), body.as_ref()).await;
+                (!path.starts_with("/v1/admin")).then(|| body_of(path, name, &foreign.product)).flatten();
+            let answered = send(&factory, &two, method, &foreign.in_path(path), body.as_ref()).await;
             let expected = expected(path, name);
             assert_eq!(answered.status, expected, "{name} {path}: {answered:?}");
-            for secret in [&theirs.product, &theirs.batch, &theirs.tag] {
+            for secret in [&foreign.product, &foreign.batch, &foreign.tag] {
                 let sent = body.as_ref().is_some_and(|body| body.to_string().contains(secret.as_str()));
-                let asked = sent || theirs.in_path(path).contains(secret.as_str());
-                assert!(asked || !answered.text.contains(secret.as_str()), "{name} {path} tells {secret}");
+                let asked = sent || foreign.in_path(path).contains(secret.as_str());
+                assert!(asked || !answered.text.contains(secret.as_str()), "{name} {path} reveals {secret}");
             }
         }
     }
-    assert!(walked >= 30, "only {walked} operations were walked");
-    println!("{walked} operations walked with another tenant's key and ids");
+    assert!(tested >= 30, "only {tested} operations were tested");
+    println!("{tested} operations tested with another tenant's key and ids");
 
-    // And all is as it was.
+    // The resources are unchanged.
     let read = async |path: String| send(&factory, &one, Method::GET, &path, None).await.expect(200);
-    assert_eq!(read(format!("/v1/products/{}", theirs.product)).await["name"], "n");
-    assert_eq!(read(format!("/v1/batches/{}", theirs.batch)).await["state"], "active");
-    assert_eq!(read(format!("/v1/tags/{}", theirs.tag)).await["valid"], true);
+    assert_eq!(read(format!("/v1/products/{}", foreign.product)).await["name"], "n");
+    assert_eq!(read(format!("/v1/batches/{}", foreign.batch)).await["state"], "active");
+    assert_eq!(read(format!("/v1/tags/{}", foreign.tag)).await["valid"], true);
 }
 
-/// What a key of another brand is answered.
+/// Returns the status that a key of another tenant gets.
 fn expected(path: &str, method: &str) -> u16 {
     match (method, path) {
         (_, path) if path.starts_with("/v1/admin") => 403,
         (_, path) if path.contains("{id}") || path.contains("{tag_id}") => 404,
-        // A product that is another's is a product that is not there.
+        // A product of another tenant counts as missing.
         ("post", "/v1/batches") => 422,
         ("post", "/v1/products") => 201,
         _ => 200,
@@ -132,7 +133,7 @@ fn expected(path: &str, method: &str) -> u16 {
 }
 
 #[tokio::test]
-async fn lists_hold_only_what_is_ones_own() {
+async fn lists_hold_only_the_tenants_own_resources() {
     let (_redis, factory) = start().await;
     let (one, two) = (brand(&factory, "one").await, brand(&factory, "two").await);
     let body = json!({"name": "n", "brand": "b"});
@@ -149,7 +150,7 @@ async fn lists_hold_only_what_is_ones_own() {
 }
 
 #[tokio::test]
-async fn a_tenant_reads_every_hash_and_its_own_events_only() {
+async fn a_tenant_reads_every_hash_but_only_its_own_events() {
     let (_redis, factory) = start().await;
     let (one, two) = (brand(&factory, "one").await, brand(&factory, "two").await);
     let body = json!({"name": "n", "brand": "b"});
@@ -161,7 +162,7 @@ async fn a_tenant_reads_every_hash_and_its_own_events_only() {
     };
     let all =
         factory.get("/v1/audit/events?limit=1000").await.expect(200)["events"].as_array().unwrap().clone();
-    assert!(all.iter().all(|entry| entry["event"].is_object()), "the operator sees all");
+    assert!(all.iter().all(|entry| entry["event"].is_object()), "the operator sees all events");
     for (key, tenant) in [(&one, "one"), (&two, "two")] {
         let seen = page(key).await;
         assert_eq!(seen.len(), all.len());
@@ -177,7 +178,7 @@ async fn a_tenant_reads_every_hash_and_its_own_events_only() {
                 assert!(seen["event"].is_null(), "{tenant} reads {seen}");
             }
         }
-        // The tenant, its key, its product.
+        // The events of the tenant, its key and its product.
         assert_eq!(own, 3, "{tenant}");
         let report = send(&factory, key, Method::POST, "/v1/audit/verify", None).await.expect(200);
         assert_eq!((&report["ok"], &report["checked"]), (&json!(true), &json!(all.len())));

@@ -44,11 +44,11 @@ async fn dated(factory: &Factory, what: &str, since: &str, confirm: Option<u64>)
     factory.post(&format!("/v1/admin/keyring/tag/1/{what}"), &body).await
 }
 
-/// The preview of a refusal, the batches and tags of each of its four numbers.
+/// Checks a `confirmation-required` problem and returns batches and tags of its four counts.
 #[track_caller]
-fn preview(refused: Answer) -> [(u64, u64); 4] {
-    let problem = refused.json();
-    let detail = refused.expect_problem(409, "confirmation-required");
+fn preview(rejected: Answer) -> [(u64, u64); 4] {
+    let problem = rejected.json();
+    let detail = rejected.expect_problem(409, "confirmation-required");
     let preview = &problem["preview"];
     let count = |name: &str| {
         let number = |of: &str| preview[name][of].as_u64().unwrap_or_else(|| panic!("{problem}"));
@@ -75,7 +75,7 @@ async fn dates(factory: &Factory) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn a_revocation_shows_what_it_does_and_is_carried_out_once_the_number_is_repeated() {
+async fn a_revocation_shows_its_consequences_and_needs_their_number() {
     let (_redis, factory, batches) = rotated().await;
     let second = text(&batches[1]["created_at"]);
     assert_eq!(preview(dated(&factory, "revoke", LONG_AGO, None).await)[..2], [(3, 330), (0, 0)]);
@@ -83,7 +83,7 @@ async fn a_revocation_shows_what_it_does_and_is_carried_out_once_the_number_is_r
         let [invalid, superseded, new, back] = preview(dated(&factory, "revoke", &second, wrong).await);
         assert_eq!((invalid, superseded, new, back), ((2, 320), (1, 10), (2, 320), (0, 0)), "{wrong:?}");
     }
-    assert_eq!(states(&factory).await, ["active"; 3], "nothing was done");
+    assert_eq!(states(&factory).await, ["active"; 3], "nothing was changed");
     assert_eq!(dates(&factory).await, Vec::<Value>::new());
     let revoked = dated(&factory, "revoke", &second, Some(2)).await.expect(200);
     assert_eq!(
@@ -91,7 +91,7 @@ async fn a_revocation_shows_what_it_does_and_is_carried_out_once_the_number_is_r
         (&json!("revoked"), &json!(second))
     );
     assert_eq!(states(&factory).await, ["active", "key_revoked", "active"]);
-    // A repeat needs no confirmation: there is nothing left to confirm.
+    // A repeat changes nothing, so it needs no confirmation.
     dated(&factory, "revoke", &second, None).await.expect(200);
     let events = dates(&factory).await;
     assert_eq!(events.len(), 1);
@@ -100,7 +100,7 @@ async fn a_revocation_shows_what_it_does_and_is_carried_out_once_the_number_is_r
 }
 
 #[tokio::test]
-async fn a_mistyped_year_is_corrected_and_genuine_goods_are_valid_again() {
+async fn a_mistyped_year_is_corrected_and_genuine_batches_are_valid_again() {
     let (_redis, factory, batches) = rotated().await;
     dated(&factory, "correct-date", LONG_AGO, Some(3)).await.expect_problem(409, "conflict");
     dated(&factory, "revoke", LONG_AGO, Some(3)).await.expect(200);
@@ -114,13 +114,13 @@ async fn a_mistyped_year_is_corrected_and_genuine_goods_are_valid_again() {
     assert_eq!(states(&factory).await, ["active"; 3]);
     let second = text(&batches[1]["created_at"]);
     let [invalid, _, new, back] = preview(dated(&factory, "correct-date", &second, None).await);
-    assert_eq!((invalid, new, back), ((2, 320), (1, 20), (0, 0)), "and back again");
+    assert_eq!((invalid, new, back), ((2, 320), (1, 20), (0, 0)), "the correction is reversible");
     dated(&factory, "correct-date", &second, Some(2)).await.expect(200);
     dated(&factory, "correct-date", &second, None).await.expect(200);
     assert_eq!(states(&factory).await, ["active", "key_revoked", "active"]);
     let without = json!({"compromised_since": last, "confirm_batches": 1});
-    let refused = factory.post("/v1/admin/keyring/tag/1/correct-date", &without).await;
-    assert!(refused.expect_problem(400, "invalid-request").contains("reason"));
+    let rejected = factory.post("/v1/admin/keyring/tag/1/correct-date", &without).await;
+    assert!(rejected.expect_problem(400, "invalid-request").contains("reason"));
     let events = dates(&factory).await;
     let actions: Vec<String> = events.iter().map(|event| text(&event["action"])).collect();
     assert_eq!(actions, ["keyring.key_revoked", "keyring.date_corrected", "keyring.date_corrected"]);
@@ -134,11 +134,11 @@ async fn a_signing_key_is_revoked_without_a_number_and_its_date_corrected() {
     let (_redis, factory, _) = rotated().await;
     let path = |what: &str| format!("/v1/admin/keyring/audit/1/{what}");
     let body = json!({"reason": "leaked", "compromised_since": LONG_AGO});
-    // The only one is active, and nothing can take over.
+    // The only key is active, and no other can replace it.
     factory.post(&path("revoke"), &body).await.expect_problem(409, "conflict");
     let numbered = json!({"reason": "leaked", "compromised_since": LONG_AGO, "confirm_batches": 3});
-    let refused = factory.post(&path("revoke"), &numbered).await.expect_problem(400, "invalid-request");
-    assert!(refused.contains("confirm_batches is 3"), "{refused}");
+    let rejected = factory.post(&path("revoke"), &numbered).await.expect_problem(400, "invalid-request");
+    assert!(rejected.contains("confirm_batches is 3"), "{rejected}");
     let keys = [("AUDIT_SIGNING_KEY", SECRET), ("AUDIT_SIGNING_KEY_2", &"ab".repeat(32))];
     let redis = RedisServer::start().await;
     let factory = Factory::start(&redis.url(), &keys).await;
@@ -152,7 +152,7 @@ async fn a_signing_key_is_revoked_without_a_number_and_its_date_corrected() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_minted_while_the_epoch_is_replaced_is_counted() {
+async fn batches_minted_during_a_rotation_are_counted() {
     let redis = RedisServer::start().await;
     let (one, two) = (Factory::start(&redis.url(), &[]).await, Factory::start(&redis.url(), &[]).await);
     let product = one.product().await;
@@ -182,12 +182,13 @@ async fn what_is_minted_while_the_epoch_is_replaced_is_counted() {
 }
 
 #[tokio::test]
-async fn a_keyring_that_moves_between_the_count_and_the_write_is_counted_again() {
+async fn a_keyring_change_between_count_and_write_causes_a_new_count() {
     let (redis, proxy, slow) = start_behind_proxy().await;
     let quick = Factory::start(&redis.url(), &[]).await;
     slow.batch(5).await;
     activate(&quick, 2).await;
-    eventually("the slow one has heard of it", SOON, || async { slow.batch(1).await["epoch"] == 2 }).await;
+    eventually("the slow factory has the new keyring", SOON, || async { slow.batch(1).await["epoch"] == 2 })
+        .await;
     proxy.delay(SLOWLY);
     let revoke = async { dated(&slow, "revoke", LONG_AGO, Some(1)).await.expect(200) };
     let add = async {
@@ -203,7 +204,7 @@ async fn a_keyring_that_moves_between_the_count_and_the_write_is_counted_again()
     assert_eq!(dates(&quick).await.len(), 1);
 }
 
-/// Writes batches of epoch 1 as a factory does, a minute apart from 2020 on.
+/// Stores batches of epoch 1 as a factory does, minted one minute apart from 2020 on.
 async fn fill(redis: &RedisServer, batches: u32) {
     let mut link = redis.connection().await;
     let began = OffsetDateTime::from_unix_timestamp(1_577_836_800).unwrap();
@@ -235,7 +236,7 @@ async fn fill(redis: &RedisServer, batches: u32) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hundred_thousand_batches_are_counted_and_damaged_ones_are_not_in_the_way() {
+async fn a_hundred_thousand_batches_are_counted_despite_damaged_records() {
     let redis = RedisServer::start().await;
     let factory = Factory::start(&redis.url(), &[]).await;
     fill(&redis, 100_000).await;
@@ -247,7 +248,7 @@ async fn a_hundred_thousand_batches_are_counted_and_damaged_ones_are_not_in_the_
     activate(&factory, 2).await;
     let clock = SystemClock::new();
     let began = clock.monotonic();
-    // 50,000 minutes after the first.
+    // 50,000 minutes after the first batch.
     let problem = dated(&factory, "revoke", "2020-02-04T17:20:00Z", None).await.json();
     println!("100,000 batches counted in {:?}", clock.monotonic().saturating_sub(began));
     let preview = &problem["preview"];
@@ -258,7 +259,7 @@ async fn a_hundred_thousand_batches_are_counted_and_damaged_ones_are_not_in_the_
 }
 
 #[tokio::test]
-async fn the_number_is_confirmed_under_an_idempotency_key_too() {
+async fn a_confirmation_works_with_an_idempotency_key() {
     let (_redis, factory, _) = rotated().await;
     let ask = async |confirm: Option<u64>| {
         let mut body = json!({"reason": "leaked", "compromised_since": LONG_AGO});

@@ -25,7 +25,7 @@ async fn epoch_of_new_batch(factory: &Factory) -> u64 {
 }
 
 #[tokio::test]
-async fn an_epoch_goes_through_its_life_forward_only() {
+async fn an_epoch_moves_forward_through_its_states_only() {
     let redis = RedisServer::start().await;
     let factory = Factory::start(&redis.url(), &[TWO]).await;
     assert_eq!(state_of(&factory, "tag", 1).await, "active");
@@ -47,10 +47,11 @@ async fn an_epoch_goes_through_its_life_forward_only() {
     factory.post(&path(2, "revoke"), &revoke).await.expect_problem(409, "conflict");
     factory.post(&path(1, "revoke"), &revoke).await.expect(200);
     assert_eq!(state_of(&factory, "tag", 1).await, "revoked");
-    // Another date is another action.
+    // Another date needs another action.
     for other in ["2026-03-01T00:00:00Z", "2026-01-01T00:00:00Z"] {
-        let refused = factory.post(&path(1, "revoke"), &revoked(other)).await.expect_problem(409, "conflict");
-        assert!(refused.contains("correct-date"), "{refused}");
+        let rejected =
+            factory.post(&path(1, "revoke"), &revoked(other)).await.expect_problem(409, "conflict");
+        assert!(rejected.contains("correct-date"), "{rejected}");
     }
     factory.post(&path(1, "correct-date"), &revoked("2026-01-01T00:00:00Z")).await.expect(200);
     for what in ["revoke", "correct-date"] {
@@ -86,7 +87,7 @@ async fn an_epoch_goes_through_its_life_forward_only() {
 }
 
 #[tokio::test]
-async fn what_was_minted_under_a_destroyed_key_stays_disowned_and_is_exported_no_more() {
+async fn a_batch_of_a_destroyed_key_stays_key_revoked_and_cannot_be_exported() {
     let redis = RedisServer::start().await;
     let factory = Factory::start(&redis.url(), &[TWO]).await;
     let batch = factory.batch(3).await;
@@ -107,7 +108,7 @@ async fn what_was_minted_under_a_destroyed_key_stays_disowned_and_is_exported_no
     let before = factory.events().await.len();
     factory.get(&tags).await.expect_problem(409, "conflict");
     assert_eq!(factory.events().await.len(), before, "nothing was exported");
-    // An old print is no sign of a leak.
+    // A printed tag of a destroyed key is no sign of a leak.
     assert_eq!(factory.metric("voketag_key_leak_alarms_total").await, "0");
 }
 
@@ -116,8 +117,8 @@ async fn a_key_whose_secret_this_process_lacks_cannot_be_added() {
     let redis = RedisServer::start().await;
     let only_one =
         Factory::start(&redis.url(), &[("TAG_MASTER_SECRET", UNSET), ("TAG_MASTER_SECRET_1", SECRET)]).await;
-    let refused = only_one.post("/v1/admin/keyring/tag", &json!({"number": 2})).await;
-    assert!(refused.expect_problem(409, "conflict").contains("secret"));
+    let rejected = only_one.post("/v1/admin/keyring/tag", &json!({"number": 2})).await;
+    assert!(rejected.expect_problem(409, "conflict").contains("secret"));
 }
 
 #[tokio::test]
@@ -126,12 +127,12 @@ async fn activating_waits_for_every_live_instance_to_hold_the_secret() {
     let first = Factory::start(&redis.url(), &[TWO]).await;
     let lacking = Factory::start(&redis.url(), &[]).await;
     first.post("/v1/admin/keyring/tag", &json!({"number": 2})).await.expect(200);
-    let refused = first.post(&path(2, "activate"), &json!({})).await.expect_problem(409, "conflict");
-    assert!(refused.contains("factory-service"), "{refused}");
+    let rejected = first.post(&path(2, "activate"), &json!({})).await.expect_problem(409, "conflict");
+    assert!(rejected.contains("factory-service"), "{rejected}");
     assert_eq!(epoch_of_new_batch(&first).await, 1);
     drop(lacking);
-    // An instance that is gone is forgotten after a while.
-    eventually("the other is forgotten", SOON, || async {
+    // A stopped instance expires after a while.
+    eventually("the other instance has expired", SOON, || async {
         first.post(&path(2, "activate"), &json!({})).await.status == 200
     })
     .await;
@@ -139,7 +140,7 @@ async fn activating_waits_for_every_live_instance_to_hold_the_secret() {
 }
 
 #[tokio::test]
-async fn the_setting_of_the_epoch_seeds_an_empty_keyring_and_nothing_else() {
+async fn tag_key_epoch_only_seeds_an_empty_keyring() {
     let redis = RedisServer::start().await;
     let first = Factory::start(&redis.url(), &[TWO, ("TAG_KEY_EPOCH", "2")]).await;
     assert_eq!(epoch_of_new_batch(&first).await, 2);
@@ -164,7 +165,7 @@ async fn a_rotation_under_load_loses_no_request_and_mints_no_tag_that_cannot_be_
         }
         made
     };
-    // Each of the three clients has one request under way, so of four batches one began after this call.
+    // Each of the three clients has one request in flight, so one of four batches began after this call.
     let four_more = async || {
         let before = minted.load(Ordering::Relaxed);
         eventually("four more batches are minted", SOON, || async {
@@ -189,10 +190,10 @@ async fn a_rotation_under_load_loses_no_request_and_mints_no_tag_that_cannot_be_
         let tag = &two.tags(batch, "").await[0];
         two.get(&format!("/v1/tags/{}", text(&tag["tag_id"]))).await.expect(200);
     }
-    println!("{} batches minted while three epochs followed each other, by epoch: {by_epoch:?}", made.len());
+    println!("{} batches minted during three rotations, by epoch: {by_epoch:?}", made.len());
     assert!(by_epoch[1..].iter().all(|&batches| batches > 0), "{by_epoch:?}");
     let history = one.events().await;
-    // No batch of an epoch after another one was made active.
+    // No batch has another epoch than the active one.
     let mut active = 1;
     for event in &history {
         match event["action"].as_str().unwrap() {
@@ -229,7 +230,7 @@ async fn a_pending_or_revoked_signing_key_signs_nothing() {
     let revoke = json!({"reason": "leaked", "compromised_since": "2026-01-01T00:00:00Z"});
     factory.post("/v1/admin/keyring/audit/1/revoke", &revoke).await.expect(200);
     assert_eq!(key_hash(&note().await.text), key_hash(&signed_by_two.text));
-    // One that nobody has signed yet: it is judged, signed, and judged again.
+    // The new entry is not signed yet: the chain is judged, signed, and judged again.
     factory.product().await;
     let report = factory.post("/v1/audit/verify", &json!({})).await.expect(200);
     assert_eq!((&report["ok"], &report["state"]), (&json!(true), &json!("valid")), "{report}");
@@ -245,17 +246,17 @@ async fn a_pending_or_revoked_signing_key_signs_nothing() {
 }
 
 #[tokio::test]
-async fn without_a_signing_key_there_is_no_checkpoint_and_it_says_so() {
+async fn without_a_signing_key_there_is_no_checkpoint_and_the_error_says_so() {
     let (_redis, factory) = start().await;
     factory.product().await;
-    let refused = factory.get("/v1/audit/checkpoint").await.expect_problem(409, "conflict");
-    assert!(refused.contains("AUDIT_SIGNING_KEY"), "{refused}");
+    let rejected = factory.get("/v1/audit/checkpoint").await.expect_problem(409, "conflict");
+    assert!(rejected.contains("AUDIT_SIGNING_KEY"), "{rejected}");
     let report = factory.post("/v1/audit/verify", &json!({})).await.expect(200);
     assert_eq!((&report["ok"], &report["state"]), (&json!(true), &json!("never_signed")));
 }
 
 #[tokio::test]
-async fn a_key_that_was_revoked_before_it_was_ever_active_is_needed_by_nobody() {
+async fn no_instance_needs_a_key_that_was_revoked_before_it_was_active() {
     let redis = RedisServer::start().await;
     let first = Factory::start(&redis.url(), &[TWO]).await;
     let lacking =
@@ -265,8 +266,7 @@ async fn a_key_that_was_revoked_before_it_was_ever_active_is_needed_by_nobody() 
         json!({"reason": "never mind", "compromised_since": "2026-01-01T00:00:00Z", "confirm_batches": 0});
     let revision = first.post(&path(2, "revoke"), &revoke).await.expect(200)["state"].clone();
     assert_eq!(revision, "revoked");
-    // By its own keyring, which it asks for at each minting that was overtaken, the other has heard of it.
-    eventually("the other has heard of it", SOON, || async {
+    eventually("the other instance sees the revocation", SOON, || async {
         state_of(&lacking, "tag", 2).await == "revoked"
     })
     .await;
@@ -274,9 +274,9 @@ async fn a_key_that_was_revoked_before_it_was_ever_active_is_needed_by_nobody() 
     assert_eq!(lacking.get("/v1/ready").await.status, 200);
 }
 
-/// What a move is answered is kept beside it for a repeat, however much there is to tell of the other keys.
+/// The answer of a move is stored for a repeat, so it must stay small in a large keyring.
 #[tokio::test]
-async fn a_move_in_a_full_keyring_is_made_and_repeated() {
+async fn a_move_in_a_large_keyring_succeeds_and_is_replayed() {
     let (_redis, factory) = start().await;
     let reason = "\u{4e2d}".repeat(200);
     let revoke = json!({"reason": reason, "compromised_since": "2026-01-01T00:00:00Z", "confirm_batches": 0});
@@ -284,7 +284,10 @@ async fn a_move_in_a_full_keyring_is_made_and_repeated() {
         factory.post("/v1/admin/keyring/tag", &json!({"number": number})).await.expect(200);
         factory.post(&path(number, "revoke"), &revoke).await.expect(200);
     }
-    assert!(factory.get("/v1/admin/keyring").await.text.len() > 64 * 1024, "more than an answer may have");
+    assert!(
+        factory.get("/v1/admin/keyring").await.text.len() > 64 * 1024,
+        "more than a stored answer may have"
+    );
     let mut answers = Vec::new();
     for _ in 0..2 {
         let add =

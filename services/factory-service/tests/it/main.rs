@@ -1,6 +1,6 @@
-//! factory-service as a client sees it, each test with a Redis of its own.
+//! Tests of factory-service as a client sees it. Each test starts a private Redis.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on is red")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test, as it should")]
 
 mod api_keys;
 mod audit;

@@ -1,4 +1,4 @@
-//! Input that cannot be read is refused in the words of the contract, and leaves no event.
+//! Malformed input is rejected with the contract's messages and appends no event.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -7,11 +7,11 @@ use crate::support::{Factory, answer, start, text};
 
 const JSON: &str = "application/json";
 
-/// Method, path, media type, body, the refusal, and what its detail names.
+/// Method, path, media type, body, status and slug of the problem, and a part of its detail.
 type Row<'a> = (Method, &'a str, &'a str, &'a [u8], (u16, &'a str), &'a str);
 
 #[tokio::test]
-async fn bodies_that_cannot_be_read_are_named_for_what_they_are() {
+async fn a_malformed_body_is_rejected_with_its_fault() {
     let (_redis, factory) = start().await;
     let product = format!("/v1/products/{}", factory.product().await);
     let batch = format!("/v1/batches/{}", text(&factory.batch(1).await["id"]));
@@ -69,7 +69,7 @@ async fn bodies_that_cannot_be_read_are_named_for_what_they_are() {
 }
 
 #[tokio::test]
-async fn a_body_without_a_media_type_is_refused_where_one_is_needed() {
+async fn a_body_without_a_media_type_is_rejected() {
     let (_redis, factory) = start().await;
     answer(factory.request(Method::POST, "/v1/products")).await.expect_problem(415, "unsupported-media-type");
     let typed = factory
@@ -79,7 +79,7 @@ async fn a_body_without_a_media_type_is_refused_where_one_is_needed() {
 }
 
 #[tokio::test]
-async fn methods_that_a_path_does_not_take_are_refused_with_those_it_does() {
+async fn an_unsupported_method_is_rejected_with_the_supported_ones() {
     let (_redis, factory) = start().await;
     let id = "019c6652-5e00-7000-8000-0000000000aa";
     for (method, path, allowed) in [
@@ -91,10 +91,10 @@ async fn methods_that_a_path_does_not_take_are_refused_with_those_it_does() {
         (Method::GET, "/v1/audit/verify".to_owned(), "POST"),
         (Method::POST, "/v1/audit/head".to_owned(), "GET"),
     ] {
-        let refused = answer(factory.request(method.clone(), &path)).await;
-        let allow = refused.header("allow").to_owned();
+        let rejected = answer(factory.request(method.clone(), &path)).await;
+        let allow = rejected.header("allow").to_owned();
         assert!(allow.contains(allowed) && !allow.contains(method.as_str()), "{method} {path}: {allow}");
-        refused.expect_problem(405, "method-not-allowed");
+        rejected.expect_problem(405, "method-not-allowed");
     }
     factory.get("/v2/products").await.expect_problem(404, "not-found");
 }
@@ -102,20 +102,20 @@ async fn methods_that_a_path_does_not_take_are_refused_with_those_it_does() {
 const BAD: (u16, &str) = (400, "invalid-request");
 const WRONG: (u16, &str) = (422, "unprocessable");
 
-async fn check(factory: &Factory, path: &str, body: Value, refusal: (u16, &str), begins: &str, holds: &str) {
-    let detail = factory.post(path, &body).await.expect_problem(refusal.0, refusal.1);
+async fn check(factory: &Factory, path: &str, body: Value, problem: (u16, &str), begins: &str, holds: &str) {
+    let detail = factory.post(path, &body).await.expect_problem(problem.0, problem.1);
     assert!(detail.starts_with(begins) && detail.contains(holds), "{body}: {detail}");
 }
 
 #[tokio::test]
-async fn a_wrong_value_of_a_batch_is_refused_with_what_it_held_what_it_takes_and_an_example() {
+async fn an_error_for_a_batch_names_the_value_the_allowed_values_and_an_example() {
     let (_redis, factory) = start().await;
     let product = factory.product().await;
     let years = "within the years 1900 to 9999, e.g. 2099-01-31T00:00:00Z";
     let instant = "RFC 3339, e.g. 2099-01-31T00:00:00Z";
     let unread = |field: &str| format!("the JSON body cannot be read: {field}: ");
     let nowhere = "019c6652-5e00-7000-8000-0000000000aa";
-    for (field, value, refusal, begins, holds) in [
+    for (field, value, problem, begins, holds) in [
         ("expires_at", json!("31.01.2027"), BAD, unread("expires_at"), instant),
         ("expires_at", json!("2027-01-31"), BAD, unread("expires_at"), instant),
         ("expires_at", json!(1), BAD, unread("expires_at"), instant),
@@ -148,15 +148,15 @@ async fn a_wrong_value_of_a_batch_is_refused_with_what_it_held_what_it_takes_and
     ] {
         let mut body = json!({"product_id": product, "size": 1});
         body[field] = value;
-        check(&factory, "/v1/batches", body, refusal, &begins, holds).await;
+        check(&factory, "/v1/batches", body, problem, &begins, holds).await;
     }
     factory.assert_chain_of(1).await;
 }
 
 #[tokio::test]
-async fn a_wrong_gtin_is_refused_with_what_it_held_what_it_takes_and_an_example() {
+async fn an_error_for_a_gtin_names_the_value_the_allowed_values_and_an_example() {
     let (_redis, factory) = start().await;
-    for (gtin, refusal, says) in [
+    for (gtin, problem, says) in [
         (
             "00000000",
             WRONG,
@@ -169,7 +169,7 @@ async fn a_wrong_gtin_is_refused_with_what_it_held_what_it_takes_and_an_example(
         ("400638", BAD, "gtin is \"400638\"; it takes 8, 12, 13 or 14 digits, e.g. \""),
     ] {
         let body = json!({"name": "n", "brand": "b", "gtin": gtin});
-        check(&factory, "/v1/products", body, refusal, says, "e.g. \"4006381333931\"").await;
+        check(&factory, "/v1/products", body, problem, says, "e.g. \"4006381333931\"").await;
     }
     let says = "the JSON body is no object; it takes an object, e.g. {\"brand\":\"";
     check(&factory, "/v1/products", json!([]), BAD, says, "\"name\":\"").await;
@@ -177,7 +177,7 @@ async fn a_wrong_gtin_is_refused_with_what_it_held_what_it_takes_and_an_example(
 }
 
 #[tokio::test]
-async fn a_wrong_path_or_query_is_refused_with_what_it_held_what_it_takes_and_an_example() {
+async fn an_error_for_a_path_or_query_names_the_value_the_allowed_values_and_an_example() {
     let (_redis, factory) = start().await;
     for (path, begins, holds) in [
         ("/v1/products/none", "id in the path is \"none\"; it takes a UUID, e.g. 019c6652-", ""),

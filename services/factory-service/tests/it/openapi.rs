@@ -1,3 +1,5 @@
+//! The OpenAPI document matches the routes.
+
 use std::collections::BTreeSet;
 
 use reqwest::Method;
@@ -50,7 +52,7 @@ const ROUTES: [(&str, &str); 41] = [
 ];
 
 #[tokio::test]
-async fn the_document_is_3_1_and_holds_every_route_and_no_other() {
+async fn the_document_is_openapi_3_1_and_lists_exactly_the_routes() {
     let (_redis, factory) = start().await;
     let document = answer(factory.client.get(format!("{}/openapi.json", factory.base))).await.expect(200);
     assert_eq!(document["components"]["securitySchemes"]["bearer"]["scheme"], "bearer");
@@ -68,7 +70,7 @@ async fn the_document_is_3_1_and_holds_every_route_and_no_other() {
         let repeatable = parameters.filter(|parameter| parameter["name"] == "Idempotency-Key").count();
         assert_eq!(repeatable, usize::from(method == "post"), "{method} {path}");
         for status in ["401", "403", "429", "500", "503"] {
-            assert!(open || responses.contains_key(status), "{method} {path} does not tell of {status}");
+            assert!(open || responses.contains_key(status), "{method} {path} does not document {status}");
         }
         for response in responses.values() {
             assert!(!response["description"].as_str().unwrap().is_empty());
@@ -94,15 +96,15 @@ async fn every_documented_route_is_served_and_all_but_two_need_a_key() {
 }
 
 #[tokio::test]
-async fn a_method_that_a_path_does_not_take_is_told_which_it_takes() {
+async fn an_unsupported_method_gets_the_supported_ones_in_allow() {
     let (_redis, factory) = start().await;
     let paths: BTreeSet<&str> = ROUTES.iter().map(|(_, path)| *path).collect();
     for path in paths {
         let methods = ROUTES.iter().filter(|route| route.1 == path).map(|route| route.0.to_uppercase());
         let mut takes: BTreeSet<String> = methods.collect();
-        // Each of these reads is an event.
-        let noted = path.starts_with("/v1/admin/") || path == "/v1/batches/{id}/tags";
-        if takes.contains("GET") && !noted {
+        // Each of these reads appends an event, so HEAD is not allowed.
+        let is_audited = path.starts_with("/v1/admin/") || path == "/v1/batches/{id}/tags";
+        if takes.contains("GET") && !is_audited {
             takes.insert("HEAD".to_owned());
         }
         for method in ["BREW", "HEAD"].into_iter().filter(|method| !takes.contains(*method)) {
@@ -118,13 +120,13 @@ async fn a_method_that_a_path_does_not_take_is_told_which_it_takes() {
 }
 
 #[tokio::test]
-async fn the_docs_are_shown_under_a_policy_that_lets_them_work() {
+async fn the_docs_page_works_under_its_content_security_policy() {
     let (_redis, factory) = start().await;
     let fetch = async |path: &str| answer(factory.client.get(format!("{}{path}", factory.base))).await;
     assert_eq!(fetch("/docs").await.header("location"), "/docs/");
     let page = fetch("/docs/").await;
     assert!(page.status == 200 && page.text.contains("swagger-ui-bundle."));
-    assert!(!page.text.contains("<script>"), "the policy lets no inline script run");
+    assert!(!page.text.contains("<script>"), "the policy forbids inline scripts");
     for (path, kind) in [
         ("/docs/swagger-ui-bundle.js", "javascript"),
         ("/docs/swagger-initializer.js", "javascript"),
@@ -140,7 +142,7 @@ async fn the_docs_are_shown_under_a_policy_that_lets_them_work() {
 }
 
 #[tokio::test]
-async fn metrics_are_shown_here_or_on_their_own_address() {
+async fn metrics_are_served_on_the_main_address_or_on_their_own() {
     let (redis, factory) = start().await;
     factory.product().await;
     let metrics = answer(factory.client.get(format!("{}/metrics", factory.base))).await;

@@ -1,4 +1,4 @@
-//! Redis away, too slow, or too busy: refused with a reason and a time, never silently.
+//! Redis unavailable, too slow or overloaded: requests fail with a reason and `Retry-After`.
 
 use futures_util::future::join_all;
 use serde_json::json;
@@ -7,14 +7,14 @@ use test_support::{FaultProxy, RedisServer};
 use crate::support::{Factory, start};
 
 #[tokio::test]
-async fn a_redis_that_is_away_at_the_start_is_waited_for() {
+async fn a_factory_starts_without_redis_and_waits_for_it() {
     let mut redis = RedisServer::start().await;
     redis.kill();
     let factory = Factory::begin(&redis.url(), &[("REDIS_COMMAND_TIMEOUT_MS", "1000")]).await;
     assert_eq!(factory.get("/v1/health").await.status, 200);
-    let refused = factory.get("/v1/products").await;
-    assert!(refused.header("retry-after").parse::<u32>().unwrap() > 0);
-    refused.expect_problem(503, "redis-unavailable");
+    let rejected = factory.get("/v1/products").await;
+    assert!(rejected.header("retry-after").parse::<u32>().unwrap() > 0);
+    rejected.expect_problem(503, "redis-unavailable");
     let unready = factory.get("/v1/ready").await;
     assert!(unready.text.contains("\"redis\""), "{unready:?}");
     unready.expect_problem(503, "not-ready");
@@ -38,7 +38,7 @@ async fn a_redis_that_is_too_slow_is_unavailable() {
 }
 
 #[tokio::test]
-async fn when_no_slot_comes_free_the_answer_is_429_with_a_time() {
+async fn when_no_permit_becomes_free_the_answer_is_429_with_retry_after() {
     let redis = RedisServer::start().await;
     let proxy = FaultProxy::start(redis.addr()).await;
     let settings =
@@ -48,7 +48,7 @@ async fn when_no_slot_comes_free_the_answer_is_429_with_a_time() {
     proxy.stall();
     let answers = join_all((0..10).map(|_| factory.get(&product))).await;
     let busy: Vec<_> = answers.into_iter().filter(|answer| answer.status == 429).collect();
-    assert!(busy.len() >= 9, "one at most had the permit, {} were told that it is busy", busy.len());
+    assert!(busy.len() >= 9, "at most one had the permit, {} got 429", busy.len());
     for answer in busy {
         assert!((1..=5).contains(&answer.header("retry-after").parse::<u32>().unwrap()));
         answer.expect_problem(429, "service-overloaded");
@@ -75,13 +75,13 @@ async fn an_event_whose_reply_was_lost_is_in_the_chain_once() {
 }
 
 #[tokio::test]
-async fn a_fault_of_what_is_stored_is_an_opaque_500() {
+async fn a_corrupt_stored_value_is_an_opaque_500() {
     let (redis, factory) = start().await;
     factory.post("/v1/admin/keyring/tag", &serde_json::json!({"number": 2})).await.expect(200);
     let mut connection = redis.connection().await;
-    // An instance that says nothing readable of itself.
+    // A live instance whose announcement cannot be read.
     let mut instance = redis::pipe();
-    instance.zadd("vt1:live", "stranger", i64::MAX >> 11).set("vt1:live:stranger", "secret");
+    instance.zadd("vt1:live", "corrupt", i64::MAX >> 11).set("vt1:live:corrupt", "secret");
     let () = instance.query_async(&mut connection).await.unwrap();
     let activate = "/v1/admin/keyring/tag/2/activate";
     let detail = factory.post(activate, &serde_json::json!({})).await.expect_problem(500, "internal");

@@ -1,4 +1,4 @@
-//! The program itself: how it starts, says what is wrong, and stops.
+//! The program: its start, its error messages and its end.
 
 use std::process::{Command, Output, Stdio};
 
@@ -17,22 +17,22 @@ fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-/// An address that nobody listens on just now.
+/// Returns an address that is free now.
 fn free_address() -> String {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
 #[test]
 fn help_and_version_need_no_settings() {
-    for (flag, said) in [("--help", "healthcheck"), ("--version", env!("CARGO_PKG_VERSION"))] {
+    for (flag, expected) in [("--help", "healthcheck"), ("--version", env!("CARGO_PKG_VERSION"))] {
         let output = program().env_clear().arg(flag).output().unwrap();
         assert!(output.status.success());
-        assert!(String::from_utf8_lossy(&output.stdout).contains(said), "{flag}");
+        assert!(String::from_utf8_lossy(&output.stdout).contains(expected), "{flag}");
     }
 }
 
 #[test]
-fn a_setting_that_cannot_be_read_stops_the_start_with_one_line() {
+fn an_invalid_setting_stops_the_start_with_a_one_line_error() {
     for (name, wrong) in [
         ("BIND_ADDR", "8081"),
         ("FACTORY_API_KEY", "short"),
@@ -43,20 +43,23 @@ fn a_setting_that_cannot_be_read_stops_the_start_with_one_line() {
         ("TAG_KEY_EPOCH", "0"),
     ] {
         let output = program().env(name, wrong).output().unwrap();
-        let said = stderr(&output);
+        let message = stderr(&output);
         assert!(!output.status.success(), "{name}");
-        assert!(said.contains(name) && said.contains("takes") && said.lines().count() == 1, "{said}");
+        assert!(
+            message.contains(name) && message.contains("takes") && message.lines().count() == 1,
+            "{message}"
+        );
         let secret = name.contains("KEY") && name != "TAG_KEY_EPOCH" || name.contains("SECRET");
-        assert_eq!(said.contains(wrong), !secret, "{said}");
+        assert_eq!(message.contains(wrong), !secret, "{message}");
     }
 }
 
 #[test]
-fn serving_without_a_public_base_url_is_refused_and_a_health_check_does_without() {
+fn only_serving_requires_a_public_base_url() {
     let output = program().env_remove("PUBLIC_BASE_URL").output().unwrap();
-    let said = stderr(&output);
+    let message = stderr(&output);
     assert_eq!(output.status.code(), Some(1));
-    assert!(said.starts_with("factory-service: PUBLIC_BASE_URL is not set; it takes a URL"), "{said}");
+    assert!(message.starts_with("factory-service: PUBLIC_BASE_URL is not set; it takes a URL"), "{message}");
     let address = free_address();
     let output = program()
         .env_remove("PUBLIC_BASE_URL")
@@ -103,10 +106,12 @@ fn check_config_prints_the_effective_settings_without_secrets_and_exits() {
     );
     let output = check(&[("REDIS_URL", "redis://h/?db=3")]);
     assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
-    let said = stderr(&output);
+    let message = stderr(&output);
     assert!(
-        said.contains("REDIS_URL is") && said.contains("query parameter db") && said.contains("takes"),
-        "{said}"
+        message.contains("REDIS_URL is")
+            && message.contains("query parameter db")
+            && message.contains("takes"),
+        "{message}"
     );
 }
 
@@ -119,11 +124,11 @@ fn an_address_in_use_stops_the_start() {
 }
 
 #[tokio::test]
-async fn the_program_serves_tells_its_health_and_stops_when_told() {
+async fn the_program_serves_reports_its_health_and_stops_on_sigterm() {
     let redis = RedisServer::start().await;
     let (address, metrics) = (free_address(), free_address());
     let check = || program().env("BIND_ADDR", &address).arg("healthcheck").output().unwrap();
-    assert_eq!(check().status.code(), Some(1), "nobody listens yet");
+    assert_eq!(check().status.code(), Some(1), "nothing listens yet");
     let mut serving = program()
         .env("BIND_ADDR", &address)
         .env("METRICS_BIND_ADDR", &metrics)
@@ -132,11 +137,11 @@ async fn the_program_serves_tells_its_health_and_stops_when_told() {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    eventually("it is healthy", SOON, || async { check().status.success() }).await;
+    eventually("the health check succeeds", SOON, || async { check().status.success() }).await;
     let shown = reqwest::get(format!("http://{metrics}/metrics")).await.unwrap().text().await.unwrap();
     assert!(shown.contains("voketag_build_info{service=\"factory-service\""), "{shown}");
     assert_eq!(reqwest::get(format!("http://{address}/metrics")).await.unwrap().status(), 404);
-    let told = Command::new("kill").args(["-TERM", &serving.id().to_string()]).status().unwrap();
-    assert!(told.success());
-    assert!(serving.wait().unwrap().success(), "it stops in order");
+    let signal = Command::new("kill").args(["-TERM", &serving.id().to_string()]).status().unwrap();
+    assert!(signal.success());
+    assert!(serving.wait().unwrap().success(), "it exits with success");
 }

@@ -1,9 +1,11 @@
+//! Products: create, show, list and change.
+
 use serde_json::json;
 
 use crate::support::{SLOWLY, start, start_behind_proxy, text};
 
 #[tokio::test]
-async fn a_product_is_made_shown_listed_and_changed() {
+async fn a_product_is_created_shown_listed_and_changed() {
     let (_redis, factory) = start().await;
     let wanted = json!({"name": "Rain jacket", "brand": "Nörthern", "gtin": "4006381333931"});
     let made = factory.post("/v1/products", &wanted).await;
@@ -35,7 +37,7 @@ async fn a_product_is_made_shown_listed_and_changed() {
 }
 
 #[tokio::test]
-async fn a_patch_that_changes_nothing_leaves_no_event() {
+async fn a_patch_that_changes_nothing_appends_no_event() {
     let (_redis, factory) = start().await;
     let path = format!("/v1/products/{}", factory.product().await);
     let before = factory.get(&path).await.expect(200);
@@ -46,7 +48,7 @@ async fn a_patch_that_changes_nothing_leaves_no_event() {
 }
 
 #[tokio::test]
-async fn a_wrong_check_digit_is_unprocessable_and_other_faults_are_unreadable() {
+async fn a_wrong_check_digit_is_unprocessable_and_other_faults_are_malformed() {
     let (_redis, factory) = start().await;
     let path = format!("/v1/products/{}", factory.product().await);
     let with_gtin = |gtin: &str| json!({"name": "n", "brand": "b", "gtin": gtin});
@@ -74,7 +76,7 @@ async fn names_are_counted_in_characters() {
 }
 
 #[tokio::test]
-async fn lists_come_in_pages_that_lose_and_repeat_nothing() {
+async fn pages_of_a_list_contain_each_item_once() {
     let (_redis, factory) = start().await;
     let mut made = Vec::new();
     for _ in 0..7 {
@@ -104,17 +106,17 @@ async fn lists_come_in_pages_that_lose_and_repeat_nothing() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_not_found() {
+async fn an_unknown_product_is_not_found() {
     let (_redis, factory) = start().await;
-    let nobody = "/v1/products/019c6652-5e00-7000-8000-0000000000aa";
-    factory.get(nobody).await.expect_problem(404, "not-found");
-    factory.patch(nobody, &json!({"name": "x"})).await.expect_problem(404, "not-found");
+    let unknown = "/v1/products/019c6652-5e00-7000-8000-0000000000aa";
+    factory.get(unknown).await.expect_problem(404, "not-found");
+    factory.patch(unknown, &json!({"name": "x"})).await.expect_problem(404, "not-found");
     factory.get("/v1/products/nonsense").await.expect_problem(400, "invalid-request");
     factory.assert_chain_of(0).await;
 }
 
 #[tokio::test]
-async fn patches_at_the_same_time_are_all_kept() {
+async fn concurrent_patches_are_all_applied() {
     let (_redis, proxy, factory) = start_behind_proxy().await;
     let path = format!("/v1/products/{}", factory.product().await);
     let patches = [json!({"name": "new name"}), json!({"brand": "new brand"}), json!({"gtin": "96385074"})];

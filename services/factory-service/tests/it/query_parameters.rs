@@ -1,12 +1,12 @@
-//! A query parameter that a route does not take is refused before anything is done.
+//! An unknown query parameter is rejected before anything is done.
 
 use reqwest::Method;
 use serde_json::json;
 
 use crate::support::{Factory, KEY, answer, start, text};
 
-/// A path that a template could stand for.
-fn any(template: &str) -> String {
+/// Returns a path that matches a template.
+fn path_of(template: &str) -> String {
     let id = "019c6652-5e00-7000-8000-0000000000aa";
     let path = template.replace("{family}", "tag").replace("{number}", "1");
     let mut path = path.replace("{id}", id).replace("{tag_id}", id);
@@ -16,37 +16,37 @@ fn any(template: &str) -> String {
     path
 }
 
-async fn refusal(factory: &Factory, method: &str, path: &str) -> String {
+async fn problem(factory: &Factory, method: &str, path: &str) -> String {
     let request = factory.request(Method::from_bytes(method.as_bytes()).unwrap(), path).json(&json!({}));
     answer(request.header("Idempotency-Key", "once")).await.expect_problem(400, "invalid-request")
 }
 
 #[tokio::test]
-async fn every_documented_route_names_a_parameter_that_it_does_not_take_and_those_it_takes() {
+async fn every_documented_route_names_an_unknown_parameter_and_the_known_ones() {
     let (_redis, factory) = start().await;
     let document = factory.get("/openapi.json").await.expect(200);
     let operations = test_support::operations(&document);
     for operation in &operations {
-        let (method, path) = (operation.method.as_str(), any(operation.path));
+        let (method, path) = (operation.method.as_str(), path_of(operation.path));
         let declared = operation.query_parameters();
-        let detail = refusal(&factory, method, &format!("{path}?form=10&limt=5")).await;
+        let detail = problem(&factory, method, &format!("{path}?form=10&limt=5")).await;
         for name in ["form", "limt"].iter().chain(&declared) {
             assert!(detail.contains(name), "{method} {path} does not name {name}: {detail}");
         }
         for name in declared {
-            let detail = refusal(&factory, method, &format!("{path}?{name}=1&{name}=2")).await;
+            let detail = problem(&factory, method, &format!("{path}?{name}=1&{name}=2")).await;
             assert!(detail.contains(name) && detail.contains("more than once"), "{method} {path}: {detail}");
-            let detail = refusal(&factory, method, &format!("{path}?{name}=1&%{:x}=2", b'z')).await;
+            let detail = problem(&factory, method, &format!("{path}?{name}=1&%{:x}=2", b'z')).await;
             assert!(detail.contains("\"z\""), "{method} {path}: {detail}");
         }
     }
-    println!("{} operations walked", operations.len());
+    println!("{} operations tested", operations.len());
     assert!(operations.len() >= 37);
     factory.assert_chain_of(0).await;
 }
 
 #[tokio::test]
-async fn a_route_outside_the_document_takes_no_parameter_either() {
+async fn a_route_outside_the_document_rejects_parameters_too() {
     let (_redis, factory) = start().await;
     for path in ["/metrics", "/openapi.json", "/docs/", "/docs/swagger-ui.css", "/v1/health", "/v1/ready"] {
         let detail = factory.get(&format!("{path}?a=1")).await.expect_problem(400, "invalid-request");
@@ -57,7 +57,7 @@ async fn a_route_outside_the_document_takes_no_parameter_either() {
 }
 
 #[tokio::test]
-async fn a_range_of_a_batch_that_cannot_be_revoked_revokes_nothing() {
+async fn a_revocation_with_a_range_revokes_nothing() {
     let (_redis, factory) = start().await;
     let batch = factory.batch(10_000).await;
     let (path, before) = (format!("/v1/batches/{}", text(&batch["id"])), factory.events().await.len());
@@ -72,12 +72,12 @@ async fn a_range_of_a_batch_that_cannot_be_revoked_revokes_nothing() {
     recall.expect_problem(400, "invalid-request");
     assert_eq!(factory.get(&path).await.expect(200)["state"], "active");
     assert_eq!(factory.events().await.len(), before);
-    // The key of the refused requests was not claimed: it stands for the right one.
+    // The rejected requests did not claim the key, so the correct request can use it.
     assert_eq!(revoke("").await.expect(200)["state"], "revoked");
 }
 
 #[tokio::test]
-async fn names_are_shown_cut_and_escaped() {
+async fn names_in_errors_are_shortened_and_escaped() {
     let (_redis, factory) = start().await;
     let many = (0..20).map(|at| format!("p{at}=1")).collect::<Vec<_>>().join("&");
     let detail = factory.get(&format!("/v1/products?{many}")).await.expect_problem(400, "invalid-request");

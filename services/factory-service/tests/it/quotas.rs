@@ -1,4 +1,4 @@
-//! How many batches a tenant may have.
+//! The quota of batches of a tenant.
 
 use reqwest::Method;
 use serde_json::json;
@@ -7,7 +7,7 @@ use crate::isolation::{brand, send};
 use crate::support::{SLOWLY, start, start_behind_proxy};
 
 #[tokio::test]
-async fn a_tenant_has_at_most_as_many_batches_as_it_may() {
+async fn a_tenant_cannot_exceed_its_quota_of_batches() {
     let (_redis, factory) = start().await;
     let key = brand(&factory, "acme").await;
     let tenant = "/v1/admin/tenants/acme";
@@ -29,9 +29,9 @@ async fn a_tenant_has_at_most_as_many_batches_as_it_may() {
     mint().await.expect_problem(409, "quota-exceeded");
 }
 
-/// Requests that all read before any of them writes, so that many are written in one call.
+/// All requests read before any of them writes, so that one call writes many batches.
 #[tokio::test]
-async fn batches_that_are_minted_together_are_counted_one_by_one() {
+async fn batches_minted_in_one_call_are_counted_one_by_one() {
     let (_redis, proxy, factory) = start_behind_proxy().await;
     factory.patch("/v1/admin/tenants/default", &json!({"max_batches": 7})).await.expect(200);
     let mint = json!({"product_id": factory.product().await, "size": 1});

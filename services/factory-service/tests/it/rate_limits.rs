@@ -1,4 +1,4 @@
-//! How often a key, a tenant and a stranger may ask.
+//! Rate limits of keys, tenants and addresses.
 
 use reqwest::Method;
 use serde_json::json;
@@ -22,10 +22,10 @@ async fn write(factory: &Factory, key: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn each_key_may_write_and_read_so_often_a_minute_and_is_told_how_much_is_left() {
+async fn each_key_has_a_quota_of_writes_and_reads_and_headers_show_the_rest() {
     let redis = RedisServer::start().await;
     let factory = Factory::start(&redis.url(), &[(WRITES, "3"), (READS, "5")]).await;
-    // The operator's own requests are counted by the operator's key.
+    // Requests of the operator count against the operator's own key.
     let one = brand(&factory, "one").await;
     for left in (0..3).rev() {
         let made = write(&factory, &one).await;
@@ -52,7 +52,10 @@ async fn each_key_may_write_and_read_so_often_a_minute_and_is_told_how_much_is_l
     read(&factory, &one).await.expect_problem(429, "rate-limited");
     let series = "voketag_rate_limit_decisions_total{dimension=\"key-writes\",decision=\"denied\"}";
     assert_eq!(factory.metric(series).await, "1");
-    assert!(!stored_keys(&redis).await.iter().any(|key| key.contains("factory")), "limiter keys are apart");
+    assert!(
+        !stored_keys(&redis).await.iter().any(|key| key.contains("factory")),
+        "limiter keys have their own prefix"
+    );
 }
 
 #[tokio::test]
@@ -78,7 +81,7 @@ async fn a_tenant_has_five_times_as_much_as_a_key() {
 }
 
 #[tokio::test]
-async fn an_address_may_fail_to_authenticate_so_often_and_a_key_in_force_is_not_kept_out() {
+async fn an_address_has_a_quota_of_failed_authentications_and_valid_keys_still_pass() {
     let redis = RedisServer::start().await;
     let factory = Factory::start(&redis.url(), &[(FAILURES, "4"), ("TRUSTED_PROXIES", "127.0.0.1")]).await;
     let one = brand(&factory, "one").await;
@@ -89,9 +92,9 @@ async fn an_address_may_fail_to_authenticate_so_often_and_a_key_in_force_is_not_
         answer(if let Some(key) = key { request.bearer_auth(key) } else { request }).await
     };
     for key in [Some(wrong), None, Some("nonsense"), None] {
-        let refused = attempt(key, "203.0.113.7").await;
-        assert_eq!(refused.header("ratelimit-policy"), "\"auth-failures\";q=4;w=60");
-        refused.expect_problem(401, "unauthenticated");
+        let rejected = attempt(key, "203.0.113.7").await;
+        assert_eq!(rejected.header("ratelimit-policy"), "\"auth-failures\";q=4;w=60");
+        rejected.expect_problem(401, "unauthenticated");
     }
     for key in [Some(wrong), None] {
         let denied = attempt(key, "203.0.113.7").await;
@@ -105,7 +108,7 @@ async fn an_address_may_fail_to_authenticate_so_often_and_a_key_in_force_is_not_
 }
 
 #[tokio::test]
-async fn without_its_redis_the_limit_holds_in_the_process_and_nothing_is_kept_from_being_revoked() {
+async fn without_its_redis_the_limiter_counts_in_the_process_and_revocations_pass() {
     let (redis, limiter) = (RedisServer::start().await, RedisServer::start().await);
     let proxy = FaultProxy::start(limiter.addr()).await;
     let settings =
@@ -133,12 +136,12 @@ async fn without_its_redis_the_limit_holds_in_the_process_and_nothing_is_kept_fr
     for _ in 0..45 {
         denied += usize::from(factory.post(&path, &json!({"reason": "again"})).await.status == 429);
     }
-    assert_eq!(denied, 6, "one was spent before");
+    assert_eq!(denied, 6, "one request was spent before");
     assert!(factory.metric("voketag_rate_limit_in_process_total").await.parse::<u64>().unwrap() >= 40);
 }
 
 #[tokio::test]
-async fn a_new_or_emptied_limiter_redis_halves_nothing_and_gets_no_region() {
+async fn a_new_or_wiped_limiter_redis_halves_no_quota_and_gets_no_region() {
     let (redis, limiter) = (RedisServer::start().await, RedisServer::start().await);
     let settings = [("RATE_LIMIT_REDIS_URL", &*limiter.url()), (READS, "6000")];
     let factory = Factory::start(&redis.url(), &settings).await;
@@ -148,14 +151,14 @@ async fn a_new_or_emptied_limiter_redis_halves_nothing_and_gets_no_region() {
         assert!(read.header("ratelimit").contains("\"key-reads\";r=5999;"), "{read:?}");
         let mut link = limiter.connection().await;
         let born: Vec<String> = redis::cmd("KEYS").arg("vtrl1:*:born").query_async(&mut link).await.unwrap();
-        assert!(born.is_empty(), "the factory makes no region: {born:?}");
+        assert!(born.is_empty(), "the factory creates no region: {born:?}");
         let () = redis::cmd("FLUSHALL").query_async(&mut link).await.unwrap();
     }
 }
 
-/// Nothing is answered and nothing is closed; the pool's own deadline is much later.
+/// The limiter's Redis neither answers nor closes, and the pool's deadline is much later.
 #[tokio::test]
-async fn a_limiters_redis_that_says_nothing_keeps_nothing_from_being_revoked() {
+async fn a_silent_limiter_redis_does_not_delay_a_revocation() {
     let (redis, limiter) = (RedisServer::start().await, RedisServer::start().await);
     let proxy = FaultProxy::start(limiter.addr()).await;
     let settings = [("RATE_LIMIT_REDIS_URL", &*proxy.url()), ("REDIS_COMMAND_TIMEOUT_MS", "60000")];
@@ -164,7 +167,7 @@ async fn a_limiters_redis_that_says_nothing_keeps_nothing_from_being_revoked() {
     proxy.stall();
     let path = format!("/v1/batches/{}/revoke", batch["id"].as_str().unwrap());
     let revoked = tokio::time::timeout(SOON, factory.post(&path, &json!({"reason": "leaked"}))).await;
-    revoked.expect("it does not wait for the limiter's redis").expect(200);
+    revoked.expect("the request does not wait for the limiter's Redis").expect(200);
     assert_eq!(factory.metric("voketag_rate_limit_in_process_total").await, "1");
 }
 

@@ -1,4 +1,4 @@
-//! `audit repair`, as an operator runs it.
+//! `audit repair`, run as a process.
 
 use std::process::Output;
 
@@ -27,19 +27,19 @@ async fn chain_of(entries: usize, signing: bool) -> (RedisServer, Operator) {
     (redis, operator)
 }
 
-fn said(output: &Output) -> Value {
+fn json_of(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
 }
 
-/// Head and elements of the first segment.
+/// Returns the head and the elements of the first segment.
 async fn chain(redis: &RedisServer) -> (Vec<u8>, Vec<Vec<u8>>) {
     let mut direct = redis.connection().await;
     let head = direct.get(keys::HEAD).await.unwrap();
     (head, direct.lrange(keys::segment(0), 0, -1).await.unwrap())
 }
 
-/// Refused, with a reason that holds `why`, and nothing is changed.
-async fn assert_refused(
+/// Checks that the repair fails with one of `why` in its error and changes nothing.
+async fn assert_rejected(
     redis: &RedisServer,
     operator: &Operator,
     arguments: &[&str],
@@ -56,24 +56,24 @@ async fn assert_refused(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_half_written_tail_is_saved_cut_and_noted() {
+async fn a_half_written_tail_is_saved_removed_and_recorded() {
     let (redis, operator) = chain_of(3, true).await;
     let folder = Folder::new();
     let mut direct = redis.connection().await;
     let tail: [&[u8]; 3] = [b"half a write", &[0, 0xff, b'\n'], b""];
     direct.rpush::<_, _, ()>(keys::segment(0), &tail[..]).await.unwrap();
-    assert_eq!(operator.told(&["audit", "head"]).await["size"], 3, "the chain can be read");
+    assert_eq!(operator.json(&["audit", "head"]).await["size"], 3, "the chain can be read");
     assert_eq!(operator.run(&["audit", "verify"]).await.status.code(), Some(1));
 
     let taken = folder.write("taken.ndjson", "mine");
-    assert_refused(&redis, &operator, &["--out", &taken], &[1], &["is not overwritten"]).await;
+    assert_rejected(&redis, &operator, &["--out", &taken], &[1], &["is not overwritten"]).await;
     assert_eq!(std::fs::read_to_string(&taken).unwrap(), "mine");
-    assert_refused(&redis, &operator, &["--out", &folder.path("no/such/folder")], &[1], &["--out"]).await;
+    assert_rejected(&redis, &operator, &["--out", &folder.path("no/such/folder")], &[1], &["--out"]).await;
 
     let path = folder.path("tail.ndjson");
     let output = operator.run(&["audit", "repair", "--out", &path]).await;
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    let done = said(&output);
+    let done = json_of(&output);
     assert_eq!(
         (&done["state"], &done["entries_cut"], &done["event_seq"]),
         (&json!("repaired"), &json!(3), &json!(3))
@@ -100,33 +100,33 @@ async fn a_half_written_tail_is_saved_cut_and_noted() {
     assert_eq!(event["details"], json!({"entries_cut": 3, "saved_sha256": sha256}));
     factory.product().await;
     factory.assert_chain_of(5).await;
-    let again = operator.told(&["audit", "repair", "--out", &folder.path("unused")]).await;
+    let again = operator.json(&["audit", "repair", "--out", &folder.path("unused")]).await;
     assert_eq!(again, json!({"state": "sound", "size": 5, "entries_cut": 0}));
     assert!(!std::path::Path::new(&folder.path("unused")).exists());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_cut_where_somebody_knows_of_more_entries() {
+async fn nothing_is_removed_if_a_checkpoint_covers_more_entries() {
     let (redis, operator) = chain_of(3, true).await;
     let folder = Folder::new();
     let mut direct = redis.connection().await;
     let notes: std::collections::BTreeMap<u16, String> = direct.hgetall(keys::NOTES).await.unwrap();
     let kept = folder.write("kept.note", &notes[&1]);
-    // The head goes back by one: what stands behind it was acknowledged, and signed.
+    // The head goes back by one entry, which was acknowledged and signed.
     let whole: Vec<u8> = direct.get(keys::HEAD).await.unwrap();
     let second: Vec<u8> = direct.lindex(keys::segment(0), 1).await.unwrap();
     let older = [&2_u64.to_be_bytes()[..], &second[..32]].concat();
     direct.set::<_, _, ()>(keys::HEAD, older).await.unwrap();
     let out = folder.path("tail.ndjson");
-    let knows = ["covers 3 entries"];
-    assert_refused(&redis, &operator, &["--out", &out], &[1], &knows).await;
+    let covered = ["covers 3 entries"];
+    assert_rejected(&redis, &operator, &["--out", &out], &[1], &covered).await;
     direct.hset::<_, _, _, ()>(keys::NOTES, 1, "rubbish").await.unwrap();
-    assert_refused(&redis, &operator, &["--out", &out], &[1], &["cannot be read"]).await;
+    assert_rejected(&redis, &operator, &["--out", &out], &[1], &["cannot be read"]).await;
     direct.del::<_, ()>(keys::NOTES).await.unwrap();
-    assert_refused(&redis, &operator, &["--out", &out, "--checkpoint", &kept], &[1], &knows).await;
+    assert_rejected(&redis, &operator, &["--out", &out, "--checkpoint", &kept], &[1], &covered).await;
     let crlf = folder.write("crlf.note", &notes[&1].replace('\n', "\r\n"));
-    assert_refused(&redis, &operator, &["--out", &out, "--checkpoint", &crlf], &[2], &["CR LF"]).await;
-    assert_refused(
+    assert_rejected(&redis, &operator, &["--out", &out, "--checkpoint", &crlf], &[2], &["CR LF"]).await;
+    assert_rejected(
         &redis,
         &operator,
         &["--out", &out, "--checkpoint", "nowhere.note"],
@@ -134,24 +134,24 @@ async fn nothing_is_cut_where_somebody_knows_of_more_entries() {
         &["nowhere.note"],
     )
     .await;
-    assert!(!std::path::Path::new(&out).exists(), "nothing is saved of what is not cut");
+    assert!(!std::path::Path::new(&out).exists(), "a rejected repair saves nothing");
 
-    // Entries that are missing, or another head, are nothing to be cut.
+    // A repair cannot bring back a missing entry.
     direct.set::<_, _, ()>(keys::HEAD, &whole).await.unwrap();
     direct.rpop::<_, Vec<u8>>(keys::segment(0), None).await.unwrap();
-    assert_refused(&redis, &operator, &["--out", &out], &[1], &["entry 2 of the audit chain is missing"])
+    assert_rejected(&redis, &operator, &["--out", &out], &[1], &["entry 2 of the audit chain is missing"])
         .await;
     drop(redis);
     assert_eq!(
         operator.run(&["audit", "repair", "--out", &out]).await.status.code(),
         Some(2),
-        "Redis is away"
+        "Redis is unavailable"
     );
     assert_eq!(operator.run(&["audit", "repair"]).await.status.code(), Some(2), "--out is required");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_cut_where_state_dir_knows_of_more_entries() {
+async fn nothing_is_removed_if_state_dir_has_seen_more_entries() {
     let (redis, operator) = chain_of(2, false).await;
     let mut direct = redis.connection().await;
     let record: String = direct.get("vt1:deployment").await.unwrap();
@@ -187,7 +187,7 @@ async fn entries_of_an_earlier_restore_generation_do_not_prevent_a_repair() {
     let seen = storage::Known::nothing_of(record["id"].as_str().unwrap()).with_head(Some(head));
     storage::StateDir::open(&state).unwrap().merge(seen).unwrap();
     // The operator accepts the shorter chain on another host, so this host's STATE_DIR does not follow.
-    operator.told(&["restore", "accept", "--reason", "the disk burned", "--force"]).await;
+    operator.json(&["restore", "accept", "--reason", "the disk burned", "--force"]).await;
     direct.rpush::<_, _, ()>(keys::segment(0), "half a write").await.unwrap();
 
     let out = folder.path("tail.ndjson");
@@ -195,5 +195,5 @@ async fn entries_of_an_earlier_restore_generation_do_not_prevent_a_repair() {
     command.env("STATE_DIR", &state).args(["audit", "repair", "--out", &out]);
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert_eq!(said(&output)["entries_cut"], 1);
+    assert_eq!(json_of(&output)["entries_cut"], 1);
 }

@@ -1,4 +1,4 @@
-//! A restored backup: noticed, accepted by an operator, and never a second product on printed tags.
+//! A restored backup is detected and accepted by an operator, and no printed tag gets a second product.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -13,14 +13,14 @@ use crate::support::{Factory, KEY, SECRET, SOON, text};
 const DURABLE: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
 const AOF: &str = "appendonlydir";
 
-/// A copy of the append-only files of a server that runs.
+/// Copies the append-only files of a running server.
 fn backup(redis: &RedisServer) -> TempDir {
     let copy = tempfile::tempdir().unwrap();
     copy_dir(&redis.dir().join(AOF), copy.path());
     copy
 }
 
-/// Puts the copy in the place of what the server has.
+/// Replaces the server's files with the copy.
 async fn put_back(redis: &mut RedisServer, copy: &TempDir) {
     redis.kill();
     let files = redis.dir().join(AOF);
@@ -44,19 +44,19 @@ async fn operator(redis: &RedisServer, more: &[(&str, &str)], arguments: &[&str]
     tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
 }
 
-fn told(output: &Output) -> Value {
+fn json_of(output: &Output) -> Value {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-fn refused(output: &Output) -> String {
+fn error_of(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
 const ACCEPT: [&str; 4] = ["restore", "accept", "--reason", "the disk burned"];
 
-/// Ids of a batch's tags.
+/// Returns the ids of a batch's tags.
 async fn ids(factory: &Factory, batch: &Value) -> Vec<String> {
     factory.tags(batch, "").await.iter().map(|row| text(&row["tag_id"])).collect()
 }
@@ -72,7 +72,7 @@ async fn a_restored_copy_gives_no_printed_tag_a_second_product() {
     drop(factory);
     put_back(&mut redis, &copy).await;
 
-    // Without STATE_DIR a restored state is taken as it is.
+    // Without STATE_DIR a restored state is accepted.
     let factory = Factory::start(&redis.url(), &[]).await;
     let next = factory.batch(5).await;
     assert_ne!(next["batch_no"], lost["batch_no"]);
@@ -82,17 +82,17 @@ async fn a_restored_copy_gives_no_printed_tag_a_second_product() {
     }
 }
 
-/// What STATE_DIR holds.
+/// Returns the content of STATE_DIR.
 fn known(state: &str) -> Value {
     let entries = std::fs::read_dir(state).unwrap().map(|entry| entry.unwrap().path());
     let file = entries.into_iter().find(|path| path.extension().is_some_and(|ending| ending == "json"));
     file.map_or(Value::Null, |file| serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap())
 }
 
-/// The factory mints nothing, and says why.
+/// Checks that the factory mints nothing and reports the rollback.
 async fn assert_rolled_back(factory: &Factory, product: &Value) {
     let mint = json!({"product_id": product, "size": 1});
-    eventually("it is rolled back", SOON, || async {
+    eventually("the rollback is reported", SOON, || async {
         let answered = factory.post("/v1/batches", &mint).await;
         answered.status == 503 && answered.text.contains("rolled back")
     })
@@ -107,7 +107,7 @@ async fn restored_event(factory: &Factory) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_state_dir_has_seen_is_missed_until_an_operator_accepts_it() {
+async fn a_restored_copy_is_rolled_back_until_an_operator_accepts_it() {
     let mut redis = RedisServer::start_with(&DURABLE).await;
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().to_str().unwrap();
@@ -119,17 +119,17 @@ async fn what_state_dir_has_seen_is_missed_until_an_operator_accepts_it() {
     let printed = ids(&running, &lost).await;
     let size = running.get("/v1/audit/head").await.expect(200)["size"].as_u64().unwrap();
     let known = || known(state);
-    eventually("STATE_DIR has seen all", SOON, || async { known()["size"] == json!(size) }).await;
+    eventually("STATE_DIR has seen all entries", SOON, || async { known()["size"] == json!(size) }).await;
     put_back(&mut redis, &copy).await;
 
     let started = Factory::begin(&redis.url(), &settings).await;
     for factory in [&running, &started] {
         assert_rolled_back(factory, &kept["product_id"]).await;
     }
-    let listed = refused(&operator(&redis, &settings, &["tenant", "list"]).await);
+    let listed = error_of(&operator(&redis, &settings, &["tenant", "list"]).await);
     assert!(listed.contains("rolled back"), "{listed}");
 
-    let accepted = told(&operator(&redis, &settings, &ACCEPT).await);
+    let accepted = json_of(&operator(&redis, &settings, &ACCEPT).await);
     assert_eq!((&accepted["old_size"], &accepted["epoch"]), (&json!(size), &json!(2)), "{accepted}");
     running.until_ready().await;
     started.until_ready().await;
@@ -149,19 +149,19 @@ async fn what_state_dir_has_seen_is_missed_until_an_operator_accepts_it() {
     let size = running.get("/v1/audit/head").await.expect(200)["size"].as_u64().unwrap();
     running.assert_chain_of(size).await;
 
-    let again = refused(&operator(&redis, &settings, &ACCEPT).await);
+    let again = error_of(&operator(&redis, &settings, &ACCEPT).await);
     assert!(again.contains("nothing was lost") && again.contains("--force"), "{again}");
-    let forced = told(&operator(&redis, &settings, &[&ACCEPT[..], &["--force"]].concat()).await);
+    let forced = json_of(&operator(&redis, &settings, &[&ACCEPT[..], &["--force"]].concat()).await);
     assert!(
         forced["generation"].as_u64() > accepted["generation"].as_u64() && forced["epoch"] == 3,
         "{forced}"
     );
 
-    // The same backup once more is older than what was accepted.
-    eventually("STATE_DIR has seen it", SOON, || async { known()["highest_epoch"] == json!(3) }).await;
+    // The same backup again is older than the accepted state.
+    eventually("STATE_DIR has seen the epoch", SOON, || async { known()["highest_epoch"] == json!(3) }).await;
     put_back(&mut redis, &copy).await;
     let again = Factory::begin(&redis.url(), &settings).await;
-    eventually("it is rolled back", SOON, || async {
+    eventually("the rollback is reported", SOON, || async {
         again
             .get("/v1/ready")
             .await
@@ -169,7 +169,7 @@ async fn what_state_dir_has_seen_is_missed_until_an_operator_accepts_it() {
             .contains("rolled back: the deployment record is of restore generation 0")
     })
     .await;
-    let accepted = told(&operator(&redis, &settings, &ACCEPT).await);
+    let accepted = json_of(&operator(&redis, &settings, &ACCEPT).await);
     assert_eq!(accepted["epoch"], 4, "no epoch is used twice");
     for factory in [&running, &started, &again] {
         factory.until_ready().await;
@@ -178,7 +178,7 @@ async fn what_state_dir_has_seen_is_missed_until_an_operator_accepts_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_restored_copy_that_has_grown_past_what_was_seen_is_noticed_by_its_hash() {
+async fn a_restored_copy_that_has_grown_beyond_the_seen_size_is_detected_by_its_hash() {
     let mut redis = RedisServer::start_with(&DURABLE).await;
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().to_str().unwrap();
@@ -188,11 +188,12 @@ async fn a_restored_copy_that_has_grown_past_what_was_seen_is_noticed_by_its_has
     let copy = backup(&redis);
     running.batch(1).await;
     let size = running.get("/v1/audit/head").await.expect(200)["size"].as_u64().unwrap();
-    eventually("STATE_DIR has seen all", SOON, || async { known(state)["size"] == json!(size) }).await;
+    eventually("STATE_DIR has seen all entries", SOON, || async { known(state)["size"] == json!(size) })
+        .await;
     drop(running);
     put_back(&mut redis, &copy).await;
 
-    // A factory without STATE_DIR takes the copy as it is, and the chain grows beyond what was seen.
+    // A factory without STATE_DIR accepts the copy, and the chain grows beyond the size in STATE_DIR.
     let without = Factory::start(&redis.url(), &[("TAG_MASTER_SECRET", SECRET)]).await;
     while without.get("/v1/audit/head").await.expect(200)["size"].as_u64().unwrap() <= size {
         without.batch(1).await;
@@ -202,7 +203,7 @@ async fn a_restored_copy_that_has_grown_past_what_was_seen_is_noticed_by_its_has
     let ready = started.get("/v1/ready").await.text;
     assert!(ready.contains(&format!("entry {} of the audit chain is not the one", size - 1)), "{ready}");
 
-    let accepted = told(&operator(&redis, &settings, &ACCEPT).await);
+    let accepted = json_of(&operator(&redis, &settings, &ACCEPT).await);
     assert_eq!((&accepted["old_size"], &accepted["epoch"]), (&json!(size), &json!(2)), "{accepted}");
     for factory in [&without, &started] {
         factory.until_ready().await;
@@ -211,31 +212,31 @@ async fn a_restored_copy_that_has_grown_past_what_was_seen_is_noticed_by_its_has
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn with_numbered_secrets_the_missing_one_is_named_and_nothing_is_changed() {
+async fn a_missing_numbered_secret_is_named_and_nothing_is_changed() {
     let redis = RedisServer::start_with(&DURABLE).await;
     let numbered = [("TAG_MASTER_SECRET", crate::support::UNSET), ("TAG_MASTER_SECRET_1", SECRET)];
     let factory = Factory::start(&redis.url(), &numbered).await;
     factory.product().await;
     let mut link = redis.connection().await;
-    eventually("the record says that the chain was begun", SOON, || async {
+    eventually("the record marks the chain as begun", SOON, || async {
         let record: String = redis.connection().await.get("vt1:deployment").await.unwrap();
         record.contains("audit_begun")
     })
     .await;
     let before: (Vec<u8>, Vec<u8>) = link.mget(&["vt1:deployment", "vt1:keyring"]).await.unwrap();
-    let said = refused(&operator(&redis, &[("TAG_MASTER_SECRET_1", SECRET)], &ACCEPT).await);
-    assert!(said.contains("TAG_MASTER_SECRET_2") && said.contains("nothing was changed"), "{said}");
-    // This process holds every secret, and the factory that lives does not.
+    let message = error_of(&operator(&redis, &[("TAG_MASTER_SECRET_1", SECRET)], &ACCEPT).await);
+    assert!(message.contains("TAG_MASTER_SECRET_2") && message.contains("nothing was changed"), "{message}");
+    // This process holds every secret, but the live factory does not.
     let both = [("TAG_MASTER_SECRET_1", SECRET), ("TAG_MASTER_SECRET", SECRET)];
-    let said = refused(&operator(&redis, &both, &ACCEPT).await);
-    assert!(said.contains("factory-service instances lack the secret"), "{said}");
+    let message = error_of(&operator(&redis, &both, &ACCEPT).await);
+    assert!(message.contains("factory-service instances lack the secret"), "{message}");
     let after: (Vec<u8>, Vec<u8>) = link.mget(&["vt1:deployment", "vt1:keyring"]).await.unwrap();
     assert_eq!(before, after);
     factory.assert_chain_of(1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_batch_that_was_lost_with_a_restore_is_taken_back_from_a_kept_export() {
+async fn a_batch_that_a_restore_lost_is_adopted_from_its_export() {
     let mut redis = RedisServer::start_with(&DURABLE).await;
     let settings = [("TAG_MASTER_SECRET", SECRET)];
     let factory = Factory::start(&redis.url(), &settings).await;
@@ -247,23 +248,23 @@ async fn a_batch_that_was_lost_with_a_restore_is_taken_back_from_a_kept_export()
     let printed = ids(&factory, &lost).await;
     drop(factory);
     put_back(&mut redis, &copy).await;
-    told(&operator(&redis, &settings, &ACCEPT).await);
+    json_of(&operator(&redis, &settings, &ACCEPT).await);
 
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("export.ndjson");
     let file = file.to_str().unwrap();
     let adopt = ["batch", "adopt", "--file", file, "--product", &product];
     std::fs::write(file, export.trim_end()).unwrap();
-    let said = refused(&operator(&redis, &settings, &adopt).await);
-    assert!(said.contains("line 40: it has no line feed"), "{said}");
+    let message = error_of(&operator(&redis, &settings, &adopt).await);
+    assert!(message.contains("line 40: it has no line feed"), "{message}");
     std::fs::write(file, &export).unwrap();
     let nothing = ["batch", "adopt", "--file", file, "--product", "019c6652-5e00-7000-8000-0000000000aa"];
-    assert!(refused(&operator(&redis, &settings, &nothing).await).contains("no product"));
+    assert!(error_of(&operator(&redis, &settings, &nothing).await).contains("no product"));
     let id = text(&lost["id"]);
     let named = [&adopt[..], &["--id", &id, "--label", "Lost"]].concat();
-    let taken = told(&operator(&redis, &settings, &named).await);
+    let taken = json_of(&operator(&redis, &settings, &named).await);
     assert_eq!((&taken["size"], &taken["adopted"], &taken["id"]), (&json!(40), &json!(true), &lost["id"]));
-    let again = told(&operator(&redis, &settings, &adopt).await);
+    let again = json_of(&operator(&redis, &settings, &adopt).await);
     assert_eq!((&again["id"], &again["adopted"]), (&taken["id"], &json!(false)), "a repeat changes nothing");
 
     let factory = Factory::start(&redis.url(), &settings).await;
@@ -274,6 +275,6 @@ async fn a_batch_that_was_lost_with_a_restore_is_taken_back_from_a_kept_export()
     assert_eq!(adopted.count(), 1);
     let other = factory.product().await;
     let elsewhere = ["batch", "adopt", "--file", file, "--product", &other];
-    let said = refused(&operator(&redis, &settings, &elsewhere).await);
-    assert!(said.contains("uses the batch number") && said.contains(&id), "{said}");
+    let message = error_of(&operator(&redis, &settings, &elsewhere).await);
+    assert!(message.contains("uses the batch number") && message.contains(&id), "{message}");
 }

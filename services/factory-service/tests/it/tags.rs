@@ -1,3 +1,5 @@
+//! Single tags: show, QR code and revocation.
+
 use catalog::keys;
 use redis::AsyncCommands;
 use serde_json::json;
@@ -14,7 +16,7 @@ fn serial_of(tag: &str) -> [u8; 6] {
 }
 
 #[tokio::test]
-async fn the_operators_view_is_not_a_scan() {
+async fn showing_a_tag_does_not_count_a_scan() {
     let (_redis, factory) = start().await;
     let batch = factory.batch(5).await;
     let row = &factory.tags(&batch, "?from=3&limit=1").await[0];
@@ -61,7 +63,7 @@ async fn scans_are_shown_and_survive_a_revocation() {
 }
 
 #[tokio::test]
-async fn revoking_a_tag_twice_keeps_the_first_reason_and_adds_no_event() {
+async fn a_second_revocation_keeps_the_first_reason_and_appends_no_event() {
     let (_redis, factory) = start().await;
     let batch = factory.batch(2).await;
     let rows = factory.tags(&batch, "").await;
@@ -82,7 +84,7 @@ async fn revoking_a_tag_twice_keeps_the_first_reason_and_adds_no_event() {
 }
 
 #[tokio::test]
-async fn revocations_at_the_same_time_leave_one_event_and_one_reason() {
+async fn concurrent_revocations_leave_one_event_and_one_reason() {
     let (_redis, proxy, factory) = start_behind_proxy().await;
     let batch = factory.batch(1).await;
     let path = format!("/v1/tags/{}/revoke", text(&factory.tags(&batch, "").await[0]["tag_id"]));
@@ -99,7 +101,7 @@ async fn revocations_at_the_same_time_leave_one_event_and_one_reason() {
 }
 
 #[tokio::test]
-async fn a_tag_follows_its_batch() {
+async fn the_state_of_a_tag_follows_its_batch() {
     let (_redis, factory) = start().await;
     let batch = factory.batch(1).await;
     let tag = format!("/v1/tags/{}", text(&factory.tags(&batch, "").await[0]["tag_id"]));
@@ -113,7 +115,7 @@ async fn a_tag_follows_its_batch() {
 }
 
 #[tokio::test]
-async fn forged_unminted_and_unreadable_ids_are_told_apart_as_the_contract_says() {
+async fn forged_unminted_and_malformed_ids_are_distinguished_as_in_the_contract() {
     let (_redis, factory) = start().await;
     let batch = factory.batch(4).await;
     let number = BatchNo::new(u32::try_from(batch["batch_no"].as_u64().unwrap()).unwrap()).unwrap();
@@ -136,7 +138,7 @@ async fn forged_unminted_and_unreadable_ids_are_told_apart_as_the_contract_says(
             .push(factory.post(&revoke, &json!({"reason": "r"})).await.expect_problem(404, "tag-not-found"));
     }
     bodies.dedup();
-    assert_eq!(bodies.len(), 1, "an outsider cannot tell why: {bodies:?}");
+    assert_eq!(bodies.len(), 1, "the answer does not reveal the reason: {bodies:?}");
     for wrong in ["x", "%ff", "85e49ec3de128001bccf0ce2e6986017", "8ZZZZZZZZZZZZZZZZZZZZZZZZZ", "%20"] {
         factory.get(&format!("/v1/tags/{wrong}")).await.expect_problem(400, "invalid-tag-id");
         factory.get(&format!("/v1/tags/{wrong}/qr.svg")).await.expect_problem(400, "invalid-tag-id");
@@ -145,7 +147,7 @@ async fn forged_unminted_and_unreadable_ids_are_told_apart_as_the_contract_says(
 }
 
 #[tokio::test]
-async fn a_qr_code_is_a_picture_of_the_url() {
+async fn a_qr_code_encodes_the_url() {
     let (_redis, factory) = start().await;
     let batch = factory.batch(1).await;
     let row = &factory.tags(&batch, "").await[0];
@@ -183,12 +185,12 @@ fn read_qr(svg: &str) -> String {
             },
         );
     let codes = picture.detect_grids();
-    assert_eq!(codes.len(), 1, "one code in the picture");
+    assert_eq!(codes.len(), 1, "one code in the image");
     codes[0].decode().unwrap().1
 }
 
 #[tokio::test]
-async fn a_tag_whose_state_is_lost_is_revoked_by_its_record_and_not_revoked_twice() {
+async fn a_tag_without_a_state_is_revoked_by_its_revocation_record() {
     let (redis, factory) = start().await;
     let batch = factory.batch(1).await;
     let id = text(&factory.tags(&batch, "").await[0]["tag_id"]);

@@ -1,4 +1,4 @@
-//! What belongs to another tenant is not there.
+//! Resources of another tenant count as missing.
 
 use catalog::{Batch, Product, Record, keys};
 use redis::AsyncCommands;
@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::support::{SECRET, start};
 
 #[tokio::test]
-async fn another_tenants_things_can_neither_be_seen_nor_changed_nor_used() {
+async fn another_tenants_resources_cannot_be_seen_changed_or_used() {
     let (redis, factory) = start().await;
     let mut connection = redis.connection().await;
     let (product_id, batch_id) = (Uuid::from_u128(1), Uuid::from_u128(2));

@@ -1,4 +1,4 @@
-//! Reports of codes that are not ours: operators read them page by page, and each page is an event.
+//! Reports of codes that are not minted tags: operators list them in pages, and each page is an audit event.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use crate::isolation::{brand, send};
 use crate::support::start;
 
 #[tokio::test]
-async fn operators_list_reports_of_codes_that_are_not_ours_and_each_page_is_an_event() {
+async fn operators_list_reports_in_pages_and_each_page_is_an_event() {
     let (redis, factory) = start().await;
     let now = from_unix_millis(SystemClock::new().unix_millis());
     let mut link = redis.connection().await;
-    // The first is older than any that is kept.
+    // The first report is older than the retention time.
     for (n, age) in [(0_u32, 31 * 24 * 60 * 60), (1, 30), (2, 20), (3, 10)] {
         let reported_at = (now - Duration::from_secs(age)).replace_millisecond(0).unwrap();
         let millis = u64::try_from(reported_at.unix_timestamp_nanos() / 1_000_000).unwrap();
@@ -53,15 +53,15 @@ async fn operators_list_reports_of_codes_that_are_not_ours_and_each_page_is_an_e
     let last = factory.get(&format!("/v1/admin/unproven-reports?limit=2&cursor={next}")).await.expect(200);
     assert_eq!((codes(&last), last.get("next_cursor")), (vec!["c3".to_owned()], None));
     for query in ["limit=0", "limit=101", "cursor=x", "page=2"] {
-        let refused = factory.get(&format!("/v1/admin/unproven-reports?{query}")).await;
-        refused.expect_problem(400, "invalid-request");
+        let rejected = factory.get(&format!("/v1/admin/unproven-reports?{query}")).await;
+        rejected.expect_problem(400, "invalid-request");
     }
     let events = factory.get("/v1/audit/events").await.expect(200);
-    let noted: Vec<&Value> =
+    let listed: Vec<&Value> =
         events["events"].as_array().unwrap().iter().map(|entry| &entry["event"]).collect();
-    assert_eq!(noted.len(), 2, "{noted:?}");
-    assert!(noted.iter().all(|event| event["action"] == "unproven_report.listed"), "{noted:?}");
-    assert_eq!(noted[0]["resource"], "unproven-report/*");
+    assert_eq!(listed.len(), 2, "{listed:?}");
+    assert!(listed.iter().all(|event| event["action"] == "unproven_report.listed"), "{listed:?}");
+    assert_eq!(listed[0]["resource"], "unproven-report/*");
 
     let key = brand(&factory, "acme").await;
     let foreign = send(&factory, &key, reqwest::Method::GET, "/v1/admin/unproven-reports", None).await;

@@ -1,4 +1,5 @@
-//! No update is lost: a change is made to the version that the client has seen, or not at all.
+//! Conditional requests: no update is lost, because a change applies only to the version that the client
+//! names.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -15,7 +16,7 @@ async fn get_if_none(factory: &Factory, path: &str, etag: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn a_product_is_changed_only_in_the_version_that_is_named() {
+async fn a_product_is_changed_only_in_the_named_version() {
     let (_redis, factory) = start().await;
     let made = factory.post("/v1/products", &json!({"name": "Rain jacket", "brand": "Northern"})).await;
     let (path, first) = (made.header("location").to_owned(), made.header("etag").to_owned());
@@ -33,17 +34,21 @@ async fn a_product_is_changed_only_in_the_version_that_is_named() {
         assert!(why.contains("ETag"), "{why}");
     }
     for unless in ["*", &second] {
-        let refused = patch_if(&factory, &path, ("If-None-Match", unless), &json!({"name": "Lost"})).await;
-        refused.expect_problem(412, "precondition-failed");
+        let rejected = patch_if(&factory, &path, ("If-None-Match", unless), &json!({"name": "Lost"})).await;
+        rejected.expect_problem(412, "precondition-failed");
     }
-    // A stale condition counts although the patch would change nothing.
+    // A stale condition fails even if the patch would change nothing.
     patch_if(&factory, &path, ("If-Match", &first), &json!({"name": "Coat"}))
         .await
         .expect_problem(412, "precondition-failed");
     let listed = format!("\"x\", {second}");
     assert_eq!(patch_if(&factory, &path, ("If-Match", &listed), &json!({"name": "Cap"})).await.status, 200);
     assert_eq!(patch_if(&factory, &path, ("If-Match", "*"), &json!({"name": "Hat"})).await.status, 200);
-    assert_eq!(factory.patch(&path, &json!({"name": "Hood"})).await.status, 200, "no condition, as before");
+    assert_eq!(
+        factory.patch(&path, &json!({"name": "Hood"})).await.status,
+        200,
+        "a patch without a condition succeeds"
+    );
     let nobody = "/v1/products/019c6652-5e00-7000-8000-0000000000aa";
     patch_if(&factory, nobody, ("If-Match", "*"), &json!({"name": "x"}))
         .await
@@ -52,7 +57,7 @@ async fn a_product_is_changed_only_in_the_version_that_is_named() {
 }
 
 #[tokio::test]
-async fn of_patches_of_one_version_at_the_same_time_exactly_one_is_made() {
+async fn of_concurrent_patches_of_one_version_exactly_one_succeeds() {
     let (_redis, proxy, factory) = start_behind_proxy().await;
     let path = format!("/v1/products/{}", factory.product().await);
     let etag = factory.get(&path).await.header("etag").to_owned();
@@ -67,7 +72,7 @@ async fn of_patches_of_one_version_at_the_same_time_exactly_one_is_made() {
 }
 
 #[tokio::test]
-async fn what_a_client_holds_is_not_sent_again() {
+async fn a_version_that_the_client_holds_is_not_sent_again() {
     let (_redis, factory) = start().await;
     brand(&factory, "acme").await;
     let batch = factory.batch(3).await;
@@ -93,7 +98,7 @@ async fn what_a_client_holds_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn a_repeat_of_a_post_names_the_version_it_made() {
+async fn a_replayed_post_has_the_etag_of_its_first_answer() {
     let (_redis, factory) = start().await;
     let post = || {
         let request = factory.request(Method::POST, "/v1/products").header("Idempotency-Key", "once");
@@ -105,7 +110,7 @@ async fn a_repeat_of_a_post_names_the_version_it_made() {
 }
 
 #[tokio::test]
-async fn a_tenant_is_changed_only_in_the_version_that_is_named() {
+async fn a_tenant_is_changed_only_in_the_named_version() {
     let (_redis, factory) = start().await;
     brand(&factory, "acme").await;
     let path = "/v1/admin/tenants/acme";

@@ -20,7 +20,7 @@ use crate::handlers::reply::{self, Reply};
 use crate::handlers::withdrawal::WithdrawRequest;
 use crate::state::AppState;
 
-/// How long a rotated key goes on, unless asked otherwise and at most, seconds.
+/// The default and the longest overlap of a rotation in seconds.
 const OVERLAP_S: (u64, u64) = (86_400, 90 * 86_400);
 
 /// How to rotate a key.
@@ -32,7 +32,7 @@ pub(crate) struct RotateRequest {
     overlap_s: Option<u64>,
 }
 
-/// A path that names no key that could be is one that is not there.
+/// Parses the id in a path. No key has an invalid id, so that is 404.
 fn in_path(text: &str) -> Result<KeyId, ApiError> {
     text.parse().map_err(|_| ApiError::not_found("there is no such key"))
 }

@@ -1,4 +1,4 @@
-//! How an API key is shown.
+//! The representation of an API key.
 
 use access::{ApiKey, KeyStatus, Scope};
 use ambient::rfc3339;
@@ -92,8 +92,7 @@ impl KeyAnswer {
     }
 }
 
-/// What the client is told when a key is made, and what is kept for a repeat of the request: the same without
-/// the secret.
+/// Returns the answer for a new key. The answer that is stored for a repeat of the request has no secret.
 pub(crate) fn made(view: &KeyView, shown: Option<&ApiKey>) -> StoredResponse {
     let location = format!("/v1/admin/keys/{}", view.record.id);
     reply::created(location, &KeyAnswer::of(view.clone(), shown))

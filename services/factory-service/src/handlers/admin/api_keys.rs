@@ -21,7 +21,7 @@ use crate::handlers::problems::{Appends, Body, Contended, Guarded, Judged, Named
 use crate::handlers::reply::Reply;
 use crate::state::AppState;
 
-/// Items of a page, unless asked otherwise and at most.
+/// The default and the largest number of items in a page.
 const ITEMS: (u64, u64) = (50, 100);
 
 /// The key to create.

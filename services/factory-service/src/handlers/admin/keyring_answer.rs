@@ -1,4 +1,4 @@
-//! How the keyring is shown.
+//! The representation of the keyring.
 
 use ambient::rfc3339;
 use keyring::{KeyFamily, KeyNumber, KeyRef, KeyringEntry, Public};
@@ -95,7 +95,7 @@ impl KeyringAnswer {
     }
 }
 
-/// One key of a view; `None` of one that is not there.
+/// Returns one key of a view, `None` if the view does not have it.
 pub(crate) fn one(view: &KeyringView, key: KeyRef) -> Option<KeyringKeyAnswer> {
     view.record.entry(key).map(|entry| in_view(view, key.family, entry))
 }

@@ -1,4 +1,4 @@
-//! How a revocation's consequences are shown before it is confirmed.
+//! The representation of a revocation's consequences, which a client has to confirm.
 
 use ambient::rfc3339;
 use http_edge::api_doc::ProblemBody;
@@ -76,8 +76,8 @@ impl From<Preview> for PreviewAnswer {
     }
 }
 
-/// 409 `confirmation-required`, with the preview.
-pub(crate) fn required(preview: Preview, given: Option<u64>) -> ApiError {
+/// Returns 409 `confirmation-required` with the preview.
+pub(crate) fn confirmation_required(preview: Preview, given: Option<u64>) -> ApiError {
     let Preview { invalid, superseded, becomes_valid, .. } = preview;
     let given = given.map_or_else(
         || "confirm_batches is missing".to_owned(),
@@ -94,6 +94,6 @@ pub(crate) fn required(preview: Preview, given: Option<u64>) -> ApiError {
         invalid.batches, invalid.tags, superseded.batches, superseded.tags
     );
     let preview = serde_json::to_value(PreviewAnswer::from(preview));
-    let preview = Box::new(preview.expect("plain data is always a JSON value"));
+    let preview = Box::new(preview.expect("plain data always serialises"));
     ApiError::ConfirmationRequired { detail, preview }
 }

@@ -187,7 +187,7 @@ pub(crate) async fn suspend(
 #[utoipa::path(
     post, path = "/v1/admin/tenants/{id}/resume", tag = "admin", operation_id = "resume_tenant",
     params(("id" = String, Path, description = "The tenant's id")),
-    responses((status = 200, description = "Resumed", body = TenantAnswer), Guarded, Named, Contended, Appends)
+    responses((status = 200, description = "Active", body = TenantAnswer), Guarded, Named, Contended, Appends)
 )]
 pub(crate) async fn resume(
     caller: Caller,
