@@ -102,8 +102,8 @@ fn admin(state: &AppState) -> OpenApiRouter<AppState> {
         .routes(audited_read(admin(routes!(unproven_reports::list)), "GET"))
 }
 
-/// Removes `HEAD` from routes whose `GET` appends an event: it would record a read whose result nobody
-/// received.
+/// Removes `HEAD` from routes whose `GET` appends an event: the event would record a read without
+/// a result.
 fn audited_read(routes: UtoipaMethodRouter<AppState>, allow: &'static str) -> UtoipaMethodRouter<AppState> {
     routes.map(|routes| without_head(routes, allow))
 }

@@ -204,8 +204,8 @@ fn state(
 
 /// Returns the timeouts that differ from the default.
 fn path_policies() -> Vec<PathPolicy> {
-    // A verification waits in a queue and has a timeout of its own.
+    // A verification waits in a queue and has its own, shorter timeout.
     let verify = PathPolicy::new("/v1/audit/verify").timeout(2 * VERIFY_WITHIN);
-    // A revocation counts the batches that it makes invalid, which has a timeout of its own.
+    // A revocation counts the batches that it makes invalid. The count has its own, shorter timeout.
     vec![docs_policy(), verify, PathPolicy::new("/v1/admin/keyring").timeout(2 * COUNT_WITHIN)]
 }

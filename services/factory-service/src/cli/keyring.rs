@@ -52,7 +52,7 @@ pub enum KeyringCommand {
     Retire(KeyArgs),
     /// Revokes a leaked key, with the time from which it may have been misused.
     Revoke {
-        /// The key.
+        /// Family and number of the key.
         #[command(flatten)]
         key: KeyArgs,
         /// The reason. The audit trail keeps it.
@@ -68,7 +68,7 @@ pub enum KeyringCommand {
     },
     /// Corrects the time from which a revoked key may have been misused, earlier or later.
     CorrectDate {
-        /// The key.
+        /// Family and number of the key.
         #[command(flatten)]
         key: KeyArgs,
         /// The reason. The audit trail keeps it.

@@ -249,8 +249,8 @@ mod tests {
             (zero.replace("\"index\":0", "\"index\":1"), "line 1"),
             (long, "line 1: it has no line feed"),
         ] {
-            let said = read(&text).unwrap_err();
-            assert!(said.contains(says), "{says}: {said}");
+            let error = read(&text).unwrap_err();
+            assert!(error.contains(says), "{says}: {error}");
         }
     }
 }

@@ -188,7 +188,7 @@ impl Audit {
         let texts = stored.chain(kept.iter().map(|text| (None, text.clone())));
         let found: Vec<_> = texts.map(|(number, text)| (number, read_checkpoint(text.as_bytes()))).collect();
         let sizes = found.iter().filter_map(|(_, read)| Some(read.as_ref().ok()?.1.size));
-        // The head is read after the notes, so that it covers whatever was signed in between.
+        // The head is read after the notes, so that it covers every checkpoint that was signed in between.
         let head = store.log().head().await?;
         let roots = store.roots_at(sizes.filter(|size| *size <= head.size)).await?;
         let origin = self.checkpoints.origin();

@@ -68,8 +68,8 @@ impl AuditExporter {
         self.lines(|_| true).await
     }
 
-    /// Exports the same file with the events of the caller's tenant only, whatever the scopes of its key. It
-    /// verifies like the whole file.
+    /// Exports the same file with the events of the caller's tenant only, even if its key has the scope
+    /// `admin`. It verifies like the whole file.
     ///
     /// # Errors
     /// [`FactoryError::Conflict`] while another such export of the tenant runs.

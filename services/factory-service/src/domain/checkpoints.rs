@@ -47,7 +47,7 @@ impl Checkpoints {
         let help = "Verified checkpoints that a revoked key has signed";
         registry.register("audit_revoked_key_usage", help, revoked_key_usage.clone());
         let contradictions = Counter::default();
-        let help = "Signatures that were refused because a signed checkpoint contradicts the chain";
+        let help = "Signatures that were rejected because a signed checkpoint contradicts the chain";
         registry.register("audit_contradictions", help, contradictions.clone());
         Self {
             deployment: Arc::clone(&storage.deployment),

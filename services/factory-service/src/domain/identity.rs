@@ -47,7 +47,7 @@ impl fmt::Debug for BootstrapDigest {
     }
 }
 
-/// The tenant and actor that a key stands for, and its scopes.
+/// The tenant, actor and scopes of an authenticated key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Principal {
     pub(crate) tenant: TenantId,

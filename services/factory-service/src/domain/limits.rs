@@ -46,7 +46,7 @@ pub(crate) struct Spent {
 /// The limits of the factory.
 pub(crate) struct Limits {
     callers: SteadyLimiter,
-    /// A limiter of its own, so that a flood of addresses evicts no keys while this process counts locally.
+    /// A separate limiter, so that a flood of addresses evicts no keys while this process counts locally.
     addresses: SteadyLimiter,
     quotas: Quotas,
 }

@@ -71,7 +71,7 @@ impl Store {
         }
     }
 
-    /// Returns the catalog. [`Self::read`] takes its reads.
+    /// Returns the catalog. Pass its reads to [`Self::read`].
     pub(crate) fn catalog(&self) -> &Catalog {
         &self.catalog
     }

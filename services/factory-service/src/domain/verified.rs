@@ -7,7 +7,7 @@ use serde::Serialize;
 /// A checkpoint and what it proves about the chain.
 #[derive(Debug)]
 pub(crate) struct JudgedCheckpoint {
-    /// The number of the key that it is stored under. `None` if the request brought it.
+    /// The number of the key that it is stored under. `None` if the request contained it.
     pub(crate) number: Option<u16>,
     /// The number of entries that it covers, if it can be read.
     pub(crate) size: Option<u64>,

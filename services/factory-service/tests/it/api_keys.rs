@@ -136,8 +136,8 @@ async fn an_expiry_must_be_in_the_future() {
     let body = |at: &str| json!({"tenant": "acme", "scopes": ["factory:read"], "expires_at": at});
     let rejected = factory.post("/v1/admin/keys", &body("2020-01-01T00:00:00Z")).await;
     assert!(rejected.expect_problem(422, "unprocessable").contains("expires_at"));
-    let lasting = factory.post("/v1/admin/keys", &body("2999-01-01T00:00:00Z")).await.expect(201);
-    send(&factory, &text(&lasting["key"]), Method::GET, PRODUCT, None).await.expect(200);
+    let made = factory.post("/v1/admin/keys", &body("2999-01-01T00:00:00Z")).await.expect(201);
+    send(&factory, &text(&made["key"]), Method::GET, PRODUCT, None).await.expect(200);
 }
 
 #[tokio::test]

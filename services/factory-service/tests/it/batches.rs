@@ -45,8 +45,8 @@ async fn batch_numbers_are_random_and_recorded_besides_the_batch() {
     let number = |batch: &Value| batch["batch_no"].as_u64().unwrap();
     assert_ne!(number(&second), (number(&first) + 1) % (1 << 24), "consecutive only once in 16 million runs");
     let mut link = redis.connection().await;
-    let noted: Vec<u8> = link.hget("vt1:bn", number(&second)).await.unwrap();
-    assert_eq!(noted, [0, 1, 0x11, 0x70, 0, 1], "size and epoch");
+    let recorded: Vec<u8> = link.hget("vt1:bn", number(&second)).await.unwrap();
+    assert_eq!(recorded, [0, 1, 0x11, 0x70, 0, 1], "size and epoch");
     assert!(!link.exists::<_, bool>("vt1:next-batch").await.unwrap());
 }
 

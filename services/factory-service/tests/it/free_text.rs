@@ -120,13 +120,13 @@ async fn every_documented_field_of_free_text_is_tested() {
                 continue;
             }
             documented += 1;
-            let alike = |path: &str| {
+            let same_route = |path: &str| {
                 let (mine, theirs) = (operation.path.split('/'), path.split('/'));
                 mine.clone().count() == theirs.clone().count()
                     && mine.zip(theirs).all(|(mine, theirs)| mine.starts_with('{') || mine == theirs)
             };
             let tried = rows.iter().any(|(method, path, _, fields)| {
-                method.as_str() == operation.method && alike(path) && fields.contains(&name.as_str())
+                method.as_str() == operation.method && same_route(path) && fields.contains(&name.as_str())
             });
             assert!(tried, "{} {}: {name} was not tried", operation.method, operation.path);
         }

@@ -20,7 +20,7 @@ async fn assert_rejected_and_recovered(refusal: WriteRefusal) {
         ready.status == 503 && names_code(&ready.text)
     })
     .await;
-    println!("{}: named in readiness after {} ms", refusal.code(), clock.monotonic().as_millis());
+    println!("{}: reported by readiness after {} ms", refusal.code(), clock.monotonic().as_millis());
     for _ in 0..10 {
         let made = factory.post("/v1/products", &json!({"name": "n", "brand": "b"})).await;
         assert!(made.header("retry-after").parse::<u32>().unwrap() > 0);
@@ -63,6 +63,6 @@ async fn a_limiter_redis_that_rejects_writes_is_reported_and_blocks_no_request()
         factory.product().await;
         refusal.end(&limiter).await;
         let recovered = async || !factory.get("/v1/ready").await.text.contains("it refuses writes");
-        eventually("it has recovered", SOON, recovered).await;
+        eventually("the limiter has recovered", SOON, recovered).await;
     }
 }

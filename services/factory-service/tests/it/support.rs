@@ -178,7 +178,7 @@ impl Factory {
     /// Returns all events of the chain.
     pub(crate) async fn events(&self) -> Vec<Value> {
         let page = self.get("/v1/audit/events?limit=1000").await.expect(200);
-        assert!(page.get("next").is_none(), "more than a page of events");
+        assert!(page.get("next").is_none(), "more than one page of events");
         page["events"].as_array().unwrap().iter().map(|entry| entry["event"].clone()).collect()
     }
 

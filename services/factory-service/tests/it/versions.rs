@@ -49,8 +49,8 @@ async fn a_product_is_changed_only_in_the_named_version() {
         200,
         "a patch without a condition succeeds"
     );
-    let nobody = "/v1/products/019c6652-5e00-7000-8000-0000000000aa";
-    patch_if(&factory, nobody, ("If-Match", "*"), &json!({"name": "x"}))
+    let unknown = "/v1/products/019c6652-5e00-7000-8000-0000000000aa";
+    patch_if(&factory, unknown, ("If-Match", "*"), &json!({"name": "x"}))
         .await
         .expect_problem(404, "not-found");
     factory.assert_chain_of(5).await;
