@@ -69,7 +69,8 @@ impl Lines {
         let event = std::str::from_utf8(event.payload()).unwrap();
         let (seq, prev) = (self.seq, self.prev);
         self.line = format!(
-            "{{\"seq\":{seq},\"prev\":\"{prev}\",\"payload_hash\":\"{hashed}\",\"hash\":\"{hash}\",\"event\":{event}}}\n"
+            "{{\"seq\":{seq},\"prev\":\"{prev}\",\"payload_hash\":\"{hashed}\",\
+             \"hash\":\"{hash}\",\"event\":{event}}}\n"
         )
         .into_bytes();
         (self.at, self.seq, self.prev) = (0, seq + 1, hash);

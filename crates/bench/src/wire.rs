@@ -248,7 +248,8 @@ mod tests {
     async fn a_body_is_read_whole_however_it_is_framed_and_cut() {
         let answers: [&[u8]; 4] = [
             b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nab\ncd\n",
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nab\n\r\n003;x=y\r\ncd\n\r\n0\r\nt: u\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
+              3\r\nab\n\r\n003;x=y\r\ncd\n\r\n0\r\nt: u\r\n\r\n",
             b"HTTP/1.1 200 OK\r\nserver: x\r\n\r\nab\ncd\n",
             b"HTTP/1.1 200\r\nContent-Length:6\r\nconnection: Close\r\n\r\nab\ncd\n",
         ];

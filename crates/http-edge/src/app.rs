@@ -102,8 +102,8 @@ impl fmt::Debug for App {
 impl App {
     /// Puts `routes` behind `edge`, adds errors for unknown paths and methods, and adds `/metrics`.
     ///
-    /// Must be called inside the tokio runtime that serves the requests. Every route rejects a query parameter that `parameters` does not list for it. Dropping the app aborts
-    /// `background`.
+    /// Must be called inside the tokio runtime that serves the requests. Every route rejects a query
+    /// parameter that `parameters` does not list for it. Dropping the app aborts `background`.
     #[must_use]
     pub fn new(
         edge: &Edge,

@@ -1,8 +1,9 @@
 //! `http_requests_total{route,method,status,problem}` and `http_request_duration_seconds{route}`.
 //!
 //! `route` is the template (`/v1/scan/{tag_id}`), never a path, and `method` is a known method or `other`.
-//! `problem` is the slug of the response's problem document, or `none`. So a client cannot create series. A request costs one comparison of the template, one counter and one
-//! histogram, because the layer keeps the metrics of its route.
+//! `problem` is the slug of the response's problem document, or `none`. So a client cannot create series. A
+//! request costs one comparison of the template, one counter and one histogram, because the layer keeps the
+//! metrics of its route.
 
 use http::{Method, StatusCode};
 use parking_lot::Mutex;
@@ -76,7 +77,12 @@ impl HttpMetrics {
     pub(crate) fn new(registry: &mut Registry) -> Self {
         let requests = Family::default();
         let seconds = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as fn() -> Histogram);
-        registry.register("http_requests", "Completed requests by route template, method, status and slug of the problem document (none without one)", requests.clone());
+        registry.register(
+            "http_requests",
+            "Completed requests by route template, method, status and slug of the problem document \
+             (none without one)",
+            requests.clone(),
+        );
         registry.register_with_unit(
             "http_request_duration",
             "Time from the request's head to the response's head",

@@ -1,7 +1,7 @@
 //! The stored response: status, three headers and body.
 //!
-//! Layout: `u16be status`, then content type, location and entity tag, each a `u16be` length (65535: absent) and its bytes,
-//! then the body.
+//! Layout: `u16be status`, then content type, location and entity tag, each a `u16be` length (65535: absent)
+//! and its bytes, then the body.
 
 use crate::error::IdempotencyError;
 
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_comes_back_as_it_was() {
+    fn a_response_round_trips_and_a_truncated_one_is_rejected() {
         let bytes = answer().encode().unwrap();
         assert_eq!(StoredResponse::decode(&bytes), Some(answer()));
         for cut in 0..bytes.len() - answer().body.len() {
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_bounded() {
+    fn body_and_headers_are_bounded() {
         assert!(StoredResponse { body: vec![0; MAX_BODY], ..answer() }.encode().is_ok());
         for large in [
             StoredResponse { body: vec![0; MAX_BODY + 1], ..answer() },

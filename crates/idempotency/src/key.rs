@@ -5,32 +5,41 @@ use std::fmt;
 /// Longest key, characters.
 pub const MAX_KEY: usize = 255;
 
-/// Most of a wrong value that is quoted in an error.
+/// Longest part of a wrong value that an error quotes, bytes.
 const MAX_QUOTED: usize = 40;
 
-/// What a client calls its request: 1 to 255 printable ASCII characters.
+/// The client's name for its request: 1 to 255 printable ASCII characters.
+///
+/// ```
+/// use idempotency::IdempotencyKey;
+///
+/// let quoted = IdempotencyKey::parse(&[b"\"order-17\""]).unwrap();
+/// assert_eq!(quoted, IdempotencyKey::parse(&[b"order-17"]).unwrap());
+/// assert!(IdempotencyKey::parse(&[b"two words"]).is_err());
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct IdempotencyKey(String);
 
-/// A header that cannot be read.
+/// The header is malformed or given more than once.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "Idempotency-Key {held}; it takes 1 to 255 printable ASCII characters, as a quoted string or bare, once, e.g. \"order-4711\""
+    "Idempotency-Key {held}; it takes 1 to 255 printable ASCII characters, as a quoted string or bare, once, \
+     e.g. \"order-4711\""
 )]
 pub struct KeyError {
     held: String,
 }
 
 impl IdempotencyKey {
-    /// What the header's value matches, as a regular expression.
+    /// The regular expression of a valid header value.
     pub const PATTERN: &str = r#"^("([ !#-\[\]-~]|\\["\\]){1,255}"|[!#-+\--:<-\[\]-~]{1,255})$"#;
 
-    /// Reads the header's lines; `None` where there is none. A quoted string (RFC 8941 §3.3.3) is unquoted; a bare token, which
-    /// many clients send, is the same key as its quoted form (draft-ietf-httpapi-idempotency-key-header-07 §2.1 takes the string
-    /// alone).
+    /// Parses the header's lines; returns `None` if there is none. A quoted string (RFC 8941 §3.3.3) is
+    /// unquoted; a bare token, which many clients send, is the same key as its quoted form
+    /// (draft-ietf-httpapi-idempotency-key-header-07 §2.1 takes the string alone).
     ///
     /// # Errors
-    /// When there are several lines, or one that is neither.
+    /// [`KeyError`] if there are several lines, or one that is neither form.
     pub fn parse(lines: &[&[u8]]) -> Result<Option<Self>, KeyError> {
         let line = match lines {
             [] => return Ok(None),
@@ -50,14 +59,14 @@ impl IdempotencyKey {
         String::from_utf8(read).map(|key| Some(Self(key))).map_err(|_| held())
     }
 
-    /// The characters, unquoted.
+    /// Returns the characters without quotes.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// It may name an order or a person: it is not for logs.
+/// Shows the length alone, because a key may name an order or a person and must stay out of logs.
 impl fmt::Debug for IdempotencyKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "IdempotencyKey({} characters)", self.0.len())
@@ -90,8 +99,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_pattern_says_what_the_code_takes(
-            text in "[!-~]{1,4}|\"[ -~é]{0,6}\"|\"(a|b|\\\\\"|\\\\\\\\|\\\\|\"){0,5}\"|a{254,257}|\"(a|\\\\\"){254,256}\""
+        fn the_pattern_matches_what_the_parser_accepts(
+            text in concat!(
+                r#"[!-~]{1,4}|"[ -~é]{0,6}"|"(a|b|\\"|\\\\|\\|"){0,5}""#,
+                r#"|a{254,257}|"(a|\\"){254,256}""#,
+            )
         ) {
             let pattern = regex::Regex::new(IdempotencyKey::PATTERN).unwrap();
             let read = matches!(IdempotencyKey::parse(&[text.as_bytes()]), Ok(Some(_)));
@@ -113,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused_and_quoted_shortly() {
+    fn other_values_are_rejected_and_quoted_in_part() {
         let long = "k".repeat(256);
         for wrong in [
             "",

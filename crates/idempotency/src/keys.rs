@@ -1,25 +1,26 @@
-//! The keys of this crate. `<hash>` is [`RecordKey`] as text.
+//! The Redis keys of this crate. `<hash>` is the text of a [`RecordKey`].
 //!
 //! | key | type | holds | lasts |
 //! | --- | --- | --- | --- |
-//! | `vt1:i:<tenant>:<hash>` | string | a claim or its answer | the time to live, from completion; a claim's from its last renewal |
-//! | `vt1:ix:<tenant>` | sorted set | the hashes of a tenant's records, by expiry (Unix ms) | as long as its last record |
+//! | `vt1:i:<tenant>:<hash>` | string | a claim or its response | the time to live |
+//! | `vt1:ix:<tenant>` | sorted set | hashes of a tenant's records, by expiry (Unix ms) | its last record |
 //!
-//! A record's place in the index is set when it is claimed and at each renewal, a lease later than the claim would end: an answer
-//! that is given within the lease is gone before its place is.
+//! The time to live of a record starts at completion, that of a claim at its last renewal. A claim and each
+//! renewal set the record's expiry in the index, one lease later than the claim would expire. A response that
+//! is stored within the lease therefore expires before its index entry.
 
 use crate::namespace::RecordKey;
 
-/// The deployment record, which every claim compares; it is the catalogue's.
+/// The deployment record, which each claim compares. The catalogue owns it.
 pub(crate) const DEPLOYMENT: &str = "vt1:deployment";
 
-/// One request's record.
+/// Returns the key of one request's record.
 #[must_use]
 pub fn record(tenant: &str, key: &RecordKey) -> String {
     format!("vt1:i:{tenant}:{key}")
 }
 
-/// A tenant's records: a sorted set of what stands behind the last colon of [`record`], by expiry in Unix ms.
+/// Returns the key of a tenant's index: the hashes of its records by expiry, Unix ms.
 #[must_use]
 pub fn records_of(tenant: &str) -> String {
     format!("vt1:ix:{tenant}")
@@ -32,7 +33,7 @@ mod tests {
     use crate::namespace::Namespace;
 
     #[test]
-    fn keys_are_what_is_already_stored() {
+    fn keys_match_stored_data() {
         let key = IdempotencyKey::parse(&[b"k"]).unwrap().unwrap();
         let namespace = Namespace {
             tenant: "acme",

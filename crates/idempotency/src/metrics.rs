@@ -6,7 +6,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
 use crate::error::IdempotencyError;
-use crate::store::{ClaimOutcome, ClaimRejection};
+use crate::outcome::{ClaimOutcome, ClaimRejection};
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct OutcomeLabel {

@@ -1,6 +1,6 @@
-//! Which record a request's is, and whether two requests are the same.
+//! The key of a request's record, and the fingerprint that tells whether two requests are the same.
 //!
-//! Both are SHA-256 over parts that each stand behind their length, so that no two lists of parts make the same bytes.
+//! Both are SHA-256 over length-prefixed parts, so different lists of parts never give the same input.
 
 use std::fmt;
 
@@ -10,16 +10,17 @@ use sha2::{Digest, Sha256};
 
 use crate::key::IdempotencyKey;
 
-/// Where a key counts. It is the tenant that asks, not its credential: a rotated key can still retry.
+/// The scope of an idempotency key. It holds the tenant, not the API key, so a retry may use a rotated API
+/// key.
 #[derive(Debug, Clone, Copy)]
 pub struct Namespace<'a> {
-    /// Whose request it is.
+    /// The tenant that sends the request.
     pub tenant: &'a str,
     /// The HTTP method.
     pub method: &'a str,
     /// The route's template, e.g. `/v1/batches/{id}/revoke`.
     pub template: &'a str,
-    /// What the template's parameters hold, decoded, in their order.
+    /// Names and decoded values of the template's parameters, in order.
     pub params: &'a [(&'a str, &'a str)],
     /// The client's name for its request.
     pub key: &'a IdempotencyKey,
@@ -33,7 +34,7 @@ pub struct RecordKey([u8; 32]);
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint([u8; 32]);
 
-/// Takes parts, each behind its length.
+/// Hashes parts, each prefixed with its length.
 struct Parts(Sha256);
 
 impl Parts {
@@ -53,7 +54,7 @@ impl Parts {
 }
 
 impl Namespace<'_> {
-    /// The record that is this request's and no other's.
+    /// Returns the key of this request's record.
     #[must_use]
     pub fn record_key(&self) -> RecordKey {
         let parts = Parts::of("voketag/idempotency/v1")
@@ -70,7 +71,8 @@ impl Namespace<'_> {
 }
 
 impl RecordKey {
-    /// The first 10 bytes of a hash over `purpose` and this key: the bits of an id that a retry makes the same.
+    /// Returns the random bits of an id: 10 bytes of a hash over `purpose` and this key, so that a retry
+    /// creates the same id.
     pub(crate) fn bits_for(&self, purpose: &str) -> [u8; 10] {
         let digest = Parts::of("voketag/idempotent-id/v1").with(purpose.as_bytes()).with(&self.0).digest();
         let mut bits = [0; 10];
@@ -86,7 +88,7 @@ impl fmt::Display for RecordKey {
 }
 
 impl Fingerprint {
-    /// Of method, target (path and query as sent), content type and body.
+    /// Hashes method, target (path and query as sent), content type and body.
     #[must_use]
     pub fn of(method: &str, target: &str, content_type: &[u8], body: &[u8]) -> Self {
         let parts =
@@ -151,9 +153,10 @@ mod tests {
         assert_ne!(made("a").bits_for("batch"), made("b").bits_for("batch"));
     }
 
-    /// Made by another program from the same parts: a retry may meet a later version of this one.
+    /// Expected values come from an independent program. Hashes must not change, because a retry may reach a
+    /// later version of the service.
     #[test]
-    fn hashes_are_what_they_were() {
+    fn hashes_match_the_golden_values() {
         let params = vec![("id".into(), "7".into())];
         let key =
             record_key(&("acme".into(), "POST".into(), "/v1/batches/{id}/revoke".into(), params, "k".into()));

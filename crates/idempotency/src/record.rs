@@ -1,12 +1,14 @@
-//! What is stored of a request: `C`, a claim, or `D`, its answer. The scripts read the fixed part.
+//! The stored record of a request: a claim (`C`) or a completed request (`D`). The scripts read the fixed
+//! part.
 //!
 //! ```text
-//! claimed   C ‖ u64be token ‖ seed(16) ‖ fingerprint(32) ‖ u48be lease_until ‖ u48be created ‖ origin (JSON)     times in Unix ms
-//! done      D ‖ u64be token ‖ seed(16) ‖ fingerprint(32) ‖ answer
+//! claimed   C ‖ u64be token ‖ seed(16) ‖ fingerprint(32) ‖ u48be lease_until ‖ u48be created ‖ origin (JSON)
+//! done      D ‖ u64be token ‖ seed(16) ‖ fingerprint(32) ‖ response
 //! ```
 //!
-//! The first 25 bytes of a claim are its fence. The token grows when the claim is taken over; the seed, drawn anew whenever a
-//! record begins, tells it from a claim that was released or expired before, whose token began at 1 as well.
+//! Times are Unix ms.//! The first 25 bytes of a claim are its fence. The token grows at each takeover. The
+//! seed is drawn when the record is created, so a new claim differs from an earlier one of the same key that
+//! also began with token 1.
 
 use std::net::IpAddr;
 
@@ -16,16 +18,16 @@ use crate::answer::StoredResponse;
 use crate::error::IdempotencyError;
 use crate::namespace::Fingerprint;
 
-/// Bytes that both begin with.
+/// Length of the fixed part, bytes: kind, token, seed and fingerprint.
 const FIXED: usize = 1 + 8 + 16 + 32;
 
-/// A claim's kind, token and seed.
+/// Length of a fence, bytes: kind, token and seed.
 pub(crate) const FENCE: usize = 1 + 8 + 16;
 
-/// Who sent the request the first time; a retry is noted in the same name.
+/// Who sent the first try. The event of a retry names the same origin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
-    /// As audit events name actors.
+    /// The actor, in the notation of audit events.
     pub actor: String,
     /// The first try's request id.
     pub request_id: String,
@@ -40,16 +42,16 @@ impl Origin {
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, IdempotencyError> {
-        serde_json::from_slice(bytes).map_err(|_| IdempotencyError::Damaged("its origin is no JSON"))
+        serde_json::from_slice(bytes).map_err(|_| IdempotencyError::Damaged("its origin is not JSON"))
     }
 }
 
-/// What a record begins with as long as the claim is this one: no other claim ever has the same.
+/// Returns the first bytes of the record while this claim holds. No two claims have the same fence.
 pub(crate) fn fence(token: u64, seed: &[u8; 16]) -> [u8; FENCE] {
     begin(b'C', token, seed)
 }
 
-/// What a record begins with once the claim is completed.
+/// Returns the first bytes of the record after this claim was completed.
 pub(crate) fn completed(token: u64, seed: &[u8; 16]) -> [u8; FENCE] {
     begin(b'D', token, seed)
 }
@@ -62,7 +64,7 @@ fn begin(kind: u8, token: u64, seed: &[u8; 16]) -> [u8; FENCE] {
     bytes
 }
 
-/// The record of a completed claim.
+/// Encodes the record of a completed claim.
 pub(crate) fn done(
     token: u64,
     seed: &[u8; 16],
@@ -72,8 +74,8 @@ pub(crate) fn done(
     Ok([&completed(token, seed)[..], fingerprint.as_bytes(), &answer.encode()?].concat())
 }
 
-/// The answer in the record of a completed claim.
-pub(crate) fn answer_in(record: &[u8]) -> Result<StoredResponse, IdempotencyError> {
+/// Decodes the response from the record of a completed claim.
+pub(crate) fn response_in(record: &[u8]) -> Result<StoredResponse, IdempotencyError> {
     let rest = record.get(FIXED..).filter(|_| record.first() == Some(&b'D'));
     rest.and_then(StoredResponse::decode).ok_or(IdempotencyError::Damaged("its answer is cut short"))
 }
@@ -83,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn records_are_what_is_already_stored() {
+    fn the_record_layout_matches_stored_records() {
         let fingerprint = Fingerprint::of("POST", "/v1/products", b"application/json", b"{}");
         let answer = StoredResponse {
             status: 201,
@@ -96,19 +98,19 @@ mod tests {
         assert_eq!(&record[..FENCE], b"D\0\0\0\0\0\0\0\x07\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t");
         assert_eq!(&record[FENCE..FIXED], fingerprint.as_bytes());
         assert_eq!(&record[FIXED..], b"\x00\xc9\xff\xff\x00\x02/a\xff\xffb");
-        assert_eq!(answer_in(&record).unwrap(), answer);
+        assert_eq!(response_in(&record).unwrap(), answer);
         assert_eq!(fence(7, &[9; 16])[1..], record[1..FENCE]);
     }
 
     #[test]
-    fn only_a_whole_answer_is_read() {
+    fn a_truncated_record_is_reported_as_damaged() {
         for damaged in [&b""[..], b"D", &[b'D'; FIXED], &[b'C'; 200]] {
-            assert!(matches!(answer_in(damaged), Err(IdempotencyError::Damaged(_))));
+            assert!(matches!(response_in(damaged), Err(IdempotencyError::Damaged(_))));
         }
     }
 
     #[test]
-    fn an_origin_without_an_address_is_read() {
+    fn an_origin_round_trips_with_and_without_an_address() {
         let origin = Origin { actor: "key/a".into(), request_id: "r".into(), ip: None };
         assert_eq!(origin.encode(), br#"{"actor":"key/a","request_id":"r"}"#);
         assert_eq!(Origin::decode(&origin.encode()).unwrap(), origin);

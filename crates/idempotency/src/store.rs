@@ -15,7 +15,8 @@ use crate::error::IdempotencyError;
 use crate::keys;
 use crate::metrics::IdempotencyMetrics;
 use crate::namespace::{Fingerprint, Namespace};
-use crate::record::{Origin, answer_in};
+use crate::outcome::{ClaimOutcome, ClaimRejection};
+use crate::record::{Origin, response_in};
 
 /// First pause before an in-flight request is checked again; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -31,10 +32,12 @@ static CLAIM: LazyLock<Script> =
 pub struct IdempotencyConfig {
     /// How long a claim lasts without renewal. Whole milliseconds, at least one.
     pub lease: Duration,
-    /// How long a response is stored after completion. A claim that is never completed ends this long after its last renewal;
-    /// until then another try can take it over with the same ids. Whole milliseconds, at least one.
+    /// How long a response is stored after completion. A claim that is never completed ends this long after
+    /// its last renewal; until then another try can take it over with the same ids. Whole milliseconds, at
+    /// least one.
     pub ttl: Duration,
-    /// Records per tenant, claims and responses together. A record may count for up to one lease after it has ended.
+    /// Records per tenant, claims and responses together. A record may count for up to one lease after it has
+    /// ended.
     pub keys_per_tenant: u32,
     /// How long [`Idempotency::claim_or_wait`] waits for another try to end, not counting the last attempt.
     pub wait: Duration,
@@ -52,66 +55,43 @@ impl Default for IdempotencyConfig {
     }
 }
 
-/// Result of claiming a request: execute it, replay its response, or reject it.
-#[derive(Debug)]
-#[must_use = "a claim that is dropped blocks the request until its lease ends"]
-pub enum ClaimOutcome {
-    /// Execute the request: it is new, or its last try never completed. No other try holds it until the lease ends.
-    Claimed(Claim),
-    /// The request was completed with this response. Send it again.
-    Replay(StoredResponse),
-    /// The request must not be executed now.
-    Rejected(ClaimRejection),
-}
-
-/// Why a request was not claimed. A rejection is a decision, not a fault: Redis answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ClaimRejection {
-    /// The key was used for a different request.
-    KeyReused,
-    /// Another try of the request is being executed.
-    InFlight {
-        /// Time until the lease of that try ends, unless it is renewed.
-        retry_after: Duration,
-    },
-    /// The tenant holds [`IdempotencyConfig::keys_per_tenant`] records.
-    TooManyRecords {
-        /// Time until the oldest of them ends.
-        retry_after: Duration,
-    },
-    /// The deployment record is missing or different.
-    StateLost,
-}
-
 /// Claims requests in the durable Redis. Cheap to clone.
 ///
 /// ```
 /// # use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 /// # use redis_pool::{PoolMetrics, RedisPool};
-/// use idempotency::{
-///     ClaimOutcome, Fingerprint, Idempotency, IdempotencyConfig, IdempotencyKey, Namespace, Origin, StoredResponse,
-/// };
+/// use idempotency::{ClaimOutcome, Fingerprint, Idempotency, IdempotencyConfig};
+/// use idempotency::{IdempotencyKey, Namespace, Origin, StoredResponse};
 ///
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
 /// # let redis = test_support::RedisServer::start().await;
-/// # let () = redis::AsyncCommands::set(&mut redis.connection().await, "vt1:deployment", "{\"id\":\"d\"}").await.unwrap();
+/// # let mut connection = redis.connection().await;
+/// # let set = redis::AsyncCommands::set(&mut connection, "vt1:deployment", "{\"id\":\"d\"}");
+/// # let () = set.await.unwrap();
 /// # let pool = RedisPool::new(
 /// #     redis_pool::PoolConfig {
-/// #         name: "doc", url: redis.url().parse().unwrap(), permits: NonZeroUsize::MIN, connections: NonZeroUsize::MIN,
-/// #         wait: Duration::from_secs(20), command_timeout: Duration::from_secs(20), open_for: redis_pool::OPEN_FOR,
+/// #         name: "doc",
+/// #         url: redis.url().parse().unwrap(),
+/// #         permits: NonZeroUsize::MIN,
+/// #         connections: NonZeroUsize::MIN,
+/// #         wait: Duration::from_secs(20),
+/// #         command_timeout: Duration::from_secs(20),
+/// #         open_for: redis_pool::OPEN_FOR,
 /// #     },
 /// #     Arc::new(ambient::SystemClock::new()),
 /// #     &PoolMetrics::default(),
 /// # );
 /// let requests = Idempotency::new(pool, IdempotencyConfig::default());
 /// let key = IdempotencyKey::parse(&[b"order-17"]).unwrap().unwrap();
-/// let namespace = Namespace { tenant: "acme", method: "POST", template: "/v1/batches", params: &[], key: &key };
+/// let (tenant, method, template) = ("acme", "POST", "/v1/batches");
+/// let namespace = Namespace { tenant, method, template, params: &[], key: &key };
 /// let fingerprint = Fingerprint::of("POST", "/v1/batches", b"application/json", b"{}");
 /// let origin = Origin { actor: "key/a".into(), request_id: "r".into(), ip: None };
 /// let claim = || requests.claim_or_wait("{\"id\":\"d\"", &namespace, fingerprint, origin.clone());
 ///
 /// let ClaimOutcome::Claimed(first) = claim().await.unwrap() else { panic!("the key is new") };
-/// let response = StoredResponse { status: 201, content_type: None, location: None, etag: None, body: b"{}".to_vec() };
+/// let body = b"{}".to_vec();
+/// let response = StoredResponse { status: 201, content_type: None, location: None, etag: None, body };
 /// assert!(first.complete(&response).await.unwrap().is_applied());
 /// assert!(matches!(claim().await.unwrap(), ClaimOutcome::Replay(again) if again == response));
 /// # });
@@ -143,11 +123,12 @@ impl Idempotency {
         self.config.ttl
     }
 
-    /// Claims a request with one script call. `deployment_prefix` is the required prefix of the deployment record. `origin` is
-    /// stored with the claim unless an earlier try stored its own.
+    /// Claims a request with one script call. `deployment_prefix` is the required prefix of the deployment
+    /// record. `origin` is stored with the claim unless an earlier try stored its own.
     ///
     /// # Errors
-    /// See [`IdempotencyError`]. If only the reply was lost, the claim blocks the request until its lease ends.
+    /// See [`IdempotencyError`]. If only the reply was lost, the claim blocks the request until its lease
+    /// ends.
     pub async fn claim(
         &self,
         deployment_prefix: &str,
@@ -185,14 +166,15 @@ impl Idempotency {
                         lost: AtomicBool::new(false),
                     }))
                 }
-                Reply::Done(answer) => ClaimOutcome::Replay(answer),
+                Reply::Done(response) => ClaimOutcome::Replay(response),
                 Reply::Rejected(rejection) => ClaimOutcome::Rejected(rejection),
             },
         )
     }
 
-    /// Like [`Self::claim`], but retries while another try is in flight: after 10, 20, 40, 80 ms and then every 100 ms, jittered,
-    /// for at most [`IdempotencyConfig::wait`]. Returns the outcome of the last attempt.
+    /// Like [`Self::claim`], but retries while another try is in flight: after 10, 20, 40, 80 ms and then
+    /// every 100 ms, jittered, for at most [`IdempotencyConfig::wait`]. Returns the outcome of the last
+    /// attempt.
     ///
     /// # Errors
     /// See [`IdempotencyError`].
@@ -251,7 +233,7 @@ impl Reply {
                 let seed = seed.try_into().map_err(|_| IdempotencyError::Damaged("its seed is cut short"))?;
                 Self::Claimed { token, created_ms, seed, origin: Origin::decode(&origin)? }
             }
-            1 => Self::Done(answer_in(&word::<Vec<u8>>(&mut words)?)?),
+            1 => Self::Done(response_in(&word::<Vec<u8>>(&mut words)?)?),
             2 => Self::Rejected(ClaimRejection::KeyReused),
             3 => Self::Rejected(ClaimRejection::InFlight { retry_after: millis_in(&mut words)? }),
             4 => Self::Rejected(ClaimRejection::TooManyRecords { retry_after: millis_in(&mut words)? }),

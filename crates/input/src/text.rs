@@ -51,7 +51,8 @@ impl<const MAX: usize> Line<MAX> {
             return Ok(Self(text));
         };
         let takes = format!(
-            "1 to {MAX} characters on one line, at least one of them visible, without controls of lines or text direction"
+            "1 to {MAX} characters on one line, at least one of them visible, without controls of lines or \
+             text direction"
         );
         Err(FieldError::malformed(field, held, takes, example_of(field)))
     }

@@ -164,8 +164,8 @@ impl ApiError {
     /// A 503 `state-lost` of a state that is older than what was seen before.
     #[must_use]
     pub fn rolled_back() -> Self {
-        let detail = "rolled back: the durable state is older than what was seen of it, or another; an operator is needed \
-                      (factory-service restore accept)";
+        let detail = "rolled back: the durable state is older than what was seen of it, or another; an \
+                      operator is needed (factory-service restore accept)";
         Self::StateLost(detail.into())
     }
 

@@ -135,7 +135,8 @@ mod tests {
             limit in 1u32..200,
             gaps in prop::collection::vec(prop_oneof![0u64..30, 0u64..3_000, 0u64..70_000], 1..600),
         ) {
-            let (mut sliding_window, mut oracle, mut now) = (SlidingWindow::default(), Oracle::default(), 1_000_000);
+            let mut sliding_window = SlidingWindow::default();
+            let (mut oracle, mut now) = (Oracle::default(), 1_000_000);
             for gap in gaps {
                 now += gap;
                 let held = oracle.within_window(now);

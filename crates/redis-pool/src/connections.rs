@@ -1,13 +1,15 @@
 //! The shared connections of a pool, and the manager whose objects are handles on them.
 //!
-//! `deadpool` bounds how many handles are out at once; a few connections, opened by `deadpool-redis`, carry the bytes of all
-//! handles. [`SharedConnections`] opens a connection when a shared one is gone, with one attempt at a time and a growing, jittered
-//! pause between attempts, so that many callers never mean many attempts. The client library reports the end of a connection
-//! by its push channel (RESP3), so a lost connection is replaced before anybody asks for it.
+//! `deadpool` bounds how many handles are out at once; a few connections, opened by `deadpool-redis`, carry
+//! the bytes of all handles. [`SharedConnections`] opens a connection when a shared one is gone, with one
+//! attempt at a time and a growing, jittered pause between attempts, so that many callers never mean many
+//! attempts. The client library reports the end of a connection by its push channel (RESP3), so a lost
+//! connection is replaced before anybody asks for it.
 //!
-//! States of a connection: *live*; *retired*, which owes a reply for too long, or leads to a server that is no primary (any more),
-//! gets nothing new and closes with its last handle; *broken*, which the client library has closed. In place of one whose server was
-//! no primary the name is resolved again, after a pause that goes on growing as long as that is so.
+//! States of a connection: *live*; *retired*, which owes a reply for too long, or leads to a server that is
+//! no primary (any more), gets nothing new and closes with its last handle; *broken*, which the client
+//! library has closed. In place of one whose server was no primary the name is resolved again, after a pause
+//! that goes on growing as long as that is so.
 
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
@@ -28,7 +30,8 @@ use crate::url::RedisUrl;
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 /// Spread of each pause, in thousandths.
 const BACKOFF_JITTER: u16 = 300;
-/// Spread of the pause after a server turned out to be no primary: all its clients learn that at the same moment.
+/// Spread of the pause after a server turned out to be no primary: all its clients learn that at the same
+/// moment.
 const FAILOVER_JITTER: u16 = 600;
 
 const LIVE: u8 = 0;
@@ -66,8 +69,9 @@ struct Place {
 }
 
 impl Place {
-    /// The pause before the next connection in place of one that is lost at `now` by a failover. It grows, since the next server that
-    /// is found may be no primary either and not tell so when it is connected to, and begins again after a connection that lasted.
+    /// The pause before the next connection in place of one that is lost at `now` by a failover. It grows,
+    /// since the next server that is found may be no primary either and not tell so when it is connected to,
+    /// and begins again after a connection that lasted.
     fn pause_after_failover(&mut self, now: Duration) -> Duration {
         if now.saturating_sub(self.up_since) > BACKOFF.1 {
             self.failover_pause = BACKOFF.0;
@@ -163,7 +167,8 @@ impl SharedConnections {
         })
     }
 
-    /// As [`Self::live`], or the first connection to come up. Waits without a bound: the caller sets the deadline.
+    /// As [`Self::live`], or the first connection to come up. Waits without a bound: the caller sets the
+    /// deadline.
     pub(crate) async fn wait_for_live(&self, preferred: usize) -> Handle {
         loop {
             // Listening begins before the look, so that no connection is missed that comes up in between.
@@ -175,8 +180,8 @@ impl SharedConnections {
         }
     }
 
-    /// Gives a connection nothing new: it owes a reply for too long, or its server is no primary. It closes with its last handle,
-    /// and a new one is opened.
+    /// Gives a connection nothing new: it owes a reply for too long, or its server is no primary. It closes
+    /// with its last handle, and a new one is opened.
     fn retire(self: &Arc<Self>, handle: &Handle, down: Down) {
         if handle.state.compare_exchange(LIVE, RETIRED, Ordering::AcqRel, Ordering::Acquire).is_ok() {
             let mut draining = self.draining.lock();
@@ -199,14 +204,16 @@ impl SharedConnections {
             down.is_failover().then(|| place.pause_after_failover(self.current.now()))
         };
         if down.is_logged() {
-            tracing::info!(pool = self.name, redis = %self.url, reason = %down.why, "redis connection closed");
+            let (pool, redis) = (self.name, &self.url);
+            tracing::info!(pool, %redis, reason = %down.why, "redis connection closed");
         } else {
             tracing::warn!(pool = self.name, redis = %self.url, reason = %down.why, "redis connection lost");
         }
         self.connect(index, pause);
     }
 
-    /// Starts the task that connects one of them, unless it runs already; the first attempt is made after `pause`.
+    /// Starts the task that connects one of them, unless it runs already; the first attempt is made after
+    /// `pause`.
     fn connect(self: &Arc<Self>, index: usize, pause: Option<Duration>) {
         if let Shared::Down { connecting, .. } = &mut self.shared[index].lock().state {
             if std::mem::replace(connecting, true) {
@@ -263,7 +270,8 @@ impl SharedConnections {
             }
             Ok(())
         };
-        // The pool sets the deadlines of commands: a response timeout of the client's would drop a reply that is still owed.
+        // The pool sets the deadlines of commands: a response timeout of the client's would drop a reply that
+        // is still owed.
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.connect_timeout))
             .set_response_timeout(None)
@@ -274,10 +282,12 @@ impl SharedConnections {
         Ok(Handle { connection, server: None, index, state })
     }
 
-    /// Whether the new connection could be put in its place: it may have broken, or another server taken over, by now.
+    /// Whether the new connection could be put in its place: it may have broken, or another server taken
+    /// over, by now.
     fn publish(&self, index: usize, handle: Handle) -> bool {
         let mut place = self.shared[index].lock();
-        // Checked under the lock: whoever leaves a former server afterwards finds this connection in its place.
+        // Checked under the lock: whoever leaves a former server afterwards finds this connection in its
+        // place.
         if !handle.is_live() || self.current.is_former(handle.server.as_ref()) {
             return false;
         }
@@ -317,7 +327,8 @@ async fn keep_connecting(connections: Weak<SharedConnections>, index: usize, fir
             Err(down) => down,
         };
         if pause == BACKOFF.0 && !down.is_logged() {
-            tracing::warn!(pool = strong.name, redis = %strong.url, reason = %down.why, "cannot connect to redis, retrying");
+            let (pool, redis) = (strong.name, &strong.url);
+            tracing::warn!(pool, %redis, reason = %down.why, "cannot connect to redis, retrying");
         }
         let jitter = if down.is_failover() { FAILOVER_JITTER } else { BACKOFF_JITTER };
         strong.failed(index, down);
@@ -330,7 +341,8 @@ async fn keep_connecting(connections: Weak<SharedConnections>, index: usize, fir
 /// The pool's objects: as many handles as it has permits.
 pub(crate) type Objects = managed::Pool<HandleManager>;
 
-/// Gives a connection nothing new, and drops the idle handles on it: it closes once the commands in flight on it have ended.
+/// Gives a connection nothing new, and drops the idle handles on it: it closes once the commands in flight on
+/// it have ended.
 pub(crate) fn retire(objects: &Objects, handle: &Handle, down: Down) {
     objects.manager().0.retire(handle, down);
     objects.retain(|idle, _| idle.is_live());
@@ -343,7 +355,8 @@ impl managed::Manager for HandleManager {
     type Type = Handle;
     type Error = NotConnected;
 
-    /// A handle on a connection that is live, or on the first to come up before the pool's deadline for creating.
+    /// A handle on a connection that is live, or on the first to come up before the pool's deadline for
+    /// creating.
     async fn create(&self) -> Result<Handle, NotConnected> {
         let preferred = self.0.next.fetch_add(1, Ordering::Relaxed);
         Ok(self.0.wait_for_live(preferred).await)

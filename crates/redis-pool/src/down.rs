@@ -42,12 +42,12 @@ impl Down {
         if let Cause::Refused(code) = self.cause { Some(code) } else { None }
     }
 
-    /// Whether the name is to lead to another server now: all clients of this one learn that at the same moment.
+    /// Whether the name now leads to another server, which all clients of the old one notice at once.
     pub(crate) fn is_failover(&self) -> bool {
         !matches!(self.cause, Cause::Broken)
     }
 
-    /// Whether somebody else has logged it: refused writes and another server are told once for the whole pool.
+    /// Whether it is logged elsewhere: the pool logs refused writes and a new server once.
     pub(crate) fn is_logged(&self) -> bool {
         match self.cause {
             Cause::Broken => false,

@@ -201,9 +201,11 @@ mod tests {
 
     #[test]
     fn a_code_wrapped_by_an_older_redis_is_found() {
-        let wrapped = "Error running script (call to f_ab): @user_script:1: -READONLY You can't write against a read only replica.";
+        let wrapped = "Error running script (call to f_ab): @user_script:1: \
+                       -READONLY You can't write against a read only replica.";
         assert_eq!(kind("ERR", wrapped), Some("READONLY"));
-        let forbidden = "The user executing the script can't run this command or subcommand script: ab, on @user_script:1.";
+        let forbidden = "The user executing the script can't run this command or subcommand script: ab, \
+                         on @user_script:1.";
         assert_eq!(kind("ERR", forbidden), Some("NOPERM"));
         assert_eq!(
             kind("ERR", "Error running script (call to f_ab): @user_script:1: attempt to index a nil value"),

@@ -1,5 +1,6 @@
-//! Lua scripts, called by their digest. A Redis that has forgotten a script (restart, `SCRIPT FLUSH`) is given the source
-//! again inside the same deadline; `NOSCRIPT` is the only answer that is retried blindly, since nothing has run then.
+//! Lua scripts, called by their digest. A Redis that has forgotten a script (restart, `SCRIPT FLUSH`) is
+//! given the source again inside the same deadline; `NOSCRIPT` is the only answer that is retried blindly,
+//! since nothing has run then.
 
 use std::time::Duration;
 
@@ -101,8 +102,9 @@ impl Invocation<'_> {
         self.run_with_permit(pool, &permit, within).await
     }
 
-    /// Runs the script within the pool's command timeout for somebody who holds a permit already, perhaps of another pool: with that
-    /// permit where it is one of this pool's. Whoever holds one must not wait for another of the same pool, or all of them wait for ever.
+    /// Runs the script within the pool's command timeout for somebody who holds a permit already, perhaps of
+    /// another pool: with that permit where it is one of this pool's. Whoever holds one must not wait for
+    /// another of the same pool, or all of them wait for ever.
     ///
     /// # Errors
     /// See [`PoolError`]; [`PoolError::Reply`] when the reply is no `T`.
@@ -117,8 +119,8 @@ impl Invocation<'_> {
         }
     }
 
-    /// Runs the script within `within`, on behalf of all who took the joined `permit`, which is held for as long as that takes. Where
-    /// Redis does not hold the script it is sent again with its source.
+    /// Runs the script within `within`, on behalf of all who took the joined `permit`, which is held for as
+    /// long as that takes. Where Redis does not hold the script it is sent again with its source.
     ///
     /// # Errors
     /// See [`PoolError`]; [`PoolError::Reply`] when the reply is no `T`.

@@ -1,5 +1,5 @@
-//! Which server answers. A name may lead to another one after a failover, and a breaker belongs to one server: what the former one
-//! failed at says nothing about its successor.
+//! Which server answers. A name may lead to another one after a failover, and a breaker belongs to one
+//! server: what the former one failed at says nothing about its successor.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,7 +73,8 @@ impl CurrentServer {
         self.clock.monotonic()
     }
 
-    /// Whether a connection to the server `run_id` leads to one that was replaced. `false` where nothing is known.
+    /// Whether a connection to the server `run_id` leads to one that was replaced. `false` where nothing is
+    /// known.
     pub(crate) fn is_former(&self, run_id: Option<&Arc<str>>) -> bool {
         run_id.is_some_and(|run_id| self.seen.lock().run_id.as_ref().is_some_and(|current| current != run_id))
     }
@@ -83,7 +84,8 @@ impl CurrentServer {
         self.seen.lock().answered_at = now;
     }
 
-    /// A connection was made to `server`, a replica: perhaps the current server after its demotion, which is alive then.
+    /// A connection was made to `server`, a replica: perhaps the current server after its demotion, which is
+    /// alive then.
     pub(crate) fn met_replica(&self, server: &ServerInfo) {
         let mut seen = self.seen.lock();
         if seen.run_id.as_ref() == Some(&server.run_id) {
@@ -91,8 +93,9 @@ impl CurrentServer {
         }
     }
 
-    /// A connection was made to `server`, a primary. One that ran already while the former one still answered is another server, and
-    /// starts with a closed breaker. One that started later may be the former one after a restart: the breaker goes on protecting it.
+    /// A connection was made to `server`, a primary. One that ran already while the former one still answered
+    /// is another server, and starts with a closed breaker. One that started later may be the former one
+    /// after a restart: the breaker goes on protecting it.
     pub(crate) async fn met(&self, server: &ServerInfo) {
         if self.takes_over(server) {
             let code = self.writes.forget();

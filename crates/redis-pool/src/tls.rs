@@ -15,8 +15,8 @@ pub struct TlsCertificates(
 pub struct TlsError(String);
 
 impl TlsCertificates {
-    /// Reads PEM text: `client` is the certificate chain and the private key that the server asks for, `authority` the
-    /// certificates to trust instead of the machine's.
+    /// Reads PEM text: `client` is the certificate chain and the private key that the server asks for,
+    /// `authority` the certificates to trust instead of the machine's.
     ///
     /// # Errors
     /// When a text is no PEM, or holds no certificate or key.

@@ -1,7 +1,8 @@
-//! The address of a Redis: `redis://`, `rediss://` (TLS) or `redis+unix://`, with user, password and database number.
+//! The address of a Redis: `redis://`, `rediss://` (TLS) or `redis+unix://`, with user, password and database
+//! number.
 //!
-//! The client library ignores what it does not know (`?db=3`), strips line breaks and reads a `+` of a query as a blank, so the
-//! text is checked part by part before the library sees it.
+//! The client library ignores what it does not know (`?db=3`), strips line breaks and reads a `+` of a query
+//! as a blank, so the text is checked part by part before the library sees it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -29,8 +30,8 @@ impl UrlError {
 
     fn not_encoded() -> Self {
         Self::new(
-            "its user or password is not percent-encoded: in there every character but letters, digits and - . _ ~ is written \
-             as % and two hex digits, e.g. %40 for @, %2F for /, %23 for #",
+            "its user or password is not percent-encoded: in there every character but letters, digits and \
+             - . _ ~ is written as % and two hex digits, e.g. %40 for @, %2F for /, %23 for #",
         )
     }
 }
@@ -180,8 +181,8 @@ impl RedisUrl {
     /// What an address looks like: the end of the sentence "it takes …".
     pub const TAKES: &str = TAKES;
 
-    /// A text that should have been an address, without what may be a password: the scheme, and the rest only where it has no
-    /// place for one.
+    /// A text that should have been an address, without what may be a password: the scheme, and the rest only
+    /// where it has no place for one.
     #[must_use]
     pub fn redacted(text: &str) -> String {
         let is_plain = |text: &str| {

@@ -1,6 +1,7 @@
-//! Whether Redis takes writes. A Redis that is full, demoted or cut off goes on reading, and a read that succeeds says nothing about
-//! the next write, so refused writes are counted apart, until a write has succeeded. Nobody can tell from outside whether a script
-//! wrote anything; a write of the pool's own, the *probe*, can. This module knows nothing of how connections are made.
+//! Whether Redis takes writes. A Redis that is full, demoted or cut off goes on reading, and a read that
+//! succeeds says nothing about the next write, so refused writes are counted apart, until a write has
+//! succeeded. Nobody can tell from outside whether a script wrote anything; a write of the pool's own, the
+//! *probe*, can. This module knows nothing of how connections are made.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -11,7 +12,8 @@ use tokio::sync::Notify;
 
 /// Refused writes that open the breaker, as many as failures in a row (docs/contract.md §7).
 const REFUSALS: u32 = 5;
-/// Between two probes, before jitter: while all is well, and while writes are refused or the breaker is not closed.
+/// Between two probes, before jitter: while all is well, and while writes are refused or the breaker is not
+/// closed.
 pub(crate) const PROBE_EVERY: (Duration, Duration) =
     (Duration::from_millis(1_500), Duration::from_millis(500));
 /// Spread of both, in thousandths.
@@ -54,8 +56,9 @@ impl Writes {
         self.keys.set(keys).is_ok()
     }
 
-    /// The write to try, where there is one to try: a text alone while all is well, since each probe goes to the append-only file and
-    /// to replicas; after a refused write every kind of write, since the user may be forbidden one of them.
+    /// The write to try, where there is one to try: a text alone while all is well, since each probe goes to
+    /// the append-only file and to replicas; after a refused write every kind of write, since the user may be
+    /// forbidden one of them.
     pub(crate) fn probe(&self) -> Option<Probe> {
         let keys = self.keys.get()?;
         let is_whole = self.refused_with().is_some();
@@ -70,8 +73,8 @@ impl Writes {
         self.state.lock().code
     }
 
-    /// Counts a refused write; says whether it is one too many. Where nothing probes, nothing could tell that writes succeed again,
-    /// and nothing is counted.
+    /// Counts a refused write; says whether it is one too many. Where nothing probes, nothing could tell that
+    /// writes succeed again, and nothing is counted.
     pub(crate) fn refused(&self, code: &'static str) -> bool {
         if self.keys.get().is_none() {
             return false;
@@ -98,7 +101,8 @@ impl Writes {
         }
     }
 
-    /// Forgets what is known, since it is of a server that was replaced, and gives the code with which that one refused writes.
+    /// Forgets what is known, since it is of a server that was replaced, and gives the code with which that
+    /// one refused writes.
     pub(crate) fn forget(&self) -> Option<&'static str> {
         std::mem::take(&mut *self.state.lock()).code
     }

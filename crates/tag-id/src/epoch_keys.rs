@@ -182,7 +182,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn permute_is_a_bijection(secret: [u8; 32], bytes: [u8; 6], batch in 0..1_u32 << 24, index in 0..1_u32 << 24) {
+        fn permute_is_a_bijection(
+            secret: [u8; 32],
+            bytes: [u8; 6],
+            batch in 0..1_u32 << 24,
+            index in 0..1_u32 << 24,
+        ) {
             let keys = EpochKeys::derive(&secret.into(), Epoch::MIN);
             let (batch, index) = (BatchNo::new(batch).unwrap(), TagIndex::new(index).unwrap());
             prop_assert_eq!(keys.unpermute(keys.permute(batch, index)), (batch, index));

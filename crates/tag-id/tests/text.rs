@@ -46,7 +46,9 @@ proptest! {
     }
 
     #[test]
-    fn the_parser_accepts_what_the_oracle_accepts(text in "[0-9a-gA-G-]{36}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-fA-F]{12}") {
+    fn the_parser_accepts_what_the_oracle_accepts(
+        text in "[0-9a-gA-G-]{36}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-fA-F]{12}",
+    ) {
         let oracle = Uuid::try_parse(&text).ok().map(|uuid| TagId::from_bytes(uuid.into_bytes()));
         prop_assert_eq!(TagId::parse(&text).ok(), oracle);
     }

@@ -26,12 +26,12 @@ thread_local! {
 pub struct CapturedLog(Arc<Mutex<Vec<u8>>>);
 
 impl CapturedLog {
-    /// Installs the subscriber of this test process: JSON lines of what `filter` lets through, each to the log of the thread
-    /// that it comes from. Only the first call counts.
+    /// Installs the subscriber of this test process: JSON lines of what `filter` lets through, each to the
+    /// log of the thread that it comes from. Only the first call counts.
     ///
-    /// Call it at the start of every test of a binary that uses [`Self::of_this_thread`], before anything is logged. `tracing`
-    /// remembers for each place that logs whether anybody listens; a subscriber that one test installs while another test logs
-    /// from that place for the first time may never hear of it.
+    /// Call it at the start of every test of a binary that uses [`Self::of_this_thread`], before anything is
+    /// logged. `tracing` remembers for each place that logs whether anybody listens; a subscriber that one
+    /// test installs while another test logs from that place for the first time may never hear of it.
     ///
     /// # Panics
     /// When another subscriber is installed, or `filter` cannot be read.
@@ -45,8 +45,8 @@ impl CapturedLog {
         });
     }
 
-    /// What this thread logs from now on, if [`Self::install`] was called. A test's own runtime runs on its thread, so this is the
-    /// log of that test alone.
+    /// What this thread logs from now on, if [`Self::install`] was called. A test's own runtime runs on its
+    /// thread, so this is the log of that test alone.
     #[must_use]
     pub fn of_this_thread() -> Self {
         let log = Self::default();

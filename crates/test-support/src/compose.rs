@@ -1,4 +1,5 @@
-//! What `docker-compose.yml` gives a service. Its entries are checked here; starting containers is for a machine with an engine.
+//! What `docker-compose.yml` gives a service. Its entries are checked here; starting containers is for a
+//! machine with an engine.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -36,7 +37,8 @@ impl ComposeService {
         Self { environment, stop_grace_period }
     }
 
-    /// Checks that secrets of further epochs reach the container: `stem`, `stem_1` to `stem_9`, and each also as `…_FILE`.
+    /// Checks that secrets of further epochs reach the container: `stem`, `stem_1` to `stem_9`, and each also
+    /// as `…_FILE`.
     ///
     /// # Panics
     /// When one of them is not passed on, or the file sets its value.
@@ -48,7 +50,8 @@ impl ComposeService {
         }
     }
 
-    /// Checks that `name` comes from the environment of whoever starts it, and stays unset where it is unset there.
+    /// Checks that `name` comes from the environment of whoever starts it, and stays unset where it is unset
+    /// there.
     ///
     /// # Panics
     /// When it does not.
@@ -56,7 +59,8 @@ impl ComposeService {
         assert_eq!(self.environment.get(name), Some(&None), "docker-compose.yml passes {name} on");
     }
 
-    /// Checks that every setting that the file names is one of `effective`, the lines of `serve --check-config`.
+    /// Checks that every setting that the file names is one of `effective`, the lines of `serve
+    /// --check-config`.
     ///
     /// # Panics
     /// When the service does not know one.

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Fails unless `text` is sound: each sample belongs to the family announced before it, with a help and a known type; names,
-/// labels and values are well-formed; no series or family comes twice; a counter's name ends in `_total`, nothing else's
-/// does; the buckets of a histogram grow up to its count.
+/// Fails unless `text` is sound: each sample belongs to the family announced before it, with a help and a
+/// known type; names, labels and values are well-formed; no series or family comes twice; a counter's name
+/// ends in `_total`, nothing else's does; the buckets of a histogram grow up to its count.
 ///
 /// # Panics
 ///
@@ -91,7 +91,8 @@ mod tests {
     #[test]
     fn what_is_not_sound_is_found() {
         let sound = "# HELP a_total A.\n# TYPE a_total counter\na_total{x=\"\\\"}\",y=\"\"} 1\na_total 2\n\
-                     # HELP h H.\n# TYPE h histogram\nh_sum 1.5\nh_bucket{le=\"1.0\"} 1\nh_bucket{le=\"+Inf\"} 2\nh_count 2\n";
+                     # HELP h H.\n# TYPE h histogram\nh_sum 1.5\n\
+                     h_bucket{le=\"1.0\"} 1\nh_bucket{le=\"+Inf\"} 2\nh_count 2\n";
         assert_sound_exposition(sound);
         for (good, bad) in [
             ("# HELP a_total A.\n", ""),

@@ -1,4 +1,5 @@
-//! A primary, its replica, and a proxy that follows the role: what a name does that leads to whichever is the primary.
+//! A primary, its replica, and a proxy that follows the role: what a name does that leads to whichever is the
+//! primary.
 
 use std::time::Duration;
 
@@ -6,7 +7,8 @@ use crate::{FaultProxy, RedisServer, eventually};
 
 /// Guards against hanging; generous for a slow machine.
 const WITHIN: Duration = Duration::from_secs(60);
-/// So old is the replica at least: older than any pause of a pool, so that it cannot be the primary after a restart.
+/// So old is the replica at least: older than any pause of a pool, so that it cannot be the primary after a
+/// restart.
 const REPLICA_UPTIME_SECS: u64 = 6;
 
 /// Two servers of which one replicates the other.
@@ -41,7 +43,8 @@ impl Failover {
         &self.primary
     }
 
-    /// Makes the primary a replica of the other server, which is none yet: both refuse writes, and the proxy still leads to the former.
+    /// Makes the primary a replica of the other server, which is none yet: both refuse writes, and the proxy
+    /// still leads to the former.
     ///
     /// # Panics
     /// When a server does not do as it is told, or the replica does not get all that was written.
@@ -54,7 +57,8 @@ impl Failover {
         self.primary.tell(&format!("REPLICAOF 127.0.0.1 {}", self.replica.port())).await;
     }
 
-    /// Makes the other server the primary, to which the proxy leads from now on; the former one lives on as its replica.
+    /// Makes the other server the primary, to which the proxy leads from now on; the former one lives on as
+    /// its replica.
     ///
     /// # Panics
     /// When the server does not do as it is told.

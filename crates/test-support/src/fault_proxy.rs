@@ -60,7 +60,8 @@ impl FaultProxy {
         format!("redis://{}", self.addr())
     }
 
-    /// Leads links that are made from now on to another server, as a name does after a failover; those that are open stay.
+    /// Leads links that are made from now on to another server, as a name does after a failover; those that
+    /// are open stay.
     pub fn lead_to(&self, upstream: SocketAddr) {
         self.shared.update(|state| state.upstream = Some(upstream));
     }
@@ -273,7 +274,8 @@ impl Link {
         }
     }
 
-    /// Writes once nothing holds the direction back. No bytes at all stands for the end, which waits likewise.
+    /// Writes once nothing holds the direction back. No bytes at all stands for the end, which waits
+    /// likewise.
     async fn write(&self, direction: Direction, to: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
         let mut changed = self.shared.changed.subscribe();
         loop {

@@ -40,8 +40,8 @@ fn of_path<'a>(path: &'a str, item: &'a Value) -> Vec<ApiOperation<'a>> {
     methods.map(|(name, document)| ApiOperation { method: name.to_uppercase(), path, document }).collect()
 }
 
-/// Looks at a whole document: it is of version 3.1, no reference leads nowhere, every operation has an id of its own, whatever asks to
-/// wait tells for how long, and nothing names a licence that nobody gave.
+/// Looks at a whole document: it is of version 3.1, no reference leads nowhere, every operation has an id of
+/// its own, whatever asks to wait tells for how long, and nothing names a licence that nobody gave.
 ///
 /// # Panics
 ///
@@ -92,8 +92,8 @@ pub fn request_schema<'a>(document: &'a Value, operation: &ApiOperation<'_>) -> 
     document.pointer(reference.strip_prefix('#')?)
 }
 
-/// Looks at every text of a document: what is called `state`, `lifecycle` or `scopes` names all values that it may have, and what a
-/// request takes has names, a pattern or a format. The examples match the patterns.
+/// Looks at every text of a document: what is called `state`, `lifecycle` or `scopes` names all values that
+/// it may have, and what a request takes has names, a pattern or a format. The examples match the patterns.
 ///
 /// # Panics
 ///

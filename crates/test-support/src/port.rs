@@ -1,5 +1,6 @@
 //! A port of one's own: a socket that is bound and never listens keeps the kernel from giving the port to
-//! anybody else, while a listener that sets `SO_REUSEADDR` (redis-server does, and so do we) may still bind it.
+//! anybody else, while a listener that sets `SO_REUSEADDR` (redis-server does, and so do we) may still bind
+//! it.
 
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -33,8 +34,8 @@ impl ReservedPort {
 
     /// Listens on the port. Needs a tokio runtime's context.
     ///
-    /// A listener that was just closed may live on for a moment in a child that another test has forked and that has not
-    /// yet become its program; until then the kernel says that the address is in use.
+    /// A listener that was just closed may live on for a moment in a child that another test has forked and
+    /// that has not yet become its program; until then the kernel says that the address is in use.
     pub(crate) fn listen(&self) -> TcpListener {
         for _ in 0..LISTEN_TRIES {
             match listening(self.addr) {

@@ -1,7 +1,8 @@
 //! Child processes that cannot outlive the test: killed and waited for on drop, and, where `setpriv` is there
 //! to ask for it, killed by the kernel when the test process itself is.
 //!
-//! The kernel's promise hangs on the *thread* that started the child, so one thread that never ends starts all.
+//! The kernel's promise hangs on the *thread* that started the child, so one thread that never ends starts
+//! all.
 
 use std::io;
 use std::process::{Child, Command, Stdio};

@@ -164,7 +164,8 @@ impl RedisServer {
     }
 }
 
-/// Waiting for a process must neither block the runtime nor depend on its clock, which a test may have paused.
+/// Waiting for a process must neither block the runtime nor depend on its clock, which a test may have
+/// paused.
 async fn off_the_runtime<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(value) => value,
@@ -260,6 +261,7 @@ static PROGRAM: LazyLock<Program> = LazyLock::new(|| {
     }
     panic!(
         "neither redis-server nor valkey-server is on the PATH, and these tests need one: \
-         `apt-get install redis-server` (Debian, Ubuntu), `dnf install valkey` (Fedora) or `brew install redis`"
+         `apt-get install redis-server` (Debian, Ubuntu), `dnf install valkey` (Fedora) or \
+         `brew install redis`"
     );
 });

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-/// Looks at every text of an answer: one that is an RFC 3339 instant has exactly three decimals. An OpenAPI document is
-/// left out: it has examples of requests, which may be written in any way that is accepted.
+/// Looks at every text of an answer: one that is an RFC 3339 instant has exactly three decimals. An OpenAPI
+/// document is left out: it has examples of requests, which may be written in any way that is accepted.
 ///
 /// # Panics
 ///

@@ -1,4 +1,5 @@
-//! The states in which a Redis refuses writes and goes on reading, each brought about and mended on a real server.
+//! The states in which a Redis refuses writes and goes on reading, each brought about and mended on a real
+//! server.
 
 use std::time::Duration;
 
@@ -82,7 +83,8 @@ impl WriteRefusal {
 }
 
 impl RedisServer {
-    /// Carries a command out whose words are parted by blanks; a no-break space stands for a blank inside a word.
+    /// Carries a command out whose words are parted by blanks; a no-break space stands for a blank inside a
+    /// word.
     ///
     /// # Panics
     /// When Redis refuses it.

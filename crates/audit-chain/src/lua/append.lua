@@ -220,8 +220,8 @@ if missing then
   return { 4, 2, missing }
 end
 
--- Returns kind and index of what prevents an effect, nil if nothing does. Types come first: a check of a key of
--- another type fails too, which would report damage as a condition that does not hold.
+-- Returns kind and index of what prevents an effect, nil if nothing does. Types come first: a check of a key
+-- of another type fails too, which would report damage as a condition that does not hold.
 local function obstacle(step)
   for w = 1, #step.writes do
     local wanted = type_for[ARGV[step.writes[w] + 1]]

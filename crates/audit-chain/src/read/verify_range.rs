@@ -10,6 +10,14 @@ use crate::reply;
 use redis::Value;
 use std::ops::Range;
 
+/// The result of verifying consecutive pages.
+struct VerifiedPages {
+    /// Stands after the last entry that was verified without a fault.
+    verifier: Verifier,
+    /// The fault at which verification stopped, `None` if every entry is sound.
+    first_error: Option<VerifyError>,
+}
+
 impl AuditLog {
     /// Verifies the entries of `range` (cut to the chain's size), and the head where the range reaches it. A
     /// range that does not begin at 0 is verified from the hash stored before it.
@@ -25,23 +33,21 @@ impl AuditLog {
             return Ok(VerifyReport { ok: false, checked: 0, head, first_error });
         };
         let verifier = Verifier::following(Head { size: start, hash: prev });
-        let (verifier, mut outcome) = self.verify_pages(verifier, end).await?;
-        if end == head.size && outcome.is_ok() {
-            outcome = verifier.expect_head(head);
-            if outcome.is_ok()
-                && let Some(seq) = self.surplus_entry(head).await?
-            {
-                outcome = Err(VerifyError { seq, why: EntryFault::Surplus });
-            }
+        let VerifiedPages { verifier, mut first_error } = self.verify_pages(verifier, end).await?;
+        if end == head.size && first_error.is_none() {
+            first_error = match verifier.expect_head(head) {
+                Err(fault) => Some(fault),
+                Ok(()) => {
+                    let surplus = self.surplus_entry(head).await?;
+                    surplus.map(|seq| VerifyError { seq, why: EntryFault::Surplus })
+                }
+            };
         }
-        Ok(verifier.report(head, outcome.err()))
+        Ok(verifier.report(head, first_error))
     }
 
-    async fn verify_pages(
-        &self,
-        mut verifier: Verifier,
-        end: u64,
-    ) -> Result<(Verifier, Result<(), VerifyError>), ReadError> {
+    /// Verifies the entries up to `end`, or up to the first fault.
+    async fn verify_pages(&self, mut verifier: Verifier, end: u64) -> Result<VerifiedPages, ReadError> {
         let mut size = PageSize::default();
         let mut span = size.span(verifier.next_seq(), end);
         let mut page = self.fetch(span.clone(), FetchSurplus::Yes).await?;
@@ -49,18 +55,18 @@ impl AuditLog {
             size.learn(&page);
             let upcoming = size.span(span.end, end);
             let hashing = tokio::task::spawn_blocking(move || {
-                let outcome = verify_page(&mut verifier, &page, span.end);
-                (verifier, outcome)
+                let first_error = verify_page(&mut verifier, &page, span.end).err();
+                VerifiedPages { verifier, first_error }
             });
             let (hashed, next) = tokio::join!(hashing, self.fetch(upcoming.clone(), FetchSurplus::Yes));
-            let outcome;
-            (verifier, outcome) = hashed.unwrap_or_else(|gone| std::panic::resume_unwind(gone.into_panic()));
-            if outcome.is_err() {
-                return Ok((verifier, outcome));
+            let verified = hashed.unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic()));
+            if verified.first_error.is_some() {
+                return Ok(verified);
             }
+            verifier = verified.verifier;
             (span, page) = (upcoming, next?);
         }
-        Ok((verifier, Ok(())))
+        Ok(VerifiedPages { verifier, first_error: None })
     }
 
     /// Returns the seq of the first entry that the head does not count, if there is one.

@@ -57,9 +57,18 @@ async fn requests_are_counted_by_template_method_status_and_problem() {
     let text = metrics(&app).await;
     for line in [
         r#"voketag_http_requests_total{route="/items/{id}",method="GET",status="200",problem="none"} 2"#,
-        r#"voketag_http_requests_total{route="/items/{id}",method="GET",status="400",problem="invalid-request"} 1"#,
-        r#"voketag_http_requests_total{route="/items/{id}",method="POST",status="405",problem="method-not-allowed"} 1"#,
-        r#"voketag_http_requests_total{route="/items/{id}",method="other",status="405",problem="method-not-allowed"} 1"#,
+        concat!(
+            r#"voketag_http_requests_total{route="/items/{id}",method="GET",status="400","#,
+            r#"problem="invalid-request"} 1"#
+        ),
+        concat!(
+            r#"voketag_http_requests_total{route="/items/{id}",method="POST",status="405","#,
+            r#"problem="method-not-allowed"} 1"#
+        ),
+        concat!(
+            r#"voketag_http_requests_total{route="/items/{id}",method="other",status="405","#,
+            r#"problem="method-not-allowed"} 1"#
+        ),
         r#"voketag_http_requests_total{route="unmatched",method="GET",status="404",problem="not-found"} 2"#,
         r#"voketag_http_requests_total{route="unmatched",method="other",status="404",problem="not-found"} 1"#,
         r#"voketag_http_requests_total{route="/panic",method="GET",status="500",problem="internal"} 1"#,

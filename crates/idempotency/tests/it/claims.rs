@@ -13,9 +13,11 @@ async fn a_completed_request_is_answered_as_the_first_time() {
     let shop = Shop::open(usual()).await;
     let claim = shop.fresh("k").await;
     let lease = Duration::from_secs(10);
-    assert!(
-        matches!(shop.claim("k").await, ClaimOutcome::Rejected(ClaimRejection::InFlight { retry_after }) if retry_after <= lease && !retry_after.is_zero())
-    );
+    assert!(matches!(
+        shop.claim("k").await,
+        ClaimOutcome::Rejected(ClaimRejection::InFlight { retry_after })
+            if retry_after <= lease && !retry_after.is_zero()
+    ));
     assert!(claim.complete(&answer("made")).await.unwrap().is_applied());
     for _ in 0..2 {
         match shop.claim("k").await {

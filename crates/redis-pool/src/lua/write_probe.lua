@@ -1,6 +1,7 @@
--- Tries to write, and leaves nothing: shows whether this Redis takes writes at present, and lets this user write.
+-- Writes and deletes probe keys: shows whether this Redis accepts writes now and permits them to this user.
 --
--- KEYS   1 a text, and where more than texts are written: 2 a list · 3 a hash · 4 a sorted set; keys of this script alone
+-- KEYS   1 a string; if more than strings are written also 2 a list · 3 a hash · 4 a sorted set. No other
+--        script uses these keys.
 -- ARGV   none
 -- Reply  status OK, or the error of the first write that is refused
 --

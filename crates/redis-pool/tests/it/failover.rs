@@ -84,7 +84,10 @@ async fn left_by_a_read(code: &'static str, make_it_answer_that: impl AsyncFnOnc
     // The links that are open lead on to the former.
     proxy.lead_to(successor.addr());
     let refused = read().await;
-    let is_refused = matches!(&refused, Err(PoolError::Unavailable { reason: UnavailableReason::Refusing(told), .. }) if *told == code);
+    let is_refused = matches!(
+        &refused,
+        Err(PoolError::Unavailable { reason: UnavailableReason::Refusing(told), .. }) if *told == code
+    );
     assert!(is_refused, "{code}: {refused:?}");
     // One read was refused on one connection: the other is left because the new one leads to another server.
     let port = Some(successor.port().to_string());

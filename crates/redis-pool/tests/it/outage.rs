@@ -43,8 +43,11 @@ async fn a_stalled_redis_is_a_timeout_and_five_open_the_breaker() {
     }
     let rejected = pool.command(echo("x")).await;
     assert!(
-        matches!(&rejected, Err(PoolError::Unavailable { reason: UnavailableReason::BreakerOpen, retry_after })
-        if *retry_after >= Duration::from_secs(8) && *retry_after <= Duration::from_secs(12)),
+        matches!(
+            &rejected,
+            Err(PoolError::Unavailable { reason: UnavailableReason::BreakerOpen, retry_after })
+                if *retry_after >= Duration::from_secs(8) && *retry_after <= Duration::from_secs(12)
+        ),
         "{rejected:?}"
     );
     assert_eq!(pool.stats().breaker, BreakerState::Open);

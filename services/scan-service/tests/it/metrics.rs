@@ -20,7 +20,10 @@ async fn every_series_that_alerts_use_is_at_zero_before_redis_answers() {
     let app = spawn(&[("REDIS_URL", "redis://127.0.0.1:1")]).await;
     for series in [
         r#"voketag_http_requests_total{route="/v1/scan/{tag_id}",method="GET",status="200",problem="none"}"#,
-        r#"voketag_http_requests_total{route="/v1/scan",method="POST",status="429",problem="service-overloaded"}"#,
+        concat!(
+            r#"voketag_http_requests_total{route="/v1/scan",method="POST",status="429","#,
+            r#"problem="service-overloaded"}"#
+        ),
         r#"voketag_http_requests_total{route="/v1/report",method="POST",status="503",problem="state-lost"}"#,
         r#"voketag_scan_verdicts_total{verdict="active",risk="high",counted="true"}"#,
         r#"voketag_reports_total{result="received"}"#,

@@ -119,7 +119,8 @@ pub(super) struct RecordIndexes {
 }
 
 impl SharedRecords {
-    /// Adds the records of one scan, if no scan before it has them. The batch stands in for an unknown product.
+    /// Adds those records of one scan that no earlier scan of the batch added. The batch stands in for an
+    /// unknown product.
     pub(super) fn add(&mut self, scan: &ScanInput) -> RecordIndexes {
         let batch = self.index_of(RecordKey::Batch(scan.opened.batch));
         let product = match &scan.cached {
