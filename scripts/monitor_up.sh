@@ -12,8 +12,9 @@ usage() {
 Usage: ./scripts/monitor_up.sh [--webhook URL]
 
 Starts Prometheus and Alertmanager with the configuration of services/monitoring, for the services that
-./scripts/dev_up.sh started. Installs both as packages if they are missing. Waits until Prometheus scrapes both
-services. You can run it again at any time: it restarts both with the present configuration and keeps the data.
+./scripts/dev_up.sh started. Installs both as packages if they are missing. Waits until Prometheus scrapes
+both services. You can run it again at any time: it restarts both with the present configuration and keeps
+the data.
 
   --webhook URL   send notifications to URL/page and URL/ticket (default: none; Alertmanager shows the alerts)
   --help          show this text
@@ -27,7 +28,8 @@ while (($# > 0)); do
   case "$1" in
     --webhook)
       WEBHOOK="${2:-}"
-      [[ "$WEBHOOK" == http*://* ]] || die "--webhook takes an http URL, e.g. http://127.0.0.1:9099, not '$WEBHOOK'"
+      [[ "$WEBHOOK" == http*://* ]] ||
+        die "--webhook takes an http URL, e.g. http://127.0.0.1:9099, not '$WEBHOOK'"
       shift
       ;;
     -h | --help) usage && exit 0 ;;

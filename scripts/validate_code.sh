@@ -93,11 +93,15 @@ CHECKS=()
 for argument in "$@"; do
   case "$argument" in
     -h | --help) usage && exit 0 ;;
-    format | lints | docs | imports | sizes | shell | monitoring | dependencies | links) CHECKS+=("$argument") ;;
+    format | lints | docs | imports | sizes | shell | monitoring | dependencies | links)
+      CHECKS+=("$argument")
+      ;;
     *) usage >&2 && die "unknown check: $argument" ;;
   esac
 done
-if ((${#CHECKS[@]} == 0)); then CHECKS=(format lints docs imports sizes shell monitoring dependencies links); fi
+if ((${#CHECKS[@]} == 0)); then
+  CHECKS=(format lints docs imports sizes shell monitoring dependencies links)
+fi
 
 need_rust
 for check in "${CHECKS[@]}"; do

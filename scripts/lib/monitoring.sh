@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Prometheus and Alertmanager without containers, with the configuration of services/monitoring. Source it after
-# common.sh. The caller sets MONITOR_DIR, SCAN_URL and FACTORY_URL.
+# Prometheus and Alertmanager without containers, with the configuration of services/monitoring. Source it
+# after common.sh. The caller sets MONITOR_DIR, SCAN_URL and FACTORY_URL.
 
 # Chooses the ports. Sets PROMETHEUS_URL and ALERTMANAGER_URL.
 choose_monitoring_ports() { # first port for Prometheus, first port for Alertmanager
@@ -14,7 +14,8 @@ write_monitoring_config() { # [URL of a webhook that receives alerts]
   mkdir -p "$MONITOR_DIR/rules" "$MONITOR_DIR/prometheus" "$MONITOR_DIR/alertmanager"
   cp services/monitoring/rules/*.yml "$MONITOR_DIR/rules/"
   sed -e "s#scan-service:9100#${SCAN_URL#http://}#" -e "s#factory-service:9100#${FACTORY_URL#http://}#" \
-    -e "s#alertmanager:9093#${ALERTMANAGER_URL#http://}#" -e "s#runbooks: .*#runbooks: $ROOT/docs/operations#" \
+    -e "s#alertmanager:9093#${ALERTMANAGER_URL#http://}#" \
+    -e "s#runbooks: .*#runbooks: $ROOT/docs/operations#" \
     services/monitoring/prometheus.yml >"$MONITOR_DIR/prometheus.yml"
   if [[ -n "${1:-}" ]]; then
     sed "s#http://alert-receiver:9099#$1#" services/monitoring/alertmanager.yml
@@ -37,7 +38,8 @@ start_prometheus() {
 
 start_alertmanager() {
   local program
-  program="$(alertmanager_program)" || die "Alertmanager is missing: install the package prometheus-alertmanager"
+  program="$(alertmanager_program)" ||
+    die "Alertmanager is missing: install the package prometheus-alertmanager"
   # Without a cluster: it would open a second port and wait for peers.
   (exec nohup "$program" --config.file="$MONITOR_DIR/alertmanager.yml" \
     --storage.path="$MONITOR_DIR/alertmanager" --cluster.listen-address= \
