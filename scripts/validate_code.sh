@@ -12,8 +12,8 @@ Runs all checks, or the named ones, and prints a summary. A failed check does no
   format         cargo fmt --check
   lints          clippy for all targets, with warnings denied
   docs           cargo doc for the workspace, with warnings denied
-  imports        which crate may depend on which, and unique type names (scripts/check_imports.sh,
-                 scripts/check_names.sh)
+  imports        which crate may depend on which, no import circles, and unique type names
+                 (scripts/check_imports.sh, check_circles.sh, check_names.sh)
   sizes          sizes of files and functions (scripts/check_sizes.sh)
   shell          shellcheck for every script
   monitoring     configuration, alert rules and their unit tests (scripts/check_monitoring.sh)
@@ -41,6 +41,7 @@ check_docs() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --lock
 
 check_imports() {
   ./scripts/check_imports.sh
+  ./scripts/check_circles.sh
   ./scripts/check_names.sh
 }
 
