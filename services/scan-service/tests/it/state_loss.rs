@@ -269,10 +269,15 @@ async fn with_state_dir_a_restored_copy_is_lost_state_until_its_generation_is_ra
     let record: String = connection.get(catalog::keys::DEPLOYMENT).await.unwrap();
     let raised = record.replacen(",\"audit_origin\"", ",\"restore_generation\":1,\"audit_origin\"", 1);
     let () = connection.set(catalog::keys::DEPLOYMENT, raised).await.unwrap();
-    for app in [&app, &started, &without] {
+    for app in [&app, &started] {
         app.until_ready().await;
         assert_eq!(app.scan(shop.tag(1)).await.status, 200);
     }
+    // This process was ready all along: its next call finds the new generation, and a refresh accepts it.
+    eventually("the process that was ready works in the new generation", WAIT_LIMIT, || async {
+        without.scan(shop.tag(1)).await.status == 200
+    })
+    .await;
     eventually("STATE_DIR has the restored size", WAIT_LIMIT, || async { recorded_size(state.path()) == 1 })
         .await;
     // A process without the new generation is rejected at its next call.
