@@ -18,6 +18,7 @@ use crate::metrics::DurableMetrics;
 use crate::readiness::StorageReadiness;
 use crate::redis_settings::RedisSettingsWatch;
 use crate::refresher::StorageRefresher;
+use crate::signing_watch::SigningWatch;
 use crate::state_dir::StateDir;
 use crate::state_memory::StateMemory;
 
@@ -110,11 +111,18 @@ impl DurableStorage {
         let audit = Arc::new(AuditWriter::new(
             Arc::clone(&deployment),
             pool.clone(),
-            origin,
+            origin.clone(),
             clock(),
             audit_metrics,
             metrics.chain_damaged.clone(),
         ));
+        let signing = SigningWatch::new(
+            Arc::clone(&audit),
+            Arc::clone(&keyring),
+            origin,
+            clock(),
+            metrics.signing.clone(),
+        );
         let settings = metrics.redis_settings.clone();
         let settings = RedisSettingsWatch::new(pool.clone(), "durable", true, clock(), settings);
         let refresher = Arc::new(StorageRefresher::new(
@@ -123,6 +131,7 @@ impl DurableStorage {
             Arc::clone(&audit),
             StateMemory::of(state_dir),
             settings,
+            signing,
             clock(),
         ));
         let readiness = Arc::new(StorageReadiness::new(Arc::clone(&refresher), pool.clone(), clock()));

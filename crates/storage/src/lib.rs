@@ -66,6 +66,7 @@ mod metrics;
 mod readiness;
 mod redis_settings;
 mod refresher;
+mod signing_watch;
 mod state_dir;
 mod state_memory;
 

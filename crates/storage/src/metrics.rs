@@ -6,13 +6,15 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use crate::redis_settings::RedisSettingsMetrics;
+use crate::signing_watch::SigningMetrics;
 
 /// The gauges `durable_state_lost`, `audit_chain_damaged` and `redis_storage_warnings`, the counter
-/// `key_leak_alarms_total`, and the metrics of the keyring.
+/// `key_leak_alarms_total`, and the metrics of the keyring and of the chain's signatures.
 #[derive(Debug, Clone, Default)]
 pub struct DurableMetrics {
     pub(crate) keyring: KeyringMetrics,
     pub(crate) redis_settings: RedisSettingsMetrics,
+    pub(crate) signing: SigningMetrics,
     pub(crate) state_lost: Gauge,
     pub(crate) chain_damaged: Gauge,
     pub(crate) key_leaks: Counter,
@@ -42,6 +44,7 @@ impl DurableMetrics {
             "Tag ids presented on any route that are authentic but were never minted",
             metrics.key_leaks.clone(),
         );
+        registry.register_collector(Box::new(metrics.signing.clone()));
         metrics
     }
 

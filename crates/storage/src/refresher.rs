@@ -17,6 +17,7 @@ use crate::audit_writer::AuditWriter;
 use crate::deployment_state::{DeploymentState, RefreshError};
 use crate::live_keyring::LiveKeyring;
 use crate::redis_settings::RedisSettingsWatch;
+use crate::signing_watch::SigningWatch;
 use crate::state_dir::Known;
 use crate::state_memory::StateMemory;
 
@@ -35,6 +36,7 @@ pub struct StorageRefresher {
     pub(crate) audit: Arc<AuditWriter>,
     pub(crate) memory: StateMemory,
     pub(crate) settings: RedisSettingsWatch,
+    signing: SigningWatch,
     clock: Arc<dyn Clock>,
     /// Whether the audit head is missing, or older than or different from one that was seen before.
     head_lost: AtomicBool,
@@ -47,17 +49,20 @@ impl StorageRefresher {
         audit: Arc<AuditWriter>,
         memory: StateMemory,
         settings: RedisSettingsWatch,
+        signing: SigningWatch,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { state, keyring, audit, memory, settings, clock, head_lost: AtomicBool::new(false) }
+        Self { state, keyring, audit, memory, settings, signing, clock, head_lost: AtomicBool::new(false) }
     }
 
-    /// Refreshes, sends heartbeats and keeps `STATE_DIR` up to date as long as the process lives.
+    /// Refreshes, sends heartbeats, keeps `STATE_DIR` up to date and reads how far the chain is signed, as
+    /// long as the process lives.
     pub async fn keep_refreshing(&self) {
         tokio::join!(
             self.keyring.keep_heartbeat(),
             self.keep_refreshing_records(),
-            self.keep_writing_state()
+            self.keep_writing_state(),
+            self.signing.keep_reading()
         );
     }
 

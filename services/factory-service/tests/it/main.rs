@@ -24,6 +24,7 @@ mod key_dates;
 mod keyring;
 mod lost_records;
 mod malformed;
+mod metrics;
 mod openapi;
 mod outages;
 mod process;
