@@ -25,14 +25,14 @@ pub enum CatalogError {
     TagState(#[from] NoTagState),
     /// A value that was written, as other keys show, is missing or has another type.
     #[error("the {what} was written before, and now it is missing or cannot be read")]
-    Lost {
+    RecordLost {
         /// The kind and id of the value, for people.
         what: String,
     },
 }
 
 fn lost(what: impl std::fmt::Display) -> CatalogError {
-    CatalogError::Lost { what: what.to_string() }
+    CatalogError::RecordLost { what: what.to_string() }
 }
 
 /// One page of a list, in order of creation.
@@ -135,7 +135,7 @@ impl Catalog {
     /// Reads a product of any tenant. If there is no record, checks the product list of `tenant`.
     ///
     /// # Errors
-    /// [`CatalogError::Lost`] if the list has the product and its record is missing; else see
+    /// [`CatalogError::RecordLost`] if the list has the product and its record is missing; else see
     /// [`CatalogError`].
     pub async fn product_of(
         &self,
@@ -175,7 +175,7 @@ impl Catalog {
     /// Reads the batch that `tag` was minted in; returns `None` if no such tag was ever minted.
     ///
     /// # Errors
-    /// [`CatalogError::Lost`] if the tag was minted and its batch record is missing; else see
+    /// [`CatalogError::RecordLost`] if the tag was minted and its batch record is missing; else see
     /// [`CatalogError`].
     pub async fn batch_of_tag(&self, tag: &Opened) -> Result<Option<StoredRecord<Batch>>, CatalogError> {
         if let Some(batch) = self.batch_by_no(tag.batch).await? {
@@ -193,7 +193,8 @@ impl Catalog {
     /// `tenant`.
     ///
     /// # Errors
-    /// [`CatalogError::Lost`] if the batch was minted and its record is missing; else see [`CatalogError`].
+    /// [`CatalogError::RecordLost`] if the batch was minted and its record is missing; else see
+    /// [`CatalogError`].
     pub async fn batch(&self, id: &Uuid, tenant: &str) -> Result<Option<StoredRecord<Batch>>, CatalogError> {
         let what = || format!("record of batch {id}");
         let number: Option<Vec<u8>> = self.ask("GET", &[keys::batch_no(id)], what).await?;
@@ -256,7 +257,7 @@ impl Catalog {
     /// As [`Self::batches`], with `None` for each batch whose record is missing or damaged.
     ///
     /// # Errors
-    /// [`CatalogError::Redis`]; [`CatalogError::Lost`] if the list itself cannot be read.
+    /// [`CatalogError::Redis`]; [`CatalogError::RecordLost`] if the list itself cannot be read.
     pub async fn batches_or_gaps(
         &self,
         tenant: &str,

@@ -123,7 +123,7 @@ impl KeyringAdmin {
         let attempts = async {
             loop {
                 let plan = self.plan_once(deployment, key, what, now).await;
-                if !matches!(plan, Err(KeyringError::Refused(MoveRefusal::Unheard { .. }))) {
+                if !matches!(plan, Err(KeyringError::Refused(MoveRefusal::NotYetRead { .. }))) {
                     return plan;
                 }
                 tokio::time::sleep(RETRY_PAUSE).await;

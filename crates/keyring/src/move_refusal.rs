@@ -89,7 +89,7 @@ pub enum MoveRefusal {
         "{instances} live {service} instances have not read {key} from the keyring yet; try again (a killed \
          instance counts as live for ten more seconds)"
     )]
-    Unheard {
+    NotYetRead {
         /// The key.
         key: KeyRef,
         /// The service.

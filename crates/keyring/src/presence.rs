@@ -108,7 +108,7 @@ impl LiveInstances {
     /// Checks that every instance that needs the key announces its secret.
     ///
     /// Returns [`MoveRefusal::Lacking`] if an instance has read `revision` and does not announce the secret,
-    /// else [`MoveRefusal::Unheard`] if instances without the secret have not read `revision` yet.
+    /// else [`MoveRefusal::NotYetRead`] if instances without the secret have not read `revision` yet.
     pub(crate) fn can_work_with(
         &self,
         key: KeyRef,
@@ -121,10 +121,10 @@ impl LiveInstances {
             || self.instances.iter().filter(needs).filter(|instance| !instance.holds(key.family, entry));
         let Some(first) = without().find(|instance| instance.revision >= revision) else {
             return match without().next() {
-                Some(unheard) => {
-                    let service = unheard.service.clone();
+                Some(not_yet_read) => {
+                    let service = not_yet_read.service.clone();
                     let instances = without().filter(|other| other.service == service).count();
-                    Err(MoveRefusal::Unheard { key, service, instances })
+                    Err(MoveRefusal::NotYetRead { key, service, instances })
                 }
                 None => Ok(()),
             };

@@ -65,9 +65,9 @@ impl From<CatalogError> for ApiError {
     fn from(error: CatalogError) -> Self {
         match error {
             CatalogError::Redis(error) => error.into(),
-            fault @ (CatalogError::Record(_) | CatalogError::TagState(_) | CatalogError::Lost { .. }) => {
-                Self::record_lost(&fault)
-            }
+            fault @ (CatalogError::Record(_)
+            | CatalogError::TagState(_)
+            | CatalogError::RecordLost { .. }) => Self::record_lost(&fault),
         }
     }
 }

@@ -27,7 +27,7 @@ enum Permission {
 
 /// The identity of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stamp {
+pub struct EventIdentity {
     /// When the event happens, Unix milliseconds.
     pub unix_millis: u64,
     /// A version 7 UUID.
@@ -86,7 +86,7 @@ impl AuditWriter {
     pub async fn append(&self, what: NewEvent, effect: Effect) -> Result<Appended, AppendFailure> {
         let unix_millis = self.clock.unix_millis();
         let id = ambient::uuid_v7(unix_millis);
-        self.append_as(Stamp { unix_millis, id, nonce: entropy::random_bytes() }, what, effect).await
+        self.append_as(EventIdentity { unix_millis, id, nonce: entropy::random_bytes() }, what, effect).await
     }
 
     /// Appends an event with a given identity, and its effect. A retry with the same identity is the same
@@ -96,12 +96,12 @@ impl AuditWriter {
     /// See [`AppendFailure`].
     pub async fn append_as(
         &self,
-        stamp: Stamp,
+        identity: EventIdentity,
         what: NewEvent,
         effect: Effect,
     ) -> Result<Appended, AppendFailure> {
         let appender = self.appender()?;
-        let event = Event::new(stamp.unix_millis, stamp.id, stamp.nonce, what)?;
+        let event = Event::new(identity.unix_millis, identity.id, identity.nonce, what)?;
         let appended = appender.append(&event, effect).await;
         match &appended {
             Err(AppendError::StateLost(why)) => self.state.report_lost(&why.to_string()),

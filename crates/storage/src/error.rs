@@ -90,7 +90,7 @@ impl StorageError {
             Self::Gate(error) | Self::Append(AppendFailure::Gate(error)) => error.is_state_lost(),
             Self::Deployment(DeploymentError::Lost(_))
             | Self::Catalog(
-                CatalogError::Record(_) | CatalogError::TagState(_) | CatalogError::Lost { .. },
+                CatalogError::Record(_) | CatalogError::TagState(_) | CatalogError::RecordLost { .. },
             )
             | Self::Access(AccessError::Record(_) | AccessError::Lost { .. })
             | Self::Keyring(KeyringError::NotMade | KeyringError::Lost(_))

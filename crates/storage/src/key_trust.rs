@@ -75,7 +75,7 @@ impl KeyTrust {
 impl TrustedKey {
     /// Returns whether the batch was minted at a time when others may have known the secret.
     #[must_use]
-    pub fn disowns(self, batch: &Batch) -> bool {
+    pub fn invalidates(self, batch: &Batch) -> bool {
         match self {
             Self::Sound => false,
             Self::Revoked { compromised_since } => batch.created_at >= compromised_since,
@@ -85,6 +85,6 @@ impl TrustedKey {
     /// Returns whether the batch is trusted although others may now be able to compute its ids.
     #[must_use]
     pub fn supersedes(self, batch: &Batch) -> bool {
-        self != Self::Sound && !self.disowns(batch)
+        self != Self::Sound && !self.invalidates(batch)
     }
 }

@@ -70,7 +70,7 @@ mod signing_watch;
 mod state_dir;
 mod state_memory;
 
-pub use audit_writer::{AuditWriter, Stamp};
+pub use audit_writer::{AuditWriter, EventIdentity};
 pub use deployment_state::DeploymentState;
 pub use durable_storage::{DurablePools, DurableSetup, DurableStorage, KeyringSetup};
 pub use error::{AppendFailure, GateError, StorageError};

@@ -154,8 +154,8 @@ impl StorageRefresher {
         let Some(deployment) = self.state.seen() else { return };
         let Some((generation, appender)) = self.audit.latest() else { return };
         let highest_epoch = self.keyring.watch().snapshot().as_deref().and_then(highest_epoch).unwrap_or(0);
-        let nothing = Known::nothing_of(deployment.id());
-        let seen = Known { generation: *generation, highest_epoch, ..nothing };
+        let initial = Known::initial(deployment.id());
+        let seen = Known { generation: *generation, highest_epoch, ..initial };
         self.memory.keep(deployment, seen.with_head(appender.log().highest())).await;
     }
 }

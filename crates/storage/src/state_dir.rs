@@ -36,10 +36,10 @@ pub use known::{EarlierGeneration, Known};
 /// let dir = StateDir::open(path)?;
 /// assert_eq!(dir.known(deployment)?, None);
 ///
-/// let update = Known { highest_epoch: 3, ..Known::nothing_of(deployment) };
+/// let update = Known { highest_epoch: 3, ..Known::initial(deployment) };
 /// dir.merge(update.clone())?;
 /// // A smaller value does not overwrite a greater one.
-/// dir.merge(Known::nothing_of(deployment))?;
+/// dir.merge(Known::initial(deployment))?;
 /// assert_eq!(dir.known(deployment)?, Some(update));
 /// # Ok(())
 /// # }

@@ -107,7 +107,7 @@ async fn a_damaged_value_is_an_error_and_never_missing() {
         matches!(damaged, CatalogError::TagState(_)) && damaged.to_string().contains("not 2"),
         "{damaged}"
     );
-    assert!(matches!(catalog.batch(&id(9), "acme").await, Err(CatalogError::Lost { .. })));
+    assert!(matches!(catalog.batch(&id(9), "acme").await, Err(CatalogError::RecordLost { .. })));
     let () = connection.hset(keys::product(&id(2)), "a", "b").await.unwrap();
-    assert!(matches!(catalog.product(&id(2)).await, Err(CatalogError::Lost { .. })), "of another type");
+    assert!(matches!(catalog.product(&id(2)).await, Err(CatalogError::RecordLost { .. })), "of another type");
 }

@@ -104,7 +104,7 @@ async fn an_instance_with_another_secret_under_that_number_lacks_the_secret() {
     other.tags = std::sync::Arc::new(tag_id::TagKeys::new(None, seeds));
     fixture.process(FACTORY, other.clone()).await;
     let lacking = MoveRefusal::Lacking { key: tag(2), service: "factory-service".to_owned(), instances: 1 };
-    // The first factory has sent no heartbeat since the key was added. `Lacking` ranks before `Unheard`.
+    // The first factory has sent no heartbeat since the key was added. `Lacking` ranks before `NotYetRead`.
     assert_eq!(fixture.refusal(&admin, tag(2), &Move::Activate).await, lacking);
     let refusal = fixture.refusal(&fixture.admin(other), tag(2), &Move::Activate).await;
     assert_eq!(refusal, MoveRefusal::OtherSecret(tag(2)));
@@ -131,8 +131,9 @@ async fn an_activation_names_the_service_of_an_instance_that_does_not_poll() {
     fixture.process(FACTORY, secrets(&[1, 2], &[])).await;
     let admin = fixture.admin(secrets(&[1, 2], &[]));
     fixture.make(&admin, tag(2), &Move::Add).await.unwrap();
-    let unheard = MoveRefusal::Unheard { key: tag(2), service: "factory-service".to_owned(), instances: 1 };
-    assert_eq!(fixture.refusal(&admin, tag(2), &Move::Activate).await, unheard);
+    let not_yet_read =
+        MoveRefusal::NotYetRead { key: tag(2), service: "factory-service".to_owned(), instances: 1 };
+    assert_eq!(fixture.refusal(&admin, tag(2), &Move::Activate).await, not_yet_read);
 }
 
 #[tokio::test]

@@ -35,7 +35,7 @@ pub struct EarlierGeneration {
 impl Known {
     /// Returns the starting point for a deployment of which nothing is known.
     #[must_use]
-    pub fn nothing_of(deployment: &str) -> Self {
+    pub fn initial(deployment: &str) -> Self {
         Self { deployment: deployment.to_owned(), generation: 0, size: 0, head: None, highest_epoch: 0 }
     }
 

@@ -9,7 +9,7 @@ fn head(size: u64, fill: u8) -> Head {
 }
 
 fn known(generation: u64, size: u64, fill: u8) -> Known {
-    Known { generation, ..Known::nothing_of(ID) }.with_head(Some(head(size, fill)))
+    Known { generation, ..Known::initial(ID) }.with_head(Some(head(size, fill)))
 }
 
 #[test]
@@ -28,7 +28,7 @@ fn a_merge_keeps_the_highest_head_of_the_latest_generation() {
         assert_eq!(dir.merge(update).unwrap(), merged);
         assert_eq!(dir.known(ID).unwrap(), Some(merged));
     }
-    let epochs = dir.merge(Known { highest_epoch: 7, ..Known::nothing_of(ID) }).unwrap();
+    let epochs = dir.merge(Known { highest_epoch: 7, ..Known::initial(ID) }).unwrap();
     assert_eq!((epochs.size, epochs.highest_epoch), (3, 7));
     let files: Vec<_> = fs::read_dir(folder.path().join("state")).unwrap().collect();
     assert_eq!(files.len(), 2, "the file and its lock file: {files:?}");
@@ -39,7 +39,7 @@ fn a_head_counts_in_its_own_generation_only() {
     assert_eq!(known(2, 7, 1).head_in(2), Ok(Some(head(7, 1))));
     assert_eq!(known(2, 7, 1).head_in(3), Ok(None), "a later generation may have a shorter chain");
     assert_eq!(known(2, 7, 1).head_in(1), Err(EarlierGeneration { found: 1, seen: 2 }));
-    assert_eq!(Known::nothing_of(ID).head_in(0), Ok(None));
+    assert_eq!(Known::initial(ID).head_in(0), Ok(None));
 }
 
 #[test]

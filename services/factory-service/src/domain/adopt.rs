@@ -160,7 +160,7 @@ pub(crate) async fn adopt(
     }
     let product = store.read(store.catalog().product(&record.product_id)).await?;
     let product = product.ok_or(NotAdopted::NoProduct(record.product_id))?.value;
-    let id = record.id.unwrap_or_else(|| store.stamp(caller, "batch").1);
+    let id = record.id.unwrap_or_else(|| store.time_and_id(caller, "batch").1);
     let label = record.label.map(Label::into_string);
     let adopted = update(store.clock(), || async {
         if let Some(stored) = store.read(store.catalog().batch_by_no(exported.batch_no)).await? {

@@ -59,7 +59,7 @@ impl ApiKeys {
         new: NewKey,
         answer: impl Fn(&KeyView, Option<&ApiKey>) -> StoredResponse,
     ) -> Result<StoredResponse, FactoryError> {
-        let (created_at, _) = self.store.stamp(caller, "key");
+        let (created_at, _) = self.store.time_and_id(caller, "key");
         if new.expires_at.is_some_and(|end| end <= self.store.now()) {
             let takes = "an instant in the future";
             return Err(FieldError::unacceptable("expires_at", "is in the past", takes, INSTANT).into());
@@ -148,7 +148,7 @@ impl ApiKeys {
                 if stored.value.status(now) != KeyStatus::Active {
                     return Err(FactoryError::Conflict(NOT_ACTIVE));
                 }
-                let (created_at, _) = self.store.stamp(caller, "key");
+                let (created_at, _) = self.store.time_and_id(caller, "key");
                 let key = ApiKey::generate();
                 let successor = KeyRecord {
                     id: *key.id(),

@@ -113,7 +113,7 @@ impl Batches {
             let takes = "the id of a product, as POST /v1/products answers it";
             return Err(FieldError::unacceptable("product_id", held, takes, EXAMPLE_ID).into());
         }
-        let (_, id) = self.store.stamp(caller, "batch");
+        let (_, id) = self.store.time_and_id(caller, "batch");
         let label = new.label.map(Label::into_string);
         self.store
             .update(NO_NUMBER, || async {
@@ -211,14 +211,14 @@ impl Batches {
     }
 
     fn view(&self, batch: Batch) -> BatchView {
-        let disowned = self.store.keys().is_ok_and(|keys| match KeyTrust::of(&keys, batch.epoch) {
-            KeyTrust::Trusted(key) => key.disowns(&batch),
+        let invalidated = self.store.keys().is_ok_and(|keys| match KeyTrust::of(&keys, batch.epoch) {
+            KeyTrust::Trusted(key) => key.invalidates(&batch),
             // A key is revoked before it is destroyed.
             KeyTrust::Untrusted(UntrustedKey::Destroyed) => true,
             // This process has not read the new keyring yet.
             KeyTrust::Untrusted(UntrustedKey::NeverInUse) => false,
         });
-        BatchView { state: batch.lifecycle_under(disowned, false, self.store.now()), batch }
+        BatchView { state: batch.lifecycle_under(invalidated, false, self.store.now()), batch }
     }
 }
 

@@ -79,7 +79,7 @@ impl Products {
         new: NewProduct,
         answer: impl Fn(Product) -> StoredResponse,
     ) -> Result<StoredResponse, FactoryError> {
-        let (now, id) = self.store.stamp(caller, "product");
+        let (now, id) = self.store.time_and_id(caller, "product");
         let product = Product {
             id,
             tenant: caller.tenant().as_str().to_owned(),

@@ -119,7 +119,7 @@ impl Restore {
             });
             match accepted.await {
                 Err(NotAccepted::Keyring(KeyringError::Refused(
-                    MoveRefusal::Lacking { .. } | MoveRefusal::Unheard { .. },
+                    MoveRefusal::Lacking { .. } | MoveRefusal::NotYetRead { .. },
                 ))) if waited < ANNOUNCE_TIMEOUT => {
                     waited += TRY_EVERY;
                     tokio::time::sleep(TRY_EVERY).await;
@@ -160,8 +160,8 @@ impl Restore {
         let appended = appender.append(&event, plan.effect).await?;
         if let Some(dir) = &self.state_dir {
             let head = Head { size: appended.seq + 1, hash: appended.hash };
-            let nothing = Known::nothing_of(before.id());
-            let now = Known { generation, highest_epoch: epoch.get(), ..nothing }.with_head(Some(head));
+            let initial = Known::initial(before.id());
+            let now = Known { generation, highest_epoch: epoch.get(), ..initial }.with_head(Some(head));
             dir.merge(now)?;
         }
         Ok(Accepted { generation, epoch, old_size, size: found.size, seq: appended.seq })

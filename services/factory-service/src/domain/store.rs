@@ -9,8 +9,8 @@ use catalog::Catalog;
 use idempotency::StoredResponse;
 use keyring::Snapshot;
 use storage::{
-    AppendFailure, AuditWriter, DeploymentState, DurableStorage, KeyLeakAlarm, KeyTrust, LiveKeyring, Stamp,
-    StorageRefresher,
+    AppendFailure, AuditWriter, DeploymentState, DurableStorage, EventIdentity, KeyLeakAlarm, KeyTrust,
+    LiveKeyring, StorageRefresher,
 };
 use tag_id::{BatchNo, Epoch};
 use time::OffsetDateTime;
@@ -83,7 +83,7 @@ impl Store {
 
     /// Returns the current time and an id that begins with it. For a request with an idempotency key, both
     /// are those of its first try, and the id depends on `purpose`.
-    pub(crate) fn stamp(&self, caller: &Caller, purpose: &str) -> (OffsetDateTime, Uuid) {
+    pub(crate) fn time_and_id(&self, caller: &Caller, purpose: &str) -> (OffsetDateTime, Uuid) {
         let (millis, id) = match &caller.claimed {
             Some(claimed) => (claimed.claim().created_ms(), claimed.claim().id(purpose)),
             None => {
@@ -203,9 +203,10 @@ impl Store {
         let claim = claimed.claim();
         let own_checks = effect.checks.len();
         let effect = claim.complete_in(effect, answer)?;
-        let stamp = Stamp { unix_millis: claim.created_ms(), id: claim.id("event"), nonce: claim.nonce() };
+        let identity =
+            EventIdentity { unix_millis: claim.created_ms(), id: claim.id("event"), nonce: claim.nonce() };
         crash_point("before-effect");
-        let appended = self.audit.append_as(stamp, event, effect).await;
+        let appended = self.audit.append_as(identity, event, effect).await;
         crash_point("after-effect");
         match appended {
             Ok(appended) if !appended.duplicate => {

@@ -156,7 +156,7 @@ impl Tags {
             id,
             url: self.urls.of(&id.crockford()),
             opened,
-            lifecycle: batch.lifecycle_under(key.disowns(&batch), state.revoked, self.store.now()),
+            lifecycle: batch.lifecycle_under(key.invalidates(&batch), state.revoked, self.store.now()),
             batch,
             scan_count: state.scan_count,
             scanned_at: state

@@ -89,7 +89,7 @@ impl Tenants {
         if id.is_default() {
             return Err(FactoryError::Conflict(IS_DEFAULT));
         }
-        let (created_at, _) = self.store.stamp(caller, "tenant");
+        let (created_at, _) = self.store.time_and_id(caller, "tenant");
         let tenant = Tenant::new(id, name, created_at);
         let mut details = Details::new();
         if let Some(name) = &tenant.name {

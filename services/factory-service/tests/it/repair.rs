@@ -161,7 +161,7 @@ async fn nothing_is_removed_if_state_dir_has_seen_more_entries() {
     let dir = storage::StateDir::open(&state).unwrap();
     let head = audit_chain::Head { size: 3, hash: audit_chain::Hash::from_bytes([7; 32]) };
     let id = record["id"].as_str().unwrap();
-    dir.merge(storage::Known::nothing_of(id).with_head(Some(head))).unwrap();
+    dir.merge(storage::Known::initial(id).with_head(Some(head))).unwrap();
     direct.rpush::<_, _, ()>(keys::segment(0), "half a write").await.unwrap();
     let before = chain(&redis).await;
     let out = folder.path("tail.ndjson");
@@ -184,7 +184,7 @@ async fn entries_of_an_earlier_restore_generation_do_not_prevent_a_repair() {
     let record: String = direct.get("vt1:deployment").await.unwrap();
     let record: Value = serde_json::from_str(&record).unwrap();
     let head = audit_chain::Head { size: 9, hash: audit_chain::Hash::from_bytes([7; 32]) };
-    let seen = storage::Known::nothing_of(record["id"].as_str().unwrap()).with_head(Some(head));
+    let seen = storage::Known::initial(record["id"].as_str().unwrap()).with_head(Some(head));
     storage::StateDir::open(&state).unwrap().merge(seen).unwrap();
     // The operator accepts the shorter chain on another host, so this host's STATE_DIR does not follow.
     operator.json(&["restore", "accept", "--reason", "the disk burned", "--force"]).await;

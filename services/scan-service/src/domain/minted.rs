@@ -36,7 +36,9 @@ impl MintedBatches {
         let found = match self.catalog.batch_of_tag(opened).await {
             Ok(found) => found,
             Err(
-                fault @ (CatalogError::Record(_) | CatalogError::TagState(_) | CatalogError::Lost { .. }),
+                fault @ (CatalogError::Record(_)
+                | CatalogError::TagState(_)
+                | CatalogError::RecordLost { .. }),
             ) => {
                 tracing::error!(%fault, "stored record missing or unreadable");
                 return Err(MintedError::RecordLost);

@@ -345,7 +345,7 @@ fn judged(
     let frequency = Frequency { in_30_s: counted.in_30_s, in_60_s: counted.in_60_s, in_all: counted.count };
     Verdict {
         tag,
-        lifecycle: batch.lifecycle_under(key.disowns(batch), counted.revoked, now),
+        lifecycle: batch.lifecycle_under(key.invalidates(batch), counted.revoked, now),
         first_scan_at: counted.first_at_ms.map(from_unix_millis),
         scan_count: counted.count,
         counted: counted.counted,

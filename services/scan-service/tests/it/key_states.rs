@@ -212,8 +212,8 @@ async fn an_instance_without_the_newest_keyring_does_not_call_a_tag_of_a_new_key
 async fn a_change_is_seen_by_scans_within_two_seconds() {
     let (shop, app) = rotated().await;
     shop.move_key(1, &revoke(shop.batch.created_at)).await;
-    let disowned = async || app.scan(shop.tag(0)).await.verdict()["lifecycle"] == "key_revoked";
-    eventually("the revocation is seen", Duration::from_secs(2), disowned).await;
+    let invalidated = async || app.scan(shop.tag(0)).await.verdict()["lifecycle"] == "key_revoked";
+    eventually("the revocation is seen", Duration::from_secs(2), invalidated).await;
 }
 
 #[tokio::test]
