@@ -14,6 +14,7 @@ Runs promtool and amtool on services/monitoring, and fails if
   - an alert lacks a severity, a summary with a number, or a runbook_url
   - a runbook_url does not lead to a heading of docs/operations
   - amtool rejects alertmanager.yml, or an inhibition names an alert that does not exist
+  - a rule, a document or a script names a metric that docs/operations/metrics.md lacks
 
 Installs promtool and amtool as packages if they are missing.
 
@@ -90,6 +91,24 @@ check_inhibitions() {
     }')
 }
 
+# Prints every metric that the rules, tests, dashboards, documents and scripts name, without the endings of a
+# histogram. CHANGELOG.md names former ones.
+named_metrics() {
+  {
+    documents | grep -v -e CHANGELOG.md -e metrics.md
+    find "$MONITORING" -type f
+    shell_scripts
+  } | xargs grep -ohE '\bvoketag_[a-z0-9_]*[a-z0-9]\b' | sed -E 's/_(bucket|sum|count)$//' | sort -u
+}
+
+check_metric_names() {
+  local name reference=docs/operations/metrics.md
+  while IFS= read -r name; do
+    grep -qF "| \`$name\` |" "$reference" || grep -rqF "${name}_" "$reference" && continue
+    fail "$name: named, but not in $reference"
+  done < <(named_metrics)
+}
+
 promtool check config "$MONITORING/prometheus.yml" >/dev/null || fail "promtool rejects prometheus.yml"
 promtool check rules "$MONITORING"/rules/*.yml >/dev/null || fail "promtool rejects a rule"
 promtool test rules "$MONITORING"/tests/*.yml || fail "a unit test of the rules failed"
@@ -103,6 +122,7 @@ while IFS='|' read -r name severity number runbook; do
   check_alert "$name" "$severity" "$number" "$runbook"
 done <<<"$ALERTS"
 check_inhibitions
+check_metric_names
 
 ((FAILURES == 0)) || die "$FAILURES faults in $MONITORING"
 say "Summary: $COUNT alerts, $(wc -l <<<"$CASES") test cases, every runbook exists"

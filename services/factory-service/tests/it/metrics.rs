@@ -1,4 +1,4 @@
-//! The metrics of the audit chain's signatures.
+//! The reference of the metrics, and those of the audit chain's signatures.
 
 use serde_json::json;
 use test_support::{RedisServer, eventually};
@@ -16,6 +16,14 @@ async fn number(factory: &Factory, metric: &str) -> f64 {
 
 async fn eventually_shown(factory: &Factory, what: &str, metric: &str, holds: fn(f64) -> bool) {
     eventually(what, SOON, || async { holds(number(factory, metric).await) }).await;
+}
+
+#[tokio::test]
+async fn every_metric_is_documented() {
+    let limiter = ("RATE_LIMIT_REDIS_URL", "redis://127.0.0.1:2");
+    let factory = Factory::begin("redis://127.0.0.1:1", &[limiter, SIGNS]).await;
+    let write = std::env::var_os("VOKETAG_WRITE_DOCS").is_some();
+    test_support::assert_metrics_documented("factory-service", &factory.get("/metrics").await.text, write);
 }
 
 #[tokio::test]

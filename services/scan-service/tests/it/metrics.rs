@@ -16,6 +16,18 @@ async fn series(app: &App) -> BTreeSet<String> {
 }
 
 #[tokio::test]
+async fn every_metric_is_documented() {
+    let all = [
+        ("REDIS_URL", "redis://127.0.0.1:1"),
+        ("RATE_LIMIT_REDIS_URL", "redis://127.0.0.1:2"),
+        ("GLOBAL_REDIS_URL", "redis://127.0.0.1:3"),
+    ];
+    let app = spawn(&all).await;
+    let write = std::env::var_os("VOKETAG_WRITE_DOCS").is_some();
+    test_support::assert_metrics_documented("scan-service", &app.metrics().await, write);
+}
+
+#[tokio::test]
 async fn every_series_that_alerts_use_is_at_zero_before_redis_answers() {
     let app = spawn(&[("REDIS_URL", "redis://127.0.0.1:1")]).await;
     for series in [
