@@ -2,6 +2,10 @@
 # Checks the configuration of Prometheus and Alertmanager in services/monitoring, and tests the rules.
 # shellcheck source-path=SCRIPTDIR source=lib/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source-path=SCRIPTDIR source=lib/monitoring.sh
+source scripts/lib/monitoring.sh
+# shellcheck source-path=SCRIPTDIR source=lib/inhibitions.sh
+source scripts/lib/inhibitions.sh
 
 usage() {
   cat <<'HELP'
@@ -14,6 +18,7 @@ Runs promtool and amtool on services/monitoring, and fails if
   - an alert lacks a severity, a summary with a number, or a runbook_url
   - a runbook_url does not lead to a heading of docs/operations
   - amtool rejects alertmanager.yml, or an inhibition names an alert that does not exist
+  - a running Alertmanager shows other alerts than services/monitoring/tests/inhibitions.txt says
   - a rule, a document or a script names a metric that docs/operations/metrics.md lacks
 
 Installs promtool and amtool as packages if they are missing.
@@ -122,6 +127,7 @@ while IFS='|' read -r name severity number runbook; do
   check_alert "$name" "$severity" "$number" "$runbook"
 done <<<"$ALERTS"
 check_inhibitions
+check_running_inhibitions
 check_metric_names
 
 ((FAILURES == 0)) || die "$FAILURES faults in $MONITORING"

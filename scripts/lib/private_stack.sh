@@ -22,6 +22,13 @@ trap 'exit 130' INT TERM
 # Starts Redis and both services, and sets SCAN_URL, FACTORY_URL and REDIS_PORT. The services get the settings
 # of the environment, except secrets and addresses.
 start_private() { # profile: debug or release
+  prepare_private "$1"
+  start_services
+}
+
+# Chooses ports and secrets, and starts Redis. Exports the secrets and addresses of the services. A script
+# that sets more of them does so between this and start_services.
+prepare_private() { # profile: debug or release
   local scan_port factory_port key
   BINARIES="$TARGET_DIR/$1"
   need_redis_server
@@ -42,6 +49,9 @@ start_private() { # profile: debug or release
   REDIS_URL="redis://127.0.0.1:$REDIS_PORT"
   PUBLIC_BASE_URL="$SCAN_URL"
   FACTORY_API_KEY="$key"
+}
+
+start_services() {
   start_factory_service
   wait_ready "$FACTORY_URL"
   start_scan_service
@@ -50,22 +60,33 @@ start_private() { # profile: debug or release
 
 # Starts Redis on the files in $WORK, if there are any. APPENDFSYNC selects when it writes them to disk.
 start_redis() {
+  start_redis_in "$WORK" "$REDIS_PORT" --appendonly yes --appendfsync "${APPENDFSYNC:-everysec}"
+}
+
+# Starts a Redis on the files in a directory, and writes its process id to redis.pid there.
+start_redis_in() { # directory, port, [further arguments]
+  local directory="$1" port="$2"
+  shift 2
+  mkdir -p "$directory"
   (
-    cd "$WORK" || exit
-    exec "$REDIS_SERVER" --port "$REDIS_PORT" --bind 127.0.0.1 --dir . --save '' --appendonly yes \
-      --appendfsync "${APPENDFSYNC:-everysec}" --maxmemory-policy noeviction >>redis.log 2>&1 </dev/null
+    cd "$directory" || exit
+    exec "$REDIS_SERVER" --port "$port" --bind 127.0.0.1 --dir . --save '' --maxmemory-policy noeviction \
+      "$@" >>redis.log 2>&1 </dev/null
   ) &
-  echo $! >"$WORK/redis.pid"
-  until_true 60 redis_answers "$REDIS_PORT" || die "the private Redis did not answer within 60 s"
+  echo $! >"$directory/redis.pid"
+  until_true 60 redis_answers "$port" || die "the private Redis in $directory did not answer within 60 s"
 }
 
 # Kills Redis as a crash would.
-kill_redis() {
+kill_redis() { kill_private "$WORK/redis.pid"; }
+
+# Kills a process of this script, which then is gone.
+kill_private() { # pid file
   local pid
-  pid="$(<"$WORK/redis.pid")"
+  pid="$(<"$1")"
   disown "$pid" # else Bash reports the kill in the middle of the script's output
   kill -KILL "$pid"
-  until_true 15 process_gone "$pid" || die "the private Redis did not end within 15 s"
+  until_true 15 process_gone "$pid" || die "the process of $1 did not end within 15 s"
 }
 
 start_factory_service() { start_service factory-service "$FACTORY_URL"; }
