@@ -29,13 +29,13 @@ need_rust
 DOMAIN="ambient circuit-breaker tag-id redis-pool rate-limiter audit-chain catalog access idempotency keyring"
 allowed_for() { # crate
   case "$1" in
-    ambient | circuit-breaker | tag-id | input) echo "" ;;
+    ambient | circuit-breaker | tag-id | input | status-page) echo "" ;;
     redis-pool) echo "ambient circuit-breaker" ;;
     rate-limiter | audit-chain) echo "ambient circuit-breaker redis-pool" ;;
     access | idempotency) echo "ambient circuit-breaker redis-pool audit-chain" ;;
     catalog) echo "ambient circuit-breaker redis-pool audit-chain tag-id" ;;
     keyring) echo "ambient circuit-breaker redis-pool audit-chain tag-id catalog" ;;
-    http-edge) echo "ambient input" ;;
+    http-edge) echo "ambient input status-page" ;;
     test-support) echo "ambient" ;;
     problems)
       echo "ambient redis-pool audit-chain catalog access idempotency keyring storage input http-edge"

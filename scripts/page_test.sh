@@ -13,8 +13,8 @@ Usage: ./scripts/page_test.sh [--release] [--keep DIR]
 
 Starts a private Redis and both services on free ports, mints batches, and opens every kind of page in
 headless Chromium: genuine, with long or right-to-left names, scanned often, recalled, revoked, expired,
-forged, not a tag, rate limited, unavailable, and the home page. It shows each page 320 px wide with text of
-100 % and 200 %, and 1280 px wide, in the light and the dark colour scheme, and checks:
+forged, not a tag, rate limited, unavailable, the home page, and the status page. It shows each page 320 px
+wide with text of 100 % and 200 %, and 1280 px wide, in the light and the dark colour scheme, and checks:
 
   - the page shows its verdict and nothing that contradicts it, and has no script
   - no element is cut or overflows, and no text is squeezed into lines of a few letters
@@ -87,6 +87,7 @@ pages() {
   open_page no_tag '/t/nonsense%20%3Cb%3E' 400 'Not a VokeTag' "$no_risk"
   open_page nothing_here '/t/a/b' 404 'Nothing here'
   open_page home / 200 'VokeTag'
+  open_page status /status 200 'Circuit breaker by Redis pool'
   scan_times "/t/${FIRST[3]}" 31 "$limited"
   open_page limited "/t/${FIRST[3]}" 429 'You can try again in' '[]' "$limited"
   open_page form_unread "/t/nonsense/report" 400 'Not a VokeTag'

@@ -5,11 +5,12 @@ use crate::connection_metrics::ConnectionMetrics;
 use crate::descriptors::fit_connections;
 use crate::error::HttpError;
 use crate::layer::Edge;
-use crate::metrics::metrics_route;
+use crate::metrics::Metrics;
 use crate::panics;
 use crate::parameters::QueryParameters;
 use crate::serve::{listen, serve, shutdown_signal};
 use crate::serve_config::ServeConfig;
+use crate::status::StatusRoute;
 use crate::tokio_metrics::TokioMetrics;
 use axum::Router;
 use axum::routing::MethodRouter;
@@ -90,6 +91,7 @@ pub struct App {
     metrics_place: MetricsPlace,
     connections: ConnectionMetrics,
     background: AbortHandle,
+    sampling: AbortHandle,
     shutdown_hook: Option<ShutdownHook>,
 }
 
@@ -100,7 +102,7 @@ impl fmt::Debug for App {
 }
 
 impl App {
-    /// Puts `routes` behind `edge`, adds errors for unknown paths and methods, and adds `/metrics`.
+    /// Puts `routes` behind `edge`, and adds errors for unknown paths and methods, `/metrics` and `/status`.
     ///
     /// Must be called inside the tokio runtime that serves the requests. Every route rejects a query
     /// parameter that `parameters` does not list for it. Dropping the app aborts `background`.
@@ -114,7 +116,10 @@ impl App {
     ) -> Self {
         let connections = ConnectionMetrics::register(&mut registry);
         registry.register_collector(Box::new(TokioMetrics::of_this_runtime()));
-        let metrics = Router::new().route("/metrics", metrics_route(Arc::new(registry)));
+        let metrics = Metrics::new(Arc::new(registry));
+        let status = StatusRoute::new(metrics.clone(), edge.clock());
+        let sampling = status.keep_sampling();
+        let metrics = Router::new().route("/metrics", metrics.route()).route("/status", status.route());
         let (routes, metrics) = match metrics_place {
             MetricsPlace::Here => (routes.merge(metrics), None),
             MetricsPlace::Apart => (routes, Some(metrics)),
@@ -125,7 +130,7 @@ impl App {
         let wrapped = |router: Router| edge.wrap(router.method_not_allowed_fallback(not_allowed));
         let router = wrapped(routes.fallback(not_found));
         let metrics = metrics.map(|metrics| wrapped(metrics.fallback(not_metrics)));
-        Self { router, metrics, metrics_place, connections, background, shutdown_hook: None }
+        Self { router, metrics, metrics_place, connections, background, sampling, shutdown_hook: None }
     }
 
     /// Sets a hook that runs at shutdown, after the last response and the end of the background tasks.
@@ -144,6 +149,7 @@ impl App {
 impl Drop for App {
     fn drop(&mut self) {
         self.background.abort();
+        self.sampling.abort();
     }
 }
 
@@ -152,7 +158,9 @@ async fn not_found() -> HttpError {
 }
 
 async fn not_metrics() -> HttpError {
-    HttpError::NotFound("there is nothing at this path; /metrics is all there is at this address".into())
+    HttpError::NotFound(
+        "there is nothing at this path; /metrics and /status are all there is at this address".into(),
+    )
 }
 
 async fn not_allowed() -> HttpError {

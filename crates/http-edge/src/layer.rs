@@ -110,6 +110,10 @@ impl Edge {
         Self { state: Arc::new(state), parameters: None }
     }
 
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.state.clock)
+    }
+
     /// Adds the series of the documented responses of all operations, with the value 0.
     pub(crate) fn expect_responses(&self, parameters: &QueryParameters) {
         for (path, method, successes) in parameters.operations() {

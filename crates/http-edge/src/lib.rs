@@ -69,6 +69,7 @@ mod readiness;
 mod request_id;
 mod serve;
 mod serve_config;
+mod status;
 mod stream;
 mod tokio_metrics;
 

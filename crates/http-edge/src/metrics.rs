@@ -36,14 +36,38 @@ pub fn register_build_info(registry: &mut Registry, service: &'static str, versi
 /// Returns a `GET` route with all metrics, as `text/plain; version=0.0.4` or as OpenMetrics 1.0.0 by
 /// `Accept`.
 pub fn metrics_route<S: Clone + Send + Sync + 'static>(registry: Arc<Registry>) -> MethodRouter<S> {
-    let process = Arc::new(process_registry());
-    get(move |headers: HeaderMap| std::future::ready(render(&registry, &process, &headers)))
+    Metrics::new(registry).route()
 }
 
-fn render(registry: &Registry, process: &Registry, headers: &HeaderMap) -> Response {
+/// All metrics: those of the service, and those of the process.
+#[derive(Clone)]
+pub(crate) struct Metrics {
+    registry: Arc<Registry>,
+    process: Arc<Registry>,
+}
+
+impl Metrics {
+    pub(crate) fn new(registry: Arc<Registry>) -> Self {
+        Self { registry, process: Arc::new(process_registry()) }
+    }
+
+    pub(crate) fn route<S: Clone + Send + Sync + 'static>(self) -> MethodRouter<S> {
+        get(move |headers: HeaderMap| std::future::ready(render(&self, &headers)))
+    }
+
+    /// Returns all metrics as OpenMetrics.
+    pub(crate) fn open_metrics(&self) -> Result<String, fmt::Error> {
+        let mut text = String::with_capacity(32 * 1024);
+        encode_registry(&mut text, &self.process)?;
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+fn render(metrics: &Metrics, headers: &HeaderMap) -> Response {
     let accept = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let format = ExpositionFormat::preferred_by(accept);
-    match encode_all(registry, process) {
+    match metrics.open_metrics() {
         Ok(text) => {
             let text = match format {
                 ExpositionFormat::OpenMetrics => text,
@@ -53,11 +77,4 @@ fn render(registry: &Registry, process: &Registry, headers: &HeaderMap) -> Respo
         }
         Err(error) => HttpError::internal(error).into_response(),
     }
-}
-
-fn encode_all(registry: &Registry, process: &Registry) -> Result<String, fmt::Error> {
-    let mut text = String::with_capacity(32 * 1024);
-    encode_registry(&mut text, process)?;
-    encode(&mut text, registry)?;
-    Ok(text)
 }

@@ -164,7 +164,11 @@ async fn metrics_are_served_on_the_main_address_or_on_their_own() {
     ] {
         assert!(metrics.text.contains(line), "{line} is not in\n{}", metrics.text);
     }
+    let status = answer(factory.client.get(format!("{}/status", factory.base))).await;
+    assert!(status.status == 200 && status.text.contains("durable <b>closed</b>"), "{status:?}");
     let apart = crate::support::Factory::start(&redis.url(), &[("METRICS_BIND_ADDR", "127.0.0.1:0")]).await;
     assert!(apart.app.metrics.is_some());
-    answer(apart.client.get(format!("{}/metrics", apart.base))).await.expect_problem(404, "not-found");
+    for path in ["/metrics", "/status"] {
+        answer(apart.client.get(format!("{}{path}", apart.base))).await.expect_problem(404, "not-found");
+    }
 }

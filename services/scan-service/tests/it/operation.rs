@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use reqwest::redirect::Policy;
 use serde_json::{Value, json};
-use test_support::RedisServer;
+use test_support::{RedisServer, eventually};
 
-use crate::app::{App, open, open_at, send, spawn};
+use crate::app::{App, WAIT_LIMIT, open, open_at, send, spawn};
 use crate::partners::Partner;
 use crate::shop::{SECRET, SIZE, Shop};
 
@@ -219,8 +219,36 @@ async fn metrics_may_have_a_separate_address() {
     let app = open(&shop, &[("METRICS_BIND_ADDR", "127.0.0.1:0")]).await;
     assert!(app.metrics_addr.is_some());
     app.get("/metrics").await.assert_problem(404, "not-found");
+    app.get("/status").await.assert_problem(404, "not-found");
+    let apart = format!("http://{}/status", app.metrics_addr.unwrap());
+    assert_eq!(reqwest::get(apart).await.unwrap().status(), 200);
     assert_eq!(app.scan(shop.tag(0)).await.status, 200);
     assert_eq!(app.scans("active").await, 1);
+}
+
+/// The number in the legend is not checked: it depends on the time between two samples.
+#[tokio::test]
+async fn the_status_page_shows_traffic_and_each_pool_without_a_script() {
+    let mut shop = Shop::open().await;
+    let app = open(&shop, &[("COLD_START_SECS", "300")]).await;
+    assert_eq!(app.scan(shop.tag(0)).await.status, 200);
+    let answer = app.get("/status").await;
+    assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"));
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    assert!(answer.header("content-security-policy").unwrap().contains("style-src 'sha256-"));
+    assert!(answer.text.contains("durable <b>closed</b>"), "{}", answer.text);
+    assert!(answer.text.contains("limits <b>cold</b>"), "the region is new: {}", answer.text);
+    assert!(!answer.text.contains("<script") && !answer.text.contains(&shop.tag(0).to_string()));
+    // A sample is five seconds old at most, so the scan is in the last difference or in one before.
+    assert!(answer.text.contains("median <b>") && answer.text.contains("all <b>"), "{}", answer.text);
+    app.get("/status?x=1").await.assert_problem(400, "invalid-request");
+
+    shop.redis.kill();
+    let is_open = async || {
+        app.scan(shop.tag(1)).await;
+        app.get("/status").await.text.contains("durable <b>open</b>")
+    };
+    eventually("the page shows the open breaker", WAIT_LIMIT, is_open).await;
 }
 
 #[tokio::test]
