@@ -230,7 +230,8 @@ async fn metrics_may_have_a_separate_address() {
 #[tokio::test]
 async fn the_status_page_shows_traffic_and_each_pool_without_a_script() {
     let mut shop = Shop::open().await;
-    let app = open(&shop, &[("COLD_START_SECS", "300")]).await;
+    let settings = [("COLD_START_SECS", "300"), ("REDIS_COMMAND_TIMEOUT_MS", "500")];
+    let app = open(&shop, &settings).await;
     assert_eq!(app.scan(shop.tag(0)).await.status, 200);
     let answer = app.get("/status").await;
     assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"));
