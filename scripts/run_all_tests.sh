@@ -9,18 +9,19 @@ Usage: ./scripts/run_all_tests.sh [step...]
 
 Runs all steps, or the named ones, and prints a summary. A failed step does not stop the others. Takes about
 20 minutes on two cores once the tools are installed. Installs missing tools: redis-server, shellcheck,
-Chromium, Node.js, nginx, Prometheus and Alertmanager as packages, cargo-deny and cargo-tarpaulin with cargo
-install.
+Chromium, Node.js, nginx, Prometheus, Alertmanager, jq and Python as packages, cargo-deny and cargo-tarpaulin
+with cargo install.
 
-  validate   format, lints, imports, sizes, shell, docs, links, dependencies (scripts/validate_code.sh)
-  tests      every test of the workspace, documentation examples included (scripts/quick_test.sh)
-  coverage   line coverage of crates/ by the tests of crates/; at least 90 %
-  page       the pages that a phone opens, in headless Chromium (scripts/page_test.sh)
-  edge       complete and cut exports through a real nginx, promtool on the metrics (scripts/edge_test.sh)
-  restore    a backup under load, a loss, a restore (scripts/restore_drill.sh)
-  alerts     real faults, and the alert that each raises (scripts/alert_drill.sh)
-  load       80 and 150 concurrent clients against private services (scripts/load_test_local.sh)
-  benches    every benchmark in a short mode: shows that they run, not what they measure
+  validate    format, lints, imports, sizes, shell, docs, links, dependencies (scripts/validate_code.sh)
+  tests       every test of the workspace, documentation examples included (scripts/quick_test.sh)
+  coverage    line coverage of crates/ by the tests of crates/; at least 90 %
+  page        the pages that a phone opens, in headless Chromium (scripts/page_test.sh)
+  edge        complete and cut exports through a real nginx, promtool on the metrics (scripts/edge_test.sh)
+  restore     a backup under load, a loss, a restore (scripts/restore_drill.sh)
+  alerts      real faults, and the alert that each raises (scripts/alert_drill.sh)
+  dashboards  every query of the Grafana dashboards under load (scripts/dashboards_test.sh)
+  load        80 and 150 concurrent clients against private services (scripts/load_test_local.sh)
+  benches     every benchmark in a short mode: shows that they run, not what they measure
 
   --help     show this text
 HELP
@@ -35,6 +36,7 @@ step_page() { ./scripts/page_test.sh --release; }
 step_edge() { ./scripts/edge_test.sh --release; }
 step_restore() { ./scripts/restore_drill.sh --release; }
 step_alerts() { ./scripts/alert_drill.sh --release; }
+step_dashboards() { ./scripts/dashboards_test.sh --release; }
 step_load() { ./scripts/load_test_local.sh --seconds 5; }
 
 # The compiler's own instrumentation, which stable Rust has and tarpaulin reads, needs no further component.
@@ -58,11 +60,15 @@ STEPS=()
 for argument in "$@"; do
   case "$argument" in
     -h | --help) usage && exit 0 ;;
-    validate | tests | coverage | page | edge | restore | alerts | load | benches) STEPS+=("$argument") ;;
+    validate | tests | coverage | page | edge | restore | alerts | dashboards | load | benches)
+      STEPS+=("$argument")
+      ;;
     *) usage >&2 && die "unknown step: $argument" ;;
   esac
 done
-if ((${#STEPS[@]} == 0)); then STEPS=(validate tests coverage page edge restore alerts load benches); fi
+if ((${#STEPS[@]} == 0)); then
+  STEPS=(validate tests coverage page edge restore alerts dashboards load benches)
+fi
 
 # Link-time optimisation takes half of a release build, and nothing is measured here.
 export CARGO_PROFILE_RELEASE_LTO=false

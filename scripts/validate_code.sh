@@ -16,7 +16,7 @@ Runs all checks, or the named ones, and prints a summary. A failed check does no
                  (scripts/check_imports.sh, check_circles.sh, check_names.sh)
   sizes          sizes of files and functions (scripts/check_sizes.sh)
   shell          shellcheck for every script
-  monitoring     configuration, alert rules and their unit tests (scripts/check_monitoring.sh)
+  monitoring     alert rules with their tests, dashboards (scripts/check_monitoring.sh, check_dashboards.sh)
   dependencies   licences, sources and bans with cargo-deny, and known vulnerabilities if their database is
                  reachable
   links          links and paths in the documents (scripts/check_links.sh)
@@ -88,7 +88,7 @@ advisories() {
 
 check_links() { ./scripts/check_links.sh; }
 
-check_monitoring() { ./scripts/check_monitoring.sh; }
+check_monitoring() { ./scripts/check_monitoring.sh && ./scripts/check_dashboards.sh; }
 
 CHECKS=()
 for argument in "$@"; do

@@ -70,6 +70,7 @@ need() { # command, then its package as for install_package
 }
 
 need_curl() { need curl curl curl curl curl curl; }
+need_jq() { need jq jq jq jq jq jq; }
 need_shellcheck() { need shellcheck shellcheck ShellCheck shellcheck shellcheck shellcheck; }
 
 # promtool comes with Prometheus. Debian and Alpine ship Alertmanager with amtool as a package of its own.

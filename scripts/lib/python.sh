@@ -1,0 +1,19 @@
+# shellcheck shell=bash disable=SC2034  # the scripts that source this file read what it sets
+# The Python programs of scripts/python.
+
+# Sets PYTHON to an interpreter that has the packages of scripts/python/requirements.txt, in an environment of
+# its own.
+need_python_packages() {
+  local folder="$TARGET_DIR/python" wanted=scripts/python/requirements.txt
+  PYTHON="$folder/bin/python"
+  cmp -s "$wanted" "$folder/requirements.txt" && return 0
+  need python3 python3 python3 python3 python python
+  # Debian has the installer of packages as a package of its own.
+  python3 -c 'import ensurepip' >/dev/null 2>&1 ||
+    install_package python3-venv python3 python3 python python ||
+    missing "the Python module ensurepip" "the package python3-venv"
+  say "installing the Python packages of $wanted"
+  python3 -m venv --clear "$folder"
+  "$PYTHON" -m pip install --quiet --disable-pip-version-check --no-input -r "$wanted"
+  cp "$wanted" "$folder/requirements.txt"
+}
