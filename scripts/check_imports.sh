@@ -26,30 +26,36 @@ no_arguments "$@"
 need_rust
 
 # The crates that a crate may depend on, from the bottom up. A new crate needs a line here.
-DOMAIN="ambient circuit-breaker tag-id redis-pool rate-limiter audit-chain catalog access idempotency keyring"
+DOMAIN="ambient circuit-breaker spans tag-id redis-pool rate-limiter audit-chain catalog access idempotency"
+DOMAIN+=" keyring"
 allowed_for() { # crate
   case "$1" in
-    ambient | circuit-breaker | tag-id | input | status-page) echo "" ;;
-    redis-pool) echo "ambient circuit-breaker" ;;
-    rate-limiter | audit-chain) echo "ambient circuit-breaker redis-pool" ;;
-    access | idempotency) echo "ambient circuit-breaker redis-pool audit-chain" ;;
+    ambient | circuit-breaker | tag-id | input | status-page | spans) echo "" ;;
+    telemetry) echo "spans" ;;
+    redis-pool) echo "ambient circuit-breaker spans" ;;
+    rate-limiter | audit-chain) echo "ambient circuit-breaker spans redis-pool" ;;
+    access | idempotency) echo "ambient circuit-breaker spans redis-pool audit-chain" ;;
     catalog) echo "ambient circuit-breaker redis-pool audit-chain tag-id" ;;
     keyring) echo "ambient circuit-breaker redis-pool audit-chain tag-id catalog" ;;
-    http-edge) echo "ambient input status-page" ;;
+    http-edge) echo "ambient input spans status-page" ;;
     test-support) echo "ambient" ;;
     problems)
       echo "ambient redis-pool audit-chain catalog access idempotency keyring storage input http-edge"
       ;;
-    storage) echo "ambient circuit-breaker tag-id redis-pool audit-chain catalog access keyring" ;;
-    settings) echo "circuit-breaker tag-id redis-pool rate-limiter catalog keyring storage http-edge" ;;
-    scan-service | factory-service) echo "$DOMAIN http-edge storage settings input problems" ;;
+    storage) echo "ambient circuit-breaker spans tag-id redis-pool audit-chain catalog access keyring" ;;
+    settings)
+      echo "circuit-breaker spans telemetry tag-id redis-pool rate-limiter catalog keyring storage http-edge"
+      ;;
+    scan-service | factory-service) echo "$DOMAIN http-edge storage settings telemetry input problems" ;;
     bench) echo "$DOMAIN http-edge storage settings input problems test-support" ;;
     *) return 1 ;;
   esac
 }
 
 may_name_axum() { [[ " http-edge scan-service factory-service bench " == *" $1 "* ]]; }
-above_http() { [[ " http-edge problems settings scan-service factory-service bench " == *" $1 "* ]]; }
+above_http() {
+  [[ " http-edge telemetry problems settings scan-service factory-service bench " == *" $1 "* ]]
+}
 
 FAILURES=0
 fail() {

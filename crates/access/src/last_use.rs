@@ -100,7 +100,7 @@ impl LastUse {
         loop {
             tokio::time::sleep(jittered(FLUSH_INTERVAL, 200)).await;
             let Some(prefix) = deployment_prefix() else { continue };
-            match self.flush(pool, &prefix).await {
+            match spans::in_job("write last uses", self.flush(pool, &prefix)).await {
                 Ok(0) => {}
                 Ok(keys) => tracing::debug!(keys, "last uses written"),
                 Err(error) => {

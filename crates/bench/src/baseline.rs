@@ -66,9 +66,9 @@ pub(crate) fn pool(
 /// # Errors
 /// Fails if the address is not available, or if the log cannot be set up.
 pub(crate) async fn run(args: BaselineArgs) -> Result<(), BenchError> {
-    let log =
-        LogSettings::from_env(&Env::of_process()).map_err(BenchError::unexpected("the log's settings"))?;
-    log.set_up().map_err(BenchError::unexpected("the log"))?;
+    let log = LogSettings::from_env(&Env::of_process(), "bench")
+        .map_err(BenchError::unexpected("the log's settings"))?;
+    let _log = log.set_up().map_err(BenchError::unexpected("the log"))?;
     let shutdown = http_edge::shutdown_signal().map_err(BenchError::io("cannot listen for signals"))?;
     let bind = args.bind;
     let listener =

@@ -1,13 +1,16 @@
 //! One request and its response inside the edge: time limit, panics, errors, headers, metrics and the access
 //! log.
 
+use crate::access_log::{AccessLog, LineBudget};
 use crate::body::BodyBounds;
+use crate::client_ip::TrustedProxies;
 use crate::error::HttpError;
 use crate::http_metrics::{HttpMetrics, NO_PROBLEM, RouteMetrics, method_label};
 use crate::panics;
 use crate::path_policy::PathPolicy;
 use crate::problem::{Problem, put_in_place};
 use crate::request_id::{RequestId, X_REQUEST_ID};
+use crate::request_span::RequestSpan;
 use ambient::Clock;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
@@ -39,6 +42,9 @@ pub(crate) struct EdgeState {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: HttpMetrics,
     pub(crate) counted_problems: &'static [(u16, &'static str)],
+    pub(crate) access_log: AccessLog,
+    pub(crate) access_lines: LineBudget,
+    pub(crate) proxies: TrustedProxies,
 }
 
 /// One request on its way through the edge.
@@ -52,10 +58,13 @@ pub(crate) struct Exchange {
     pub(crate) request_id: RequestId,
     /// The origin whose pages may read the response, if the policy depends on it.
     allowed_origin: Option<HeaderValue>,
+    span: RequestSpan,
 }
 
 impl Exchange {
     pub(crate) fn new(state: Arc<EdgeState>, route: Arc<RouteMetrics>, request: &Request) -> Self {
+        let method = method_label(request.method());
+        let span = RequestSpan::start(request, method, route.template(), &state.proxies);
         let path = request.uri().path();
         let path_policy = state.path_policies.iter().position(|policy| policy.covers(path));
         let mut exchange = Self {
@@ -65,6 +74,7 @@ impl Exchange {
             method: request.method().clone(),
             request_id: RequestId::of(request.headers(), || state.clock.unix_millis()),
             allowed_origin: None,
+            span,
             state,
         };
         exchange.allowed_origin =
@@ -79,7 +89,7 @@ impl Exchange {
     /// Runs the handler within the time limit. A timeout and a panic become errors.
     pub(crate) async fn run(&self, handler: impl Future<Output = Result<Response, Infallible>>) -> Response {
         let limit = self.path_policy().and_then(PathPolicy::time_limit).unwrap_or(self.state.timeout);
-        match tokio::time::timeout(limit, panics::guard(handler)).await {
+        match self.span.within(tokio::time::timeout(limit, panics::guard(handler))).await {
             Ok(Ok(Ok(response))) => response,
             Ok(Err(panicked)) => HttpError::internal(panicked).into_response(),
             Err(_) => {
@@ -95,7 +105,17 @@ impl Exchange {
     }
 
     /// Returns the response as the client gets it: errors rendered, headers added. Counts and logs it.
-    pub(crate) fn finish(mut self, mut response: Response) -> Response {
+    pub(crate) fn finish(mut self, response: Response) -> Response {
+        let span = std::mem::take(&mut self.span);
+        span.end(|| {
+            let (response, problem) = self.rendered(response);
+            span.record(response.status(), problem);
+            response
+        })
+    }
+
+    /// Does the work of [`Self::finish`], and returns the slug of the problem document, or [`NO_PROBLEM`].
+    fn rendered(mut self, mut response: Response) -> (Response, &'static str) {
         let mut problem = NO_PROBLEM;
         if is_error(response.status()) {
             (response, problem) = self.render_error(response);
@@ -117,16 +137,34 @@ impl Exchange {
         }
         let took = self.state.clock.monotonic().saturating_sub(self.started);
         self.route.completed(&self.method, response.status(), problem, took);
-        tracing::debug!(
-            target: "access",
-            request_id = self.request_id.as_str(),
-            method = method_label(&self.method),
-            route = self.route.template(),
-            status = response.status().as_u16(),
-            took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-            "request completed"
-        );
-        response
+        self.log_access(response.status(), took);
+        (response, problem)
+    }
+
+    fn log_access(&self, status: StatusCode, took: Duration) {
+        macro_rules! log {
+            ($level:ident, $($suppressed:tt)*) => {
+                tracing::$level!(
+                    target: "access",
+                    request_id = self.request_id.as_str(),
+                    method = method_label(&self.method),
+                    route = self.route.template(),
+                    status = status.as_u16(),
+                    took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+                    $($suppressed)*
+                    "request completed"
+                )
+            };
+        }
+        match self.state.access_log {
+            AccessLog::Off => log!(debug,),
+            AccessLog::Errors if !is_error(status) => {}
+            AccessLog::Errors | AccessLog::All => {
+                if let Some(suppressed) = self.state.access_lines.take(self.started + took) {
+                    log!(info, suppressed,);
+                }
+            }
+        }
     }
 
     /// Returns the rendered error, and the slug of its problem document.

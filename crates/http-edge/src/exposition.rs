@@ -3,6 +3,9 @@
 //! The encoder writes OpenMetrics. Prometheus's text format (0.0.4) has other family names: a counter's ends
 //! in `_total`, and an info is a gauge whose name ends in `_info`. It has neither units nor an end mark.
 
+/// The beginning of an exemplar, which only OpenMetrics has. No label value of this project holds it.
+const EXEMPLAR: &str = " # {trace_id=";
+
 /// A text format of metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ExpositionFormat {
@@ -46,7 +49,7 @@ pub(crate) fn to_text(open_metrics: &str) -> String {
     let mut help = None;
     for line in open_metrics.lines() {
         let Some(comment) = line.strip_prefix("# ") else {
-            text.push_str(line);
+            text.push_str(line.split_once(EXEMPLAR).map_or(line, |(sample, _)| sample));
             text.push('\n');
             continue;
         };
@@ -99,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_family_has_the_name_of_its_samples() {
-        let open = "# HELP a_b Sold.\n# TYPE a_b counter\na_b_total{x=\"# TYPE\"} 1\n\
+        let open = "# HELP a_b Sold.\n# TYPE a_b counter\na_b_total{x=\"# TYPE\"} 1 # {trace_id=\"0a\"} 0.5\n\
                     # HELP c C.\n# TYPE c gauge\n# UNIT c seconds\nc 2\n\
                     # HELP d D.\n# TYPE d info\nd_info{v=\"1\"} 1\n# TYPE e unknown\ne 3\n# EOF\n";
         let text = "# HELP a_b_total Sold.\n# TYPE a_b_total counter\na_b_total{x=\"# TYPE\"} 1\n\

@@ -9,8 +9,8 @@ use http::{Method, StatusCode};
 use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::exemplar::HistogramWithExemplars;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -46,11 +46,19 @@ struct RouteLabels {
     route: Arc<str>,
 }
 
+/// The label of an exemplar: the trace of a request that took as long as its bucket says.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TraceLabel {
+    trace_id: String,
+}
+
+type Durations = HistogramWithExemplars<TraceLabel>;
+
 /// The metrics of all routes.
 #[derive(Debug)]
 pub(crate) struct HttpMetrics {
     requests: Family<RequestLabels, Counter>,
-    seconds: Family<RouteLabels, Histogram, fn() -> Histogram>,
+    seconds: Family<RouteLabels, Durations, fn() -> Durations>,
     routes: Mutex<HashMap<Arc<str>, Arc<RouteMetrics>>>,
 }
 
@@ -59,7 +67,7 @@ pub(crate) struct HttpMetrics {
 pub(crate) struct RouteMetrics {
     route: Arc<str>,
     requests: Family<RequestLabels, Counter>,
-    seconds: Histogram,
+    seconds: Durations,
     /// The counters by method and status. Those of the same cell differ by problem.
     counters: Box<[OnceLock<ProblemCounter>]>,
 }
@@ -76,7 +84,8 @@ struct ProblemCounter {
 impl HttpMetrics {
     pub(crate) fn new(registry: &mut Registry) -> Self {
         let requests = Family::default();
-        let seconds = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as fn() -> Histogram);
+        let seconds =
+            Family::new_with_constructor((|| Durations::new(BUCKETS.into_iter())) as fn() -> Durations);
         registry.register(
             "http_requests",
             "Completed requests by route template, method, status and slug of the problem document \
@@ -126,7 +135,9 @@ impl RouteMetrics {
         self.with_counter(method.as_str(), status.as_u16(), problem, |counter| {
             counter.inc();
         });
-        self.seconds.observe(took.as_secs_f64());
+        let ids = spans::current_ids().filter(|ids| ids.is_sampled);
+        let exemplar = ids.map(|ids| TraceLabel { trace_id: ids.trace.to_string() });
+        self.seconds.observe(took.as_secs_f64(), exemplar, None);
     }
 
     /// Adds the series of this response with the value 0, if it does not exist.

@@ -9,7 +9,9 @@
 //! The time limit covers the work up to the response's head. A streamed body may take as long as its client
 //! keeps reading (see [`crate::ServeConfig::write_timeout`]).
 
+use crate::access_log::{AccessLog, LineBudget};
 use crate::body::{self, BodyBounds, Budget, TooLarge};
+use crate::client_ip::TrustedProxies;
 use crate::error::HttpError;
 use crate::exchange::{EdgeState, Exchange};
 use crate::host::InvalidHost;
@@ -46,6 +48,10 @@ pub struct EdgeConfig {
     /// The faults of the server and of its load, each a status and a slug. `http_requests_total` has them at
     /// 0 from the start for every documented operation. Default: those of [`crate::HttpError`].
     pub counted_problems: &'static [(u16, &'static str)],
+    /// The requests that are logged. Default: none.
+    pub access_log: AccessLog,
+    /// The proxies whose traces are continued. Default: none.
+    pub proxies: TrustedProxies,
 }
 
 /// The server's own faults, and the rejections of load.
@@ -60,6 +66,8 @@ impl Default for EdgeConfig {
             body_timeout: Duration::from_secs(5),
             bodies_limit: 32 * 1024 * 1024,
             counted_problems: &HTTP_PROBLEMS,
+            access_log: AccessLog::Off,
+            proxies: TrustedProxies::default(),
         }
     }
 }
@@ -104,9 +112,17 @@ impl Edge {
         let metrics = HttpMetrics::new(registry);
         let budget = Arc::new(Budget::new(config.bodies_limit));
         let bodies = BodyBounds { limit: config.body_limit, within: config.body_timeout, budget };
-        let counted_problems = config.counted_problems;
-        let state =
-            EdgeState { timeout: config.timeout, bodies, path_policies, clock, metrics, counted_problems };
+        let state = EdgeState {
+            timeout: config.timeout,
+            bodies,
+            path_policies,
+            clock,
+            metrics,
+            counted_problems: config.counted_problems,
+            access_log: config.access_log,
+            access_lines: LineBudget::default(),
+            proxies: config.proxies,
+        };
         Self { state: Arc::new(state), parameters: None }
     }
 

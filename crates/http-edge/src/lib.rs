@@ -35,6 +35,7 @@
 //! }
 //! ```
 
+mod access_log;
 pub mod api_doc;
 pub mod api_values;
 mod app;
@@ -67,12 +68,14 @@ mod process_metrics;
 mod rate_headers;
 mod readiness;
 mod request_id;
+mod request_span;
 mod serve;
 mod serve_config;
 mod status;
 mod stream;
 mod tokio_metrics;
 
+pub use access_log::AccessLog;
 pub use app::{App, Listening, MetricsPlace, SHUTDOWN_HOOK_TIMEOUT, run, without_head};
 /// For crates that define problems without naming the web framework.
 pub use axum::response::{IntoResponse, Response};

@@ -182,7 +182,7 @@ impl Claim {
         let renewing = tokio::spawn(async move {
             loop {
                 tokio::time::sleep(pause).await;
-                match claim.renew().await {
+                match spans::in_job("renew claim", claim.renew()).await {
                     Ok(ClaimWrite::Applied) => {}
                     Ok(ClaimWrite::NotHeld) => return,
                     Err(error) => tracing::debug!(%error, "claim not renewed, retrying"),

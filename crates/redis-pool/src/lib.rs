@@ -24,6 +24,7 @@ mod permit;
 mod pool;
 mod script;
 mod server;
+mod span;
 mod tls;
 mod url;
 mod waiting;

@@ -7,12 +7,14 @@ use std::time::Duration;
 use ambient::Clock;
 use deadpool::managed::Object;
 use redis::{Cmd, Value};
+use tracing::{Instrument, Span};
 
 use crate::config::{PoolConfig, PoolStats};
 use crate::error::PoolError;
 use crate::metrics::PoolMetrics;
 use crate::operation::{PoolInner, keep_probing, rejected};
 use crate::permit::{Held, PoolPermit};
+use crate::span;
 
 /// Bounded access to one Redis behind a circuit breaker. Cheap to clone: all clones share the permits.
 ///
@@ -92,6 +94,16 @@ impl RedisPool {
     /// # Errors
     /// See [`PoolError`].
     pub async fn command_within(&self, cmd: Cmd, within: Duration) -> Result<Value, PoolError> {
+        let span = match spans::is_sampled() {
+            true => span::of_call(self.name(), &span::name_of(&cmd), None),
+            false => Span::none(),
+        };
+        let result = self.untraced(cmd, within).instrument(span.clone()).await;
+        span::record(&span, &result);
+        result
+    }
+
+    async fn untraced(&self, cmd: Cmd, within: Duration) -> Result<Value, PoolError> {
         let breaker_permit = self.inner.ask_breaker()?;
         let started = self.inner.clock.monotonic();
         let permit = match self.inner.permit(within).await {

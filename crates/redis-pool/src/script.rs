@@ -5,10 +5,12 @@
 use std::time::Duration;
 
 use redis::{Cmd, FromRedisValue, ToRedisArgs, Value};
+use tracing::{Instrument, Span};
 
 use crate::error::PoolError;
 use crate::permit::PoolPermit;
 use crate::pool::RedisPool;
+use crate::span;
 
 /// A script and its digest. Build it once.
 #[derive(Debug)]
@@ -130,20 +132,35 @@ impl Invocation<'_> {
         permit: &PoolPermit,
         within: Duration,
     ) -> Result<T, PoolError> {
+        let span = match spans::is_sampled() {
+            true => span::of_call(pool.name(), "EVALSHA", Some((self.script.name, self.keys))),
+            false => Span::none(),
+        };
+        let reply = self.sent(pool, permit, within).instrument(span.clone()).await;
+        span::record(&span, &reply);
+        parse(self.script.name, reply?)
+    }
+
+    /// Sends the call, and again with the source of the script if Redis does not hold it.
+    async fn sent(
+        &self,
+        pool: &RedisPool,
+        permit: &PoolPermit,
+        within: Duration,
+    ) -> Result<Value, PoolError> {
         let started = pool.clock().monotonic();
         let first = pool.command_with_permit(self.packed("EVALSHA", &self.script.sha1), permit, within).await;
-        let reply = match first {
+        match first {
             Err(error) if error.is_unknown_script() => {
                 tracing::info!(
                     script = self.script.name,
                     "redis does not hold the script, sending its source"
                 );
                 let left = within.saturating_sub(pool.clock().monotonic().saturating_sub(started));
-                pool.command_with_permit(self.packed("EVAL", &self.script.source), permit, left).await?
+                pool.command_with_permit(self.packed("EVAL", &self.script.source), permit, left).await
             }
-            other => other?,
-        };
-        parse(self.script.name, reply)
+            other => other,
+        }
     }
 
     fn packed(&self, verb: &str, script: &str) -> Cmd {

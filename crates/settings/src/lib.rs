@@ -40,6 +40,7 @@ mod redis;
 mod serve;
 mod signing;
 mod tags;
+mod traces;
 mod web;
 
 pub use deployment::DeploymentSettings;
@@ -48,7 +49,7 @@ pub use kind::{
     Kind, base_url, bind_address, choice, factor, millis, non_zero_u32, non_zero_usize, seconds, switch,
     text, whole,
 };
-pub use log::{LogError, LogFormat, LogSettings};
+pub use log::{LogError, LogFormat, LogGuard, LogSettings};
 pub use proxies::{ProxyListError, ProxyNetworks};
 pub use quota::{per_minute, quota};
 pub use redis::{RedisSettings, redis_address};

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::{Env, LogError, LogSettings, Misspelt};
+use crate::{Env, LogError, LogGuard, LogSettings, Misspelt};
 
 /// The arguments of the subcommand `serve`.
 #[derive(Debug, Default, Args)]
@@ -14,24 +14,24 @@ pub struct Serve {
 }
 
 impl Serve {
-    /// Sets up the log and returns true. With `--check-config`, prints the settings that were read instead,
-    /// and returns false: the service must not start.
+    /// Sets up the log and returns its guard. With `--check-config`, prints the settings that were read
+    /// instead, and returns `None`: the service must not start.
     ///
     /// # Errors
     /// Fails if the log cannot be set up.
-    pub fn may_start(&self, env: &Env, log: &LogSettings) -> Result<bool, LogError> {
+    pub fn may_start(&self, env: &Env, log: &LogSettings) -> Result<Option<LogGuard>, LogError> {
         if self.check_config {
             print!("{}", env.effective());
             for misspelt in env.misspelt() {
                 eprintln!("warning: {misspelt}");
             }
-            return Ok(false);
+            return Ok(None);
         }
-        log.set_up()?;
+        let guard = log.set_up()?;
         for Misspelt { name, meant } in env.misspelt() {
             // Without the value, because the variable may hold a secret.
             tracing::warn!(setting = name, did_you_mean = meant, "unknown setting");
         }
-        Ok(true)
+        Ok(Some(guard))
     }
 }

@@ -83,7 +83,7 @@ impl LiveKeyring {
             match self.state.seen() {
                 Some(deployment) => {
                     // The watch, its metrics and the log report the outcome.
-                    drop(self.watch.heartbeat(deployment).await);
+                    drop(spans::in_job("send heartbeat", self.watch.heartbeat(deployment)).await);
                     self.watch.pause().await;
                 }
                 None => tokio::time::sleep(RECHECK_PAUSE).await,

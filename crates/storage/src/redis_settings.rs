@@ -88,7 +88,7 @@ impl RedisSettingsWatch {
     /// Reads the settings as long as the process lives.
     pub async fn keep_reading(&self) {
         loop {
-            self.read_when_due().await;
+            spans::in_job("read settings of redis", self.read_when_due()).await;
             let pause = if self.seen.lock().read_at.is_some() { READ_EVERY } else { RETRY_EVERY };
             tokio::time::sleep(entropy::jittered(pause, 200)).await;
         }

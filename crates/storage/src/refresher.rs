@@ -68,7 +68,7 @@ impl StorageRefresher {
 
     async fn keep_refreshing_records(&self) {
         loop {
-            let found = self.refresh().await;
+            let found = spans::in_job("refresh", self.refresh()).await;
             let is_settled = found.is_ok() || (self.state.seen().is_some() && !self.state.is_lost());
             let pause = if is_settled { REFRESH_EVERY } else { REFRESH_SOON };
             tokio::time::sleep(entropy::jittered(pause, 200)).await;

@@ -111,7 +111,7 @@ impl SigningWatch {
     pub(crate) async fn keep_reading(&self) {
         let mut last = None;
         loop {
-            match self.read(last).await {
+            match spans::in_job("read signed extent", self.read(last)).await {
                 Ok(extent) => {
                     last = Some(extent);
                     self.metrics.show(&self.clock, extent);

@@ -47,7 +47,7 @@ fn main() -> ExitCode {
 
 fn serve(env: &Env, how: &Serve) -> Result<(), Box<dyn Error>> {
     let settings = FactorySettings::for_serving(env)?;
-    if how.may_start(env, &settings.log)? {
+    if let Some(_log) = how.may_start(env, &settings.log)? {
         factory_service::startup::run(settings)?;
     }
     Ok(())

@@ -111,7 +111,7 @@ impl FactorySettings {
             deployment,
             api_key: env.required_secret("FACTORY_API_KEY", &api_key())?,
             idempotency_lease: env.get("IDEMPOTENCY_LEASE_MS", LEASE, &millis(LEASES_MS))?,
-            log: LogSettings::from_env(env)?,
+            log: LogSettings::from_env(env, "factory-service")?,
         };
         let length = settings.web.public_base_url.as_ref().map_or(0, String::len);
         if length > LONGEST_BASE_URL {

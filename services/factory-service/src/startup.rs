@@ -17,6 +17,7 @@ use prometheus_client::registry::Registry;
 use redis_pool::{PoolMetrics, RedisPool};
 use storage::{DurableMetrics, DurablePools, DurableSetup, DurableStorage, KeyringSetup};
 use tag_id::Epoch;
+use telemetry::TraceMetrics;
 use tokio::sync::Semaphore;
 
 use crate::domain::api_keys::ApiKeys;
@@ -79,6 +80,7 @@ struct Setup {
 fn assemble_with(settings: &FactorySettings, clock: Arc<dyn Clock>, setup: &Setup) -> (App, DurableStorage) {
     let mut registry = http_edge::metrics_registry();
     http_edge::register_build_info(&mut registry, "factory-service", env!("CARGO_PKG_VERSION"));
+    TraceMetrics::register(&mut registry);
     let pools = PoolMetrics::register(&mut registry);
     let storage = durable_storage(settings, setup, &clock, &pools, &mut registry);
     let last_use = LastUse::new();
@@ -98,7 +100,12 @@ fn assemble_with(settings: &FactorySettings, clock: Arc<dyn Clock>, setup: &Setu
             refresher.keep_refreshing().await;
         }
     });
-    let config = EdgeConfig { counted_problems: &problems::COUNTED_PROBLEMS, ..EdgeConfig::default() };
+    let config = EdgeConfig {
+        counted_problems: &problems::COUNTED_PROBLEMS,
+        access_log: settings.log.access,
+        proxies: settings.web.trusted_proxies(),
+        ..EdgeConfig::default()
+    };
     let edge = Edge::new(config, path_policies(), clock, &mut registry);
     let metrics_place = settings.web.listening().metrics_place();
     let app = App::new(&edge, router::router(state), registry, metrics_place, background.abort_handle());

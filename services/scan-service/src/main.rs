@@ -45,7 +45,7 @@ fn main() -> ExitCode {
 }
 
 fn serve(env: &Env, how: &Serve, settings: ScanSettings) -> Result<(), Box<dyn Error>> {
-    if how.may_start(env, &settings.log)? {
+    if let Some(_log) = how.may_start(env, &settings.log)? {
         scan_service::startup::run(settings)?;
     }
     Ok(())

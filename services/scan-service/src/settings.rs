@@ -68,7 +68,7 @@ impl ScanSettings {
             redis,
             tags: TagSettings::from_env(env)?,
             deployment: DeploymentSettings::from_env(env)?,
-            log: LogSettings::from_env(env)?,
+            log: LogSettings::from_env(env, "scan-service")?,
         })
     }
 }

@@ -15,6 +15,7 @@ use prometheus_client::registry::Registry;
 use rate_limiter::{GlobalLimiter, Limiter, LimiterMetrics, RegionalGlobalLimiter};
 use redis_pool::{PoolMetrics, RedisPool};
 use storage::{DurableMetrics, DurablePools, DurableSetup, DurableStorage, KeyringSetup, RedisSettingsWatch};
+use telemetry::TraceMetrics;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::domain::admission::Admission;
@@ -45,6 +46,7 @@ pub fn run(settings: ScanSettings) -> io::Result<()> {
 pub fn assemble(settings: &ScanSettings, clock: Arc<dyn Clock>) -> App {
     let mut registry = http_edge::metrics_registry();
     http_edge::register_build_info(&mut registry, "scan-service", env!("CARGO_PKG_VERSION"));
+    TraceMetrics::register(&mut registry);
     let pools = PoolMetrics::register(&mut registry);
     let pool = |name, url| RedisPool::new(settings.redis.pool(name, url), Arc::clone(&clock), &pools);
     let durable_pool = pool("durable", &settings.redis.url);
@@ -104,11 +106,20 @@ pub fn assemble(settings: &ScanSettings, clock: Arc<dyn Clock>) -> App {
         metrics: ScanMetrics::register(&mut registry),
         other_pools,
     });
-    let config = EdgeConfig { counted_problems: &problems::COUNTED_PROBLEMS, ..EdgeConfig::default() };
-    let edge = Edge::new(config, path_policies(settings), Arc::clone(&clock), &mut registry);
+    let edge = edge(settings, &clock, &mut registry);
     let metrics_place = settings.web.listening().metrics_place();
     let app = App::new(&edge, router::router(state), registry, metrics_place, background);
     app.with_shutdown_hook(|| for_shutdown.0.shut_down(for_shutdown.1))
+}
+
+fn edge(settings: &ScanSettings, clock: &Arc<dyn Clock>, registry: &mut Registry) -> Edge {
+    let config = EdgeConfig {
+        counted_problems: &problems::COUNTED_PROBLEMS,
+        access_log: settings.log.access,
+        proxies: settings.web.trusted_proxies(),
+        ..EdgeConfig::default()
+    };
+    Edge::new(config, path_policies(settings), Arc::clone(clock), registry)
 }
 
 /// Spawns the background tasks: they refresh the view of the durable Redis, record when keys were used, and

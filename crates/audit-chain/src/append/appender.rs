@@ -22,6 +22,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 /// A handle to the process's appender. Cheap to clone. The task ends once all handles are dropped and every
 /// event is answered.
@@ -130,8 +132,9 @@ impl Appender {
     /// See [`AppendError`].
     pub async fn append(&self, event: &Event, effect: Effect) -> Result<Appended, AppendError> {
         let started = self.clock.monotonic();
-        let result = match self.hand_in(event, effect, started) {
-            Ok(answer) => answer.await.unwrap_or(Err(AppendFault::AppenderGone.into())),
+        let span = append_span();
+        let result = match self.hand_in(event, effect, started, span.clone()) {
+            Ok(answer) => answer.instrument(span).await.unwrap_or(Err(AppendFault::AppenderGone.into())),
             Err(rejected) => {
                 let rejected = Err(rejected);
                 self.metrics.count(&rejected);
@@ -142,19 +145,38 @@ impl Appender {
         result
     }
 
-    fn hand_in(&self, event: &Event, effect: Effect, now: Duration) -> Result<Answer, AppendError> {
+    fn hand_in(
+        &self,
+        event: &Event,
+        effect: Effect,
+        now: Duration,
+        span: Span,
+    ) -> Result<Answer, AppendError> {
         effect.validate().map_err(|error| match error {
             EffectError::TooLarge => AppendError::TooLarge,
             EffectError::Impossible { .. } => AppendFault::Effect(error).into(),
         })?;
         let entry = PreparedEntry::new(event, effect);
         let (sender, answer) = oneshot::channel();
-        match self.queue.try_send(PendingAppend::new(entry, sender, now, self.metrics.wait())) {
+        match self.queue.try_send(PendingAppend::new(entry, sender, now, self.metrics.wait(), span)) {
             Ok(()) => Ok(answer),
             Err(TrySendError::Full(_)) => Err(AppendError::Overloaded { waited: Duration::ZERO }),
             Err(TrySendError::Closed(_)) => Err(AppendFault::AppenderGone.into()),
         }
     }
+}
+
+/// Returns the span of one append, if the caller's is sampled.
+fn append_span() -> Span {
+    if !spans::is_sampled() {
+        return Span::none();
+    }
+    tracing::info_span!(
+        target: spans::TARGET,
+        "audit append",
+        voketag.audit.group_size = Empty,
+        voketag.audit.retries = Empty,
+    )
 }
 
 impl fmt::Debug for Appender {

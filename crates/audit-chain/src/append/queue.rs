@@ -16,6 +16,7 @@ use crate::error::{AppendError, AppendFault};
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 use tokio::sync::oneshot;
+use tracing::Span;
 
 /// Number of calls without a reply after which an event fails.
 const MAX_LOST_REPLIES: u32 = 2;
@@ -34,6 +35,9 @@ pub(crate) struct PendingAppend {
     since: Duration,
     lost_race: bool,
     lost_replies: u32,
+    /// The number of calls that it was part of.
+    calls: u32,
+    span: Span,
     /// The failure after which it is unknown whether the event was written.
     unknown_outcome: Option<redis_pool::PoolError>,
     _waiting: WaitingAppend,
@@ -45,6 +49,7 @@ impl PendingAppend {
         answer: oneshot::Sender<AppendResult>,
         now: Duration,
         waiting: WaitingAppend,
+        span: Span,
     ) -> Self {
         Self {
             entry,
@@ -52,6 +57,8 @@ impl PendingAppend {
             since: now,
             lost_race: false,
             lost_replies: 0,
+            calls: 0,
+            span,
             unknown_outcome: None,
             _waiting: waiting,
         }
@@ -123,6 +130,23 @@ impl AppendQueue {
     /// Returns `count` entries from index `first` on.
     pub(crate) fn entries(&self, first: usize, count: usize) -> Vec<&PreparedEntry> {
         self.pending.iter().skip(first).take(count).map(|append| &append.entry).collect()
+    }
+
+    /// Counts a call with `count` events from index `first` on in their spans. Returns the span of the call.
+    pub(crate) fn span_of_call(&mut self, first: usize, count: usize) -> Span {
+        if !spans::is_on() {
+            return Span::none();
+        }
+        for append in self.pending.iter_mut().skip(first).take(count) {
+            append.calls += 1;
+            append.span.record("voketag.audit.group_size", count);
+            append.span.record("voketag.audit.retries", append.calls - 1);
+        }
+        let members = self.pending.iter().skip(first).take(count).map(|append| &append.span);
+        spans::group(
+            members,
+            || tracing::info_span!(target: spans::TARGET, "audit call", voketag.audit.group_size = count),
+        )
     }
 
     /// Acknowledges the first `count` events, whose call moved the head to `new_head`.
@@ -246,7 +270,7 @@ mod tests {
         let (answer, answered) = oneshot::channel();
         let entry = PreparedEntry::new(&event, Effect::none());
         let waiting = AuditMetrics::default().wait();
-        (PendingAppend::new(entry, answer, Duration::ZERO, waiting), answered)
+        (PendingAppend::new(entry, answer, Duration::ZERO, waiting, Span::none()), answered)
     }
 
     fn queue(sizes: &[usize]) -> (AppendQueue, Vec<oneshot::Receiver<AppendResult>>) {

@@ -41,6 +41,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tracing::Instrument;
 
 /// Pauses after the second, the third and every further lost race (the public contract, docs/contract.md §8).
 const BACKOFF: [Duration; 3] =
@@ -222,8 +223,9 @@ impl Worker {
         self.metrics.group(count);
         let sent_ahead = head_in_flight.is_some();
         self.in_flight.push_back(InFlightCall { count, expected, new_head, sent_ahead });
-        let pool = self.pool.clone();
-        Some(Box::pin(async move { script::send(call, &pool).await }))
+        let (pool, span) = (self.pool.clone(), self.queue.span_of_call(first, count));
+        let send = async move { script::send(call, &pool).await };
+        Some(if span.is_disabled() { Box::pin(send) } else { Box::pin(send.instrument(span)) })
     }
 
     /// Reads the end of the chain and returns why nothing can be appended there, if so.

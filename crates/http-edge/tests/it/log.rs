@@ -1,6 +1,8 @@
 //! What the log contains about an error, and what it never contains.
 
-use crate::app::App;
+use crate::app::{App, routes};
+use ambient::{Clock, SystemClock};
+use http_edge::{AccessLog, EdgeConfig, ServeConfig};
 use serde_json::Value;
 use test_support::CapturedLog;
 
@@ -36,4 +38,36 @@ async fn the_access_log_names_the_route_and_not_the_path() {
     assert_eq!(all.len(), 1);
     assert_eq!((&all[0]["route"], &all[0]["status"]), (&"/items/{id}".into(), &200.into()));
     assert!(!all[0].to_string().contains("12345") && !all[0].to_string().contains("67890"), "{all:?}");
+}
+
+#[tokio::test]
+async fn the_access_log_has_the_wanted_requests_without_a_path() {
+    for (access_log, expected) in [(AccessLog::Errors, 1), (AccessLog::All, 2)] {
+        let edge = EdgeConfig { access_log, ..EdgeConfig::default() };
+        let app = App::spawn_with(routes(), edge, ServeConfig::default()).await;
+        let lines = CapturedLog::of_this_thread();
+        app.get("/items/12345?secret=67890").await;
+        app.get("/nowhere/12345").await;
+        let all = entries(&lines, true);
+        assert_eq!(all.len(), expected, "{all:?}");
+        let last = all.last().unwrap();
+        assert_eq!((&last["level"], &last["status"]), (&"INFO".into(), &404.into()));
+        assert_eq!((&last["route"], &last["suppressed"]), (&"unmatched".into(), &0.into()));
+        assert!(!format!("{all:?}").contains("12345") && !format!("{all:?}").contains("67890"), "{all:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_access_log_is_bounded_however_many_requests_come() {
+    let edge = EdgeConfig { access_log: AccessLog::All, ..EdgeConfig::default() };
+    let app = App::spawn_with(routes(), edge, ServeConfig::default()).await;
+    let lines = CapturedLog::of_this_thread();
+    let clock = SystemClock::new();
+    let started = clock.monotonic();
+    for _ in 0..1_500 {
+        app.get("/nowhere").await;
+    }
+    let took = clock.monotonic().saturating_sub(started);
+    let all = entries(&lines, true);
+    assert!(all.len() as u64 <= 100 * (took.as_secs() + 2), "{} lines in {took:?}", all.len());
 }

@@ -119,7 +119,7 @@ impl Checkpoints {
         let (mut signed_size, mut last_error): (Option<u64>, Option<&str>) = (None, None);
         loop {
             tokio::time::sleep(entropy::jittered(every, 100)).await;
-            match self.sign_if_grown(signed_size).await {
+            match spans::in_job("sign checkpoint", self.sign_if_grown(signed_size)).await {
                 Ok(size) => (signed_size, last_error) = (size.or(signed_size), None),
                 // A deployment need not sign. One that is not ready reports that in its readiness.
                 Err(FactoryError::Conflict(NO_KEY) | FactoryError::Store(_)) => {}

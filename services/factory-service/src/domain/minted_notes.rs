@@ -15,7 +15,7 @@ const TRY_EVERY: Duration = Duration::from_secs(1);
 pub(crate) async fn note_all(pool: &RedisPool, deployment: &DeploymentState) {
     loop {
         if deployment.deployment().is_ok() {
-            match minted::note_all(pool, deployment.gate()).await {
+            match spans::in_job("note minted batches", minted::note_all(pool, deployment.gate())).await {
                 Ok(None) => return,
                 Ok(Some(batches)) => {
                     tracing::info!(batches, "recorded the batches of earlier versions");

@@ -38,6 +38,10 @@ pub(crate) async fn guard(
         }
         Err(other) => return Err(other),
     };
+    if spans::continue_trace() {
+        // From the next poll on, the request runs within its span.
+        tokio::task::yield_now().await;
+    }
     if parts.extensions.get::<Operator>().is_some() {
         return admit(scope, caller, Request::from_parts(parts, body), next).await;
     }

@@ -23,6 +23,7 @@ use axum::response::{IntoResponse, Response};
 use http_edge::ApiBytes;
 use idempotency::{ClaimOutcome, ClaimRejection, Fingerprint, IdempotencyKey, Namespace, StoredResponse};
 use problems::ApiError;
+use tracing::Instrument;
 
 use crate::domain::claimed_request::ClaimedRequest;
 use crate::domain::error::FactoryError;
@@ -61,7 +62,8 @@ pub(crate) async fn idempotency(
     let identity = Identity { key, method: parts.method.clone(), template, params, fingerprint };
     let request = Request::from_parts(parts, Body::from(body));
     // A separate task from the claim on: the work continues if the client disconnects.
-    let work = tokio::spawn(claim_and_execute(state, caller, identity, request, next));
+    let work = claim_and_execute(state, caller, identity, request, next).in_current_span();
+    let work = tokio::spawn(work);
     work.await.unwrap_or_else(|gone| std::panic::resume_unwind(gone.into_panic()))
 }
 

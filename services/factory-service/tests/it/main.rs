@@ -39,5 +39,6 @@ mod slow_handler;
 mod support;
 mod tags;
 mod tenants;
+mod traces;
 mod unproven_reports;
 mod versions;

@@ -18,7 +18,7 @@ fn stderr(output: &Output) -> String {
 }
 
 /// Returns an address that is free now.
-fn free_address() -> String {
+pub(crate) fn free_address() -> String {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 

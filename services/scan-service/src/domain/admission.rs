@@ -171,8 +171,9 @@ impl Admission {
         Ok(check)
     }
 
-    /// Records that a partner's key was used.
+    /// Records that a partner's key was used, and continues the partner's trace.
     pub(crate) fn note_use(&self, key: &KeyId) {
+        spans::continue_trace();
         self.last_use.note(key, self.clock.unix_millis());
     }
 

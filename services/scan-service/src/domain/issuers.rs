@@ -108,7 +108,7 @@ impl Issuers {
         }
         let (inner, tenant, cached) = (Arc::clone(&self.0), tenant.to_owned(), Arc::clone(cached));
         tokio::spawn(async move {
-            if inner.read(&tenant).await.is_err() {
+            if spans::in_job("read issuer", inner.read(&tenant)).await.is_err() {
                 // The next scan tries again. Once the record has expired, a scan reports the error.
                 cached.refreshing.store(false, Ordering::Release);
             }

@@ -39,4 +39,5 @@ mod scan;
 mod shop;
 mod state_loss;
 mod tls;
+mod traces;
 mod unproven_reports;

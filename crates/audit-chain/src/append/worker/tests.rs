@@ -42,7 +42,8 @@ fn with_two_calls() -> (Worker, [oneshot::Receiver<AppendResult>; 2]) {
         let event = Event::new(0, ambient::uuid_v7(0), [0; 16], what).unwrap();
         let (answer, caller) = oneshot::channel();
         let entry = PreparedEntry::new(&event, Effect::none());
-        worker.queue.push(PendingAppend::new(entry, answer, Duration::ZERO, AuditMetrics::default().wait()));
+        let (waiting, span) = (AuditMetrics::default().wait(), tracing::Span::none());
+        worker.queue.push(PendingAppend::new(entry, answer, Duration::ZERO, waiting, span));
         let (expected, sent_ahead) = ((number > 0).then_some(head), number > 0);
         head = worker.queue.chain(number, 1, head).unwrap();
         worker.in_flight.push_back(InFlightCall { count: 1, expected, new_head: head, sent_ahead });

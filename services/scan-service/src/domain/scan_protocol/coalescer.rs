@@ -14,6 +14,7 @@ use redis::Value;
 use redis_pool::{PoolError, PoolPermit, RedisPool, UnavailableReason};
 use storage::{AuditWriter, DeploymentState, DurableStorage};
 use tokio::sync::{Mutex, mpsc, oneshot};
+use tracing::{Instrument, Span};
 
 use crate::domain::limits::Limits;
 use crate::domain::scan_protocol::input::{LimitedScanInput, RecordIndexes, SharedRecords};
@@ -31,6 +32,7 @@ type RawReply = Option<Value>;
 struct Waiting {
     input: LimitedScanInput,
     permit: PoolPermit,
+    span: Span,
     answer: oneshot::Sender<Result<RawReply, PoolError>>,
 }
 
@@ -65,7 +67,7 @@ impl Coalescer {
         let permit = self.pool.permit().await?;
         let (answer, answered) = oneshot::channel();
         let gone = || PoolError::Reply { what: "the scan's worker has ended".to_owned() };
-        self.queue.send(Waiting { input, permit, answer }).map_err(|_| gone())?;
+        self.queue.send(Waiting { input, permit, span: current_span(), answer }).map_err(|_| gone())?;
         let within = self.pool.command_timeout();
         match tokio::time::timeout(within, answered).await {
             Ok(answer) => answer.unwrap_or_else(|_| Err(gone()))?.map(LimitedReply::read).transpose(),
@@ -100,8 +102,25 @@ async fn work(queue: Arc<Mutex<mpsc::UnboundedReceiver<Waiting>>>, sender: Sende
             }
         }
         scans.retain(|waiting| !waiting.answer.is_closed());
-        send(scans, &sender).await;
+        let span = span_of(&scans);
+        send(scans, &sender).instrument(span).await;
     }
+}
+
+/// Returns the span that a scan waits in, if it is sampled.
+fn current_span() -> Span {
+    if spans::is_sampled() { Span::current() } else { Span::none() }
+}
+
+/// Returns the span of one call for all these scans, if one of them is sampled.
+fn span_of(scans: &[Waiting]) -> Span {
+    if !spans::is_on() {
+        return Span::none();
+    }
+    spans::group(
+        scans.iter().map(|waiting| &waiting.span),
+        || tracing::info_span!(target: spans::TARGET, "scan call", voketag.scan.group_size = scans.len()),
+    )
 }
 
 async fn send(scans: Vec<Waiting>, sender: &Sender) {
