@@ -26,6 +26,9 @@ use crate::process::Running;
 const NO_LIMIT: &str = "8000000";
 /// The limit of a tenant is five times as high.
 const NO_FACTORY_LIMIT: &str = "1600000";
+const BELIEVED: (&str, &str) = ("TRUSTED_PROXIES", "127.0.0.0/8");
+const UNLIMITED: [(&str, &str); 3] =
+    [BELIEVED, ("RATE_LIMIT_IP_PER_MINUTE", NO_LIMIT), ("RATE_LIMIT_KEY_PER_MINUTE", NO_LIMIT)];
 const READY_WITHIN: Duration = Duration::from_secs(30);
 const REFRESH_EVERY: Duration = Duration::from_millis(50);
 
@@ -43,6 +46,9 @@ pub(super) struct Fleet {
     pub(super) redis: RedisServer,
     pub(super) tag_keys: TagKeys,
     key: String,
+    /// The settings of every service.
+    common: [(&'static str, String); 2],
+    programs: PathBuf,
     dir: TempDir,
 }
 
@@ -71,7 +77,8 @@ impl Fleet {
         let secret = entropy::random_bytes::<32>();
         let (secret_hex, key) = (hex(&secret), hex(&entropy::random_bytes::<32>()));
         let url = redis.url();
-        let common = [("REDIS_URL", url.as_str()), ("TAG_MASTER_SECRET", secret_hex.as_str())];
+        let settings = [("REDIS_URL", url), ("TAG_MASTER_SECRET", secret_hex)];
+        let common = settings.each_ref().map(|(name, value)| (*name, value.as_str()));
         let start =
             |name, env: &[(&str, &str)]| start_service(programs, name, &[&common, env].concat(), dir.path());
         let mut factory = start(
@@ -85,14 +92,30 @@ impl Fleet {
         )?;
         // The factory creates the deployment that the others need.
         factory.ready().await?;
-        let believed = ("TRUSTED_PROXIES", "127.0.0.0/8");
-        let unlimited = [("RATE_LIMIT_IP_PER_MINUTE", NO_LIMIT), ("RATE_LIMIT_KEY_PER_MINUTE", NO_LIMIT)];
-        let mut scan = start("scan-service", &[&[believed][..], &unlimited].concat())?;
-        let mut limited_scan = start("scan-service", &[believed, ("REGION", "limited")])?;
+        let mut scan = start("scan-service", &UNLIMITED)?;
+        let mut limited_scan = start("scan-service", &[BELIEVED, ("REGION", "limited")])?;
         scan.ready().await?;
         limited_scan.ready().await?;
         let tag_keys = TagKeys::new(Some(MasterSecret::from(secret)), []);
-        Ok(Self { factory, scan, limited_scan, redis, tag_keys, key, dir })
+        let programs = programs.to_owned();
+        Ok(Self { factory, scan, limited_scan, redis, tag_keys, key, common: settings, programs, dir })
+    }
+
+    /// Starts another unlimited scan service, which exports that part of its traces to `endpoint`.
+    ///
+    /// # Errors
+    /// Fails as [`Self::start`] does.
+    pub(super) async fn start_traced(&self, endpoint: &str, part: &str) -> Result<FleetServer, BenchError> {
+        let traces = [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint),
+            ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
+            ("OTEL_TRACES_SAMPLER_ARG", part),
+        ];
+        let common = self.common.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let env = [&common[..], &UNLIMITED, &traces].concat();
+        let mut server = start_service(&self.programs, "scan-service", &env, self.dir.path())?;
+        server.ready().await?;
+        Ok(server)
     }
 
     /// Starts the baseline on the same Redis, with responses of that many bytes.

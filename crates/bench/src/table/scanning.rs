@@ -1,11 +1,12 @@
-//! The HTTP figures: constant JSON, a ping, a scan, a scan with a partner key, a denied scan and a forged id.
-//! Each gets load for the same time in each round.
+//! The HTTP figures: constant JSON, a ping, a scan, traced scans, a scan with a partner key, a denied scan
+//! and a forged id. Each gets load for the same time in each round.
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use ambient::{Clock, SystemClock};
+use test_support::OtlpReceiver;
 
 use super::figures::{Bar, Figure, Unit};
 use super::fleet::{Fleet, FleetBatch, FleetServer};
@@ -142,11 +143,14 @@ impl FigureLoad {
 
 /// The loads of a round, in their order.
 pub(super) struct Scanning {
-    _baseline: FleetServer,
+    _servers: [FleetServer; 3],
+    _receiver: OtlpReceiver,
     constant: FigureLoad,
     forged: FigureLoad,
     floor: FigureLoad,
     scan: FigureLoad,
+    traced_in_part: FigureLoad,
+    traced: FigureLoad,
     partner: FigureLoad,
     denied: FigureLoad,
     floor_of_many: FigureLoad,
@@ -166,6 +170,9 @@ impl Scanning {
         let answer = http::ask(scan, HttpRequest::get(&path)).await?;
         answer.json(200)?;
         let baseline = fleet.start_baseline(answer.body.len()).await?;
+        let receiver = OtlpReceiver::start_forgetful().await;
+        let traced_in_part = fleet.start_traced(&receiver.url(), "0.01").await?;
+        let traced = fleet.start_traced(&receiver.url(), "1").await?;
         let floor = |name, connections| FigureLoad::new(name, baseline.address, "/ping", connections, 200);
         let scans = |name, address, connections, status| {
             FigureLoad::new(name, address, "/v1/scan", connections, status)
@@ -179,11 +186,14 @@ impl Scanning {
             forged: scans("forged id", scan, CONNECTIONS, 404)?.of(&forged)?,
             floor: floor("floor", CONNECTIONS)?,
             scan: scans("scan", scan, CONNECTIONS, 200)?.of(&tags)?,
+            traced_in_part: scans("scan, 1 % traced", traced_in_part.address, CONNECTIONS, 200)?.of(&tags)?,
+            traced: scans("scan, all traced", traced.address, CONNECTIONS, 200)?.of(&tags)?,
             partner: partner.of(&tags)?,
             denied: denied.from(DENIED_CLIENTS)?,
             floor_of_many: floor("floor, 150 connections", MANY_CONNECTIONS)?,
             scan_of_many: scans("scan, 150 connections", scan, MANY_CONNECTIONS, 200)?.of(&tags)?,
-            _baseline: baseline,
+            _servers: [baseline, traced_in_part, traced],
+            _receiver: receiver,
         })
     }
 
@@ -197,6 +207,8 @@ impl Scanning {
             &mut self.forged,
             &mut self.floor,
             &mut self.scan,
+            &mut self.traced_in_part,
+            &mut self.traced,
             &mut self.partner,
             &mut self.denied,
             &mut self.floor_of_many,
@@ -217,6 +229,8 @@ impl Scanning {
             rate(&self.constant),
             rate(&self.floor).beside("constant JSON", Unit::PerSecond, self.constant.rates()),
             rate(&self.scan).beside("floor", Unit::PerSecond, floor()).bar(Bar::RatioAtLeast(0.5)),
+            rate(&self.traced_in_part).beside("scan without traces", Unit::PerSecond, self.scan.rates()),
+            rate(&self.traced).beside("scan without traces", Unit::PerSecond, self.scan.rates()),
             rate(&self.partner)
                 .beside("admitted scan", Unit::PerSecond, self.scan.rates())
                 .bar(Bar::RatioAtLeast(0.9)),
