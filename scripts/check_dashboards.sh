@@ -19,5 +19,5 @@ HELP
 
 no_arguments "$@"
 ./scripts/write_dashboards.sh --check
-need_python_packages
+need_python_packages requirements
 "$PYTHON" scripts/python/check_dashboards.py services/monitoring/grafana/dashboards/*.json

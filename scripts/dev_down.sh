@@ -11,8 +11,8 @@ usage() {
   cat <<'HELP'
 Usage: ./scripts/dev_down.sh [--wipe]
 
-Stops both services and the Redis that dev_up.sh started, and Prometheus and Alertmanager if monitor_up.sh
-started them. Data and secrets stay, and the next dev_up.sh uses them again.
+Stops both services and the Redis that dev_up.sh started, and Prometheus, Alertmanager and the receiver of
+traces if monitor_up.sh started them. Data and secrets stay, and the next dev_up.sh uses them again.
 
   --wipe   also delete the data, the secrets and the logs (.dev/, and the Docker volume if there is one).
            Tags minted so far become worthless
@@ -35,7 +35,7 @@ take_dev_lock
 trap release_dev_lock EXIT
 
 MONITOR_DIR="$DEV_DIR/monitor"
-if runs "$MONITOR_DIR/prometheus.pid" prometheus; then say "stopping Prometheus and Alertmanager"; fi
+if runs "$MONITOR_DIR/prometheus.pid" prometheus; then say "stopping what monitor_up.sh started"; fi
 stop_monitoring
 for service in scan-service factory-service; do
   if runs "$DEV_DIR/$service.pid" "$service"; then

@@ -17,11 +17,13 @@ Runs all checks, or the named ones, and prints a summary. A failed check does no
   sizes          sizes of files and functions (scripts/check_sizes.sh)
   shell          shellcheck for every script
   monitoring     alert rules with their tests, dashboards (scripts/check_monitoring.sh, check_dashboards.sh)
+  deploy         Kubernetes manifests, systemd units (scripts/check_deploy.sh)
   dependencies   licences, sources and bans with cargo-deny, and known vulnerabilities if their database is
                  reachable
   links          links and paths in the documents (scripts/check_links.sh)
 
-Installs shellcheck, promtool and amtool as packages and cargo-deny with cargo install if they are missing.
+Installs shellcheck, promtool, amtool, jq, systemd and Python as packages, and cargo-deny with cargo install,
+if they are missing.
 
   --help   show this text
 HELP
@@ -88,20 +90,22 @@ advisories() {
 
 check_links() { ./scripts/check_links.sh; }
 
+check_deploy() { ./scripts/check_deploy.sh; }
+
 check_monitoring() { ./scripts/check_monitoring.sh && ./scripts/check_dashboards.sh; }
 
 CHECKS=()
 for argument in "$@"; do
   case "$argument" in
     -h | --help) usage && exit 0 ;;
-    format | lints | docs | imports | sizes | shell | monitoring | dependencies | links)
+    format | lints | docs | imports | sizes | shell | monitoring | deploy | dependencies | links)
       CHECKS+=("$argument")
       ;;
     *) usage >&2 && die "unknown check: $argument" ;;
   esac
 done
 if ((${#CHECKS[@]} == 0)); then
-  CHECKS=(format lints docs imports sizes shell monitoring dependencies links)
+  CHECKS=(format lints docs imports sizes shell monitoring deploy dependencies links)
 fi
 
 need_rust

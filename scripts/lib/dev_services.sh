@@ -29,6 +29,10 @@ choose_port() { # service, requested port or nothing, default port
 
 start_service() { # name, URL
   local name="$1" stamp
+  # monitor_up.sh started a receiver of traces.
+  if runs "$DEV_DIR/monitor/rotel.pid" rotel; then
+    export OTEL_EXPORTER_OTLP_ENDPOINT="${OTEL_EXPORTER_OTLP_ENDPOINT:-$(<"$DEV_DIR/monitor/rotel.url")}"
+  fi
   stamp="$(service_stamp "$name" "$2")"
   if runs "$DEV_DIR/$name.pid" "$name"; then
     if [[ "$(cat "$DEV_DIR/$name.stamp" 2>/dev/null || true)" == "$stamp" ]]; then
@@ -48,12 +52,14 @@ start_service() { # name, URL
   ) &
   echo $! >"$DEV_DIR/$name.pid"
   echo "$stamp" >"$DEV_DIR/$name.stamp"
+  echo "$BINARIES" >"$DEV_DIR/binaries"
 }
 
 # Changes whenever a running service must be restarted.
 service_stamp() { # name, URL
-  local settings='AUDIT_|COLD_START_|DEPLOYMENT_INIT|GLOBAL_REDIS_|IDEMPOTENCY_|LOG_FORMAT|RATE_LIMIT_|'
-  settings+='REDIS_POOL_|REDIS_COMMAND_|REGION|REPORT_CORS_|RUST_LOG|TAG_KEY_|TRUSTED_PROXIES'
+  local settings='ACCESS_LOG|AUDIT_|COLD_START_|DEPLOYMENT_INIT|GLOBAL_REDIS_|IDEMPOTENCY_|KEEP_ALIVE_|'
+  settings+='LOG_FORMAT|MAX_CONNECTIONS|OTEL_|RATE_LIMIT_|REDIS_POOL_|REDIS_COMMAND_|REGION|REPORT_CORS_|'
+  settings+='RUST_LOG|TAG_KEY_|TRUSTED_PROXIES'
   printf '%s %s %s ' "$2" "$SCAN_URL" "$REDIS_PORT"
   {
     cat "$BINARIES/$1" "$ENV_FILE"

@@ -31,6 +31,7 @@ start_prometheus() {
   (exec nohup prometheus --config.file="$MONITOR_DIR/prometheus.yml" \
     --storage.tsdb.path="$MONITOR_DIR/prometheus" --storage.tsdb.retention.time=15d \
     --web.listen-address="${PROMETHEUS_URL#http://}" --web.enable-lifecycle \
+    --enable-feature=exemplar-storage \
     >>"$MONITOR_DIR/prometheus.log" 2>&1 </dev/null) &
   echo $! >"$MONITOR_DIR/prometheus.pid"
   wait_monitoring prometheus "$PROMETHEUS_URL"
@@ -57,6 +58,7 @@ wait_monitoring() { # name, URL
 stop_monitoring() {
   stop_process "$MONITOR_DIR/prometheus.pid" prometheus
   stop_process "$MONITOR_DIR/alertmanager.pid" alertmanager
+  stop_process "$MONITOR_DIR/rotel.pid" rotel
 }
 
 # Prints the names of the firing alerts, one per line: of all, or with the state `active` or `suppressed`.

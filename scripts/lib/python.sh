@@ -1,10 +1,9 @@
 # shellcheck shell=bash disable=SC2034  # the scripts that source this file read what it sets
-# The Python programs of scripts/python.
+# Python packages, each list of them in an environment of its own.
 
-# Sets PYTHON to an interpreter that has the packages of scripts/python/requirements.txt, in an environment of
-# its own.
-need_python_packages() {
-  local folder="$TARGET_DIR/python" wanted=scripts/python/requirements.txt
+# Sets PYTHON to an interpreter that has the packages of scripts/python/<name>.txt.
+need_python_packages() { # name
+  local folder="$TARGET_DIR/python/$1" wanted="scripts/python/$1.txt"
   PYTHON="$folder/bin/python"
   cmp -s "$wanted" "$folder/requirements.txt" && return 0
   need python3 python3 python3 python3 python python
