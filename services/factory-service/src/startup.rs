@@ -14,7 +14,7 @@ use http_edge::{App, Edge, EdgeConfig, PathPolicy, docs_policy};
 use idempotency::{Idempotency, IdempotencyMetrics};
 use keyring::{KeyringAdmin, SIGNING_SERVICE, Secrets};
 use prometheus_client::registry::Registry;
-use redis_pool::{PoolMetrics, RedisPool};
+use redis_pool::{PoolMetrics, RedisPool, TlsCertificates};
 use storage::{DurableMetrics, DurablePools, DurableSetup, DurableStorage, KeyringSetup};
 use tag_id::Epoch;
 use telemetry::TraceMetrics;
@@ -26,6 +26,7 @@ use crate::domain::audit_export::AuditExporter;
 use crate::domain::batches::Batches;
 use crate::domain::checkpoints::Checkpoints;
 use crate::domain::epoch_batches::{COUNT_WITHIN, EpochBatches};
+use crate::domain::expiring_keys::ExpiringKeys;
 use crate::domain::export::Exporter;
 use crate::domain::identity::Authenticator;
 use crate::domain::keyring::KeyMoves;
@@ -81,12 +82,15 @@ fn assemble_with(settings: &FactorySettings, clock: Arc<dyn Clock>, setup: &Setu
     let mut registry = http_edge::metrics_registry();
     http_edge::register_build_info(&mut registry, "factory-service", env!("CARGO_PKG_VERSION"));
     TraceMetrics::register(&mut registry);
+    TlsCertificates::register_ends(settings.redis.certificates.as_ref(), &mut registry);
     let pools = PoolMetrics::register(&mut registry);
     let storage = durable_storage(settings, setup, &clock, &pools, &mut registry);
     let last_use = LastUse::new();
     let limits = limits(settings, &storage.pool, &clock, &pools, &mut registry);
     let state = state(settings, &storage, &clock, limits, last_use.clone(), &mut registry);
     let serves = setup.announce.is_some();
+    let (expiring_keys, access) = (ExpiringKeys::register(&mut registry), Access::new(storage.pool.clone()));
+    let counting_clock = Arc::clone(&clock);
     let (signing, every) = (Arc::clone(&state.checkpoints), settings.checkpoint_every);
     let (at_shutdown, own) = ((storage.clone(), last_use.clone()), storage.clone());
     let background = tokio::spawn(async move {
@@ -95,7 +99,9 @@ fn assemble_with(settings: &FactorySettings, clock: Arc<dyn Clock>, setup: &Setu
         let flushing = last_use.keep_flushing(&pool, prefix);
         if serves {
             let notes = minted_notes::note_all(&pool, &deployment);
-            tokio::join!(refresher.keep_refreshing(), flushing, signing.keep_signing(every), notes);
+            let counting = expiring_keys.keep_counting(&access, &*counting_clock);
+            let signing = signing.keep_signing(every);
+            tokio::join!(refresher.keep_refreshing(), flushing, signing, notes, counting);
         } else {
             refresher.keep_refreshing().await;
         }

@@ -1,10 +1,12 @@
 //! `scans_total{outcome,counted}`: the outcomes of scans, and whether they counted as scans of their tag.
 //! `scan_verdicts_total{verdict,risk,counted}`: the verdicts alone, by their risk. `reports_total{result}`.
+//! `scan_call_size`: how many scans share a call to Redis.
 
 use catalog::Lifecycle;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::domain::admission::KeyRejection;
@@ -83,7 +85,11 @@ pub(crate) struct ScanMetrics {
     /// By verdict, by risk, and by whether the scan counted.
     verdicts: [[[Counter; 2]; RISKS.len()]; VERDICTS.len()],
     reports: [Counter; REPORTS.len()],
+    call_sizes: Histogram,
 }
+
+/// Upper bounds of `scan_call_size`, in scans; the last is the most that one call takes.
+const CALL_BUCKETS: [f64; 6] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0];
 
 impl ScanMetrics {
     pub(crate) fn register(registry: &mut Registry) -> Self {
@@ -111,7 +117,15 @@ impl ScanMetrics {
         let help =
             "Reports by result: received is in the owner's audit trail, unproven in the operator's list";
         registry.register("reports", help, family);
-        Self { uncounted, counted, verdicts, reports }
+        let call_sizes = Histogram::new(CALL_BUCKETS);
+        let help = "Scans that one call to Redis counts together; 1 where the limiter has a Redis of its own";
+        registry.register("scan_call_size", help, call_sizes.clone());
+        Self { uncounted, counted, verdicts, reports, call_sizes }
+    }
+
+    /// Returns the histogram of how many scans share a call.
+    pub(crate) fn call_sizes(&self) -> Histogram {
+        self.call_sizes.clone()
     }
 
     pub(crate) fn count(&self, scanned: &Scanned) {

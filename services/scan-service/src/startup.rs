@@ -13,7 +13,7 @@ use http_edge::{App, Edge, EdgeConfig, PathPolicy, docs_policy};
 use keyring::SigningKeys;
 use prometheus_client::registry::Registry;
 use rate_limiter::{GlobalLimiter, Limiter, LimiterMetrics, RegionalGlobalLimiter};
-use redis_pool::{PoolMetrics, RedisPool};
+use redis_pool::{PoolMetrics, RedisPool, TlsCertificates};
 use storage::{DurableMetrics, DurablePools, DurableSetup, DurableStorage, KeyringSetup, RedisSettingsWatch};
 use telemetry::TraceMetrics;
 use tokio::task::{AbortHandle, JoinSet};
@@ -47,18 +47,14 @@ pub fn assemble(settings: &ScanSettings, clock: Arc<dyn Clock>) -> App {
     let mut registry = http_edge::metrics_registry();
     http_edge::register_build_info(&mut registry, "scan-service", env!("CARGO_PKG_VERSION"));
     TraceMetrics::register(&mut registry);
+    TlsCertificates::register_ends(settings.redis.certificates.as_ref(), &mut registry);
     let pools = PoolMetrics::register(&mut registry);
     let pool = |name, url| RedisPool::new(settings.redis.pool(name, url), Arc::clone(&clock), &pools);
     let durable_pool = pool("durable", &settings.redis.url);
     let durable_metrics = DurableMetrics::register(&mut registry);
     let heartbeats = RedisPool::new(settings.redis.heartbeats(), Arc::clone(&clock), &pools);
-    let storage = durable_storage(
-        settings,
-        DurablePools { requests: durable_pool.clone(), heartbeats },
-        &clock,
-        &durable_metrics,
-        &mut registry,
-    );
+    let for_storage = DurablePools { requests: durable_pool.clone(), heartbeats };
+    let storage = durable_storage(settings, for_storage, &clock, &durable_metrics, &mut registry);
     let last_use = LastUse::new();
 
     let mut other_pools = Vec::new();
@@ -87,6 +83,7 @@ pub fn assemble(settings: &ScanSettings, clock: Arc<dyn Clock>) -> App {
     let limits = Arc::new(Limits::new(regional_global, per_ip, per_key, same_redis));
     let admission = Arc::new(Admission::new(&storage, Arc::clone(&clock), Arc::clone(&limits), last_use));
 
+    let metrics = ScanMetrics::register(&mut registry);
     let tag_keys = Arc::clone(&settings.tags.tag_keys);
     let state = AppState::new(Inner {
         scanner: Scanner::new(
@@ -95,6 +92,7 @@ pub fn assemble(settings: &ScanSettings, clock: Arc<dyn Clock>) -> App {
             Arc::clone(&clock),
             Arc::clone(&limits),
             Arc::clone(&admission),
+            metrics.call_sizes(),
         ),
         reporter: Reporter::new(tag_keys, &storage, Arc::clone(&clock), admission),
         limits,
@@ -103,7 +101,7 @@ pub fn assemble(settings: &ScanSettings, clock: Arc<dyn Clock>) -> App {
         key_leak_alarm: storage.key_leak_alarm,
         proxies: settings.web.trusted_proxies(),
         origins: settings.origins.clone(),
-        metrics: ScanMetrics::register(&mut registry),
+        metrics,
         other_pools,
     });
     let edge = edge(settings, &clock, &mut registry);

@@ -10,6 +10,7 @@ pub(crate) mod claimed_request;
 pub(crate) mod claims;
 pub(crate) mod epoch_batches;
 pub(crate) mod error;
+pub(crate) mod expiring_keys;
 pub(crate) mod export;
 pub(crate) mod field_patch;
 pub(crate) mod identity;

@@ -15,6 +15,7 @@ mod compose;
 mod crashes;
 mod deployment;
 mod examples;
+mod expiring_keys;
 mod export;
 mod failover;
 mod free_text;

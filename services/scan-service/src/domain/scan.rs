@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use ambient::{Clock, from_unix_millis};
 use catalog::{Catalog, CatalogRecordError, Withdrawal};
+use prometheus_client::metrics::histogram::Histogram;
 use rate_limiter::Decision;
 use redis_pool::{PoolError, RedisPool};
 use storage::{
@@ -145,6 +146,7 @@ pub(crate) struct Scanner {
     issuers: Issuers,
     /// Present if limit and scan can be one call.
     coalescer: Option<Coalescer>,
+    call_sizes: Histogram,
 }
 
 impl Scanner {
@@ -155,6 +157,7 @@ impl Scanner {
         clock: Arc<dyn Clock>,
         limits: Arc<Limits>,
         admission: Arc<Admission>,
+        call_sizes: Histogram,
     ) -> Self {
         Self {
             tag_keys,
@@ -166,7 +169,8 @@ impl Scanner {
             minted: MintedBatches::new(storage),
             batches: BatchCache::new(Arc::clone(&storage.deployment)),
             issuers: Issuers::new(storage.pool.clone(), Arc::clone(&clock)),
-            coalescer: limits.one_round_trip().then(|| Coalescer::start(storage, &limits)),
+            coalescer: limits.one_round_trip().then(|| Coalescer::start(storage, &limits, &call_sizes)),
+            call_sizes,
             clock,
             limits,
             admission,
@@ -219,6 +223,7 @@ impl Scanner {
                     drop(permit);
                     return Err(self.key_rejection(&opened, rejection).await);
                 }
+                self.call_sizes.observe(1.0);
                 let outcome =
                     count_scan(&self.pool, &self.audit, &permit, &input, deployment.prefix()).await?;
                 (counts_of(outcome)?, check.is_verified())

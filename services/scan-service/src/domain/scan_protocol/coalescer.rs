@@ -10,6 +10,7 @@
 
 use std::sync::Arc;
 
+use prometheus_client::metrics::histogram::Histogram;
 use redis::Value;
 use redis_pool::{PoolError, PoolPermit, RedisPool, UnavailableReason};
 use storage::{AuditWriter, DeploymentState, DurableStorage};
@@ -44,7 +45,7 @@ pub(crate) struct Coalescer {
 
 impl Coalescer {
     /// Starts the workers. They end when the coalescer is dropped. Must be called inside a tokio runtime.
-    pub(crate) fn start(storage: &DurableStorage, limits: &Arc<Limits>) -> Self {
+    pub(crate) fn start(storage: &DurableStorage, limits: &Arc<Limits>, call_sizes: &Histogram) -> Self {
         let (queue, waiting) = mpsc::unbounded_channel();
         let waiting = Arc::new(Mutex::new(waiting));
         for _ in 0..WORKERS {
@@ -53,6 +54,7 @@ impl Coalescer {
                 deployment: Arc::clone(&storage.deployment),
                 audit: Arc::clone(&storage.audit),
                 limits: Arc::clone(limits),
+                call_sizes: call_sizes.clone(),
             };
             tokio::spawn(work(Arc::clone(&waiting), sender));
         }
@@ -85,6 +87,7 @@ struct Sender {
     deployment: Arc<DeploymentState>,
     audit: Arc<AuditWriter>,
     limits: Arc<Limits>,
+    call_sizes: Histogram,
 }
 
 async fn work(queue: Arc<Mutex<mpsc::UnboundedReceiver<Waiting>>>, sender: Sender) {
@@ -124,7 +127,7 @@ fn span_of(scans: &[Waiting]) -> Span {
 }
 
 async fn send(scans: Vec<Waiting>, sender: &Sender) {
-    let Sender { pool, deployment, audit, limits } = sender;
+    let Sender { pool, deployment, audit, limits, call_sizes } = sender;
     // A scan is queued only after this process has seen a deployment, and it never forgets the one it saw.
     let Some(deployment) = deployment.seen() else { return };
     let mut call = LIMITED_SCAN.invoke();
@@ -155,6 +158,8 @@ async fn send(scans: Vec<Waiting>, sender: &Sender) {
         callers.push(answer);
     }
     let Some(permits) = permits else { return };
+    #[expect(clippy::cast_precision_loss, reason = "a small number")]
+    call_sizes.observe(callers.len() as f64);
     let within = pool.command_timeout();
     let mut reply: Result<Vec<Value>, PoolError> = call.run_with_permit(pool, &permits, within).await;
     drop(permits);
